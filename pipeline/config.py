@@ -1,0 +1,308 @@
+"""What a run can be told: one frozen pydantic model a stage, checked before any work starts."""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from pipeline.errors import ConfigError, unknown_name
+
+Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
+Positive = Annotated[float, Field(gt=0.0)]
+NaturalCount = Annotated[int, Field(ge=1)]
+
+
+class StageConfig(BaseModel):
+    """Shared manners: frozen, and an unknown key is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class EventsConfig(StageConfig):
+    """Where the raw logs are and how to read them."""
+
+    inputs: tuple[str, ...] = Field(
+        min_length=1, description="Files, folders, globs, or one `hub:ID` data set; relative to the run file."
+    )
+    format: str = Field("auto", description="A name of `thumbline formats`, or `auto` to detect it per file.")
+    options: dict[str, str] = Field(
+        {}, description="Importer options, for example a column mapping or a hub data set's `split`."
+    )
+    user_key: str = Field(
+        "thumbline",
+        min_length=1,
+        description="Key of the HMAC that pseudonymises user ids; keep your own one secret.",
+    )
+    max_line_bytes: NaturalCount = Field(16 * 1024 * 1024, description="Bytes; a longer line is rejected.")
+
+
+class ResponsesConfig(StageConfig):
+    """How votes become a label."""
+
+    prior_up: Positive = Field(1.0, description="Beta prior: thumbs-up seen before the first vote.")
+    prior_down: Positive = Field(1.0, description="Beta prior: thumbs-down seen before the first vote.")
+    min_confidence: float = Field(
+        0.5,
+        ge=0.5,
+        lt=1.0,
+        description="Label only where the posterior probability of the label is above this; else abstain.",
+    )
+    interval: float = Field(0.9, gt=0.0, lt=1.0, description="Mass of the credible interval stored beside it.")
+
+
+class UnpairedConfig(StageConfig):
+    """Which responses become KTO rows, and with which weight."""
+
+    weight_by_confidence: bool = Field(
+        False, description="Weight a row by 2 P(label is right) - 1 instead of 1, so that doubtful rows count less."
+    )
+
+
+class PairsConfig(StageConfig):
+    """How responses to one prompt become DPO/ORPO pairs."""
+
+    strategy: Literal["best_worst", "all_above_margin"] = Field(
+        "best_worst",
+        description="One pair a prompt (highest and lowest posterior mean), or every pair above the margin.",
+    )
+    min_margin: Fraction = Field(0.1, description="Smallest difference of the two posterior means.")
+    opposite_labels: bool = Field(True, description="Chosen must be desirable and rejected undesirable.")
+    max_per_prompt: NaturalCount = Field(4, description="At most this many vote pairs a prompt, largest margin first.")
+    same_model: bool = Field(False, description="Only pair two responses of the same model.")
+    comparisons: bool = Field(True, description="Also take explicit comparisons (chosen/rejected data) as pairs.")
+
+
+class SplitsConfig(StageConfig):
+    """Which prompt groups train and which are held out."""
+
+    validation: Fraction = Field(0.1, description="Share of groups used for curves during training.")
+    test: Fraction = Field(0.2, description="Share of groups that only the evaluation sees.")
+    group_by: Literal["prompt", "prompt_and_conversation"] = Field(
+        "prompt_and_conversation",
+        description="What must not cross splits: prompts equal after normalisation, and optionally conversations.",
+    )
+    salt: str = Field("thumbline", description="Changes which group lands where.")
+
+    @model_validator(mode="after")
+    def _leave_rows_to_train(self) -> Self:
+        if self.validation + self.test >= 1.0:
+            raise ValueError(f"validation + test is {self.validation + self.test:g}: nothing is left to train on")
+        return self
+
+
+class SequencesConfig(StageConfig):
+    """How text becomes token ids."""
+
+    template: Literal["chat", "plain"] = Field(
+        "chat", description="`chat` writes the tokenizer's chat template; `plain` joins prompt and completion as text."
+    )
+    max_tokens: int = Field(1024, ge=2, description="Tokens of prompt and completion together.")
+    truncation: Literal["drop", "keep_end", "keep_start"] = Field(
+        "drop",
+        description="A row too long: drop it, keep its prompt's end (keep_end) or its completion's start (keep_start).",
+    )
+    scope: Literal["method", "all"] = Field(
+        "method",
+        description="Training rows that get sequences: those of the method's kind (pairs or unpaired), or both kinds. "
+        "Held-out rows of both kinds always do.",
+    )
+    mismatched: bool | None = Field(
+        None, description="Make KTO's mismatched rows. None: only where the method's reference point needs them."
+    )
+    seed: int = Field(0, description="Draws the mismatched rows.")
+
+
+class EngineConfig(StageConfig):
+    """Where log-probs are computed."""
+
+    engine: Literal["auto", "vllm", "hf"] = Field("auto", description="`auto` is vLLM where it is installed, else HF.")
+    dtype: Literal["bfloat16", "float32", "float16"] = Field("bfloat16", description="Weights and activations.")
+    prefix_caching: bool = Field(True, description="vLLM: share a prompt between its completions.")
+    max_num_batched_tokens: int = Field(2048, ge=64, description="vLLM: tokens a step.")
+    max_num_seqs: NaturalCount = Field(64, description="vLLM: sequences in flight.")
+    gpu_memory_utilization: float = Field(0.85, gt=0.0, le=1.0, description="vLLM: share of a GPU's memory.")
+    cpu_kv_cache_gib: NaturalCount = Field(2, description="vLLM on CPU: memory for the key-value cache, GiB.")
+    tensor_parallel_size: NaturalCount = Field(1, description="vLLM: GPUs that share one model.")
+    batch_tokens: int = Field(4096, ge=1, description="HF: padded tokens a batch.")
+
+
+class ReferenceConfig(EngineConfig):
+    """How the reference model's log-probs are computed and where they are kept."""
+
+    store: str = Field(
+        "store", description="Folder of stored log-probs, relative to the run's parent: several runs share it."
+    )
+    shard_rows: NaturalCount = Field(512, description="Sequences a shard: what a killed run can lose at most.")
+
+
+class TrainConfig(StageConfig):
+    """Which method trains the policy, and how."""
+
+    method: str = Field("dpo", description="A name of `thumbline losses`.")
+    loss: dict[str, Any] = Field({}, description="The method's own hyper-parameters, for example `beta`.")
+    learning_rate: Positive = Field(1e-5, description="Peak of AdamW's learning rate.")
+    epochs: Positive = Field(1.0, description="Passes over the training rows; may be a fraction.")
+    max_steps: NaturalCount | None = Field(None, description="Stop after this many optimiser steps.")
+    batch_rows: NaturalCount = Field(16, description="Pairs or rows an optimiser step.")
+    micro_batch_rows: NaturalCount = Field(4, description="Pairs or rows a forward pass.")
+    warmup_fraction: Fraction = Field(0.1, description="Share of the steps over which the learning rate rises.")
+    schedule: Literal["linear", "cosine", "constant"] = Field("linear", description="Decay after the warm-up.")
+    weight_decay: float = Field(0.0, ge=0.0, description="AdamW's decoupled weight decay.")
+    max_grad_norm: Positive = Field(1.0, description="Gradients are clipped to this norm.")
+    dtype: Literal["bfloat16", "float32"] = Field(
+        "bfloat16", description="Autocast type of the forward pass; weights and optimiser stay float32."
+    )
+    gradient_checkpointing: bool = Field(False, description="Recompute activations in the backward pass.")
+    seed: int = Field(0, description="Order of the rows.")
+    device: str = Field("auto", description="`auto`, `cpu`, `cuda`, or `cuda:N`.")
+    validate_every: NaturalCount = Field(10, description="Optimiser steps between validation points.")
+    validation_rows: int = Field(64, ge=0, description="Rows scored at a validation point; 0 for none.")
+    checkpoint_every: NaturalCount = Field(20, description="Optimiser steps between checkpoints.")
+    parity_rows: NaturalCount = Field(32, description="Sequences that the parity gate compares before training.")
+    parity_floor: Positive = Field(
+        0.25, description="Nats: a mean difference a sequence below this always passes the gate."
+    )
+    parity_multiple: Positive = Field(
+        4.0, description="Above the floor, the mean difference may be this multiple of the training engine's own noise."
+    )
+
+
+class PolicyConfig(StageConfig):
+    """How the trained model is scored: like the reference, so that differences are the training's."""
+
+
+class MetricsConfig(StageConfig):
+    """How held-out rows become metrics."""
+
+    bootstrap_draws: int = Field(1000, ge=100, description="Resamples of prompt groups an interval.")
+    confidence: float = Field(0.95, gt=0.5, lt=1.0, description="Mass of an interval.")
+    seed: int = Field(0, description="Draws the resamples.")
+    reward: Literal["auto", "implicit", "sum_logps", "mean_logps"] = Field(
+        "auto", description="What a row's reward is; `auto` follows the method (ORPO and SimPO have no reference)."
+    )
+    beta: Positive | None = Field(None, description="Scale of the implicit reward; None: the method's own beta.")
+
+
+class ReportConfig(StageConfig):
+    """What the report shows."""
+
+    title: str = Field("thumbline report", min_length=1, description="Heading of the page.")
+    worst_examples: int = Field(8, ge=0, description="Held-out pairs shown that the trained model gets most wrong.")
+
+
+class RunConfig(StageConfig):
+    """A whole run, from logs to report."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="Name of the run's folder.")
+    runs: str = Field("runs", description="Folder of all runs, relative to the working folder.")
+    model: str = Field(
+        min_length=1, description="A hub id, a local folder, or `demo` for the embedded SmolLM2-135M-Instruct."
+    )
+    revision: str | None = Field(None, description="A hub model's branch, tag or commit.")
+    events: EventsConfig
+    responses: ResponsesConfig = ResponsesConfig()
+    unpaired: UnpairedConfig = UnpairedConfig()
+    pairs: PairsConfig = PairsConfig()
+    splits: SplitsConfig = SplitsConfig()
+    sequences: SequencesConfig = SequencesConfig()
+    reference: ReferenceConfig = ReferenceConfig()
+    train: TrainConfig = TrainConfig()
+    policy: PolicyConfig = PolicyConfig()
+    metrics: MetricsConfig = MetricsConfig()
+    report: ReportConfig = ReportConfig()
+
+    @property
+    def needs_mismatched(self) -> bool:
+        """Whether KTO's mismatched rows are made: as set, else where the method's reference point is their mean."""
+        if self.sequences.mismatched is not None:
+            return self.sequences.mismatched
+        return self.train.method == "kto" and self.train.loss.get("reference_point", "mismatched") == "mismatched"
+
+    @property
+    def run_dir(self) -> Path:
+        """The folder that holds this run's stages."""
+        return Path(self.runs) / self.name
+
+    @property
+    def store_dir(self) -> Path:
+        """The folder of stored log-probs."""
+        return Path(self.runs) / self.reference.store
+
+
+def load_config(path: Path, overrides: tuple[str, ...] = ()) -> RunConfig:
+    """The run that the YAML file at `path` describes, with `key.sub=value` overrides applied.
+
+    Input paths are read relative to the YAML file; the `runs` folder relative to the working folder.
+
+    Raises:
+        ConfigError: The file is missing or no YAML mapping, a key is unknown, or a value is out of range.
+    """
+    if not path.is_file():
+        raise ConfigError(f"{path}: no such run file.")
+    try:
+        document = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: not readable as YAML: {error}") from error
+    if not isinstance(document, dict):
+        raise ConfigError(f"{path}: a run file is a mapping of keys; this one is a {type(document).__name__}.")
+    document.setdefault("name", path.stem)
+    for override in overrides:
+        _apply_override(document, override)
+    config = build_config(document, origin=str(path))
+    return config.model_copy(
+        update={"events": config.events.model_copy(update={"inputs": _resolve(config.events.inputs, path.parent)})}
+    )
+
+
+def build_config(document: dict[str, Any], *, origin: str) -> RunConfig:
+    """The run that `document` describes.
+
+    Raises:
+        ConfigError: A key is unknown or a value out of range; the message lists each with its place.
+    """
+    try:
+        return RunConfig.model_validate(document)
+    except ValidationError as error:
+        lines = [_explain(problem) for problem in error.errors()]
+        raise ConfigError(f"{origin}: {len(lines)} setting(s) do not hold:\n  " + "\n  ".join(lines)) from error
+
+
+def _explain(problem: Any) -> str:
+    place = ".".join(str(part) for part in problem["loc"]) or "the whole file"
+    if problem["type"] == "extra_forbidden":
+        fields = _fields_at(problem["loc"][:-1])
+        return f"{place}: {unknown_name('key', str(problem['loc'][-1]), fields)}"
+    return f"{place}: {problem['msg']}"
+
+
+def _fields_at(location: tuple[Any, ...]) -> list[str]:
+    model: Any = RunConfig
+    for part in location:
+        model = model.model_fields[part].annotation
+    return list(model.model_fields)
+
+
+def _apply_override(document: dict[str, Any], override: str) -> None:
+    key, separator, value = override.partition("=")
+    parts = key.strip().split(".")
+    if not separator or not all(parts):
+        raise ConfigError(f"--set {override}: write it as key=value, for example --set train.method=kto.")
+    target = document
+    for part in parts[:-1]:
+        child = target.setdefault(part, {})
+        if not isinstance(child, dict):
+            raise ConfigError(f"--set {override}: '{part}' is a value, not a section.")
+        target = child
+    try:
+        target[parts[-1]] = yaml.safe_load(value)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"--set {override}: the value is not readable as YAML.") from error
+
+
+def _resolve(inputs: tuple[str, ...], folder: Path) -> tuple[str, ...]:
+    return tuple(entry if _is_address(entry) else str(folder / entry) for entry in inputs)
+
+
+def _is_address(entry: str) -> bool:
+    return entry.startswith("hub:") or "://" in entry or Path(entry).is_absolute()

@@ -1,0 +1,81 @@
+"""What a stage is given and what it gives back."""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import polars as pl
+
+from pipeline.artifacts import Counts, TableRecord, read_table, write_table
+from pipeline.config import RunConfig
+
+# Called with the number of units just finished.
+Advance = Callable[[int], None]
+
+
+class Reporter(Protocol):
+    """Where a stage says what it is doing; the command line draws it, tests and libraries ignore it."""
+
+    def progress(self, description: str, total: int, unit: str) -> AbstractContextManager[Advance]:
+        """A progress bar over `total` units."""
+
+    def say(self, message: str) -> None:
+        """One line that a person should read, such as a switch to another engine."""
+
+
+class SilentReporter:
+    """A reporter that shows nothing."""
+
+    @contextmanager
+    def progress(self, description: str, total: int, unit: str) -> Iterator[Advance]:
+        """An advance function that does nothing."""
+        yield lambda _: None
+
+    def say(self, message: str) -> None:
+        """Drop the message."""
+
+
+@dataclass(frozen=True)
+class StageResult:
+    """What a stage wrote and counted.
+
+    Attributes:
+        outputs: Tables by name.
+        counts: Rows through the stage.
+        files: Other files or folders in the stage's folder, with the digest of their content.
+        notes: Facts for the report, as JSON values.
+    """
+
+    outputs: Mapping[str, TableRecord]
+    counts: Counts
+    files: Mapping[str, str] = field(default_factory=dict)
+    notes: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class StageContext:
+    """One stage's place in a run.
+
+    Attributes:
+        config: The whole run's settings; a stage reads its own part.
+        folder: The stage's working folder; it may hold what an interrupted run of the same fingerprint left.
+        tables: Where each input table lies.
+        reporter: Where to say what is going on.
+        run_dir: The folder of the whole run; only the report looks at other stages' folders.
+    """
+
+    config: RunConfig
+    folder: Path
+    tables: Mapping[str, Path]
+    reporter: Reporter
+    run_dir: Path
+
+    def read(self, table: str) -> pl.DataFrame:
+        """The rows of an input table."""
+        return read_table(self.tables[table], table)
+
+    def write(self, table: str, frame: pl.DataFrame) -> TableRecord:
+        """Write an output table after checking every value."""
+        return write_table(self.folder / f"{table}.parquet", table, frame)

@@ -1,0 +1,50 @@
+"""Every error that a user can cause, each also a standard type; the CLI prints them without a traceback."""
+
+import difflib
+from collections.abc import Iterable
+
+
+class PipelineError(Exception):
+    """A mistake or a limit that the message explains: what, where, how many, and what to do next."""
+
+
+class ConfigError(PipelineError, ValueError):
+    """A run file, an option or an override that does not hold."""
+
+
+class InputError(PipelineError, ValueError):
+    """A log, table or model given by the user that cannot be used as it is."""
+
+
+class TableError(PipelineError, ValueError):
+    """A table that breaks its schema, or counts that do not add up."""
+
+
+class MissingDependencyError(PipelineError, ImportError):
+    """An optional library that the chosen part needs and that is not installed."""
+
+
+class EngineError(PipelineError, RuntimeError):
+    """A scoring engine that could not start, or answered with missing or wrong counts."""
+
+
+class ParityError(PipelineError, RuntimeError):
+    """Stored reference log-probs that the training engine does not reproduce."""
+
+
+class TrainingError(PipelineError, RuntimeError):
+    """Training that cannot go on: no rows, or a loss that is not finite."""
+
+
+def examples(values: Iterable[object], limit: int = 3) -> str:
+    """The first `limit` values, comma separated, for the end of an error message."""
+    shown = [str(value) for _, value in zip(range(limit), values, strict=False)]
+    return ", ".join(shown)
+
+
+def unknown_name(kind: str, name: str, known: Iterable[str]) -> str:
+    """A message for a name that is not registered: the nearest match and all that are."""
+    names = sorted(known)
+    nearest = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+    hint = f" Did you mean '{nearest[0]}'?" if nearest else ""
+    return f"unknown {kind} '{name}'.{hint} Known: {', '.join(names)}."

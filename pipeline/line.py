@@ -1,0 +1,342 @@
+"""The stages in order, and the runner that skips what is up to date and resumes what is not.
+
+A stage is up to date when its manifest's fingerprint is the one that its code version, its settings and the
+digests of its inputs give now. A stage that runs again and writes the same bytes leaves the stages after it up
+to date.
+"""
+
+import fcntl
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Final, Literal, NamedTuple
+
+import yaml
+
+from pipeline.artifacts import (
+    Manifest,
+    digest_json,
+    missing_outputs,
+    open_partial,
+    partial_dir,
+    publish,
+    read_manifest,
+    recover_published,
+    write_text,
+)
+from pipeline.config import RunConfig
+from pipeline.context import Reporter, SilentReporter, StageContext, StageResult
+from pipeline.errors import ConfigError, PipelineError, unknown_name
+from pipeline.stages import (
+    events,
+    metrics,
+    pairs,
+    policy,
+    reference,
+    report,
+    responses,
+    sequences,
+    splits,
+    train,
+    unpaired,
+)
+
+CONFIG_FILE: Final = "config.yaml"
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stage of the line.
+
+    Attributes:
+        name: The table that it makes.
+        version: Raised whenever the same input could give another output.
+        inputs: Tables that it reads.
+        outputs: Tables that it writes.
+        settings: The part of a run's settings that its output depends on.
+        external: Digests of what it reads from outside the run: logs, models, engines.
+        files: Names of folders that it reads from stages before it, such as the trained `model`.
+        run: The edge that reads, computes and writes.
+    """
+
+    name: str
+    version: int
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    settings: Callable[[RunConfig], object]
+    external: Callable[[RunConfig], Mapping[str, str]]
+    files: tuple[str, ...]
+    run: Callable[[StageContext], StageResult]
+
+
+def _nothing(_: RunConfig) -> Mapping[str, str]:
+    return {}
+
+
+def _stage(module: ModuleType) -> Stage:
+    """A stage from its module: VERSION, INPUTS, OUTPUTS, run, and where needed settings, external and FILES."""
+    name = module.__name__.rpartition(".")[2]
+    return Stage(
+        name=name,
+        version=module.VERSION,
+        inputs=module.INPUTS,
+        outputs=module.OUTPUTS,
+        settings=getattr(module, "settings", lambda config: getattr(config, name)),
+        external=getattr(module, "external", _nothing),
+        files=getattr(module, "FILES", ()),
+        run=module.run,
+    )
+
+
+STAGES: Final[tuple[Stage, ...]] = tuple(
+    _stage(module)
+    for module in (
+        events,
+        responses,
+        unpaired,
+        pairs,
+        splits,
+        sequences,
+        reference,
+        train,
+        policy,
+        metrics,
+        report,
+    )
+)
+STAGE_NAMES: Final = tuple(stage.name for stage in STAGES)
+
+
+class Planned(NamedTuple):
+    """What would happen to a stage, and why."""
+
+    stage: Stage
+    action: Literal["run", "skip", "maybe"]
+    reason: str
+    fingerprint: str | None
+
+
+class Finished(NamedTuple):
+    """What happened to a stage."""
+
+    stage: Stage
+    action: Literal["ran", "skipped"]
+    manifest: Manifest
+
+
+def select(first: str | None, last: str | None) -> tuple[Stage, ...]:
+    """The stages from `first` to `last`, both included.
+
+    Raises:
+        ConfigError: A name is no stage, or `last` comes before `first`.
+    """
+    for name in (first, last):
+        if name is not None and name not in STAGE_NAMES:
+            raise ConfigError(unknown_name("stage", name, STAGE_NAMES))
+    start = STAGE_NAMES.index(first) if first else 0
+    stop = STAGE_NAMES.index(last) if last else len(STAGES) - 1
+    if stop < start:
+        raise ConfigError(f"--until {last} comes before --from {first}; the order is {', '.join(STAGE_NAMES)}.")
+    return STAGES[start : stop + 1]
+
+
+def plan(config: RunConfig, stages: Sequence[Stage] = STAGES, *, forced: bool = False) -> list[Planned]:
+    """What running `stages` would do now, without doing it.
+
+    Args:
+        config: The run.
+        stages: Which stages are asked for.
+        forced: Run them whatever their fingerprints say (`--from`).
+    """
+    planned: list[Planned] = []
+    pending: set[str] = set()
+    for stage in stages:
+        waiting = [table for table in (*stage.inputs, *stage.files) if _producer(table).name in pending]
+        if waiting:
+            pending.add(stage.name)
+            action: Literal["run", "maybe"] = "run" if read_stage(config, stage) is None or forced else "maybe"
+            planned.append(Planned(stage, action, f"after {_producer(waiting[0]).name}", None))
+            continue
+        fingerprint = _fingerprint(config, stage)
+        reason = "asked for" if forced else _why_run(config, stage, fingerprint)
+        if reason is None:
+            planned.append(Planned(stage, "skip", "up to date", fingerprint))
+        else:
+            pending.add(stage.name)
+            planned.append(Planned(stage, "run", reason, fingerprint))
+    return planned
+
+
+def run(
+    config: RunConfig,
+    stages: Sequence[Stage] = STAGES,
+    *,
+    forced: bool = False,
+    reporter: Reporter | None = None,
+    command: str = "",
+) -> Iterator[Finished]:
+    """Run `stages` in order, yielding each as it is done.
+
+    Args:
+        config: The run.
+        stages: Which stages; those before the first must have finished already.
+        forced: Run them whatever their fingerprints say.
+        reporter: Where progress goes.
+        command: The command line, kept for the report.
+
+    Raises:
+        PipelineError: What a stage says about its input, settings or machine; the stages before it are kept.
+    """
+    config.run_dir.mkdir(parents=True, exist_ok=True)
+    with _locked(config.run_dir):
+        document = config.model_dump(mode="json") | ({"command": command} if command else {})
+        _save_config(config, document)
+        for stage in stages:
+            yield _run_stage(config, stage, forced, reporter or SilentReporter())
+
+
+def _run_stage(config: RunConfig, stage: Stage, forced: bool, reporter: Reporter) -> Finished:
+    folder = config.run_dir / stage.name
+    recover_published(folder)
+    fingerprint = _fingerprint(config, stage)
+    if not forced and _why_run(config, stage, fingerprint) is None:
+        manifest = read_stage(config, stage)
+        assert manifest is not None
+        return Finished(stage, "skipped", manifest)
+    context = StageContext(
+        config=config,
+        folder=open_partial(folder, fingerprint),
+        tables={table: config.run_dir / _producer(table).name / f"{table}.parquet" for table in stage.inputs},
+        reporter=reporter,
+        run_dir=config.run_dir,
+    )
+    started = time.monotonic()
+    result = stage.run(context)
+    result.counts.check(stage.name)
+    manifest = Manifest(
+        stage=stage.name,
+        fingerprint=fingerprint,
+        version=stage.version,
+        config=_json_settings(stage, config),
+        inputs=_input_digests(config, stage),
+        outputs=dict(result.outputs),
+        files=dict(result.files),
+        counts=result.counts,
+        notes=dict(result.notes),
+        seconds=round(time.monotonic() - started, 3),
+        finished_at=datetime.now(UTC).isoformat(timespec="seconds"),
+    )
+    publish(folder, manifest)
+    return Finished(stage, "ran", manifest)
+
+
+def state(config: RunConfig, planned: Planned) -> Literal["done", "stale", "interrupted", "missing"]:
+    """Where a stage of a run stands, for `thumbline status`."""
+    if planned.action == "skip":
+        return "done"
+    if partial_dir(config.run_dir / planned.stage.name).exists():
+        return "interrupted"
+    return "missing" if read_stage(config, planned.stage) is None else "stale"
+
+
+def load_saved_config(run_dir: Path) -> RunConfig:
+    """The settings that the run in `run_dir` was last started with.
+
+    Raises:
+        ConfigError: The folder holds no run.
+    """
+    path = run_dir / CONFIG_FILE
+    if not path.is_file():
+        raise ConfigError(f"{run_dir}: no {CONFIG_FILE} here, so this is not the folder of a run.")
+    document = yaml.safe_load(path.read_text(encoding="utf-8"))
+    document.pop("command", None)
+    moved = RunConfig.model_validate(document)
+    return moved.model_copy(update={"runs": str(run_dir.parent), "name": run_dir.name})
+
+
+def _save_config(config: RunConfig, document: dict[str, Any]) -> None:
+    write_text(config.run_dir / CONFIG_FILE, yaml.safe_dump(document, sort_keys=False, allow_unicode=True))
+
+
+def _producer(table: str) -> Stage:
+    for stage in STAGES:
+        if table in stage.outputs or (table == "model" and stage.name == "train"):
+            return stage
+    raise KeyError(table)
+
+
+def read_stage(config: RunConfig, stage: Stage) -> Manifest | None:
+    """The manifest of a stage of a run; None where it never finished."""
+    return read_manifest(config.run_dir / stage.name)
+
+
+def _json_settings(stage: Stage, config: RunConfig) -> dict[str, Any]:
+    settings: Any = stage.settings(config)
+    dumped = settings.model_dump(mode="json") if hasattr(settings, "model_dump") else settings
+    return dict(dumped)
+
+
+def _input_digests(config: RunConfig, stage: Stage) -> dict[str, str]:
+    """Digests of every input table, file and outside source.
+
+    Raises:
+        PipelineError: A stage before this one has not finished.
+    """
+    digests = dict(stage.external(config))
+    for table in (*stage.inputs, *stage.files):
+        producer = _producer(table)
+        manifest = read_stage(config, producer)
+        if manifest is None:
+            raise PipelineError(
+                f"{stage.name}: needs '{table}', which {producer.name} has not made yet in {config.run_dir}. "
+                f"Run from {producer.name}."
+            )
+        digests[table] = manifest.outputs[table].sha256 if table in manifest.outputs else manifest.files[table]
+    return digests
+
+
+def _fingerprint(config: RunConfig, stage: Stage) -> str:
+    return digest_json([stage.name, stage.version, _json_settings(stage, config), _input_digests(config, stage)])
+
+
+def _why_run(config: RunConfig, stage: Stage, fingerprint: str) -> str | None:
+    """Why a stage is not up to date, or None where it is."""
+    folder = config.run_dir / stage.name
+    manifest = read_stage(config, stage)
+    if manifest is None:
+        return "interrupted" if partial_dir(folder).exists() else "never ran"
+    if manifest.fingerprint != fingerprint:
+        return _what_changed(config, stage, manifest)
+    missing = missing_outputs(folder, manifest)
+    return f"missing {missing[0]}" if missing else None
+
+
+def _what_changed(config: RunConfig, stage: Stage, manifest: Manifest) -> str:
+    if manifest.version != stage.version:
+        return f"code version {manifest.version} is now {stage.version}"
+    settings = _json_settings(stage, config)
+    keys = sorted(key for key in settings | manifest.config if settings.get(key) != manifest.config.get(key))
+    if keys:
+        return f"changed setting {', '.join(keys)}"
+    digests = _input_digests(config, stage)
+    names = sorted(key for key in digests | manifest.inputs if digests.get(key) != manifest.inputs.get(key))
+    return f"changed input {', '.join(names)}"
+
+
+@contextmanager
+def _locked(run_dir: Path) -> Iterator[None]:
+    """Hold the run's lock; the system frees it when the process ends, however it ends."""
+    descriptor = os.open(run_dir / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise PipelineError(f"{run_dir}: another process is running this run. Wait for it, or stop it.") from None
+        yield
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,1 @@
+"""The stages of the line, each named after the table that it makes."""

@@ -1,0 +1,1 @@
+"""Batches, the model's log-probs, the optimiser loop and its checkpoints."""
