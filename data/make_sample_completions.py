@@ -2,7 +2,7 @@
 
 Run it from the repository root with a vLLM build installed; it takes a few minutes on two cores:
 
-    python data/make_sample_completions.py
+    python -m data.make_sample_completions
 
 Its output is recorded in the repository: sampling in bfloat16 gives other texts on other machines, so it is
 `data/make_sample_log.py`, working from the recorded file, that re-makes the log byte for byte.

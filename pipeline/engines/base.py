@@ -45,10 +45,6 @@ class Engine(Protocol):
     when a killed run repeats a shard.
     """
 
-    @property
-    def identity(self) -> dict[str, str]:
-        """What, beside the weights, decides the numbers: engine, route, version, dtype. Part of the store's key."""
-
     def score(self, sequences: Sequence[TokenSequence]) -> list[Score]:
         """One score a sequence, in the order given.
 

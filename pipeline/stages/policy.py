@@ -36,7 +36,15 @@ def transform(sequences: pl.LazyFrame, row_sequences: pl.LazyFrame) -> pl.LazyFr
 def run(context: StageContext) -> StageResult:
     """Read the held-out sequences, score them under the trained model, write `policy`."""
     sequences = transform(context.read("sequences").lazy(), context.read("row_sequences").lazy()).collect()
-    result = score_table(context, sequences, context.run_dir / "train" / "model", "trained model's log-probs")
+    result = score_table(
+        sequences,
+        context.run_dir / "train" / "model",
+        context.config.reference,
+        context.config.store_dir,
+        context.config.reference.shard_rows,
+        context.reporter,
+        "trained model's log-probs",
+    )
     return StageResult(
         outputs={"policy": context.write("policy", result.frame)},
         counts=Counts(rows_in=sequences.height, rows_out=result.frame.height),

@@ -36,7 +36,15 @@ def run(context: StageContext) -> StageResult:
     """Read `sequences`, score what the store lacks, write `reference`."""
     sequences: pl.DataFrame = context.read("sequences")
     model_dir = resolve_model(context.config.model, context.config.revision)
-    result = score_table(context, sequences, model_dir, "reference log-probs")
+    result = score_table(
+        sequences,
+        model_dir,
+        context.config.reference,
+        context.config.store_dir,
+        context.config.reference.shard_rows,
+        context.reporter,
+        "reference log-probs",
+    )
     return StageResult(
         outputs={"reference": context.write("reference", result.frame)},
         counts=Counts(rows_in=sequences.height, rows_out=result.frame.height),

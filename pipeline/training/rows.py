@@ -12,11 +12,13 @@ class TrainingSequence:
     """A sequence as training needs it.
 
     Attributes:
+        sequence_id: Its id in table `sequences`.
         prompt_token_ids: What the model is given.
         completion_token_ids: What is scored.
         reference_logps: Nats, summed over the completion, under the reference model; None for a method without one.
     """
 
+    sequence_id: str
     prompt_token_ids: tuple[int, ...]
     completion_token_ids: tuple[int, ...]
     reference_logps: float | None
@@ -105,7 +107,7 @@ def load_sequences(
             )
     columns = wanted.select("sequence_id", "prompt_token_ids", "completion_token_ids", "logps")
     return {
-        name: TrainingSequence(tuple(prompt), tuple(completion), logps)
+        name: TrainingSequence(name, tuple(prompt), tuple(completion), logps)
         for name, prompt, completion, logps in columns.iter_rows()
     }
 

@@ -1,0 +1,28 @@
+"""Preference losses as pure functions of log-probs: import them into any training loop.
+
+    from losses import dpo_loss
+    loss, metrics = dpo_loss(policy_chosen_logps, policy_rejected_logps, ref_chosen_logps, ref_rejected_logps, beta=0.1)
+
+`losses.registry.LOSSES` holds every method with its hyper-parameters; `losses.logps` gives the log-probs.
+"""
+
+from losses.dpo import dpo_loss
+from losses.kto import kto_loss
+from losses.orpo import orpo_loss
+from losses.registry import LOSSES, LossSpec, loss_config, loss_spec
+from losses.types import MissingInputError, PairLogps, PairLossOutput, UnpairedLogps, UnpairedLossOutput
+
+__all__ = [
+    "LOSSES",
+    "LossSpec",
+    "MissingInputError",
+    "PairLogps",
+    "PairLossOutput",
+    "UnpairedLogps",
+    "UnpairedLossOutput",
+    "dpo_loss",
+    "kto_loss",
+    "loss_config",
+    "loss_spec",
+    "orpo_loss",
+]

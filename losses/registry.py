@@ -1,0 +1,104 @@
+"""Every method by name: what it needs, what it costs, and when to use it."""
+
+import dataclasses
+import difflib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import torch
+
+from losses.cpo import CPOConfig, cpo
+from losses.dpo import DPOConfig, dpo
+from losses.hinge import HingeConfig, hinge
+from losses.ipo import IPOConfig, ipo
+from losses.kto import KTOConfig, kto, kto_reference_point
+from losses.orpo import ORPOConfig, orpo
+from losses.simpo import SimPOConfig, simpo
+from losses.types import UnpairedLogps
+
+
+@dataclass(frozen=True)
+class LossSpec:
+    """One method.
+
+    Attributes:
+        title: Name as papers write it.
+        function: (batch, config) -> output; batch is PairLogps where `paired`, else UnpairedLogps.
+        config: Frozen dataclass of its hyper-parameters.
+        paired: Whether it takes pairs.
+        needs_reference: Whether it takes reference log-probs.
+        when: When to use it, in one sentence.
+        step_statistic: A value over all rows of an optimiser step that each part of it needs (KTO's z0).
+    """
+
+    title: str
+    function: Callable[..., Any]
+    config: type
+    paired: bool
+    needs_reference: bool
+    when: str
+    step_statistic: Callable[[UnpairedLogps, Any], torch.Tensor] | None = None
+
+
+LOSSES: Final[dict[str, LossSpec]] = {
+    "dpo": LossSpec("DPO", dpo, DPOConfig, True, True, "Pairs, and a good starting model. The default."),
+    "ipo": LossSpec("IPO", ipo, IPOConfig, True, True, "Pairs whose labels are nearly certain; DPO overfits them."),
+    "hinge": LossSpec("Hinge (SLiC)", hinge, HingeConfig, True, True, "Pairs; easy ones should stop pulling."),
+    "kto": LossSpec(
+        "KTO", kto, KTOConfig, False, True, "Single thumbs: no second answer to the same prompt.", kto_reference_point
+    ),
+    "orpo": LossSpec("ORPO", orpo, ORPOConfig, True, False, "Pairs, straight from a base model: no separate SFT."),
+    "simpo": LossSpec("SimPO", simpo, SimPOConfig, True, False, "Pairs; length should not pay, no reference at hand."),
+    "cpo": LossSpec("CPO", cpo, CPOConfig, True, False, "Pairs whose chosen side is worth imitating too."),
+}
+
+
+def loss_spec(name: str) -> LossSpec:
+    """The method called `name`.
+
+    Raises:
+        ValueError: There is none; the message names the nearest and lists all.
+    """
+    if name not in LOSSES:
+        raise ValueError(_unknown("method", name, list(LOSSES)))
+    return LOSSES[name]
+
+
+def loss_config(name: str, settings: Mapping[str, Any]) -> Any:
+    """The method's hyper-parameters with `settings` in place of their defaults.
+
+    Raises:
+        ValueError: The method or a hyper-parameter is unknown, or a value is out of range.
+        TypeError: A value is no number where one is needed.
+    """
+    config = loss_spec(name).config
+    known = [field.name for field in dataclasses.fields(config)]
+    for key in settings:
+        if key not in known:
+            raise ValueError(f"{name}: {_unknown('hyper-parameter', key, known)}")
+    try:
+        return config(**settings)
+    except (ValueError, TypeError) as error:
+        raise type(error)(f"{name}: {error}") from error
+
+
+def describe() -> list[dict[str, str]]:
+    """One row a method, as `thumbline losses` prints them."""
+    return [
+        {
+            "method": name,
+            "title": spec.title,
+            "data": "pairs" if spec.paired else "unpaired",
+            "reference": "log-probs" if spec.needs_reference else "none",
+            "hyper-parameters": ", ".join(f"{field.name}={field.default}" for field in dataclasses.fields(spec.config)),
+            "use it for": spec.when,
+        }
+        for name, spec in LOSSES.items()
+    ]
+
+
+def _unknown(kind: str, name: str, known: list[str]) -> str:
+    nearest = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    hint = f" Did you mean '{nearest[0]}'?" if nearest else ""
+    return f"unknown {kind} '{name}'.{hint} Known: {', '.join(sorted(known))}."

@@ -1,0 +1,63 @@
+"""A transformers model's output layer, in the form that `losses.logps` takes."""
+
+from typing import Any
+
+import torch
+
+from losses.logps import Head
+from pipeline.errors import EngineError
+
+_PROBE_TOKENS = 8
+
+
+def body_of(model: Any) -> Any:
+    """The model below its head: token ids in, last hidden states out."""
+    return model.base_model
+
+
+def head_of(model: Any) -> Head:
+    """The model's head: its weight and bias, and what its config does to logits.
+
+    Args:
+        model: A transformers causal language model.
+
+    Raises:
+        EngineError: The model makes logits in a way that is not known here, seen by comparing a few with its own.
+    """
+    layer = model.get_output_embeddings()
+    if layer is None or not hasattr(layer, "weight"):
+        raise EngineError(f"{type(model).__name__}: no output layer with a weight matrix was found.")
+    config = model.config.get_text_config()
+    head = Head(
+        weight=layer.weight,
+        bias=getattr(layer, "bias", None),
+        scale=float(getattr(config, "logit_scale", None) or 1.0)
+        / float(getattr(config, "logits_scaling", None) or 1.0),
+        soft_cap=getattr(config, "final_logit_softcapping", None),
+    )
+    _check(model, head)
+    return head
+
+
+@torch.no_grad()
+def _check(model: Any, head: Head) -> None:
+    """Compare logits made by `head` with the model's own on a few tokens."""
+    ids = (
+        torch.arange(1, _PROBE_TOKENS + 1, device=head.weight.device)[None] % model.config.get_text_config().vocab_size
+    )
+    training = model.training
+    model.eval()
+    own = model(input_ids=ids, use_cache=False).logits.float()
+    hidden = body_of(model)(input_ids=ids, use_cache=False).last_hidden_state
+    logits = torch.nn.functional.linear(hidden, head.weight, head.bias).float() * head.scale
+    if head.soft_cap is not None:
+        logits = head.soft_cap * torch.tanh(logits / head.soft_cap)
+    model.train(training)
+    difference = float((own - logits).abs().max())
+    # Rounding in the model's own type, on logits of this size, is all that may differ.
+    allowed = float(own.abs().max()) * 16 * torch.finfo(head.weight.dtype).eps
+    if difference > allowed:
+        raise EngineError(
+            f"{type(model).__name__}: its logits differ by {difference:.3g} from hidden states times head, so it does "
+            f"something to them that is not known here. Use reference.engine: vllm for scoring, or report the model."
+        )

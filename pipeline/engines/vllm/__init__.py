@@ -1,0 +1,1 @@
+"""Scoring with vLLM: the only place where it is imported."""

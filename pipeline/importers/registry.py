@@ -1,0 +1,52 @@
+"""Every log format, and how a source's format is found."""
+
+from pathlib import Path
+from typing import Final
+
+from pipeline.errors import InputError, examples
+from pipeline.importers import convai2, hub, thumbs_jsonl, trl
+from pipeline.importers.base import ImporterSpec, Options, Sample
+from pipeline.importers.files import FileSource, take_sample
+
+# Detection asks in this order: a format with more particular fields comes before one with common names.
+IMPORTERS: Final[dict[str, ImporterSpec]] = {
+    hub.NAME: hub.SPEC,
+    convai2.NAME: convai2.SPEC,
+    trl.NAME: trl.SPEC,
+    thumbs_jsonl.NAME: thumbs_jsonl.SPEC,
+}
+_SAMPLE_LINE_BYTES: Final = 16 * 1024 * 1024
+
+
+def detect_format(path: Path, options: Options | None = None) -> str:
+    """The name of the importer that reads the file at `path`.
+
+    Raises:
+        InputError: The file is missing, has no readable row, or has fields that no format knows.
+    """
+    if not path.is_file():
+        raise InputError(f"{path}: no such file.")
+    return format_of(take_sample(FileSource(path, str(path), _SAMPLE_LINE_BYTES)), options or {})
+
+
+def format_of(sample: Sample, options: Options) -> str:
+    """The name of the first importer that knows the sample.
+
+    Raises:
+        InputError: None does.
+    """
+    for name, spec in IMPORTERS.items():
+        if spec.detect(sample, options):
+            return name
+    known = ", ".join(IMPORTERS)
+    if not sample.records:
+        raise InputError(f"{sample.name}: no readable row to tell its format by. Known formats: {known}.")
+    raise InputError(
+        f"{sample.name}: no format fits the fields {examples(sample.fields, 20)}. Known formats: {known}. "
+        f"For a log of your own set events.format to thumbs_jsonl and map its columns in events.options."
+    )
+
+
+def describe() -> list[tuple[str, str, str]]:
+    """One row a format: name, description, and its options."""
+    return [(spec.name, spec.description, ", ".join(spec.options)) for spec in IMPORTERS.values()]

@@ -1,0 +1,107 @@
+"""A plain product log: one row a rated answer, as JSON lines, CSV or Parquet, with a mapping of its column names.
+
+Every field goes by the first of its usual names that the file has; an option of the field's name states another
+column, such as `prompt: question`. Labels are the usual words; a label of your own, and every number, is stated by
+the options `up`, `down`, `retracted` and `unrated`, such as `up: "1"`, `down: "0"`.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Final
+
+from pipeline.errors import InputError, examples
+from pipeline.importers import values
+from pipeline.importers.base import Batch, ImporterSpec, Options, RawEvent, Record, RowError, Sample, Source, read_rows
+from pipeline.importers.files import take_sample
+
+NAME: Final = "thumbs_jsonl"
+_REQUIRED: Final[Mapping[str, tuple[str, ...]]] = {
+    "prompt": ("prompt", "question", "input", "query"),
+    "completion": ("completion", "response", "answer", "output", "reply"),
+    "vote": ("feedback", "vote", "rating", "thumb", "thumbs", "reaction"),
+}
+_OPTIONAL: Final[Mapping[str, tuple[str, ...]]] = {
+    "event_id": ("event_id", "feedback_id", "id"),
+    "created_at": ("timestamp", "created_at", "createdAt", "time"),
+    "conversation_id": ("conversation_id", "chat_id", "thread_id", "session_id"),
+    "user_id": ("user_id", "user"),
+    "model": ("model", "model_name", "model_id"),
+}
+_NAMES: Final = {**_REQUIRED, **_OPTIONAL}
+
+
+def detect(sample: Sample, options: Options) -> bool:
+    """Whether the sample has a prompt, a completion and a vote under a usual or a stated name."""
+    return not [name for name in _REQUIRED if not _candidates(name, sample.fields, options)]
+
+
+def read(source: Source, options: Options) -> Iterator[Batch]:
+    """Batches of the log.
+
+    Raises:
+        InputError: A stated column, or every usual name of a required field, is missing from the first rows; or two
+            usual names of the vote are there and which one counts is not stated.
+        ConfigError: An option's value does not hold.
+    """
+    mapping = _mapping(take_sample(source), options)
+    stated = {vote: options[vote] for vote in values.VOTE_LABELS if vote in options}
+    table, unit = values.vote_table(stated), values.time_unit(options)
+    return read_rows(source, lambda record: [_event(record, mapping, table, unit)])
+
+
+def _candidates(name: str, fields: list[str], options: Options) -> list[str]:
+    names = (options[name],) if name in options else _NAMES[name]
+    return [candidate for candidate in names if candidate in fields]
+
+
+def _mapping(sample: Sample, options: Options) -> dict[str, str]:
+    """Field of an event to column of the log, for the fields that the log has."""
+    fields = sample.fields
+    if not sample.records:
+        # Nothing readable: whatever the columns are called, every row is a reject already.
+        return {name: names[0] for name, names in _REQUIRED.items()}
+    found = {name: _candidates(name, fields, options) for name in _NAMES}
+    missing = [name for name, columns in found.items() if not columns and (name in _REQUIRED or name in options)]
+    if missing:
+        raise InputError(
+            f"{sample.name}: no column for {', '.join(missing)} among: {examples(fields, 20)}. "
+            f"State it in events.options, for example {missing[0]}: {(fields or ['column'])[0]}."
+        )
+    if len(found["vote"]) > 1:
+        raise InputError(
+            f"{sample.name}: columns {' and '.join(found['vote'])} could each be the vote. "
+            f"State one in events.options, for example vote: {found['vote'][0]}."
+        )
+    return {name: columns[0] for name, columns in found.items() if columns}
+
+
+def _event(record: Record, mapping: Mapping[str, str], table: Mapping[str, str], unit: str) -> RawEvent | RowError:
+    row = record.value
+    prompt, completion = mapping["prompt"], mapping["completion"]
+    return RawEvent(
+        line=record.line,
+        source_event_id=values.identifier(row, mapping.get("event_id")),
+        conversation_id=values.identifier(row, mapping.get("conversation_id")),
+        user_id=values.identifier(row, mapping.get("user_id")),
+        model=values.identifier(row, mapping.get("model")),
+        prompt=values.messages(values.present(row, prompt), prompt, empty="empty_prompt"),
+        completion=values.answer(values.present(row, completion), completion),
+        vote=values.vote(row, mapping["vote"], table),
+        comparison_id=None,
+        created_at=values.time(row, mapping.get("created_at"), unit),
+    )
+
+
+SPEC: Final = ImporterSpec(
+    name=NAME,
+    description="A product log of your own: one row an answer with its prompt and its vote (JSONL, CSV, Parquet).",
+    detect=detect,
+    read=read,
+    options={
+        **{name: f"Column of the {name}; else the first of: {', '.join(names)}." for name, names in _NAMES.items()},
+        **{
+            vote: f"Labels, comma separated, that mean {vote}, beside: {', '.join(labels)}."
+            for vote, labels in values.VOTE_LABELS.items()
+        },
+        "time_unit": "What a numeric time counts since 1970: s (default), ms or us.",
+    },
+)

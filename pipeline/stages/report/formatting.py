@@ -1,0 +1,107 @@
+"""Numbers and intervals as a person reads them."""
+
+import math
+from datetime import datetime, timedelta
+from typing import Final
+
+MINUS: Final = "\N{MINUS SIGN}"
+DASH: Final = "\N{EM DASH}"
+_SHARES: Final = frozenset({"share", "proportion", "fraction", "probability"})
+
+
+def count(value: int | None) -> str:
+    """A whole number with thousands separated; a dash where there is none."""
+    return DASH if value is None else f"{value:,}".replace("-", MINUS)
+
+
+def number(value: float | None, digits: int = 3, *, signed: bool = False) -> str:
+    """A number with `digits` decimals, or with three significant ones where that would show zeros only."""
+    if value is None or not math.isfinite(value):
+        return DASH if value is None else str(value).replace("-", MINUS)
+    sign = "+" if signed else ""
+    tiny = value != 0 and abs(value) < 0.5 * 10**-digits
+    text = f"{value:{sign}.2e}" if tiny or abs(value) >= 1e7 else f"{value:{sign},.{digits}f}"
+    return text.replace("-", MINUS)
+
+
+def percent(value: float | None, *, signed: bool = False) -> str:
+    """A share as a percentage with one decimal."""
+    if value is None:
+        return DASH
+    return f"{100.0 * value:{'+' if signed else ''}.1f}%".replace("-", MINUS)
+
+
+def is_share(unit: str) -> bool:
+    """Whether a metric of this unit is a share of rows, shown as a percentage."""
+    return unit in _SHARES
+
+
+def measure(value: float | None, unit: str = "", *, signed: bool = False) -> str:
+    """A metric's value in its unit: shares as percentages."""
+    return percent(value, signed=signed) if is_share(unit) else number(value, signed=signed)
+
+
+def interval(low: float | None, high: float | None, unit: str = "", *, signed: bool = False) -> str:
+    """`low to high`; a dash where either end is missing."""
+    if low is None or high is None:
+        return DASH
+    return f"{measure(low, unit, signed=signed)} to {measure(high, unit, signed=signed)}"
+
+
+def difference(low: float | None, high: float | None, unit: str = "") -> str:
+    """The interval of a difference with its signs: of shares in percentage points."""
+    if low is None or high is None:
+        return DASH
+    if not is_share(unit):
+        return interval(low, high, signed=True)
+    ends = (f"{100.0 * end:+.1f}".replace("-", MINUS) for end in (low, high))
+    return " to ".join(ends) + " percentage points"
+
+
+def plural(number_of: int, noun: str) -> str:
+    """`1 pair`, `2 pairs`."""
+    return f"{count(number_of)} {noun}{'' if number_of == 1 else 's'}"
+
+
+def words(name: str) -> str:
+    """A column's or a reason's name as words: `low_confidence` is `low confidence`."""
+    return name.replace("_", " ")
+
+
+def seconds(value: float) -> str:
+    """A duration: `0.4 s`, `12 s`, `3 min 05 s`, `2 h 07 min`."""
+    if value < 9.95:
+        return f"{value:.1f} s"
+    whole = round(value)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    minutes = round(value / 60)
+    return f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def model_name(name: str | None) -> str:
+    """`the trained model`, or a model's own name."""
+    return f"the {name} model" if name in {"trained", "untrained"} else str(name)
+
+
+def capital(text: str) -> str:
+    """A sentence's start with a capital first letter; a model's name such as `acme/helper` keeps its own."""
+    return text[:1].upper() + text[1:] if text.startswith("the ") else text
+
+
+def moment(text: str) -> str:
+    """An ISO time to the second, as people read it; any other text as it is."""
+    try:
+        when = datetime.fromisoformat(text)
+    except ValueError:
+        return text
+    return f"{when:%Y-%m-%d %H:%M:%S}{' UTC' if when.utcoffset() == timedelta(0) else ''}"
+
+
+def excerpt(text: str, limit: int) -> str:
+    """The first `limit` characters of `text`, saying how many more there are."""
+    if len(text) <= limit:
+        return text
+    return f"{text[:limit].rstrip()} … [{count(len(text) - limit)} more characters]"

@@ -1,0 +1,65 @@
+"""What a report is made from: everything it shows is in here, so that drawing it touches no disk, clock or network."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal, TypeAlias
+
+import polars as pl
+
+from pipeline.artifacts import Manifest
+from pipeline.config import RunConfig
+
+RewardKind: TypeAlias = Literal["implicit", "sum_logps", "mean_logps"]
+
+
+@dataclass(frozen=True)
+class ReportInputs:
+    """Everything that a report shows; what is absent is named as absent on the page, with the reason.
+
+    Attributes:
+        title: Heading of the page.
+        run_name: Name of the run, or of what was evaluated.
+        command: The command line that made it.
+        generated_at: When, as text (ISO 8601); the page shows it as it is.
+        config: The run's settings; None where only scored rows were evaluated.
+        manifests: What each finished stage did, by stage name.
+        tables: Any of responses, unpaired, pairs, pair_yield, splits, rejects, sequence_drops, parity,
+            training_log, scored_pairs, scored_unpaired and metrics, each of its schema in `pipeline.tables`.
+        versions: Versions of this project, Python and libraries.
+        beta: Scale of a reward, unitless; None where it is not known, which hides every reward.
+        reward: What a reward is: beta times the log-ratio to the reference, or times the policy's own summed
+            or mean log-probs.
+        confidence: Mass of every interval in the metrics table, in (0, 1).
+        worst_examples: How many of the pairs that the model gets most wrong are shown.
+        notes: Sentences that the page must carry, for example that the log is simulated.
+    """
+
+    title: str
+    run_name: str
+    command: str
+    generated_at: str
+    config: RunConfig | None = None
+    manifests: Mapping[str, Manifest] = field(default_factory=dict)
+    tables: Mapping[str, pl.DataFrame] = field(default_factory=dict)
+    versions: Mapping[str, str] = field(default_factory=dict)
+    beta: float | None = None
+    reward: RewardKind = "implicit"
+    confidence: float = 0.95
+    worst_examples: int = 8
+    notes: tuple[str, ...] = ()
+
+    def table(self, name: str) -> pl.DataFrame | None:
+        """The rows of table `name`; None where it was not given or has no row."""
+        frame = self.tables.get(name)
+        return None if frame is None or frame.is_empty() else frame
+
+
+@dataclass(frozen=True)
+class Missing:
+    """A part of the report that cannot be shown.
+
+    Attributes:
+        missing: Why, as a sentence, with what would change it where that is known.
+    """
+
+    missing: str

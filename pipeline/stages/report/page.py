@@ -1,0 +1,67 @@
+"""The page: facts and pictures set into Jinja2 templates, with everything inside one file."""
+
+import base64
+import hashlib
+from functools import lru_cache
+from importlib import resources
+from typing import Final
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from pipeline.stages.report import formatting
+from pipeline.stages.report.evaluation_facts import HEADLINES
+from pipeline.stages.report.facts import ReportFacts
+from pipeline.stages.report.inputs import Missing
+from pipeline.stages.report.pictures import Pictures
+
+_PACKAGE: Final = "pipeline.stages.report"
+
+
+def render_page(facts: ReportFacts, pictures: Pictures) -> str:
+    """One HTML document that needs nothing else: style, script and pictures are inside it."""
+    script = _asset("page.js")
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    return (
+        _environment()
+        .get_template("page.html.j2")
+        .render(
+            facts=facts,
+            pictures=pictures,
+            headlines=HEADLINES,
+            # Ours, from files of this package. Only this script may run: the policy names its digest.
+            style=Markup(_asset("page.css")),
+            script=Markup(script),
+            script_digest=digest,
+        )
+    )
+
+
+def _asset(name: str) -> str:
+    return (resources.files(_PACKAGE) / "templates" / name).read_text(encoding="utf-8")
+
+
+@lru_cache(maxsize=1)
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader(_PACKAGE, "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(
+        count=formatting.count,
+        number=formatting.number,
+        percent=formatting.percent,
+        measure=formatting.measure,
+        interval=formatting.interval,
+        plural=formatting.plural,
+        words=formatting.words,
+        capital=formatting.capital,
+        model_name=formatting.model_name,
+        moment=formatting.moment,
+        duration=formatting.seconds,
+    )
+    environment.tests["missing"] = lambda value: isinstance(value, Missing)
+    return environment

@@ -1,0 +1,116 @@
+"""Every picture of the page, drawn from the facts and the scored rows."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import polars as pl
+
+from pipeline.stages.report.evaluation_facts import HEADLINES, EvaluationFacts, Headline
+from pipeline.stages.report.examples import rewards
+from pipeline.stages.report.facts import ReportFacts
+from pipeline.stages.report.figures.canvas import ACCENT, BAND, CHOSEN, REJECTED, Picture
+from pipeline.stages.report.figures.data import funnel_picture, yield_picture
+from pipeline.stages.report.figures.evaluation import Dot, Sample, dot_picture, histogram_picture
+from pipeline.stages.report.figures.training import curve_pictures, parity_picture
+from pipeline.stages.report.formatting import model_name
+from pipeline.stages.report.inputs import Missing, ReportInputs
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """The pictures of the page; None or empty where there is nothing to draw."""
+
+    verdict: Picture | None
+    funnel: Picture | None
+    pair_yield: Picture | None
+    parity: Picture | None
+    curves: tuple[Picture, ...]
+    headlines: tuple[Picture, ...]
+    distributions: tuple[Picture, ...]
+
+
+def draw(inputs: ReportInputs, facts: ReportFacts) -> Pictures:
+    """All pictures; the same inputs give the same bytes."""
+    evaluation, data, training = facts.evaluation, facts.data, facts.training
+    main = [headline for headline in HEADLINES if headline.name == facts.verdict.measure]
+    return Pictures(
+        verdict=_headline(evaluation, main[0], "verdict") if main else None,
+        funnel=None if isinstance(data.steps, Missing) else funnel_picture(data.steps),
+        pair_yield=None if isinstance(data.pair_yield, Missing) else yield_picture(data.pair_yield),
+        parity=None if isinstance(training.parity, Missing) else parity_picture(training.parity),
+        curves=() if isinstance(training.curves, Missing) else curve_pictures(training.curves),
+        headlines=_some(
+            _headline(evaluation, headline, headline.name) for headline in HEADLINES if headline not in main
+        ),
+        distributions=_distributions(inputs, evaluation),
+    )
+
+
+def _some(pictures: Iterable[Picture | None]) -> tuple[Picture, ...]:
+    return tuple(picture for picture in pictures if picture is not None)
+
+
+def _headline(evaluation: EvaluationFacts, headline: Headline, name: str) -> Picture | None:
+    found = [(model, evaluation.headline(headline, model)) for model in evaluation.models]
+    dots = [
+        Dot(model, row.value, row.ci_low, row.ci_high, model == evaluation.subject)
+        for model, row in found
+        if row is not None and row.value is not None
+    ]
+    if not dots:
+        return None
+    unit = next(row.unit for _, row in found if row is not None)
+    return dot_picture(name, dots, unit=unit, chance=headline.chance, caption=f"{headline.title}. {headline.meaning}")
+
+
+def _distributions(inputs: ReportInputs, evaluation: EvaluationFacts) -> tuple[Picture, ...]:
+    drawn: list[Picture | None] = []
+    pairs, unpaired = rewards(inputs, "pairs"), rewards(inputs, "unpaired")
+    if not isinstance(pairs, Missing):
+        drawn += [_sides(pairs, evaluation), _margins(pairs, evaluation)]
+    if not isinstance(unpaired, Missing):
+        drawn.append(_labels(unpaired, evaluation))
+    return _some(drawn)
+
+
+def _of(rows: pl.DataFrame, model: str | None) -> pl.DataFrame:
+    return rows.filter(pl.col("model").eq_missing(pl.lit(model, dtype=pl.String)))
+
+
+def _sides(pairs: pl.DataFrame, evaluation: EvaluationFacts) -> Picture | None:
+    rows = _of(pairs, evaluation.subject)
+    samples = [
+        Sample("chosen", rows["chosen_reward"].to_numpy(), CHOSEN),
+        Sample("rejected", rows["rejected_reward"].to_numpy(), REJECTED),
+    ]
+    caption = (
+        f"Rewards of the two sides of held-out pairs under {model_name(evaluation.subject)}. Dashed lines are means."
+    )
+    return _histogram("rewards-pairs", samples, "reward", caption)
+
+
+def _margins(pairs: pl.DataFrame, evaluation: EvaluationFacts) -> Picture | None:
+    samples = [Sample(str(evaluation.subject), _of(pairs, evaluation.subject)["margin"].to_numpy(), ACCENT)]
+    baseline = _of(pairs, evaluation.baseline)["margin"].to_numpy()
+    constant = baseline.size > 0 and float(baseline.max()) == float(baseline.min())
+    caption = "Margins of held-out pairs: left of zero the model prefers the worse answer. Dashed lines are means."
+    if constant:
+        caption += f" Every margin of {model_name(evaluation.baseline)} is {baseline[0]:g}, so it is not drawn."
+    elif baseline.size:
+        samples.append(Sample(str(evaluation.baseline), baseline, BAND))
+    return _histogram("margins", samples, "reward margin", caption)
+
+
+def _labels(unpaired: pl.DataFrame, evaluation: EvaluationFacts) -> Picture | None:
+    rows = _of(unpaired, evaluation.subject)
+    samples = [
+        Sample("desirable", rows.filter("label")["reward"].to_numpy(), CHOSEN),
+        Sample("undesirable", rows.filter(~pl.col("label"))["reward"].to_numpy(), REJECTED),
+    ]
+    caption = f"Rewards of held-out rows by label under {model_name(evaluation.subject)}. Dashed lines are means."
+    return _histogram("rewards-unpaired", samples, "reward", caption)
+
+
+def _histogram(name: str, samples: Sequence[Sample], label: str, caption: str) -> Picture | None:
+    filled = [sample for sample in samples if sample.values.size]
+    return histogram_picture(name, filled, label=label, caption=caption) if filled else None

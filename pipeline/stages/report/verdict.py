@@ -1,0 +1,196 @@
+"""The verdict: one sentence with its interval, which says plainly when nothing improved."""
+
+from dataclasses import dataclass
+from typing import Literal, NamedTuple, TypeAlias
+
+from pipeline.stages.report.evaluation_facts import ACCURACY, AUC, EvaluationFacts, Headline, Measure
+from pipeline.stages.report.formatting import (
+    capital,
+    count,
+    difference,
+    interval,
+    measure,
+    model_name,
+    number,
+    percent,
+    plural,
+)
+from pipeline.stages.report.inputs import Missing, ReportInputs
+
+Tone: TypeAlias = Literal["better", "same", "worse", "unknown"]
+
+_DIFFERENCES = {"accuracy": ("comparison", "accuracy_difference"), "auc": ("comparison", "auc_difference")}
+_WORDS: dict[Tone, str] = {
+    "better": "Better",
+    "same": "Not distinguishable",
+    "worse": "Worse",
+    "unknown": "No verdict",
+}
+
+
+class Flag(NamedTuple):
+    """Something that a reader must know before believing the verdict."""
+
+    title: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What the first screen says.
+
+    Attributes:
+        tone: Better, same, worse, or unknown.
+        word: The tone in words.
+        sentence: The verdict in one sentence, with its interval.
+        basis: What it rests on: the test, its size.
+        flags: What to beware of.
+        measure: Name of the headline number that it is about; None where there is none.
+    """
+
+    tone: Tone
+    word: str
+    sentence: str
+    basis: str
+    flags: tuple[Flag, ...]
+    measure: str | None
+
+
+def verdict(inputs: ReportInputs, facts: EvaluationFacts) -> Verdict:
+    """The verdict on held-out pairs, or on unpaired rows where there are no pairs."""
+    for headline in (ACCURACY, AUC):
+        subject = facts.headline(headline, facts.subject)
+        if subject is not None and subject.value is not None:
+            return _judged(inputs, facts, headline, subject)
+    return Verdict("unknown", _WORDS["unknown"], _why_unknown(facts), "", (), None)
+
+
+def _why_unknown(facts: EvaluationFacts) -> str:
+    if isinstance(facts.measures, Missing):
+        return facts.measures.missing
+    reasons = [
+        f"{headline.title}: {row.reason}"
+        for headline in (ACCURACY, AUC)
+        if (row := facts.headline(headline, facts.subject)) is not None and row.reason
+    ]
+    return "Nothing can be said about the model. " + (". ".join(reasons) + "." if reasons else "")
+
+
+def _judged(inputs: ReportInputs, facts: EvaluationFacts, headline: Headline, subject: Measure) -> Verdict:
+    baseline = facts.headline(headline, facts.baseline)
+    if baseline is None or baseline.value is None:
+        tone = _tone(subject.ci_low, subject.ci_high, headline.chance or 0.0)
+        sentence = _against_chance(inputs, headline, subject, tone)
+    else:
+        gap = facts.find(*_DIFFERENCES[headline.name], subject.model, baseline.model)
+        tone = _tone_of_difference(subject, baseline, gap)
+        sentence = _against_baseline(inputs, headline, subject, baseline, gap, tone)
+    return Verdict(
+        tone, _WORDS[tone], sentence, _basis(inputs, facts, subject), _flags(facts, headline, subject), headline.name
+    )
+
+
+def _tone(low: float | None, high: float | None, chance: float) -> Tone:
+    """Which side of `chance` the interval lies on; unknown where there is none."""
+    if low is None or high is None:
+        return "unknown"
+    if low > chance:
+        return "better"
+    return "worse" if high < chance else "same"
+
+
+def _tone_of_difference(subject: Measure, baseline: Measure, gap: Measure | None) -> Tone:
+    """From the paired difference; without one, only intervals that do not touch count as different."""
+    if gap is not None and gap.ci_low is not None:
+        return _tone(gap.ci_low, gap.ci_high, 0.0)
+    if subject.ci_low is None or subject.ci_high is None or baseline.ci_low is None or baseline.ci_high is None:
+        return "unknown"
+    if subject.ci_low > baseline.ci_high:
+        return "better"
+    return "worse" if subject.ci_high < baseline.ci_low else "same"
+
+
+def _told(inputs: ReportInputs, row: Measure) -> str:
+    """`71.2% (95% interval 63.4% to 78.9%)`."""
+    if row.ci_low is None:
+        return f"{measure(row.value, row.unit)} (no interval: {row.reason or 'not given'})"
+    return f"{measure(row.value, row.unit)} ({_mass(inputs)} {interval(row.ci_low, row.ci_high, row.unit)})"
+
+
+def _mass(inputs: ReportInputs) -> str:
+    return f"{100 * inputs.confidence:g}% interval"
+
+
+def _against_chance(inputs: ReportInputs, headline: Headline, subject: Measure, tone: Tone) -> str:
+    chance = measure(headline.chance, subject.unit)
+    ends: dict[Tone, str] = {
+        "better": f"above the {chance} of chance",
+        "worse": f"below the {chance} of chance",
+        "same": f"which is not distinguishable from the {chance} of chance",
+        "unknown": f"and nothing says how far that is from the {chance} of chance",
+    }
+    what = _what(headline)
+    return f"{capital(model_name(subject.model))} has {what} of {_told(inputs, subject)}, {ends[tone]}."
+
+
+def _what(headline: Headline) -> str:
+    return {"accuracy": "a held-out accuracy", "auc": "a held-out AUC"}[headline.name]
+
+
+def _against_baseline(
+    inputs: ReportInputs, headline: Headline, subject: Measure, baseline: Measure, gap: Measure | None, tone: Tone
+) -> str:
+    name, other = capital(model_name(subject.model)), model_name(baseline.model)
+    values = f"{_what(headline)} of {_told(inputs, subject)} against {measure(baseline.value, baseline.unit)}"
+    if tone == "unknown":
+        return f"{name} has {values} for {other}; without an interval no verdict follows."
+    claims = {"better": "beats", "worse": "is worse than", "same": "shows no improvement over"}
+    between = (
+        ""
+        if gap is None or gap.ci_low is None
+        else f", a difference of {difference(gap.ci_low, gap.ci_high, gap.unit)}"
+    )
+    return f"{name} {claims[tone]} {other}: {values}{between}."
+
+
+def _basis(inputs: ReportInputs, facts: EvaluationFacts, subject: Measure) -> str:
+    """What the sentence rests on, and the evaluators' own words where they gave some."""
+    rows = "held-out pair" if subject.evaluator == ACCURACY.evaluator else "held-out row"
+    parts = [
+        f"{capital(plural(subject.n, rows))} in {plural(subject.n_groups, 'prompt group')}; groups were resampled."
+    ]
+    words = facts.find("comparison", "verdict", subject.model, facts.baseline)
+    if words is not None and words.reason:
+        parts.append(words.reason.rstrip(".") + ".")
+    return " ".join(parts)
+
+
+def _flags(facts: EvaluationFacts, headline: Headline, subject: Measure) -> tuple[Flag, ...]:
+    found = [_both_falling(facts), _longer_wins(facts, subject) if headline is ACCURACY else None]
+    return tuple(flag for flag in found if flag is not None)
+
+
+def _both_falling(facts: EvaluationFacts) -> Flag | None:
+    chosen = facts.find("reward_margin", "chosen_reward", facts.subject)
+    rejected = facts.find("reward_margin", "rejected_reward", facts.subject)
+    if chosen is None or rejected is None or chosen.value is None or rejected.value is None:
+        return None
+    if chosen.value >= 0 or rejected.value >= 0:
+        return None
+    return Flag(
+        "Both rewards fell",
+        f"Training lowered the likelihood of the better answers too: mean reward {number(chosen.value)} for chosen and "
+        f"{number(rejected.value)} for rejected. The margin grew because rejected fell further. A lower learning rate, "
+        f"a higher beta or a likelihood term on chosen counters it.",
+    )
+
+
+def _longer_wins(facts: EvaluationFacts, subject: Measure) -> Flag | None:
+    longer = facts.find("length_bias", "longer_wins_accuracy", subject.model)
+    if longer is None or longer.value is None or subject.value is None or longer.value < subject.value:
+        return None
+    return Flag(
+        "Length alone does as well",
+        f"Preferring the longer answer is right in {percent(longer.value)} of {count(longer.n)} pairs, at least as "
+        f"often as the model's {percent(subject.value)}.",
+    )

@@ -1,0 +1,130 @@
+"""Training rows and stored reference log-probs to a trained model: no reference model is ever loaded.
+
+Before the first step the parity gate compares stored log-probs with the untrained policy's own.
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+
+from pipeline.artifacts import Counts
+from pipeline.config import RunConfig, TrainConfig
+from pipeline.context import StageContext, StageResult
+from pipeline.engines.models import model_digest, resolve_model
+from pipeline.errors import TrainingError
+from pipeline.tables import polars_schema
+
+if TYPE_CHECKING:
+    from pipeline.training.rows import Row, TrainingSequence
+
+VERSION = 1
+INPUTS = ("pairs", "unpaired", "splits", "sequences", "row_sequences", "reference")
+OUTPUTS = ("training_log", "parity")
+MODEL = "model"
+
+
+def settings(config: RunConfig) -> dict[str, Any]:
+    """The stage's own settings; how often a checkpoint is kept changes nothing."""
+    return config.train.model_dump(mode="json", exclude={"checkpoint_every"})
+
+
+def external(config: RunConfig) -> Mapping[str, str]:
+    """The untrained model's digest."""
+    return {"untrained_model": model_digest(resolve_model(config.model, config.revision))}
+
+
+def run(context: StageContext) -> StageResult:
+    """Read rows and log-probs, gate, train, and write the model, `training_log` and `parity`."""
+    # Imported here, so that a run that skips training does not wait for torch and transformers.
+    from losses import loss_spec
+    from pipeline.training import checkpoints, parity
+    from pipeline.training.objective import Objective
+    from pipeline.training.policy import load_policy
+    from pipeline.training.trainer import Trainer
+
+    config = context.config.train
+    spec = loss_spec(config.method)
+    rows = {split: _rows(context, split, paired=spec.paired) for split in ("train", "validation")}
+    if not rows["train"]:
+        raise TrainingError(
+            f"train: the training split holds no {'pair' if spec.paired else 'unpaired row'} with token ids. "
+            f"Look at the yield of pairs and the drops of sequences in `thumbline status`, or choose another method."
+        )
+    model_dir = resolve_model(context.config.model, context.config.revision)
+    policy = load_policy(
+        model_dir, device=config.device, dtype=config.dtype, gradient_checkpointing=config.gradient_checkpointing
+    )
+    compared = parity.compare(policy, _parity_sample(rows["train"], config.parity_rows), config.micro_batch_rows)
+    gate = parity.judge(compared, config)
+    parity.enforce(gate, config.dtype)
+    objective = Objective(spec, _loss_config(config, rows["train"]), config.micro_batch_rows)
+    validation = rows["validation"][: config.validation_rows]
+    trainer = Trainer(policy, objective, config, rows["train"], validation, context.folder)
+    with context.reporter.progress(f"training ({config.method})", trainer.total_steps(), "steps") as advance:
+        log = trainer.run(advance)
+    checkpoints.save_model(policy, model_dir, context.folder / MODEL)
+    checkpoints.remove_checkpoint(context.folder)
+    table = pl.DataFrame(log, schema=polars_schema("training_log"), orient="row")
+    in_split = _rows_in_split(context, spec.paired)
+    return StageResult(
+        outputs={
+            "training_log": context.write("training_log", table),
+            "parity": context.write("parity", compared.sort("sequence_id")),
+        },
+        files={MODEL: model_digest(context.folder / MODEL)},
+        counts=Counts(rows_in=in_split, rows_out=len(rows["train"]), rejected=in_split - len(rows["train"])),
+        notes={
+            "method": config.method,
+            "loss": asdict(objective.config),
+            "steps": trainer.total_steps(),
+            "device": str(policy.device),
+            "parity": gate.notes(),
+            "validation_rows": len(validation),
+        },
+    )
+
+
+def _rows(context: StageContext, split: str, *, paired: bool) -> "list[Row]":
+    """Training rows of one split, with stored reference log-probs."""
+    from pipeline.training.rows import pair_rows, unpaired_rows
+
+    prompts = context.read("splits").filter(pl.col("split") == split).select("prompt_id")
+    row_sequences = context.read("row_sequences").filter(pl.col("split") == split)
+    sequences, reference = context.read("sequences"), context.read("reference")
+    kept = context.read("pairs" if paired else "unpaired").join(prompts, on="prompt_id", how="semi")
+    if paired:
+        matched = row_sequences.filter(pl.col("role") == "matched").select("response_id", "sequence_id")
+        return list(pair_rows(kept, matched, sequences, reference))
+    return list(unpaired_rows(kept, row_sequences, sequences, reference))
+
+
+def _rows_in_split(context: StageContext, paired: bool) -> int:
+    prompts = context.read("splits").filter(pl.col("split") == "train").select("prompt_id")
+    return context.read("pairs" if paired else "unpaired").join(prompts, on="prompt_id", how="semi").height
+
+
+def _parity_sample(rows: "list[Row]", limit: int) -> "list[tuple[str, TrainingSequence]]":
+    """Ids and sequences of the first rows: they are sorted by a hash, so the first are as good as random ones."""
+    from pipeline.training.rows import PairRow
+
+    sample: dict[str, TrainingSequence] = {}
+    for row in rows:
+        for sequence in (row.chosen, row.rejected) if isinstance(row, PairRow) else (row.matched,):
+            sample.setdefault(sequence.sequence_id, sequence)
+        if len(sample) >= limit:
+            break
+    return list(sample.items())[:limit]
+
+
+def _loss_config(config: TrainConfig, rows: "list[Row]") -> Any:
+    """The method's hyper-parameters, with the class counts of the training rows where it weighs classes."""
+    from losses import loss_config
+    from pipeline.training.rows import UnpairedRow
+
+    settings = dict(config.loss)
+    if config.method == "kto":
+        desirable = sum(isinstance(row, UnpairedRow) and row.label for row in rows)
+        settings = {"n_desirable": desirable, "n_undesirable": len(rows) - desirable} | settings
+    return loss_config(config.method, settings)

@@ -1,0 +1,82 @@
+"""What an interrupted training needs to go on to the same bytes: weights, optimiser, place and log so far."""
+
+import shutil
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+
+from pipeline.artifacts import atomic_file
+from pipeline.training.policy import Policy
+
+_FILE = "checkpoint.pt"
+
+
+class LogRow(NamedTuple):
+    """One row of table `training_log`."""
+
+    step: int
+    phase: str
+    metric: str
+    value: float
+
+
+class Checkpoint(NamedTuple):
+    """A place in a training run.
+
+    Attributes:
+        step: Optimiser steps done.
+        model: The model's state, float32.
+        optimizer: The optimiser's state.
+        log: Log rows so far.
+    """
+
+    step: int
+    model: dict[str, torch.Tensor]
+    optimizer: dict[str, Any]
+    log: list[LogRow]
+
+
+def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> None:
+    """Replace the folder's checkpoint, atomically."""
+    with atomic_file(folder / _FILE) as temporary:
+        torch.save(
+            {
+                "step": checkpoint.step,
+                "model": checkpoint.model,
+                "optimizer": checkpoint.optimizer,
+                "log": [tuple(row) for row in checkpoint.log],
+            },
+            temporary,
+        )
+
+
+def load_checkpoint(folder: Path) -> Checkpoint | None:
+    """The folder's checkpoint; None where there is none."""
+    path = folder / _FILE
+    if not path.is_file():
+        return None
+    # weights_only: a checkpoint is tensors and plain values, and nothing else in the file is ever executed.
+    state = torch.load(path, map_location="cpu", weights_only=True)
+    return Checkpoint(state["step"], state["model"], state["optimizer"], [LogRow(*row) for row in state["log"]])
+
+
+def remove_checkpoint(folder: Path) -> None:
+    """Delete the checkpoint once the trained model is written."""
+    (folder / _FILE).unlink(missing_ok=True)
+
+
+def save_model(policy: Policy, untrained_dir: Path, folder: Path) -> None:
+    """Write the trained weights, in the type that they had on disk before, with the tokenizer, to `folder`.
+
+    Args:
+        policy: The trained model; its weights take the type they are written in.
+        untrained_dir: Folder of the untrained model, whose tokenizer is copied.
+        folder: Where the new model goes; replaced if it is there.
+    """
+    from transformers import AutoTokenizer
+
+    if folder.exists():
+        shutil.rmtree(folder)
+    policy.model.to(policy.saved_dtype).save_pretrained(folder)
+    AutoTokenizer.from_pretrained(untrained_dir).save_pretrained(folder)

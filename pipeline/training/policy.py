@@ -1,0 +1,92 @@
+"""The model in training: one set of float32 weights, and the log-probs of completions under it."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from losses.logps import Head, SequenceLogps, completion_logps
+from pipeline.engines.head import body_of, head_of
+from pipeline.errors import InputError
+from pipeline.training.batches import Collated
+
+
+@dataclass(frozen=True)
+class Policy:
+    """A loaded model.
+
+    Attributes:
+        model: The transformers model, float32.
+        head: Its output layer.
+        device: Where it lies.
+        autocast_dtype: Type of the forward pass's matrix products; None for float32 throughout.
+        saved_dtype: Type that its weights had on disk, and get again.
+    """
+
+    model: Any
+    head: Head
+    device: torch.device
+    autocast_dtype: torch.dtype | None
+    saved_dtype: torch.dtype
+
+    def logps(self, batch: Collated) -> SequenceLogps:
+        """Summed log-probs of each completion; carries the gradient where gradients are on."""
+        batch = batch.to(self.device)
+        with torch.autocast(
+            self.device.type, self.autocast_dtype or torch.bfloat16, enabled=self.autocast_dtype is not None
+        ):
+            hidden = body_of(self.model)(
+                input_ids=batch.input_ids, attention_mask=batch.attention_mask, use_cache=False
+            ).last_hidden_state
+            return completion_logps(hidden, self.head, batch.input_ids, batch.completion_mask)
+
+
+def choose_device(name: str) -> torch.device:
+    """The device called `name`; `auto` is a GPU where there is one.
+
+    Raises:
+        InputError: The name is no device, or there is none of that kind.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise InputError(f"train.device: '{name}' is no device; write auto, cpu, cuda or cuda:N.") from error
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise InputError("train.device: no CUDA device is visible here; set it to auto or cpu.")
+    return device
+
+
+def load_policy(model_dir: Path, *, device: str, dtype: str, gradient_checkpointing: bool) -> Policy:
+    """The model in `model_dir`, ready to train: float32 weights, dropout off.
+
+    Dropout is off because stored reference log-probs have none: with it, policy and reference would differ
+    before the first step.
+
+    Args:
+        model_dir: Folder of a transformers model.
+        device: `auto`, `cpu`, `cuda` or `cuda:N`.
+        dtype: `bfloat16` for autocast, or `float32`.
+        gradient_checkpointing: Recompute activations in the backward pass.
+
+    Raises:
+        InputError: No causal language model can be loaded from the folder.
+    """
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    place = choose_device(device)
+    try:
+        saved = getattr(AutoConfig.from_pretrained(model_dir), "dtype", None) or torch.float32
+        model = AutoModelForCausalLM.from_pretrained(model_dir, dtype=torch.float32)
+    except (OSError, ValueError) as error:
+        raise InputError(f"{model_dir}: no causal language model can be loaded from this folder: {error}") from error
+    model.to(place)
+    for module in model.modules():
+        if isinstance(module, torch.nn.Dropout):
+            module.p = 0.0
+    if gradient_checkpointing:
+        model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+    model.train()
+    return Policy(model, head_of(model), place, torch.bfloat16 if dtype == "bfloat16" else None, saved)

@@ -1,0 +1,136 @@
+"""The optimiser loop: a plain one, since every step must be repeatable to the byte after an interruption."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from pipeline.config import TrainConfig
+from pipeline.context import Advance
+from pipeline.errors import TrainingError
+from pipeline.training.batches import micro_batches, step_rows, steps_in_epoch
+from pipeline.training.checkpoints import Checkpoint, LogRow, load_checkpoint, save_checkpoint
+from pipeline.training.objective import Objective, Tally
+from pipeline.training.policy import Policy
+from pipeline.training.rows import Row
+
+
+@dataclass(frozen=True)
+class Trainer:
+    """One training run.
+
+    Attributes:
+        policy: The model.
+        objective: The method.
+        config: Steps, rates and seeds.
+        rows: Training rows, in an order that is a function of the data alone.
+        validation: Rows of the validation split that are measured on the way.
+        folder: Where checkpoints go.
+    """
+
+    policy: Policy
+    objective: Objective
+    config: TrainConfig
+    rows: Sequence[Row]
+    validation: Sequence[Row]
+    folder: Path
+
+    def total_steps(self) -> int:
+        """Optimiser steps of the whole run, at least one."""
+        steps = math.ceil(self.config.epochs * steps_in_epoch(len(self.rows), self.config.batch_rows))
+        return min(steps, self.config.max_steps or steps)
+
+    def run(self, advance: Advance) -> list[LogRow]:
+        """Train from the start, or from the folder's checkpoint, to the end; returns the whole log.
+
+        Args:
+            advance: Called with the number of steps just done.
+
+        Raises:
+            TrainingError: A loss or gradient is not finite.
+        """
+        optimizer = self._optimizer()
+        first, log = self._resume(optimizer)
+        advance(first)
+        total = self.total_steps()
+        for step in range(first, total):
+            log += self._step(optimizer, step, total)
+            if (step + 1) % self.config.validate_every == 0 or step + 1 == total:
+                log += self._validate(step + 1)
+            if (step + 1) % self.config.checkpoint_every == 0 and step + 1 < total:
+                state = self.policy.model.state_dict()
+                save_checkpoint(self.folder, Checkpoint(step + 1, state, optimizer.state_dict(), log))
+            advance(1)
+        return log
+
+    def _optimizer(self) -> torch.optim.AdamW:
+        parameters = [parameter for parameter in self.policy.model.parameters() if parameter.requires_grad]
+        return torch.optim.AdamW(parameters, lr=self.config.learning_rate, weight_decay=self.config.weight_decay)
+
+    def _resume(self, optimizer: torch.optim.Optimizer) -> tuple[int, list[LogRow]]:
+        checkpoint = load_checkpoint(self.folder)
+        if checkpoint is None:
+            return 0, self._validate(0)
+        self.policy.model.load_state_dict(checkpoint.model)
+        optimizer.load_state_dict(checkpoint.optimizer)
+        return checkpoint.step, list(checkpoint.log)
+
+    def _step(self, optimizer: torch.optim.Optimizer, step: int, total: int) -> list[LogRow]:
+        config = self.config
+        rows = step_rows(self.rows, step, config.batch_rows, config.seed)
+        statistic = self.objective.step_statistic(self.policy, rows)
+        tally = Tally()
+        for part in micro_batches(rows, config.micro_batch_rows):
+            measured = self.objective.measure(self.policy, part, statistic)
+            torch.autograd.backward(measured.losses.sum() / len(rows))
+            tally.add(measured)
+        norm = float(torch.nn.utils.clip_grad_norm_(self.policy.model.parameters(), config.max_grad_norm))
+        if not math.isfinite(norm):
+            raise TrainingError(
+                f"train: the gradient of step {step + 1} is not finite ({len(rows)} rows, first {rows[0].row_id}). "
+                f"Lower train.learning_rate, or set train.dtype to float32."
+            )
+        rate = learning_rate(step, total, config)
+        for group in optimizer.param_groups:
+            group["lr"] = rate
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+        means = tally.means() | {"grad_norm": norm, "learning_rate": rate, "tokens": float(_tokens(rows))}
+        return [LogRow(step + 1, "train", name, value) for name, value in sorted(means.items())]
+
+    def _validate(self, step: int) -> list[LogRow]:
+        if not self.validation:
+            return []
+        tally = Tally()
+        with torch.no_grad():
+            statistic = self.objective.step_statistic(self.policy, self.validation)
+            for part in micro_batches(self.validation, self.config.micro_batch_rows):
+                tally.add(self.objective.measure(self.policy, part, statistic))
+        return [LogRow(step, "validation", name, value) for name, value in sorted(tally.means().items())]
+
+
+def learning_rate(step: int, total: int, config: TrainConfig) -> float:
+    """The learning rate of optimiser step `step`, counted from 0: a linear warm-up, then the schedule.
+
+    Args:
+        step: Step about to be taken.
+        total: Steps of the whole run.
+        config: Peak, warm-up share and schedule.
+    """
+    warmup = math.ceil(config.warmup_fraction * total)
+    if step < warmup:
+        return config.learning_rate * (step + 1) / warmup
+    progress = (step - warmup) / max(1, total - warmup)
+    factors: dict[str, float] = {
+        "constant": 1.0,
+        "linear": 1.0 - progress,
+        "cosine": 0.5 * (1.0 + math.cos(math.pi * progress)),
+    }
+    return config.learning_rate * factors[config.schedule]
+
+
+def _tokens(rows: Sequence[Any]) -> int:
+    return sum(sequence.length for row in rows for sequence in row.sequences)

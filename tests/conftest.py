@@ -1,0 +1,40 @@
+"""Shared makers of small, readable inputs."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import polars as pl
+
+from pipeline.artifacts import digest_text
+from pipeline.tables import polars_schema
+
+_START = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def event(
+    prompt: str, completion: str, vote: str, *, user: str | None = "u1", at: int | None = 0, **other: Any
+) -> dict[str, Any]:
+    """One row of table `events`: `at` is minutes after a fixed start."""
+    row = {
+        "source_file": "log.jsonl",
+        "source_line": 1,
+        "format": "test",
+        "conversation_id": None,
+        "user_id": user,
+        "model": "m",
+        "prompt": [{"role": "user", "content": prompt}],
+        "completion": completion,
+        "vote": vote,
+        "comparison_id": None,
+        "created_at": None if at is None else _START + timedelta(minutes=at),
+        "deliveries": 1,
+    } | other
+    row["event_id"] = digest_text(*(str(value) for value in row.values()))
+    return row
+
+
+def events_table(rows: list[dict[str, Any]]) -> pl.DataFrame:
+    """Rows as table `events`."""
+    return pl.DataFrame(rows, schema=polars_schema("events"))
+
+

@@ -1,0 +1,280 @@
+"""Broken logs, through the whole stage: each fault has its reason and its place, and costs no row beside it."""
+
+import gzip
+import json
+import logging
+import resource
+import subprocess
+import sys
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from pipeline.config import EventsConfig
+from pipeline.errors import PipelineError
+from pipeline.stages.events import EventsResult, run
+from pipeline.tables import validate
+
+GOOD = {"prompt": "p", "response": "r", "feedback": "up", "user_id": "ann"}
+LIMIT = 20_000
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def good(number: int) -> bytes:
+    return json.dumps(GOOD | {"event_id": str(number)}).encode()
+
+
+def many(count: int) -> bytes:
+    """Good rows that hardly compress."""
+    rows = [GOOD | {"event_id": str(index), "response": str(hash((index, "x"))) * 5} for index in range(count)]
+    return b"".join(json.dumps(row).encode() + b"\n" for row in rows)
+
+
+def read(name: str, data: bytes, **config: Any) -> EventsResult:
+    Path(name).write_bytes(data)
+    result = run(EventsConfig.model_validate({"inputs": [name], "format": "thumbs_jsonl"} | config))
+    validate("events", result.events)
+    validate("rejects", result.rejects)
+    return result
+
+
+def row(**changes: Any) -> bytes:
+    return json.dumps(GOOD | changes).encode()
+
+
+FAULTS: dict[str, tuple[bytes, str]] = {
+    "truncated": (good(9)[:-7], "broken_json"),
+    "two objects": (good(9) * 2, "broken_json"),
+    "single quotes": (good(9).replace(b'"', b"'"), "broken_json"),
+    "trailing comma": (good(9)[:-1] + b",}", "broken_json"),
+    "NaN": (row(score=float("nan")), "broken_json"),
+    "plain text": (b"Traceback (most recent call last):", "broken_json"),
+    "control character": (b'{"prompt": "a\tb", "response": "r", "feedback": "up"}', "broken_json"),
+    "array": (b"[" + good(9) + b"]", "not_an_object"),
+    "null": (b"null", "not_an_object"),
+    "number": (b"17", "not_an_object"),
+    "invalid UTF-8": (b'{"prompt": "\xff\xfe", "response": "r", "feedback": "up"}', "invalid_utf8"),
+    "Latin-1": ('{"prompt": "caf\u00e9", "response": "r", "feedback": "up"}'.encode("latin-1"), "invalid_utf8"),
+    "encoded surrogate": (b'{"prompt": "\xed\xa0\x80", "response": "r", "feedback": "up"}', "invalid_utf8"),
+    "lone surrogate": (b'{"prompt": "\\ud800", "response": "r", "feedback": "up"}', "lone_surrogate"),
+    "surrogate in an unused field": (
+        b'{"x": "\\udfff!", "prompt": "p", "response": "r", "feedback": "up"}',
+        "lone_surrogate",
+    ),
+    "NUL byte": (b'{"prompt": "a\x00b", "response": "r", "feedback": "up"}', "nul_character"),
+    "NUL escape": (row(prompt="a\x00b"), "nul_character"),
+    "zeros": (bytes(300), "nul_character"),
+    "duplicate key": (b'{"feedback": "down", ' + good(9)[1:], "duplicate_key"),
+    "duplicate nested key": (b'{"x": {"a": 1, "a": 1}, ' + good(9)[1:], "duplicate_key"),
+    "number out of range": (b'{"x": 1e999, ' + good(9)[1:], "number_out_of_range"),
+    "too long": (row(response="x" * LIMIT), "line_too_long"),
+    "deep": (b'{"x": ' + b"[" * 100 + b"]" * 100 + b", " + good(9)[1:], "nesting_too_deep"),
+    "10,000 deep": (b'{"x": ' + b'{"a":' * 3_000 + b"1" + b"}" * 3_000 + b", " + good(9)[1:], "nesting_too_deep"),
+    "number as text": (row(prompt=17), "wrong_type"),
+    "boolean as text": (row(response=True), "wrong_type"),
+    "object as text": (row(response={"text": "r"}), "wrong_type"),
+    "text as list": (row(prompt=["p"]), "wrong_type"),
+    "missing field": (b'{"prompt": "p", "feedback": "up"}', "missing_field"),
+    "no field at all": (b"{}", "missing_field"),
+    "null text": (row(response=None), "missing_field"),
+    "empty prompt": (row(prompt=""), "empty_prompt"),
+    "blank completion": (row(response=" \n\t"), "empty_completion"),
+    "unknown label": (row(feedback="meh"), "unknown_label"),
+    "number as label": (row(feedback=1), "unknown_label"),
+    "ancient": (row(timestamp="0001-01-01T00:00:00Z"), "bad_time"),
+    "future": (row(timestamp="9999-12-31T23:59:59Z"), "bad_time"),
+    "no time": (row(timestamp="yesterday"), "bad_time"),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_broken_line_is_rejected_alone(fault: str) -> None:
+    line, reason = FAULTS[fault]
+    with_time = json.dumps(GOOD | {"event_id": "0", "timestamp": "2026-01-01T00:00:00Z"}).encode()
+    result = read("log.jsonl", b"\n".join([with_time, line, good(1), line, good(2)]), max_line_bytes=LIMIT)
+    assert result.rejects.select("source_file", "source_line", "reason").rows() == [
+        ("log.jsonl", 2, reason),
+        ("log.jsonl", 4, reason),
+    ]
+    assert sorted(result.events["source_line"]) == [1, 3, 5]
+    assert result.counts.model_dump() == {"rows_in": 5, "rows_out": 3, "merged": 0, "rejected": 2}
+    assert all(0 < len(raw) <= 2_000 for raw in result.rejects["raw"])
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_broken_element_of_an_array_is_rejected_alone(fault: str) -> None:
+    line, reason = FAULTS[fault]
+    if fault in ("truncated", "two objects", "single quotes", "trailing comma", "zeros"):
+        pytest.skip("what ends an element is itself broken")
+    with_time = json.dumps(GOOD | {"event_id": "0", "timestamp": "2026-01-01T00:00:00Z"}).encode()
+    result = read("log.json", b"[" + b",\n".join([with_time, line, good(1)]) + b"]", max_line_bytes=LIMIT)
+    assert result.rejects.select("source_line", "reason").rows() == [(2, reason)]
+    assert sorted(result.events["source_line"]) == [1, 3]
+
+
+def test_raw_shows_invalid_bytes_as_escapes() -> None:
+    result = read("log.jsonl", good(0) + b'\n{"prompt": "\xff\x00"}\n')
+    assert result.rejects["raw"].to_list() == ['{"prompt": "\\xff\\x00"}']
+
+
+@pytest.mark.parametrize("name", ["log.jsonl", "log.json", "log.csv", "log.parquet", "log.jsonl.gz", "log.csv.zst"])
+def test_an_empty_file(name: str) -> None:
+    result = read(name, b"", format="auto")
+    reason = "unreadable_parquet" if name.endswith("parquet") else "empty_file"
+    assert result.rejects.select("source_line", "reason").rows() == [(0, reason)]
+    assert result.events.is_empty()
+
+
+def pack_zstd(data: bytes) -> bytes:
+    return bytes(pa.compress(data, codec="zstd", asbytes=True))
+
+
+@pytest.mark.parametrize(("name", "pack"), [("log.jsonl.gz", gzip.compress), ("log.jsonl.zst", pack_zstd)])
+def test_a_truncated_stream_keeps_its_rows_before_the_end(name: str, pack: Callable[[bytes], bytes]) -> None:
+    packed = pack(many(20_000))
+    result = read(name, packed[: len(packed) // 2])
+    (reject,) = result.rejects.to_dicts()
+    assert reject["reason"] == "truncated_stream"
+    assert result.counts.rows_out == reject["source_line"] - 1 > 5_000
+
+
+@pytest.mark.parametrize(("name", "pack"), [("log.jsonl.gz", gzip.compress), ("log.jsonl.zst", pack_zstd)])
+def test_a_damaged_stream_keeps_its_rows_before_the_damage(name: str, pack: Callable[[bytes], bytes]) -> None:
+    first, second = pack(many(2_000)), pack(good(9_999) + b"\n")
+    result = read(name, first + second[:14] + b"\xff\xff\xff\xff" + second[18:])
+    assert result.rejects["reason"].to_list() == ["corrupt_stream"]
+    assert result.counts.rows_out == 2_000
+
+
+def test_a_gzip_whose_checksum_is_wrong_keeps_its_rows_and_says_so() -> None:
+    packed = bytearray(gzip.compress(many(50)))
+    packed[-5] ^= 0xFF
+    result = read("log.jsonl.gz", bytes(packed))
+    assert result.rejects["reason"].to_list() == ["corrupt_stream"]
+
+
+@pytest.mark.parametrize(("name", "pack"), [("log.jsonl.gz", gzip.compress), ("log.jsonl.zst", pack_zstd)])
+def test_a_stream_that_unfolds_too_far_is_left(name: str, pack: Callable[[bytes], bytes]) -> None:
+    bomb = pack(good(0) + b"\n" + b" " * 64 * 1024 * 1024 + b"\n" + good(1))
+    result = read(name, bomb)
+    assert result.rejects["reason"].to_list() == ["decompression_ratio"]
+    assert result.events["source_line"].to_list() == [1]
+
+
+def test_a_parquet_file_cut_in_half(folder: Path) -> None:
+    pl.DataFrame([GOOD] * 100).write_parquet("whole.parquet")
+    data = Path("whole.parquet").read_bytes()
+    Path("logs").mkdir()
+    Path("logs/cut.parquet").write_bytes(data[: len(data) // 2])
+    Path("logs/whole.parquet").write_bytes(data)
+    result = run(EventsConfig(inputs=("logs",)))
+    assert result.rejects.select("source_file", "reason").rows() == [("logs/cut.parquet", "unreadable_parquet")]
+    assert result.events["deliveries"].to_list() == [100]
+
+
+def test_a_parquet_file_with_a_damaged_page_keeps_the_groups_around_it() -> None:
+    rows = [GOOD | {"event_id": str(index), "response": str(hash((index, "y"))) * 3} for index in range(4_000)]
+    pl.DataFrame(rows).write_parquet("log.parquet", row_group_size=1_000, compression="zstd")
+    offset = pq.ParquetFile("log.parquet").metadata.row_group(2).column(0).data_page_offset
+    data = bytearray(Path("log.parquet").read_bytes())
+    data[offset : offset + 40] = b"\xff" * 40
+    result = read("log.parquet", bytes(data))
+    assert result.rejects["reason"].to_list() == ["unreadable_parquet"]
+    assert result.rejects["source_line"].to_list() == [2_001]
+    assert result.counts.rows_out == 3_000
+    assert result.rejects["detail"][0].startswith("1000 rows of row group 2")
+
+
+def test_a_parquet_file_that_unfolds_too_far_is_left() -> None:
+    table = pa.table({name: pa.array(["x" * 10_000] * 50_000) for name in ("prompt", "response", "feedback")})
+    pq.write_table(table, "log.parquet", compression="zstd")
+    assert Path("log.parquet").stat().st_size < 20_000
+    result = read("log.parquet", Path("log.parquet").read_bytes())
+    assert "decompression_ratio" in result.rejects["reason"].to_list()
+    assert result.counts.rows_in < 500
+
+
+def test_columns_of_other_types_in_parquet() -> None:
+    pl.DataFrame({"prompt": [1, 2], "response": [b"x", b"y"], "feedback": [1.5, 2.5]}).write_parquet("log.parquet")
+    result = read("log.parquet", Path("log.parquet").read_bytes())
+    assert result.rejects["reason"].to_list() == ["wrong_type", "wrong_type"]
+
+
+def test_a_folder_of_mixed_formats_and_faults() -> None:
+    Path("logs").mkdir()
+    pl.DataFrame([GOOD | {"event_id": "parquet"}]).write_parquet("logs/a.parquet")
+    Path("logs/b.csv").write_text("event_id,prompt,response,feedback\ncsv,p,r,up\nbad\n", encoding="utf-8")
+    Path("logs/c.jsonl.gz").write_bytes(gzip.compress(row(event_id="gz") + b"\n"))
+    Path("logs/d.ndjson.zst").write_bytes(pack_zstd(row(event_id="zst") + b"\n"))
+    Path("logs/e.json").write_bytes(b"[" + row(event_id="array") + b"]")
+    Path("logs/f.jsonl").write_bytes(b"\xff\xfe" + "x".encode("utf-16-le") * 50)
+    Path("logs/g.jsonl").write_bytes(row(prompt="q", chosen="a", rejected="b"))
+    result = run(EventsConfig(inputs=("logs",)))
+    assert result.notes["formats"] == {"thumbs_jsonl": 5, "trl": 2}
+    assert result.rejects.select("source_file", "reason").rows() == [
+        ("logs/b.csv", "wrong_column_count"),
+        ("logs/f.jsonl", "nul_character"),
+    ]
+
+
+SECRETS = {"prompt": "my secret prompt", "response": "my secret answer", "user_id": "ann.secret@example.org"}
+
+
+@pytest.mark.parametrize("format_name", ["auto", "thumbs_jsonl", "trl", "convai2"])
+def test_no_text_and_no_user_reaches_a_log_line_or_an_error(
+    format_name: str, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    lines = [json.dumps(SECRETS | change) for change in ({"feedback": "meh"}, {"feedback": "up", "timestamp": "x"}, {})]
+    lines += [lines[0][:60], lines[0].replace("secret", "secret\\ud800")]
+    for data in ("\n".join(lines), json.dumps(SECRETS), json.dumps(SECRETS | {"feedback": "up", "vote": "up"})):
+        try:
+            rejects = read("log.jsonl", data.encode(), format=format_name).rejects
+            assert "secret" not in "".join(rejects["detail"])
+        except PipelineError as error:
+            assert "secret" not in str(error)
+    printed = capfd.readouterr()
+    assert "secret" not in caplog.text + printed.out + printed.err
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["log.jsonl", "log.json", "log.csv", "log.jsonl.gz"])
+def test_a_line_of_200_megabytes_takes_little_memory(name: str) -> None:
+    long = b'{"prompt": "' + b"0123456789abcdef" * 13_000_000 + b'"}'
+    rows = [good(0), long, good(1)]
+    data = {
+        "log.jsonl": b"\n".join(rows),
+        "log.json": b"[" + b",".join(rows) + b"]",
+        "log.csv": b'prompt,response,feedback\np,r,up\np,"' + long.replace(b'"', b"") + b'",up\nq,r,up\n',
+        "log.jsonl.gz": zlib.compress(b"\n".join(rows), wbits=31),
+    }[name]
+    Path(name).write_bytes(data)
+    code = (
+        "import resource, sys\n"
+        "from pipeline.config import EventsConfig\n"
+        "from pipeline.stages.events import run\n"
+        "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
+        f"result = run(EventsConfig(inputs=({name!r},), format='thumbs_jsonl'))\n"
+        "after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
+        "print(result.counts.rows_out, result.rejects['reason'].to_list(), (after - before) // 1024)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    rows_out, rest = done.stdout.split(" ", 1)
+    reasons, grown_mib = rest.rsplit(" ", 1)
+    assert int(grown_mib) < 150, done.stdout
+    if name.endswith("gz"):
+        assert (rows_out, reasons) == ("1", "['decompression_ratio']")
+    else:
+        assert (rows_out, reasons) == ("2", "['line_too_long']")
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss > 0

@@ -1,0 +1,185 @@
+"""Every stage end to end, on a tiny model and a small log."""
+
+import json
+
+import polars as pl
+import pytest
+
+from pipeline import line
+from pipeline.artifacts import read_manifest, read_table
+from pipeline.config import load_config
+from pipeline.errors import ConfigError, PipelineError
+from tests.line.conftest import write_config, write_log
+
+
+def run_all(config, stages=line.STAGES, **options):
+    return {finished.stage.name: finished.action for finished in line.run(config, stages, **options)}
+
+
+@pytest.fixture(scope="module")
+def dpo_run(tmp_path_factory, small_log, tiny_model):
+    config = load_config(write_config(tmp_path_factory.mktemp("dpo"), small_log, tiny_model))
+    assert set(run_all(config).values()) == {"ran"}
+    return config
+
+
+def table(config, stage, name=None):
+    return read_table(config.run_dir / stage / f"{name or stage}.parquet", name or stage)
+
+
+def metric(config, name, model, evaluator):
+    rows = table(config, "metrics").filter(
+        (pl.col("metric") == name) & (pl.col("model") == model) & (pl.col("evaluator") == evaluator)
+        & pl.col("slice").is_null()
+    )
+    assert rows.height == 1, rows
+    return rows.row(0, named=True)
+
+
+def test_a_run_learns_what_the_votes_say(dpo_run):
+    after = metric(dpo_run, "accuracy", "trained", "pair_accuracy")
+    before = metric(dpo_run, "accuracy", "untrained", "pair_accuracy")
+    assert before["value"] == 0.5
+    assert after["value"] > 0.9
+    assert after["ci_low"] > 0.5
+
+
+def test_no_row_is_lost(dpo_run):
+    for stage in line.STAGE_NAMES:
+        manifest = read_manifest(dpo_run.run_dir / stage)
+        manifest.counts.check(stage)
+        assert not set(manifest.outputs) - {path.stem for path in (dpo_run.run_dir / stage).glob("*.parquet")}
+    events = read_manifest(dpo_run.run_dir / "events").counts
+    assert (events.merged, events.rejected) == (1, 1)
+
+
+def test_no_prompt_group_crosses_splits(dpo_run):
+    splits = table(dpo_run, "splits")
+    assert splits.group_by("group_id").agg(pl.col("split").n_unique())["split"].max() == 1
+    assert set(splits["split"]) == {"train", "validation", "test"}
+
+
+def test_policy_is_scored_on_held_out_sequences_only(dpo_run):
+    rows = table(dpo_run, "sequences", "row_sequences")
+    held_out = set(rows.filter(pl.col("split") == "test")["sequence_id"])
+    assert set(table(dpo_run, "policy")["sequence_id"]) == held_out
+    train = set(rows.filter(pl.col("split") == "train")["sequence_id"])
+    assert not held_out & train
+
+
+def test_a_second_run_does_nothing(dpo_run):
+    assert set(run_all(dpo_run).values()) == {"skipped"}
+    assert {entry.action for entry in line.plan(dpo_run)} == {"skip"}
+
+
+def test_the_report_is_one_file_without_network(dpo_run):
+    page = (dpo_run.run_dir / "report" / "report.html").read_text()
+    assert "<svg" in page
+    for outside in ('src="http', "src='http", '<link rel="stylesheet"', "@import"):
+        assert outside not in page
+    facts = json.loads((dpo_run.run_dir / "report" / "report.json").read_text())
+    assert facts["schema_version"]
+
+
+def test_another_beta_trains_again_and_scores_nothing_again(dpo_run):
+    changed = dpo_run.model_copy(
+        update={"train": dpo_run.train.model_copy(update={"loss": {"beta": 0.5}, "max_steps": 2}), "name": "beta"}
+    )
+    run_all(changed, line.select(None, "train"))
+    assert read_manifest(changed.run_dir / "reference").notes["scored"] == 0
+
+
+def test_settings_that_change_nothing_upstream_leave_it_up_to_date(dpo_run, tmp_path):
+    changed = dpo_run.model_copy(update={"report": dpo_run.report.model_copy(update={"title": "Another"})})
+    plan = {entry.stage.name: (entry.action, entry.reason) for entry in line.plan(changed)}
+    assert plan.pop("report") == ("run", "changed setting title")
+    assert {action for action, _ in plan.values()} == {"skip"}
+
+
+def test_a_changed_setting_marks_what_may_follow(dpo_run):
+    changed = dpo_run.model_copy(update={"pairs": dpo_run.pairs.model_copy(update={"min_margin": 0.2})})
+    plan = {entry.stage.name: entry for entry in line.plan(changed)}
+    assert plan["responses"].action == "skip"
+    assert (plan["pairs"].action, plan["pairs"].reason) == ("run", "changed setting min_margin")
+    assert (plan["train"].action, plan["train"].reason) == ("maybe", "after pairs")
+
+
+def test_a_missing_output_is_made_again(dpo_run, tmp_path_factory, small_log, tiny_model):
+    config = load_config(write_config(tmp_path_factory.mktemp("missing"), small_log, tiny_model))
+    run_all(config, line.select(None, "pairs"))
+    before = read_manifest(config.run_dir / "pairs").outputs["pairs"].sha256
+    (config.run_dir / "pairs" / "pairs.parquet").unlink()
+    assert run_all(config, line.select(None, "pairs"))["pairs"] == "ran"
+    assert read_manifest(config.run_dir / "pairs").outputs["pairs"].sha256 == before
+
+
+@pytest.mark.parametrize("method", ["kto", "orpo"])
+def test_other_methods_are_one_setting_away(tmp_path, small_log, tiny_model, method):
+    sections = {"train": {"method": method, "epochs": 4, "learning_rate": 2e-3}}
+    config = load_config(write_config(tmp_path, small_log, tiny_model, **sections))
+    run_all(config)
+    roles = set(table(config, "sequences", "row_sequences")["role"])
+    assert roles == ({"matched", "mismatched"} if method == "kto" else {"matched"})
+    log = table(config, "train", "training_log").filter((pl.col("metric") == "loss") & (pl.col("phase") == "train"))
+    assert log["value"].tail(3).mean() < log["value"].head(3).mean()
+    assert metric(config, "auc", "trained", "unpaired_auc")["value"] > 0.8
+
+
+def test_training_never_loads_a_reference_model(tmp_path, small_log, tiny_model, monkeypatch):
+    """From stored log-probs, DPO holds one model: one load from disk, and one set of parameters alive."""
+    import gc
+
+    import torch
+    from transformers import AutoModelForCausalLM, PreTrainedModel
+
+    config = load_config(write_config(tmp_path, small_log, tiny_model))
+    run_all(config, line.select(None, "reference"))
+    gc.collect()
+    loads, alive = [], []
+    original = AutoModelForCausalLM.from_pretrained
+
+    def counted(*args, **kwargs):
+        loads.append(args)
+        return original(*args, **kwargs)
+
+    step = torch.optim.AdamW.step
+
+    def watched(self, *args, **kwargs):
+        alive.append(sum(isinstance(thing, PreTrainedModel) and thing.base_model is not thing for thing in gc.get_objects()))
+        return step(self, *args, **kwargs)
+
+    monkeypatch.setattr(AutoModelForCausalLM, "from_pretrained", counted)
+    monkeypatch.setattr(torch.optim.AdamW, "step", watched)
+    run_all(config, line.select("train", "train"))
+    assert len(loads) == 1
+    assert alive and set(alive) == {1}
+
+
+def test_order_and_names_of_stages_are_checked():
+    with pytest.raises(ConfigError, match="unknown stage 'trian'. Did you mean 'train'"):
+        line.select("trian", None)
+    with pytest.raises(ConfigError, match="comes before"):
+        line.select("train", "pairs")
+
+
+def test_a_stage_whose_input_was_never_made_says_which(tmp_path, small_log, tiny_model):
+    config = load_config(write_config(tmp_path, small_log, tiny_model))
+    with pytest.raises(PipelineError, match="needs 'responses', which responses has not made yet"):
+        run_all(config, line.select("pairs", "pairs"))
+
+
+def test_two_processes_cannot_share_a_run(tmp_path, small_log, tiny_model):
+    config = load_config(write_config(tmp_path, small_log, tiny_model))
+    first = line.run(config, line.select(None, "responses"))
+    next(first)
+    with pytest.raises(PipelineError, match="another process is running this run"):
+        run_all(config)
+    list(first)
+
+
+def test_a_log_without_any_vote_is_explained(tmp_path, tiny_model):
+    log = write_log(tmp_path / "log.jsonl", prompts=2)
+    log.write_text(log.read_text().replace('"thumbs_up"', "null").replace('"thumbs_down"', "null"))
+    config = load_config(write_config(tmp_path, log, tiny_model))
+    with pytest.raises(PipelineError, match="no response has a label and no pair could be made"):
+        run_all(config)

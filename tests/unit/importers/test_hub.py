@@ -1,0 +1,79 @@
+"""Data sets through the library datasets, from local folders: no network is used."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from pipeline.config import EventsConfig
+from pipeline.errors import InputError
+from pipeline.importers import hub
+from pipeline.stages.events import input_digests, run
+
+THUMB = {"prompt": "p", "response": "c", "feedback": "up"}
+PAIR = {"prompt": "p", "chosen": "good", "rejected": "bad"}
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    pytest.importorskip("datasets")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "set").mkdir()
+    return tmp_path / "set"
+
+
+def write(path: Path, *rows: dict[str, object]) -> None:
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+
+
+def test_thumbs_of_a_local_folder(folder: Path) -> None:
+    write(folder / "train.jsonl", THUMB, THUMB | {"feedback": "meh"}, THUMB | {"response": "nul \x00"})
+    result = run(EventsConfig(inputs=("hub:./set",)))
+    (event,) = result.events.to_dicts()
+    assert (event["source_file"], event["source_line"], event["vote"]) == ("hub:./set", 1, "up")
+    assert event["format"] == "hub"
+    assert result.rejects.select("source_line", "reason").rows() == [(2, "unknown_label"), (3, "nul_character")]
+
+
+def test_pairs_and_the_option_split(folder: Path) -> None:
+    write(folder / "train.jsonl", PAIR)
+    write(folder / "test.jsonl", PAIR, PAIR | {"prompt": "q"})
+    assert run(EventsConfig(inputs=("hub:./set",))).counts.rows_out == 2
+    result = run(EventsConfig(inputs=("hub:./set",), options={"split": "test"}))
+    assert result.notes["votes"] == {"chosen": 2, "rejected": 2}
+
+
+def test_a_mapping_reaches_the_rows(folder: Path) -> None:
+    write(folder / "train.jsonl", {"asked": "p", "response": "c", "feedback": 1})
+    config = EventsConfig(inputs=("hub:./set",), options={"prompt": "asked", "up": "1", "down": "0"})
+    assert run(config).events["vote"].to_list() == ["up"]
+
+
+def test_columns_that_no_importer_knows_are_named(folder: Path) -> None:
+    write(folder / "train.jsonl", {"text": "x", "stars": 5})
+    with pytest.raises(InputError, match="columns text, stars are neither trl or thumbs_jsonl"):
+        run(EventsConfig(inputs=("hub:./set",)))
+
+
+def test_a_split_that_is_not_there_is_an_input_error(folder: Path) -> None:
+    write(folder / "train.jsonl", THUMB)
+    with pytest.raises(InputError, match=r"hub:\./set: no data set loads"):
+        run(EventsConfig(inputs=("hub:./set",), options={"split": "nope"}))
+
+
+def test_a_damaged_file_is_an_input_error_without_its_text(folder: Path) -> None:
+    (folder / "train.jsonl").write_text('{"prompt": "my secret", "response": "c", "feed', encoding="utf-8")
+    with pytest.raises(InputError) as caught:
+        run(EventsConfig(inputs=("hub:./set",)))
+    assert "my secret" not in str(caught.value)
+
+
+def test_digests_follow_a_folders_content_and_an_ids_revision(folder: Path) -> None:
+    write(folder / "train.jsonl", THUMB)
+    config = EventsConfig(inputs=("hub:./set",))
+    before = input_digests(config)
+    assert list(before) == ["hub:./set"]
+    write(folder / "train.jsonl", PAIR)
+    assert input_digests(config) != before
+    pinned = [hub.digest("hub:someone/set", {"revision": revision}) for revision in ("a", "b", "a")]
+    assert pinned[0] == pinned[2] != pinned[1]

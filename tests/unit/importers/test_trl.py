@@ -1,0 +1,142 @@
+"""TRL's layouts, against TRL's own rule for implicit prompts where TRL is installed."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import strategies as st
+
+from pipeline.config import EventsConfig
+from pipeline.importers.trl import shared_text
+from pipeline.stages.events import EventsResult, run
+
+
+def user(content: str) -> dict[str, str]:
+    return {"role": "user", "content": content}
+
+
+def assistant(content: str) -> dict[str, str]:
+    return {"role": "assistant", "content": content}
+
+
+def read(folder: Path, *rows: dict[str, Any], parquet: bool = False) -> EventsResult:
+    if parquet:
+        path = folder / "rows.parquet"
+        pl.DataFrame(list(rows)).write_parquet(path)
+    else:
+        path = folder / "rows.jsonl"
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return run(EventsConfig(inputs=(str(path),)))
+
+
+SKY = [user("What color is the sky?")]
+LAYOUTS = {
+    "unpaired text": {"prompt": "What color is the sky?", "completion": "Blue.", "label": True},
+    "unpaired messages": {"prompt": SKY, "completion": [assistant("Blue.")], "label": True},
+    "pair text": {"prompt": "What color is the sky?", "chosen": "Blue.", "rejected": "Green."},
+    "pair messages": {"prompt": SKY, "chosen": [assistant("Blue.")], "rejected": [assistant("Green.")]},
+    "implicit text": {"chosen": "What color is the sky?Blue.", "rejected": "What color is the sky?Green."},
+    "implicit messages": {"chosen": [*SKY, assistant("Blue.")], "rejected": [*SKY, assistant("Green.")]},
+    "prompt repeated in the sides": {
+        "prompt": "What color is the sky?",
+        "chosen": [*SKY, assistant("Blue.")],
+        "rejected": [*SKY, assistant("Green.")],
+    },
+}
+
+
+@pytest.mark.parametrize("parquet", [False, True])
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_each_layout(tmp_path: Path, layout: str, parquet: bool) -> None:
+    result = read(tmp_path, LAYOUTS[layout], parquet=parquet)
+    events = {event["completion"]: event for event in result.events.to_dicts()}
+    assert result.rejects.is_empty()
+    assert all(event["prompt"] == SKY and event["format"] == "trl" for event in events.values())
+    if layout.startswith("unpaired"):
+        assert events["Blue."]["vote"] == "up"
+        assert events["Blue."]["comparison_id"] is None
+    else:
+        assert {completion: event["vote"] for completion, event in events.items()} == {
+            "Blue.": "chosen",
+            "Green.": "rejected",
+        }
+        assert len({event["comparison_id"] for event in events.values()}) == 1
+
+
+def test_a_false_label_is_a_down_vote(tmp_path: Path) -> None:
+    result = read(tmp_path, {"prompt": "p", "completion": "c", "label": False})
+    assert result.events["vote"].to_list() == ["down"]
+
+
+def test_a_pair_delivered_twice_keeps_one_comparison(tmp_path: Path) -> None:
+    result = read(tmp_path, LAYOUTS["pair text"], LAYOUTS["pair text"])
+    assert result.events["deliveries"].to_list() == [2, 2]
+    assert result.events["comparison_id"].n_unique() == 1
+
+
+def test_opposite_pairs_are_two_comparisons(tmp_path: Path) -> None:
+    pair = LAYOUTS["pair text"]
+    result = read(tmp_path, pair, pair | {"chosen": pair["rejected"], "rejected": pair["chosen"]})
+    assert result.events["comparison_id"].n_unique() == 2
+    assert result.counts.rows_out == 4
+
+
+@pytest.mark.parametrize(
+    ("row", "reason"),
+    [
+        ({"prompt": "p", "completion": "c", "label": 1}, "unknown_label"),
+        ({"prompt": "p", "completion": "c", "label": None}, "missing_field"),
+        ({"prompt": "p", "completion": "c", "label": "good"}, "unknown_label"),
+        ({"prompt": "p", "chosen": "c"}, "missing_field"),
+        ({"prompt": "p", "chosen": "c", "rejected": ""}, "empty_completion"),
+        ({"prompt": "p", "chosen": "c", "rejected": [assistant("a"), user("b")]}, "several_messages"),
+        ({"prompt": "p", "chosen": "c", "rejected": [user("b")]}, "unknown_role"),
+        ({"chosen": "What?Yes", "rejected": "Other"}, "empty_prompt"),
+        ({"chosen": "What? Yes", "rejected": "What? Yes"}, "empty_completion"),
+        ({"chosen": "What?", "rejected": [assistant("a")]}, "wrong_type"),
+        ({"chosen": [*SKY, assistant("a")], "rejected": [*SKY, assistant("a")]}, "empty_completion"),
+        ({"chosen": [user("a"), assistant("b")], "rejected": [user("c"), assistant("b")]}, "empty_prompt"),
+        ({"chosen": "p " + "c", "rejected": 7}, "wrong_type"),
+    ],
+)
+def test_a_row_that_fits_no_layout_is_rejected_whole(tmp_path: Path, row: dict[str, Any], reason: str) -> None:
+    good = LAYOUTS["pair text"] | LAYOUTS["unpaired text"] if "label" in row else LAYOUTS["pair text"]
+    result = read(tmp_path, good, row)
+    assert result.rejects.select("source_line", "reason").rows() == [(2, reason)]
+    assert result.counts.rows_out == 2
+
+
+def test_the_space_before_the_answers_goes_with_them(tmp_path: Path) -> None:
+    result = read(tmp_path, {"chosen": "The sky is blue.", "rejected": "The sky is green."})
+    assert sorted(result.events["completion"]) == [" blue.", " green."]
+    assert result.events["prompt"].to_list() == [[user("The sky is")]] * 2
+
+
+TEXT = st.text("ab ", min_size=1)
+
+
+@pytest.fixture(scope="module")
+def extract_prompt() -> Callable[[dict[str, str]], dict[str, str]]:
+    return pytest.importorskip("trl.data_utils").extract_prompt
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(TEXT, TEXT, TEXT)
+def test_implicit_prompts_are_those_of_trl(
+    extract_prompt: Callable[[dict[str, str]], dict[str, str]], beginning: str, left: str, right: str
+) -> None:
+    chosen, rejected = beginning + left, beginning + right
+    # Where one text begins with the other TRL cuts a character too few; such rows are rejected here.
+    assume(any(a != b for a, b in zip(chosen, rejected, strict=False)))
+    assert chosen[: shared_text(chosen, rejected)] == extract_prompt({"chosen": chosen, "rejected": rejected})["prompt"]
+
+
+@pytest.mark.parametrize(
+    ("chosen", "rejected", "shared"), [("", "", 0), ("x", "y", 0), ("ab", "abc", 2), (" a", "b", 0)]
+)
+def test_texts_without_a_prompt_or_without_an_answer(chosen: str, rejected: str, shared: int) -> None:
+    assert shared_text(chosen, rejected) == shared

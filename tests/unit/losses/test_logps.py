@@ -1,0 +1,98 @@
+import pytest
+import torch
+
+from losses.logps import Head, completion_logps, token_logps
+
+
+def inputs(dtype=torch.float32, tokens=37, hidden=16, vocabulary=50, seed=0, bias=False):
+    generator = torch.Generator().manual_seed(seed)
+    states = torch.randn(tokens, hidden, generator=generator).to(dtype).requires_grad_()
+    weight = torch.randn(vocabulary, hidden, generator=generator).to(dtype).requires_grad_()
+    offset = torch.randn(vocabulary, generator=generator).to(dtype).requires_grad_() if bias else None
+    targets = torch.randint(vocabulary, (tokens,), generator=generator)
+    upstream = torch.randn(tokens, generator=generator)
+    return states, weight, offset, targets, upstream
+
+
+def plain(states, weight, bias, targets, scale=1.0, soft_cap=None):
+    logits = (
+        torch.nn.functional.linear(states.double(), weight.double(), None if bias is None else bias.double()) * scale
+    )
+    if soft_cap is not None:
+        logits = soft_cap * torch.tanh(logits / soft_cap)
+    return logits.log_softmax(-1).gather(1, targets[:, None])[:, 0]
+
+
+@pytest.mark.parametrize("soft_cap", [None, 5.0])
+@pytest.mark.parametrize("scale", [1.0, 0.25])
+@pytest.mark.parametrize("bias", [False, True])
+@pytest.mark.parametrize("chunk", [5, 1000])
+def test_values_and_gradients_are_those_of_full_logits_in_float64(bias, scale, soft_cap, chunk):
+    states, weight, offset, targets, upstream = inputs(bias=bias)
+    found = token_logps(states, Head(weight, offset, scale, soft_cap), targets, chunk)
+    exact = plain(states, weight, offset, targets, scale, soft_cap)
+    torch.testing.assert_close(found, exact.float(), atol=1e-5, rtol=1e-5)
+    leaves = [leaf for leaf in (states, weight, offset) if leaf is not None]
+    ours = torch.autograd.grad((found * upstream).sum(), leaves)
+    theirs = torch.autograd.grad((exact * upstream.double()).sum(), leaves)
+    for one, other in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(one, other, atol=1e-5, rtol=1e-4)
+
+
+def test_a_frozen_head_gives_the_same_gradient_and_computes_logits_once(monkeypatch):
+    states, weight, _, targets, upstream = inputs()
+    (trained, _) = torch.autograd.grad(
+        (token_logps(states, Head(weight), targets, 8) * upstream).sum(), [states, weight]
+    )
+    calls = []
+    from losses import logps
+
+    original = logps._chunk_logits
+    monkeypatch.setattr(logps, "_chunk_logits", lambda *args: calls.append(1) or original(*args))
+    (frozen,) = torch.autograd.grad((token_logps(states, Head(weight.detach()), targets, 8) * upstream).sum(), [states])
+    torch.testing.assert_close(frozen, trained)
+    assert len(calls) == 5  # 37 tokens in chunks of 8
+
+
+def test_bfloat16_stays_within_0_02_nat_over_512_tokens():
+    states, weight, _, targets, _ = inputs(torch.bfloat16, tokens=512, hidden=64, vocabulary=1000)
+    weight = (weight / 8).detach()
+    found = token_logps(states.detach(), Head(weight), targets)
+    assert abs(float(found.double().sum() - plain(states, weight, None, targets).sum())) / 512 < 0.02
+
+
+def test_autocast_computes_in_its_type_and_gives_float32_gradients():
+    states, weight, _, targets, upstream = inputs()
+    with torch.autocast("cpu", torch.bfloat16):
+        found = token_logps(states, Head(weight), targets)
+    assert found.dtype == torch.float32
+    grads = torch.autograd.grad((found * upstream).sum(), [states, weight])
+    assert all(grad.dtype == torch.float32 for grad in grads)
+    torch.testing.assert_close(found, plain(states, weight, None, targets).float(), atol=0.15, rtol=0.05)
+
+
+def test_rows_sum_their_own_completion_tokens_only():
+    generator = torch.Generator().manual_seed(0)
+    hidden, weight = torch.randn(2, 6, 8, generator=generator), torch.randn(20, 8, generator=generator)
+    ids = torch.randint(20, (2, 6), generator=generator)
+    mask = torch.tensor([[0, 0, 1, 1, 0, 0], [0, 1, 1, 1, 1, 0]], dtype=torch.bool)
+    found = completion_logps(hidden, Head(weight), ids, mask)
+    every = (hidden @ weight.T).log_softmax(-1)[:, :-1].gather(2, ids[:, 1:, None])[..., 0]
+    torch.testing.assert_close(found.logps, (every * mask[:, 1:]).double().sum(1))
+    assert found.token_counts.tolist() == [2, 4]
+
+
+def test_no_completion_token_gives_zero_and_a_zero_gradient():
+    hidden = torch.randn(1, 3, 4, requires_grad=True)
+    found = completion_logps(
+        hidden, Head(torch.randn(5, 4)), torch.zeros(1, 3, dtype=torch.int64), torch.zeros(1, 3, dtype=torch.bool)
+    )
+    assert found.logps.tolist() == [0.0]
+    (gradient,) = torch.autograd.grad(found.logps.sum(), [hidden])
+    assert not gradient.any()
+
+
+def test_a_completion_at_position_zero_is_refused():
+    mask = torch.tensor([[True, False]])
+    with pytest.raises(ValueError, match="1 of 1 completions start at position 0"):
+        completion_logps(torch.zeros(1, 2, 4), Head(torch.zeros(5, 4)), torch.zeros(1, 2, dtype=torch.int64), mask)

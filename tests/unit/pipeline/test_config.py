@@ -1,0 +1,82 @@
+from pathlib import Path
+
+import pytest
+
+from pipeline.config import load_config
+from pipeline.errors import ConfigError
+
+CONFIGS = sorted(Path(__file__).parents[3].joinpath("pipeline", "configs").rglob("*.yaml"))
+MINIMAL = "model: demo\nevents: {inputs: [log.jsonl]}\n"
+
+
+@pytest.fixture
+def write(tmp_path):
+    def make(text):
+        path = tmp_path / "my-run.yaml"
+        path.write_text(text)
+        return path
+
+    return make
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+def test_every_committed_config_loads(path):
+    assert load_config(path).name
+
+
+def test_there_are_committed_configs():
+    assert CONFIGS
+
+
+def test_name_and_inputs_come_from_the_files_place(write, tmp_path):
+    config = load_config(write(MINIMAL))
+    assert config.name == "my-run"
+    assert config.events.inputs == (str(tmp_path / "log.jsonl"),)
+
+
+def test_addresses_are_left_alone(write):
+    config = load_config(write("model: demo\nevents: {inputs: ['hub:org/set', 's3://bucket/x.jsonl', /abs.jsonl]}"))
+    assert config.events.inputs == ("hub:org/set", "s3://bucket/x.jsonl", "/abs.jsonl")
+
+
+def test_overrides_are_read_as_yaml(write):
+    config = load_config(write(MINIMAL), ("train.method=kto", "train.loss.beta=0.2", "splits.test=0.3"))
+    assert (config.train.method, config.train.loss, config.splits.test) == ("kto", {"beta": 0.2}, 0.3)
+
+
+@pytest.mark.parametrize(
+    ("text", "overrides", "message"),
+    [
+        (MINIMAL + "trian: {}", (), r"unknown key 'trian'\. Did you mean 'train'\?"),
+        (MINIMAL + "train: {epoch: 1}", (), r"train\.epoch: unknown key 'epoch'\. Did you mean 'epochs'\?"),
+        (MINIMAL + "train: {epochs: 0}", (), r"train\.epochs: .*greater than 0"),
+        (MINIMAL + "splits: {validation: 0.5, test: 0.5}", (), "nothing is left to train on"),
+        ("- a list", (), "a mapping of keys"),
+        ("a: [", (), "not readable as YAML"),
+        (MINIMAL, ("train.method",), "write it as key=value"),
+        (MINIMAL, ("model.name=x",), "'model' is a value, not a section"),
+        (MINIMAL, ("train.loss=[",), "not readable as YAML"),
+        ("events: {inputs: []}\nmodel: demo", (), r"events\.inputs"),
+    ],
+)
+def test_refusals_name_the_place(write, text, overrides, message):
+    with pytest.raises(ConfigError, match=message):
+        load_config(write(text), overrides)
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(ConfigError, match="no such run file"):
+        load_config(tmp_path / "none.yaml")
+
+
+@pytest.mark.parametrize(
+    ("method", "settings", "needed"),
+    [
+        ("kto", (), True),
+        ("kto", ("train.loss.reference_point=batch",), False),
+        ("dpo", (), False),
+        ("dpo", ("sequences.mismatched=true",), True),
+    ],
+)
+def test_mismatched_rows_are_made_where_kto_needs_them(write, method, settings, needed):
+    assert load_config(write(MINIMAL), (f"train.method={method}", *settings)).needs_mismatched is needed

@@ -1,0 +1,237 @@
+"""The stage: ids from content, deliveries merged, counts that add up, the same tables in any order of files."""
+
+import hashlib
+import hmac
+import json
+import os
+from itertools import permutations
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline.artifacts import digest_file, digest_text
+from pipeline.config import EventsConfig
+from pipeline.errors import ConfigError, InputError
+from pipeline.importers.ingest import RAW_EVENTS
+from pipeline.stages import events
+from pipeline.stages.events import EventsResult, input_digests, run, transform
+from pipeline.tables import polars_schema, validate
+
+ROW = {"event_id": "e1", "user_id": "ann", "prompt": "p", "response": "r", "feedback": "up", "timestamp": 1_772_366_400}
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("THUMBLINE_CACHE", str(tmp_path / "cache"))
+    return tmp_path
+
+
+def write(name: str, *rows: Any) -> str:
+    Path(name).parent.mkdir(parents=True, exist_ok=True)
+    Path(name).write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return name
+
+
+def read(*inputs: str, **config: Any) -> EventsResult:
+    result = run(EventsConfig(inputs=inputs, **config))
+    validate("events", result.events)
+    validate("rejects", result.rejects)
+    return result
+
+
+def test_the_same_event_delivered_twice_is_merged_and_its_first_place_kept() -> None:
+    write("b.jsonl", ROW, ROW)
+    write("a.jsonl", ROW | {"event_id": "e0"}, ROW)
+    result = read("b.jsonl", "a.jsonl")
+    places = result.events.select("source_file", "source_line", "deliveries").sort("deliveries").rows()
+    assert places == [("a.jsonl", 1, 1), ("a.jsonl", 2, 3)]
+    assert result.counts.model_dump() == {"rows_in": 4, "rows_out": 2, "merged": 2, "rejected": 0}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"event_id": "e2"},
+        {"event_id": None},
+        {"user_id": "bob"},
+        {"user_id": None},
+        {"prompt": "q"},
+        {"prompt": [{"role": "system", "content": "p"}]},
+        {"prompt": [{"role": "user", "content": "p"}, {"role": "user", "content": "p"}]},
+        {"response": "r "},
+        {"feedback": "down"},
+        {"timestamp": 1_772_366_401},
+        {"timestamp": None},
+        {"model": "m"},
+        {"conversation_id": "c"},
+    ],
+)
+def test_an_event_that_differs_anywhere_is_another_event(change: dict[str, Any]) -> None:
+    write("a.jsonl", ROW, ROW | change)
+    assert read("a.jsonl").events["deliveries"].to_list() == [1, 1]
+
+
+def test_values_that_run_into_each_other_stay_apart() -> None:
+    first = [{"role": "user", "content": "a"}, {"role": "user", "content": "b"}]
+    write("a.jsonl", ROW | {"prompt": first}, ROW | {"prompt": [{"role": "user", "content": "a4:user1:b"}]})
+    write("b.jsonl", ROW | {"prompt": "1", "response": "23"}, ROW | {"prompt": "12", "response": "3"})
+    assert read("a.jsonl", "b.jsonl").counts.merged == 0
+
+
+def test_two_contents_under_one_event_id_both_stay_and_are_counted() -> None:
+    write("a.jsonl", ROW, ROW | {"feedback": "down"}, ROW | {"event_id": "e2"})
+    result = read("a.jsonl")
+    assert result.counts.rows_out == 3
+    assert result.notes["source_event_ids_with_several_contents"] == 1
+
+
+def test_users_are_keyed_hashes() -> None:
+    write("a.jsonl", ROW)
+    first, second = read("a.jsonl").events, read("a.jsonl", user_key="other").events
+    expected = hmac.new(b"other", b"ann", hashlib.sha256).hexdigest()[:16]
+    assert second["user_id"].to_list() == [expected]
+    assert first["user_id"].to_list() != second["user_id"].to_list()
+    # Not even the id lets a stranger test a name: it is made from the pseudonym.
+    assert first["event_id"].to_list() != second["event_id"].to_list()
+
+
+def test_the_order_of_files_changes_nothing() -> None:
+    write("a.jsonl", ROW, "bad", ROW | {"prompt": ""})
+    write("b.jsonl", ROW, ROW | {"response": "s"}, "worse")
+    write("c.jsonl", {"chosen": "xy", "rejected": "xz"}, ROW)
+    results = [read(*order) for order in permutations(["a.jsonl", "b.jsonl", "c.jsonl"])]
+    for result in results[1:]:
+        assert result.events.equals(results[0].events)
+        assert result.rejects.equals(results[0].rejects)
+        assert (result.counts, result.notes) == (results[0].counts, results[0].notes)
+
+
+def test_tables_are_sorted_and_counts_add_up() -> None:
+    rows = [ROW | {"event_id": str(index), "feedback": ["up", "down", None, "?"][index % 4]} for index in range(40)]
+    write("a.jsonl", *rows, *rows[:7], ROW | {"response": None})
+    result = read("a.jsonl")
+    assert result.events["event_id"].is_sorted()
+    assert result.rejects["source_line"].is_sorted()
+    assert result.counts.model_dump() == {"rows_in": 48, "rows_out": 30, "merged": 6, "rejected": 12}
+    assert result.notes["records"] == 48
+    assert result.notes["votes"] == {"up": 10, "down": 10, "unrated": 10}
+    assert result.notes["reject_reasons"] == {"missing_field": 1, "unknown_label": 11}
+
+
+def test_batches_do_not_show_in_the_result(monkeypatch: pytest.MonkeyPatch) -> None:
+    write("a.jsonl", *(ROW | {"event_id": str(index), "prompt": "p" * index} for index in range(30)))
+    expected = read("a.jsonl")
+    monkeypatch.setattr("pipeline.importers.base._BATCH_ROWS", 4)
+    assert read("a.jsonl").events.equals(expected.events)
+    monkeypatch.setattr("pipeline.importers.base._BATCH_CHARACTERS", 3)
+    assert read("a.jsonl").events.equals(expected.events)
+
+
+def test_a_folder_of_several_formats_and_a_stray_file() -> None:
+    write("logs/a.jsonl", ROW)
+    write("logs/pairs.jsonl", {"prompt": "p", "chosen": "c", "rejected": "d"})
+    write("logs/other.jsonl", {"stars": 5})
+    write("logs/empty.jsonl")
+    result = read("logs")
+    assert result.notes["formats"] == {"thumbs_jsonl": 1, "trl": 2}
+    assert result.rejects.select("source_file", "reason").rows() == [
+        ("logs/empty.jsonl", "empty_file"),
+        ("logs/other.jsonl", "unknown_format"),
+    ]
+    with pytest.raises(InputError, match="no format fits the fields stars"):
+        read("logs", "logs/other.jsonl")
+
+
+def test_nothing_but_files_of_unknown_format_is_an_error() -> None:
+    write("logs/other.jsonl", {"stars": 5})
+    with pytest.raises(InputError, match="no format fits the fields stars"):
+        read("logs")
+
+
+def test_a_stated_format_is_used_as_stated() -> None:
+    both = {"prompt": "p", "completion": "c", "label": True, "feedback": "down"}
+    write("a.jsonl", both)
+    assert read("a.jsonl").events["vote"].to_list() == ["up"]
+    assert read("a.jsonl", format="thumbs_jsonl").events["vote"].to_list() == ["down"]
+    with pytest.raises(InputError, match="no column for completion, vote"):
+        write("b.jsonl", {"prompt": "p"})
+        read("b.jsonl", format="thumbs_jsonl")
+
+
+def test_unknown_formats_and_options_are_named() -> None:
+    write("a.jsonl", ROW)
+    with pytest.raises(ConfigError, match=r"unknown format 'thumb_jsonl'\. Did you mean 'thumbs_jsonl'"):
+        read("a.jsonl", format="thumb_jsonl")
+    with pytest.raises(ConfigError, match=r"unknown option of thumbs_jsonl 'promt'\. Did you mean 'prompt'"):
+        read("a.jsonl", options={"promt": "question"})
+    write("c.jsonl", {"dialog": [], "participant1_id": {}, "participant2_id": {}})
+    with pytest.raises(ConfigError, match=r"unknown option of convai2 'prompt'"):
+        read("c.jsonl", options={"prompt": "question"})
+
+
+def test_max_line_bytes_is_kept() -> None:
+    write("a.jsonl", ROW, ROW | {"event_id": "e2", "response": "x" * 500})
+    result = read("a.jsonl", max_line_bytes=300)
+    assert result.rejects.select("source_line", "reason").rows() == [(2, "line_too_long")]
+    assert read("a.jsonl").rejects.is_empty()
+
+
+def test_no_rows_give_the_two_tables_empty() -> None:
+    write("a.jsonl")
+    result = read("a.jsonl")
+    assert result.events.schema == polars_schema("events")
+    assert result.events.is_empty()
+    assert result.rejects["reason"].to_list() == ["empty_file"]
+
+
+def test_transform_of_nothing_is_the_table_without_rows() -> None:
+    assert transform(RAW_EVENTS.to_frame().lazy()).collect().schema == polars_schema("events")
+
+
+def test_lost_rows_would_be_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    write("a.jsonl", ROW, ROW | {"event_id": "e2"})
+    monkeypatch.setattr(events, "transform", lambda raw: transform(raw).head(1))
+    with pytest.raises(ValueError, match="2 rows in, but 1 out"):
+        read("a.jsonl")
+
+
+def test_input_digests_follow_content_and_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    config = EventsConfig(inputs=(write("logs/a.jsonl", ROW), "logs"))
+    expected = {"logs/a.jsonl": digest_file(Path("logs/a.jsonl"))}
+    assert input_digests(config) == expected
+    old = 1_700_000_000
+    os.utime("logs/a.jsonl", (old, old))
+    assert input_digests(config) == expected
+    monkeypatch.setattr(events, "digest_file", lambda path: pytest.fail("the kept digest was not used"))
+    assert input_digests(config) == expected
+    monkeypatch.setattr(events, "digest_file", digest_file)
+    write("logs/a.jsonl", ROW, ROW)
+    assert input_digests(config) == {"logs/a.jsonl": digest_file(Path("logs/a.jsonl"))} != expected
+
+
+def test_a_file_that_just_changed_is_read_again() -> None:
+    config = EventsConfig(inputs=(write("a.jsonl", ROW),))
+    state = Path("a.jsonl").stat()
+    before = input_digests(config)
+    write("a.jsonl", ROW | {"user_id": "eve"})
+    os.utime("a.jsonl", ns=(state.st_atime_ns, state.st_mtime_ns))
+    assert Path("a.jsonl").stat().st_size == state.st_size
+    assert input_digests(config) != before
+
+
+def test_the_cache_lies_where_the_environment_says(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
+    assert events.cache_dir() == folder / "cache"
+    monkeypatch.delenv("THUMBLINE_CACHE")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(folder / "xdg"))
+    assert events.cache_dir() == folder / "xdg" / "thumbline"
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    assert events.cache_dir() == Path.home() / ".cache" / "thumbline"
+
+
+def test_an_event_id_is_the_digest_of_its_fields_in_order() -> None:
+    write("a.jsonl", ROW)
+    (event,) = read("a.jsonl").events.to_dicts()
+    fields = ["=e1", "", f"={event['user_id']}", "", "", "=1772366400000000"]
+    assert event["event_id"] == digest_text("thumbs_jsonl", *fields, "4:user1:p", "r", "up")

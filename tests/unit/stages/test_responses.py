@@ -1,0 +1,87 @@
+import polars as pl
+import pytest
+from scipy import stats
+
+from pipeline.config import ResponsesConfig
+from pipeline.stages import responses
+from pipeline.tables import validate
+from tests.conftest import event, events_table
+
+
+def made(rows, **config):
+    result = responses.transform(events_table(rows).lazy(), ResponsesConfig(**config))
+    return validate("responses", result.responses.collect()), validate("comparisons", result.comparisons.collect())
+
+
+def one(rows, **config):
+    table, _ = made(rows, **config)
+    assert table.height == 1
+    return table.row(0, named=True)
+
+
+def test_a_users_last_vote_wins_whatever_the_order_of_the_log():
+    rows = [event("p", "c", "up", at=0), event("p", "c", "down", at=5), event("p", "c", "up", user="u2", at=1)]
+    for order in (rows, rows[::-1]):
+        row = one(order)
+        assert (row["n_up"], row["n_down"]) == (1, 1)
+        assert (row["label"], row["abstain_reason"]) == ("abstain", "tied")
+
+
+def test_a_retraction_removes_the_vote_and_a_later_vote_counts_again():
+    rows = [event("p", "c", "up", at=0), event("p", "c", "retracted", at=1)]
+    assert one(rows)["abstain_reason"] == "retracted"
+    assert one([*rows, event("p", "c", "down", at=2)])["label"] == "undesirable"
+
+
+def test_without_times_the_place_in_the_log_decides():
+    rows = [
+        event("p", "c", "up", at=None, source_line=1),
+        event("p", "c", "down", at=None, source_line=2),
+    ]
+    assert one(rows[::-1])["n_down"] == 1
+
+
+def test_votes_without_a_user_are_voters_of_their_own():
+    rows = [event("p", "c", "up", user=None, at=minute) for minute in range(3)]
+    assert one(rows)["n_up"] == 3
+
+
+def test_white_space_and_unicode_form_do_not_make_another_response():
+    table, _ = made([event("caf\u00e9 ?", "yes  sir", "up"), event("cafe\u0301 ?", "yes sir", "down", user="u2")])
+    assert table.height == 1
+    assert table["completion"][0] in {"yes  sir", "yes sir"}
+
+
+def test_posterior_is_the_beta_distribution_of_the_counts_and_the_prior():
+    rows = [event("p", "c", "up", user=f"u{k}") for k in range(3)] + [event("p", "c", "down", user="d")]
+    row = one(rows, prior_up=2.0, prior_down=1.0, interval=0.8)
+    beta = stats.beta(2 + 3, 1 + 1)
+    assert row["posterior_mean"] == pytest.approx(5 / 7)
+    assert row["posterior_low"] == pytest.approx(beta.ppf(0.1))
+    assert row["posterior_high"] == pytest.approx(beta.ppf(0.9))
+    assert row["probability_desirable"] == pytest.approx(beta.sf(0.5))
+    assert row["weight"] == pytest.approx(2 * beta.sf(0.5) - 1)
+
+
+def test_min_confidence_abstains_where_votes_are_few():
+    assert one([event("p", "c", "up")])["label"] == "desirable"  # P(share > 1/2) is 0.75 after one vote
+    row = one([event("p", "c", "up")], min_confidence=0.8)
+    assert (row["label"], row["abstain_reason"]) == ("abstain", "low_confidence")
+
+
+def test_unrated_answers_are_kept_and_abstained_from():
+    assert one([event("p", "c", "unrated")])["abstain_reason"] == "unrated"
+
+
+def test_comparisons_are_counted_and_named_by_their_majority():
+    def compared(chosen, rejected, name):
+        return [
+            event("p", chosen, "chosen", comparison_id=name, user=None),
+            event("p", rejected, "rejected", comparison_id=name, user=None),
+        ]
+
+    table, comparisons = made(compared("a", "b", "1") + compared("b", "a", "2") + compared("a", "b", "3"))
+    assert comparisons.select("n_chosen", "n_rejected").rows() == [(2, 1)]
+    chosen = table.filter(pl.col("response_id") == comparisons["chosen_response_id"][0])
+    assert chosen["completion"][0] == "a"
+    assert set(table["abstain_reason"]) == {"comparison_only"}
