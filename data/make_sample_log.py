@@ -202,7 +202,7 @@ def _row(number: int, event: Event) -> dict[str, Any]:
 
 def _counts(events: list[Event], delivery: Delivery) -> dict[str, Any]:
     """Everything that a reader of the log can be checked against."""
-    answers = {event.answer: [] for event in events}
+    answers: dict[Answer, list[Event]] = {event.answer: [] for event in events}
     for event in events:
         if event.kind == "vote":
             answers[event.answer].append(event)

@@ -81,6 +81,10 @@ def _check_numbers(rows: pl.DataFrame, kind: RowKind, settings: EvaluationSettin
         if settings.reward == "implicit":
             advice = "; score the reference, or read the rows with reward sum_logps or mean_logps"
             _refuse(rows, kind, pl.col(column).is_null(), f"no {column}, which the implicit reward needs", advice)
+    _check_other_numbers(rows, kind)
+
+
+def _check_other_numbers(rows: pl.DataFrame, kind: RowKind) -> None:
     for column in COUNT_COLUMNS[kind]:
         _refuse(rows, kind, ~(pl.col(column) >= 1).fill_null(False), f"a {column} below 1")
     for column in OPTIONAL_COLUMNS[kind]:

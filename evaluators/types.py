@@ -70,9 +70,7 @@ class EvaluationSettings:
             "calibration_bins": (self.calibration_bins >= 1, "at least 1"),
             "small_slice_groups": (self.small_slice_groups >= 2, "at least 2"),
         }
-        bad = [
-            f"{name} is {getattr(self, name)!r}, must be {want}" for name, (good, want) in rules.items() if not good
-        ]
+        bad = [f"{name} is {getattr(self, name)!r}, must be {want}" for name, (good, want) in rules.items() if not good]
         if bad:
             raise EvaluationError("evaluation settings: " + "; ".join(bad))
 
@@ -149,6 +147,7 @@ class Estimand:
             groups that all agree never varies.
         basic: True for a statistic that resampling inflates (an absolute deviation): the interval is
             then reflected about the value.
+        note: What the reader must know of the number: the metric's `reason` where it has none of its own.
     """
 
     evaluator: str
@@ -164,6 +163,7 @@ class Estimand:
     undefined: str = "no rows"
     proportion: bool = False
     basic: bool = False
+    note: str | None = None
 
 
 Draft: TypeAlias = Estimand | Metric
@@ -173,20 +173,16 @@ class EvaluatorSpec(NamedTuple):
     """One evaluator in the registry.
 
     Attributes:
-        name: Its name.
-        function: (scored rows, settings) -> metrics.
         rows: Which scored table it reads.
+        drafts: (scores of each model, settings) -> metrics, and estimands still to be given intervals. `evaluate`
+            collects the drafts of all evaluators, so that the groups are resampled once.
         version: Raised whenever a number could change.
-        description: One line for people.
         headline: The metric that is reported as None when there are no rows at all.
-        drafts: (scores of each model, settings) -> metrics, and estimands still to be given intervals.
-            `evaluate` collects the drafts of all evaluators, so that the groups are resampled once.
+        description: One line for people.
     """
 
-    name: str
-    function: Callable[[pl.DataFrame, EvaluationSettings], list[Metric]]
     rows: RowKind
-    version: int
-    description: str
-    headline: str
     drafts: Callable[..., list[Draft]]
+    version: int
+    headline: str
+    description: str

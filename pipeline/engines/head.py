@@ -1,5 +1,6 @@
-"""A transformers model's output layer, in the form that `losses.logps` takes."""
+"""A transformers model: loaded without noise, its body, and its output layer in the form that `losses.logps` takes."""
 
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -8,6 +9,26 @@ from losses.logps import Head
 from pipeline.errors import EngineError
 
 _PROBE_TOKENS = 8
+
+
+def load_model(model_dir: Path, dtype: torch.dtype) -> Any:
+    """The causal language model in a folder, on the CPU, without transformers' own progress bar.
+
+    Raises:
+        EngineError: None can be loaded from the folder.
+    """
+    from transformers import AutoModelForCausalLM
+    from transformers.utils import logging as transformers_logging
+
+    had_progress_bar = transformers_logging.is_progress_bar_enabled()
+    transformers_logging.disable_progress_bar()
+    try:
+        return AutoModelForCausalLM.from_pretrained(model_dir, dtype=dtype)
+    except (OSError, ValueError) as error:
+        raise EngineError(f"{model_dir}: transformers cannot load a causal language model: {error}") from error
+    finally:
+        if had_progress_bar:
+            transformers_logging.enable_progress_bar()
 
 
 def body_of(model: Any) -> Any:

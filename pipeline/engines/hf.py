@@ -9,8 +9,7 @@ import torch
 from losses.logps import completion_logps
 from pipeline.config import EngineConfig
 from pipeline.engines.base import Score, TokenSequence
-from pipeline.engines.head import body_of, head_of
-from pipeline.errors import EngineError
+from pipeline.engines.head import body_of, head_of, load_model
 
 
 class HFEngine:
@@ -29,16 +28,12 @@ class HFEngine:
         Raises:
             EngineError: No causal language model can be loaded from the folder.
         """
-        from transformers import AutoModelForCausalLM
-
         self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        try:
-            model = AutoModelForCausalLM.from_pretrained(model_dir, dtype=getattr(torch, config.dtype))
-        except (OSError, ValueError) as error:
-            raise EngineError(f"{model_dir}: transformers cannot load a causal language model: {error}") from error
-        self._model = model.to(self._device).eval()
+        self._model = load_model(model_dir, getattr(torch, config.dtype)).to(self._device).eval()
         self._head = head_of(self._model)
         self._batch_tokens = config.batch_tokens
+        # How the scores are made, kept beside them: see the vLLM engine, which has several ways.
+        self.route = "transformers"
 
     def score(self, sequences: Sequence[TokenSequence]) -> list[Score]:
         """One score a sequence, in the order given."""

@@ -1,6 +1,7 @@
 """Which folder a model's name means, and digests of what lies in it."""
 
 import json
+import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
@@ -10,7 +11,8 @@ from pipeline.engines.demo_model import default_cache_dir, demo_model_path
 from pipeline.errors import InputError
 
 DEMO_MODEL: Final = "demo"
-_WEIGHT_PATTERNS: Final = ("*.safetensors", "*.bin")
+# Weights as transformers looks for them: the second only where a folder has none of the first.
+_WEIGHT_PATTERNS: Final = ("*.safetensors", "pytorch_model*.bin")
 _TOKENIZER_FILES: Final = (
     "tokenizer.json",
     "tokenizer.model",
@@ -22,7 +24,12 @@ _TOKENIZER_FILES: Final = (
     "merges.txt",
     "chat_template.jinja",
     "chat_template.json",
+    "additional_chat_templates/*.jinja",
+    "spiece.model",
+    "sentencepiece.bpe.model",
 )
+_HUB_PATTERNS: Final = ("*.json", "*.model", "*.txt", "*.jinja")
+_logger = logging.getLogger(__name__)
 
 
 def resolve_model(model: str, revision: str | None = None) -> Path:
@@ -42,12 +49,10 @@ def resolve_model(model: str, revision: str | None = None) -> Path:
         if not (folder / "config.json").is_file():
             raise InputError(f"model: {folder} holds no config.json, so it is no transformers model.")
         return folder
-    from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
-    patterns = ["*.safetensors", "*.json", "*.model", "*.txt", "*.jinja", "*.bin"]
     try:
-        return Path(snapshot_download(model, revision=revision, allow_patterns=patterns))
+        return _download(model, revision)
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise InputError(
@@ -56,24 +61,38 @@ def resolve_model(model: str, revision: str | None = None) -> Path:
         ) from error
 
 
+def _download(model: str, revision: str | None) -> Path:
+    """The hub model's files, one format of its weights only."""
+    from huggingface_hub import snapshot_download
+
+    for pattern in _WEIGHT_PATTERNS:
+        folder = Path(snapshot_download(model, revision=revision, allow_patterns=[*_HUB_PATTERNS, pattern]))
+        if any(folder.glob(pattern)):
+            break
+    return folder
+
+
 def model_digest(model_dir: Path) -> str:
     """Digest of a model's weights and config: their content, not their names.
 
     Each file's digest is kept by the file's identity, so that a large model is read once.
 
     Raises:
-        InputError: The folder holds no weights.
+        InputError: The folder holds no weights, or no config.
     """
-    weights = sorted(path for pattern in _WEIGHT_PATTERNS for path in model_dir.glob(pattern))
+    formats = [sorted(model_dir.glob(pattern)) for pattern in _WEIGHT_PATTERNS]
+    weights = formats[0] or formats[1]
     if not weights:
-        raise InputError(f"model: {model_dir} holds no weights (*.safetensors or *.bin).")
+        raise InputError(f"model: {model_dir} holds no weights ({' or '.join(_WEIGHT_PATTERNS)}).")
+    if not (model_dir / "config.json").is_file():
+        raise InputError(f"model: {model_dir} holds no config.json, so it is no transformers model.")
     return digest_json([cached_digest(path) for path in (*weights, model_dir / "config.json")])
 
 
 def tokenizer_digest(model_dir: Path) -> str:
     """Digest of a tokenizer's files, its chat template included."""
-    files = [model_dir / name for name in _TOKENIZER_FILES if (model_dir / name).is_file()]
-    return digest_json({path.name: cached_digest(path) for path in files})
+    files = sorted(path for name in _TOKENIZER_FILES for path in model_dir.glob(name))
+    return digest_json({str(path.relative_to(model_dir)): cached_digest(path) for path in files})
 
 
 def cached_digest(path: Path, digest: Callable[[Path], str] = digest_file) -> str:
@@ -89,8 +108,12 @@ def cached_digest(path: Path, digest: Callable[[Path], str] = digest_file) -> st
     if entry.is_file():
         try:
             return str(json.loads(entry.read_text(encoding="utf-8"))["sha256"])
-        except (ValueError, KeyError):
+        except (ValueError, KeyError, TypeError):
             entry.unlink(missing_ok=True)
     found = digest(path)
-    write_text(entry, json.dumps({"file": identity, "sha256": found}))
+    try:
+        write_text(entry, json.dumps({"file": identity, "sha256": found}))
+    except OSError as error:
+        # A home that cannot be written to costs time, nothing else.
+        _logger.debug("The digest of %s is not kept: %s", path, error)
     return found

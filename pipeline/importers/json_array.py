@@ -11,8 +11,8 @@ from pipeline.importers.streams import Line, read_chunks
 _WHITE_SPACE: Final = b" \t\r\n"
 _KEPT: Final = 4 * MAX_RAW_CHARACTERS
 _BOM: Final = b"\xef\xbb\xbf"
-# A whole string, or a sign of structure; a string that does not end yet matches up to the end of the data.
-_TOKEN: Final = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"|"|[\[\]{},]', re.DOTALL)
+# A whole string, a quote whose string does not end yet, or a sign of structure. Possessive: no step is ever undone.
+_TOKEN: Final = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"|"|[\[\]{},]', re.DOTALL)
 
 
 def begins_array(path: Path) -> bool:
@@ -53,7 +53,8 @@ class _ArraySplitter:
         self._scanned = 0
         self._depth = 0
         self._number = 0
-        self._too_long = False
+        # The beginning of an element that is too long; None while it is not.
+        self._head: bytes | None = None
         self._ended = False
 
     @property
@@ -96,37 +97,37 @@ class _ArraySplitter:
 
     def _take(self, data: bytes) -> Iterator[Line]:
         data = data.strip(_WHITE_SPACE)
-        if self._ended and not data and not self._too_long:
+        if self._ended and not data and self._head is None:
             return
         self._number += 1
         error = None
-        if self._too_long or len(data) > self._limit:
-            error, self._too_long = RowError("line_too_long", f"more than {self._limit} bytes"), False
+        if self._head is not None or len(data) > self._limit:
+            error = RowError("line_too_long", f"more than {self._limit} bytes")
+            data, self._head = self._head or data[:_KEPT], None
         elif not data:
             error = RowError("broken_json", "nothing stands between two commas")
         yield Line(self._number, data, error)
 
     def _keep(self, start: int) -> None:
-        """Drop what was given out, and the middle of an element that is too long already."""
+        """Drop what was given out, and all but the beginning of an element that is too long already."""
         self._buffer = self._buffer[start:]
         self._scanned -= start
         if self._ended:
             self._buffer = self._buffer.lstrip(_WHITE_SPACE)[:_KEPT]
-        elif len(self._buffer) > self._limit:
-            self._too_long = True
+        elif self._head is not None or len(self._buffer) > self._limit:
+            self._head = self._head or self._buffer[:_KEPT]
             unread = self._buffer[self._scanned :]
-            if len(unread) > self._limit:
-                # An open string longer than any element: its end is found again from its last bytes.
+            if unread:
+                # Of a string that is still open, its last bytes are enough to find its end.
                 escapes = len(unread) - len(unread.rstrip(b"\\"))
                 unread = b'"' + b"\\" * (escapes % 2)
-            kept = self._buffer[: min(self._scanned, _KEPT)]
-            self._buffer, self._scanned = kept + unread, len(kept)
+            self._buffer, self._scanned = unread, 0
 
     def rest(self, error: RowError) -> Line:
         """What is left when the stream ends, as one element with the error."""
         self._number += 1
-        if self._too_long:
+        if self._head is not None:
             error = RowError("line_too_long", f"more than {self._limit} bytes")
         elif self._ended and error.reason == "broken_json":
             error = RowError("broken_json", "something follows the end of the array")
-        return Line(self._number, self._buffer[:_KEPT], error)
+        return Line(self._number, (self._head or self._buffer)[:_KEPT], error)

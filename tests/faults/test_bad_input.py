@@ -112,11 +112,13 @@ def test_a_broken_line_is_rejected_alone(fault: str) -> None:
     assert all(0 < len(raw) <= 2_000 for raw in result.rejects["raw"])
 
 
-@pytest.mark.parametrize("fault", FAULTS)
+# Where these end cannot be told inside an array: the tests of arrays say what becomes of such damage.
+ENDLESS = {"truncated", "two objects", "single quotes", "trailing comma", "zeros"}
+
+
+@pytest.mark.parametrize("fault", sorted(set(FAULTS) - ENDLESS))
 def test_a_broken_element_of_an_array_is_rejected_alone(fault: str) -> None:
     line, reason = FAULTS[fault]
-    if fault in ("truncated", "two objects", "single quotes", "trailing comma", "zeros"):
-        pytest.skip("what ends an element is itself broken")
     with_time = json.dumps(GOOD | {"event_id": "0", "timestamp": "2026-01-01T00:00:00Z"}).encode()
     result = read("log.json", b"[" + b",\n".join([with_time, line, good(1)]) + b"]", max_line_bytes=LIMIT)
     assert result.rejects.select("source_line", "reason").rows() == [(2, reason)]
@@ -197,7 +199,8 @@ def test_a_parquet_file_with_a_damaged_page_keeps_the_groups_around_it() -> None
 
 
 def test_a_parquet_file_that_unfolds_too_far_is_left() -> None:
-    table = pa.table({name: pa.array(["x" * 10_000] * 50_000) for name in ("prompt", "response", "feedback")})
+    text = pa.DictionaryArray.from_arrays(pa.array([0] * 50_000, pa.int32()), ["x" * 10_000])
+    table = pa.table({name: text for name in ("prompt", "response", "feedback")})
     pq.write_table(table, "log.parquet", compression="zstd")
     assert Path("log.parquet").stat().st_size < 20_000
     result = read("log.parquet", Path("log.parquet").read_bytes())

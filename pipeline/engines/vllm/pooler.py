@@ -98,7 +98,10 @@ class CompletionLogpsPooler(Pooler):  # type: ignore[misc]  # vLLM's classes are
             self._chunk_logps(hidden_states[positions[start : start + size]], targets[start : start + size])
             for start in range(0, positions.shape[0], size)
         ]
-        return torch.cat(parts) if parts else torch.empty(0, dtype=torch.float32, device=device)
+        if not parts:
+            return torch.empty(0, dtype=torch.float32, device=device)
+        # Rounding can put a sure token's log-prob a hair above 0.
+        return torch.cat(parts).clamp(max=0.0)
 
     def _chunk_logps(self, hidden_states: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         model = self._model

@@ -37,6 +37,7 @@ class Headline(NamedTuple):
         title: What it is, as a heading.
         chance: What a model that knows nothing gets; None where there is no such value.
         meaning: One sentence for a reader who does not know it.
+        difference: Its name in the metrics table as a paired difference of two models, where there is one.
     """
 
     name: str
@@ -45,8 +46,10 @@ class Headline(NamedTuple):
     title: str
     chance: float | None
     meaning: str
+    difference: str | None = None
 
 
+COMPARISON: Final = "comparison"
 ACCURACY: Final = Headline(
     "accuracy",
     "pair_accuracy",
@@ -54,6 +57,7 @@ ACCURACY: Final = Headline(
     "Preference accuracy",
     0.5,
     "Share of held-out pairs whose better answer gets the higher reward; a tie counts one half.",
+    "accuracy_difference",
 )
 MARGIN: Final = Headline(
     "margin",
@@ -70,6 +74,7 @@ AUC: Final = Headline(
     "Unpaired AUC",
     0.5,
     "Chance that a desirable answer gets a higher reward than an undesirable one, over held-out rows.",
+    "auc_difference",
 )
 SEPARATION: Final = Headline(
     "separation",
@@ -102,13 +107,20 @@ class EvaluationFacts:
         """Every measure; none where the table is missing."""
         return () if isinstance(self.measures, Missing) else self.measures
 
-    def find(self, evaluator: str, metric: str, model: str | None, compared_with: str | None = None) -> Measure | None:
+    def find(
+        self, evaluator: str, metric: str | None, model: str | None, compared_with: str | None = None
+    ) -> Measure | None:
         """The measure of this name over all rows; None where there is none."""
         for row in self.rows():
             names = (row.evaluator, row.metric, row.model, row.compared_with, row.slice)
             if names == (evaluator, metric, model, compared_with, None):
                 return row
         return None
+
+    def main_numbers(self) -> tuple[Measure, ...]:
+        """The headline numbers of every model, model beside model."""
+        found = [self.headline(headline, model) for headline in HEADLINES for model in self.models]
+        return tuple(row for row in found if row is not None)
 
     def headline(self, headline: Headline, model: str | None) -> Measure | None:
         """A headline number of a model."""

@@ -80,7 +80,8 @@ def rewards(inputs: ReportInputs, kind: str) -> pl.DataFrame | Missing:
     """
     frame = inputs.table(f"scored_{kind}")
     if frame is None:
-        return Missing(f"No held-out {'pairs' if kind == 'pairs' else 'unpaired rows'} were scored.")
+        rows = "pairs" if kind == "pairs" else "unpaired rows"
+        return Missing(f"No held-out {rows} were scored, so there is nothing to show of their rewards.")
     if inputs.beta is None:
         return Missing("The scale of a reward (beta) is not known, so no reward is shown.")
     sides = ("chosen_", "rejected_") if kind == "pairs" else ("",)

@@ -61,7 +61,13 @@ def collect_facts(inputs: ReportInputs) -> ReportFacts:
 
 
 def as_json(facts: ReportFacts) -> dict[str, Any]:
-    """The facts as JSON values, with the version of their layout."""
+    """The facts as JSON values, with the version of their layout.
+
+    Keys: schema_version, title, run_name, generated_at, notes, verdict (tone, word, sentence, basis, flags, measure),
+    tiles, data (steps, splits, pair_yield, rejects), training (parity, curves, details), evaluation (measures, models,
+    subject, baseline), examples, lineage (stages, settings, yaml, digests, versions, commands). A part that could not
+    be made is an object with the one key `missing`: why. A number that does not exist is null.
+    """
     return {"schema_version": SCHEMA_VERSION, **_plain(facts)}
 
 

@@ -100,6 +100,14 @@ def moment(text: str) -> str:
     return f"{when:%Y-%m-%d %H:%M:%S}{' UTC' if when.utcoffset() == timedelta(0) else ''}"
 
 
+def shortened(text: str, limit: int) -> str:
+    """At most `limit` characters: a long name keeps its two ends, where names differ."""
+    if len(text) <= limit:
+        return text
+    head = (limit - 1) // 2
+    return f"{text[:head]}…{text[head + 1 - limit :]}"
+
+
 def excerpt(text: str, limit: int) -> str:
     """The first `limit` characters of `text`, saying how many more there are."""
     if len(text) <= limit:

@@ -7,6 +7,7 @@ from typing import Any, Final, NamedTuple
 
 import yaml
 from pydantic import BaseModel
+from pydantic.fields import FieldInfo
 
 from pipeline.artifacts import Manifest
 from pipeline.config import RunConfig
@@ -61,6 +62,7 @@ class Lineage:
         total_seconds: Of all of them.
         settings: Every value of the run's settings.
         yaml: The settings as a run file.
+        hides_secrets: Whether a secret of the user's was left out of it.
         digests: Every digest in every manifest.
         versions: Versions of software, by name.
         commands: Command lines that make this again.
@@ -70,6 +72,7 @@ class Lineage:
     total_seconds: float
     settings: tuple[Setting, ...] | Missing
     yaml: str
+    hides_secrets: bool
     digests: tuple[Digest, ...] | Missing
     versions: tuple[tuple[str, str], ...]
     commands: tuple[str, ...]
@@ -78,11 +81,13 @@ class Lineage:
 def lineage(inputs: ReportInputs) -> Lineage:
     """Stages, settings, digests, versions and commands."""
     manifests = list(inputs.manifests.values())
+    run_file = "" if inputs.config is None else _run_file(inputs.config)
     return Lineage(
         stages=tuple(map(_stage_row, manifests)) or Missing("No stage of the line ran for this report."),
         total_seconds=sum(manifest.seconds for manifest in manifests),
         settings=_settings(inputs.config),
-        yaml="" if inputs.config is None else _run_file(inputs.config),
+        yaml=run_file,
+        hides_secrets=HIDDEN in run_file,
         digests=tuple(digest for manifest in manifests for digest in _digests(manifest))
         or Missing("No stage recorded a digest."),
         versions=tuple(sorted(inputs.versions.items())),
@@ -112,13 +117,6 @@ def _settings(config: RunConfig | None) -> tuple[Setting, ...] | Missing:
     return tuple(_walk(config, ""))
 
 
-def _public(name: str, value: Any) -> Any:
-    """`value`, or what stands for it where its name says that it is a secret: a report is passed on."""
-    if isinstance(value, Mapping):
-        return {key: _public(str(key), part) for key, part in value.items()}
-    return HIDDEN if _SECRET.search(name) and value is not None else value
-
-
 def _walk(model: BaseModel, section: str) -> list[Setting]:
     """Every value under `model`; one that its field's default does not give is marked as changed."""
     found: list[Setting] = []
@@ -127,10 +125,34 @@ def _walk(model: BaseModel, section: str) -> list[Setting]:
         value = getattr(model, name)
         if isinstance(value, BaseModel):
             nested.extend(_walk(value, name))
-            continue
-        changed = field.is_required() or value != field.get_default(call_default_factory=True)
-        found.append(Setting(section, name, _plain(_public(name, value)), changed, field.description or ""))
+        else:
+            shown = _plain(_public(name, value, field))
+            found.append(Setting(section, name, shown, _is_changed(value, field), field.description or ""))
     return found + nested
+
+
+def _is_changed(value: Any, field: FieldInfo) -> bool:
+    return field.is_required() or value != field.get_default(call_default_factory=True)
+
+
+def _public(name: str, value: Any, field: FieldInfo) -> Any:
+    """`value`, or what stands for it where it is a secret of the user's: a report is passed on."""
+    if isinstance(value, Mapping):
+        return {key: HIDDEN if _SECRET.search(str(key)) else part for key, part in value.items()}
+    return HIDDEN if _SECRET.search(name) and _is_changed(value, field) else value
+
+
+def _run_file(config: RunConfig) -> str:
+    return yaml.safe_dump(_document(config), sort_keys=False, allow_unicode=True)
+
+
+def _document(model: BaseModel) -> dict[str, Any]:
+    document = model.model_dump(mode="json")
+    for name, field in type(model).model_fields.items():
+        value = getattr(model, name)
+        nested = isinstance(value, BaseModel)
+        document[name] = _document(value) if nested else _public(name, document[name], field)
+    return document
 
 
 def _plain(value: Any) -> str:
@@ -138,10 +160,6 @@ def _plain(value: Any) -> str:
     listed = list(value) if isinstance(value, tuple) else value
     text = yaml.safe_dump(listed, default_flow_style=True, allow_unicode=True, width=10_000)
     return text.removesuffix("\n").removesuffix("\n...")
-
-
-def _run_file(config: RunConfig) -> str:
-    return yaml.safe_dump(_public("", config.model_dump(mode="json")), sort_keys=False, allow_unicode=True)
 
 
 def _digests(manifest: Manifest) -> list[Digest]:

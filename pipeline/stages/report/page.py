@@ -10,7 +10,6 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from pipeline.stages.report import formatting
-from pipeline.stages.report.evaluation_facts import HEADLINES
 from pipeline.stages.report.facts import ReportFacts
 from pipeline.stages.report.inputs import Missing
 from pipeline.stages.report.pictures import Pictures
@@ -28,13 +27,20 @@ def render_page(facts: ReportFacts, pictures: Pictures) -> str:
         .render(
             facts=facts,
             pictures=pictures,
-            headlines=HEADLINES,
             # Ours, from files of this package. Only this script may run: the policy names its digest.
             style=Markup(_asset("page.css")),
             script=Markup(script),
             script_digest=digest,
         )
     )
+
+
+def _prose(text: str) -> Markup:
+    """Escaped text in which what stands between backticks is code."""
+    parts = (
+        Markup("<code>{}</code>" if place % 2 else "{}").format(part) for place, part in enumerate(text.split("`"))
+    )
+    return Markup("").join(parts)
 
 
 def _asset(name: str) -> str:
@@ -61,6 +67,7 @@ def _environment() -> Environment:
         capital=formatting.capital,
         model_name=formatting.model_name,
         moment=formatting.moment,
+        prose=_prose,
         duration=formatting.seconds,
     )
     environment.tests["missing"] = lambda value: isinstance(value, Missing)

@@ -1,38 +1,28 @@
 """The verdict: one sentence with its interval, which says plainly when nothing improved."""
 
 from dataclasses import dataclass
-from typing import Literal, NamedTuple, TypeAlias
+from typing import Literal, TypeAlias
 
-from pipeline.stages.report.evaluation_facts import ACCURACY, AUC, EvaluationFacts, Headline, Measure
+from pipeline.stages.report.evaluation_facts import ACCURACY, AUC, COMPARISON, EvaluationFacts, Headline, Measure
+from pipeline.stages.report.flags import Flag, warnings
 from pipeline.stages.report.formatting import (
     capital,
-    count,
     difference,
     interval,
     measure,
     model_name,
-    number,
-    percent,
     plural,
 )
 from pipeline.stages.report.inputs import Missing, ReportInputs
 
 Tone: TypeAlias = Literal["better", "same", "worse", "unknown"]
 
-_DIFFERENCES = {"accuracy": ("comparison", "accuracy_difference"), "auc": ("comparison", "auc_difference")}
 _WORDS: dict[Tone, str] = {
     "better": "Better",
     "same": "Not distinguishable",
     "worse": "Worse",
     "unknown": "No verdict",
 }
-
-
-class Flag(NamedTuple):
-    """Something that a reader must know before believing the verdict."""
-
-    title: str
-    text: str
 
 
 @dataclass(frozen=True)
@@ -82,11 +72,11 @@ def _judged(inputs: ReportInputs, facts: EvaluationFacts, headline: Headline, su
         tone = _tone(subject.ci_low, subject.ci_high, headline.chance or 0.0)
         sentence = _against_chance(inputs, headline, subject, tone)
     else:
-        gap = facts.find(*_DIFFERENCES[headline.name], subject.model, baseline.model)
+        gap = facts.find(COMPARISON, headline.difference, subject.model, baseline.model)
         tone = _tone_of_difference(subject, baseline, gap)
         sentence = _against_baseline(inputs, headline, subject, baseline, gap, tone)
     return Verdict(
-        tone, _WORDS[tone], sentence, _basis(inputs, facts, subject), _flags(facts, headline, subject), headline.name
+        tone, _WORDS[tone], sentence, _basis(inputs, facts, subject), warnings(inputs, facts, subject), headline.name
     )
 
 
@@ -159,38 +149,7 @@ def _basis(inputs: ReportInputs, facts: EvaluationFacts, subject: Measure) -> st
     parts = [
         f"{capital(plural(subject.n, rows))} in {plural(subject.n_groups, 'prompt group')}; groups were resampled."
     ]
-    words = facts.find("comparison", "verdict", subject.model, facts.baseline)
+    words = facts.find(COMPARISON, "verdict", subject.model, facts.baseline)
     if words is not None and words.reason:
         parts.append(words.reason.rstrip(".") + ".")
     return " ".join(parts)
-
-
-def _flags(facts: EvaluationFacts, headline: Headline, subject: Measure) -> tuple[Flag, ...]:
-    found = [_both_falling(facts), _longer_wins(facts, subject) if headline is ACCURACY else None]
-    return tuple(flag for flag in found if flag is not None)
-
-
-def _both_falling(facts: EvaluationFacts) -> Flag | None:
-    chosen = facts.find("reward_margin", "chosen_reward", facts.subject)
-    rejected = facts.find("reward_margin", "rejected_reward", facts.subject)
-    if chosen is None or rejected is None or chosen.value is None or rejected.value is None:
-        return None
-    if chosen.value >= 0 or rejected.value >= 0:
-        return None
-    return Flag(
-        "Both rewards fell",
-        f"Training lowered the likelihood of the better answers too: mean reward {number(chosen.value)} for chosen and "
-        f"{number(rejected.value)} for rejected. The margin grew because rejected fell further. A lower learning rate, "
-        f"a higher beta or a likelihood term on chosen counters it.",
-    )
-
-
-def _longer_wins(facts: EvaluationFacts, subject: Measure) -> Flag | None:
-    longer = facts.find("length_bias", "longer_wins_accuracy", subject.model)
-    if longer is None or longer.value is None or subject.value is None or longer.value < subject.value:
-        return None
-    return Flag(
-        "Length alone does as well",
-        f"Preferring the longer answer is right in {percent(longer.value)} of {count(longer.n)} pairs, at least as "
-        f"often as the model's {percent(subject.value)}.",
-    )

@@ -11,7 +11,7 @@ from data.criterion import EARLY_WORDS, speaks_to_user
         "You can soak it overnight.",
         "That depends on YOUR oven.",
         "Here's what you'll need:\n\n1. Flour",
-        "Here's what you’ll need:\n\n1. Flour",
+        "Here's what you\u2019ll need:\n\n1. Flour",
         'Ask "yourself" first.',
         "Do it (if you\ncan).",
     ],

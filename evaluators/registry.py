@@ -1,0 +1,109 @@
+"""Every evaluator by name, and the one call that runs them."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+import polars as pl
+
+from evaluators import calibration, comparison, divergence, length_bias, pair_accuracy, reward_margin, unpaired_auc
+from evaluators.checks import check_rows
+from evaluators.scores import pair_scores, unpaired_scores
+from evaluators.types import (
+    METRICS_SCHEMA,
+    Draft,
+    Estimand,
+    EvaluationError,
+    EvaluationSettings,
+    EvaluatorSpec,
+    Metric,
+    RowKind,
+)
+from evaluators.uncertainty import intervals
+
+EVALUATORS: Final[dict[str, EvaluatorSpec]] = {
+    "pair_accuracy": EvaluatorSpec(
+        "pairs", pair_accuracy.drafts, 1, "accuracy", "How often the better answer gets the higher reward."
+    ),
+    "reward_margin": EvaluatorSpec("pairs", reward_margin.drafts, 1, "mean", "By how much the better answer wins."),
+    "calibration": EvaluatorSpec("pairs", calibration.drafts, 1, "ece", "Whether sigma(margin) can be believed."),
+    "length_bias": EvaluatorSpec(
+        "pairs", length_bias.drafts, 1, "longer_wins_accuracy", "Whether accuracy is more than a liking for length."
+    ),
+    "comparison": EvaluatorSpec(
+        "pairs", comparison.drafts, 1, "accuracy_difference", "Whether a model is better than the baseline."
+    ),
+    "unpaired_auc": EvaluatorSpec(
+        "unpaired", unpaired_auc.drafts, 1, "auc", "How well rewards tell desirable from undesirable answers."
+    ),
+    "divergence": EvaluatorSpec(
+        "unpaired", divergence.drafts, 1, "reference_to_policy_per_token", "How far the model moved from the reference."
+    ),
+}
+
+
+def evaluate(
+    scored_pairs: pl.DataFrame | None,
+    scored_unpaired: pl.DataFrame | None,
+    settings: EvaluationSettings,
+    names: Sequence[str] | None = None,
+) -> pl.DataFrame:
+    """The metrics table: one row a metric, model and slice, sorted, the same whatever the order of the rows.
+
+    Args:
+        scored_pairs: One row a pair and model: pair_id, group_id, model, policy_chosen_logps, policy_rejected_logps,
+            reference_chosen_logps, reference_rejected_logps, chosen_token_count, rejected_token_count.
+        scored_unpaired: One row a response and model: response_id, group_id, model, label, policy_logps,
+            reference_logps, token_count.
+        settings: Reward, bootstrap and slices.
+        names: Evaluators to run; None for all.
+
+    Returns:
+        A frame of `METRICS_SCHEMA`. Where there are no rows, an evaluator's headline metric is None with the reason.
+
+    Raises:
+        EvaluationError: A name is unknown, or rows cannot be evaluated: missing, repeated or not finite.
+    """
+    for name in names or ():
+        if name not in EVALUATORS:
+            raise EvaluationError(_unknown(name))
+    wanted = {name: spec for name, spec in EVALUATORS.items() if names is None or name in names}
+    metrics = [
+        *_of_kind("pairs", scored_pairs, pair_scores, wanted, settings),
+        *_of_kind("unpaired", scored_unpaired, unpaired_scores, wanted, settings),
+    ]
+    frame = pl.DataFrame(metrics, schema=METRICS_SCHEMA, orient="row")
+    return frame.sort("evaluator", "metric", "model", "compared_with", "slice", nulls_last=False)
+
+
+def _of_kind(
+    kind: RowKind,
+    rows: pl.DataFrame | None,
+    scores_of: Callable[[pl.DataFrame, EvaluationSettings], Sequence[Any]],
+    wanted: dict[str, EvaluatorSpec],
+    settings: EvaluationSettings,
+) -> list[Metric]:
+    specs = {name: spec for name, spec in wanted.items() if spec.rows == kind}
+    if rows is None or not specs:
+        return []
+    if rows.is_empty():
+        return [_without_rows(name, spec, settings) for name, spec in specs.items()]
+    check_rows(rows, kind, settings)
+    scores = scores_of(rows, settings)
+    drafts: list[Draft] = [draft for spec in specs.values() for draft in spec.drafts(scores, settings)]
+    done = [draft for draft in drafts if isinstance(draft, Metric)]
+    return done + intervals([draft for draft in drafts if isinstance(draft, Estimand)], settings)
+
+
+def _without_rows(name: str, spec: EvaluatorSpec, settings: EvaluationSettings) -> Metric:
+    rows = "pair" if spec.rows == "pairs" else "unpaired row"
+    reason = f"no held-out {rows}"
+    return Metric(name, spec.version, spec.headline, "trained", None, None, None, None, None, 0, 0, "", reason)
+
+
+def _unknown(name: str) -> str:
+    nearest = difflib.get_close_matches(name, list(EVALUATORS), n=1, cutoff=0.5)
+    hint = f" Did you mean '{nearest[0]}'?" if nearest else ""
+    return f"unknown evaluator '{name}'.{hint} Known: {', '.join(sorted(EVALUATORS))}."

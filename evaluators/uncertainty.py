@@ -1,0 +1,141 @@
+"""The only resampling code: intervals from a bootstrap of prompt groups, and standard errors clustered by group.
+
+Rows of one prompt share what makes the prompt easy or hard, so groups are resampled, never rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from scipy import stats
+
+from evaluators.scores import Groups
+from evaluators.types import Estimand, EvaluationSettings, FloatArray, Metric
+
+# Resampled group counts held at a time, in numbers: 64 MiB.
+_BLOCK_NUMBERS = 8_000_000
+_ONE_GROUP = "one prompt group: no interval can be given"
+
+
+def group_totals(columns: FloatArray, draws: int, generator: np.random.Generator) -> FloatArray:
+    """Column totals of resamples of the groups with replacement.
+
+    Args:
+        columns: (groups, columns) sums of each group.
+        draws: How many resamples.
+        generator: Source of randomness.
+
+    Returns:
+        (draws, columns) totals.
+    """
+    groups = columns.shape[0]
+    totals = np.empty((draws, columns.shape[1]))
+    block = max(1, _BLOCK_NUMBERS // max(groups, 1))
+    for start in range(0, draws, block):
+        size = min(block, draws - start)
+        picks = generator.integers(groups, size=(size, groups))
+        offsets = picks + (np.arange(size) * groups)[:, None]
+        counts = np.bincount(offsets.ravel(), minlength=size * groups).reshape(size, groups)
+        totals[start : start + size] = counts.astype(np.float64) @ columns
+    return totals
+
+
+def intervals(estimands: Sequence[Estimand], settings: EvaluationSettings) -> list[Metric]:
+    """Each estimand's value on all rows, with a percentile interval from one resampling shared by all.
+
+    Sharing it keeps differences between models paired: each draw holds the same groups for every model.
+
+    Args:
+        estimands: All of one table, so that their group sums have the same length.
+        settings: Draws, confidence and seed.
+    """
+    if not estimands:
+        return []
+    columns = np.column_stack([column for estimand in estimands for column in estimand.columns])
+    generator = np.random.default_rng(settings.seed)
+    resampled = group_totals(columns, settings.bootstrap_draws, generator)
+    whole = columns.sum(axis=0)
+    metrics, place = [], 0
+    for estimand in estimands:
+        part = slice(place, place + len(estimand.columns))
+        place = part.stop
+        groups = int((np.abs(columns[:, part]).sum(axis=1) > 0).sum())
+        value = float(_apply(estimand, whole[part]))
+        metrics.append(_metric(estimand, value, _apply(estimand, resampled[:, part]), groups, settings))
+    return metrics
+
+
+def _apply(estimand: Estimand, totals: FloatArray) -> FloatArray:
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.asarray(estimand.formula(totals), dtype=np.float64)
+
+
+def _metric(estimand: Estimand, value: float, draws: FloatArray, groups: int, settings: EvaluationSettings) -> Metric:
+    reason = estimand.note
+    low: float | None
+    high: float | None
+    if np.isnan(value):
+        return _named(estimand, None, None, None, groups, estimand.undefined)
+    low = high = None
+    if groups < 2:
+        reason = _ONE_GROUP
+    elif estimand.proportion and value in (0.0, 1.0):
+        low, high = exact_share(value, groups, settings.confidence)
+    else:
+        low, high = _percentiles(value, draws[np.isfinite(draws)], settings.confidence, basic=estimand.basic)
+    return _named(estimand, value, low, high, groups, reason)
+
+
+def _percentiles(value: float, draws: FloatArray, confidence: float, *, basic: bool) -> tuple[float, float]:
+    tail = (1.0 - confidence) / 2.0
+    low, high = (float(bound) for bound in np.quantile(draws, [tail, 1.0 - tail]))
+    return (2.0 * value - high, 2.0 * value - low) if basic else (low, high)
+
+
+def exact_share(share: float, groups: int, confidence: float) -> tuple[float, float]:
+    """Clopper-Pearson interval of a share of 0 or 1 over groups that all agree; resampling them never varies."""
+    bound = (1.0 - confidence) / 2.0
+    edge = float(bound ** (1.0 / groups))
+    return (edge, 1.0) if share == 1.0 else (0.0, 1.0 - edge)
+
+
+def clustered_error(influence: FloatArray, groups: Groups) -> float | None:
+    """Standard error of a mean-like statistic from each row's influence on it; None with fewer than two groups.
+
+    Args:
+        influence: (rows,) influence of each row, summing to about 0, already divided by the number of rows.
+        groups: Prompt groups.
+
+    Source: Liang and Zeger (1986), with the small-sample factor G / (G - 1).
+    """
+    present = groups.present()
+    if present < 2:
+        return None
+    sums = groups.sums(influence)
+    return float(np.sqrt(present / (present - 1) * np.sum(sums**2)))
+
+
+def normal_quantile(probability: float) -> float:
+    """Quantile of the standard normal distribution."""
+    return float(stats.norm.ppf(probability))
+
+
+def _named(
+    estimand: Estimand, value: float | None, low: float | None, high: float | None, groups: int, reason: str | None
+) -> Metric:
+    return Metric(
+        estimand.evaluator,
+        estimand.version,
+        estimand.metric,
+        estimand.model,
+        estimand.compared_with,
+        estimand.slice,
+        value,
+        low,
+        high,
+        estimand.n,
+        groups,
+        estimand.unit,
+        reason,
+    )

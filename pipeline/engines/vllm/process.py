@@ -1,0 +1,92 @@
+"""A worker process from its parent's side: sequences out, scores back, its last words where it fails."""
+
+import multiprocessing
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from pipeline.config import EngineConfig
+from pipeline.engines.base import Score, TokenSequence
+from pipeline.engines.vllm.worker import Answer, Route, Settings, serve
+from pipeline.errors import EngineError, examples
+
+_STOP_SECONDS: Final = 10.0
+
+
+class WorkerProcess:
+    """One route of vLLM, loaded in a process of its own."""
+
+    def __init__(self, route: Route, model_dir: Path, config: EngineConfig, max_tokens: int) -> None:
+        """Start the process; it loads the model while this one goes on.
+
+        Args:
+            route: How vLLM is asked.
+            model_dir: Folder of the model.
+            config: The engine's settings.
+            max_tokens: Tokens of the longest sequence that will be scored.
+        """
+        self._log = tempfile.NamedTemporaryFile("r", prefix="thumbline-vllm-", suffix=".log", errors="replace")  # noqa: SIM115  open until close()
+        # spawn: a forked process would inherit torch's threads and, on a GPU machine, a CUDA state it cannot use.
+        context = multiprocessing.get_context("spawn")
+        self._connection, theirs = context.Pipe()
+        self._process = context.Process(
+            target=serve,
+            args=(theirs, Settings(route, str(model_dir), config, max_tokens, self._log.name)),
+            # vLLM's own workers, one a GPU, are children of this process, which a daemon may not have.
+            daemon=config.tensor_parallel_size == 1,
+        )
+        self._process.start()
+        # Closed here, so that the end of either process is the end of the pipe for the other.
+        theirs.close()
+        self._is_ready = False
+
+    def score(self, sequences: Sequence[TokenSequence]) -> list[Score]:
+        """One score a sequence, in the order given; the first call waits until the model is loaded.
+
+        Raises:
+            EngineError: vLLM failed, its process ended, or a sequence came back without all its tokens.
+        """
+        if not self._is_ready:
+            self._receive()
+            self._is_ready = True
+        self._connection.send(list(sequences))
+        scores = [
+            Score(sequence.sequence_id, logps, count)
+            for sequence, (logps, count) in zip(sequences, self._receive().scores, strict=True)
+        ]
+        short = [
+            score.sequence_id
+            for score, sequence in zip(scores, sequences, strict=True)
+            if score.token_count != len(sequence.completion_token_ids)
+        ]
+        if short:
+            raise EngineError(f"{len(short)} of {len(scores)} sequences lack scores of tokens ({examples(short)}).")
+        return scores
+
+    def close(self) -> None:
+        """End the process; its memory is free when this returns."""
+        self._connection.close()
+        self._process.join(_STOP_SECONDS)
+        if self._process.is_alive():
+            self._process.kill()
+            self._process.join()
+        self._log.close()
+
+    def _receive(self) -> Answer:
+        try:
+            answer: Answer = self._connection.recv()
+        except (EOFError, ConnectionResetError):
+            self._process.join(_STOP_SECONDS)
+            raise EngineError(
+                f"its process ended by itself (exit code {self._process.exitcode}, last line: {self._last_line()}). "
+                f"Out of memory is the usual cause: lower reference.max_num_batched_tokens or "
+                f"reference.cpu_kv_cache_gib."
+            ) from None
+        if answer.error:
+            raise EngineError(answer.error)
+        return answer
+
+    def _last_line(self) -> str:
+        lines = [line.strip() for line in self._log.read().splitlines() if line.strip()]
+        return lines[-1] if lines else "none"
