@@ -193,7 +193,7 @@ def formats_command() -> None:
     """List the log formats that can be read."""
     from pipeline.importers.registry import describe
 
-    _print_rows(describe())
+    _print_rows([dict(zip(("format", "reads", "options"), row, strict=True)) for row in describe()])
 
 
 @app.command("tables")

@@ -319,13 +319,21 @@ def _why_run(config: RunConfig, stage: Stage, fingerprint: str) -> str | None:
 def _what_changed(config: RunConfig, stage: Stage, manifest: Manifest) -> str:
     if manifest.version != stage.version:
         return f"code version {manifest.version} is now {stage.version}"
-    settings = _json_settings(stage, config)
-    keys = sorted(key for key in settings | manifest.config if settings.get(key) != manifest.config.get(key))
+    settings, before = _flat(_json_settings(stage, config)), _flat(manifest.config)
+    keys = sorted(key for key in settings | before if settings.get(key) != before.get(key))
     if keys:
         return f"changed setting {', '.join(keys)}"
     digests = _input_digests(config, stage)
     names = sorted(key for key in digests | manifest.inputs if digests.get(key) != manifest.inputs.get(key))
     return f"changed input {', '.join(names)}"
+
+
+def _flat(settings: Mapping[str, Any], place: str = "") -> dict[str, Any]:
+    """Nested settings by their dotted names."""
+    found: dict[str, Any] = {}
+    for key, value in settings.items():
+        found |= _flat(value, f"{place}{key}.") if isinstance(value, dict) else {f"{place}{key}": value}
+    return found
 
 
 @contextmanager

@@ -9,13 +9,15 @@ one vote delivered twice from two equal votes; it is read as the former.
 
 import os
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 import polars as pl
 
 from pipeline.artifacts import Counts, digest_file, digest_text, write_text
-from pipeline.config import EventsConfig
+from pipeline.config import EventsConfig, RunConfig
+from pipeline.context import StageContext, StageResult
 from pipeline.identity import digest, joined
 from pipeline.importers import hub
 from pipeline.importers.ingest import RAW_EVENTS, RawBatch, read_inputs
@@ -79,7 +81,7 @@ def _optional(text: pl.Expr) -> pl.Expr:
     return pl.concat_str(pl.lit("="), text).fill_null("")
 
 
-def run(config: EventsConfig) -> EventsResult:
+def ingest(config: EventsConfig) -> EventsResult:
     """Read all inputs.
 
     Raises:
@@ -159,3 +161,18 @@ def _cached_digest(path: Path) -> str:
     if time.time() - state.st_mtime > _SETTLED_SECONDS:
         write_text(cached, found)
     return found
+
+
+def external(config: RunConfig) -> Mapping[str, str]:
+    """Digests of the inputs' content."""
+    return input_digests(config.events)
+
+
+def run(context: StageContext) -> StageResult:
+    """Read the logs, write `events` and `rejects`."""
+    result = ingest(context.config.events)
+    return StageResult(
+        outputs={"events": context.write("events", result.events), "rejects": context.write("rejects", result.rejects)},
+        counts=result.counts,
+        notes=result.notes,
+    )

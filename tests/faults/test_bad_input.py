@@ -18,7 +18,7 @@ import pytest
 
 from pipeline.config import EventsConfig
 from pipeline.errors import PipelineError
-from pipeline.stages.events import EventsResult, run
+from pipeline.stages.events import EventsResult, ingest
 from pipeline.tables import validate
 
 GOOD = {"prompt": "p", "response": "r", "feedback": "up", "user_id": "ann"}
@@ -43,7 +43,7 @@ def many(count: int) -> bytes:
 
 def read(name: str, data: bytes, **config: Any) -> EventsResult:
     Path(name).write_bytes(data)
-    result = run(EventsConfig.model_validate({"inputs": [name], "format": "thumbs_jsonl"} | config))
+    result = ingest(EventsConfig.model_validate({"inputs": [name], "format": "thumbs_jsonl"} | config))
     validate("events", result.events)
     validate("rejects", result.rejects)
     return result
@@ -180,7 +180,7 @@ def test_a_parquet_file_cut_in_half(folder: Path) -> None:
     Path("logs").mkdir()
     Path("logs/cut.parquet").write_bytes(data[: len(data) // 2])
     Path("logs/whole.parquet").write_bytes(data)
-    result = run(EventsConfig(inputs=("logs",)))
+    result = ingest(EventsConfig(inputs=("logs",)))
     assert result.rejects.select("source_file", "reason").rows() == [("logs/cut.parquet", "unreadable_parquet")]
     assert result.events["deliveries"].to_list() == [100]
 
@@ -223,7 +223,7 @@ def test_a_folder_of_mixed_formats_and_faults() -> None:
     Path("logs/e.json").write_bytes(b"[" + row(event_id="array") + b"]")
     Path("logs/f.jsonl").write_bytes(b"\xff\xfe" + "x".encode("utf-16-le") * 50)
     Path("logs/g.jsonl").write_bytes(row(prompt="q", chosen="a", rejected="b"))
-    result = run(EventsConfig(inputs=("logs",)))
+    result = ingest(EventsConfig(inputs=("logs",)))
     assert result.notes["formats"] == {"thumbs_jsonl": 5, "trl": 2}
     assert result.rejects.select("source_file", "reason").rows() == [
         ("logs/b.csv", "wrong_column_count"),
@@ -266,9 +266,9 @@ def test_a_line_of_200_megabytes_takes_little_memory(name: str) -> None:
     code = (
         "import resource, sys\n"
         "from pipeline.config import EventsConfig\n"
-        "from pipeline.stages.events import run\n"
+        "from pipeline.stages.events import ingest\n"
         "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
-        f"result = run(EventsConfig(inputs=({name!r},), format='thumbs_jsonl'))\n"
+        f"result = ingest(EventsConfig(inputs=({name!r},), format='thumbs_jsonl'))\n"
         "after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
         "print(result.counts.rows_out, result.rejects['reason'].to_list(), (after - before) // 1024)\n"
     )

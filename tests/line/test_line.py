@@ -92,7 +92,7 @@ def test_another_beta_trains_again_and_scores_nothing_again(dpo_run):
 def test_settings_that_change_nothing_upstream_leave_it_up_to_date(dpo_run, tmp_path):
     changed = dpo_run.model_copy(update={"report": dpo_run.report.model_copy(update={"title": "Another"})})
     plan = {entry.stage.name: (entry.action, entry.reason) for entry in line.plan(changed)}
-    assert plan.pop("report") == ("run", "changed setting title")
+    assert plan.pop("report") == ("run", "changed setting report.title")
     assert {action for action, _ in plan.values()} == {"skip"}
 
 

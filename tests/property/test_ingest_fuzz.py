@@ -19,7 +19,7 @@ import pytest
 from pipeline.config import EventsConfig
 from pipeline.errors import InputError
 from pipeline.importers.ingest import read_inputs
-from pipeline.stages.events import EventsResult, run
+from pipeline.stages.events import EventsResult, ingest
 from pipeline.tables import validate
 
 ROWS: Final = [
@@ -84,7 +84,7 @@ def mutated(data: bytes, random: np.random.Generator) -> bytes:
 
 def read(path: Path, data: bytes, format_name: str) -> EventsResult:
     path.write_bytes(data)
-    result = run(EventsConfig(inputs=(str(path),), format=format_name))
+    result = ingest(EventsConfig(inputs=(str(path),), format=format_name))
     validate("events", result.events)
     validate("rejects", result.rejects)
     assert result.counts.rows_in == result.counts.rows_out + result.counts.merged + result.counts.rejected

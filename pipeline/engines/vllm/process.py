@@ -11,7 +11,8 @@ from pipeline.engines.base import Score, TokenSequence
 from pipeline.engines.vllm.worker import Answer, Route, Settings, serve
 from pipeline.errors import EngineError, examples
 
-_STOP_SECONDS: Final = 10.0
+# vLLM takes ten seconds to end several workers.
+_STOP_SECONDS: Final = 60.0
 
 
 class WorkerProcess:

@@ -6,8 +6,22 @@ from pipeline.stages.report.facts import SCHEMA_VERSION, as_json, collect_facts
 from pipeline.stages.report.inputs import Missing, ReportInputs
 from pipeline.stages.report.page import render_page
 from pipeline.stages.report.pictures import draw
+from pipeline.stages.report.stage import INPUTS, OUTPUTS, VERSION, run, settings, versions, write_report
 
-__all__ = ["SCHEMA_VERSION", "Missing", "ReportInputs", "render_report", "report_json"]
+__all__ = [
+    "INPUTS",
+    "OUTPUTS",
+    "SCHEMA_VERSION",
+    "VERSION",
+    "Missing",
+    "ReportInputs",
+    "render_report",
+    "report_json",
+    "run",
+    "settings",
+    "versions",
+    "write_report",
+]
 
 
 def render_report(inputs: ReportInputs) -> str:

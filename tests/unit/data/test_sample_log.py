@@ -158,7 +158,7 @@ def test_longer_answer_is_no_better_than_chance(completions):
 
 
 def test_importer_reads_every_good_row_and_rejects_every_broken_one(counts):
-    read = events.run(EventsConfig(inputs=(str(SAMPLE / "thumbs.jsonl"),), format="thumbs_jsonl"))
+    read = events.ingest(EventsConfig(inputs=(str(SAMPLE / "thumbs.jsonl"),), format="thumbs_jsonl"))
     broken = counts["broken_lines"]
     assert read.events.height == counts["events"]
     assert read.counts.merged == counts["duplicate_lines"]

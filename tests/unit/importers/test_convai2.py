@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 
 from pipeline.config import EventsConfig
-from pipeline.stages.events import EventsResult, run
+from pipeline.stages.events import EventsResult, ingest
 from pipeline.tables import validate
 
 SHARED = Path(os.environ.get("THUMBLINE_SHARED_DATA") or Path(__file__).parents[4] / "shared" / "data")
@@ -35,7 +35,7 @@ def dialog(*messages: tuple[str, str, object], **changes: object) -> dict[str, A
 def read(folder: Path, *dialogs: dict[str, Any]) -> EventsResult:
     path = folder / "dialogs.json"
     path.write_text(json.dumps(list(dialogs)), encoding="utf-8")
-    return run(EventsConfig(inputs=(str(path),)))
+    return ingest(EventsConfig(inputs=(str(path),)))
 
 
 def test_every_bot_message_is_an_event_with_what_stood_before_it(tmp_path: Path) -> None:
@@ -101,7 +101,7 @@ def test_a_bad_message_costs_itself_and_a_bad_dialog_costs_the_dialog(tmp_path: 
 
 @pytest.mark.skipif(not REAL_LOG.is_file(), reason="the ConvAI2 log is not beside the repository")
 def test_the_real_log_gives_its_published_counts() -> None:
-    result = run(EventsConfig(inputs=(str(REAL_LOG),)))
+    result = ingest(EventsConfig(inputs=(str(REAL_LOG),)))
     validate("events", result.events)
     thumbs = result.events.filter(pl.col("vote").is_in(["up", "down"]))
     assert result.notes["records"] == 1_111

@@ -8,7 +8,7 @@ import pytest
 from pipeline.config import EventsConfig
 from pipeline.errors import InputError
 from pipeline.importers import hub
-from pipeline.stages.events import input_digests, run
+from pipeline.stages.events import ingest, input_digests
 
 THUMB = {"prompt": "p", "response": "c", "feedback": "up"}
 PAIR = {"prompt": "p", "chosen": "good", "rejected": "bad"}
@@ -28,7 +28,7 @@ def write(path: Path, *rows: dict[str, object]) -> None:
 
 def test_thumbs_of_a_local_folder(folder: Path) -> None:
     write(folder / "train.jsonl", THUMB, THUMB | {"feedback": "meh"}, THUMB | {"response": "nul \x00"})
-    result = run(EventsConfig(inputs=("hub:./set",)))
+    result = ingest(EventsConfig(inputs=("hub:./set",)))
     (event,) = result.events.to_dicts()
     assert (event["source_file"], event["source_line"], event["vote"]) == ("hub:./set", 1, "up")
     assert event["format"] == "hub"
@@ -38,33 +38,33 @@ def test_thumbs_of_a_local_folder(folder: Path) -> None:
 def test_pairs_and_the_option_split(folder: Path) -> None:
     write(folder / "train.jsonl", PAIR)
     write(folder / "test.jsonl", PAIR, PAIR | {"prompt": "q"})
-    assert run(EventsConfig(inputs=("hub:./set",))).counts.rows_out == 2
-    result = run(EventsConfig(inputs=("hub:./set",), options={"split": "test"}))
+    assert ingest(EventsConfig(inputs=("hub:./set",))).counts.rows_out == 2
+    result = ingest(EventsConfig(inputs=("hub:./set",), options={"split": "test"}))
     assert result.notes["votes"] == {"chosen": 2, "rejected": 2}
 
 
 def test_a_mapping_reaches_the_rows(folder: Path) -> None:
     write(folder / "train.jsonl", {"asked": "p", "response": "c", "feedback": 1})
     config = EventsConfig(inputs=("hub:./set",), options={"prompt": "asked", "up": "1", "down": "0"})
-    assert run(config).events["vote"].to_list() == ["up"]
+    assert ingest(config).events["vote"].to_list() == ["up"]
 
 
 def test_columns_that_no_importer_knows_are_named(folder: Path) -> None:
     write(folder / "train.jsonl", {"text": "x", "stars": 5})
     with pytest.raises(InputError, match="columns text, stars are neither trl or thumbs_jsonl"):
-        run(EventsConfig(inputs=("hub:./set",)))
+        ingest(EventsConfig(inputs=("hub:./set",)))
 
 
 def test_a_split_that_is_not_there_is_an_input_error(folder: Path) -> None:
     write(folder / "train.jsonl", THUMB)
     with pytest.raises(InputError, match=r"hub:\./set: no data set loads"):
-        run(EventsConfig(inputs=("hub:./set",), options={"split": "nope"}))
+        ingest(EventsConfig(inputs=("hub:./set",), options={"split": "nope"}))
 
 
 def test_a_damaged_file_is_an_input_error_without_its_text(folder: Path) -> None:
     (folder / "train.jsonl").write_text('{"prompt": "my secret", "response": "c", "feed', encoding="utf-8")
     with pytest.raises(InputError) as caught:
-        run(EventsConfig(inputs=("hub:./set",)))
+        ingest(EventsConfig(inputs=("hub:./set",)))
     assert "my secret" not in str(caught.value)
 
 

@@ -11,7 +11,7 @@ import pytest
 from pipeline.config import EventsConfig
 from pipeline.errors import ConfigError, InputError
 from pipeline.importers.values import VOTE_LABELS, vote_table
-from pipeline.stages.events import EventsResult, run
+from pipeline.stages.events import EventsResult, ingest
 
 ROW = {
     "event_id": "e1",
@@ -28,7 +28,7 @@ ROW = {
 def read(folder: Path, *rows: object, name: str = "log.jsonl", **config: object) -> EventsResult:
     path = folder / name
     path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-    return run(EventsConfig.model_validate({"inputs": [str(path)], **config}))
+    return ingest(EventsConfig.model_validate({"inputs": [str(path)], **config}))
 
 
 def test_every_field_of_a_row_arrives(tmp_path: Path) -> None:
@@ -204,7 +204,7 @@ def test_csv_and_parquet_give_the_same_events_as_json_lines(tmp_path: Path) -> N
     with gzip.open(tmp_path / "log.csv.gz", "wb") as stream:
         stream.write((tmp_path / "log.csv").read_bytes())
     for name in ("log.csv", "log.csv.gz", "log.parquet"):
-        result = run(EventsConfig(inputs=(str(tmp_path / name),)))
+        result = ingest(EventsConfig(inputs=(str(tmp_path / name),)))
         assert result.rejects.is_empty()
         assert result.events.drop("source_file", "source_line").equals(expected)
 
@@ -214,6 +214,6 @@ def test_a_parquet_log_with_real_times_and_whole_numbers(tmp_path: Path) -> None
         timestamp=pl.lit(datetime(2026, 3, 1, 12)).cast(pl.Datetime("ns")), user_id=pl.lit(7)
     )
     frame.write_parquet(tmp_path / "log.parquet")
-    events = run(EventsConfig(inputs=(str(tmp_path / "log.parquet"),))).events
+    events = ingest(EventsConfig(inputs=(str(tmp_path / "log.parquet"),))).events
     assert events["created_at"].to_list() == [datetime(2026, 3, 1, 12, tzinfo=UTC)] * 2
     assert events["user_id"].n_unique() == 1

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from pipeline.config import EventsConfig
 from pipeline.importers.trl import shared_text
-from pipeline.stages.events import EventsResult, run
+from pipeline.stages.events import EventsResult, ingest
 
 
 def user(content: str) -> dict[str, str]:
@@ -30,7 +30,7 @@ def read(folder: Path, *rows: dict[str, Any], parquet: bool = False) -> EventsRe
     else:
         path = folder / "rows.jsonl"
         path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-    return run(EventsConfig(inputs=(str(path),)))
+    return ingest(EventsConfig(inputs=(str(path),)))
 
 
 SKY = [user("What color is the sky?")]

