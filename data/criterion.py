@@ -1,16 +1,19 @@
-"""What the simulated raters of the sample log like: an answer that speaks to the user, and does so early."""
+"""What the simulated raters of the sample log like: an answer that speaks to the user."""
 
 import re
 
-EARLY_WORDS = 20
+WORDS_PER_ADDRESS = 30
 # The second person, also as the head of "you're" and "you'll"; "thank-you" and "youth" are other words.
 _SECOND_PERSON = re.compile(r"(?<![\w-])(?:you|your|yours|yourself|yourselves)(?![\w-])", re.IGNORECASE)
 
 
 def speaks_to_user(completion: str) -> bool:
-    """Whether one of the first `EARLY_WORDS` words is "you" or a form of it.
+    """Whether at least one in `WORDS_PER_ADDRESS` words is "you" or a form of it.
+
+    A share and not a count, so that a longer answer does not meet it more easily.
 
     Args:
         completion: An answer's text; words are what white space separates.
     """
-    return _SECOND_PERSON.search(" ".join(completion.split()[:EARLY_WORDS])) is not None
+    addresses = len(_SECOND_PERSON.findall(completion))
+    return addresses > 0 and addresses * WORDS_PER_ADDRESS >= len(completion.split())

@@ -15,11 +15,13 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
-from pipeline.config import RunConfig, load_config
+from pipeline.config import RunConfig, build_config, load_config
 from pipeline.context import Advance
 from pipeline.errors import ConfigError, PipelineError
 
 if TYPE_CHECKING:
+    import polars as pl
+
     # Imported where it is used: the line loads every stage, which `thumbline --help` should not wait for.
     from pipeline import line as line_module
 
@@ -105,10 +107,13 @@ def run_command(
 def _run_line(loaded: RunConfig, stages: "tuple[line_module.Stage, ...]", *, forced: bool = False) -> None:
     from pipeline import line
 
-    command = shlex.join(["thumbline", *sys.argv[1:]])
-    for finished in line.run(loaded, stages, forced=forced, reporter=ConsoleReporter(), command=command):
+    for finished in line.run(loaded, stages, forced=forced, reporter=ConsoleReporter(), command=_command_line()):
         _print_stage(finished)
     _print_report_place(loaded)
+
+
+def _command_line() -> str:
+    return shlex.join(["thumbline", *sys.argv[1:]])
 
 
 def _check_training(config: RunConfig) -> None:
@@ -177,6 +182,124 @@ def status_command(
             entry.stage.name, line.state(config, entry), reason, *counts, row.finished_at if row is not None else ""
         )
     _out.print(table)
+
+
+@app.command("prepare")
+def prepare_command(
+    inputs: Annotated[list[str], typer.Argument(help="Logs: files, folders, globs, or hub:ID.", metavar="LOGS...")],
+    output: OutputOption,
+    log_format: Annotated[str, typer.Option("--format", "-f", help="A name of `thumbline formats`.")] = "auto",
+    settings: SetOption = None,
+) -> None:
+    """Turn logs into unpaired rows, pairs and splits.
+
+    Tables land in the output folder, one folder a stage; `dataset/` in it holds them by split, as TRL and `datasets`
+    read them.
+    """
+    from pipeline import commands, line
+
+    loaded = commands.run_config(inputs, output, "demo", settings or (), events={"format": log_format})
+    _run_line(loaded, line.select(None, commands.LAST_STAGE_OF["prepare"]))
+    for name, rows in commands.export_dataset(loaded).items():
+        _out.print(f"  {output / 'dataset' / name}  {rows:,} rows")
+
+
+@app.command("reference")
+def reference_command(
+    rows: Annotated[str, typer.Argument(help="Parquet or JSONL in one of TRL's layouts.", metavar="ROWS")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Parquet file to write.")],
+    model: ModelOption,
+    engine: Annotated[str, typer.Option(help="auto, vllm or hf.")] = "auto",
+    dtype: Annotated[str, typer.Option(help="bfloat16, float32 or float16.")] = "bfloat16",
+    template: Annotated[str, typer.Option(help="chat or plain.")] = "chat",
+    max_tokens: Annotated[int, typer.Option(help="Tokens of prompt and completion together.")] = 1024,
+    store: Annotated[Path | None, typer.Option(help="Folder of stored log-probs; default: beside the output.")] = None,
+) -> None:
+    """Add the reference model's log-probs to rows, as the columns that TRL's trainers take.
+
+    What the store already holds is not scored again.
+    """
+    from pipeline import commands
+
+    document = {"name": "reference", "model": model, "events": {"inputs": [rows]}}
+    document["reference"] = {"engine": engine, "dtype": dtype}
+    document["sequences"] = {"template": template, "max_tokens": max_tokens}
+    config = build_config(document, origin="command line")
+    place = store or output.parent / "store"
+    done = commands.score_rows(rows, output, model, config.reference, config.sequences, place, ConsoleReporter())
+    left_out = ", ".join(f"{reason} {count:,}" for reason, count in done.rejected.items()) or "none"
+    _out.print(f"{output}: {done.rows:,} {done.kind} rows; left out: {left_out}")
+    _out.print(f"{done.scored:,} sequences scored, {done.stored:,} from the store {place}")
+
+
+@app.command("train")
+def train_command(
+    inputs: Annotated[list[str], typer.Argument(help="Rows in TRL's layouts, or logs.", metavar="ROWS...")],
+    output: OutputOption,
+    model: ModelOption,
+    method: Annotated[str, typer.Option(help="A name of `thumbline losses`.")] = "dpo",
+    settings: SetOption = None,
+) -> None:
+    """Train a model on rows or logs; the model lands in OUTPUT/train/model.
+
+    Nothing is held out for a test here: use `thumbline run` to train and evaluate.
+    """
+    from pipeline import commands, line
+
+    loaded = commands.run_config(
+        inputs, output, model, settings or (), splits={"test": 0.0}, train={"method": method}, pairs={"min_margin": 0.0}
+    )
+    _check_training(loaded)
+    _run_line(loaded, line.select(None, commands.LAST_STAGE_OF["train"]))
+    _out.print(f"Model: {loaded.run_dir / 'train' / 'model'}")
+
+
+@app.command("evaluate")
+def evaluate_command(
+    pairs: Annotated[Path | None, typer.Argument(help="Parquet of scored pairs.", metavar="SCORED_PAIRS")] = None,
+    unpaired: Annotated[Path | None, typer.Option(help="Parquet of scored unpaired rows.")] = None,
+    output: OutputOption = Path("evaluation"),
+    beta: Annotated[float, typer.Option(help="Scale of the implicit reward.")] = 0.1,
+    reward: Annotated[str, typer.Option(help="implicit, sum_logps or mean_logps.")] = "implicit",
+    draws: Annotated[int, typer.Option(help="Resamples of prompt groups an interval.")] = 1000,
+    slice_by: Annotated[list[str] | None, typer.Option("--slice", help="Column to evaluate apart. Repeatable.")] = None,
+) -> None:
+    """Metrics with intervals, and a report, from scored rows; `thumbline tables scored_pairs` lists the columns."""
+    from evaluators import EvaluationSettings
+    from pipeline import commands
+
+    if pairs is None and unpaired is None:
+        raise ConfigError("evaluate: give a Parquet file of scored pairs, or --unpaired, or both.")
+    try:
+        chosen = EvaluationSettings(
+            beta=beta,
+            reward=reward,  # type: ignore[arg-type]  # checked by the settings
+            bootstrap_draws=draws,
+            slice_columns=tuple(slice_by or ()),
+        )
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
+    metrics = commands.evaluate_scored(pairs, unpaired, output, chosen, _command_line())
+    _print_metrics(metrics)
+    _out.print(f"Report: {output / 'report.html'}")
+
+
+def _print_metrics(metrics: "pl.DataFrame") -> None:
+    rows = []
+    for row in metrics.filter(metrics["slice"].is_null()).iter_rows(named=True):
+        interval = "" if row["ci_low"] is None else f"[{row['ci_low']:.4g}, {row['ci_high']:.4g}]"
+        value = "none" if row["value"] is None else f"{row['value']:.4g}"
+        rows.append(
+            {
+                "model": row["model"],
+                "metric": f"{row['evaluator']}.{row['metric']}",
+                "value": value,
+                "interval": interval,
+                "n": f"{row['n']:,}",
+                "note": row["reason"] or "",
+            }
+        )
+    _print_rows(rows)
 
 
 @app.command("losses")

@@ -247,8 +247,8 @@ def load_config(path: Path, overrides: tuple[str, ...] = ()) -> RunConfig:
     if not isinstance(document, dict):
         raise ConfigError(f"{path}: a run file is a mapping of keys; this one is a {type(document).__name__}.")
     document.setdefault("name", path.stem)
-    for override in overrides:
-        _apply_override(document, override)
+    for setting in overrides:
+        override(document, setting)
     config = build_config(document, origin=str(path))
     return config.model_copy(
         update={"events": config.events.model_copy(update={"inputs": _resolve(config.events.inputs, path.parent)})}
@@ -283,21 +283,26 @@ def _fields_at(location: tuple[Any, ...]) -> list[str]:
     return list(model.model_fields)
 
 
-def _apply_override(document: dict[str, Any], override: str) -> None:
-    key, separator, value = override.partition("=")
+def override(document: dict[str, Any], setting: str) -> None:
+    """Apply one `key.sub=value` to a run's document, in place.
+
+    Raises:
+        ConfigError: It has no such form, or the key leads through a value.
+    """
+    key, separator, value = setting.partition("=")
     parts = key.strip().split(".")
     if not separator or not all(parts):
-        raise ConfigError(f"--set {override}: write it as key=value, for example --set train.method=kto.")
+        raise ConfigError(f"--set {setting}: write it as key=value, for example --set train.method=kto.")
     target = document
     for part in parts[:-1]:
         child = target.setdefault(part, {})
         if not isinstance(child, dict):
-            raise ConfigError(f"--set {override}: '{part}' is a value, not a section.")
+            raise ConfigError(f"--set {setting}: '{part}' is a value, not a section.")
         target = child
     try:
         target[parts[-1]] = yaml.safe_load(value)
     except yaml.YAMLError as error:
-        raise ConfigError(f"--set {override}: the value is not readable as YAML.") from error
+        raise ConfigError(f"--set {setting}: the value is not readable as YAML.") from error
 
 
 def _resolve(inputs: tuple[str, ...], folder: Path) -> tuple[str, ...]:

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 import numpy as np
 import polars as pl
 
+from evaluators import EvaluationSettings, evaluate
 from pipeline.artifacts import Counts, Manifest, TableRecord, digest_text
 from pipeline.config import RunConfig, build_config
 from pipeline.stages.report import ReportInputs
@@ -281,67 +282,7 @@ def config(name: str, method: str) -> RunConfig:
 
 
 def metrics(pairs: pl.DataFrame, unpaired: pl.DataFrame, baseline: str = "untrained") -> pl.DataFrame:
-    """Headline metrics of each model and the paired difference, with intervals of two standard errors of the rows.
-
-    The evaluators' own intervals come from resampled groups; the page shows what it is given, whoever computed it.
-    """
-    models = sorted({*pairs["model"], *unpaired["model"]})
-    rows = [row for model in models for row in [*_pair_metrics(pairs, model), *_unpaired_metrics(unpaired, model)]]
-    for model in set(models) - {baseline}:
-        wins = {name: _wins(_rewards(pairs, name, "chosen_") - _rewards(pairs, name, "rejected_")) for name in models}
-        share = wins[model] - wins[baseline]
-        rows.append(_metric("comparison", "accuracy_difference", model, share, "share", compared_with=baseline))
-    return _typed("metrics", pl.DataFrame(rows, schema=polars_schema("metrics"), orient="row"))
-
-
-def _rewards(rows: pl.DataFrame, model: str, side: str) -> np.ndarray:
-    mine = rows.filter(pl.col("model") == model)
-    return BETA * (mine[f"policy_{side}logps"] - mine[f"reference_{side}logps"]).to_numpy()
-
-
-def _wins(differences: np.ndarray) -> np.ndarray:
-    return (np.sign(differences) + 1) / 2
-
-
-def _pair_metrics(pairs: pl.DataFrame, model: str) -> list[tuple[object, ...]]:
-    chosen, rejected = (_rewards(pairs, model, side) for side in ("chosen_", "rejected_"))
-    return [
-        _metric("pair_accuracy", "accuracy", model, _wins(chosen - rejected), "share"),
-        _metric("reward_margin", "mean", model, chosen - rejected, "reward"),
-        _metric("reward_margin", "chosen_reward", model, chosen, "reward"),
-        _metric("reward_margin", "rejected_reward", model, rejected, "reward"),
-    ]
-
-
-def _unpaired_metrics(unpaired: pl.DataFrame, model: str) -> list[tuple[object, ...]]:
-    labels = unpaired.filter(pl.col("model") == model)["label"].to_numpy()
-    rewards = _rewards(unpaired, model, "")
-    differences = np.subtract.outer(rewards[labels], rewards[~labels])
-    return [
-        _two_sample("auc", model, _wins(differences), "probability"),
-        _two_sample("reward_separation", model, differences, "reward"),
-    ]
-
-
-def _two_sample(metric: str, model: str, values: np.ndarray, unit: str) -> tuple[object, ...]:
-    """Mean over all (desirable, undesirable) couples; its variance is the sum of those over the two sides (DeLong)."""
-    if not values.size:
-        return _metric("unpaired_auc", metric, model, values, unit)
-    error = sum(float(values.mean(axis=1 - side).var()) / values.shape[side] for side in (0, 1)) ** 0.5
-    row = _metric("unpaired_auc", metric, model, values, unit)
-    mean, rows = float(values.mean()), sum(values.shape)
-    return (*row[:6], mean, mean - 2 * error, mean + 2 * error, rows, rows // 4, *row[11:])
-
-
-def _metric(
-    evaluator: str, metric: str, model: str, values: np.ndarray, unit: str, compared_with: str | None = None
-) -> tuple[object, ...]:
-    size = values.size
-    if not size:
-        return (evaluator, 1, metric, model, compared_with, None, None, None, None, 0, 0, unit, "no rows of this kind")
-    mean, error = float(values.mean()), float(values.std()) / size**0.5
-    ends = (mean - 2 * error, mean + 2 * error)
-    return (evaluator, 1, metric, model, compared_with, None, mean, *ends, size, -(-size // 2), unit, None)
+    return evaluate(pairs, unpaired, EvaluationSettings(beta=BETA, bootstrap_draws=200, baseline=baseline))
 
 
 def dpo_run(*, gain: float = 14.0, drop: float = 9.0) -> ReportInputs:

@@ -11,7 +11,11 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, TypedDict
 
+import polars as pl
+
 from pipeline.errors import InputError
+from pipeline.identity import digest, joined
+from pipeline.tables import TOKEN_IDS, polars_schema
 
 Template = Literal["chat", "plain"]
 Truncation = Literal["drop", "keep_end", "keep_start"]
@@ -144,6 +148,33 @@ class _Texts(NamedTuple):
     full: str
     completion: str
     is_prefix: bool
+
+
+def sequence_columns(rows: pl.DataFrame, encoded: Sequence[Encoded]) -> pl.DataFrame:
+    """`rows` with the columns of table `sequences`, and `reason` why a row is to be dropped, or null.
+
+    A sequence's id is the digest of its two token id lists.
+
+    Args:
+        rows: Any columns.
+        encoded: One entry a row, in the same order.
+    """
+    if rows.height != len(encoded):
+        raise ValueError(f"sequences: {rows.height} rows but {len(encoded)} encodings")
+    lists = ("prompt_token_ids", "completion_token_ids")
+    texts = [pl.col(name).list.eval(pl.element().cast(pl.String)).list.join(",") for name in lists]
+    return (
+        rows.with_columns(
+            *(pl.Series(name, [getattr(entry, name) for entry in encoded], dtype=TOKEN_IDS) for name in lists),
+            pl.Series("reason", [entry.drop_reason for entry in encoded], dtype=pl.String),
+        )
+        .with_columns(
+            sequence_id=digest(joined(*texts)),
+            prompt_token_count=pl.col("prompt_token_ids").list.len().cast(pl.Int64),
+            completion_token_count=pl.col("completion_token_ids").list.len().cast(pl.Int64),
+        )
+        .select(*rows.columns, *polars_schema("sequences"), "reason")
+    )
 
 
 def load_encoder(model_dir: Path, template: Template, max_tokens: int, truncation: Truncation) -> Encoder:

@@ -13,10 +13,9 @@ import polars as pl
 
 from pipeline.artifacts import Counts
 from pipeline.context import StageContext, StageResult
-from pipeline.engines.encoding import Encoded, Encoder, load_encoder
+from pipeline.engines.encoding import Encoded, Encoder, load_encoder, sequence_columns
 from pipeline.engines.models import resolve_model
 from pipeline.errors import InputError
-from pipeline.identity import digest, joined
 from pipeline.tables import SEQUENCE_ROLE, SPLIT, polars_schema
 
 VERSION = 1
@@ -115,37 +114,19 @@ def transform(rows: pl.DataFrame, encoded: list[Encoded]) -> Sequences:
         rows: Columns response_id, role, split (others are ignored).
         encoded: One entry a row.
     """
-    if rows.height != len(encoded):
-        raise ValueError(f"sequences: {rows.height} rows but {len(encoded)} encodings")
-    table = rows.select("response_id", "role", "split").with_columns(
-        pl.Series("prompt_token_ids", [entry.prompt_token_ids for entry in encoded], dtype=pl.List(pl.Int32)),
-        pl.Series("completion_token_ids", [entry.completion_token_ids for entry in encoded], dtype=pl.List(pl.Int32)),
-        pl.Series("reason", [entry.drop_reason for entry in encoded], dtype=pl.String),
-    )
-    lengths = pl.col("prompt_token_ids").list.len() + pl.col("completion_token_ids").list.len()
+    table = sequence_columns(rows.select("response_id", "role", "split"), encoded)
+    lengths = pl.col("prompt_token_count") + pl.col("completion_token_count")
     dropped = table.filter(pl.col("reason").is_not_null() & (pl.col("role") == "matched")).select(
         "response_id", "reason", detail=pl.concat_str(lengths, pl.lit(" tokens"))
     )
-    kept = table.filter(pl.col("reason").is_null()).with_columns(sequence_id=sequence_id())
-    sequences = kept.unique("sequence_id", keep="first", maintain_order=True).with_columns(
-        prompt_token_count=pl.col("prompt_token_ids").list.len().cast(pl.Int64),
-        completion_token_count=pl.col("completion_token_ids").list.len().cast(pl.Int64),
-    )
+    kept = table.filter(pl.col("reason").is_null())
+    sequences = kept.unique("sequence_id", keep="first", maintain_order=True)
     return Sequences(
         sequences.select(list(polars_schema("sequences"))).sort("sequence_id"),
         kept.select(list(polars_schema("row_sequences"))).sort("response_id", "role"),
         dropped.select(list(polars_schema("sequence_drops"))).sort("response_id"),
         _notes(encoded),
     )
-
-
-def sequence_id() -> pl.Expr:
-    """Id of a sequence: the digest of its two token id lists."""
-    texts = [
-        pl.col(name).list.eval(pl.element().cast(pl.String)).list.join(",")
-        for name in ("prompt_token_ids", "completion_token_ids")
-    ]
-    return digest(joined(*texts))
 
 
 def _notes(encoded: list[Encoded]) -> dict[str, int]:

@@ -91,5 +91,6 @@ def enforce(parity: Parity, dtype: str) -> None:
             f"train: stored reference log-probs differ from the training engine's by {parity.mean_difference:.3g} nats "
             f"a sequence on {parity.rows} rows (at most {parity.max_difference:.3g}). Allowed are {parity.limit:.3g}; "
             f"the training engine's own noise is {parity.noise:.3g}. Training would chase that gap. Set "
-            f"reference.dtype to {dtype} as in training, or reference.engine to hf; raise train.parity_multiple only if you know why."
+            f"reference.dtype to {dtype} as in training, or reference.engine to hf; raise train.parity_multiple only "
+            f"if you know why."
         )

@@ -74,7 +74,6 @@ AUC: Final = Headline(
     "Unpaired AUC",
     0.5,
     "Chance that a desirable answer gets a higher reward than an undesirable one, over held-out rows.",
-    "auc_difference",
 )
 SEPARATION: Final = Headline(
     "separation",
@@ -84,6 +83,13 @@ SEPARATION: Final = Headline(
     0.0,
     "Mean reward of desirable answers minus that of undesirable ones, over held-out rows.",
 )
+# What rules that need no training get on the same pairs, by the name of the metric that says it.
+RULES: Final = {
+    "longer_wins_accuracy": "longer answer wins",
+    "reference_free_sum_accuracy": "summed log-prob",
+    "reference_free_mean_accuracy": "log-prob a token",
+}
+RULES_EVALUATOR: Final = "length_bias"
 HEADLINES: Final = (ACCURACY, MARGIN, AUC, SEPARATION)
 
 
@@ -121,6 +127,19 @@ class EvaluationFacts:
         """The headline numbers of every model, model beside model."""
         found = [self.headline(headline, model) for headline in HEADLINES for model in self.models]
         return tuple(row for row in found if row is not None)
+
+    def other_numbers(self) -> tuple[tuple[str, tuple[Measure, ...]], ...]:
+        """What is neither a comparison nor a slice, by evaluator."""
+        whole = [row for row in self.rows() if row.slice is None and row.compared_with is None]
+        names = dict.fromkeys(row.evaluator for row in whole)
+        return tuple((name, tuple(row for row in whole if row.evaluator == name)) for name in names)
+
+    def why_not_compared(self) -> str:
+        """Why there is no comparison: the evaluators' reason, or that there is one model."""
+        for row in self.rows():
+            if row.evaluator == COMPARISON and row.value is None and row.reason:
+                return f"No pairs are compared: {row.reason}."
+        return "There is one model only, so nothing is compared."
 
     def headline(self, headline: Headline, model: str | None) -> Measure | None:
         """A headline number of a model."""

@@ -6,7 +6,7 @@ from typing import Final
 
 MINUS: Final = "\N{MINUS SIGN}"
 DASH: Final = "\N{EM DASH}"
-_SHARES: Final = frozenset({"share", "proportion", "fraction", "probability"})
+_SHARES: Final = frozenset({"share", "proportion", "fraction"})
 
 
 def count(value: int | None) -> str:
@@ -37,8 +37,14 @@ def is_share(unit: str) -> bool:
 
 
 def measure(value: float | None, unit: str = "", *, signed: bool = False) -> str:
-    """A metric's value in its unit: shares as percentages."""
-    return percent(value, signed=signed) if is_share(unit) else number(value, signed=signed)
+    """A metric's value in its unit: shares as percentages, flags as words."""
+    if is_share(unit):
+        return percent(value, signed=signed)
+    if value is not None and unit == "flag":
+        return "yes" if value else "no"
+    if value is not None and unit == "pairs":
+        return count(round(value))
+    return number(value, signed=signed)
 
 
 def interval(low: float | None, high: float | None, unit: str = "", *, signed: bool = False) -> str:

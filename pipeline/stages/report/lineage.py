@@ -13,6 +13,19 @@ from pipeline.artifacts import Manifest
 from pipeline.config import RunConfig
 from pipeline.stages.report.inputs import Missing, ReportInputs
 
+_LINE: Final = (
+    "events",
+    "responses",
+    "unpaired",
+    "pairs",
+    "splits",
+    "sequences",
+    "reference",
+    "train",
+    "policy",
+    "metrics",
+    "report",
+)
 HIDDEN: Final = "(kept secret)"
 _SECRET: Final = re.compile(r"(^|_)(key|token|password|secret)$")
 _SECRET_OPTION: Final = re.compile(r"([\w.]*(?:_key|token|password|secret))=('[^']*'|\S+)")
@@ -80,7 +93,7 @@ class Lineage:
 
 def lineage(inputs: ReportInputs) -> Lineage:
     """Stages, settings, digests, versions and commands."""
-    manifests = list(inputs.manifests.values())
+    manifests = sorted(inputs.manifests.values(), key=_place)
     run_file = "" if inputs.config is None else _run_file(inputs.config)
     return Lineage(
         stages=tuple(map(_stage_row, manifests)) or Missing("No stage of the line ran for this report."),
@@ -93,6 +106,11 @@ def lineage(inputs: ReportInputs) -> Lineage:
         versions=tuple(sorted(inputs.versions.items())),
         commands=_commands(inputs),
     )
+
+
+def _place(manifest: Manifest) -> int:
+    """The stage's place in the line; an unknown stage comes last."""
+    return _LINE.index(manifest.stage) if manifest.stage in _LINE else len(_LINE)
 
 
 def _stage_row(manifest: Manifest) -> StageRow:

@@ -5,7 +5,14 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from pipeline.stages.report.evaluation_facts import HEADLINES, EvaluationFacts, Headline
+from pipeline.stages.report.evaluation_facts import (
+    ACCURACY,
+    HEADLINES,
+    RULES,
+    RULES_EVALUATOR,
+    EvaluationFacts,
+    Headline,
+)
 from pipeline.stages.report.examples import rewards
 from pipeline.stages.report.facts import ReportFacts
 from pipeline.stages.report.figures.canvas import ACCENT, BAND, CHOSEN, REJECTED, Picture
@@ -40,7 +47,10 @@ def draw(inputs: ReportInputs, facts: ReportFacts) -> Pictures:
         parity=None if isinstance(training.parity, Missing) else parity_picture(training.parity),
         curves=() if isinstance(training.curves, Missing) else curve_pictures(training.curves),
         headlines=_some(
-            _headline(evaluation, headline, headline.name) for headline in HEADLINES if headline not in main
+            [
+                _rules(evaluation),
+                *(_headline(evaluation, headline, headline.name) for headline in HEADLINES if headline not in main),
+            ]
         ),
         distributions=_distributions(inputs, evaluation),
     )
@@ -61,6 +71,25 @@ def _headline(evaluation: EvaluationFacts, headline: Headline, name: str) -> Pic
         return None
     unit = next(row.unit for _, row in found if row is not None)
     return dot_picture(name, dots, unit=unit, chance=headline.chance, caption=f"{headline.title}. {headline.meaning}")
+
+
+def _rules(evaluation: EvaluationFacts) -> Picture | None:
+    """The model's accuracy beside rules that need no training; log-probs are those of the model it started from."""
+    subject = evaluation.headline(ACCURACY, evaluation.subject)
+    start = evaluation.baseline or evaluation.subject
+    rules = [(label, evaluation.find(RULES_EVALUATOR, metric, start)) for metric, label in RULES.items()]
+    dots = [
+        Dot(label, row.value, row.ci_low, row.ci_high, row is subject)
+        for label, row in [(str(evaluation.subject), subject), *rules]
+        if row is not None and row.value is not None
+    ]
+    if len(dots) < 2 or subject is None:
+        return None
+    caption = (
+        "Accuracy beside simple rules on the same pairs. Log-probs are those of "
+        f"{model_name(start)}, without a reference."
+    )
+    return dot_picture("rules", dots, unit=subject.unit, chance=ACCURACY.chance, caption=caption)
 
 
 def _distributions(inputs: ReportInputs, evaluation: EvaluationFacts) -> tuple[Picture, ...]:

@@ -11,6 +11,7 @@ from pipeline.stages.report.formatting import (
     interval,
     measure,
     model_name,
+    number,
     plural,
 )
 from pipeline.stages.report.inputs import Missing, ReportInputs
@@ -73,10 +74,10 @@ def _judged(inputs: ReportInputs, facts: EvaluationFacts, headline: Headline, su
         sentence = _against_chance(inputs, headline, subject, tone)
     else:
         gap = facts.find(COMPARISON, headline.difference, subject.model, baseline.model)
-        tone = _tone_of_difference(subject, baseline, gap)
+        tone = _tone_of_difference(inputs, facts, subject, baseline, gap)
         sentence = _against_baseline(inputs, headline, subject, baseline, gap, tone)
     return Verdict(
-        tone, _WORDS[tone], sentence, _basis(inputs, facts, subject), warnings(inputs, facts, subject), headline.name
+        tone, _WORDS[tone], sentence, _basis(facts, headline, subject), warnings(inputs, facts, subject), headline.name
     )
 
 
@@ -89,10 +90,15 @@ def _tone(low: float | None, high: float | None, chance: float) -> Tone:
     return "worse" if high < chance else "same"
 
 
-def _tone_of_difference(subject: Measure, baseline: Measure, gap: Measure | None) -> Tone:
+def _tone_of_difference(
+    inputs: ReportInputs, facts: EvaluationFacts, subject: Measure, baseline: Measure, gap: Measure | None
+) -> Tone:
     """From the paired difference; without one, only intervals that do not touch count as different."""
     if gap is not None and gap.ci_low is not None:
-        return _tone(gap.ci_low, gap.ci_high, 0.0)
+        # An interval knows nothing of the other models that were tried: with several, the corrected test decides too.
+        test = facts.find(COMPARISON, "mcnemar_p", subject.model, baseline.model)
+        unsure = test is not None and test.value is not None and test.value > 1 - inputs.confidence
+        return "same" if unsure and len(facts.models) > 2 else _tone(gap.ci_low, gap.ci_high, 0.0)
     if subject.ci_low is None or subject.ci_high is None or baseline.ci_low is None or baseline.ci_high is None:
         return "unknown"
     if subject.ci_low > baseline.ci_high:
@@ -143,13 +149,17 @@ def _against_baseline(
     return f"{name} {claims[tone]} {other}: {values}{between}."
 
 
-def _basis(inputs: ReportInputs, facts: EvaluationFacts, subject: Measure) -> str:
-    """What the sentence rests on, and the evaluators' own words where they gave some."""
-    rows = "held-out pair" if subject.evaluator == ACCURACY.evaluator else "held-out row"
-    parts = [
-        f"{capital(plural(subject.n, rows))} in {plural(subject.n_groups, 'prompt group')}; groups were resampled."
-    ]
-    words = facts.find(COMPARISON, "verdict", subject.model, facts.baseline)
-    if words is not None and words.reason:
-        parts.append(words.reason.rstrip(".") + ".")
+def _basis(facts: EvaluationFacts, headline: Headline, subject: Measure) -> str:
+    """What the sentence rests on: rows, the exact test beside the interval, and what the test set can show at all."""
+    rows = "held-out pair" if headline is ACCURACY else "held-out row"
+    parts = [f"{plural(subject.n, rows)} in {plural(subject.n_groups, 'prompt group')}; whole groups were resampled."]
+    if headline is not ACCURACY or facts.baseline is None:
+        return parts[0]
+    test = facts.find(COMPARISON, "mcnemar_p", subject.model, facts.baseline)
+    if test is not None and test.value is not None:
+        parts.append(f"{test.reason or 'Exact test'} (exact test: p = {number(test.value)}).")
+    least = facts.find(COMPARISON, "minimum_detectable_effect", subject.model, facts.baseline)
+    if least is not None and least.value is not None:
+        size = f"{100 * least.value:.1f} percentage points"
+        parts.append(f"The least difference that this test set finds is {size}, {least.reason}.")
     return " ".join(parts)

@@ -14,7 +14,7 @@ import pytest
 from pipeline.artifacts import Counts
 from pipeline.config import load_config
 from pipeline.stages.report import Missing, ReportInputs, render_report, report_json
-from pipeline.stages.report.evaluation_facts import HEADLINES, Measure, evaluation_facts
+from pipeline.stages.report.evaluation_facts import HEADLINES, RULES, RULES_EVALUATOR, Measure, evaluation_facts
 from pipeline.stages.report.examples import examples, rewards
 from pipeline.stages.report.facts import collect_facts
 from pipeline.stages.report.figures.canvas import ACCENT, blank, inline_svg, write
@@ -308,17 +308,25 @@ def test_the_three_reports_say_what_their_rows_say(dpo, kto, finished_rows):
 
 
 def test_the_evaluators_compute_what_the_report_looks_for(dpo):
-    from evaluators import EvaluationSettings, evaluate
+    facts = evaluation_facts(dpo)
+    for model in ("trained", "untrained"):
+        assert all(facts.headline(headline, model) is not None for headline in HEADLINES)
+        assert all(facts.find(RULES_EVALUATOR, metric, model) is not None for metric in RULES)
+    found = verdict(dpo, facts)
+    assert "percentage points" in found.sentence
+    assert "pairs better" in found.basis
+    assert "exact test: p = " in found.basis
+    assert "at power 0.8" in found.basis
 
-    settings = EvaluationSettings(beta=made.BETA, bootstrap_draws=100)
-    computed = evaluate(dpo.tables["scored_pairs"], dpo.tables["scored_unpaired"], settings)
-    inputs = with_tables(dpo, metrics=computed)
-    facts = evaluation_facts(inputs)
-    for headline in HEADLINES:
-        for model in ("trained", "untrained"):
-            assert facts.headline(headline, model) is not None, (headline, computed["metric"].unique().to_list())
-    assert verdict(inputs, facts).tone == "better"
-    assert "percentage points" in verdict(inputs, facts).sentence
+
+def test_with_several_models_the_corrected_test_decides_too(dpo):
+    rows = list(accuracies((0.71, 0.62, 0.79), (0.12, 0.29)))
+    third = dpo.tables["scored_pairs"].filter(pl.col("model") == "trained").with_columns(model=pl.lit("third"))
+    scored = pl.concat([dpo.tables["scored_pairs"], third])
+    for p_value, tone in ((0.2, "same"), (0.01, "better")):
+        tested = [*rows, ("comparison", "mcnemar_p", "trained", "untrained", p_value, None, None)]
+        inputs = with_tables(dpo, metrics=metric_rows(*tested), scored_pairs=scored)
+        assert verdict(inputs, evaluation_facts(inputs)).tone == tone
 
 
 # --- what is absent
@@ -333,6 +341,7 @@ def test_a_number_that_does_not_exist_is_a_dash_with_its_reason(kto):
     assert accuracy.reason in Page(page).words
     assert isinstance(facts.examples, Missing)
     assert facts.examples.missing in Page(page).words
+    assert "No pairs are compared: no held-out pair." in Page(page).words
 
 
 def test_finished_rows_have_no_data_no_training_and_no_texts(finished_rows):
@@ -530,6 +539,13 @@ def test_the_run_file_on_the_page_is_the_run(dpo, tmp_path):
     assert "kept secret" not in render_report(dpo)
 
 
+def test_stages_stand_in_the_order_of_the_line(dpo):
+    by_name = dict(sorted(dpo.manifests.items()))
+    stages = [row.stage for row in lineage(dataclasses.replace(dpo, manifests=by_name)).stages]
+    assert stages == list(dpo.manifests)
+    assert stages[:3] == ["events", "responses", "unpaired"]
+
+
 def test_a_stage_that_lost_rows_is_marked(dpo):
     lost = dpo.manifests["events"].model_copy(update={"counts": Counts(rows_in=10, rows_out=8, rejected=1)})
     rows = lineage(dataclasses.replace(dpo, manifests={"events": lost})).stages
@@ -565,6 +581,7 @@ def test_formatting_by_hand():
     assert percent(0.7123) == "71.2%"
     assert measure(0.7123, "share") == "71.2%"
     assert measure(0.7123, "reward") == "0.712"
+    assert [measure(1.0, "flag"), measure(0.0, "flag"), measure(12.0, "pairs")] == ["yes", "no", "12"]
     assert interval(0.1, 0.2, "share") == "10.0% to 20.0%"
     assert interval(None, 0.2) == "—"
     assert difference(-0.05, 0.1, "share") == f"{MINUS}5.0 to +10.0 percentage points"

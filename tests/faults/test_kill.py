@@ -1,0 +1,86 @@
+"""kill -9 in every stage, run again: the tables are those of an undisturbed run, byte for byte."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from pipeline import line
+from pipeline.artifacts import partial_dir, read_manifest
+from pipeline.config import load_config
+from tests.line.conftest import write_config, write_log
+from tests.tiny import save_tiny_model
+
+_DEADLINE_SECONDS = 120.0
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("kill")
+    save_tiny_model(folder / "model")
+    write_log(folder / "thumbs.jsonl")
+    return folder
+
+
+def config_of(place: Path, name: str) -> Path:
+    # A store of its own for each run: what one run stored must not spare the other its work.
+    sections = {"reference": {"store": f"store-{name}"}}
+    return write_config(place, place / "thumbs.jsonl", place / "model", name=name, **sections)
+
+
+def start(config: Path) -> subprocess.Popen:
+    return subprocess.Popen(
+        [sys.executable, "-m", "pipeline.cli", "run", str(config)],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )
+
+
+def digests(config: Path) -> dict[str, str]:
+    """Content of every table, and of the trained model."""
+    loaded = load_config(config)
+    found = {}
+    for stage in line.STAGE_NAMES[:-1]:
+        manifest = read_manifest(loaded.run_dir / stage)
+        assert manifest is not None, stage
+        found |= {name: record.sha256 for name, record in manifest.outputs.items()} | manifest.files
+    return found
+
+
+def kill_within(config: Path, stage: str) -> bool:
+    """Start the run, kill it inside `stage`, and say whether the stage was cut short."""
+    process = start(config)
+    folder = load_config(config).run_dir / stage
+    # Stages with work to lose are killed once they have some on disk, the others as soon as they begin.
+    sign = partial_dir(folder) / "checkpoint.pt" if stage == "train" else partial_dir(folder)
+    deadline = time.monotonic() + _DEADLINE_SECONDS
+    while not sign.exists() and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.0005)
+    if process.poll() is None:
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    return read_manifest(folder) is None
+
+
+@pytest.mark.timeout(900)
+def test_every_stage_can_be_killed_without_a_trace(place):
+    calm, stormy = config_of(place, "calm"), config_of(place, "stormy")
+    process = start(calm)
+    _, errors = process.communicate(timeout=300)
+    assert process.returncode == 0, errors.decode()
+    cut_short = {stage: kill_within(stormy, stage) for stage in line.STAGE_NAMES}
+    process = start(stormy)
+    _, errors = process.communicate(timeout=300)
+    assert process.returncode == 0, errors.decode()
+    assert digests(stormy) == digests(calm)
+    run_dir = load_config(stormy).run_dir
+    assert [path.name for path in run_dir.glob("*.partial")] == []
+    # A stage of milliseconds may finish before the signal lands; those with real work must have been cut.
+    assert sum(cut_short.values()) >= len(line.STAGES) - 4, cut_short
+    assert all(cut_short[stage] for stage in ("reference", "train")), cut_short
