@@ -213,6 +213,9 @@ def evaluate_scored(
     except EvaluationError as error:
         raise InputError(f"{examples(path for path in files.values() if path is not None)}: {error}") from error
     write_table(output / "metrics.parquet", "metrics", metrics)
+    if rows["pairs"] is not None and "chosen_better_probability" not in rows["pairs"].columns:
+        # A label without a probability is taken at its word.
+        rows["pairs"] = rows["pairs"].with_columns(chosen_better_probability=1.0)
     tables = {f"scored_{kind}": frame for kind, frame in rows.items() if frame is not None} | {"metrics": metrics}
     inputs = ReportInputs(
         title="thumbline evaluation",

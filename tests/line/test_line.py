@@ -29,7 +29,9 @@ def table(config, stage, name=None):
 
 def metric(config, name, model, evaluator):
     rows = table(config, "metrics").filter(
-        (pl.col("metric") == name) & (pl.col("model") == model) & (pl.col("evaluator") == evaluator)
+        (pl.col("metric") == name)
+        & (pl.col("model") == model)
+        & (pl.col("evaluator") == evaluator)
         & pl.col("slice").is_null()
     )
     assert rows.height == 1, rows
@@ -145,7 +147,9 @@ def test_training_never_loads_a_reference_model(tmp_path, small_log, tiny_model,
     step = torch.optim.AdamW.step
 
     def watched(self, *args, **kwargs):
-        alive.append(sum(isinstance(thing, PreTrainedModel) and thing.base_model is not thing for thing in gc.get_objects()))
+        alive.append(
+            sum(isinstance(thing, PreTrainedModel) and thing.base_model is not thing for thing in gc.get_objects())
+        )
         return step(self, *args, **kwargs)
 
     monkeypatch.setattr(AutoModelForCausalLM, "from_pretrained", counted)

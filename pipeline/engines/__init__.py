@@ -1,0 +1,1 @@
+"""Scoring engines: token ids in, log-probs out."""

@@ -1,0 +1,79 @@
+"""The exported data set loads with `datasets` and trains in TRL's own trainers without a change."""
+
+import pytest
+from datasets import load_dataset
+
+from pipeline import line
+from pipeline.commands import export_dataset, run_config
+from tests.line.conftest import write_log
+from tests.tiny import save_tiny_model
+
+trl = pytest.importorskip("trl")
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("prepared")
+    log = write_log(folder / "thumbs.jsonl", prompts=24)
+    config = run_config([str(log)], folder / "out", "demo", [])
+    list(line.run(config, line.select(None, "splits")))
+    return config.run_dir / "dataset", export_dataset(config)
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    return str(save_tiny_model(tmp_path_factory.mktemp("model")))
+
+
+def tokenizer(model):
+    from transformers import AutoTokenizer
+
+    return AutoTokenizer.from_pretrained(model)
+
+
+def arguments(config_class, folder):
+    return config_class(
+        output_dir=str(folder),
+        max_steps=2,
+        per_device_train_batch_size=2,
+        report_to=[],
+        use_cpu=True,
+        bf16=False,
+        save_strategy="no",
+        disable_tqdm=True,
+    )
+
+
+def load(folder, kind):
+    files = {split: str(folder / kind / f"{split}.parquet") for split in ("train", "validation", "test")}
+    return load_dataset("parquet", data_files=files)
+
+
+@pytest.mark.parametrize("kind", ["unpaired", "pairs"])
+def test_every_split_loads_with_its_rows(prepared, kind, tmp_path):
+    folder, rows = prepared
+    loaded = load(folder, kind)
+    assert {f"{kind}/{split}.parquet": len(part) for split, part in loaded.items()} == {
+        name: count for name, count in rows.items() if name.startswith(kind)
+    }
+
+
+def test_pairs_train_in_trls_dpo_trainer(prepared, model, tmp_path):
+    trainer = trl.DPOTrainer(
+        model=model,
+        args=arguments(trl.DPOConfig, tmp_path),
+        train_dataset=load(prepared[0], "pairs")["train"],
+        processing_class=tokenizer(model),
+    )
+    assert trainer.train().training_loss > 0
+
+
+def test_unpaired_rows_train_in_trls_kto_trainer(prepared, model, tmp_path):
+    kto = pytest.importorskip("trl.experimental.kto") if not hasattr(trl, "KTOTrainer") else trl
+    trainer = kto.KTOTrainer(
+        model=model,
+        args=arguments(kto.KTOConfig, tmp_path),
+        train_dataset=load(prepared[0], "unpaired")["train"],
+        processing_class=tokenizer(model),
+    )
+    assert trainer.train().training_loss > 0
