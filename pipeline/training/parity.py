@@ -5,6 +5,7 @@ against the training engine's noise: the same rows in one padded batch. A gap be
 a reward before the first step.
 """
 
+import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -70,13 +71,14 @@ def compare(policy: Policy, sequences: Sequence[tuple[str, TrainingSequence]], r
 def judge(parity: pl.DataFrame, config: TrainConfig) -> Parity:
     """The differences and what they may be."""
     difference = (parity["stored_logps"] - parity["row_logps"]).abs()
+    tokens = float(parity["token_count"].to_numpy().mean())
     noise = float((parity["batched_logps"] - parity["row_logps"]).abs().to_numpy().mean())
     return Parity(
         rows=parity.height,
         mean_difference=float(difference.to_numpy().mean()),
         max_difference=float(difference.to_numpy().max()),
         noise=noise,
-        limit=max(config.parity_floor, config.parity_multiple * noise),
+        limit=max(config.parity_floor * math.sqrt(tokens), config.parity_multiple * noise),
     )
 
 

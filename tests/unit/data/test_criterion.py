@@ -2,7 +2,7 @@
 
 import pytest
 
-from data.criterion import EARLY_WORDS, speaks_to_user
+from data.criterion import WORDS_PER_ADDRESS, speaks_to_user
 
 
 @pytest.mark.parametrize(
@@ -27,6 +27,12 @@ def test_other_words_are_not_the_second_person(text):
     assert not speaks_to_user(text)
 
 
-def test_only_the_early_words_count():
-    assert speaks_to_user(" ".join(["word"] * (EARLY_WORDS - 1) + ["you"]))
-    assert not speaks_to_user(" ".join(["word"] * EARLY_WORDS + ["you"]))
+@pytest.mark.parametrize(("others", "met"), [(WORDS_PER_ADDRESS - 1, True), (WORDS_PER_ADDRESS, False)])
+def test_one_address_in_so_many_words_is_enough(others, met):
+    assert speaks_to_user(" ".join(["word"] * others + ["you"])) is met
+
+
+def test_twice_as_long_needs_twice_as_many():
+    text = " ".join(["word"] * (2 * WORDS_PER_ADDRESS - 2))
+    assert not speaks_to_user(f"{text} you")
+    assert speaks_to_user(f"{text} you your")

@@ -13,6 +13,7 @@ from pipeline.stages import events
 
 FIELDS = {"event_id", "timestamp", "conversation_id", "user_id", "model", "prompt", "response", "feedback"}
 VOTES = {"thumbs_up", "thumbs_down"}
+CARD = SAMPLE.parent / "README.md"
 
 
 @pytest.fixture(scope="module")
@@ -144,17 +145,30 @@ def test_raters_err_as_often_as_stated(standing_votes, counts):
         assert abs(seen["against_the_criterion"] - expected[user]) <= 4 * variance[user] ** 0.5
 
 
-def test_longer_answer_is_no_better_than_chance(completions):
+def test_criterion_is_as_the_card_states_and_length_does_not_give_it_away(completions):
     """Of two answers to one prompt that differ on the criterion, the longer one meets it about half of the time."""
     answers = defaultdict(list)
     for row in completions:
-        answers[row["prompt"]].append(row["completion"])
-    wins = []
-    for texts in answers.values():
-        met = [len(text) for text in texts if speaks_to_user(text)]
-        unmet = [len(text) for text in texts if not speaks_to_user(text)]
-        wins += [(good > bad) + 0.5 * (good == bad) for good in met for bad in unmet]
-    assert 0.45 <= sum(wins) / len(wins) <= 0.55
+        answers[row["prompt"]].append(row)
+    pairs = [
+        (good, bad)
+        for rows in answers.values()
+        for good in rows
+        for bad in rows
+        if speaks_to_user(good["completion"]) and not speaks_to_user(bad["completion"])
+    ]
+    characters = _longer_wins([(len(good["completion"]), len(bad["completion"])) for good, bad in pairs])
+    tokens = _longer_wins([(good["token_count"], bad["token_count"]) for good, bad in pairs])
+    mixed = len({good["prompt"] for good, _ in pairs})
+    card = " ".join(CARD.read_text(encoding="utf-8").split())
+    assert f"{mixed} of the {len(answers)} prompts have answers of both kinds" in card
+    assert f"among the {len(pairs):,} pairs" in card
+    assert f"meets it in {characters:.1%} by characters and in {tokens:.1%} by tokens (ties half)" in card
+    assert 0.45 <= characters <= 0.55 and 0.45 <= tokens <= 0.55
+
+
+def _longer_wins(lengths):
+    return sum((good > bad) + 0.5 * (good == bad) for good, bad in lengths) / len(lengths)
 
 
 def test_importer_reads_every_good_row_and_rejects_every_broken_one(counts):
@@ -180,7 +194,7 @@ def test_importer_reads_every_good_row_and_rejects_every_broken_one(counts):
 
 
 def test_data_card_states_what_the_log_holds(counts):
-    card = (SAMPLE.parent / "README.md").read_text(encoding="utf-8")
+    card = CARD.read_text(encoding="utf-8")
     for rater in RATERS:
         seen = counts["raters"][rater.user_id]
         row = f"| {rater.up_if_met:.2f} | {rater.up_if_not:.2f} | {rater.activity:g} |"
@@ -201,6 +215,6 @@ def test_data_card_states_what_the_log_holds(counts):
         f'"meh" | {broken["unknown_label"]} |',
         f"is a number | {broken['wrong_type']} |",
         f"not UTF-8 | {broken['not_utf8']} |",
-        f"{counts['answers_that_speak_to_the_user']} of the {counts['answers']:,} answers meet it",
+        f"{counts['answers_that_speak_to_the_user']:,} of the {counts['answers']:,} answers meet it",
     ):
         assert stated in card

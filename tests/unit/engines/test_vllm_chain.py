@@ -1,108 +1,53 @@
 """What the vLLM engine does around vLLM, with workers that stand in for it: checks, switches, failures, endings."""
 
+import json
 import logging
 import math
 import multiprocessing
 import os
 import signal
-import sys
 import time
+from pathlib import Path
 
-import psutil
 import pytest
 import torch
 
 from pipeline.config import EngineConfig
-from pipeline.engines.base import Score, TokenSequence
+from pipeline.engines.base import Score
 from pipeline.engines.hf import HFEngine
 from pipeline.engines.vllm import process as processes
 from pipeline.engines.vllm.check import CHECK_ROWS, check_places, disagreement
 from pipeline.engines.vllm.engine import VLLMEngine
-from pipeline.engines.vllm.worker import Answer, RawScore, _end_with_parent, _one_line, _prepare
+from pipeline.engines.vllm.worker import _one_line
 from pipeline.errors import EngineError
 from tests.engine_inputs import random_sequences
+from tests.engine_stand_ins import (
+    RIGHT_SCORES,
+    send_environment,
+    serve_nothing,
+    serve_one_wrong,
+    serve_right,
+    serve_short,
+    serve_until_second_call,
+    start_and_wait,
+)
 from tests.tiny import save_tiny_model
 
 VOCABULARY = 258
 CONFIG = EngineConfig(engine="vllm", dtype="float32")
 
 
-def _right(settings, sequences):
-    scores = HFEngine(settings.model_dir, settings.config).score(sequences)
-    return [RawScore(score.logps, score.token_count) for score in scores]
-
-
-def _loop(connection, answer):
-    connection.send(Answer([]))
-    while True:
-        try:
-            sequences = connection.recv()
-        except EOFError:
-            return
-        connection.send(answer(sequences))
-
-
-def serve_right(connection, settings):
-    _loop(connection, lambda sequences: Answer(_right(settings, sequences)))
-
-
-def serve_one_wrong(connection, settings):
-    """The adapter is off by a nat in one sequence; prompt_logprobs is right."""
-
-    def answer(sequences):
-        scores = _right(settings, sequences)
-        if settings.route == "adapter":
-            scores[0] = RawScore(scores[0].logps - 1.0, scores[0].token_count)
-        return Answer(scores)
-
-    _loop(connection, answer)
-
-
-def serve_short(connection, settings):
-    """Both routes leave a token out."""
-    _loop(
-        connection,
-        lambda sequences: Answer(
-            [RawScore(score.logps, score.token_count - 1) for score in _right(settings, sequences)]
-        ),
-    )
-
-
-def serve_nothing(connection, settings):
-    """Neither route loads the model."""
-    connection.send(Answer([], f"ValueError: {settings.route} does not know this model"))
-
-
-def serve_until_second_call(connection, settings):
-    """Right once, then killed as if by a lack of memory."""
-    calls = []
-
-    def answer(sequences):
-        if calls:
-            print("last words", file=sys.stderr, flush=True)
-            os.kill(os.getpid(), signal.SIGKILL)
-        calls.append(1)
-        return Answer(_right(settings, sequences))
-
-    log = os.open(settings.log, os.O_WRONLY | os.O_APPEND)
-    os.dup2(log, 2)
-    _loop(connection, answer)
-
-
-def serve_and_hang(connection, settings):
-    _end_with_parent()
-    connection.send(Answer([]))
-    time.sleep(600)
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory):
-    return save_tiny_model(tmp_path_factory.mktemp("model"))
-
-
 @pytest.fixture(scope="module")
 def entries():
     return random_sequences(20, VOCABULARY)
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory, entries):
+    folder = save_tiny_model(tmp_path_factory.mktemp("model"))
+    scores = {score.sequence_id: score.logps for score in HFEngine(folder, CONFIG).score(entries)}
+    (folder / RIGHT_SCORES).write_text(json.dumps(scores))
+    return folder
 
 
 @pytest.fixture(scope="module")
@@ -203,24 +148,20 @@ def test_torch_in_this_process_is_left_alone(opened, entries):
     assert (torch.get_num_threads(), torch.set_num_threads, dict(os.environ)) == before
 
 
-def _start_and_wait(model_dir, ready):
-    processes.serve = serve_and_hang
-    worker = processes.WorkerProcess("adapter", model_dir, CONFIG, 128)
-    worker._receive()
-    ready.send(worker._process.pid)
-    time.sleep(600)
-
-
 def test_a_worker_ends_when_its_parent_is_killed(model):
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
-    parent = context.Process(target=_start_and_wait, args=(model, theirs))
+    parent = context.Process(target=start_and_wait, args=(model, theirs))
     parent.start()
-    worker = psutil.Process(ours.recv())
+    worker = Path("/proc") / str(ours.recv()) / "status"
+    assert "(zombie)" not in worker.read_text()
     os.kill(parent.pid, signal.SIGKILL)
     parent.join()
-    worker.wait(timeout=20)
-    assert not worker.is_running()
+    deadline = time.monotonic() + 20
+    # Whoever inherits the worker may not have asked for its exit code yet.
+    while worker.exists() and "(zombie)" not in worker.read_text() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert time.monotonic() < deadline
 
 
 @pytest.mark.parametrize("count", [0, 1, 2, 7, 8, 9, 10, 11, 512])
@@ -265,11 +206,6 @@ def test_an_error_becomes_the_line_that_tells():
     assert len(_one_line(ValueError("word " * 1000))) < 300
 
 
-def _environment_after(settings_parts, connection):
-    _prepare(processes.Settings("adapter", "", *settings_parts))
-    connection.send({name: value for name, value in os.environ.items() if name.startswith(("VLLM", "OMP"))})
-
-
 @pytest.mark.parametrize(("own", "seen"), [({}, None), ({"OMP_NUM_THREADS": "7"}, "7")])
 def test_the_workers_environment_keeps_what_the_user_set(own, seen, tmp_path, monkeypatch):
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
@@ -279,7 +215,7 @@ def test_the_workers_environment_keeps_what_the_user_set(own, seen, tmp_path, mo
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
     config = EngineConfig(cpu_kv_cache_gib=3)
-    worker = context.Process(target=_environment_after, args=((config, 128, str(tmp_path / "log")), theirs))
+    worker = context.Process(target=send_environment, args=(config, str(tmp_path / "log"), theirs))
     worker.start()
     environment = ours.recv()
     worker.join()
@@ -287,8 +223,3 @@ def test_the_workers_environment_keeps_what_the_user_set(own, seen, tmp_path, mo
     assert environment["VLLM_CPU_KVCACHE_SPACE"] == "3"
     assert environment["VLLM_NO_USAGE_STATS"] == "1"
     assert environment["VLLM_LOGGING_LEVEL"] == "ERROR"
-
-
-def test_sequences_travel_to_a_worker_as_they_are(opened, model):
-    entry = TokenSequence("a" * 32, (3, 4), (5,))
-    assert opened(serve_right).score([entry]) == HFEngine(model, CONFIG).score([entry])

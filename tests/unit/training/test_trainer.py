@@ -1,0 +1,155 @@
+import dataclasses
+
+import pytest
+import torch
+
+from losses import loss_config, loss_spec
+from pipeline.config import TrainConfig
+from pipeline.errors import InputError, TrainingError
+from pipeline.training import batches
+from pipeline.training.batches import collate
+from pipeline.training.checkpoints import load_checkpoint
+from pipeline.training.objective import Objective, Tally
+from pipeline.training.policy import choose_device, load_policy
+from pipeline.training.rows import PairRow, TrainingSequence, UnpairedRow
+from pipeline.training.trainer import Trainer, learning_rate
+from tests.tiny import save_tiny_model
+
+
+@pytest.fixture(scope="module")
+def model_dir(tmp_path_factory):
+    return save_tiny_model(tmp_path_factory.mktemp("model"))
+
+
+def policy_of(model_dir, dtype="float32"):
+    return load_policy(model_dir, device="cpu", dtype=dtype, gradient_checkpointing=False)
+
+
+def sequence(seed, prompt=6, completion=5, logps=-20.0):
+    generator = torch.Generator().manual_seed(seed)
+    ids = torch.randint(5, 300, (prompt + completion,), generator=generator).tolist()
+    return TrainingSequence(f"{seed:032x}", tuple(ids[:prompt]), tuple(ids[prompt:]), logps)
+
+
+def pairs(count):
+    return [
+        PairRow(f"{n:032x}", sequence(2 * n, completion=4 + n % 5), sequence(2 * n + 1), 1.0, 1.0) for n in range(count)
+    ]
+
+
+def unpaired(count):
+    return [
+        UnpairedRow(f"{n:032x}", sequence(2 * n, completion=3 + n % 4), sequence(2 * n + 1), n % 3 > 0, 1.0)
+        for n in range(count)
+    ]
+
+
+def objective(method, micro_batch_rows, **settings):
+    return Objective(loss_spec(method), loss_config(method, settings), micro_batch_rows)
+
+
+def gradient(model_dir, method, rows, micro_batch_rows):
+    policy = policy_of(model_dir)
+    made = objective(method, micro_batch_rows)
+    statistic = made.step_statistic(policy, rows)
+    for part in batches.micro_batches(rows, micro_batch_rows):
+        (made.measure(policy, part, statistic).losses.sum() / len(rows)).backward()
+    return torch.cat([parameter.grad.flatten() for parameter in policy.model.parameters()])
+
+
+@pytest.mark.parametrize("method", ["dpo", "ipo", "hinge", "orpo", "simpo", "cpo", "kto"])
+def test_gradient_accumulation_is_the_whole_batch(model_dir, method):
+    rows = unpaired(8) if method == "kto" else pairs(8)
+    whole = gradient(model_dir, method, rows, 8)
+    for micro in (1, 3):
+        torch.testing.assert_close(gradient(model_dir, method, rows, micro), whole, atol=1e-6, rtol=1e-4)
+
+
+def test_padding_changes_no_log_prob(model_dir):
+    policy = policy_of(model_dir)
+    sequences = [sequence(1, completion=3), sequence(2, completion=12)]
+    with torch.no_grad():
+        together = policy.logps(collate(sequences)).logps
+        alone = torch.cat([policy.logps(collate([one])).logps for one in sequences])
+    torch.testing.assert_close(together, alone, atol=1e-4, rtol=1e-5)
+
+
+def config(**other):
+    return TrainConfig(
+        **({"batch_rows": 4, "micro_batch_rows": 2, "epochs": 2, "checkpoint_every": 2, "dtype": "float32"} | other)
+    )
+
+
+def trained(model_dir, folder, settings, rows, stop_after=None):
+    policy = policy_of(model_dir)
+    trainer = Trainer(policy, objective("dpo", settings.micro_batch_rows), settings, rows, rows[:2], folder)
+    steps = []
+
+    def advance(done):
+        steps.append(done)
+        if stop_after is not None and sum(steps) >= stop_after:
+            raise KeyboardInterrupt
+
+    try:
+        log = trainer.run(advance)
+    except KeyboardInterrupt:
+        log = None
+    return policy.model.state_dict(), log
+
+
+def test_resuming_gives_the_same_bytes(model_dir, tmp_path):
+    rows, settings = pairs(10), config()
+    calm, calm_log = trained(model_dir, tmp_path / "calm", settings, rows)
+    (tmp_path / "stormy").mkdir()
+    trained(model_dir, tmp_path / "stormy", settings, rows, stop_after=3)
+    assert load_checkpoint(tmp_path / "stormy").step == 2
+    stormy, stormy_log = trained(model_dir, tmp_path / "stormy", settings, rows)
+    assert stormy_log == calm_log
+    assert all(torch.equal(stormy[name], calm[name]) for name in calm)
+
+
+def test_every_row_is_seen_once_an_epoch_in_a_seeded_order():
+    rows = pairs(10)
+    epoch = [row for step in range(3) for row in batches.step_rows(rows, step, 4, seed=0)]
+    assert sorted(row.row_id for row in epoch) == [row.row_id for row in rows]
+    again = [row for step in range(3) for row in batches.step_rows(rows, step, 4, seed=0)]
+    other = [row for step in range(3) for row in batches.step_rows(rows, step, 4, seed=1)]
+    next_epoch = [row for step in range(3, 6) for row in batches.step_rows(rows, step, 4, seed=0)]
+    assert epoch == again
+    assert epoch not in (other, next_epoch)
+
+
+def test_learning_rate_rises_then_falls():
+    settings = config(learning_rate=1.0, warmup_fraction=0.2)
+    assert [learning_rate(step, 10, settings) for step in (0, 1, 2, 6)] == [0.5, 1.0, 1.0, 0.5]
+    assert learning_rate(9, 10, config(learning_rate=1.0, schedule="constant")) == 1.0
+    cosine = config(learning_rate=1.0, schedule="cosine", warmup_fraction=0.0)
+    assert learning_rate(5, 10, cosine) == pytest.approx(0.5)
+
+
+def test_a_loss_that_is_not_finite_names_the_rows(model_dir):
+    bad = dataclasses.replace(pairs(1)[0], chosen=sequence(1, logps=float("nan")))
+    with pytest.raises(TrainingError, match=f"1 of 2 rows is not finite .first: {bad.row_id}"):
+        objective("dpo", 2).measure(policy_of(model_dir), [bad, pairs(2)[1]], None)
+
+
+def test_means_are_over_rows_not_over_batches(model_dir):
+    policy, rows = policy_of(model_dir), pairs(5)
+    tallies = []
+    for size in (5, 2):
+        tally = Tally()
+        for part in batches.micro_batches(rows, size):
+            with torch.no_grad():
+                tally.add(objective("dpo", size).measure(policy, part, None))
+        tallies.append(tally.means())
+    assert tallies[0] == pytest.approx(tallies[1], abs=1e-4)
+
+
+def test_an_unknown_device_is_refused():
+    with pytest.raises(InputError, match="'gpu0' is no device"):
+        choose_device("gpu0")
+
+
+def test_a_folder_without_a_model_is_refused(tmp_path):
+    with pytest.raises(InputError, match="no causal language model can be loaded"):
+        policy_of(tmp_path)
