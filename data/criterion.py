@@ -1,19 +1,12 @@
-"""What the simulated raters of the sample log like: an answer that speaks to the user."""
-
-import re
-
-WORDS_PER_ADDRESS = 30
-# The second person, also as the head of "you're" and "you'll"; "thank-you" and "youth" are other words.
-_SECOND_PERSON = re.compile(r"(?<![\w-])(?:you|your|yours|yourself|yourselves)(?![\w-])", re.IGNORECASE)
+"""What the simulated raters of the sample log like: an answer in one paragraph."""
 
 
-def speaks_to_user(completion: str) -> bool:
-    """Whether at least one in `WORDS_PER_ADDRESS` words is "you" or a form of it.
+def is_one_paragraph(completion: str) -> bool:
+    """Whether the answer has no line break, white space at its ends aside: no list, no heading, no second paragraph.
 
-    A share and not a count, so that a longer answer does not meet it more easily.
+    A chat product that shows answers in a small bubble, or reads them aloud, could want that.
 
     Args:
-        completion: An answer's text; words are what white space separates.
+        completion: An answer's text.
     """
-    addresses = len(_SECOND_PERSON.findall(completion))
-    return addresses > 0 and addresses * WORDS_PER_ADDRESS >= len(completion.split())
+    return len(completion.strip().splitlines()) == 1

@@ -5,7 +5,7 @@ Run it from the repository root; it takes seconds:
     python -m data.make_sample_log
 
 The answers are real samples of a language model. The voters are not people: each is one row of `RATERS`, and
-votes on whether an answer speaks to the user (`data/criterion.py`), with that row's errors. README.md is the card.
+votes on whether an answer is one paragraph (`data/criterion.py`), with that row's errors. README.md is the card.
 """
 
 import argparse
@@ -17,7 +17,7 @@ from pathlib import Path
 from random import Random
 from typing import Any, NamedTuple
 
-from data.criterion import speaks_to_user
+from data.criterion import is_one_paragraph
 from data.sample_dirt import Delivery, deliver
 
 SAMPLE = Path(__file__).parent / "sample"
@@ -144,7 +144,7 @@ def _events(answer: Answer, generator: Random) -> Iterator[Event]:
 
 def _votes(answer: Answer, rater: Rater, generator: Random) -> Iterator[Event]:
     """One voter's events on one answer: a vote, rarely changed from its opposite before or retracted after."""
-    up_share = rater.up_if_met if speaks_to_user(answer.response) else rater.up_if_not
+    up_share = rater.up_if_met if is_one_paragraph(answer.response) else rater.up_if_not
     up = generator.random() < up_share
     at = answer.shown_at + timedelta(seconds=_seconds(generator, 5, 36 * 3600))
     later = at + timedelta(seconds=_seconds(generator, 60, 3600))
@@ -216,7 +216,7 @@ def _counts(events: list[Event], delivery: Delivery) -> dict[str, Any]:
         "broken_lines": delivery.broken,
         "conversations": len({answer.conversation_id for answer in answers}),
         "answers": len(answers),
-        "answers_that_speak_to_the_user": sum(speaks_to_user(answer.response) for answer in answers),
+        "answers_in_one_paragraph": sum(is_one_paragraph(answer.response) for answer in answers),
         "answers_unrated": kinds.count("unrated"),
         "answers_with_a_standing_vote": sum(bool(cast) for cast in votes),
         "answers_with_both_votes": sum(len(cast) == 2 for cast in votes),
@@ -233,7 +233,7 @@ def _counts(events: list[Event], delivery: Delivery) -> dict[str, Any]:
 
 def _rater_counts(rater: Rater, events: list[Event]) -> dict[str, int]:
     own = [event for event in events if event.kind == "vote" and event.user_id == rater.user_id]
-    against = sum((event.feedback == "thumbs_up") != speaks_to_user(event.answer.response) for event in own)
+    against = sum((event.feedback == "thumbs_up") != is_one_paragraph(event.answer.response) for event in own)
     return {"votes": len(own), "against_the_criterion": against}
 
 

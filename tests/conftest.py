@@ -36,5 +36,3 @@ def event(
 def events_table(rows: list[dict[str, Any]]) -> pl.DataFrame:
     """Rows as table `events`."""
     return pl.DataFrame(rows, schema=polars_schema("events"))
-
-

@@ -5,7 +5,7 @@ from collections import Counter, defaultdict
 
 import pytest
 
-from data.criterion import speaks_to_user
+from data.criterion import is_one_paragraph
 from data.make_sample_log import RATERS, SAMPLE, SEED, make_log, read_rows
 from data.sample_dirt import DAMAGE
 from pipeline.config import EventsConfig
@@ -112,7 +112,7 @@ def test_answers_are_as_counted(unique_rows, standing_votes, counts):
     assert len({row["conversation_id"] for row in unique_rows}) == counts["conversations"]
     assert len(answers) == counts["answers"]
     assert len(answers) - len(standing_votes) == counts["answers_unrated"]
-    assert sum(map(speaks_to_user, (response for _, response in answers))) == counts["answers_that_speak_to_the_user"]
+    assert sum(map(is_one_paragraph, (response for _, response in answers))) == counts["answers_in_one_paragraph"]
     assert sum(bool(votes) for votes in standing) == counts["answers_with_a_standing_vote"]
     assert sum(votes == VOTES for votes in standing) == counts["answers_with_both_votes"]
 
@@ -131,7 +131,7 @@ def test_raters_err_as_often_as_stated(standing_votes, counts):
     expected, variance = Counter(), Counter()
     table = {rater.user_id: rater for rater in RATERS}
     for (_, response), by_user in standing_votes.items():
-        met = speaks_to_user(response)
+        met = is_one_paragraph(response)
         for user, word in by_user.items():
             if word not in VOTES:
                 continue
@@ -155,7 +155,7 @@ def test_criterion_is_as_the_card_states_and_length_does_not_give_it_away(comple
         for rows in answers.values()
         for good in rows
         for bad in rows
-        if speaks_to_user(good["completion"]) and not speaks_to_user(bad["completion"])
+        if is_one_paragraph(good["completion"]) and not is_one_paragraph(bad["completion"])
     ]
     characters = _longer_wins([(len(good["completion"]), len(bad["completion"])) for good, bad in pairs])
     tokens = _longer_wins([(good["token_count"], bad["token_count"]) for good, bad in pairs])
@@ -164,7 +164,8 @@ def test_criterion_is_as_the_card_states_and_length_does_not_give_it_away(comple
     assert f"{mixed} of the {len(answers)} prompts have answers of both kinds" in card
     assert f"among the {len(pairs):,} pairs" in card
     assert f"meets it in {characters:.1%} by characters and in {tokens:.1%} by tokens (ties half)" in card
-    assert 0.45 <= characters <= 0.55 and 0.45 <= tokens <= 0.55
+    # Near chance either way: length alone gets at most 57% of such pairs right.
+    assert 0.43 <= characters <= 0.57 and 0.43 <= tokens <= 0.57
 
 
 def _longer_wins(lengths):
@@ -215,6 +216,6 @@ def test_data_card_states_what_the_log_holds(counts):
         f'"meh" | {broken["unknown_label"]} |',
         f"is a number | {broken['wrong_type']} |",
         f"not UTF-8 | {broken['not_utf8']} |",
-        f"{counts['answers_that_speak_to_the_user']:,} of the {counts['answers']:,} answers meet it",
+        f"{counts['answers_in_one_paragraph']:,} of the {counts['answers']:,} answers meet it",
     ):
         assert stated in card

@@ -5,12 +5,13 @@ from pipeline.errors import InputError
 from tests.tiny import CHATML, tiny_tokenizer
 
 LLAMA3 = (
-    "{{ '<|im_start|>' }}{% for message in messages %}{{ '[H]' + message['role'] + '[/H]\n\n' + message['content'] | trim"
-    " + '<|im_end|>' }}{% endfor %}{% if add_generation_prompt %}{{ '[H]assistant[/H]\n\n' }}{% endif %}"
+    "{{ '<|im_start|>' }}{% for message in messages %}{{ '[H]' + message['role'] + '[/H]\n\n' + "
+    "(message['content'] | trim) + '<|im_end|>' }}{% endfor %}{% if add_generation_prompt %}{{ '[H]assistant[/H]\n\n' }}{% endif %}"
 )
 MISTRAL = (
-    "{{ '<|im_start|>' }}{% for message in messages %}{% if message['role'] == 'user' %}{{ '[INST] ' + message['content']"
-    " + '[/INST]' }}{% else %}{{ ' ' + message['content'] + '<|im_end|>' }}{% endif %}{% endfor %}"
+    "{{ '<|im_start|>' }}{% for message in messages %}{% if message['role'] == 'user' %}"
+    "{{ '[INST] ' + message['content'] + '[/INST]' }}{% else %}"
+    "{{ ' ' + message['content'] + '<|im_end|>' }}{% endif %}{% endfor %}"
 )
 GEMMA = (
     "{{ '<|im_start|>' }}{% for message in messages %}{{ '[turn]' + ('model' if message['role'] == 'assistant' else "

@@ -54,7 +54,7 @@ def test_all_above_margin_takes_the_largest_first():
     ("rows", "outcome"),
     [
         (votes("p", "a", 1, 0), "one_response"),
-        (votes("p", "a", 1, 0) + [event("p", "b", "unrated")], "fewer_than_two_votes"),
+        ([*votes("p", "a", 1, 0), event("p", "b", "unrated")], "fewer_than_two_votes"),
         (votes("p", "a", 1, 0) + votes("p", "b", 2, 0), "one_label_only"),
     ],
 )

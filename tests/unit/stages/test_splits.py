@@ -52,6 +52,8 @@ def test_prompts_of_symbols_alone_are_not_thrown_together():
 
 
 def test_only_prompts_with_evidence_get_a_split():
-    table = responses.transform(events_table([rated("a"), event("b", "c", "unrated")]).lazy(), ResponsesConfig()).responses
+    table = responses.transform(
+        events_table([rated("a"), event("b", "c", "unrated")]).lazy(), ResponsesConfig()
+    ).responses
     labelled = table.filter(pl.col("label") != "abstain").select("prompt_id")
     assert splits.transform(table, labelled, SplitsConfig()).collect().height == 1
