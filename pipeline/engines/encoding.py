@@ -102,6 +102,9 @@ class Encoder:
             start = "".join(message["content"] for message in prompt)
             start = (self._tokenizer.bos_token or "") + start
             return _Texts(start, start + completion + end, completion + end, is_prefix=True)
+        if not prompt:
+            # The model opened the conversation: no template writes a prompt of no messages. Dropped as empty_prompt.
+            return _Texts("", completion, completion, is_prefix=True)
         answer = Message(role="assistant", content=completion)
         start = self._render(prompt, add_generation_prompt=True)
         full = self._render([*prompt, answer], add_generation_prompt=False)

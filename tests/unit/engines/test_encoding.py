@@ -6,7 +6,8 @@ from tests.tiny import CHATML, tiny_tokenizer
 
 LLAMA3 = (
     "{{ '<|im_start|>' }}{% for message in messages %}{{ '[H]' + message['role'] + '[/H]\n\n' + "
-    "(message['content'] | trim) + '<|im_end|>' }}{% endfor %}{% if add_generation_prompt %}{{ '[H]assistant[/H]\n\n' }}{% endif %}"
+    "(message['content'] | trim) + '<|im_end|>' }}{% endfor %}"
+    "{% if add_generation_prompt %}{{ '[H]assistant[/H]\n\n' }}{% endif %}"
 )
 MISTRAL = (
     "{{ '<|im_start|>' }}{% for message in messages %}{% if message['role'] == 'user' %}"
@@ -81,3 +82,7 @@ def test_truncation_rules():
 
 def test_an_empty_completion_is_dropped_with_its_reason():
     assert encode(CHATML, completion="")[1].drop_reason == "empty_completion"
+
+
+def test_a_conversation_that_the_model_opened_has_no_prompt_to_score_after():
+    assert encode(CHATML, prompt=[])[1].drop_reason == "empty_prompt"
