@@ -1,87 +1,99 @@
-"""Direct preference optimisation."""
+"""Direct preference optimisation, with smoothed, robust and soft labels."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
-from torch import Tensor
+from torch.nn.functional import logsigmoid
 
-from losses.checks import require_below, require_positive
-from losses.pairs import PairValues, expected_over_labels, log_ratios, pair_output
-from losses.types import LossOutput, PairLogps
+from losses.types import PairLogps, PairLossOutput, as_tensor, required, weighted, widened
 
 
 @dataclass(frozen=True)
-class DpoConfig:
+class DPOConfig:
     """Hyper-parameters of DPO.
 
     Attributes:
-        beta: above 0. The higher, the nearer the policy stays to the reference. 0.1 is usual.
-        label_smoothing: in [0, 0.5). The probability that a label is wrong; above 0 this is cDPO.
+        beta: Above 0. Higher keeps the policy nearer the reference.
+        label_smoothing: In [0, 0.5): the share of pairs whose label is taken to be wrong (cDPO).
+        robust: Correct the loss for that share instead of smoothing the label (robust DPO).
+        soft_labels: Use each pair's `chosen_better_probability` as its label.
     """
 
     beta: float = 0.1
     label_smoothing: float = 0.0
+    robust: bool = False
+    soft_labels: bool = False
 
     def __post_init__(self) -> None:
-        """Refuse values outside their ranges."""
-        require_positive(self, beta=self.beta)
-        require_below(self, 0.5, label_smoothing=self.label_smoothing)
+        """Raise ValueError for a value out of range."""
+        if self.beta <= 0:
+            raise ValueError(f"beta must be above 0, not {self.beta}.")
+        if not 0 <= self.label_smoothing < 0.5:
+            raise ValueError(f"label_smoothing must be in [0, 0.5), not {self.label_smoothing}.")
+        if self.robust and self.soft_labels:
+            raise ValueError("robust and soft_labels both say how far a label is to be trusted; choose one.")
 
 
-def dpo(batch: PairLogps, config: DpoConfig) -> LossOutput:
-    """Return `-(1 - e) log sigma(z) - e log sigma(-z)` with `z = beta (r_chosen - r_rejected)` for each pair.
+def dpo(batch: PairLogps, config: DPOConfig) -> PairLossOutput:
+    """-log sigma(z), z = beta (r_w - r_l), for each pair; r is the policy's log-prob minus the reference's.
 
-    `r` is the summed log-ratio of policy to reference, `e` the label smoothing; the implicit reward is
-    `beta r`. At policy == reference the loss is ln 2.
+    cDPO: -(1-e) log sigma(z) - e log sigma(-z). Robust: (-(1-e) log sigma(z) + e log sigma(-z)) / (1 - 2e).
 
     Args:
-        batch: pairs with reference log-probs; `chosen_better_probability` acts as a per-pair smoothing.
-        config: see `DpoConfig`.
+        batch: Summed log-probs of policy and reference.
+        config: beta and how labels are trusted.
 
     Raises:
-        LossInputError: the batch has no reference log-probs.
+        MissingInputError: The batch lacks reference log-probs, or soft labels that are asked for.
 
-    Source: Rafailov et al. 2023 (arXiv 2305.18290) eq. 7; smoothing: Mitchell 2023, "A note on DPO with noisy
-        preferences", eq. 3.
+    Source: Rafailov et al. (2023), "Direct Preference Optimization", equation 7; Mitchell (2023), "A note on DPO
+    with noisy preferences", equation 4 (cDPO); Chowdhury et al. (2024), "Provably robust DPO", equation 9.
     """
-    ratios = log_ratios(batch)
+    chosen, rejected = log_ratios(batch, "DPO")
+    logits = config.beta * (chosen - rejected)
+    wrong: torch.Tensor | float = config.label_smoothing
+    if config.soft_labels:
+        wrong = 1.0 - required(batch.chosen_better_probability, "chosen_better_probability", "DPO with soft labels")
+    if config.robust:
+        losses = (-(1 - wrong) * logsigmoid(logits) + wrong * logsigmoid(-logits)) / (1 - 2 * wrong)
+    else:
+        losses = -(1 - wrong) * logsigmoid(logits) - wrong * logsigmoid(-logits)
+    return PairLossOutput(
+        weighted(losses, batch.weights), (config.beta * chosen).detach(), (config.beta * rejected).detach()
+    )
 
-    def loss(better: Tensor, worse: Tensor) -> Tensor:
-        margin = config.beta * (better - worse)
-        return -(1 - config.label_smoothing) * F.logsigmoid(margin) - config.label_smoothing * F.logsigmoid(-margin)
 
-    losses = expected_over_labels(loss, ratios, batch.chosen_better_probability)
-    return pair_output(losses, PairValues(config.beta * ratios.chosen, config.beta * ratios.rejected), batch)
+def log_ratios(batch: PairLogps, method: str) -> tuple[torch.Tensor, torch.Tensor]:
+    """Log-ratios of policy to reference, chosen then rejected: (batch,) nats, summed."""
+    chosen = widened(batch.policy_chosen_logps) - required(
+        batch.reference_chosen_logps, "reference_chosen_logps", method
+    )
+    rejected = widened(batch.policy_rejected_logps) - required(
+        batch.reference_rejected_logps, "reference_rejected_logps", method
+    )
+    return chosen, rejected
 
 
 def dpo_loss(
-    policy_chosen_logps: Tensor | Sequence[float],
-    policy_rejected_logps: Tensor | Sequence[float],
-    reference_chosen_logps: Tensor | Sequence[float],
-    reference_rejected_logps: Tensor | Sequence[float],
+    policy_chosen_logps: torch.Tensor | list[float],
+    policy_rejected_logps: torch.Tensor | list[float],
+    ref_chosen_logps: torch.Tensor | list[float],
+    ref_rejected_logps: torch.Tensor | list[float],
     beta: float = 0.1,
-    label_smoothing: float = 0.0,
-) -> tuple[Tensor, dict[str, Tensor]]:
-    """Return the mean DPO loss and its metrics, from four plain tensors.
+) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+    """DPO on plain tensors: the mean loss, and `reward_margin` and `accuracy` (a tie counts half).
 
     Args:
-        policy_chosen_logps: (batch,) floating, nats, summed.
-        policy_rejected_logps: (batch,) floating, nats, summed.
-        reference_chosen_logps: (batch,) floating, nats, summed.
-        reference_rejected_logps: (batch,) floating, nats, summed.
-        beta: see `DpoConfig`.
-        label_smoothing: see `DpoConfig`.
-
-    Returns:
-        The mean loss, (), and metrics, among them `reward_margin` and `accuracy`.
+        policy_chosen_logps: (batch,) nats, summed over the completion.
+        policy_rejected_logps: (batch,) nats, summed.
+        ref_chosen_logps: (batch,) nats, summed, under the reference.
+        ref_rejected_logps: (batch,) nats, summed, under the reference.
+        beta: Higher keeps the policy nearer the reference.
     """
     batch = PairLogps(
-        torch.as_tensor(policy_chosen_logps),
-        torch.as_tensor(policy_rejected_logps),
-        torch.as_tensor(reference_chosen_logps),
-        torch.as_tensor(reference_rejected_logps),
+        *map(as_tensor, (policy_chosen_logps, policy_rejected_logps, ref_chosen_logps, ref_rejected_logps))
     )
-    output = dpo(batch, DpoConfig(beta=beta, label_smoothing=label_smoothing))
-    return output.losses.mean(), output.metrics
+    output = dpo(batch, DPOConfig(beta=beta))
+    margins = output.chosen_rewards - output.rejected_rewards
+    wins = (margins > 0).float() + 0.5 * (margins == 0).float()
+    return output.losses.mean(), {"reward_margin": margins.mean(), "accuracy": wins.mean()}

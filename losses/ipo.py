@@ -1,55 +1,49 @@
-"""Identity preference optimisation."""
+"""Identity preference optimisation: a squared loss with a finite optimum, for labels that are nearly certain."""
 
 from dataclasses import dataclass
+from typing import Literal
 
-from torch import Tensor
-
-from losses.checks import require_one_of, require_positive
-from losses.pairs import PairValues, expected_over_labels, log_ratios, pair_output, per_token
-from losses.types import LossOutput, PairLogps
+from losses.dpo import log_ratios
+from losses.types import PairLogps, PairLossOutput, required, weighted
 
 
 @dataclass(frozen=True)
-class IpoConfig:
+class IPOConfig:
     """Hyper-parameters of IPO.
 
     Attributes:
-        beta: above 0 (the paper's tau). The target margin is `1 / (2 beta)`: the higher beta, the smaller
-            the margin and the nearer the policy stays to the reference.
-        log_ratios: `mean` (a token; the default and TRL's reading) or `sum` (over tokens, the equation as
-            printed).
+        beta: Above 0. The margin of log-ratios is drawn to 1 / (2 beta): higher keeps the policy nearer.
+        reading: `mean` takes log-ratios a token, as TRL does; `sum` takes them as the paper writes them.
     """
 
     beta: float = 0.1
-    log_ratios: str = "mean"
+    reading: Literal["mean", "sum"] = "mean"
 
     def __post_init__(self) -> None:
-        """Refuse values outside their ranges."""
-        require_positive(self, beta=self.beta)
-        require_one_of(self, ("mean", "sum"), log_ratios=self.log_ratios)
+        """Raise ValueError for a value out of range."""
+        if self.beta <= 0:
+            raise ValueError(f"beta must be above 0, not {self.beta}.")
+        if self.reading not in ("mean", "sum"):
+            raise ValueError(f"reading must be 'mean' or 'sum', not '{self.reading}'.")
 
 
-def ipo(batch: PairLogps, config: IpoConfig) -> LossOutput:
-    """Return `(h - 1 / (2 beta))^2` with `h = r_chosen - r_rejected` for each pair.
-
-    Unlike DPO's, this loss has a finite target margin, so perfectly separable pairs do not push the policy
-    away from the reference without bound.
+def ipo(batch: PairLogps, config: IPOConfig) -> PairLossOutput:
+    """(h - 1 / (2 beta))^2 with h = r_w - r_l, for each pair.
 
     Args:
-        batch: pairs with reference log-probs; token counts where `log_ratios` is `mean`.
-        config: see `IpoConfig`.
+        batch: Summed log-probs of policy and reference; token counts where the reading is `mean`.
+        config: beta and the reading.
 
     Raises:
-        LossInputError: no reference log-probs, or no token counts or an empty completion under `mean`.
+        MissingInputError: The batch lacks reference log-probs, or the counts that `mean` needs.
 
-    Source: Azar et al. 2023 (arXiv 2310.12036) eq. 17. The mean over tokens is TRL's reading, confirmed to its
-        authors as what the paper's results used. Rewards are `beta r`, summed, as in TRL.
+    Source: Azar et al. (2023), "A general theoretical paradigm", equation 17.
     """
-    ratios = log_ratios(batch)
-    compared = per_token(ratios, batch) if config.log_ratios == "mean" else ratios
-
-    def loss(better: Tensor, worse: Tensor) -> Tensor:
-        return (better - worse - 1 / (2 * config.beta)) ** 2
-
-    losses = expected_over_labels(loss, compared, batch.chosen_better_probability)
-    return pair_output(losses, PairValues(config.beta * ratios.chosen, config.beta * ratios.rejected), batch)
+    chosen, rejected = log_ratios(batch, "IPO")
+    if config.reading == "mean":
+        chosen = chosen / required(batch.chosen_token_counts, "chosen_token_counts", "IPO").clamp(min=1)
+        rejected = rejected / required(batch.rejected_token_counts, "rejected_token_counts", "IPO").clamp(min=1)
+    losses = (chosen - rejected - 1.0 / (2.0 * config.beta)) ** 2
+    return PairLossOutput(
+        weighted(losses, batch.weights), (config.beta * chosen).detach(), (config.beta * rejected).detach()
+    )

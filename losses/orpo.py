@@ -1,91 +1,78 @@
-"""Odds-ratio preference optimisation."""
+"""Odds-ratio preference optimisation: supervised learning and preference in one, without a reference."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
-from torch import Tensor
+from torch.nn.functional import logsigmoid
 
-from losses.checks import require_at_least_zero
-from losses.numerics import at_least_float32, log_odds
-from losses.pairs import PairValues, expected_over_labels, pair_output, per_token, policy_logps
-from losses.sft import SftConfig, chosen_nll
-from losses.types import LossOutput, PairLogps
+from losses.numerics import log_odds
+from losses.types import PairLogps, PairLossOutput, as_tensor, required, weighted, widened
 
 
 @dataclass(frozen=True)
-class OrpoConfig:
+class ORPOConfig:
     """Hyper-parameters of ORPO.
 
     Attributes:
-        lambda_orpo: at least 0 (TRL calls it beta). Weight of the odds-ratio term beside the NLL; 0.1 is
-            usual. There is no reference: a higher value separates chosen from rejected harder.
-        nll_tokens: `completion`, or `prompt_and_completion` (TRL's reading, and the authors' code).
-        nll_mean: `example`, or `batch` (TRL's reading); see `SftConfig`.
+        lambda_orpo: At least 0. Weight of the odds-ratio term beside the likelihood of chosen.
     """
 
     lambda_orpo: float = 0.1
-    nll_tokens: str = "completion"
-    nll_mean: str = "example"
 
     def __post_init__(self) -> None:
-        """Refuse values outside their ranges."""
-        require_at_least_zero(self, lambda_orpo=self.lambda_orpo)
-        self.sft_config()
-
-    def sft_config(self) -> SftConfig:
-        """Return the settings of the NLL term."""
-        return SftConfig(nll_tokens=self.nll_tokens, nll_mean=self.nll_mean)
+        """Raise ValueError for a value out of range."""
+        if self.lambda_orpo < 0:
+            raise ValueError(f"lambda_orpo must be at least 0, not {self.lambda_orpo}.")
 
 
-def orpo(batch: PairLogps, config: OrpoConfig) -> LossOutput:
-    """Return `NLL(chosen) - lambda log sigma(log odds(chosen) - log odds(rejected))` for each pair.
+def orpo(batch: PairLogps, config: ORPOConfig) -> PairLossOutput:
+    """NLL(y_w) - lambda log sigma(log odds(y_w) - log odds(y_l)) for each pair.
 
-    `log odds = m - log(1 - e^m)` of the mean log-prob m. One phase does both fine-tuning and alignment, and
-    needs no reference model. Rewards are `lambda m`.
+    The NLL is the mean over chosen's completion tokens (TRL takes it over prompt and completion). The odds are
+    those of the mean log-prob a token. Rewards are lambda times the mean log-prob.
 
     Args:
-        batch: pairs with token counts; `chosen_better_probability` acts on the odds-ratio term.
-        config: see `OrpoConfig`.
+        batch: Summed log-probs of the policy, and token counts.
+        config: lambda.
 
     Raises:
-        LossInputError: no token counts, an empty completion, or no prompt log-probs where they are covered.
+        MissingInputError: The batch lacks token counts.
 
-    Source: Hong et al. 2024 (arXiv 2403.07691) eq. 6 and 7. Deviation: a mean log-prob within 1.2e-7 of 0 is
-        taken as that far from it, see `log1mexp`.
+    Source: Hong et al. (2024), "ORPO", equations 6 and 7.
     """
-    means = per_token(policy_logps(batch), batch)
-    odds_losses = expected_over_labels(odds_ratio_losses, means, batch.chosen_better_probability)
-    nll = chosen_nll(batch, config.sft_config())
-    rewards = PairValues(config.lambda_orpo * means.chosen, config.lambda_orpo * means.rejected)
-    metrics = {
-        "nll": nll.mean(),
-        "log_odds_ratio": (log_odds(means.chosen) - log_odds(means.rejected)).mean(),
-    }
-    return pair_output(nll + config.lambda_orpo * odds_losses, rewards, batch, metrics)
+    chosen, rejected = mean_logps(batch, "ORPO")
+    losses = -chosen + config.lambda_orpo * _odds_ratio_losses(chosen, rejected)
+    return PairLossOutput(
+        weighted(losses, batch.weights),
+        (config.lambda_orpo * chosen).detach(),
+        (config.lambda_orpo * rejected).detach(),
+    )
 
 
-def odds_ratio_losses(better_mean_logps: Tensor, worse_mean_logps: Tensor) -> Tensor:
-    """Return `-log sigma` of the log odds ratio, (batch,), from mean log-probs in nats a token."""
-    return -F.logsigmoid(log_odds(better_mean_logps) - log_odds(worse_mean_logps))
+def mean_logps(batch: PairLogps, method: str) -> tuple[torch.Tensor, torch.Tensor]:
+    """Log-probs a token, chosen then rejected: (batch,) nats; an empty completion counts as one token."""
+    chosen = required(batch.chosen_token_counts, "chosen_token_counts", method).clamp(min=1)
+    rejected = required(batch.rejected_token_counts, "rejected_token_counts", method).clamp(min=1)
+    return widened(batch.policy_chosen_logps) / chosen, widened(batch.policy_rejected_logps) / rejected
+
+
+def _odds_ratio_losses(chosen_mean_logps: torch.Tensor, rejected_mean_logps: torch.Tensor) -> torch.Tensor:
+    return -logsigmoid(log_odds(chosen_mean_logps) - log_odds(rejected_mean_logps))
 
 
 def orpo_loss(
-    policy_chosen_logps: Tensor | Sequence[float],
-    policy_rejected_logps: Tensor | Sequence[float],
-    sft_loss: Tensor | float,
+    policy_chosen_logps: torch.Tensor | list[float],
+    policy_rejected_logps: torch.Tensor | list[float],
+    sft_loss: torch.Tensor | float,
     lambda_orpo: float = 0.1,
-) -> Tensor:
-    """Return the ORPO loss, (), from plain tensors.
+) -> torch.Tensor:
+    """ORPO on plain tensors: `sft_loss` plus lambda times the mean odds-ratio loss.
 
     Args:
-        policy_chosen_logps: (batch,) floating, nats a token: MEANS over the completion, at most 0.
-        policy_rejected_logps: as `policy_chosen_logps`.
-        sft_loss: () or (batch,), nats a token: the NLL of the chosen completions.
-        lambda_orpo: see `OrpoConfig`.
+        policy_chosen_logps: (batch,) nats, the mean over the completion's tokens, at most 0.
+        policy_rejected_logps: (batch,) nats, the mean over the completion's tokens, at most 0.
+        sft_loss: () mean negative log-likelihood of the chosen completions.
+        lambda_orpo: Weight of the odds-ratio term.
     """
-    require_at_least_zero(OrpoConfig(), lambda_orpo=lambda_orpo)
-    chosen = at_least_float32(torch.as_tensor(policy_chosen_logps))
-    rejected = at_least_float32(torch.as_tensor(policy_rejected_logps))
-    return torch.as_tensor(sft_loss).mean() + lambda_orpo * odds_ratio_losses(chosen, rejected).mean()
+    chosen, rejected = widened(as_tensor(policy_chosen_logps)), widened(as_tensor(policy_rejected_logps))
+    return sft_loss + lambda_orpo * _odds_ratio_losses(chosen, rejected).mean()

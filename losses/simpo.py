@@ -1,61 +1,48 @@
-"""Simple preference optimisation."""
+"""Simple preference optimisation: length-normalised log-probs with a target margin, without a reference."""
 
 from dataclasses import dataclass
 
-import torch.nn.functional as F
-from torch import Tensor
+from torch.nn.functional import logsigmoid
 
-from losses.checks import require_at_least_zero, require_below, require_one_of, require_positive
-from losses.pairs import PairValues, expected_over_labels, pair_output, per_token, policy_logps
-from losses.types import LossOutput, PairLogps
+from losses.orpo import mean_logps
+from losses.types import PairLogps, PairLossOutput, weighted
 
 
 @dataclass(frozen=True)
-class SimpoConfig:
+class SimPOConfig:
     """Hyper-parameters of SimPO.
 
     Attributes:
-        beta: above 0. Scale of the mean log-prob difference; 2 to 10 are usual. No reference holds the
-            policy, so here a higher beta saturates the loss sooner.
-        gamma: at least 0. The margin by which chosen must win; `gamma / beta` between 0.3 and 0.6 is usual.
-        gamma_position: `outside`: `beta d - gamma` (the paper, and TRL, which divides gamma by beta first);
-            `inside`: `beta (d - gamma)`, gamma in nats a token.
-        label_smoothing: in [0, 0.5). The probability that a label is wrong.
+        beta: Above 0. Scale of the mean log-probs; the paper uses 2 to 10.
+        gamma: At least 0. Margin that chosen should win by, in units of reward (outside beta, as the paper and
+            TRL's CPO trainer with `simpo_gamma` have it).
     """
 
     beta: float = 2.0
-    gamma: float = 1.0
-    gamma_position: str = "outside"
-    label_smoothing: float = 0.0
+    gamma: float = 0.5
 
     def __post_init__(self) -> None:
-        """Refuse values outside their ranges."""
-        require_positive(self, beta=self.beta)
-        require_at_least_zero(self, gamma=self.gamma)
-        require_one_of(self, ("outside", "inside"), gamma_position=self.gamma_position)
-        require_below(self, 0.5, label_smoothing=self.label_smoothing)
+        """Raise ValueError for a value out of range."""
+        if self.beta <= 0:
+            raise ValueError(f"beta must be above 0, not {self.beta}.")
+        if self.gamma < 0:
+            raise ValueError(f"gamma must be at least 0, not {self.gamma}.")
 
 
-def simpo(batch: PairLogps, config: SimpoConfig) -> LossOutput:
-    """Return `-log sigma(beta (m_chosen - m_rejected) - gamma)` for each pair, m the mean log-prob a token.
-
-    The reward `beta m` is the quantity that generation ranks by, and needs no reference model.
+def simpo(batch: PairLogps, config: SimPOConfig) -> PairLossOutput:
+    """-log sigma(beta (m_w - m_l) - gamma) for each pair, m the mean log-prob a token.
 
     Args:
-        batch: pairs with token counts.
-        config: see `SimpoConfig`.
+        batch: Summed log-probs of the policy, and token counts.
+        config: beta and gamma.
 
     Raises:
-        LossInputError: no token counts, or an empty completion.
+        MissingInputError: The batch lacks token counts.
 
-    Source: Meng et al. 2024 (arXiv 2405.14734) eq. 6.
+    Source: Meng et al. (2024), "SimPO", equation 6.
     """
-    means = per_token(policy_logps(batch), batch)
-    offset = config.gamma if config.gamma_position == "outside" else config.beta * config.gamma
-
-    def loss(better: Tensor, worse: Tensor) -> Tensor:
-        margin = config.beta * (better - worse) - offset
-        return -(1 - config.label_smoothing) * F.logsigmoid(margin) - config.label_smoothing * F.logsigmoid(-margin)
-
-    losses = expected_over_labels(loss, means, batch.chosen_better_probability)
-    return pair_output(losses, PairValues(config.beta * means.chosen, config.beta * means.rejected), batch)
+    chosen, rejected = mean_logps(batch, "SimPO")
+    losses = -logsigmoid(config.beta * (chosen - rejected) - config.gamma)
+    return PairLossOutput(
+        weighted(losses, batch.weights), (config.beta * chosen).detach(), (config.beta * rejected).detach()
+    )
