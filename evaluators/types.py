@@ -144,7 +144,7 @@ class Estimand:
         slice: `column=value` of the part of the rows.
         undefined: The reason given when the formula gives NaN for all rows.
         proportion: True for a share whose ends 0 and 1 need an exact interval, because a resample of
-            groups that all agree never varies.
+            groups that all agree never varies. Its columns alternate: numerator, denominator.
         basic: True for a statistic that resampling inflates (an absolute deviation): the interval is
             then reflected about the value.
         note: What the reader must know of the number: the metric's `reason` where it has none of its own.

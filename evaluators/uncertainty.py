@@ -13,13 +13,17 @@ from scipy import stats
 from evaluators.scores import Groups
 from evaluators.types import Estimand, EvaluationSettings, FloatArray, Metric
 
+# More groups than this are first merged, at random and evenly, into this many sets, and whole sets are resampled.
+# Variance and skewness of the totals stay the same in expectation; the width of an interval gets an error of about
+# 1 / sqrt(2 * sets), 0.7%, beside the 2% that 1,000 draws leave anyway. It bounds time for any number of groups.
+MOST_SETS = 10_000
 # Resampled group counts held at a time, in numbers: 64 MiB.
 _BLOCK_NUMBERS = 8_000_000
 _ONE_GROUP = "one prompt group: no interval can be given"
 
 
 def group_totals(columns: FloatArray, draws: int, generator: np.random.Generator) -> FloatArray:
-    """Column totals of resamples of the groups with replacement.
+    """Column totals of resamples of the groups, or of random sets of very many groups, with replacement.
 
     Args:
         columns: (groups, columns) sums of each group.
@@ -29,6 +33,8 @@ def group_totals(columns: FloatArray, draws: int, generator: np.random.Generator
     Returns:
         (draws, columns) totals.
     """
+    if columns.shape[0] > MOST_SETS:
+        columns = _merged(columns, generator)
     groups = columns.shape[0]
     totals = np.empty((draws, columns.shape[1]))
     block = max(1, _BLOCK_NUMBERS // max(groups, 1))
@@ -39,6 +45,12 @@ def group_totals(columns: FloatArray, draws: int, generator: np.random.Generator
         counts = np.bincount(offsets.ravel(), minlength=size * groups).reshape(size, groups)
         totals[start : start + size] = counts.astype(np.float64) @ columns
     return totals
+
+
+def _merged(columns: FloatArray, generator: np.random.Generator) -> FloatArray:
+    """(sets, columns) sums over random sets of groups whose sizes differ by one group at most."""
+    number = generator.permutation(columns.shape[0]) % MOST_SETS
+    return np.column_stack([np.bincount(number, weights=column) for column in columns.T])
 
 
 def intervals(estimands: Sequence[Estimand], settings: EvaluationSettings) -> list[Metric]:
@@ -60,9 +72,7 @@ def intervals(estimands: Sequence[Estimand], settings: EvaluationSettings) -> li
     for estimand in estimands:
         part = slice(place, place + len(estimand.columns))
         place = part.stop
-        groups = int((np.abs(columns[:, part]).sum(axis=1) > 0).sum())
-        value = float(_apply(estimand, whole[part]))
-        metrics.append(_metric(estimand, value, _apply(estimand, resampled[:, part]), groups, settings))
+        metrics.append(_metric(estimand, columns[:, part], whole[part], resampled[:, part], settings))
     return metrics
 
 
@@ -71,7 +81,12 @@ def _apply(estimand: Estimand, totals: FloatArray) -> FloatArray:
         return np.asarray(estimand.formula(totals), dtype=np.float64)
 
 
-def _metric(estimand: Estimand, value: float, draws: FloatArray, groups: int, settings: EvaluationSettings) -> Metric:
+def _metric(
+    estimand: Estimand, columns: FloatArray, whole: FloatArray, resampled: FloatArray, settings: EvaluationSettings
+) -> Metric:
+    value = float(_apply(estimand, whole))
+    draws = _apply(estimand, resampled)
+    groups = int((np.abs(columns).sum(axis=1) > 0).sum())
     reason = estimand.note
     low: float | None
     high: float | None
@@ -81,7 +96,9 @@ def _metric(estimand: Estimand, value: float, draws: FloatArray, groups: int, se
     if groups < 2:
         reason = _ONE_GROUP
     elif estimand.proportion and value in (0.0, 1.0):
-        low, high = exact_share(value, groups, settings.confidence)
+        # The part with the fewest groups is the one that the share is least sure of.
+        fewest = int((columns[:, 1::2] > 0).sum(axis=0).min())
+        low, high = exact_share(value, fewest, settings.confidence)
     else:
         low, high = _percentiles(value, draws[np.isfinite(draws)], settings.confidence, basic=estimand.basic)
     return _named(estimand, value, low, high, groups, reason)

@@ -59,7 +59,8 @@ def _auc(model: UnpairedScores, settings: EvaluationSettings) -> Metric:
         reason = "one prompt group: no interval can be given"
         return Metric(NAME, VERSION, "auc", model.model, None, None, value, None, None, n, groups, "share", reason)
     if value in (0.0, 1.0):
-        low, high = exact_share(value, groups, settings.confidence)
+        fewest = min(model.groups.present(model.labels), model.groups.present(~model.labels))
+        low, high = exact_share(value, fewest, settings.confidence)
     else:
         reach = normal_quantile(0.5 + settings.confidence / 2) * error
         low, high = max(0.0, value - reach), min(1.0, value + reach)

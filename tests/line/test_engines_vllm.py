@@ -27,8 +27,8 @@ pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(importlib.util.find_spec("vllm") is None, reason="vLLM is not installed"),
 ]
-# vLLM's block size on a CPU.
-BLOCK = 128
+# The adapter's block size on a CPU.
+BLOCK = 32
 VOCABULARY = 384
 LONGEST = 1536
 SAMPLE = Path(__file__).parents[2] / "data" / "sample" / "completions.jsonl"
@@ -91,7 +91,7 @@ def calls(model, monkeypatch):
 
 def test_shared_and_chunked_prompts_are_scored_as_transformers_does(model, entries, expected, calls, caplog):
     before = (torch.get_num_threads(), torch.set_num_threads, dict(os.environ))
-    engine = VLLMEngine(model, EngineConfig(dtype="float32", max_num_batched_tokens=256), LONGEST)
+    engine = VLLMEngine(model, EngineConfig(dtype="float32", max_num_batched_tokens=64), LONGEST)
     try:
         with caplog.at_level(logging.WARNING):
             found = engine.score(entries)

@@ -19,6 +19,8 @@ from pipeline.engines.vllm.plugin import PREFIX, register_twins
 
 Route = Literal["adapter", "prompt_logprobs"]
 _MESSAGE_CHARACTERS: Final = 240
+# The smallest that vLLM's CPU attention takes.
+_CPU_BLOCK: Final = 32
 # After multiprocessing's own clean-up, whose finalizers have priority 0 and above.
 _LAST: Final = -100
 
@@ -153,6 +155,7 @@ def _engine_arguments(settings: Settings) -> dict[str, Any]:
 def _open_adapter(settings: Settings) -> Scorer:
     from vllm import LLM
     from vllm.config import PoolerConfig
+    from vllm.platforms import current_platform
 
     from pipeline.engines.vllm.pooler import TASK
 
@@ -164,6 +167,8 @@ def _open_adapter(settings: Settings) -> Scorer:
         pooler_config=PoolerConfig(task=TASK),
         hf_overrides={"architectures": [PREFIX + description["architectures"][0]]},
         enable_prefix_caching=settings.config.prefix_caching,
+        # Only whole blocks are shared, and vLLM's own choice on a CPU, 128 tokens, is more than many a prompt has.
+        block_size=_CPU_BLOCK if current_platform.is_cpu() else None,
         max_model_len=settings.max_tokens,
         **_engine_arguments(settings),
     )

@@ -140,7 +140,8 @@ def _parity(inputs: ReportInputs) -> ParityFacts | Missing:
     )
     absolute = differences.select(pl.col("stored", "batched").abs())
     mean, noise = (float(absolute[name].to_numpy().mean()) for name in ("stored", "batched"))
-    bound = None if inputs.config is None else _parity_bound(inputs.config.train, noise)
+    tokens = float(frame["token_count"].to_numpy().mean())
+    bound = None if inputs.config is None else _parity_bound(inputs.config.train, noise, tokens)
     return ParityFacts(
         sequences=frame.height,
         mean_difference=mean,
@@ -152,8 +153,8 @@ def _parity(inputs: ReportInputs) -> ParityFacts | Missing:
     )
 
 
-def _parity_bound(config: TrainConfig, noise: float) -> float:
-    return max(config.parity_floor, config.parity_multiple * noise)
+def _parity_bound(config: TrainConfig, noise: float, tokens: float) -> float:
+    return max(config.parity_floor * tokens**0.5, config.parity_multiple * noise)
 
 
 def _curves(inputs: ReportInputs) -> tuple[Curve, ...] | Missing:

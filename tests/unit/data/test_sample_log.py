@@ -164,6 +164,10 @@ def test_criterion_is_as_the_card_states_and_length_does_not_give_it_away(comple
     assert f"{mixed} of the {len(answers)} prompts have answers of both kinds" in card
     assert f"among the {len(pairs):,} pairs" in card
     assert f"meets it in {characters:.1%} by characters and in {tokens:.1%} by tokens (ties half)" in card
+    ended = Counter(is_one_paragraph(row["completion"]) for row in completions if row["finish_reason"] == "stop")
+    met = Counter(is_one_paragraph(row["completion"]) for row in completions)
+    assert f"{ended[True]} of the {met[True]:,} answers that meet the criterion ended before the cut" in card
+    assert f"and {ended[False]} of the {met[False]:,} others" in card
     # Near chance either way: length alone gets at most 57% of such pairs right.
     assert 0.43 <= characters <= 0.57 and 0.43 <= tokens <= 0.57
 

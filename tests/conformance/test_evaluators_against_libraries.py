@@ -1,0 +1,110 @@
+"""The evaluators against libraries and against slow, plain computations of the same numbers."""
+
+from math import sqrt
+
+import numpy as np
+import polars as pl
+import pytest
+from scipy import special, stats
+from sklearn.metrics import brier_score_loss, log_loss, roc_auc_score
+
+from evaluators import EvaluationSettings
+from tests.evaluator_rows import clustered_margins, metric, metrics_of, scored_pairs, scored_unpaired
+
+NORMALS = stats.norm.ppf(0.975) + stats.norm.ppf(0.8)
+
+
+def clustered_pairs(seed: int, groups: int = 40, model: str = "trained") -> pl.DataFrame:
+    """Pairs whose groups have 1 to 6 pairs and half of the variance in common; the groups depend on no seed."""
+    number = clustered_margins(np.random.default_rng(1), groups, rows=(1, 6), shared=0.5)[1]
+    generator = np.random.default_rng(seed)
+    margins = generator.normal(size=groups)[number] + generator.normal(size=number.size) + 0.4
+    return scored_pairs(margins.tolist(), [f"g{place:03}" for place in number], model=model)
+
+
+def margins_of(rows: pl.DataFrame) -> np.ndarray:
+    return (rows["policy_chosen_logps"] - rows["policy_rejected_logps"]).to_numpy()
+
+
+@pytest.mark.parametrize("decimals", [0, 1, 12])  # whole numbers tie often, twelve decimals never
+@pytest.mark.parametrize("seed", range(5))
+def test_auc_is_that_of_scikit_learn(seed, decimals):
+    generator = np.random.default_rng(seed)
+    ups, downs = generator.normal(0.7, 1.5, 60).round(decimals), generator.normal(0, 1.5, 90).round(decimals)
+    found = metric(metrics_of("unpaired_auc", unpaired=scored_unpaired(ups.tolist(), downs.tolist())), "auc")
+    # The rewards as computed from log-probs: a margin of 0.7 added to -10 and taken off again is not 0.7 exactly.
+    rewards = np.concatenate([ups, downs]) - 10.0 + 10.0
+    assert found["value"] == pytest.approx(roc_auc_score([1] * 60 + [0] * 90, rewards), abs=1e-12)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_brier_and_log_loss_are_those_of_scikit_learn(seed):
+    rows = clustered_pairs(seed)
+    found = metrics_of("calibration", rows)
+    # scikit-learn scores P(first answer is better); every second pair is shown with rejected first.
+    turned = np.arange(rows.height) % 2 == 1
+    probability = special.expit(np.where(turned, -margins_of(rows), margins_of(rows)))
+    assert metric(found, "brier")["value"] == pytest.approx(brier_score_loss(~turned, probability), rel=1e-12)
+    assert metric(found, "log_loss")["value"] == pytest.approx(log_loss(~turned, probability), rel=1e-9)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_mcnemar_is_scipys_exact_binomial_test(seed):
+    trained, untrained = clustered_pairs(seed), clustered_pairs(seed + 100, model="untrained")
+    right, before = margins_of(trained) > 0, margins_of(untrained) > 0
+    better, worse = int((right & ~before).sum()), int((~right & before).sum())
+    found = metric(metrics_of("comparison", pl.concat([trained, untrained])), "mcnemar_p")
+    assert found["value"] == pytest.approx(stats.binomtest(better, better + worse, 0.5).pvalue, rel=1e-12)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_clustered_standard_error_is_that_of_plain_loops(seed):
+    trained, untrained = clustered_pairs(seed), clustered_pairs(seed + 100, model="untrained")
+    after, before = margins_of(trained), margins_of(untrained)
+    differences = [float(a > 0) - float(b > 0) for a, b in zip(after, before, strict=True)]
+    mean = sum(differences) / len(differences)
+    sums: dict[str, float] = {}
+    for group, difference in zip(trained["group_id"], differences, strict=True):
+        sums[group] = sums.get(group, 0.0) + difference - mean
+    error = sqrt(len(sums) / (len(sums) - 1) * sum(value**2 for value in sums.values())) / len(differences)
+    found = metric(metrics_of("comparison", pl.concat([trained, untrained])), "minimum_detectable_effect")
+    assert found["value"] == pytest.approx(NORMALS * error, rel=1e-10)
+
+
+def test_the_standard_error_of_auc_is_that_of_plain_loops():
+    generator = np.random.default_rng(4)
+    ups, downs = generator.integers(-2, 5, 30).tolist(), generator.integers(-4, 3, 20).tolist()
+    groups = [f"g{place}" for place in generator.integers(0, 12, 50)]
+    wins = {(i, j): 1.0 if u > d else 0.5 if u == d else 0.0 for i, u in enumerate(ups) for j, d in enumerate(downs)}
+    auc = sum(wins.values()) / len(wins)
+    sums = dict.fromkeys(groups, 0.0)
+    for place in range(30):
+        sums[groups[place]] += (sum(wins[place, other] for other in range(20)) / 20 - auc) / 30
+    for place in range(20):
+        sums[groups[30 + place]] += (sum(wins[other, place] for other in range(30)) / 30 - auc) / 20
+    error = sqrt(len(sums) / (len(sums) - 1) * sum(value**2 for value in sums.values()))
+    found = metric(metrics_of("unpaired_auc", unpaired=scored_unpaired(ups, downs, groups)), "auc")
+    reach = stats.norm.ppf(0.975) * error
+    expected = (auc, auc - reach, min(1.0, auc + reach))
+    assert (found["value"], found["ci_low"], found["ci_high"]) == pytest.approx(expected, rel=1e-10)
+
+
+@pytest.mark.parametrize(("evaluator", "name"), [("pair_accuracy", "accuracy"), ("reward_margin", "mean")])
+def test_the_group_bootstrap_is_that_of_resampled_rows(evaluator, name):
+    rows = clustered_pairs(7)
+    of_group = rows.with_columns(margin=margins_of(rows)).group_by("group_id", maintain_order=True).agg("margin")
+    members = [list(values) for values in of_group["margin"]]
+    generator = np.random.default_rng(99)
+    drawn = []
+    for _ in range(4_000):
+        margins = [margin for place in generator.integers(len(members), size=len(members)) for margin in members[place]]
+        values = [float(margin > 0) for margin in margins] if name == "accuracy" else margins
+        drawn.append(sum(values) / len(values))
+    settings = EvaluationSettings(beta=1.0, bootstrap_draws=4_000)
+    found = metric(metrics_of(evaluator, rows, settings=settings), name)
+    # An end of the interval is a 2.5% quantile of 4,000 draws: its standard error is
+    # sqrt(0.025 * 0.975 / 4000) / density = 0.0025 / 0.0584 = 0.042 of the draws' standard deviation.
+    # The difference of two such ends is within 4 * sqrt(2) * 0.042 = 0.24 of it.
+    within = 0.24 * float(np.std(drawn))
+    assert found["ci_low"] == pytest.approx(float(np.quantile(drawn, 0.025)), abs=within)
+    assert found["ci_high"] == pytest.approx(float(np.quantile(drawn, 0.975)), abs=within)
