@@ -154,7 +154,7 @@ def _parity(inputs: ReportInputs) -> ParityFacts | Missing:
 
 
 def _parity_bound(config: TrainConfig, noise: float, tokens: float) -> float:
-    return max(config.parity_floor * tokens**0.5, config.parity_multiple * noise)
+    return max(config.parity_floor * math.sqrt(tokens), config.parity_multiple * noise)
 
 
 def _curves(inputs: ReportInputs) -> tuple[Curve, ...] | Missing:

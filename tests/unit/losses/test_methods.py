@@ -8,22 +8,19 @@ import torch
 
 from losses import (
     LOSSES,
-    MissingInputError,
     PairLogps,
     UnpairedLogps,
     dpo_loss,
     kto_loss,
     loss_config,
-    loss_spec,
     orpo_loss,
 )
 from losses.cpo import CPOConfig, cpo
 from losses.dpo import DPOConfig, dpo
 from losses.hinge import HingeConfig, hinge
 from losses.ipo import IPOConfig, ipo
-from losses.kto import KTOConfig, class_weights, kto, kto_reference_point
+from losses.kto import KTOConfig, kto
 from losses.orpo import ORPOConfig, orpo
-from losses.registry import describe
 from losses.simpo import SimPOConfig, simpo
 
 PAIRED = [name for name, spec in LOSSES.items() if spec.paired]
