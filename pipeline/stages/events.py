@@ -7,15 +7,12 @@ them is right is for the votes' order to say, not for the reader. A log without 
 one vote delivered twice from two equal votes; it is read as the former.
 """
 
-import os
-import time
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 import polars as pl
 
-from pipeline.artifacts import Counts, digest_file, digest_text, write_text
+from pipeline.artifacts import Counts, cached_digest
 from pipeline.config import EventsConfig, RunConfig
 from pipeline.context import StageContext, StageResult
 from pipeline.identity import digest, joined
@@ -27,8 +24,6 @@ from pipeline.tables import polars_schema
 VERSION: Final = 1
 INPUTS: Final = ()
 OUTPUTS: Final = ("events", "rejects")
-# A file changed this shortly ago may change again without its time telling: its digest is not kept.
-_SETTLED_SECONDS: Final = 2.0
 
 
 class EventsResult(NamedTuple):
@@ -136,31 +131,11 @@ def _value_counts(values: pl.Series) -> dict[str, int]:
 def input_digests(config: EventsConfig) -> dict[str, str]:
     """The digest of every input's content by its name: SHA-256 of a file, id and revision of a hub data set.
 
-    A file's digest is kept in `cache_dir()` under its path, size and time of change, so that asking again is cheap.
+    A file's digest is kept in the user's cache under its path, size and time of change, so that asking again is cheap.
     """
     inputs = expand_inputs(config.inputs)
-    digests = {file.name: _cached_digest(file.path) for file in inputs.files}
+    digests = {file.name: cached_digest(file.path) for file in inputs.files}
     return digests | {address: hub.digest(address, config.options) for address in inputs.addresses}
-
-
-def cache_dir() -> Path:
-    """Where digests of unchanged files are kept: `THUMBLINE_CACHE`, else `thumbline` in the user's cache folder."""
-    own = os.environ.get("THUMBLINE_CACHE")
-    if own:
-        return Path(own)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "thumbline"
-
-
-def _cached_digest(path: Path) -> str:
-    state = path.stat()
-    key = digest_text(str(path.resolve()), str(state.st_size), str(state.st_mtime_ns))
-    cached = cache_dir() / "input-digests" / key
-    if cached.is_file():
-        return cached.read_text(encoding="utf-8")
-    found = digest_file(path)
-    if time.time() - state.st_mtime > _SETTLED_SECONDS:
-        write_text(cached, found)
-    return found
 
 
 def external(config: RunConfig) -> Mapping[str, str]:

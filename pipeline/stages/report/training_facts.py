@@ -1,5 +1,6 @@
 """What happened in training: whether the stored reference could be trusted, and how the curves went."""
 
+import math
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 

@@ -199,7 +199,7 @@ KTO_EXAMPLE = UnpairedLogps(
 def test_kto_by_hand():
     found = kto(KTO_EXAMPLE, KTOConfig(beta=0.1))
     assert float(found.reference_point) == pytest.approx(0.4, abs=1e-6)
-    # 1 - sigma(0.1 (2 - 0.4)), 1 - sigma(0.1 (-1 - 0.4)); 1 - sigma(0.1 (0.4 - 0.5)), 1 - sigma(0.1 (0.4 + 3))
+    # By hand: 1 - sigma(0.1 (2 - 0.4)), 1 - sigma(0.1 (-1 - 0.4)); 1 - sigma(0.1 (0.4 - 0.5)), 1 - sigma(0.1 (0.4 + 3))
     assert found.losses.tolist() == pytest.approx([0.460085, 0.534943, 0.502500, 0.415809], abs=1e-6)
     expected = [1 - sigmoid(0.16), 1 - sigmoid(-0.14), 1 - sigmoid(-0.01), 1 - sigmoid(0.34)]
     assert found.losses.tolist() == pytest.approx(expected, abs=1e-6)

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from pipeline import artifacts
 from pipeline.artifacts import digest_file, digest_text
 from pipeline.config import EventsConfig
 from pipeline.errors import ConfigError, InputError
@@ -223,12 +224,12 @@ def test_a_file_that_just_changed_is_read_again() -> None:
 
 
 def test_the_cache_lies_where_the_environment_says(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
-    assert events.cache_dir() == folder / "cache"
+    assert artifacts.cache_dir() == folder / "cache"
     monkeypatch.delenv("THUMBLINE_CACHE")
     monkeypatch.setenv("XDG_CACHE_HOME", str(folder / "xdg"))
-    assert events.cache_dir() == folder / "xdg" / "thumbline"
+    assert artifacts.cache_dir() == folder / "xdg" / "thumbline"
     monkeypatch.delenv("XDG_CACHE_HOME")
-    assert events.cache_dir() == Path.home() / ".cache" / "thumbline"
+    assert artifacts.cache_dir() == Path.home() / ".cache" / "thumbline"
 
 
 def test_an_event_id_is_the_digest_of_its_fields_in_order() -> None:
