@@ -9,7 +9,7 @@ import polars as pl
 from pipeline.artifacts import Counts
 from pipeline.stages.report.formatting import count, excerpt, plural
 from pipeline.stages.report.inputs import Missing, ReportInputs
-from pipeline.tables import SPLIT
+from pipeline.tables import SPLIT, VOTE
 
 _EXAMPLES: Final = 3
 _DETAIL_CHARACTERS: Final = 120
@@ -127,9 +127,23 @@ def _events(inputs: ReportInputs) -> Step | None:
     counts = _counts(inputs, "events")
     if counts is None:
         return None
-    detail = "a merged row is a second delivery of the same event" if counts.merged else ""
+    detail = "; ".join(
+        part
+        for part in (
+            _votes_in_words(inputs),
+            "a merged row is a second delivery of the same event" if counts.merged else "",
+        )
+        if part
+    )
     reasons = _reasons(inputs.table("rejects"), "reason") or _noted_reasons(inputs, "events", "reject_reasons")
     return _step(counts, "Log rows to events", "events", "log rows", reasons, detail)
+
+
+def _votes_in_words(inputs: ReportInputs) -> str:
+    """How many events gave which vote, as `935 up, 440 down`."""
+    manifest = inputs.manifests.get("events")
+    votes = {} if manifest is None else manifest.notes.get("votes", {})
+    return ", ".join(f"{count(int(votes[name]))} {name}" for name in VOTE.categories if votes.get(name))
 
 
 def _responses(inputs: ReportInputs) -> Step | None:

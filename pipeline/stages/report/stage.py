@@ -14,7 +14,7 @@ from pipeline.artifacts import Counts, Manifest, digest_file, read_manifest, wri
 from pipeline.config import RunConfig
 from pipeline.context import StageContext, StageResult
 
-VERSION: Final = 1
+VERSION: Final = 2
 INPUTS: Final = (
     "responses",
     "rejects",

@@ -423,12 +423,13 @@ def parity_of(dpo, *rows):
 
 
 def test_parity_is_the_mean_difference_against_floor_and_noise(dpo):
-    # stored - alone: 0.1 and -0.3, mean 0.2; batched - alone: 0.02 and 0.02; bound max(0.25, 4 * 0.02).
+    # stored - alone: 0.1 and -0.3, mean 0.2; batched - alone: 0.02 and 0.02; bound max(0.1 sqrt(10), 4 * 0.02).
     found = parity_of(dpo, (-9.9, -10.0, -9.98), (-20.3, -20.0, -19.98))
     assert found.mean_difference == pytest.approx(0.2)
     assert found.largest_difference == pytest.approx(0.3)
     assert found.noise == pytest.approx(0.02)
-    assert (found.bound, found.passed) == (0.25, True)
+    assert found.bound == pytest.approx(0.1 * 10**0.5)
+    assert found.passed is True
 
 
 def test_parity_fails_above_the_bound_and_noise_widens_it(dpo):
