@@ -1,0 +1,63 @@
+"""Very many prompt groups are merged into sets before they are resampled: what that keeps, and what it may not move."""
+
+import numpy as np
+import polars as pl
+import pytest
+
+from evaluators import EvaluationSettings, evaluate
+from evaluators.scores import Groups
+from evaluators.uncertainty import MOST_SETS, _merged, clustered_error, group_totals
+from tests.evaluator_rows import scored_pairs
+
+GROUPS = 25_000
+DRAWS = 2_000
+
+
+def group_sums(groups: int) -> np.ndarray:
+    """(groups, 2) sums and counts: 1 to 4 rows a group, and a skewed value that the rows of a group share in part."""
+    generator = np.random.default_rng(5)
+    rows = generator.integers(1, 5, groups)
+    return np.column_stack([rows * generator.exponential(size=groups) + generator.normal(size=groups), rows])
+
+
+def test_every_group_is_in_one_set_and_sets_are_of_even_size():
+    ones = np.ones((GROUPS, 1))
+    sizes = _merged(ones, np.random.default_rng(0))
+    assert sizes.shape == (MOST_SETS, 1)
+    assert set(sizes[:, 0]) == {2.0, 3.0}  # 25,000 groups in 10,000 sets
+    assert sizes.sum() == GROUPS
+
+
+def test_merging_keeps_the_totals():
+    columns = group_sums(GROUPS)
+    assert _merged(columns, np.random.default_rng(0)).sum(axis=0) == pytest.approx(columns.sum(axis=0), rel=1e-12)
+
+
+@pytest.mark.parametrize("groups", [MOST_SETS, GROUPS])
+def test_the_resampled_mean_spreads_as_its_clustered_error_says(groups):
+    columns = group_sums(groups)
+    totals = group_totals(columns, DRAWS, np.random.default_rng(1))
+    mean = columns[:, 0].sum() / columns[:, 1].sum()
+    residuals = (columns[:, 0] - mean * columns[:, 1]) / columns[:, 1].sum()
+    expected = clustered_error(residuals, Groups(np.arange(groups), groups))
+    spread = np.std(totals[:, 0] / totals[:, 1], ddof=1)
+    # The spread of 2,000 draws is itself known to 1 / sqrt(2 * 2,000) = 1.6%; four of that, and the sets' 0.7%.
+    assert spread == pytest.approx(expected, rel=0.07)
+
+
+def test_the_order_of_rows_changes_nothing_with_very_many_groups():
+    margins = np.random.default_rng(2).normal(0.2, 1.0, MOST_SETS + 1_000)
+    rows = scored_pairs(margins.tolist())
+    settings = EvaluationSettings(beta=1.0, bootstrap_draws=100)
+    mixed = rows.sample(fraction=1.0, shuffle=True, seed=3)
+    assert evaluate(rows, None, settings).equals(evaluate(mixed, None, settings))
+
+
+def test_the_interval_of_very_many_groups_agrees_with_the_normal_one():
+    margins = np.random.default_rng(4).normal(0.2, 1.0, GROUPS)
+    found = evaluate(scored_pairs(margins.tolist()), None, EvaluationSettings(beta=1.0), ["pair_accuracy"])
+    row = found.row(by_predicate=pl.col("metric") == "accuracy", named=True)
+    share = (margins > 0).mean()
+    reach = 1.959964 * np.sqrt(share * (1 - share) / GROUPS)
+    assert row["n_groups"] == GROUPS
+    assert (row["ci_high"] - row["ci_low"]) / 2 == pytest.approx(reach, rel=0.1)
