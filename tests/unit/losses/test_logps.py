@@ -54,7 +54,7 @@ def test_a_frozen_head_gives_the_same_gradient_and_computes_logits_once(monkeypa
     assert len(calls) == 5  # 37 tokens in chunks of 8
 
 
-def test_bfloat16_stays_within_0_02_nat_over_512_tokens():
+def test_bfloat16_errs_by_less_than_0_02_nat_a_token_on_average():
     states, weight, _, targets, _ = inputs(torch.bfloat16, tokens=512, hidden=64, vocabulary=1000)
     weight = (weight / 8).detach()
     found = token_logps(states.detach(), Head(weight), targets)
