@@ -1,5 +1,6 @@
 """Contrastive preference optimisation: DPO with a uniform reference, plus the likelihood of chosen."""
 
+import math
 from dataclasses import dataclass
 
 from torch.nn.functional import logsigmoid
@@ -21,10 +22,10 @@ class CPOConfig:
 
     def __post_init__(self) -> None:
         """Raise ValueError for a value out of range."""
-        if self.beta <= 0:
-            raise ValueError(f"beta must be above 0, not {self.beta}.")
-        if self.alpha < 0:
-            raise ValueError(f"alpha must be at least 0, not {self.alpha}.")
+        if not 0 < self.beta < math.inf:
+            raise ValueError(f"beta must be above 0 and finite, not {self.beta}.")
+        if not 0 <= self.alpha < math.inf:
+            raise ValueError(f"alpha must be at least 0 and finite, not {self.alpha}.")
 
 
 def cpo(batch: PairLogps, config: CPOConfig) -> PairLossOutput:

@@ -1,5 +1,6 @@
 """Direct preference optimisation, with smoothed, robust and soft labels."""
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -26,12 +27,14 @@ class DPOConfig:
 
     def __post_init__(self) -> None:
         """Raise ValueError for a value out of range."""
-        if self.beta <= 0:
-            raise ValueError(f"beta must be above 0, not {self.beta}.")
+        if not 0 < self.beta < math.inf:
+            raise ValueError(f"beta must be above 0 and finite, not {self.beta}.")
         if not 0 <= self.label_smoothing < 0.5:
             raise ValueError(f"label_smoothing must be in [0, 0.5), not {self.label_smoothing}.")
-        if self.robust and self.soft_labels:
-            raise ValueError("robust and soft_labels both say how far a label is to be trusted; choose one.")
+        if self.soft_labels and (self.robust or self.label_smoothing):
+            raise ValueError(
+                "soft_labels says how far each label is to be trusted: not with robust or label_smoothing."
+            )
 
 
 def dpo(batch: PairLogps, config: DPOConfig) -> PairLossOutput:

@@ -1,5 +1,6 @@
 """Hinge loss on the reward margin (SLiC on log-ratios): pairs that are right by enough stop pulling."""
 
+import math
 from dataclasses import dataclass
 
 from losses.dpo import log_ratios
@@ -18,8 +19,8 @@ class HingeConfig:
 
     def __post_init__(self) -> None:
         """Raise ValueError for a value out of range."""
-        if self.beta <= 0:
-            raise ValueError(f"beta must be above 0, not {self.beta}.")
+        if not 0 < self.beta < math.inf:
+            raise ValueError(f"beta must be above 0 and finite, not {self.beta}.")
 
 
 def hinge(batch: PairLogps, config: HingeConfig) -> PairLossOutput:

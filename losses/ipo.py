@@ -1,5 +1,6 @@
 """Identity preference optimisation: a squared loss with a finite optimum, for labels that are nearly certain."""
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -21,8 +22,8 @@ class IPOConfig:
 
     def __post_init__(self) -> None:
         """Raise ValueError for a value out of range."""
-        if self.beta <= 0:
-            raise ValueError(f"beta must be above 0, not {self.beta}.")
+        if not 0 < self.beta < math.inf:
+            raise ValueError(f"beta must be above 0 and finite, not {self.beta}.")
         if self.reading not in ("mean", "sum"):
             raise ValueError(f"reading must be 'mean' or 'sum', not '{self.reading}'.")
 

@@ -1,5 +1,6 @@
 """Kahneman-Tversky optimisation: thumbs as they are, without pairs."""
 
+import math
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
@@ -46,35 +47,44 @@ class KTOConfig:
 
     def __post_init__(self) -> None:
         """Raise ValueError for a value out of range."""
-        if self.beta <= 0:
-            raise ValueError(f"beta must be above 0, not {self.beta}.")
+        if not 0 < self.beta < math.inf:
+            raise ValueError(f"beta must be above 0 and finite, not {self.beta}.")
         if self.reference_point not in ("mismatched", "batch", "zero"):
             raise ValueError(f"reference_point must be mismatched, batch or zero, not '{self.reference_point}'.")
         if min(self.n_desirable, self.n_undesirable) < 0:
             raise ValueError("n_desirable and n_undesirable are counts and cannot be below 0.")
         for name in ("desirable_weight", "undesirable_weight"):
             weight = getattr(self, name)
-            if weight is not None and weight < 0:
-                raise ValueError(f"{name} must be at least 0, not {weight}.")
+            if weight is not None and not 0 <= weight < math.inf:
+                raise ValueError(f"{name} must be at least 0 and finite, not {weight}.")
 
 
 def class_weights(config: KTOConfig) -> ClassWeights:
     """The weights set, and for those not set the ones that keep the weighted classes in balance.
 
-    The rarer class is raised until desirable_weight n_desirable / (undesirable_weight n_undesirable) lies in
-    [1, 4/3]. A class without rows leaves both at 1.
+    A weight not set is the one nearest 1 that brings desirable_weight n_desirable / (undesirable_weight n_undesirable)
+    into [1, 4/3]; with neither set that raises the rarer class. Without rows of both classes, or beside a class
+    that is switched off by a weight of 0, it is 1.
 
     Source: Ethayarajh et al. (2024), "KTO", section 4.3.
     """
-    desirable, undesirable = 1.0, 1.0
-    if config.n_desirable and config.n_undesirable:
-        ratio = config.n_desirable / config.n_undesirable
-        desirable = max(1.0, _LOWEST_RATIO / ratio)
-        undesirable = max(1.0, ratio / _HIGHEST_RATIO)
-    return ClassWeights(
-        desirable if config.desirable_weight is None else config.desirable_weight,
-        undesirable if config.undesirable_weight is None else config.undesirable_weight,
-    )
+    desirable, undesirable = config.desirable_weight, config.undesirable_weight
+    ratio = config.n_desirable / config.n_undesirable if config.n_desirable and config.n_undesirable else 0.0
+    if desirable is None and undesirable is None and ratio:
+        return ClassWeights(max(1.0, _LOWEST_RATIO / ratio), max(1.0, ratio / _HIGHEST_RATIO))
+    if undesirable is None and desirable and ratio:
+        return ClassWeights(
+            desirable, _nearest_1(desirable * ratio / _HIGHEST_RATIO, desirable * ratio / _LOWEST_RATIO)
+        )
+    if desirable is None and undesirable and ratio:
+        return ClassWeights(
+            _nearest_1(undesirable * _LOWEST_RATIO / ratio, undesirable * _HIGHEST_RATIO / ratio), undesirable
+        )
+    return ClassWeights(1.0 if desirable is None else desirable, 1.0 if undesirable is None else undesirable)
+
+
+def _nearest_1(low: float, high: float) -> float:
+    return min(max(1.0, low), high)
 
 
 def kto_reference_point(batch: UnpairedLogps, config: KTOConfig) -> torch.Tensor:

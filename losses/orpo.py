@@ -1,5 +1,6 @@
 """Odds-ratio preference optimisation: supervised learning and preference in one, without a reference."""
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -21,8 +22,8 @@ class ORPOConfig:
 
     def __post_init__(self) -> None:
         """Raise ValueError for a value out of range."""
-        if self.lambda_orpo < 0:
-            raise ValueError(f"lambda_orpo must be at least 0, not {self.lambda_orpo}.")
+        if not 0 <= self.lambda_orpo < math.inf:
+            raise ValueError(f"lambda_orpo must be at least 0 and finite, not {self.lambda_orpo}.")
 
 
 def orpo(batch: PairLogps, config: ORPOConfig) -> PairLossOutput:

@@ -1,5 +1,6 @@
 """Simple preference optimisation: length-normalised log-probs with a target margin, without a reference."""
 
+import math
 from dataclasses import dataclass
 
 from torch.nn.functional import logsigmoid
@@ -23,10 +24,10 @@ class SimPOConfig:
 
     def __post_init__(self) -> None:
         """Raise ValueError for a value out of range."""
-        if self.beta <= 0:
-            raise ValueError(f"beta must be above 0, not {self.beta}.")
-        if self.gamma < 0:
-            raise ValueError(f"gamma must be at least 0, not {self.gamma}.")
+        if not 0 < self.beta < math.inf:
+            raise ValueError(f"beta must be above 0 and finite, not {self.beta}.")
+        if not 0 <= self.gamma < math.inf:
+            raise ValueError(f"gamma must be at least 0 and finite, not {self.gamma}.")
 
 
 def simpo(batch: PairLogps, config: SimPOConfig) -> PairLossOutput:

@@ -59,7 +59,7 @@ class PairLossOutput:
     """Per-pair results; the caller averages.
 
     Attributes:
-        losses: (batch,) float32, weighted; carries the gradient.
+        losses: (batch,) float32, or float64 where the log-probs are, weighted; carries the gradient.
         chosen_rewards: (batch,) float32, the method's implicit reward; no gradient.
         rejected_rewards: (batch,) float32; no gradient.
     """
@@ -74,7 +74,7 @@ class UnpairedLossOutput:
     """Per-row results; the caller averages.
 
     Attributes:
-        losses: (batch,) float32, weighted; carries the gradient.
+        losses: (batch,) float32, or float64 where the log-probs are, weighted; carries the gradient.
         rewards: (batch,) float32, the method's implicit reward; no gradient.
         reference_point: () float32, the z0 that was used; no gradient.
     """

@@ -103,11 +103,11 @@ def _load(location: str, options: Options) -> Iterator[dict[str, Any]]:
             revision=options.get("revision"),
             streaming=True,
         )
-    except Exception as error:
+    except Exception as error:  # `datasets` runs readers of many libraries, whose errors share no type
         raise InputError(f"{PREFIX}{location}: no data set loads ({type(error).__name__}: {error}).") from error
     try:
         yield from rows
-    except Exception as error:
+    except Exception as error:  # as above
         # Not the error's own words: once rows are read they may hold text of the data set.
         raise InputError(f"{PREFIX}{location}: a row does not load ({type(error).__name__}).") from error
 

@@ -19,7 +19,7 @@ from losses.cpo import CPOConfig, cpo
 from losses.dpo import DPOConfig, dpo
 from losses.hinge import HingeConfig, hinge
 from losses.ipo import IPOConfig, ipo
-from losses.kto import KTOConfig, kto
+from losses.kto import KTOConfig, class_weights, kto
 from losses.orpo import ORPOConfig, orpo
 from losses.simpo import SimPOConfig, simpo
 
@@ -212,3 +212,34 @@ def test_plain_kto_takes_z0_from_the_batch_and_halves_the_sum_of_class_means():
     desirable = (1 - sigmoid(0.16) + 1 - sigmoid(-0.14)) / 2
     undesirable = 1 - sigmoid(0.1 * (0.4 - 0.3))
     assert float(loss) == pytest.approx((desirable + undesirable) / 2, abs=1e-6)
+
+
+@pytest.mark.parametrize("wrong", [math.nan, math.inf, -1.0])
+@pytest.mark.parametrize("method", LOSSES)
+def test_a_scale_that_is_no_finite_number_in_range_is_refused(method, wrong):
+    name = "lambda_orpo" if method == "orpo" else "beta"
+    with pytest.raises(ValueError, match=f"{method}: {name} must be .* and finite"):
+        loss_config(method, {name: wrong})
+
+
+@pytest.mark.parametrize("other", [{"robust": True}, {"label_smoothing": 0.1}])
+def test_two_ways_to_doubt_a_label_are_refused(other):
+    with pytest.raises(ValueError, match="not with robust or label_smoothing"):
+        DPOConfig(soft_labels=True, **other)
+
+
+@pytest.mark.parametrize(
+    ("set_weights", "counts", "expected"),
+    [
+        ({}, (30, 10), (1.0, 9 / 4)),  # 3 in all: the undesirable are raised until 3 / (9/4) = 4/3
+        ({}, (10, 30), (3.0, 1.0)),  # 1/3 in all: the desirable are raised until 3 / 3 = 1
+        ({"desirable_weight": 2.0}, (30, 10), (2.0, 4.5)),  # 2 * 3 / 4.5 = 4/3
+        ({"undesirable_weight": 2.0}, (30, 10), (8 / 9, 2.0)),  # 8/9 * 3 / 2 = 4/3
+        ({"desirable_weight": 0.0}, (30, 10), (0.0, 1.0)),
+        ({"undesirable_weight": 0.5}, (0, 10), (1.0, 0.5)),
+        ({"desirable_weight": 5.0, "undesirable_weight": 7.0}, (30, 10), (5.0, 7.0)),
+    ],
+)
+def test_a_class_weight_not_set_balances_the_one_that_is(set_weights, counts, expected):
+    config = KTOConfig(n_desirable=counts[0], n_undesirable=counts[1], **set_weights)
+    assert class_weights(config) == pytest.approx(expected)
