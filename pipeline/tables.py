@@ -12,7 +12,11 @@ import polars as pl
 from pipeline.errors import InputError, TableError, examples, unknown_name
 
 MESSAGES: Final = pl.List(pl.Struct({"role": pl.String, "content": pl.String}))
-VOTE: Final = pl.Enum(["up", "down", "retracted", "unrated", "chosen", "rejected"])
+VOTE: Final = pl.Enum(
+    ["up", "down", "retracted", "unrated", "chosen", "rejected", "tied", "both_bad", "copied", "regenerated"]
+)
+# What stands behind an explicit comparison of two answers to one prompt.
+COMPARISON_KIND: Final = pl.Enum(["preference", "arena", "ranking", "edit", "regenerate"])
 LABEL: Final = pl.Enum(["desirable", "undesirable", "abstain"])
 ABSTAIN_REASON: Final = pl.Enum(["unrated", "retracted", "tied", "low_confidence", "comparison_only"])
 PAIR_SOURCE: Final = pl.Enum(["votes", "comparison"])
@@ -49,6 +53,9 @@ EVENTS: Final = _schema(
         "completion": pa.Column(pl.String, _NON_EMPTY),
         "vote": pa.Column(VOTE),
         "comparison_id": pa.Column(pl.String, nullable=True),
+        "comparison_kind": pa.Column(COMPARISON_KIND, nullable=True),
+        "propensity": pa.Column(pl.Float64, [pa.Check.gt(0.0), pa.Check.le(1.0)], nullable=True),
+        "position": pa.Column(pl.Int64, pa.Check.ge(1), nullable=True),
         "created_at": pa.Column(TIME, nullable=True),
         "deliveries": pa.Column(pl.Int64, pa.Check.ge(1)),
     }

@@ -31,6 +31,9 @@ def event(
         "completion": completion,
         "vote": vote,
         "comparison_id": None,
+        "comparison_kind": None,
+        "propensity": None,
+        "position": None,
         "created_at": None if at is None else _START + timedelta(minutes=at),
         "deliveries": 1,
     } | other

@@ -73,9 +73,13 @@ class RawEvent(NamedTuple):
         model: Name of what answered.
         prompt: Messages before the answer; an answer that opened the conversation has none.
         completion: The answer's text.
-        vote: A member of `tables.VOTE`.
+        vote: A member of `tables.VOTE`. The two sides of a comparison are `chosen` and `rejected`, or both `tied` or
+            both `both_bad`; `copied` and `regenerated` are what a user did with an answer, not what she said of it.
         comparison_id: Shared by the two sides of one explicit comparison.
         created_at: UTC.
+        comparison_kind: A member of `tables.COMPARISON_KIND` where there is a comparison_id.
+        propensity: Probability, in (0, 1], that the product showed this answer, where the log says it.
+        position: Place of the answer among those shown together; the first is 1.
     """
 
     line: int
@@ -88,6 +92,9 @@ class RawEvent(NamedTuple):
     vote: str
     comparison_id: str | None
     created_at: datetime | None
+    comparison_kind: str | None = None
+    propensity: float | None = None
+    position: int | None = None
 
 
 class Batch(NamedTuple):

@@ -59,7 +59,8 @@ def _events(record: Record) -> list[RawEvent]:
 
 
 def _event(record: Record, prompt: list[Message], completion: str, vote: str, comparison_id: str | None) -> RawEvent:
-    return RawEvent(record.line, None, None, None, None, prompt, completion, vote, comparison_id, None)
+    kind = None if comparison_id is None else "preference"
+    return RawEvent(record.line, None, None, None, None, prompt, completion, vote, comparison_id, None, kind)
 
 
 def _prompt(row: dict[str, Any]) -> list[Message]:

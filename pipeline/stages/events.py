@@ -21,9 +21,20 @@ from pipeline.importers.ingest import RAW_EVENTS, RawBatch, read_inputs
 from pipeline.importers.inputs import expand_inputs
 from pipeline.tables import polars_schema
 
-VERSION: Final = 1
+VERSION: Final = 2
 INPUTS: Final = ()
 OUTPUTS: Final = ("events", "rejects")
+
+_NAMED_BY: Final = (
+    "source_event_id",
+    "conversation_id",
+    "user_id",
+    "model",
+    "comparison_id",
+    "comparison_kind",
+    "propensity",
+    "position",
+)
 
 
 class EventsResult(NamedTuple):
@@ -62,9 +73,7 @@ def _event_id() -> pl.Expr:
     """Digest of all that an event says; where it was read is not part of it."""
     role, content = pl.element().struct.field("role"), pl.element().struct.field("content")
     prompt = pl.col("prompt").list.eval(joined(role, content)).list.join("")
-    optional = [
-        _optional(pl.col(name)) for name in ("source_event_id", "conversation_id", "user_id", "model", "comparison_id")
-    ]
+    optional = [_optional(pl.col(name).cast(pl.String)) for name in _NAMED_BY]
     time_us = _optional(pl.col("created_at").dt.epoch("us").cast(pl.String))
     return digest(
         joined(pl.col("format"), *optional, time_us, prompt, pl.col("completion"), pl.col("vote").cast(pl.String))

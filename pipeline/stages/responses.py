@@ -65,7 +65,7 @@ def _texts(named: pl.LazyFrame) -> pl.LazyFrame:
         pl.col("model").drop_nulls().min(),
         pl.col("conversation_id").drop_nulls().unique().sort().alias("conversation_ids"),
         pl.len().cast(pl.Int64).alias("n_events"),
-        pl.col("vote").is_in(["chosen", "rejected"]).sum().cast(pl.Int64).alias("n_compared"),
+        pl.col("vote").is_in(["chosen", "rejected", "tied", "both_bad"]).sum().cast(pl.Int64).alias("n_compared"),
     )
     return responses.join(prompts, on="prompt_id", how="left", validate="m:1")
 

@@ -237,7 +237,7 @@ def test_the_cache_lies_where_the_environment_says(monkeypatch: pytest.MonkeyPat
 def test_an_event_id_is_the_digest_of_its_fields_in_order() -> None:
     write("a.jsonl", ROW)
     (event,) = read("a.jsonl").events.to_dicts()
-    fields = ["=e1", "", f"={event['user_id']}", "", "", "=1772366400000000"]
+    fields = ["=e1", "", f"={event['user_id']}", "", "", "", "", "", "=1772366400000000"]
     assert event["event_id"] == digest_text("thumbs_jsonl", *fields, "4:user1:p", "r", "up")
 
 
