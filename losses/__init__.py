@@ -6,10 +6,12 @@
 `losses.registry.LOSSES` holds every method with its hyper-parameters; `losses.logps` gives the log-probs.
 """
 
+from losses.combine import Term, combined
 from losses.dpo import dpo_loss
 from losses.kto import kto_loss
 from losses.orpo import orpo_loss
 from losses.registry import LOSSES, LossSpec, loss_config, loss_spec
+from losses.reward_model import reward_model_loss
 from losses.types import MissingInputError, PairLogps, PairLossOutput, UnpairedLogps, UnpairedLossOutput
 
 __all__ = [
@@ -18,11 +20,14 @@ __all__ = [
     "MissingInputError",
     "PairLogps",
     "PairLossOutput",
+    "Term",
     "UnpairedLogps",
     "UnpairedLossOutput",
+    "combined",
     "dpo_loss",
     "kto_loss",
     "loss_config",
     "loss_spec",
     "orpo_loss",
+    "reward_model_loss",
 ]

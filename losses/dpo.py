@@ -1,11 +1,11 @@
 """Direct preference optimisation, with smoothed, robust and soft labels."""
 
-import math
 from dataclasses import dataclass
 
 import torch
 from torch.nn.functional import logsigmoid
 
+from losses.checks import above_zero, below_half, one_trust
 from losses.types import PairLogps, PairLossOutput, as_tensor, required, weighted, widened
 
 
@@ -27,14 +27,11 @@ class DPOConfig:
 
     def __post_init__(self) -> None:
         """Raise ValueError for a value out of range."""
-        if not 0 < self.beta < math.inf:
-            raise ValueError(f"beta must be above 0 and finite, not {self.beta}.")
-        if not 0 <= self.label_smoothing < 0.5:
-            raise ValueError(f"label_smoothing must be in [0, 0.5), not {self.label_smoothing}.")
-        if self.soft_labels and (self.robust or self.label_smoothing):
-            raise ValueError(
-                "soft_labels says how far each label is to be trusted: not with robust or label_smoothing."
-            )
+        above_zero(beta=self.beta)
+        below_half(label_smoothing=self.label_smoothing)
+        one_trust(self.label_smoothing, self.soft_labels)
+        if self.robust and self.soft_labels:
+            raise ValueError("robust and soft_labels both say how far a label is to be trusted; choose one.")
 
 
 def dpo(batch: PairLogps, config: DPOConfig) -> PairLossOutput:

@@ -1,9 +1,12 @@
 """Hinge loss on the reward margin (SLiC on log-ratios): pairs that are right by enough stop pulling."""
 
-import math
 from dataclasses import dataclass
 
+import torch
+
+from losses.checks import above_zero
 from losses.dpo import log_ratios
+from losses.labels import expected_over_labels, soft_labels
 from losses.types import PairLogps, PairLossOutput, weighted
 
 
@@ -13,14 +16,15 @@ class HingeConfig:
 
     Attributes:
         beta: Above 0. Scale of the log-ratios; a pair is left alone once its margin is 1 / beta.
+        soft_labels: Use each pair's `chosen_better_probability` as its label.
     """
 
     beta: float = 0.1
+    soft_labels: bool = False
 
     def __post_init__(self) -> None:
         """Raise ValueError for a value out of range."""
-        if not 0 < self.beta < math.inf:
-            raise ValueError(f"beta must be above 0 and finite, not {self.beta}.")
+        above_zero(beta=self.beta)
 
 
 def hinge(batch: PairLogps, config: HingeConfig) -> PairLossOutput:
@@ -28,15 +32,19 @@ def hinge(batch: PairLogps, config: HingeConfig) -> PairLossOutput:
 
     Args:
         batch: Summed log-probs of policy and reference.
-        config: beta.
+        config: beta and how labels are trusted.
 
     Raises:
-        MissingInputError: The batch lacks reference log-probs.
+        MissingInputError: The batch lacks reference log-probs, or soft labels that are asked for.
 
     Source: Zhao et al. (2023), "SLiC-HF", equation 1, on log-ratios as in Liu et al. (2024), "RSO", equation 9.
     """
-    chosen, rejected = log_ratios(batch, "hinge")
-    losses = (1.0 - config.beta * (chosen - rejected)).clamp(min=0)
+    chosen, rejected = log_ratios(batch, "Hinge")
+
+    def loss(better: torch.Tensor, worse: torch.Tensor) -> torch.Tensor:
+        return torch.relu(1.0 - config.beta * (better - worse))
+
+    losses = expected_over_labels(loss, chosen, rejected, soft_labels(batch, config.soft_labels, "Hinge"))
     return PairLossOutput(
         weighted(losses, batch.weights), (config.beta * chosen).detach(), (config.beta * rejected).detach()
     )

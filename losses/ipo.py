@@ -1,10 +1,13 @@
 """Identity preference optimisation: a squared loss with a finite optimum, for labels that are nearly certain."""
 
-import math
 from dataclasses import dataclass
 from typing import Literal
 
+import torch
+
+from losses.checks import above_zero, one_of
 from losses.dpo import log_ratios
+from losses.labels import expected_over_labels, soft_labels
 from losses.types import PairLogps, PairLossOutput, required, weighted
 
 
@@ -15,17 +18,17 @@ class IPOConfig:
     Attributes:
         beta: Above 0. The margin of log-ratios is drawn to 1 / (2 beta): higher keeps the policy nearer.
         reading: `mean` takes log-ratios a token, as TRL does; `sum` takes them as the paper writes them.
+        soft_labels: Use each pair's `chosen_better_probability` p: the margin is then drawn to (p - 1/2) / beta.
     """
 
     beta: float = 0.1
     reading: Literal["mean", "sum"] = "mean"
+    soft_labels: bool = False
 
     def __post_init__(self) -> None:
         """Raise ValueError for a value out of range."""
-        if not 0 < self.beta < math.inf:
-            raise ValueError(f"beta must be above 0 and finite, not {self.beta}.")
-        if self.reading not in ("mean", "sum"):
-            raise ValueError(f"reading must be 'mean' or 'sum', not '{self.reading}'.")
+        above_zero(beta=self.beta)
+        one_of(("mean", "sum"), reading=self.reading)
 
 
 def ipo(batch: PairLogps, config: IPOConfig) -> PairLossOutput:
@@ -33,10 +36,11 @@ def ipo(batch: PairLogps, config: IPOConfig) -> PairLossOutput:
 
     Args:
         batch: Summed log-probs of policy and reference; token counts where the reading is `mean`.
-        config: beta and the reading.
+        config: beta, the reading and how labels are trusted.
 
     Raises:
-        MissingInputError: The batch lacks reference log-probs, or the counts that `mean` needs.
+        MissingInputError: The batch lacks reference log-probs, the counts that `mean` needs, or soft labels that are
+            asked for.
 
     Source: Azar et al. (2023), "A general theoretical paradigm", equation 17.
     """
@@ -44,7 +48,11 @@ def ipo(batch: PairLogps, config: IPOConfig) -> PairLossOutput:
     if config.reading == "mean":
         chosen = chosen / required(batch.chosen_token_counts, "chosen_token_counts", "IPO").clamp(min=1)
         rejected = rejected / required(batch.rejected_token_counts, "rejected_token_counts", "IPO").clamp(min=1)
-    losses = (chosen - rejected - 1.0 / (2.0 * config.beta)) ** 2
+
+    def loss(better: torch.Tensor, worse: torch.Tensor) -> torch.Tensor:
+        return (better - worse - 1.0 / (2.0 * config.beta)) ** 2
+
+    losses = expected_over_labels(loss, chosen, rejected, soft_labels(batch, config.soft_labels, "IPO"))
     return PairLossOutput(
         weighted(losses, batch.weights), (config.beta * chosen).detach(), (config.beta * rejected).detach()
     )

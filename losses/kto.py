@@ -1,11 +1,11 @@
 """Kahneman-Tversky optimisation: thumbs as they are, without pairs."""
 
-import math
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 import torch
 
+from losses.checks import above_zero, at_least_zero, one_of
 from losses.types import UnpairedLogps, UnpairedLossOutput, as_tensor, required, weighted, widened
 
 # The paper keeps desirable_weight n_desirable / (undesirable_weight n_undesirable) between these (section 4.3).
@@ -34,6 +34,9 @@ class KTOConfig:
             `batch`: the middle of the two classes' mean log-ratios. `zero`.
         desirable_weight: Weight of desirable rows; None: from the counts, as the paper keeps it.
         undesirable_weight: Weight of undesirable rows; None: from the counts.
+        reduction: `rows`: the mean over all rows (the paper, TRL); `classes`: the mean of the two classes' means. Class
+            means are those of the batch that is passed in.
+        soft_labels: Use each row's `desirable_probability` as its label.
         n_desirable: Desirable rows in the training data, for the weights.
         n_undesirable: Undesirable rows in the training data.
     """
@@ -42,48 +45,49 @@ class KTOConfig:
     reference_point: Literal["mismatched", "batch", "zero"] = "mismatched"
     desirable_weight: float | None = None
     undesirable_weight: float | None = None
+    reduction: Literal["rows", "classes"] = "rows"
+    soft_labels: bool = False
     n_desirable: int = 1
     n_undesirable: int = 1
 
     def __post_init__(self) -> None:
         """Raise ValueError for a value out of range."""
-        if not 0 < self.beta < math.inf:
-            raise ValueError(f"beta must be above 0 and finite, not {self.beta}.")
-        if self.reference_point not in ("mismatched", "batch", "zero"):
-            raise ValueError(f"reference_point must be mismatched, batch or zero, not '{self.reference_point}'.")
+        above_zero(beta=self.beta)
+        one_of(("mismatched", "batch", "zero"), reference_point=self.reference_point)
+        one_of(("rows", "classes"), reduction=self.reduction)
         if min(self.n_desirable, self.n_undesirable) < 0:
             raise ValueError("n_desirable and n_undesirable are counts and cannot be below 0.")
         for name in ("desirable_weight", "undesirable_weight"):
             weight = getattr(self, name)
-            if weight is not None and not 0 <= weight < math.inf:
-                raise ValueError(f"{name} must be at least 0 and finite, not {weight}.")
+            if weight is not None:
+                at_least_zero(**{name: weight})
 
 
 def class_weights(config: KTOConfig) -> ClassWeights:
     """The weights set, and for those not set the ones that keep the weighted classes in balance.
 
-    A weight not set is the one nearest 1 that brings desirable_weight n_desirable / (undesirable_weight n_undesirable)
-    into [1, 4/3]; with neither set that raises the rarer class. Without rows of both classes, or beside a class
-    that is switched off by a weight of 0, it is 1.
+    In balance: desirable_weight n_desirable / (undesirable_weight n_undesirable) lies in [1, 4/3]. Of two weights
+    not set, the rarer class's is raised; of one, it takes the value nearest 1 that balances the other. A class
+    without rows or with a weight of 0 has nothing to balance: a weight not set is 1 then.
 
     Source: Ethayarajh et al. (2024), "KTO", section 4.3.
     """
     desirable, undesirable = config.desirable_weight, config.undesirable_weight
-    ratio = config.n_desirable / config.n_undesirable if config.n_desirable and config.n_undesirable else 0.0
-    if desirable is None and undesirable is None and ratio:
-        return ClassWeights(max(1.0, _LOWEST_RATIO / ratio), max(1.0, ratio / _HIGHEST_RATIO))
-    if undesirable is None and desirable and ratio:
-        return ClassWeights(
-            desirable, _nearest_1(desirable * ratio / _HIGHEST_RATIO, desirable * ratio / _LOWEST_RATIO)
-        )
-    if desirable is None and undesirable and ratio:
-        return ClassWeights(
-            _nearest_1(undesirable * _LOWEST_RATIO / ratio, undesirable * _HIGHEST_RATIO / ratio), undesirable
-        )
-    return ClassWeights(1.0 if desirable is None else desirable, 1.0 if undesirable is None else undesirable)
+    ratio = config.n_desirable / config.n_undesirable if config.n_undesirable else 0.0
+    if ratio == 0 or desirable == 0 or undesirable == 0:
+        return ClassWeights(1.0 if desirable is None else desirable, 1.0 if undesirable is None else undesirable)
+    if desirable is None:
+        if undesirable is None:
+            return ClassWeights(max(1.0, _LOWEST_RATIO / ratio), max(1.0, ratio / _HIGHEST_RATIO))
+        scale = undesirable / ratio
+        return ClassWeights(_nearest_to_one(_LOWEST_RATIO * scale, _HIGHEST_RATIO * scale), undesirable)
+    if undesirable is None:
+        scale = desirable * ratio
+        undesirable = _nearest_to_one(scale / _HIGHEST_RATIO, scale / _LOWEST_RATIO)
+    return ClassWeights(desirable, undesirable)
 
 
-def _nearest_1(low: float, high: float) -> float:
+def _nearest_to_one(low: float, high: float) -> float:
     return min(max(1.0, low), high)
 
 
@@ -113,29 +117,42 @@ def kto_reference_point(batch: UnpairedLogps, config: KTOConfig) -> torch.Tensor
 def kto(batch: UnpairedLogps, config: KTOConfig) -> UnpairedLossOutput:
     """w_d (1 - sigma(beta (r - z0))) for desirable rows, w_u (1 - sigma(beta (z0 - r))) for undesirable ones.
 
-    r is the policy's log-prob minus the reference's. The mean over all rows is the paper's loss.
+    r is the policy's log-prob minus the reference's. The mean of the losses is the training loss under either
+    reduction. A soft label takes the expectation over both classes.
 
     Args:
         batch: Summed log-probs and labels; mismatched log-probs where z0 is estimated from them.
         config: beta, the reference point's estimator and the class weights.
 
     Raises:
-        MissingInputError: The batch lacks reference log-probs, or what the estimator needs.
+        MissingInputError: The batch lacks reference log-probs, what the estimator needs, or soft labels that are
+            asked for.
 
     Source: Ethayarajh et al. (2024), "KTO", equations 7 and 8.
     """
     ratios = _log_ratios(batch)
     point = kto_reference_point(batch, config) if batch.reference_point is None else batch.reference_point.detach()
-    sign = torch.where(batch.labels, 1.0, -1.0).to(ratios)
     weights = class_weights(config)
-    per_class = torch.where(batch.labels, weights.desirable, weights.undesirable).to(ratios)
+    desirable = batch.labels.to(ratios)
+    if config.soft_labels:
+        desirable = required(batch.desirable_probability, "desirable_probability", "KTO with soft labels").to(ratios)
+    gap = config.beta * (ratios - point)
     # 1 - sigma(x) written as sigma(-x), which keeps its digits where sigma(x) rounds to 1.
-    losses = per_class * torch.sigmoid(-sign * config.beta * (ratios - point))
+    losses = desirable * weights.desirable * torch.sigmoid(-gap)
+    losses = losses + (1 - desirable) * weights.undesirable * torch.sigmoid(gap)
+    if config.reduction == "classes":
+        losses = losses * _class_mean_factors(batch.labels).to(losses)
     return UnpairedLossOutput(weighted(losses, batch.weights), (config.beta * ratios).detach(), point)
 
 
 def _log_ratios(batch: UnpairedLogps) -> torch.Tensor:
     return widened(batch.policy_logps) - required(batch.reference_logps, "reference_logps", "KTO")
+
+
+def _class_mean_factors(labels: torch.Tensor) -> torch.Tensor:
+    """(batch,) factors that turn the mean over rows into the mean of the present classes' means."""
+    counts = torch.stack([(~labels).sum(), labels.sum()])
+    return labels.numel() / ((counts > 0).sum() * counts[labels.long()])
 
 
 def kto_loss(

@@ -1,11 +1,13 @@
 """Odds-ratio preference optimisation: supervised learning and preference in one, without a reference."""
 
-import math
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch.nn.functional import logsigmoid
 
+from losses.checks import at_least_zero, one_of
+from losses.labels import expected_over_labels, soft_labels
 from losses.numerics import log_odds
 from losses.types import PairLogps, PairLossOutput, as_tensor, required, weighted, widened
 
@@ -15,34 +17,43 @@ class ORPOConfig:
     """Hyper-parameters of ORPO.
 
     Attributes:
-        lambda_orpo: At least 0. Weight of the odds-ratio term beside the likelihood of chosen.
+        lambda_orpo: At least 0. Weight of the odds-ratio term beside the likelihood of chosen (TRL's `beta`).
+        nll_over: `chosen`: tokens of the chosen completion; `prompt_and_chosen` (TRL, and the authors' code): what
+            the batch holds as `prompt_chosen_nll`.
+        soft_labels: Use each pair's `chosen_better_probability` as its label, in the odds-ratio term.
     """
 
     lambda_orpo: float = 0.1
+    nll_over: Literal["chosen", "prompt_and_chosen"] = "chosen"
+    soft_labels: bool = False
 
     def __post_init__(self) -> None:
         """Raise ValueError for a value out of range."""
-        if not 0 <= self.lambda_orpo < math.inf:
-            raise ValueError(f"lambda_orpo must be at least 0 and finite, not {self.lambda_orpo}.")
+        at_least_zero(lambda_orpo=self.lambda_orpo)
+        one_of(("chosen", "prompt_and_chosen"), nll_over=self.nll_over)
 
 
 def orpo(batch: PairLogps, config: ORPOConfig) -> PairLossOutput:
     """NLL(y_w) - lambda log sigma(log odds(y_w) - log odds(y_l)) for each pair.
 
-    The NLL is the mean over chosen's completion tokens (TRL takes it over prompt and completion). The odds are
-    those of the mean log-prob a token. Rewards are lambda times the mean log-prob.
+    The NLL is a mean over each pair's own tokens (TRL's is over all tokens of a batch). The odds are those of the
+    mean log-prob a token. Rewards are lambda times the mean log-prob.
 
     Args:
         batch: Summed log-probs of the policy, and token counts.
-        config: lambda.
+        config: lambda, the likelihood's tokens and how labels are trusted.
 
     Raises:
-        MissingInputError: The batch lacks token counts.
+        MissingInputError: The batch lacks token counts, the prompt's likelihood or soft labels that are asked for.
 
     Source: Hong et al. (2024), "ORPO", equations 6 and 7.
     """
     chosen, rejected = mean_logps(batch, "ORPO")
-    losses = -chosen + config.lambda_orpo * _odds_ratio_losses(chosen, rejected)
+    nll = -chosen
+    if config.nll_over == "prompt_and_chosen":
+        nll = required(batch.prompt_chosen_nll, "prompt_chosen_nll", "ORPO with nll_over: prompt_and_chosen")
+    probability = soft_labels(batch, config.soft_labels, "ORPO")
+    losses = nll + config.lambda_orpo * expected_over_labels(_odds_ratio_losses, chosen, rejected, probability)
     return PairLossOutput(
         weighted(losses, batch.weights),
         (config.lambda_orpo * chosen).detach(),

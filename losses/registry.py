@@ -8,13 +8,25 @@ from typing import Any, Final
 
 import torch
 
+from losses.alphapo import AlphaPOConfig, alphapo
+from losses.aot import AOTConfig, aot, aot_unpaired
+from losses.apo_down import APODownConfig, apo_down
+from losses.apo_zero import APOZeroConfig, apo_zero
+from losses.bco import BCOConfig, BCOPairConfig, bco, bco_pair, bco_reference_point
 from losses.cpo import CPOConfig, cpo
+from losses.discopop import DiscoPOPConfig, discopop
 from losses.dpo import DPOConfig, dpo
+from losses.dpo_norm import DPONormConfig, dpo_norm
+from losses.exo import EXOConfig, exo
+from losses.f_dpo import FDPOConfig, f_dpo
 from losses.hinge import HingeConfig, hinge
 from losses.ipo import IPOConfig, ipo
 from losses.kto import KTOConfig, kto, kto_reference_point
+from losses.nca import NCAConfig, nca
 from losses.orpo import ORPOConfig, orpo
+from losses.rpo import RPOConfig, rpo
 from losses.simpo import SimPOConfig, simpo
+from losses.sppo import SPPOConfig, sppo
 from losses.types import UnpairedLogps
 
 
@@ -30,6 +42,8 @@ class LossSpec:
         needs_reference: Whether it takes reference log-probs.
         when: When to use it, in one sentence.
         step_statistic: A value over all rows of an optimiser step that each part of it needs (KTO's z0).
+        by_batch: Whether a row's loss depends on the other rows of the batch beyond `step_statistic`, so that a step
+            cut into parts is another loss than the step at once.
     """
 
     title: str
@@ -39,17 +53,40 @@ class LossSpec:
     needs_reference: bool
     when: str
     step_statistic: Callable[[UnpairedLogps, Any], torch.Tensor] | None = None
+    by_batch: bool = False
 
 
 LOSSES: Final[dict[str, LossSpec]] = {
     "dpo": LossSpec("DPO", dpo, DPOConfig, True, True, "Pairs, and a good starting model. The default."),
+    "dpo_norm": LossSpec(
+        "Length-normalised DPO", dpo_norm, DPONormConfig, True, True, "Pairs; DPO's answers grow too long."
+    ),
+    "f_dpo": LossSpec("f-DPO", f_dpo, FDPOConfig, True, True, "Pairs; DPO loses variety (Jensen-Shannon, forward KL)."),
+    "rpo": LossSpec("RPO", rpo, RPOConfig, True, True, "Pairs; DPO makes chosen answers less likely too."),
     "ipo": LossSpec("IPO", ipo, IPOConfig, True, True, "Pairs whose labels are nearly certain; DPO overfits them."),
     "hinge": LossSpec("Hinge (SLiC)", hinge, HingeConfig, True, True, "Pairs; easy ones should stop pulling."),
+    "exo": LossSpec("EXO", exo, EXOConfig, True, True, "Pairs with many confident labels: seeks the mode, as RL does."),
+    "nca": LossSpec("NCA", nca, NCAConfig, True, True, "Pairs; chosen's likelihood should not fall."),
+    "apo_zero": LossSpec("APO-zero", apo_zero, APOZeroConfig, True, True, "Pairs; chosen is better than the model."),
+    "apo_down": LossSpec("APO-down", apo_down, APODownConfig, True, True, "Pairs; chosen is worse than the model."),
+    "sppo": LossSpec("SPPO", sppo, SPPOConfig, True, True, "Pairs of the model's own answers, in rounds."),
+    "bco_pair": LossSpec("BCO on pairs", bco_pair, BCOPairConfig, True, True, "Pairs; each side judged by itself."),
+    "discopop": LossSpec("DiscoPOP", discopop, DiscoPOPConfig, True, True, "Pairs; near-ties should count most."),
+    "aot": LossSpec(
+        "AOT", aot, AOTConfig, True, True, "Pairs in large batches; the margins' distribution matters.", by_batch=True
+    ),
+    "aot_unpaired": LossSpec(
+        "AOT unpaired", aot_unpaired, AOTConfig, True, True, "Good and bad answers to other prompts.", by_batch=True
+    ),
     "kto": LossSpec(
         "KTO", kto, KTOConfig, False, True, "Single thumbs: no second answer to the same prompt.", kto_reference_point
     ),
+    "bco": LossSpec(
+        "BCO", bco, BCOConfig, False, True, "Single thumbs; KTO lets badly wrong rows go.", bco_reference_point
+    ),
     "orpo": LossSpec("ORPO", orpo, ORPOConfig, True, False, "Pairs, straight from a base model: no separate SFT."),
     "simpo": LossSpec("SimPO", simpo, SimPOConfig, True, False, "Pairs; length should not pay, no reference at hand."),
+    "alphapo": LossSpec("AlphaPO", alphapo, AlphaPOConfig, True, False, "Pairs; SimPO pushes likelihoods too far."),
     "cpo": LossSpec("CPO", cpo, CPOConfig, True, False, "Pairs whose chosen side is worth imitating too."),
 }
 
@@ -91,11 +128,17 @@ def describe() -> list[dict[str, str]]:
             "title": spec.title,
             "data": "pairs" if spec.paired else "unpaired",
             "reference": "log-probs" if spec.needs_reference else "none",
+            "weights held": _weights_held(spec),
             "hyper-parameters": ", ".join(f"{field.name}={field.default}" for field in dataclasses.fields(spec.config)),
             "use it for": spec.when,
         }
         for name, spec in LOSSES.items()
     ]
+
+
+def _weights_held(spec: LossSpec) -> str:
+    """Models in memory while training, policy and reference; stored reference log-probs take the second's place."""
+    return "2x (1x stored)" if spec.needs_reference else "1x"
 
 
 def _unknown(kind: str, name: str, known: list[str]) -> str:

@@ -18,6 +18,8 @@ class PairLogps:
         rejected_token_counts: (batch,) completion tokens; needed by methods that use means.
         chosen_better_probability: (batch,) in [0, 1], the soft label; None means 1.
         weights: (batch,) weight of each row's loss; None means 1.
+        prompt_chosen_nll: (batch,) nats a token: mean negative log-likelihood over prompt and chosen completion;
+            carries the gradient. Needed only by ORPO with `nll_over: prompt_and_chosen`.
     """
 
     policy_chosen_logps: torch.Tensor
@@ -28,6 +30,7 @@ class PairLogps:
     rejected_token_counts: torch.Tensor | None = None
     chosen_better_probability: torch.Tensor | None = None
     weights: torch.Tensor | None = None
+    prompt_chosen_nll: torch.Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -43,6 +46,7 @@ class UnpairedLogps:
         reference_point: () nats, KTO's z0 where it was computed over more rows than this batch (gradient
             accumulation, several ranks); None lets the loss compute it from this batch.
         weights: (batch,) weight of each row's loss; None means 1.
+        desirable_probability: (batch,) in [0, 1], the soft label; None means the labels.
     """
 
     policy_logps: torch.Tensor
@@ -52,6 +56,7 @@ class UnpairedLogps:
     reference_mismatched_logps: torch.Tensor | None = None
     reference_point: torch.Tensor | None = None
     weights: torch.Tensor | None = None
+    desirable_probability: torch.Tensor | None = None
 
 
 @dataclass(frozen=True)

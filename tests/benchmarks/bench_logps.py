@@ -1,45 +1,88 @@
-"""Log-probs from hidden states: time and memory of `losses.logps` beside full logits, as ratios in one run.
+"""Log-probs from hidden states: time and memory of `losses.logps` and others beside full logits, in one run.
 
-`--tokens` tokens, forward and backward, float32, head trained, frozen, and with 40% of tokens scored.
-Memory is the growth of the process's peak over inputs and gradients, each way in a fresh process.
+`--tokens` tokens, forward and backward, head trained, frozen, and with 40% of tokens scored. Memory is the growth of
+the process's peak over inputs and gradients, each way in a fresh process after a small warm-up. Ratios are to full
+logits of the same case, which computes them at every position, as models do.
 """
 
 import argparse
 import multiprocessing
 import resource
 import time
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import torch
 
-from losses.logps import Head, token_logps
+from losses.logps import DEFAULT_TILE, Head, token_logps
 
-_WAYS = ("full", "chunked")
+Scores = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
 
 
 def _full(states: torch.Tensor, weight: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-    return torch.nn.functional.linear(states, weight).log_softmax(-1).gather(1, targets[:, None])[:, 0]
+    logits = torch.nn.functional.linear(states, weight).float()
+    return logits.log_softmax(-1).gather(1, targets[:, None])[:, 0]
 
 
-def _measure(way: str, tokens: int, scored: float, hidden: int, vocabulary: int, frozen: bool) -> tuple[float, float]:
+def _torch_chunked(states: torch.Tensor, weight: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    # One sum over all tokens: that is all it gives in chunks, so it cannot tell chosen from rejected.
+    options = torch.nn.LinearCrossEntropyOptions(batch_chunk_size=256)
+    summed = torch.nn.functional.linear_cross_entropy(states, weight, targets, reduction="sum", options=options)
+    return -summed[None]
+
+
+def _trl_chunked(states: torch.Tensor, weight: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    from trl.kernels import ChunkedLogProbFunction
+
+    return ChunkedLogProbFunction.apply(states, weight, None, targets, 1.0, 32768, None, 1.0, ())[0]
+
+
+def _ours(tile: int) -> Scores:
+    return lambda states, weight, targets: token_logps(states, Head(weight), targets, tile)
+
+
+def _ways(tile: int) -> dict[str, Scores]:
+    return {"full logits": _full, "losses.logps": _ours(tile), "TRL": _trl_chunked, "torch": _torch_chunked}
+
+
+class Case(NamedTuple):
+    """One row of the table, and the shapes it is measured at."""
+
+    scored: float
+    frozen: bool
+    tokens: int
+    hidden: int
+    vocabulary: int
+    dtype: torch.dtype
+
+
+def _measure(way: str, tile: int, case: Case) -> tuple[float, float]:
     """Seconds and MiB of one forward and backward pass."""
     generator = torch.Generator().manual_seed(0)
-    states = torch.randn(tokens, hidden, generator=generator).requires_grad_()
-    weight = (torch.randn(vocabulary, hidden, generator=generator) / hidden**0.5).requires_grad_(not frozen)
-    targets = torch.randint(vocabulary, (tokens,), generator=generator)
-    states.grad = torch.zeros_like(states)
-    if not frozen:
-        weight.grad = torch.zeros_like(weight)
-    rows = torch.arange(int(tokens * scored))
+    states = torch.randn(case.tokens, case.hidden, generator=generator).to(case.dtype).requires_grad_()
+    weight = torch.randn(case.vocabulary, case.hidden, generator=generator).div_(case.hidden**0.5).to(case.dtype)
+    weight.requires_grad_(not case.frozen)
+    targets = torch.randint(case.vocabulary, (case.tokens,), generator=generator)
+    scores = _ways(tile)[way]
+    _pass(scores, states[:8].detach().requires_grad_(), weight[:64].detach(), targets[:8] % 64, 8, 8)
+    leaves = [states] if case.frozen else [states, weight]
+    # The gradients that come back are not workspace: room for them is taken before, and counted out.
+    room = [torch.ones_like(leaf) for leaf in leaves]
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    del room
     start = time.perf_counter()
-    if way == "full":
-        result = _full(states, weight, targets)[rows]
-    else:
-        result = token_logps(states[rows], Head(weight), targets[rows])
-    torch.autograd.backward(result.sum())
+    every = case.tokens if way == "full logits" else int(case.tokens * case.scored)
+    gradients = _pass(scores, states, weight, targets, every, int(case.tokens * case.scored))
     seconds = time.perf_counter() - start
+    assert len(gradients) == len(leaves)
     return seconds, (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
+
+
+def _pass(
+    scores: Scores, states: torch.Tensor, weight: torch.Tensor, targets: torch.Tensor, computed: int, scored: int
+) -> tuple[torch.Tensor, ...]:
+    result = scores(states[:computed], weight, targets[:computed])[:scored]
+    return torch.autograd.grad(result.sum(), [leaf for leaf in (states, weight) if leaf.requires_grad])
 
 
 def _in_fresh_process(*arguments: Any) -> tuple[float, float]:
@@ -53,23 +96,30 @@ def main() -> None:
     parser.add_argument("--tokens", type=int, default=2048)
     parser.add_argument("--hidden", type=int, default=576)
     parser.add_argument("--vocabulary", type=int, default=49152)
-    arguments = parser.parse_args()
-    shape = (arguments.hidden, arguments.vocabulary)
-    print(f"hidden {shape[0]}, vocabulary {shape[1]:,}, {arguments.tokens:,} tokens, {torch.get_num_threads()} threads")
-    print(f"{'case':<28}{'full s':>8}{'ours s':>8}{'ratio':>7}{'full MiB':>10}{'ours MiB':>10}{'ratio':>7}")
+    parser.add_argument("--dtype", choices=["float32", "bfloat16"], default="float32")
+    parser.add_argument("--tile", type=int, default=DEFAULT_TILE)
+    parser.add_argument("--ways", nargs="+", choices=list(_ways(1)), default=list(_ways(1)))
+    chosen = parser.parse_args()
+    shape = (chosen.tokens, chosen.hidden, chosen.vocabulary, getattr(torch, chosen.dtype))
+    print(
+        f"hidden {chosen.hidden}, vocabulary {chosen.vocabulary:,}, {chosen.tokens:,} tokens, {chosen.dtype}, "
+        f"{torch.get_num_threads()} threads"
+    )
     cases = {
-        "every token, head trained": (1.0, False),
-        "every token, head frozen": (1.0, True),
-        "40% scored": (0.4, False),
+        "every token, head trained": Case(1.0, False, *shape),
+        "every token, head frozen": Case(1.0, True, *shape),
+        "40% scored, head trained": Case(0.4, False, *shape),
     }
-    for name, (scored, frozen) in cases.items():
-        (full_s, full_m), (own_s, own_m) = (
-            _in_fresh_process(way, arguments.tokens, scored, *shape, frozen) for way in _WAYS
-        )
-        print(
-            f"{name:<28}{full_s:>8.2f}{own_s:>8.2f}{own_s / full_s:>7.2f}{full_m:>10.0f}{own_m:>10.0f}"
-            f"{own_m / full_m:>7.2f}"
-        )
+    print(f"{'case':<28}{'way':<14}{'s':>8}{'ratio':>7}{'MiB':>8}{'ratio':>7}")
+    for name, case in cases.items():
+        base: tuple[float, float] | None = None
+        for way in chosen.ways:
+            seconds, memory = _in_fresh_process(way, chosen.tile, case)
+            base = base or (seconds, memory)
+            print(
+                f"{name:<28}{way:<14}{seconds:>8.2f}{seconds / base[0]:>7.2f}{memory:>8.0f}{memory / base[1]:>7.2f}",
+                flush=True,
+            )
 
 
 if __name__ == "__main__":

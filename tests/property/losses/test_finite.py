@@ -21,12 +21,28 @@ DTYPES = st.sampled_from([torch.bfloat16, torch.float32, torch.float64])
 SETTINGS = {
     "dpo": [{}, {"beta": 10.0}, {"label_smoothing": 0.3}, {"label_smoothing": 0.49, "robust": True},
             {"soft_labels": True}],
-    "ipo": [{}, {"reading": "sum"}, {"beta": 0.001}],
-    "hinge": [{}],
-    "kto": [{}, {"reference_point": "batch"}, {"reference_point": "zero"}, {"n_desirable": 1, "n_undesirable": 1000}],
-    "orpo": [{}, {"lambda_orpo": 5.0}],
-    "simpo": [{}, {"beta": 10.0, "gamma": 5.0}],
-    "cpo": [{}, {"alpha": 0.0}],
+    "dpo_norm": [{}, {"soft_labels": True}],
+    "f_dpo": [{}, {"divergence": "forward_kl"}, {"divergence": "forward_kl", "beta": 10.0}, {"soft_labels": True},
+              *({"divergence": "alpha", "alpha": alpha} for alpha in (-2.0, 0.5, 1.0, 3.0))],
+    "rpo": [{}, {"alpha": 10.0}, {"soft_labels": True}],
+    "ipo": [{}, {"reading": "sum"}, {"beta": 0.001}, {"soft_labels": True}],
+    "hinge": [{}, {"soft_labels": True}],
+    "exo": [{}, {"label_smoothing": 1e-6}, {"soft_labels": True}],
+    "nca": [{}, {"soft_labels": True}],
+    "apo_zero": [{}, {"soft_labels": True}],
+    "apo_down": [{}, {"soft_labels": True}],
+    "sppo": [{}, {"beta": 0.001}, {"soft_labels": True}],
+    "bco_pair": [{}, {"shift": "batch"}, {"soft_labels": True}],
+    "discopop": [{}, {"tau": 1.0}, {"beta": 10.0}, {"soft_labels": True}],
+    "aot": [{}, {"label_smoothing": 0.3}],
+    "aot_unpaired": [{}, {"label_smoothing": 0.3}],
+    "kto": [{}, {"reference_point": "batch"}, {"reference_point": "zero"}, {"n_desirable": 1, "n_undesirable": 1000},
+            {"reduction": "classes"}],
+    "bco": [{}, {"beta": 10.0}],
+    "orpo": [{}, {"lambda_orpo": 5.0}, {"soft_labels": True}],
+    "simpo": [{}, {"beta": 10.0, "gamma": 5.0}, {"soft_labels": True}],
+    "alphapo": [{}, {"alpha": 1.0}, {"alpha": -1.0}, {"alpha": 0.0}, {"soft_labels": True}],
+    "cpo": [{}, {"alpha": 0.0}, {"soft_labels": True}],
 }  # fmt: skip
 
 
@@ -70,6 +86,8 @@ def thumb_batches(draw):
 
 
 def assert_finite(name, batch, chosen_settings, leaves):
+    if LOSSES[name].by_batch:
+        batch = dataclasses.replace(batch, weights=None)
     batch = dataclasses.replace(batch, **{leaf: getattr(batch, leaf).requires_grad_() for leaf in leaves})
     found = LOSSES[name].function(batch, loss_config(name, chosen_settings))
     for key, value in vars(found).items():
@@ -84,7 +102,7 @@ def test_every_method_is_tried():
     assert set(SETTINGS) == set(LOSSES)
 
 
-@settings(deadline=None, max_examples=400)
+@settings(deadline=None, max_examples=1000)
 @given(cases(paired=True), pair_batches())
 def test_losses_of_pairs_are_finite(case, batch):
     assert_finite(*case[:1], batch, case[1], ["policy_chosen_logps", "policy_rejected_logps"])
@@ -167,3 +185,11 @@ def test_log_odds_never_falls_as_the_probability_rises(one, other):
     low, high = sorted((one, other))
     odds = log_odds(torch.tensor([low, high], dtype=torch.float64))
     assert float(odds[1]) >= float(odds[0]) - 1e-12 * abs(float(odds[0]))
+
+
+@pytest.mark.parametrize("x", [0.0, -1e-12, -1e-9, -1e-8])
+def test_a_certain_completion_keeps_a_slope(x):
+    """A rejected completion of probability one must still be pushed down."""
+    at = torch.tensor(x, requires_grad=True)
+    (slope,) = torch.autograd.grad(log_odds(at), at)
+    assert slope > 1e6

@@ -26,10 +26,11 @@ def plain(states, weight, bias, targets, scale=1.0, soft_cap=None):
 @pytest.mark.parametrize("soft_cap", [None, 5.0])
 @pytest.mark.parametrize("scale", [1.0, 0.25])
 @pytest.mark.parametrize("bias", [False, True])
-@pytest.mark.parametrize("chunk", [5, 1000])
-def test_values_and_gradients_are_those_of_full_logits_in_float64(bias, scale, soft_cap, chunk):
+@pytest.mark.parametrize(("tile", "block"), [(7, 4096), (1000, 4096), (7, 10)])
+def test_values_and_gradients_are_those_of_full_logits_in_float64(bias, scale, soft_cap, tile, block, monkeypatch):
+    monkeypatch.setattr("losses.logps._BLOCK_TOKENS", block)
     states, weight, offset, targets, upstream = inputs(bias=bias)
-    found = token_logps(states, Head(weight, offset, scale, soft_cap), targets, chunk)
+    found = token_logps(states, Head(weight, offset, scale, soft_cap), targets, tile)
     exact = plain(states, weight, offset, targets, scale, soft_cap)
     torch.testing.assert_close(found, exact.float(), atol=1e-5, rtol=1e-5)
     leaves = [leaf for leaf in (states, weight, offset) if leaf is not None]
@@ -47,18 +48,47 @@ def test_a_frozen_head_gives_the_same_gradient_and_computes_logits_once(monkeypa
     calls = []
     from losses import logps
 
-    original = logps._chunk_logits
-    monkeypatch.setattr(logps, "_chunk_logits", lambda *args: calls.append(1) or original(*args))
+    original = logps._tile_logits
+    monkeypatch.setattr(logps, "_tile_logits", lambda *args: calls.append(1) or original(*args))
     (frozen,) = torch.autograd.grad((token_logps(states, Head(weight.detach()), targets, 8) * upstream).sum(), [states])
     torch.testing.assert_close(frozen, trained)
-    assert len(calls) == 5  # 37 tokens in chunks of 8
+    assert len(calls) == 7  # 50 head rows in tiles of 8, in the forward pass only
 
 
-def test_bfloat16_errs_by_less_than_0_02_nat_a_token_on_average():
+@pytest.mark.parametrize("soft_cap", [None, 5.0])
+@pytest.mark.parametrize("scale", [1.0, 0.25])
+@pytest.mark.parametrize("bias", [False, True])
+def test_a_frozen_heads_gradient_is_that_of_full_logits(bias, scale, soft_cap):
+    states, weight, offset, targets, upstream = inputs(bias=bias)
+    frozen = Head(weight.detach(), None if offset is None else offset.detach(), scale, soft_cap)
+    (ours,) = torch.autograd.grad((token_logps(states, frozen, targets, 7) * upstream).sum(), [states])
+    exact = plain(states, weight, offset, targets, scale, soft_cap)
+    (theirs,) = torch.autograd.grad((exact * upstream.double()).sum(), [states])
+    torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=1e-4)
+
+
+def test_a_trained_bias_under_a_frozen_weight_gets_its_gradient():
+    states, weight, offset, targets, upstream = inputs(bias=True)
+    (ours,) = torch.autograd.grad(
+        (token_logps(states, Head(weight.detach(), offset), targets, 7) * upstream).sum(), [offset]
+    )
+    exact = plain(states, weight, offset, targets)
+    (theirs,) = torch.autograd.grad((exact * upstream.double()).sum(), [offset])
+    torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=1e-4)
+
+
+def test_a_tile_without_rows_is_refused():
+    states, weight, _, targets, _ = inputs()
+    with pytest.raises(ValueError, match="tile must be at least 1"):
+        token_logps(states, Head(weight), targets, 0)
+
+
+def test_the_sum_of_512_tokens_in_bfloat16_stays_within_0_02_nat():
     states, weight, _, targets, _ = inputs(torch.bfloat16, tokens=512, hidden=64, vocabulary=1000)
     weight = (weight / 8).detach()
     found = token_logps(states.detach(), Head(weight), targets)
-    assert abs(float(found.double().sum() - plain(states, weight, None, targets).sum())) / 512 < 0.02
+    exact = plain(states, weight, None, targets).sum().detach()
+    assert abs(float(found.double().sum() - exact)) < 0.02
 
 
 def test_autocast_computes_in_its_type_and_gives_float32_gradients():

@@ -8,22 +8,27 @@ import torch
 
 from losses import (
     LOSSES,
+    MissingInputError,
     PairLogps,
     UnpairedLogps,
     dpo_loss,
     kto_loss,
     loss_config,
+    loss_spec,
     orpo_loss,
 )
 from losses.cpo import CPOConfig, cpo
 from losses.dpo import DPOConfig, dpo
 from losses.hinge import HingeConfig, hinge
 from losses.ipo import IPOConfig, ipo
-from losses.kto import KTOConfig, class_weights, kto
+from losses.kto import KTOConfig, class_weights, kto, kto_reference_point
 from losses.orpo import ORPOConfig, orpo
+from losses.registry import describe
 from losses.simpo import SimPOConfig, simpo
 
 PAIRED = [name for name, spec in LOSSES.items() if spec.paired]
+BY_ROW = [name for name, spec in LOSSES.items() if not spec.by_batch]
+SOFT = [name for name, spec in LOSSES.items() if hasattr(spec.config, "soft_labels")]
 WITH_REFERENCE = [name for name in PAIRED if LOSSES[name].needs_reference]
 
 
@@ -55,6 +60,7 @@ def pairs(n=8, seed=0):
         rejected_token_counts=torch.randint(2, 20, (n,), generator=generator),
         chosen_better_probability=draw(0, 1),
         weights=draw(0.5, 2),
+        prompt_chosen_nll=draw(0.5, 3),
     )
 
 
@@ -71,6 +77,7 @@ def thumbs(n=8, seed=0):
         policy_mismatched_logps=draw(-20, -5),
         reference_mismatched_logps=draw(-30, -20),
         weights=draw(0.5, 2),
+        desirable_probability=draw(0, 1),
     )
 
 
@@ -199,7 +206,7 @@ KTO_EXAMPLE = UnpairedLogps(
 def test_kto_by_hand():
     found = kto(KTO_EXAMPLE, KTOConfig(beta=0.1))
     assert float(found.reference_point) == pytest.approx(0.4, abs=1e-6)
-    # By hand: 1 - sigma(0.1 (2 - 0.4)), 1 - sigma(0.1 (-1 - 0.4)); 1 - sigma(0.1 (0.4 - 0.5)), 1 - sigma(0.1 (0.4 + 3))
+    # beta times r - z0 where desirable, z0 - r where not: 0.1 * 1.6, 0.1 * -1.4, 0.1 * -0.1, 0.1 * 3.4
     assert found.losses.tolist() == pytest.approx([0.460085, 0.534943, 0.502500, 0.415809], abs=1e-6)
     expected = [1 - sigmoid(0.16), 1 - sigmoid(-0.14), 1 - sigmoid(-0.01), 1 - sigmoid(0.34)]
     assert found.losses.tolist() == pytest.approx(expected, abs=1e-6)
@@ -207,25 +214,397 @@ def test_kto_by_hand():
 
 
 def test_plain_kto_takes_z0_from_the_batch_and_halves_the_sum_of_class_means():
-    # Means of r: (2 - 1) / 2 = 0.5 and 0.5 - 3.5 ... one undesirable row of 0.3: z0 = (0.5 + 0.3) / 2 = 0.4
+    # Mean r of desirable (2 - 1) / 2 = 0.5, of undesirable 0.3: z0 = (0.5 + 0.3) / 2 = 0.4
     loss = kto_loss([-8.0, -11.0], [-9.7], [-10.0, -10.0], [-10.0], beta=0.1)
     desirable = (1 - sigmoid(0.16) + 1 - sigmoid(-0.14)) / 2
     undesirable = 1 - sigmoid(0.1 * (0.4 - 0.3))
     assert float(loss) == pytest.approx((desirable + undesirable) / 2, abs=1e-6)
 
 
-@pytest.mark.parametrize("wrong", [math.nan, math.inf, -1.0])
-@pytest.mark.parametrize("method", LOSSES)
-def test_a_scale_that_is_no_finite_number_in_range_is_refused(method, wrong):
-    name = "lambda_orpo" if method == "orpo" else "beta"
-    with pytest.raises(ValueError, match=f"{method}: {name} must be .* and finite"):
-        loss_config(method, {name: wrong})
+# Laws of the losses.
 
 
-@pytest.mark.parametrize("other", [{"robust": True}, {"label_smoothing": 0.1}])
-def test_two_ways_to_doubt_a_label_are_refused(other):
-    with pytest.raises(ValueError, match="not with robust or label_smoothing"):
-        DPOConfig(soft_labels=True, **other)
+def test_policy_equal_to_reference_gives_ln_2_no_margin_and_a_tie():
+    logps = [-3.0, -70.5, -0.25]
+    loss, metrics = dpo_loss(logps, [-9.0, -1.0, -4.0], logps, [-9.0, -1.0, -4.0])
+    assert float(loss) == pytest.approx(math.log(2), abs=1e-6)
+    assert float(metrics["reward_margin"]) == 0.0
+    assert float(metrics["accuracy"]) == 0.5
+
+
+@pytest.mark.parametrize("name", PAIRED)
+def test_swapping_the_sides_flips_the_margin(name):
+    batch = dataclasses.replace(pairs(), weights=None)
+    swapped = PairLogps(
+        batch.policy_rejected_logps, batch.policy_chosen_logps,
+        batch.reference_rejected_logps, batch.reference_chosen_logps,
+        batch.rejected_token_counts, batch.chosen_token_counts,
+    )  # fmt: skip
+    one, other = run(name, batch), run(name, swapped)
+    torch.testing.assert_close(
+        one.chosen_rewards - one.rejected_rewards, other.rejected_rewards - other.chosen_rewards, atol=0, rtol=0
+    )
+
+
+@pytest.mark.parametrize("name", BY_ROW)
+def test_a_batch_of_8_is_8_batches_of_1(name):
+    batch = batch_for(name)
+    if LOSSES[name].step_statistic is not None:
+        batch = dataclasses.replace(batch, reference_point=LOSSES[name].step_statistic(batch, loss_config(name, {})))
+    whole = run(name, batch).losses
+    alone = torch.cat([run(name, rows(batch, slice(i, i + 1))).losses for i in range(8)])
+    torch.testing.assert_close(whole, alone)
+
+
+@pytest.mark.parametrize("name", BY_ROW)
+def test_weights_multiply_each_rows_loss(name):
+    batch = batch_for(name)
+    plain = run(name, dataclasses.replace(batch, weights=None)).losses
+    torch.testing.assert_close(run(name, batch).losses, plain * batch.weights)
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_only_losses_carry_a_gradient(name):
+    batch = dataclasses.replace(batch_for(name), weights=None)
+    side = "policy_chosen_logps" if LOSSES[name].paired else "policy_logps"
+    found = run(name, dataclasses.replace(batch, **{side: getattr(batch, side).requires_grad_()}))
+    assert {key: value.requires_grad for key, value in vars(found).items() if value.requires_grad} == {"losses": True}
+
+
+# APO-down lowers both sides: its pull on chosen is 0 here. DiscoPOP's loss rises around 0, as its paper shows.
+@pytest.mark.parametrize("name", [name for name in PAIRED if name not in ("apo_down", "discopop")])
+def test_raising_chosen_and_lowering_rejected_lowers_the_loss(name):
+    batch = rows(pairs(), slice(0, 1))
+    batch = dataclasses.replace(batch, reference_chosen_logps=batch.policy_chosen_logps.clone(),
+                                reference_rejected_logps=batch.policy_rejected_logps.clone())  # fmt: skip
+    leaves = batch.policy_chosen_logps.requires_grad_(), batch.policy_rejected_logps.requires_grad_()
+    chosen, rejected = torch.autograd.grad(run(name, batch).losses.sum(), leaves)
+    assert float(chosen) < 0 < float(rejected)
+
+
+def test_kto_raises_desirable_and_lowers_undesirable():
+    policy = KTO_EXAMPLE.policy_logps.clone().requires_grad_()
+    losses = kto(dataclasses.replace(KTO_EXAMPLE, policy_logps=policy), KTOConfig()).losses
+    (gradient,) = torch.autograd.grad(losses.sum(), [policy])
+    assert (gradient < 0).tolist() == KTO_EXAMPLE.labels.tolist()
+
+
+# Every hyper-parameter changes a result, and is refused out of its range.
+
+CHANGES = {
+    "dpo": {
+        "beta": ({}, 0.2),
+        "label_smoothing": ({}, 0.1),
+        "robust": ({"label_smoothing": 0.1}, True),
+        "soft_labels": ({}, True),
+    },
+    "dpo_norm": {"beta": ({}, 0.2), "label_smoothing": ({}, 0.1), "soft_labels": ({}, True)},
+    "f_dpo": {
+        "beta": ({}, 0.2),
+        "divergence": ({}, "forward_kl"),
+        "alpha": ({"divergence": "alpha"}, 0.2),
+        "label_smoothing": ({}, 0.1),
+        "soft_labels": ({}, True),
+    },
+    "rpo": {"beta": ({}, 0.2), "alpha": ({}, 0.5), "label_smoothing": ({}, 0.1), "soft_labels": ({}, True)},
+    "ipo": {"beta": ({}, 0.2), "reading": ({}, "sum"), "soft_labels": ({}, True)},
+    "hinge": {"beta": ({}, 0.2), "soft_labels": ({}, True)},
+    "exo": {"beta": ({}, 0.2), "label_smoothing": ({}, 0.1), "soft_labels": ({}, True)},
+    "nca": {"beta": ({}, 0.2), "soft_labels": ({}, True)},
+    "apo_zero": {"beta": ({}, 0.2), "soft_labels": ({}, True)},
+    "apo_down": {"beta": ({}, 0.2), "soft_labels": ({}, True)},
+    "sppo": {"beta": ({}, 0.2), "soft_labels": ({}, True)},
+    "bco_pair": {"beta": ({}, 0.2), "shift": ({}, "batch"), "soft_labels": ({}, True)},
+    "discopop": {"beta": ({}, 0.2), "tau": ({}, 0.5), "soft_labels": ({}, True)},
+    "aot": {"beta": ({}, 0.2), "label_smoothing": ({}, 0.1)},
+    "aot_unpaired": {"beta": ({}, 0.2), "label_smoothing": ({}, 0.1)},
+    "kto": {
+        "beta": ({}, 0.2),
+        "reference_point": ({}, "batch"),
+        "desirable_weight": ({}, 2.0),
+        "undesirable_weight": ({}, 2.0),
+        "n_desirable": ({}, 5),
+        "n_undesirable": ({}, 5),
+        "reduction": ({}, "classes"),
+        "soft_labels": ({}, True),
+    },
+    "bco": {"beta": ({}, 0.2)},
+    "orpo": {"lambda_orpo": ({}, 0.2), "nll_over": ({}, "prompt_and_chosen"), "soft_labels": ({}, True)},
+    "simpo": {
+        "beta": ({}, 3.0),
+        "gamma": ({}, 1.0),
+        "gamma_unit": ({}, "mean_logps"),
+        "label_smoothing": ({}, 0.1),
+        "soft_labels": ({}, True),
+    },
+    "alphapo": {"beta": ({}, 3.0), "gamma": ({}, 1.0), "alpha": ({}, 0.5), "soft_labels": ({}, True)},
+    "cpo": {"beta": ({}, 0.2), "alpha": ({}, 0.5), "label_smoothing": ({}, 0.1), "soft_labels": ({}, True)},
+}
+
+
+def test_every_hyper_parameter_has_its_test():
+    fields = {name: {field.name for field in dataclasses.fields(spec.config)} for name, spec in LOSSES.items()}
+    assert {name: set(changes) for name, changes in CHANGES.items()} == fields
+
+
+@pytest.mark.parametrize(("name", "key"), [(name, key) for name, changes in CHANGES.items() for key in changes])
+def test_every_hyper_parameter_changes_the_loss(name, key):
+    beside, value = CHANGES[name][key]
+    batch = batch_for(name)
+    if LOSSES[name].by_batch:
+        batch = dataclasses.replace(batch, weights=None)
+    before, after = run(name, batch, **beside).losses, run(name, batch, **beside, **{key: value}).losses
+    assert not torch.allclose(before, after)
+
+
+@pytest.mark.parametrize("point", ["mismatched", "batch", "zero"])
+def test_each_estimator_of_z0_gives_its_own_value(point):
+    found = float(kto(KTO_EXAMPLE, KTOConfig(reference_point=point)).reference_point)
+    # Mismatched (1 - 0.2) / 2 = 0.4. Batch: class means 0.5 and -1.25, their middle -0.375.
+    assert found == pytest.approx({"mismatched": 0.4, "batch": -0.375, "zero": 0.0}[point], abs=1e-6)
+
+
+NOT_ABOVE_ZERO = [0.0, -0.1, math.nan, math.inf]
+BELOW_ZERO = [-0.1, math.nan, math.inf]
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "message"),
+    [(name, {"beta": value}, "beta must be above 0") for name in LOSSES if name != "orpo" for value in NOT_ABOVE_ZERO]
+    + [
+        (name, {"label_smoothing": value}, "label_smoothing must be in [0, 0.5)")
+        for name in ("dpo", "dpo_norm", "f_dpo", "rpo", "aot", "aot_unpaired", "simpo", "cpo")
+        for value in (-0.1, 0.5, math.nan)
+    ]
+    + [("exo", {"label_smoothing": value}, "label_smoothing must be in (0, 0.5)") for value in (0.0, 0.5, math.nan)]
+    + [("dpo", {"robust": True, "soft_labels": True}, "robust and soft_labels both say")]
+    + [
+        (name, {"label_smoothing": 0.1, "soft_labels": True}, "label_smoothing and soft_labels both say")
+        for name in ("dpo", "dpo_norm", "f_dpo", "rpo", "simpo", "cpo")
+    ]
+    + [("f_dpo", {"divergence": "total"}, "divergence must be one of reverse_kl, forward_kl")]
+    + [(name, {"alpha": math.inf}, "alpha must be finite") for name in ("f_dpo", "alphapo")]
+    + [("rpo", {"alpha": value}, "alpha must be at least 0") for value in BELOW_ZERO]
+    + [("bco_pair", {"shift": "median"}, "shift must be one of zero, batch")]
+    + [("discopop", {"tau": value}, "tau must be in (0, 1]") for value in (0.0, 1.5, math.nan)]
+    + [("orpo", {"nll_over": "prompt"}, "nll_over must be one of chosen, prompt_and_chosen")]
+    + [("simpo", {"gamma_unit": "nats"}, "gamma_unit must be one of reward, mean_logps")]
+    + [("alphapo", {"gamma": value}, "gamma must be at least 0") for value in BELOW_ZERO]
+    + [("kto", {"reduction": "sum"}, "reduction must be one of rows, classes")]
+    + [("ipo", {"reading": "median"}, "reading must be one of mean, sum, not 'median'")]
+    + [("orpo", {"lambda_orpo": value}, "lambda_orpo must be at least 0") for value in BELOW_ZERO]
+    + [("simpo", {"gamma": value}, "gamma must be at least 0") for value in BELOW_ZERO]
+    + [("cpo", {"alpha": value}, "alpha must be at least 0") for value in BELOW_ZERO]
+    + [("kto", {"reference_point": "median"}, "reference_point must be one of mismatched, batch, zero, not 'median'")]
+    + [("kto", {"n_desirable": -1}, "n_desirable and n_undesirable are counts")]
+    + [("kto", {"n_undesirable": -1}, "n_desirable and n_undesirable are counts")]
+    + [("kto", {"desirable_weight": value}, "desirable_weight must be at least 0") for value in BELOW_ZERO]
+    + [("kto", {"undesirable_weight": value}, "undesirable_weight must be at least 0") for value in BELOW_ZERO],
+)
+def test_a_value_out_of_range_is_refused(name, settings, message):
+    with pytest.raises(ValueError) as refusal:
+        loss_config(name, settings)
+    assert str(refusal.value).startswith(f"{name}: {message}")
+
+
+def test_a_value_of_the_wrong_type_is_refused():
+    with pytest.raises(TypeError, match="dpo: "):
+        loss_config("dpo", {"beta": "high"})
+
+
+# KTO's class weights and reference point.
+
+
+@pytest.mark.parametrize(
+    ("n_desirable", "n_undesirable", "desirable", "undesirable"),
+    [
+        (100, 100, 1.0, 1.0),  # ratio 1
+        (120, 100, 1.0, 1.0),  # ratio 1.2, inside [1, 4/3]
+        (50, 100, 2.0, 1.0),  # 2 * 50 / 100 = 1
+        (200, 100, 1.0, 1.5),  # 200 / (1.5 * 100) = 4/3
+        (0, 100, 1.0, 1.0),
+        (100, 0, 1.0, 1.0),
+    ],
+)
+def test_class_weights_from_counts(n_desirable, n_undesirable, desirable, undesirable):
+    found = class_weights(KTOConfig(n_desirable=n_desirable, n_undesirable=n_undesirable))
+    assert found == pytest.approx((desirable, undesirable))
+
+
+@pytest.mark.parametrize(
+    ("fixed", "desirable", "undesirable"),
+    [
+        ({"desirable_weight": 1.0}, 1.0, 0.5),  # 1 * 50 / (0.5 * 100) = 1
+        ({"desirable_weight": 4.0}, 4.0, 1.5),  # 4 * 50 / (1.5 * 100) = 4/3
+        ({"undesirable_weight": 3.0}, 6.0, 3.0),  # 6 * 50 / (3 * 100) = 1
+        ({"undesirable_weight": 0.25}, 2.0 / 3.0, 0.25),  # 2/3 * 50 / (0.25 * 100) = 4/3
+        ({"desirable_weight": 0.0}, 0.0, 1.0),  # a class switched off has nothing to be balanced against
+        ({"undesirable_weight": 0.0}, 1.0, 0.0),
+        ({"desirable_weight": 1.0, "undesirable_weight": 7.0}, 1.0, 7.0),
+    ],
+)
+def test_a_weight_that_is_set_stays_and_the_other_keeps_the_balance(fixed, desirable, undesirable):
+    found = class_weights(KTOConfig(n_desirable=50, n_undesirable=100, **fixed))
+    assert found == pytest.approx((desirable, undesirable))
+
+
+def test_class_weights_multiply_their_own_class():
+    plain = kto(KTO_EXAMPLE, KTOConfig()).losses
+    found = kto(KTO_EXAMPLE, KTOConfig(desirable_weight=3.0, undesirable_weight=0.5)).losses
+    torch.testing.assert_close(found, plain * tensor(3.0, 3.0, 0.5, 0.5))
+
+
+@pytest.mark.parametrize("point", ["mismatched", "batch"])
+def test_z0_carries_no_gradient(point):
+    leaves = {
+        name: getattr(KTO_EXAMPLE, name).clone().requires_grad_()
+        for name in ("policy_logps", "policy_mismatched_logps")
+    }
+    config = KTOConfig(reference_point=point)
+    found = kto(dataclasses.replace(KTO_EXAMPLE, **leaves), config)
+    assert not found.reference_point.requires_grad
+    gradients = torch.autograd.grad(found.losses.sum(), list(leaves.values()), allow_unused=True)
+    assert gradients[1] is None
+    # The derivative of sigma(-s beta (r - z0)) with z0 a constant is -s beta sigma (1 - sigma).
+    sign = torch.where(KTO_EXAMPLE.labels, 1.0, -1.0)
+    torch.testing.assert_close(gradients[0], -sign * 0.1 * found.losses.detach() * (1 - found.losses.detach()))
+
+
+def test_z0_of_other_prompts_is_never_below_zero():
+    batch = dataclasses.replace(KTO_EXAMPLE, policy_mismatched_logps=tensor(-5.0, -5.0))
+    assert float(kto_reference_point(batch, KTOConfig())) == 0.0
+
+
+@pytest.mark.parametrize("desirable", [True, False])
+@pytest.mark.parametrize("point", ["mismatched", "batch", "zero"])
+def test_an_absent_class_is_left_out_of_z0_and_never_nan(point, desirable):
+    batch = rows(KTO_EXAMPLE, KTO_EXAMPLE.labels == desirable)
+    found = kto(batch, KTOConfig(reference_point=point))
+    assert bool(torch.isfinite(found.losses).all())
+    if point == "batch":
+        assert float(found.reference_point) == pytest.approx(0.5 if desirable else -1.25, abs=1e-6)
+
+
+def test_no_mismatched_completion_gives_a_z0_of_zero():
+    batch = dataclasses.replace(
+        KTO_EXAMPLE, policy_mismatched_logps=torch.zeros(0), reference_mismatched_logps=torch.zeros(0)
+    )
+    assert float(kto_reference_point(batch, KTOConfig())) == 0.0
+
+
+@pytest.mark.parametrize("desirable", [True, False])
+def test_plain_kto_with_one_class_is_half_that_classs_mean(desirable):
+    logps, nothing = ([-8.0, -11.0], [-10.0, -10.0]), ([], [])
+    one, other = (logps, nothing) if desirable else (nothing, logps)
+    loss = kto_loss(one[0], other[0], one[1], other[1])
+    sign = 1 if desirable else -1  # z0 = (2 - 1) / 2 = 0.5
+    expected = (sigmoid(-sign * 0.1 * 1.5) + sigmoid(sign * 0.1 * 1.5)) / 4
+    assert float(loss) == pytest.approx(expected, abs=1e-6)
+
+
+@pytest.mark.parametrize("point", ["mismatched", "batch", "zero"])
+def test_two_halves_with_the_steps_z0_sum_to_the_whole(point):
+    config = KTOConfig(reference_point=point)
+    batch = thumbs()
+    policy = batch.policy_logps.clone().requires_grad_()
+    whole = kto(dataclasses.replace(batch, policy_logps=policy), config)
+    z0 = LOSSES["kto"].step_statistic(batch, config)
+    assert float(whole.reference_point) == float(z0)
+    parts = dataclasses.replace(
+        batch, policy_logps=policy, reference_point=z0, policy_mismatched_logps=None, reference_mismatched_logps=None
+    )
+    halves = [kto(rows(parts, part), config).losses.sum() for part in (slice(0, 4), slice(4, 8))]
+    torch.testing.assert_close(halves[0] + halves[1], whole.losses.sum())
+    (one,) = torch.autograd.grad(whole.losses.sum(), [policy], retain_graph=True)
+    (other,) = torch.autograd.grad(halves[0] + halves[1], [policy])
+    torch.testing.assert_close(one, other)
+
+
+def test_an_overriding_z0_takes_no_gradient():
+    z0 = torch.tensor(0.4, requires_grad=True)
+    policy = KTO_EXAMPLE.policy_logps.clone().requires_grad_()
+    found = kto(dataclasses.replace(KTO_EXAMPLE, policy_logps=policy, reference_point=z0), KTOConfig())
+    assert torch.autograd.grad(found.losses.sum(), [z0], allow_unused=True) == (None,)
+
+
+# Missing inputs.
+
+NEEDS = [
+    *(
+        (name, {}, f"reference_{side}_logps")
+        for name in WITH_REFERENCE
+        if name != "rpo"
+        for side in ("chosen", "rejected")
+    ),
+    *(
+        (name, {}, f"{side}_token_counts")
+        for name in ("ipo", "dpo_norm", "orpo", "simpo", "alphapo")
+        for side in ("chosen", "rejected")
+    ),
+    ("cpo", {}, "chosen_token_counts"),
+    ("rpo", {}, "chosen_token_counts"),
+    ("orpo", {"nll_over": "prompt_and_chosen"}, "prompt_chosen_nll"),
+    *((name, {"soft_labels": True}, "chosen_better_probability") for name in SOFT if name not in ("kto", "rpo")),
+    ("kto", {"soft_labels": True}, "desirable_probability"),
+    ("bco", {}, "reference_logps"),
+    ("kto", {}, "reference_logps"),
+    ("kto", {}, "policy_mismatched_logps"),
+    ("kto", {}, "reference_mismatched_logps"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "settings", "field"), NEEDS)
+def test_a_missing_input_is_named(name, settings, field):
+    batch = dataclasses.replace(batch_for(name), **{field: None})
+    with pytest.raises(MissingInputError, match=f"{LOSSES[name].title.split()[0]}.* needs `{field}`"):
+        run(name, batch, **settings)
+
+
+@pytest.mark.parametrize("name", PAIRED)
+def test_a_method_takes_what_its_spec_says_and_no_reference_where_it_needs_none(name):
+    batch = dataclasses.replace(pairs(), reference_chosen_logps=None, reference_rejected_logps=None)
+    if LOSSES[name].needs_reference:
+        with pytest.raises(MissingInputError):
+            run(name, batch)
+    else:
+        assert run(name, batch).losses.shape == (8,)
+
+
+def test_ipo_of_sums_needs_no_token_counts():
+    batch = dataclasses.replace(pairs(), chosen_token_counts=None, rejected_token_counts=None)
+    assert run("ipo", batch, reading="sum").losses.shape == (8,)
+
+
+# The registry.
+
+
+def test_an_unknown_method_names_the_nearest_and_all():
+    with pytest.raises(ValueError) as refusal:
+        loss_spec("dpoo")
+    assert str(refusal.value) == (f"unknown method 'dpoo'. Did you mean 'dpo'? Known: {', '.join(sorted(LOSSES))}.")
+
+
+def test_an_unknown_hyper_parameter_names_the_nearest_and_all():
+    with pytest.raises(ValueError) as refusal:
+        loss_config("simpo", {"gama": 1.0})
+    assert str(refusal.value) == (
+        "simpo: unknown hyper-parameter 'gama'. Did you mean 'gamma'? "
+        "Known: beta, gamma, gamma_unit, label_smoothing, soft_labels."
+    )
+
+
+def test_a_name_like_no_other_gets_no_suggestion():
+    with pytest.raises(ValueError) as refusal:
+        loss_spec("zzzzzz")
+    assert "Did you mean" not in str(refusal.value)
+
+
+def test_the_description_names_every_method_with_its_defaults():
+    found = {row["method"]: row for row in describe()}
+    assert list(found) == list(LOSSES)
+    assert found["alphapo"]["hyper-parameters"] == "beta=2.5, gamma=0.25, alpha=0.25, soft_labels=False"
+    assert (found["kto"]["data"], found["kto"]["reference"]) == ("unpaired", "log-probs")
+    assert (found["orpo"]["data"], found["orpo"]["reference"]) == ("pairs", "none")
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,176 @@
+"""Proximal policy optimisation: shaped rewards, advantages, and the clipped losses of policy and value head.
+
+All tensors are (batch, time) over response tokens, `mask` True at real ones; what lies outside the mask is ignored and
+comes back as 0. Per-token losses come back; the caller averages over the mask (`masked_mean`).
+"""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+
+from losses.checks import above_zero, at_least_zero
+from losses.types import widened
+
+# e^20 = 4.9e8: a ratio so far from 1 is clipped or an error anyway, and stays finite in float32.
+_LARGEST_LOG_RATIO = 20.0
+
+
+@dataclass(frozen=True)
+class PPOConfig:
+    """Hyper-parameters of PPO.
+
+    Attributes:
+        kl_coefficient: At least 0. Reward taken off for each nat a token's log-prob lies above the reference's; the
+            part that beta plays elsewhere.
+        clip_range: Above 0. The policy's ratio is clipped to 1 +- this.
+        value_clip_range: Above 0. A new value is clipped to within this of the old one.
+        discount: In [0, 1]. Gamma.
+        trace_decay: In [0, 1]. Lambda of generalised advantage estimation.
+    """
+
+    kl_coefficient: float = 0.05
+    clip_range: float = 0.2
+    value_clip_range: float = 0.2
+    discount: float = 1.0
+    trace_decay: float = 0.95
+
+    def __post_init__(self) -> None:
+        """Raise ValueError for a value out of range."""
+        at_least_zero(kl_coefficient=self.kl_coefficient)
+        above_zero(clip_range=self.clip_range, value_clip_range=self.value_clip_range)
+        for name in ("discount", "trace_decay"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name} must be in [0, 1], not {getattr(self, name)}.")
+
+
+class Advantages(NamedTuple):
+    """What generalised advantage estimation gives.
+
+    Attributes:
+        advantages: (batch, time) units of reward, no gradient.
+        returns: (batch, time) advantages plus values, the value head's targets; no gradient.
+    """
+
+    advantages: torch.Tensor
+    returns: torch.Tensor
+
+
+def shaped_rewards(
+    scores: torch.Tensor,
+    token_logps: torch.Tensor,
+    reference_token_logps: torch.Tensor,
+    mask: torch.Tensor,
+    config: PPOConfig,
+) -> torch.Tensor:
+    """-kl_coefficient (log pi - log ref) at each token, plus the sequence's score at its last one: (batch, time).
+
+    Args:
+        scores: (batch,) the reward model's score of each response.
+        token_logps: (batch, time) nats, under the policy that sampled.
+        reference_token_logps: (batch, time) nats, under the reference.
+        mask: (batch, time) bool. A row without tokens gets no score.
+        config: The KL coefficient.
+
+    Source: Ouyang et al. (2022), InstructGPT (arXiv 2203.02155), equation 2.
+    """
+    gap = (widened(token_logps) - widened(reference_token_logps)).masked_fill(~mask, 0.0)
+    remaining = mask.flip(1).cumsum(1).flip(1)
+    last = mask & (remaining == 1)
+    return (widened(scores)[:, None] * last - config.kl_coefficient * gap).detach()
+
+
+def generalised_advantages(
+    rewards: torch.Tensor, values: torch.Tensor, mask: torch.Tensor, config: PPOConfig
+) -> Advantages:
+    """A_t = delta_t + gamma lambda A_(t+1), delta_t = reward_t + gamma V_(t+1) - V_t, over each row's own tokens.
+
+    Args:
+        rewards: (batch, time) shaped rewards.
+        values: (batch, time) the old value head's predictions.
+        mask: (batch, time) bool; a row's tokens may lie apart, the next one is the next True.
+        config: discount and trace decay.
+
+    Source: Schulman et al. (2015), "Generalized Advantage Estimation" (arXiv 1506.02438), equation 16.
+    """
+    rewards, values = widened(rewards).detach(), widened(values).detach()
+    advantages = torch.zeros_like(rewards)
+    following_advantage, following_value = torch.zeros_like(rewards[:, 0]), torch.zeros_like(rewards[:, 0])
+    for time in range(rewards.shape[1] - 1, -1, -1):
+        delta = rewards[:, time] + config.discount * following_value - values[:, time]
+        advantage = delta + config.discount * config.trace_decay * following_advantage
+        real = mask[:, time]
+        advantages[:, time] = torch.where(real, advantage, 0.0)
+        following_advantage = torch.where(real, advantage, following_advantage)
+        following_value = torch.where(real, values[:, time], following_value)
+    return Advantages(advantages, (advantages + values).masked_fill(~mask, 0.0))
+
+
+def whitened(advantages: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    """Advantages with mean 0 and variance 1 over the mask: (batch, time), 0 outside it.
+
+    Args:
+        advantages: (batch, time).
+        mask: (batch, time) bool. One token, or equal ones, come back as 0.
+    """
+    mean = masked_mean(advantages, mask)
+    centred = (advantages - mean).masked_fill(~mask, 0.0)
+    variance = masked_mean(centred**2, mask)
+    return centred * torch.rsqrt(variance + torch.finfo(centred.dtype).eps)
+
+
+def policy_losses(
+    token_logps: torch.Tensor,
+    old_token_logps: torch.Tensor,
+    advantages: torch.Tensor,
+    mask: torch.Tensor,
+    config: PPOConfig,
+) -> torch.Tensor:
+    """max(-A rho, -A clip(rho, 1 - c, 1 + c)) at each token, rho = e^(log pi - log old): (batch, time).
+
+    Args:
+        token_logps: (batch, time) nats; carries the gradient.
+        old_token_logps: (batch, time) nats, under the policy that sampled.
+        advantages: (batch, time).
+        mask: (batch, time) bool.
+        config: The clip range.
+
+    Source: Schulman et al. (2017), "Proximal Policy Optimization" (arXiv 1707.06347), equation 7. The log-ratio ends
+    at +-20, so that a wild token gives a finite loss.
+    """
+    change = (widened(token_logps) - widened(old_token_logps).detach()).masked_fill(~mask, 0.0)
+    ratio = torch.exp(change.clamp(-_LARGEST_LOG_RATIO, _LARGEST_LOG_RATIO))
+    advantage = advantages.detach().masked_fill(~mask, 0.0)
+    clipped = ratio.clamp(1 - config.clip_range, 1 + config.clip_range)
+    return torch.maximum(-advantage * ratio, -advantage * clipped)
+
+
+def value_losses(
+    values: torch.Tensor, old_values: torch.Tensor, returns: torch.Tensor, mask: torch.Tensor, config: PPOConfig
+) -> torch.Tensor:
+    """1/2 max((V - R)^2, (clip(V, old +- c) - R)^2) at each token: (batch, time).
+
+    Args:
+        values: (batch, time) the value head's predictions; carries the gradient.
+        old_values: (batch, time) its predictions when the responses were sampled.
+        returns: (batch, time) its targets.
+        mask: (batch, time) bool.
+        config: The value clip range.
+
+    Source: the PPO2 implementation of OpenAI's baselines; the paper (arXiv 1707.06347, equation 9) leaves it unclipped.
+    """
+    new, old = widened(values), widened(old_values).detach()
+    target = returns.detach()
+    clipped = old + (new - old).clamp(-config.value_clip_range, config.value_clip_range)
+    losses = 0.5 * torch.maximum((new - target) ** 2, (clipped - target) ** 2)
+    return losses.masked_fill(~mask, 0.0)
+
+
+def masked_mean(values: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    """The mean over the mask: (); 0 where the mask is empty.
+
+    Args:
+        values: (batch, time).
+        mask: (batch, time) bool.
+    """
+    return values.masked_fill(~mask, 0.0).sum() / mask.sum().clamp(min=1)

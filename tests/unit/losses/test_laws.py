@@ -1,0 +1,148 @@
+"""What must hold of every method, whatever the numbers."""
+
+import dataclasses
+import itertools
+import math
+
+import pytest
+import torch
+
+from losses import LOSSES, UnpairedLogps, loss_config
+from losses.bco import RunningMean, bco_reference_point
+from tests.loss_inputs import pairs, swapped, unpaired
+
+PAIRED = [name for name, spec in LOSSES.items() if spec.paired]
+BY_ROW = [name for name in PAIRED if not LOSSES[name].by_batch]
+SOFT = [name for name in PAIRED if "soft_labels" in {field.name for field in dataclasses.fields(LOSSES[name].config)}]
+# Their losses are least at a finite log-ratio; DiscoPOP's rises once between two slopes, as its paper shows.
+NOT_MONOTONE = ["ipo", "sppo", "exo", "discopop"]
+LOGISTIC_IN_MARGIN = ["dpo", "dpo_norm", "f_dpo", "aot", "aot_unpaired"]
+
+
+def run(method, batch, **settings):
+    return LOSSES[method].function(batch, loss_config(method, settings))
+
+
+@pytest.mark.parametrize("method", LOGISTIC_IN_MARGIN)
+def test_ln_2_where_the_policy_is_the_reference(method):
+    batch = pairs()
+    same = dataclasses.replace(
+        batch, reference_chosen_logps=batch.policy_chosen_logps, reference_rejected_logps=batch.policy_rejected_logps
+    )
+    torch.testing.assert_close(run(method, same).losses, torch.full((8,), math.log(2), dtype=torch.float64))
+
+
+@pytest.mark.parametrize("method", [name for name in BY_ROW if name not in NOT_MONOTONE])
+def test_a_better_margin_never_costs_more(method):
+    losses = []
+    for step in torch.linspace(-30, 30, 41, dtype=torch.float64):
+        batch = pairs(rows=1, grad=False)
+        batch = dataclasses.replace(batch, policy_rejected_logps=batch.policy_rejected_logps.clamp(max=-31) - step)
+        losses.append(float(run(method, batch).losses))
+    assert all(later <= earlier + 1e-9 for earlier, later in itertools.pairwise(losses))
+
+
+@pytest.mark.parametrize("method", ["aot", "aot_unpaired"])
+def test_rank_losses_refuse_unequal_weights(method):
+    alike = torch.full((8,), 0.5, dtype=torch.float64)
+    torch.testing.assert_close(run(method, pairs(weights=alike)).losses, run(method, pairs()).losses * 0.5)
+    with pytest.raises(ValueError, match="ranks, not rows"):
+        run(method, pairs(weights=torch.arange(8.0)))
+
+
+@pytest.mark.parametrize("method", SOFT)
+def test_a_certain_soft_label_is_the_label(method):
+    batch = pairs(chosen_better_probability=torch.ones(8, dtype=torch.float64))
+    torch.testing.assert_close(run(method, batch, soft_labels=True).losses, run(method, pairs()).losses)
+
+
+@pytest.mark.parametrize("method", sorted(set(SOFT) - {"rpo", "orpo", "cpo"}))
+def test_an_even_soft_label_has_no_preference(method):
+    """At p = 1/2 a pair and its mirror image lose the same."""
+    even = torch.full((8,), 0.5, dtype=torch.float64)
+    batch = pairs(chosen_better_probability=even)
+    mirrored = dataclasses.replace(swapped(batch), chosen_better_probability=even)
+    torch.testing.assert_close(
+        run(method, batch, soft_labels=True).losses, run(method, mirrored, soft_labels=True).losses
+    )
+
+
+@pytest.mark.parametrize("method", SOFT)
+def test_soft_labels_change_the_loss_only_where_asked_for(method):
+    batch = pairs(chosen_better_probability=torch.full((8,), 0.7, dtype=torch.float64))
+    torch.testing.assert_close(run(method, batch).losses, run(method, pairs()).losses)
+    assert (run(method, batch, soft_labels=True).losses - run(method, batch).losses).abs().min() > 0
+
+
+def test_ipo_with_soft_labels_is_least_where_the_margin_is_the_posteriors():
+    margins = torch.linspace(-20, 20, 4001, dtype=torch.float64)
+    batch = dataclasses.replace(
+        pairs(rows=4001),
+        policy_chosen_logps=margins,
+        policy_rejected_logps=torch.zeros_like(margins),
+        reference_chosen_logps=torch.zeros_like(margins),
+        reference_rejected_logps=torch.zeros_like(margins),
+        chosen_better_probability=torch.full_like(margins, 0.8),
+    )
+    losses = run("ipo", batch, reading="sum", soft_labels=True).losses
+    assert float(margins[losses.argmin()]) == pytest.approx((0.8 - 0.5) / 0.1)
+
+
+@pytest.mark.parametrize("method", ["kto", "bco"])
+@pytest.mark.parametrize("labels", [(True,) * 4, (False,) * 4, (True,)])
+@pytest.mark.parametrize("point", ["mismatched", "batch", "zero"])
+def test_an_absent_class_gives_no_nan(method, labels, point):
+    batch = unpaired(labels)
+    settings = {"reference_point": point, "reduction": "classes"} if method == "kto" else {}
+    output = run(method, batch, **settings)
+    (gradient,) = torch.autograd.grad(output.losses.mean(), batch.policy_logps)
+    assert output.losses.isfinite().all() and gradient.isfinite().all()
+
+
+@pytest.mark.parametrize("method", ["kto", "bco"])
+def test_an_unpaired_step_in_parts_is_the_step_at_once(method):
+    batch = unpaired((True, False, True, True, False, False, False, True))
+    spec = LOSSES[method]
+    config = loss_config(method, {})
+    whole = spec.function(batch, config).losses
+    point = spec.step_statistic(batch, config)
+    parts = [
+        spec.function(
+            UnpairedLogps(
+                batch.policy_logps[row : row + 2],
+                batch.labels[row : row + 2],
+                batch.reference_logps[row : row + 2],
+                reference_point=point,
+            ),
+            config,
+        ).losses
+        for row in range(0, 8, 2)
+    ]
+    torch.testing.assert_close(torch.cat(parts), whole)
+    gradients = [torch.autograd.grad(losses.sum(), batch.policy_logps, retain_graph=True)[0] for losses in parts]
+    torch.testing.assert_close(sum(gradients), torch.autograd.grad(whole.sum(), batch.policy_logps)[0])
+
+
+def test_the_classes_reduction_averages_the_classes_means():
+    batch = unpaired((True, True, True, False))
+    rows = run("kto", batch, desirable_weight=1.5, undesirable_weight=1.0).losses
+    classes = run("kto", batch, desirable_weight=1.5, undesirable_weight=1.0, reduction="classes").losses
+    torch.testing.assert_close(classes.mean(), (rows[:3].mean() + rows[3]) / 2)
+
+
+def test_ktos_soft_labels_mix_both_classes():
+    batch = unpaired((True, False), desirable_probability=torch.tensor([0.75, 0.75], dtype=torch.float64))
+    all_good = dataclasses.replace(batch, labels=torch.tensor([True, True]))
+    all_bad = dataclasses.replace(batch, labels=torch.tensor([False, False]))
+    mixed = 0.75 * run("kto", all_good).losses + 0.25 * run("kto", all_bad).losses
+    torch.testing.assert_close(run("kto", batch, soft_labels=True).losses, mixed)
+
+
+def test_the_running_mean_is_that_of_all_values():
+    mean = RunningMean().updated(torch.tensor([])).updated(torch.tensor([1.0, 2.0])).updated(torch.tensor([6.0]))
+    assert (mean.mean, mean.count) == (3.0, 3)
+
+
+def test_bcos_point_leaves_an_absent_class_out():
+    batch = UnpairedLogps(torch.tensor([1.0, 3.0]), torch.tensor([True, True]), torch.zeros(2))
+    assert float(bco_reference_point(batch, loss_config("bco", {}))) == 2.0

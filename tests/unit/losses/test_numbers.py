@@ -1,0 +1,107 @@
+"""Worked numbers: each expected value follows from the method's equation by hand."""
+
+import math
+
+import pytest
+import torch
+
+from losses import LOSSES, PairLogps, UnpairedLogps, loss_config, reward_model_loss
+
+
+def batch(values, counts=None, **other):
+    made = [torch.tensor(value, dtype=torch.float64) for value in values]
+    return PairLogps(*made, *([] if counts is None else [torch.tensor(count) for count in counts]), **other)
+
+
+def losses(method, made, **settings):
+    return LOSSES[method].function(made, loss_config(method, settings)).losses.tolist()
+
+
+def sigmoid(x):
+    return 1 / (1 + math.exp(-x))
+
+
+ONE = ([-1.0], [-3.0], [-2.0], [-2.5])  # log-ratios 1 and -0.5
+COUNTS = ([2], [5])
+WORKED = [
+    ("dpo", {"label_smoothing": 0.1}, 0.9 * 0.620957 + 0.1 * 0.770957),
+    ("dpo", {"label_smoothing": 0.1, "robust": True}, (0.9 * 0.620957 - 0.1 * 0.770957) / 0.8),
+    ("ipo", {"reading": "sum"}, (1.5 - 5) ** 2),
+    ("ipo", {}, (1 / 2 + 0.5 / 5 - 5) ** 2),
+    ("hinge", {}, 0.85),
+    ("dpo_norm", {"beta": 2.0}, -math.log(sigmoid(2 * (0.5 + 0.1)))),
+    ("rpo", {"alpha": 2.0}, 0.620957 + 2 * 0.5),
+    ("f_dpo", {"divergence": "forward_kl"}, -math.log(sigmoid(0.1 * (math.exp(0.5) - math.exp(-1))))),
+    ("f_dpo", {"divergence": "jensen_shannon"}, -math.log(sigmoid(0.1 * math.log(sigmoid(1) / sigmoid(-0.5))))),
+    (
+        "f_dpo",
+        {"divergence": "alpha", "alpha": 3.0},
+        -math.log(sigmoid(0.1 * ((math.exp(2) - 1) - (math.exp(-1) - 1)) / 2)),
+    ),
+    (
+        "exo",
+        {"label_smoothing": 0.1},
+        sigmoid(0.15) * math.log(sigmoid(0.15) / 0.9) + sigmoid(-0.15) * math.log(sigmoid(-0.15) / 0.1),
+    ),
+    (
+        "nca",
+        {},
+        -math.log(sigmoid(0.1)) - 0.5 * math.log(sigmoid(-0.1)) - 0.5 * math.log(sigmoid(0.05)),
+    ),
+    ("apo_zero", {}, 1 - sigmoid(0.1) + sigmoid(-0.05)),
+    ("apo_down", {}, sigmoid(0.1) + 1 - sigmoid(0.15)),
+    ("sppo", {}, (1 - 5) ** 2 + (-0.5 + 5) ** 2),
+    ("bco_pair", {}, -math.log(sigmoid(0.1)) - math.log(sigmoid(0.05))),
+    ("bco_pair", {"shift": "batch"}, -2 * math.log(sigmoid(0.075))),
+    ("discopop", {}, -math.log(sigmoid(0.15)) * sigmoid(-3.0) + math.exp(-0.15) * sigmoid(3.0)),
+    ("aot", {}, 0.620957),
+    ("aot_unpaired", {}, 0.620957),
+    ("cpo", {"alpha": 2.0}, -math.log(sigmoid(0.2)) + 2 * 0.5),
+    ("simpo", {"gamma": 0.5}, -math.log(sigmoid(2 * (-0.5 + 0.6) - 0.5))),
+    ("simpo", {"gamma": 0.5, "gamma_unit": "mean_logps"}, -math.log(sigmoid(2 * (-0.5 + 0.6 - 0.5)))),
+    (
+        "alphapo",
+        {"beta": 2.0, "gamma": 0.1, "alpha": 0.5},
+        -math.log(sigmoid(2 * (math.exp(0.3) - math.exp(0.25)) / 0.5 - 0.1)),
+    ),
+    ("alphapo", {"beta": 2.0, "gamma": 0.5, "alpha": 0.0}, -math.log(sigmoid(2 * (-0.5 + 0.6) - 0.5))),
+    (
+        "orpo",
+        {"lambda_orpo": 0.1},
+        0.5 + 0.1 * math.log(1 + (math.exp(-0.6) / (1 - math.exp(-0.6))) / (math.exp(-0.5) / (1 - math.exp(-0.5)))),
+    ),
+]
+
+
+@pytest.mark.parametrize(("method", "settings", "expected"), WORKED)
+def test_worked_pairs(method, settings, expected):
+    assert losses(method, batch(ONE, COUNTS), **settings) == pytest.approx([expected], abs=2e-6)
+
+
+def test_every_paired_method_has_a_worked_number():
+    assert {method for method, _, _ in WORKED} == {name for name, spec in LOSSES.items() if spec.paired}
+
+
+def test_bco_of_single_rows():
+    made = UnpairedLogps(torch.tensor([1.0, -2.0]), torch.tensor([True, False]), torch.zeros(2))
+    # the middle of 1 and -2 is -0.5; gaps 1.5 and -1.5
+    expected = -math.log(sigmoid(0.15))
+    assert losses("bco", made, beta=0.1) == pytest.approx([expected, expected], abs=1e-6)
+
+
+def test_orpo_over_the_prompt_takes_the_given_likelihood():
+    made = batch(ONE, COUNTS, prompt_chosen_nll=torch.tensor([0.8], dtype=torch.float64))
+    apart = losses("orpo", made, nll_over="prompt_and_chosen")[0] - losses("orpo", made)[0]
+    assert apart == pytest.approx(0.3)
+
+
+def test_aot_compares_ranks():
+    values = ([-1.0, -2.0], [-4.0, -2.5], [-1.0, -1.0], [-1.0, -3.0])
+    # policy margins 3, 0.5 sorted 0.5, 3; reference margins 0, 2: differences 0.5 and 1
+    expected = [-math.log(sigmoid(0.05)), -math.log(sigmoid(0.1))]
+    assert losses("aot", batch(values)) == pytest.approx(expected)
+
+
+def test_the_reward_model_by_hand():
+    found = reward_model_loss(torch.tensor([2.0]), torch.tensor([0.5]), torch.tensor([0.5]), 0.01, torch.tensor([3.0]))
+    assert found.tolist() == pytest.approx([3 * (math.log(1 + math.exp(-1.0)) + 0.01 * 6.25)], abs=1e-6)

@@ -1,0 +1,107 @@
+import math
+
+import pytest
+import torch
+
+from losses.ppo import (
+    PPOConfig,
+    generalised_advantages,
+    masked_mean,
+    policy_losses,
+    shaped_rewards,
+    value_losses,
+    whitened,
+)
+
+MASK = torch.tensor([[True, True, False], [True, True, True]])
+
+
+def test_the_score_comes_at_the_last_token_and_the_kl_at_each():
+    logps = torch.tensor([[-1.0, -2.0, -9.0], [-1.0, -1.0, -1.0]])
+    reference = torch.tensor([[-1.5, -1.0, 0.0], [-1.0, -2.0, -1.0]])
+    found = shaped_rewards(torch.tensor([3.0, 5.0]), logps, reference, MASK, PPOConfig(kl_coefficient=0.1))
+    torch.testing.assert_close(found, torch.tensor([[-0.05, 3.1, 0.0], [0.0, -0.1, 5.0]]))
+
+
+def test_advantages_by_hand():
+    config = PPOConfig(discount=0.9, trace_decay=0.5)
+    rewards, values = torch.tensor([[0.0, 3.0, 7.0]]), torch.tensor([[1.0, 2.0, 7.0]])
+    found = generalised_advantages(rewards, values, MASK[:1], config)
+    # last token: 3 - 2 = 1; first: 0 + 0.9 * 2 - 1 + 0.45 * 1 = 1.25
+    torch.testing.assert_close(found.advantages, torch.tensor([[1.25, 1.0, 0.0]]))
+    torch.testing.assert_close(found.returns, torch.tensor([[2.25, 3.0, 0.0]]))
+
+
+def test_advantages_of_a_trace_without_decay_are_returns_less_values():
+    config = PPOConfig(discount=1.0, trace_decay=1.0)
+    rewards, values = torch.randn(2, 3), torch.randn(2, 3)
+    found = generalised_advantages(rewards, values, torch.ones(2, 3, dtype=torch.bool), config)
+    torch.testing.assert_close(found.returns, rewards.flip(1).cumsum(1).flip(1))
+
+
+def test_tokens_that_lie_apart_follow_each_other():
+    config = PPOConfig()
+    rewards, values = torch.randn(1, 5), torch.randn(1, 5)
+    apart = torch.tensor([[True, False, True, False, True]])
+    found = generalised_advantages(rewards, values, apart, config)
+    close = generalised_advantages(rewards[:, ::2], values[:, ::2], apart[:, ::2], config)
+    torch.testing.assert_close(found.advantages[:, ::2], close.advantages)
+    assert not found.advantages[:, 1::2].any() and not found.returns[:, 1::2].any()
+
+
+def test_the_policy_loss_by_hand():
+    old = torch.zeros(1, 4)
+    new = torch.log(torch.tensor([[1.5, 1.5, 0.5, 0.5]])).requires_grad_()
+    advantages = torch.tensor([[1.0, -1.0, 1.0, -1.0]])
+    losses = policy_losses(new, old, advantages, torch.ones(1, 4, dtype=torch.bool), PPOConfig())
+    torch.testing.assert_close(losses, torch.tensor([[-1.2, 1.5, -0.5, 0.8]]))
+    (gradient,) = torch.autograd.grad(losses.sum(), new)
+    # clipped where a further step in the same direction would gain nothing
+    torch.testing.assert_close(gradient, torch.tensor([[0.0, 1.5, -0.5, 0.0]]))
+
+
+def test_the_value_loss_takes_the_worse_of_both():
+    new, old, returns = torch.tensor([[2.0, 0.1]]), torch.tensor([[0.0, 0.0]]), torch.tensor([[2.0, 1.0]])
+    losses = value_losses(new, old, returns, torch.ones(1, 2, dtype=torch.bool), PPOConfig(value_clip_range=0.5))
+    torch.testing.assert_close(losses, torch.tensor([[0.5 * 1.5**2, 0.5 * 0.9**2]]))
+
+
+def test_what_lies_outside_the_mask_changes_nothing():
+    config = PPOConfig()
+    wild = torch.tensor([[0.0, 0.0, 1e9], [0.0, 0.0, 0.0]])
+    new, old, advantages = torch.randn(2, 3), torch.randn(2, 3), torch.randn(2, 3)
+    for losses in (
+        policy_losses(new + wild, old, advantages + wild, MASK, config),
+        value_losses(new + wild, old, advantages, MASK, config),
+    ):
+        assert losses[0, 2] == 0 and losses.isfinite().all()
+
+
+def test_wild_ratios_stay_finite():
+    new = torch.tensor([[1e5, -1e5]], requires_grad=True)
+    losses = policy_losses(new, torch.zeros(1, 2), torch.tensor([[-1.0, -1.0]]), MASK[1:, :2], PPOConfig())
+    (gradient,) = torch.autograd.grad(losses.sum(), new)
+    assert losses.isfinite().all() and gradient.isfinite().all()
+
+
+def test_whitened_advantages_have_mean_0_and_variance_1():
+    found = whitened(torch.randn(2, 3) * 7 + 3, MASK)
+    assert float(masked_mean(found, MASK)) == pytest.approx(0, abs=1e-6)
+    assert float(masked_mean(found**2, MASK)) == pytest.approx(1, abs=1e-4)
+    assert not whitened(torch.full((2, 3), 4.0), MASK).any()
+    assert float(masked_mean(torch.ones(1, 2), torch.zeros(1, 2, dtype=torch.bool))) == 0.0
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("kl_coefficient", -1.0),
+        ("clip_range", 0.0),
+        ("value_clip_range", 0.0),
+        ("discount", 1.1),
+        ("trace_decay", math.nan),
+    ],
+)
+def test_a_value_out_of_range_is_named(name, value):
+    with pytest.raises(ValueError, match=f"{name} must be"):
+        PPOConfig(**{name: value})
