@@ -37,12 +37,31 @@ def _trl_chunked(states: torch.Tensor, weight: torch.Tensor, targets: torch.Tens
     return ChunkedLogProbFunction.apply(states, weight, None, targets, 1.0, 32768, None, 1.0, ())[0]
 
 
+def _liger(states: torch.Tensor, weight: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    # It gives the loss of a whole method, here DPO's without a reference on one pair, and computes every position.
+    from liger_kernel.chunked_loss import LigerFusedLinearDPOLoss
+
+    method = LigerFusedLinearDPOLoss(compiled=False, use_ref_model=False, compute_nll_loss=False)
+    pair = states.reshape(2, -1, states.shape[1])
+    return method(weight, pair, targets.reshape(2, -1))[0][None]
+
+
 def _ours(tile: int) -> Scores:
     return lambda states, weight, targets: token_logps(states, Head(weight), targets, tile)
 
 
 def _ways(tile: int) -> dict[str, Scores]:
-    return {"full logits": _full, "losses.logps": _ours(tile), "TRL": _trl_chunked, "torch": _torch_chunked}
+    return {
+        "full logits": _full,
+        "losses.logps": _ours(tile),
+        "TRL": _trl_chunked,
+        "torch": _torch_chunked,
+        "Liger": _liger,
+    }
+
+
+# Ways that compute logits at every position, scored or not, as models do.
+_EVERY_POSITION = ("full logits", "Liger")
 
 
 class Case(NamedTuple):
@@ -71,7 +90,7 @@ def _measure(way: str, tile: int, case: Case) -> tuple[float, float]:
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     del room
     start = time.perf_counter()
-    every = case.tokens if way == "full logits" else int(case.tokens * case.scored)
+    every = case.tokens if way in _EVERY_POSITION else int(case.tokens * case.scored)
     gradients = _pass(scores, states, weight, targets, every, int(case.tokens * case.scored))
     seconds = time.perf_counter() - start
     assert len(gradients) == len(leaves)
