@@ -1,4 +1,4 @@
-"""Log-probs from hidden states: time and memory of `losses.logps` and others beside full logits, in one run.
+"""Log-probs from hidden states: CPU time and memory of `losses.logps` and others beside full logits, in one run.
 
 `--tokens` tokens, forward and backward, head trained, frozen, and with 40% of tokens scored. Memory is the growth of
 the process's peak over inputs and gradients, each way in a fresh process after a small warm-up. Ratios are to full
@@ -76,7 +76,7 @@ class Case(NamedTuple):
 
 
 def _measure(way: str, tile: int, case: Case) -> tuple[float, float]:
-    """Seconds and MiB of one forward and backward pass."""
+    """CPU-seconds, which other work on the machine moves least, and MiB of one forward and backward pass."""
     generator = torch.Generator().manual_seed(0)
     states = torch.randn(case.tokens, case.hidden, generator=generator).to(case.dtype).requires_grad_()
     weight = torch.randn(case.vocabulary, case.hidden, generator=generator).div_(case.hidden**0.5).to(case.dtype)
@@ -89,10 +89,10 @@ def _measure(way: str, tile: int, case: Case) -> tuple[float, float]:
     room = [torch.ones_like(leaf) for leaf in leaves]
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     del room
-    start = time.perf_counter()
+    start = time.process_time()
     every = case.tokens if way in _EVERY_POSITION else int(case.tokens * case.scored)
     gradients = _pass(scores, states, weight, targets, every, int(case.tokens * case.scored))
-    seconds = time.perf_counter() - start
+    seconds = time.process_time() - start
     assert len(gradients) == len(leaves)
     return seconds, (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
 
@@ -129,7 +129,7 @@ def main() -> None:
         "every token, head frozen": Case(1.0, True, *shape),
         "40% scored, head trained": Case(0.4, False, *shape),
     }
-    print(f"{'case':<28}{'way':<14}{'s':>8}{'ratio':>7}{'MiB':>8}{'ratio':>7}")
+    print(f"{'case':<28}{'way':<14}{'CPU-s':>8}{'ratio':>7}{'MiB':>8}{'ratio':>7}")
     for name, case in cases.items():
         base: tuple[float, float] | None = None
         for way in chosen.ways:

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from losses.logps import Head, completion_logps, token_logps
+from losses.logps import Head, by_position, completion_logps, token_logps, token_statistics
 
 
 def inputs(dtype=torch.float32, tokens=37, hidden=16, vocabulary=50, seed=0, bias=False):
@@ -28,7 +28,7 @@ def plain(states, weight, bias, targets, scale=1.0, soft_cap=None):
 @pytest.mark.parametrize("bias", [False, True])
 @pytest.mark.parametrize(("tile", "block"), [(7, 4096), (1000, 4096), (7, 10)])
 def test_values_and_gradients_are_those_of_full_logits_in_float64(bias, scale, soft_cap, tile, block, monkeypatch):
-    monkeypatch.setattr("losses.logps._BLOCK_TOKENS", block)
+    monkeypatch.setattr("losses.tiles._BLOCK_TOKENS", block)
     states, weight, offset, targets, upstream = inputs(bias=bias)
     found = token_logps(states, Head(weight, offset, scale, soft_cap), targets, tile)
     exact = plain(states, weight, offset, targets, scale, soft_cap)
@@ -46,10 +46,10 @@ def test_a_frozen_head_gives_the_same_gradient_and_computes_logits_once(monkeypa
         (token_logps(states, Head(weight), targets, 8) * upstream).sum(), [states, weight]
     )
     calls = []
-    from losses import logps
+    from losses import tiles
 
-    original = logps._tile_logits
-    monkeypatch.setattr(logps, "_tile_logits", lambda *args: calls.append(1) or original(*args))
+    original = tiles._tile_logits
+    monkeypatch.setattr(tiles, "_tile_logits", lambda *args: calls.append(1) or original(*args))
     (frozen,) = torch.autograd.grad((token_logps(states, Head(weight.detach()), targets, 8) * upstream).sum(), [states])
     torch.testing.assert_close(frozen, trained)
     assert len(calls) == 7  # 50 head rows in tiles of 8, in the forward pass only
@@ -126,3 +126,51 @@ def test_a_completion_at_position_zero_is_refused():
     mask = torch.tensor([[True, False]])
     with pytest.raises(ValueError, match="1 of 1 completions start at position 0"):
         completion_logps(torch.zeros(1, 2, 4), Head(torch.zeros(5, 4)), torch.zeros(1, 2, dtype=torch.int64), mask)
+
+
+@pytest.mark.parametrize("frozen", [False, True])
+@pytest.mark.parametrize(("tile", "block"), [(7, 4096), (1000, 4096), (7, 10)])
+def test_statistics_are_those_of_full_logits_and_leave_log_probs_and_gradients_alone(tile, block, frozen, monkeypatch):
+    monkeypatch.setattr("losses.tiles._BLOCK_TOKENS", block)
+    states, weight, offset, targets, upstream = inputs(bias=True)
+    head = Head(weight.detach() if frozen else weight, offset.detach(), 0.5, 4.0)
+    found = token_statistics(states, head, targets, tile)
+    logits = 4.0 * torch.tanh((states.double() @ weight.double().T + offset.double()) * 0.5 / 4.0)
+    every = logits.log_softmax(-1).detach()
+    torch.testing.assert_close(found.entropies, -(every.exp() * every).sum(-1).float(), atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(found.log_sum_squares, (2 * every).logsumexp(-1).float(), atol=1e-5, rtol=1e-5)
+    assert not found.entropies.requires_grad and not found.log_sum_squares.requires_grad
+    alone = token_logps(states, head, targets, tile)
+    torch.testing.assert_close(found.logps, alone, atol=0, rtol=0)
+    (with_statistics,) = torch.autograd.grad((found.logps * upstream).sum(), [states])
+    (without,) = torch.autograd.grad((alone * upstream).sum(), [states])
+    torch.testing.assert_close(with_statistics, without, atol=0, rtol=0)
+
+
+def test_a_sure_and_a_clueless_token_have_their_entropies():
+    weight = torch.tensor([[200.0], [0.0], [0.0], [0.0]])
+    found = token_statistics(torch.tensor([[1.0], [0.0]]), Head(weight), torch.tensor([0, 3]), 3)
+    # All on one token: entropy 0, sum of squares 1. Even over four: entropy ln 4, sum of squares 1/4.
+    assert found.entropies.tolist() == pytest.approx([0.0, 1.386294], abs=1e-5)
+    assert found.log_sum_squares.tolist() == pytest.approx([0.0, -1.386294], abs=1e-5)
+    assert found.logps.tolist() == pytest.approx([0.0, -1.386294], abs=1e-5)
+
+
+def test_log_probs_alone_compute_no_statistics(monkeypatch):
+    monkeypatch.setattr("losses.tiles._Spread", None)
+    states, weight, _, targets, _ = inputs()
+    assert token_logps(states, Head(weight), targets).shape == targets.shape
+
+
+def test_values_go_back_to_their_positions():
+    mask = torch.tensor([[False, True, True], [True, False, False], [False, False, False]])
+    placed = by_position(torch.tensor([-1.0, -2.0, -3.0]), mask)
+    assert placed.tolist() == [[0.0, -1.0, -2.0], [-3.0, 0.0, 0.0], [0.0, 0.0, 0.0]]
+
+
+@pytest.mark.parametrize("wrong", [-100, -1, 50])
+def test_a_target_outside_the_vocabulary_is_refused(wrong):
+    states, weight, _, targets, _ = inputs()
+    targets[3] = wrong
+    with pytest.raises(ValueError, match="1 of 37 targets are no token of the head's 50"):
+        token_logps(states, Head(weight), targets)
