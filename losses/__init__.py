@@ -10,7 +10,7 @@ from losses.combine import Term, combined
 from losses.dpo import dpo_loss
 from losses.kto import kto_loss
 from losses.orpo import orpo_loss
-from losses.registry import LOSSES, LossSpec, loss_config, loss_spec
+from losses.registry import LOSSES, LossSpec, loss_config, loss_spec, takes_whole_steps
 from losses.reward_model import reward_model_loss
 from losses.types import MissingInputError, PairLogps, PairLossOutput, UnpairedLogps, UnpairedLossOutput
 
@@ -30,4 +30,5 @@ __all__ = [
     "loss_spec",
     "orpo_loss",
     "reward_model_loss",
+    "takes_whole_steps",
 ]

@@ -120,6 +120,23 @@ def loss_config(name: str, settings: Mapping[str, Any]) -> Any:
         raise type(error)(f"{name}: {error}") from error
 
 
+def takes_whole_steps(name: str, settings: Mapping[str, Any]) -> bool:
+    """Whether a row's loss depends on its batch so that a step cut into parts is another loss than the step at once.
+
+    So it does where rows are compared with each other (AOT), where class means are the batch's (`reduction: classes`),
+    and where the batch's rewards set a shift (`shift: batch`).
+
+    Raises:
+        ValueError: The method or a hyper-parameter is unknown, or a value is out of range.
+    """
+    config = loss_config(name, settings)
+    return (
+        loss_spec(name).by_batch
+        or getattr(config, "reduction", "") == "classes"
+        or getattr(config, "shift", "") == "batch"
+    )
+
+
 def describe() -> list[dict[str, str]]:
     """One row a method, as `thumbline losses` prints them."""
     return [

@@ -118,12 +118,9 @@ def _command_line() -> str:
 
 def _check_training(config: RunConfig) -> None:
     """Say at once, not after an hour of scoring, that the method or its settings do not hold."""
-    from losses.registry import loss_config
+    from pipeline.stages.train import check_methods
 
-    try:
-        loss_config(config.train.method, config.train.loss)
-    except (ValueError, TypeError) as error:
-        raise ConfigError(f"train: {error}") from error
+    check_methods(config.train)
 
 
 def _print_plan(planned: "list[line_module.Planned]") -> None:

@@ -136,11 +136,20 @@ class ReferenceConfig(EngineConfig):
     shard_rows: NaturalCount = Field(512, description="Sequences a shard: what a killed run can lose at most.")
 
 
+class LossTerm(StageConfig):
+    """One more method whose losses are added to those of `train.method`, on the same rows."""
+
+    method: str = Field(description="A name of `thumbline losses`; it takes the same kind of rows.")
+    weight: float = Field(1.0, description="Factor on its losses.", allow_inf_nan=False)
+    loss: dict[str, Any] = Field({}, description="Its own hyper-parameters.")
+
+
 class TrainConfig(StageConfig):
     """Which method trains the policy, and how."""
 
     method: str = Field("dpo", description="A name of `thumbline losses`.")
     loss: dict[str, Any] = Field({}, description="The method's own hyper-parameters, for example `beta`.")
+    also: tuple[LossTerm, ...] = Field((), description="Further methods: a weighted sum of losses is trained on.")
     learning_rate: Positive = Field(1e-5, description="Peak of AdamW's learning rate.")
     epochs: Positive = Field(1.0, description="Passes over the training rows; may be a fraction.")
     max_steps: NaturalCount | None = Field(None, description="Stop after this many optimiser steps.")

@@ -13,7 +13,7 @@ from pipeline.artifacts import Counts
 from pipeline.config import RunConfig, TrainConfig
 from pipeline.context import StageContext, StageResult
 from pipeline.engines.models import model_digest, resolve_model
-from pipeline.errors import TrainingError
+from pipeline.errors import ConfigError, TrainingError
 from pipeline.tables import polars_schema
 
 if TYPE_CHECKING:
@@ -35,10 +35,44 @@ def external(config: RunConfig) -> Mapping[str, str]:
     return {"untrained_model": model_digest(resolve_model(config.model, config.revision))}
 
 
+def check_methods(config: TrainConfig) -> None:
+    """Refuse methods that are unknown, set out of range, or cannot be trained as the configuration says.
+
+    Raises:
+        ConfigError: Names the method and what to change.
+    """
+    from losses import loss_spec, takes_whole_steps
+
+    try:
+        whole = [
+            name
+            for name, settings in [(config.method, config.loss), *((term.method, term.loss) for term in config.also)]
+            if takes_whole_steps(name, settings)
+        ]
+    except (ValueError, TypeError) as error:
+        raise ConfigError(f"train: {error}") from error
+    paired = loss_spec(config.method).paired
+    for term in map(loss_spec, (term.method for term in config.also)):
+        if term.paired != paired:
+            kinds = ("pairs", "unpaired rows") if paired else ("unpaired rows", "pairs")
+            raise ConfigError(
+                f"train.also: {config.method} takes {kinds[0]} and {term.title} {kinds[1]}; add up one kind."
+            )
+        if term.step_statistic is not None:
+            raise ConfigError(
+                f"train.also: {term.title} keeps a reference point of its own over a step; make it train.method."
+            )
+    if whole and config.micro_batch_rows < config.batch_rows:
+        raise ConfigError(
+            f"train: the loss of {whole[0]} as set compares the rows of a step with each other; set "
+            f"train.micro_batch_rows to train.batch_rows ({config.batch_rows}), so that a step is one forward pass."
+        )
+
+
 def run(context: StageContext) -> StageResult:
     """Read rows and log-probs, gate, train, and write the model, `training_log` and `parity`."""
     # Imported here, so that a run that skips training does not wait for torch and transformers.
-    from losses import loss_spec
+    from losses import Term, loss_spec
     from pipeline.training import checkpoints, parity
     from pipeline.training.objective import Objective
     from pipeline.training.policy import load_policy
@@ -59,7 +93,12 @@ def run(context: StageContext) -> StageResult:
     compared = parity.compare(policy, _parity_sample(rows["train"], config.parity_rows), config.micro_batch_rows)
     gate = parity.judge(compared, config)
     parity.enforce(gate, config.dtype)
-    objective = Objective(spec, _loss_config(config, rows["train"]), config.micro_batch_rows)
+    objective = Objective(
+        spec,
+        _loss_config(config, rows["train"]),
+        config.micro_batch_rows,
+        tuple(Term(term.method, term.weight, term.loss) for term in config.also),
+    )
     validation = rows["validation"][: config.validation_rows]
     trainer = Trainer(policy, objective, config, rows["train"], validation, context.folder)
     with context.reporter.progress(f"training ({config.method})", trainer.total_steps(), "steps") as advance:
@@ -78,6 +117,7 @@ def run(context: StageContext) -> StageResult:
         notes={
             "method": config.method,
             "loss": asdict(objective.config),
+            "also": [term.model_dump() for term in config.also],
             "steps": trainer.total_steps(),
             "device": str(policy.device),
             "parity": gate.notes(),

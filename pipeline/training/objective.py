@@ -1,16 +1,29 @@
 """Training rows to a loss: forward pass, the method's function, and what is logged of it."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 
-from losses import LossSpec, PairLogps, PairLossOutput, UnpairedLogps, UnpairedLossOutput
+from losses import (
+    LossSpec,
+    PairLogps,
+    PairLossOutput,
+    Term,
+    UnpairedLogps,
+    UnpairedLossOutput,
+    combined,
+    loss_config,
+    loss_spec,
+)
+from losses.logps import SequenceLogps
 from pipeline.errors import TrainingError
 from pipeline.training.batches import collate, micro_batches
 from pipeline.training.policy import Policy
 from pipeline.training.rows import PairRow, Row, TrainingSequence, UnpairedRow
+
+OutputT = TypeVar("OutputT", PairLossOutput, UnpairedLossOutput)
 
 
 @dataclass(frozen=True)
@@ -21,11 +34,13 @@ class Objective:
         spec: The method.
         config: Its hyper-parameters.
         micro_batch_rows: Rows a forward pass.
+        also: Further methods whose losses are added.
     """
 
     spec: LossSpec
     config: Any
     micro_batch_rows: int
+    also: tuple[Term, ...] = ()
 
     def step_statistic(self, policy: Policy, rows: Sequence[Row]) -> torch.Tensor | None:
         """The value over all rows of a step that each part of it needs (KTO's z0); None for other methods."""
@@ -46,7 +61,8 @@ class Objective:
         if self.spec.paired:
             measured = self._measure_pairs(policy, rows)
         else:
-            output: UnpairedLossOutput = self.spec.function(self._unpaired(policy, rows, statistic), self.config)
+            batch = self._unpaired(policy, rows, statistic)
+            output: UnpairedLossOutput = self._with_terms(self.spec.function(batch, self.config), batch)
             labels = torch.tensor([row.label for row in rows if isinstance(row, UnpairedRow)])
             measured = _unpaired_measures(output, labels)
         bad = [row.row_id for row, fine in zip(rows, measured.losses.isfinite().tolist(), strict=True) if not fine]
@@ -60,22 +76,41 @@ class Objective:
     def _measure_pairs(self, policy: Policy, rows: Sequence[Row]) -> "Measured":
         pairs = [row for row in rows if isinstance(row, PairRow)]
         chosen, rejected = [row.chosen for row in pairs], [row.rejected for row in pairs]
-        # One forward pass for both sides: half the launches, and alike lengths share padding.
-        found = policy.logps(collate([*chosen, *rejected]))
         half = len(pairs)
+        # One forward pass for both sides: half the launches, and alike lengths share padding.
+        both = collate([*chosen, *rejected])
+        nll: torch.Tensor | None = None
+        if any(getattr(config, "nll_over", "") == "prompt_and_chosen" for config in self._configs()):
+            found, prompts = policy.completion_and_prompt_logps(both)
+            nll = _mean_nll(found, prompts, half)
+        else:
+            found = policy.logps(both)
         place = found.logps.device
         batch = PairLogps(
             found.logps[:half],
             found.logps[half:],
-            _reference(chosen, place) if self.spec.needs_reference else None,
-            _reference(rejected, place) if self.spec.needs_reference else None,
+            _reference(chosen, place) if self._needs_reference() else None,
+            _reference(rejected, place) if self._needs_reference() else None,
             found.token_counts[:half],
             found.token_counts[half:],
             torch.tensor([row.chosen_better_probability for row in pairs], device=place),
             torch.tensor([row.weight for row in pairs], device=place),
+            nll,
         )
-        output: PairLossOutput = self.spec.function(batch, self.config)
+        output: PairLossOutput = self._with_terms(self.spec.function(batch, self.config), batch)
         return _pair_measures(output, found.logps.detach())
+
+    def _configs(self) -> list[Any]:
+        return [self.config, *(loss_config(term.method, term.settings) for term in self.also)]
+
+    def _needs_reference(self) -> bool:
+        return self.spec.needs_reference or any(loss_spec(term.method).needs_reference for term in self.also)
+
+    def _with_terms(self, output: OutputT, batch: PairLogps | UnpairedLogps) -> OutputT:
+        """The method's output with the further methods' losses added."""
+        if not self.also:
+            return output
+        return replace(output, losses=output.losses + combined(batch, self.also).losses)
 
     def _unpaired(self, policy: Policy, rows: Sequence[Row], statistic: torch.Tensor | None) -> UnpairedLogps:
         """Log-probs of unpaired rows; of their mismatched partners only where the statistic is not known yet."""
@@ -93,6 +128,7 @@ class Objective:
             reference_mismatched_logps=_reference(partners, place) if partners else zeros[:0],
             reference_point=statistic,
             weights=torch.tensor([row.weight for row in unpaired], device=place),
+            desirable_probability=torch.tensor([row.desirable_probability for row in unpaired], device=place),
         )
 
 
@@ -117,6 +153,12 @@ _UNPAIRED_FIELDS = (
     "policy_mismatched_logps",
     "reference_mismatched_logps",
 )
+
+
+def _mean_nll(completions: SequenceLogps, prompts: SequenceLogps, rows: int) -> torch.Tensor:
+    """(rows,) mean negative log-likelihood a token over prompt and completion of the first `rows` sequences."""
+    tokens = (completions.token_counts + prompts.token_counts)[:rows].clamp(min=1)
+    return -(completions.logps + prompts.logps)[:rows] / tokens
 
 
 def _joined(parts: list[torch.Tensor]) -> torch.Tensor:

@@ -32,6 +32,15 @@ class Policy:
 
     def logps(self, batch: Collated) -> SequenceLogps:
         """Summed log-probs of each completion; carries the gradient where gradients are on."""
+        return self._logps(batch, [batch.completion_mask])[0]
+
+    def completion_and_prompt_logps(self, batch: Collated) -> list[SequenceLogps]:
+        """Summed log-probs of each completion, and of each prompt after its first token, from one forward pass."""
+        prompt = batch.attention_mask.bool() & ~batch.completion_mask
+        prompt[:, 0] = False
+        return self._logps(batch, [batch.completion_mask, prompt])
+
+    def _logps(self, batch: Collated, masks: list[torch.Tensor]) -> list[SequenceLogps]:
         batch = batch.to(self.device)
         with torch.autocast(
             self.device.type, self.autocast_dtype or torch.bfloat16, enabled=self.autocast_dtype is not None
@@ -39,7 +48,7 @@ class Policy:
             hidden = body_of(self.model)(
                 input_ids=batch.input_ids, attention_mask=batch.attention_mask, use_cache=False
             ).last_hidden_state
-            return completion_logps(hidden, self.head, batch.input_ids, batch.completion_mask)
+            return [completion_logps(hidden, self.head, batch.input_ids, mask.to(self.device)) for mask in masks]
 
 
 def choose_device(name: str) -> torch.device:

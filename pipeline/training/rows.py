@@ -64,6 +64,7 @@ class UnpairedRow:
             method takes none or the row has no partner.
         label: True for desirable.
         weight: Weight of the row's loss, in [0, 1].
+        desirable_probability: Soft label.
     """
 
     row_id: str
@@ -71,6 +72,7 @@ class UnpairedRow:
     mismatched: TrainingSequence | None
     label: bool
     weight: float
+    desirable_probability: float
 
     @property
     def sequences(self) -> tuple[TrainingSequence, ...]:
@@ -152,7 +154,7 @@ def unpaired_rows(
         for role in ("matched", "mismatched")
     }
     rows = (
-        unpaired.select("response_id", "label", "weight")
+        unpaired.select("response_id", "label", "weight", "probability_desirable")
         .join(roles["matched"], on="response_id", how="inner", validate="1:1")
         .join(roles["mismatched"], on="response_id", how="left", validate="1:1")
         .sort("response_id")
@@ -166,6 +168,7 @@ def unpaired_rows(
             None if row["mismatched"] is None else known[row["mismatched"]],
             row["label"],
             row["weight"],
+            row["probability_desirable"],
         )
         for row in rows.iter_rows(named=True)
     ]

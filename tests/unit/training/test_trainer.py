@@ -3,9 +3,10 @@ import dataclasses
 import pytest
 import torch
 
-from losses import loss_config, loss_spec
+from losses import LOSSES, Term, loss_config, loss_spec, takes_whole_steps
 from pipeline.config import TrainConfig
-from pipeline.errors import InputError, TrainingError
+from pipeline.errors import ConfigError, InputError, TrainingError
+from pipeline.stages.train import check_methods
 from pipeline.training import batches
 from pipeline.training.batches import collate
 from pipeline.training.checkpoints import load_checkpoint
@@ -39,7 +40,14 @@ def pairs(count):
 
 def unpaired(count):
     return [
-        UnpairedRow(f"{n:032x}", sequence(2 * n, completion=3 + n % 4), sequence(2 * n + 1), n % 3 > 0, 1.0)
+        UnpairedRow(
+            f"{n:032x}",
+            sequence(2 * n, completion=3 + n % 4),
+            sequence(2 * n + 1),
+            n % 3 > 0,
+            1.0,
+            0.9 if n % 3 else 0.2,
+        )
         for n in range(count)
     ]
 
@@ -57,9 +65,9 @@ def gradient(model_dir, method, rows, micro_batch_rows):
     return torch.cat([parameter.grad.flatten() for parameter in policy.model.parameters()])
 
 
-@pytest.mark.parametrize("method", ["dpo", "ipo", "hinge", "orpo", "simpo", "cpo", "kto"])
+@pytest.mark.parametrize("method", [name for name in LOSSES if not takes_whole_steps(name, {})])
 def test_gradient_accumulation_is_the_whole_batch(model_dir, method):
-    rows = unpaired(8) if method == "kto" else pairs(8)
+    rows = pairs(8) if loss_spec(method).paired else unpaired(8)
     whole = gradient(model_dir, method, rows, 8)
     for micro in (1, 3):
         torch.testing.assert_close(gradient(model_dir, method, rows, micro), whole, atol=1e-6, rtol=1e-4)
@@ -153,3 +161,59 @@ def test_an_unknown_device_is_refused():
 def test_a_folder_without_a_model_is_refused(tmp_path):
     with pytest.raises(InputError, match="no causal language model can be loaded"):
         policy_of(tmp_path)
+
+
+def test_orpos_likelihood_over_the_prompt_too_is_the_models_own(model_dir):
+    policy, rows = policy_of(model_dir), pairs(3)
+    made = objective("orpo", 3, lambda_orpo=0.0, nll_over="prompt_and_chosen")
+    with torch.no_grad():
+        found = made.measure(policy, rows, None).losses
+        for row, loss in zip(rows, found.tolist(), strict=True):
+            ids = torch.tensor([[*row.chosen.prompt_token_ids, *row.chosen.completion_token_ids]])
+            assert loss == pytest.approx(float(policy.model(input_ids=ids, labels=ids).loss), abs=1e-5)
+
+
+def test_soft_labels_of_thumbs_reach_the_loss(model_dir):
+    policy, rows = policy_of(model_dir), unpaired(6)
+    losses = []
+    for soft in (False, True):
+        made = objective("kto", 6, reference_point="zero", soft_labels=soft)
+        with torch.no_grad():
+            losses.append(made.measure(policy, rows, torch.zeros(())).losses)
+    # Hard: l(label). Soft: p l(up) + (1 - p) l(down), and l(up) + l(down) is 1 with weights of 1.
+    probability = torch.tensor([row.desirable_probability for row in rows])
+    up = torch.where(torch.tensor([row.label for row in rows]), losses[0], 1 - losses[0])
+    torch.testing.assert_close(losses[1], probability * up + (1 - probability) * (1 - up), atol=1e-5, rtol=1e-5)
+
+
+def test_further_methods_add_their_weighted_losses(model_dir):
+    policy, rows = policy_of(model_dir), pairs(4)
+    alone = {}
+    with torch.no_grad():
+        for method in ("simpo", "dpo", "nca"):
+            alone[method] = objective(method, 4).measure(policy, rows, None).losses
+        terms = (Term("dpo", 0.5), Term("nca", 2.0))
+        both = Objective(loss_spec("simpo"), loss_config("simpo", {}), 4, terms).measure(policy, rows, None).losses
+    torch.testing.assert_close(both, alone["simpo"] + 0.5 * alone["dpo"] + 2.0 * alone["nca"])
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"method": "dop"}, "unknown method 'dop'. Did you mean 'dpo'"),
+        ({"method": "dpo", "loss": {"beta": -1}}, "beta must be above 0"),
+        ({"method": "dpo", "also": [{"method": "kto"}]}, "dpo takes pairs and KTO unpaired rows"),
+        ({"method": "kto", "also": [{"method": "bco"}]}, "BCO keeps a reference point of its own"),
+        ({"method": "aot"}, "loss of aot as set compares .* train.micro_batch_rows to train.batch_rows .16."),
+        ({"method": "kto", "loss": {"reduction": "classes"}}, "loss of kto as set compares"),
+        ({"method": "dpo", "also": [{"method": "bco_pair", "loss": {"shift": "batch"}}]}, "loss of bco_pair as set"),
+    ],
+)
+def test_methods_that_cannot_be_trained_are_refused_before_any_work(settings, message):
+    with pytest.raises(ConfigError, match=message):
+        check_methods(TrainConfig(**settings))
+
+
+def test_methods_that_compare_rows_train_on_whole_steps():
+    check_methods(TrainConfig(method="aot", micro_batch_rows=16))
+    check_methods(TrainConfig(method="dpo", also=[{"method": "hinge"}]))
