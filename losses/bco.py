@@ -18,9 +18,11 @@ class BCOConfig:
 
     Attributes:
         beta: Above 0. Higher keeps the policy nearer the reference.
+        soft_labels: Use each row's `desirable_probability` as its label.
     """
 
     beta: float = 0.1
+    soft_labels: bool = False
 
     def __post_init__(self) -> None:
         """Raise ValueError for a value out of range."""
@@ -93,18 +95,21 @@ def bco(batch: UnpairedLogps, config: BCOConfig) -> UnpairedLossOutput:
 
     Args:
         batch: Summed log-probs and labels.
-        config: beta.
+        config: beta and how labels are trusted.
 
     Raises:
-        MissingInputError: The batch lacks reference log-probs.
+        MissingInputError: The batch lacks reference log-probs, or soft labels that are asked for.
 
     Source: Jung et al. (2024), "Binary Classifier Optimization" (arXiv 2404.04656), without its density-ratio weights,
     which `weights` can hold.
     """
     ratios = _log_ratios(batch)
     shift = bco_reference_point(batch, config) if batch.reference_point is None else batch.reference_point.detach()
-    sign = torch.where(batch.labels, 1.0, -1.0).to(ratios)
-    losses = -logsigmoid(sign * config.beta * (ratios - shift))
+    desirable = batch.labels.to(ratios)
+    if config.soft_labels:
+        desirable = required(batch.desirable_probability, "desirable_probability", "BCO with soft labels").to(ratios)
+    gap = config.beta * (ratios - shift)
+    losses = -desirable * logsigmoid(gap) - (1 - desirable) * logsigmoid(-gap)
     return UnpairedLossOutput(weighted(losses, batch.weights), (config.beta * ratios).detach(), shift)
 
 

@@ -4,6 +4,7 @@ import torch
 from torch.nn.functional import logsigmoid
 
 from losses.checks import at_least_zero
+from losses.labels import expected_over_labels
 from losses.types import widened
 
 
@@ -13,6 +14,7 @@ def reward_model_loss(
     margins: torch.Tensor | None = None,
     centering: float = 0.0,
     weights: torch.Tensor | None = None,
+    chosen_better_probability: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """-log sigma(R_w - R_l - margin) + centering (R_w + R_l)^2 for each pair: (batch,), at least float32.
 
@@ -23,6 +25,7 @@ def reward_model_loss(
         centering: At least 0. Pulls scores to a mean of 0, which the first term leaves free; 0.01 is usual (TRL's
             `center_rewards_coefficient`).
         weights: (batch,) weight of each pair's loss; None means 1.
+        chosen_better_probability: (batch,) in [0, 1], the soft label; None means 1.
 
     Raises:
         ValueError: `centering` is out of range, or shapes differ.
@@ -37,8 +40,12 @@ def reward_model_loss(
             f"shape; give one score a pair and side."
         )
     chosen, rejected = widened(chosen_scores), widened(rejected_scores)
-    margin = chosen - rejected if margins is None else chosen - rejected - margins.to(chosen)
-    losses = -logsigmoid(margin)
+    lead = torch.zeros_like(chosen) if margins is None else margins.to(chosen)
+
+    def loss(better: torch.Tensor, worse: torch.Tensor) -> torch.Tensor:
+        return -logsigmoid(better - worse - lead)
+
+    losses = expected_over_labels(loss, chosen, rejected, chosen_better_probability)
     if centering:
         losses = losses + centering * (chosen + rejected) ** 2
     return losses if weights is None else losses * weights.to(losses)

@@ -37,8 +37,8 @@ SETTINGS = {
     "aot": [{}, {"label_smoothing": 0.3}],
     "aot_unpaired": [{}, {"label_smoothing": 0.3}],
     "kto": [{}, {"reference_point": "batch"}, {"reference_point": "zero"}, {"n_desirable": 1, "n_undesirable": 1000},
-            {"reduction": "classes"}],
-    "bco": [{}, {"beta": 10.0}],
+            {"reduction": "classes"}, {"soft_labels": True}],
+    "bco": [{}, {"beta": 10.0}, {"soft_labels": True}],
     "orpo": [{}, {"lambda_orpo": 5.0}, {"soft_labels": True}],
     "simpo": [{}, {"beta": 10.0, "gamma": 5.0}, {"soft_labels": True}],
     "alphapo": [{}, {"alpha": 1.0}, {"alpha": -1.0}, {"alpha": 0.0}, {"soft_labels": True}],
@@ -82,6 +82,7 @@ def thumb_batches(draw):
         reference_logps=column(LOGPS, dtype),
         policy_mismatched_logps=column(LOGPS, dtype),
         reference_mismatched_logps=column(LOGPS, dtype),
+        desirable_probability=column(st.sampled_from([0.0, 0.3, 1.0]), torch.float32),
     )
 
 

@@ -138,6 +138,15 @@ def test_ktos_soft_labels_mix_both_classes():
     torch.testing.assert_close(run("kto", batch, soft_labels=True).losses, mixed)
 
 
+def test_bcos_soft_labels_mix_both_classes():
+    point, soft = torch.tensor(0.5), torch.tensor([0.75, 0.1], dtype=torch.float64)
+    batch = unpaired((True, False), desirable_probability=soft, reference_point=point)
+    all_good = dataclasses.replace(batch, labels=torch.tensor([True, True]))
+    all_bad = dataclasses.replace(batch, labels=torch.tensor([False, False]))
+    mixed = soft * run("bco", all_good).losses + (1 - soft) * run("bco", all_bad).losses
+    torch.testing.assert_close(run("bco", batch, soft_labels=True).losses, mixed)
+
+
 def test_the_running_mean_is_that_of_all_values():
     mean = RunningMean().updated(torch.tensor([])).updated(torch.tensor([1.0, 2.0])).updated(torch.tensor([6.0]))
     assert (mean.mean, mean.count) == (3.0, 3)

@@ -105,3 +105,10 @@ def test_aot_compares_ranks():
 def test_the_reward_model_by_hand():
     found = reward_model_loss(torch.tensor([2.0]), torch.tensor([0.5]), torch.tensor([0.5]), 0.01, torch.tensor([3.0]))
     assert found.tolist() == pytest.approx([3 * (math.log(1 + math.exp(-1.0)) + 0.01 * 6.25)], abs=1e-6)
+
+
+def test_the_reward_model_with_a_doubtful_label_by_hand():
+    probability = torch.tensor([0.75])
+    found = reward_model_loss(torch.tensor([2.0]), torch.tensor([0.5]), chosen_better_probability=probability)
+    expected = 0.75 * math.log(1 + math.exp(-1.5)) + 0.25 * math.log(1 + math.exp(1.5))
+    assert found.tolist() == pytest.approx([expected], abs=1e-6)
