@@ -18,8 +18,15 @@ VOTE: Final = pl.Enum(
 # What stands behind an explicit comparison of two answers to one prompt.
 COMPARISON_KIND: Final = pl.Enum(["preference", "arena", "ranking", "edit", "regenerate"])
 LABEL: Final = pl.Enum(["desirable", "undesirable", "abstain"])
-ABSTAIN_REASON: Final = pl.Enum(["unrated", "retracted", "tied", "low_confidence", "comparison_only"])
-PAIR_SOURCE: Final = pl.Enum(["votes", "comparison"])
+ABSTAIN_REASON: Final = pl.Enum(
+    ["unrated", "retracted", "tied", "low_confidence", "comparison_only", "unreliable_raters"]
+)
+CONTRADICTION: Final = pl.Enum(["both_labels", "changed_mind", "one_label_rater"])
+RESPONSE_DROP: Final = pl.Enum(["prompt_length", "completion_length", "language", "secret", "personal_data"])
+PAIR_SOURCE: Final = pl.Enum(["votes", *COMPARISON_KIND.categories])
+PAIR_DROP: Final = pl.Enum(["identical_text", "near_identical", "tied", "both_bad", "other_model"])
+LEAK_TEXT: Final = pl.Enum(["prompt", "completion"])
+LEAK_MATCH: Final = pl.Enum(["exact", "near"])
 SPLIT: Final = pl.Enum(["train", "validation", "test"])
 SEQUENCE_ROLE: Final = pl.Enum(["matched", "mismatched"])
 PHASE: Final = pl.Enum(["train", "validation"])
@@ -76,12 +83,22 @@ RESPONSES: Final = _schema(
         "prompt": pa.Column(MESSAGES),
         "completion": pa.Column(pl.String, _NON_EMPTY),
         "model": pa.Column(pl.String, nullable=True),
+        "models": pa.Column(pl.List(pl.String)),
         "conversation_ids": pa.Column(pl.List(pl.String)),
+        "user_ids": pa.Column(pl.List(pl.String)),
+        "oldest_event_at": pa.Column(TIME, nullable=True),
+        "newest_event_at": pa.Column(TIME, nullable=True),
         "n_events": pa.Column(pl.Int64, pa.Check.ge(1)),
         "n_up": pa.Column(pl.Int64, _NON_NEGATIVE),
         "n_down": pa.Column(pl.Int64, _NON_NEGATIVE),
         "n_retracted": pa.Column(pl.Int64, _NON_NEGATIVE),
+        "n_copied": pa.Column(pl.Int64, _NON_NEGATIVE),
+        "n_regenerated": pa.Column(pl.Int64, _NON_NEGATIVE),
         "n_compared": pa.Column(pl.Int64, _NON_NEGATIVE),
+        "n_tied": pa.Column(pl.Int64, _NON_NEGATIVE),
+        "n_both_bad": pa.Column(pl.Int64, _NON_NEGATIVE),
+        "up_evidence": pa.Column(pl.Float64, _NON_NEGATIVE),
+        "down_evidence": pa.Column(pl.Float64, _NON_NEGATIVE),
         "posterior_mean": pa.Column(pl.Float64, _PROBABILITY),
         "posterior_low": pa.Column(pl.Float64, _PROBABILITY),
         "posterior_high": pa.Column(pl.Float64, _PROBABILITY),
@@ -89,17 +106,55 @@ RESPONSES: Final = _schema(
         "label": pa.Column(LABEL),
         "abstain_reason": pa.Column(ABSTAIN_REASON, nullable=True),
         "weight": pa.Column(pl.Float64, _PROBABILITY),
+        "exposure_weight": pa.Column(pl.Float64, pa.Check.ge(1.0), nullable=True),
+        "recency_weight": pa.Column(pl.Float64, _PROBABILITY),
+    }
+)
+RESPONSE_DROPS: Final = _schema(
+    {
+        "response_id": _identifier(unique=True),
+        "prompt_id": _identifier(),
+        "n_events": pa.Column(pl.Int64, pa.Check.ge(1)),
+        "reason": pa.Column(RESPONSE_DROP),
+        "detail": pa.Column(pl.String),
+    }
+)
+CONTRADICTIONS: Final = _schema(
+    {
+        "kind": pa.Column(CONTRADICTION),
+        "prompt_id": _identifier(nullable=True),
+        "response_id": _identifier(nullable=True),
+        "user_id": pa.Column(pl.String, nullable=True),
+        "n_up": pa.Column(pl.Int64, _NON_NEGATIVE),
+        "n_down": pa.Column(pl.Int64, _NON_NEGATIVE),
+    },
+    unique=["kind", "response_id", "user_id"],
+)
+RATERS: Final = _schema(
+    {
+        "user_id": pa.Column(pl.String, unique=True),
+        "n_votes": pa.Column(pl.Int64, _NON_NEGATIVE),
+        "n_up": pa.Column(pl.Int64, _NON_NEGATIVE),
+        "n_down": pa.Column(pl.Int64, _NON_NEGATIVE),
+        "n_changed": pa.Column(pl.Int64, _NON_NEGATIVE),
+        "one_label": pa.Column(pl.Boolean),
+        "up_if_good": pa.Column(pl.Float64, _PROBABILITY, nullable=True),
+        "up_if_bad": pa.Column(pl.Float64, _PROBABILITY, nullable=True),
+        "weight": pa.Column(pl.Float64, _PROBABILITY),
     }
 )
 COMPARISONS: Final = _schema(
     {
         "prompt_id": _identifier(),
+        "kind": pa.Column(COMPARISON_KIND),
         "chosen_response_id": _identifier(),
         "rejected_response_id": _identifier(),
         "n_chosen": pa.Column(pl.Int64, _NON_NEGATIVE),
         "n_rejected": pa.Column(pl.Int64, _NON_NEGATIVE),
+        "n_tied": pa.Column(pl.Int64, _NON_NEGATIVE),
+        "n_both_bad": pa.Column(pl.Int64, _NON_NEGATIVE),
     },
-    unique=["chosen_response_id", "rejected_response_id"],
+    unique=["kind", "chosen_response_id", "rejected_response_id"],
 )
 UNPAIRED: Final = _schema(
     {
@@ -108,7 +163,7 @@ UNPAIRED: Final = _schema(
         "prompt": pa.Column(MESSAGES),
         "completion": pa.Column(MESSAGES),
         "label": pa.Column(pl.Boolean),
-        "weight": pa.Column(pl.Float64, _PROBABILITY),
+        "weight": pa.Column(pl.Float64, _NON_NEGATIVE),
         "probability_desirable": pa.Column(pl.Float64, _PROBABILITY),
     }
 )
@@ -126,6 +181,17 @@ PAIRS: Final = _schema(
         "chosen_better_probability": pa.Column(pl.Float64, _PROBABILITY),
     }
 )
+PAIR_DROPS: Final = _schema(
+    {
+        "prompt_id": _identifier(),
+        "chosen_response_id": _identifier(),
+        "rejected_response_id": _identifier(),
+        "pair_source": pa.Column(PAIR_SOURCE),
+        "reason": pa.Column(PAIR_DROP),
+        "similarity": pa.Column(pl.Float64, _PROBABILITY, nullable=True),
+    },
+    unique=["pair_source", "chosen_response_id", "rejected_response_id"],
+)
 PAIR_YIELD: Final = _schema(
     {
         "outcome": pa.Column(pl.String, _NON_EMPTY, unique=True),
@@ -139,6 +205,17 @@ SPLITS: Final = _schema(
         "group_id": _identifier(),
         "split": pa.Column(SPLIT),
     }
+)
+LEAKAGE: Final = _schema(
+    {
+        "text": pa.Column(LEAK_TEXT),
+        "match": pa.Column(LEAK_MATCH),
+        "left": pa.Column(pl.String, _NON_EMPTY),
+        "right": pa.Column(pl.String, _NON_EMPTY),
+        "n_right": pa.Column(pl.Int64, _NON_NEGATIVE),
+        "n_leaked": pa.Column(pl.Int64, _NON_NEGATIVE, nullable=True),
+    },
+    unique=["text", "match", "left", "right"],
 )
 SEQUENCES: Final = _schema(
     {
@@ -240,10 +317,15 @@ TABLES: Final[dict[str, pa.DataFrameSchema]] = {
     "rejects": REJECTS,
     "responses": RESPONSES,
     "comparisons": COMPARISONS,
+    "raters": RATERS,
+    "contradictions": CONTRADICTIONS,
+    "response_drops": RESPONSE_DROPS,
     "unpaired": UNPAIRED,
     "pairs": PAIRS,
     "pair_yield": PAIR_YIELD,
+    "pair_drops": PAIR_DROPS,
     "splits": SPLITS,
+    "leakage": LEAKAGE,
     "sequences": SEQUENCES,
     "row_sequences": ROW_SEQUENCES,
     "sequence_drops": SEQUENCE_DROPS,

@@ -1,136 +1,173 @@
 """Events to responses: who voted last and how, counted per (prompt, completion), and what the votes say.
 
 A user has one vote a response, the last one given; a retraction removes it. An event without a user id is a
-voter of its own. The share of users who would vote up gets a Beta posterior; the label is desirable or
-undesirable where the posterior is sure enough, else the stage abstains and says why.
+voter of its own. Votes weigh 1, or what their rater's reliability and their age make of them. The share of users who
+would vote up gets a Beta posterior of the weighed votes; the label is desirable or undesirable where the posterior is
+sure enough, else the stage abstains and says why.
+
+`transform` is a function of one set of prompts: run on partitions by prompt it gives the rows that it gives on the
+whole table. What takes the whole log (raters, positions, the newest time) is made by `shared` from narrow tables.
 """
 
-from typing import NamedTuple
+from datetime import datetime
+from typing import Any, Final, NamedTuple
 
-import numpy as np
 import polars as pl
-from scipy import special
 
 from pipeline.artifacts import Counts
 from pipeline.config import ResponsesConfig
 from pipeline.context import StageContext, StageResult
-from pipeline.identity import prompt_id, response_id
-from pipeline.tables import ABSTAIN_REASON, LABEL, polars_schema
+from pipeline.evidence import exposure
+from pipeline.evidence.comparisons import SIDES, counted_comparisons
+from pipeline.evidence.posterior import beta_above_half, beta_quantile
+from pipeline.evidence.raters import NARROW, rater_contradictions, rater_table
+from pipeline.evidence.screening import screened
+from pipeline.evidence.votes import counted, last_votes, named, recency, weighed
+from pipeline.tables import ABSTAIN_REASON, LABEL, TIME, polars_schema
 
-VERSION = 1
+VERSION = 2
 INPUTS = ("events",)
-OUTPUTS = ("responses", "comparisons")
+OUTPUTS = ("responses", "comparisons", "raters", "contradictions", "response_drops")
 
-_VOTE_ORDER = ("created_at", "source_file", "source_line", "event_id")
+_COUNTS: Final = ("n_up", "n_down", "n_retracted", "up_evidence", "down_evidence")
+
+
+class Narrow(NamedTuple):
+    """What the whole-log part of the stage needs of one partition: no text.
+
+    Attributes:
+        votes: Last votes, columns `evidence.raters.NARROW`.
+        positions: `position`, `n_shown` and `n_rated`.
+        newest: One row, `created_at`: the newest event's time.
+    """
+
+    votes: pl.LazyFrame
+    positions: pl.LazyFrame
+    newest: pl.LazyFrame
+
+
+class Shared(NamedTuple):
+    """What every partition is given.
+
+    Attributes:
+        raters: Table `raters`.
+        positions: `position` and `place_propensity`.
+        newest: Time of the newest event, which recency is counted from; None: no event has a time.
+    """
+
+    raters: pl.DataFrame
+    positions: pl.DataFrame
+    newest: datetime | None
 
 
 class Responses(NamedTuple):
-    """The two tables that this stage makes."""
+    """The tables that one set of prompts gives, each sorted by prompt id and then by its own ids."""
 
     responses: pl.LazyFrame
     comparisons: pl.LazyFrame
+    contradictions: pl.LazyFrame
+    response_drops: pl.LazyFrame
 
 
-def transform(events: pl.LazyFrame, config: ResponsesConfig) -> Responses:
-    """Responses with counted votes and labels, and the explicit comparisons between them.
+def narrow(events: pl.LazyFrame) -> Narrow:
+    """The narrow tables of one partition of `events`."""
+    votes = last_votes(named(events)).select(list(NARROW))
+    newest = events.select(pl.col("created_at").max())
+    return Narrow(votes, exposure.position_counts(events), newest)
+
+
+def shared(parts: list[Narrow], config: ResponsesConfig) -> Shared:
+    """What takes the whole log, from the narrow tables of all partitions in any order."""
+    votes, positions, newest = pl.collect_all([pl.concat(tables) for tables in zip(*parts, strict=True)])
+    latest = newest["created_at"].cast(TIME).max()
+    assert latest is None or isinstance(latest, datetime)
+    return Shared(rater_table(votes, config), exposure.position_propensities(positions), latest)
+
+
+def transform(events: pl.LazyFrame, config: ResponsesConfig, known: Shared | None = None) -> Responses:
+    """Responses with counted votes and labels, and what else the events of these prompts say.
 
     Args:
-        events: Table `events`.
-        config: Prior, confidence and interval.
-
-    Returns:
-        Tables `responses` and `comparisons`, each sorted by its ids.
+        events: Rows of table `events`; rows of one prompt are together.
+        config: Prior, confidence, weights and screens.
+        known: What the whole log gave; None: `events` are the whole log.
     """
-    named = events.with_columns(prompt_id=prompt_id(pl.col("prompt"))).with_columns(
-        response_id=response_id(pl.col("prompt_id"), pl.col("completion"))
+    if known is None:
+        known = shared([narrow(events)], config)
+    with_ids = named(events)
+    texts = screened(_texts(with_ids), config)
+    kept = texts.filter(pl.col("drop_reason").is_null())
+    votes = weighed(last_votes(with_ids), known.raters.lazy(), known.newest, config.half_life_days)
+    weights = exposure.exposure_weights(with_ids, known.positions.lazy(), config.exposure, config.exposure_clip)
+    with_votes = (
+        kept.join(counted(votes), on="response_id", how="left", validate="1:1")
+        .join(weights, on="response_id", how="left", validate="1:1")
+        .with_columns(
+            pl.col(_COUNTS).fill_null(0),
+            recency_weight=recency(pl.col("voted_at"), known.newest, config.half_life_days),
+        )
     )
-    texts = _texts(named)
-    counted = texts.join(_last_votes(named), on="response_id", how="left", validate="1:1").with_columns(
-        pl.col("n_up", "n_down", "n_retracted").fill_null(0)
-    )
-    judged = _label(_posterior(counted, config), config)
+    responses = _label(_posterior(with_votes, config), config).select(list(polars_schema("responses")))
     return Responses(
-        judged.select(list(polars_schema("responses"))).sort("response_id"),
-        _comparisons(named),
+        responses.sort("prompt_id", "response_id"),
+        _comparisons(with_ids, kept),
+        _contradictions(votes),
+        _drops(texts),
     )
 
 
-def _texts(named: pl.LazyFrame) -> pl.LazyFrame:
+def _texts(events: pl.LazyFrame) -> pl.LazyFrame:
     """One row a response; spellings that are the same text share the one of the smallest event id."""
-    ordered = named.sort("event_id")
+    ordered = events.sort("event_id")
     prompts = ordered.group_by("prompt_id").agg(pl.col("prompt").first())
+    vote = pl.col("vote")
+    counts = {"n_copied": ["copied"], "n_regenerated": ["regenerated"], "n_compared": list(SIDES)}
+    counts |= {"n_tied": ["tied"], "n_both_bad": ["both_bad"]}
     responses = ordered.group_by("response_id").agg(
         pl.col("prompt_id").first(),
         pl.col("completion").first(),
         pl.col("model").drop_nulls().min(),
+        pl.col("model").drop_nulls().unique().sort().alias("models"),
         pl.col("conversation_id").drop_nulls().unique().sort().alias("conversation_ids"),
+        pl.col("user_id").drop_nulls().unique().sort().alias("user_ids"),
+        pl.col("created_at").min().alias("oldest_event_at"),
+        pl.col("created_at").max().alias("newest_event_at"),
         pl.len().cast(pl.Int64).alias("n_events"),
-        pl.col("vote").is_in(["chosen", "rejected", "tied", "both_bad"]).sum().cast(pl.Int64).alias("n_compared"),
+        *[vote.is_in(members).sum().cast(pl.Int64).alias(name) for name, members in counts.items()],
     )
     return responses.join(prompts, on="prompt_id", how="left", validate="m:1")
 
 
-def _last_votes(named: pl.LazyFrame) -> pl.LazyFrame:
-    """Votes counted per response: each user's last one, by time and then by place in the log."""
-    voter = pl.coalesce(pl.col("user_id"), pl.col("event_id"))
-    last = (
-        named.filter(pl.col("vote").is_in(["up", "down", "retracted"]))
-        .with_columns(voter=voter)
-        .sort(_VOTE_ORDER, nulls_last=False)
-        .group_by("response_id", "voter")
-        .agg(pl.col("vote").last())
-    )
-    return last.group_by("response_id").agg(
-        (pl.col("vote") == "up").sum().cast(pl.Int64).alias("n_up"),
-        (pl.col("vote") == "down").sum().cast(pl.Int64).alias("n_down"),
-        (pl.col("vote") == "retracted").sum().cast(pl.Int64).alias("n_retracted"),
-    )
-
-
-def _posterior(counted: pl.LazyFrame, config: ResponsesConfig) -> pl.LazyFrame:
-    """Mean, credible interval and P(share > 1/2) of Beta(prior_up + n_up, prior_down + n_down)."""
-    ups = pl.col("n_up") + config.prior_up
-    downs = pl.col("n_down") + config.prior_down
+def _posterior(with_votes: pl.LazyFrame, config: ResponsesConfig) -> pl.LazyFrame:
+    """Mean, credible interval and P(share > 1/2) of Beta(prior_up + up_evidence, prior_down + down_evidence)."""
+    ups = pl.col("up_evidence") + config.prior_up
+    downs = pl.col("down_evidence") + config.prior_down
     tail = (1.0 - config.interval) / 2.0
-    return counted.with_columns(
+    return with_votes.with_columns(
         posterior_mean=ups / (ups + downs),
-        posterior_low=_beta_quantile(ups, downs, tail),
-        posterior_high=_beta_quantile(ups, downs, 1.0 - tail),
-        probability_desirable=_beta_above_half(ups, downs),
-    )
-
-
-def _beta_quantile(ups: pl.Expr, downs: pl.Expr, probability: float) -> pl.Expr:
-    return pl.map_batches(
-        [ups, downs],
-        lambda columns: pl.Series(special.betaincinv(columns[0].to_numpy(), columns[1].to_numpy(), probability)),
-        return_dtype=pl.Float64,
-    )
-
-
-def _beta_above_half(ups: pl.Expr, downs: pl.Expr) -> pl.Expr:
-    # P(share > 1/2) as the lower tail of the mirrored Beta: exact where 1 - P(share <= 1/2) would cancel.
-    return pl.map_batches(
-        [ups, downs],
-        lambda columns: pl.Series(special.betainc(columns[1].to_numpy(), columns[0].to_numpy(), np.float64(0.5))),
-        return_dtype=pl.Float64,
+        posterior_low=beta_quantile(ups, downs, tail),
+        posterior_high=beta_quantile(ups, downs, 1.0 - tail),
+        probability_desirable=beta_above_half(ups, downs),
     )
 
 
 def _label(judged: pl.LazyFrame, config: ResponsesConfig) -> pl.LazyFrame:
     voted = (pl.col("n_up") + pl.col("n_down")) > 0
+    heard = (pl.col("up_evidence") + pl.col("down_evidence")) > 0
     desirable = pl.col("probability_desirable")
     label = (
-        pl.when(voted & (desirable > config.min_confidence))
+        pl.when(heard & (desirable > config.min_confidence))
         .then(pl.lit("desirable"))
-        .when(voted & (1.0 - desirable > config.min_confidence))
+        .when(heard & (1.0 - desirable > config.min_confidence))
         .then(pl.lit("undesirable"))
         .otherwise(pl.lit("abstain"))
     )
     reason = (
         pl.when(label != "abstain")
         .then(pl.lit(None, dtype=pl.String))
-        .when(voted & (pl.col("n_up") == pl.col("n_down")))
+        .when(voted & ~heard)
+        .then(pl.lit("unreliable_raters"))
+        .when(voted & (pl.col("up_evidence") == pl.col("down_evidence")))
         .then(pl.lit("tied"))
         .when(voted)
         .then(pl.lit("low_confidence"))
@@ -144,55 +181,95 @@ def _label(judged: pl.LazyFrame, config: ResponsesConfig) -> pl.LazyFrame:
     return judged.with_columns(
         label=label.cast(LABEL),
         abstain_reason=reason.cast(ABSTAIN_REASON),
-        weight=pl.when(voted).then(2.0 * confidence - 1.0).otherwise(0.0),
+        weight=pl.when(heard).then(2.0 * confidence - 1.0).otherwise(0.0),
     )
 
 
-def _comparisons(named: pl.LazyFrame) -> pl.LazyFrame:
-    """How often one response was chosen over another, with the more often chosen one named `chosen`."""
-    sides = named.filter(pl.col("comparison_id").is_not_null())
-    chosen = sides.filter(pl.col("vote") == "chosen").select("comparison_id", "prompt_id", a="response_id")
-    rejected = sides.filter(pl.col("vote") == "rejected").select("comparison_id", b="response_id")
-    votes = chosen.join(rejected, on="comparison_id", how="inner", validate="1:1").filter(pl.col("a") != pl.col("b"))
-    first, second = pl.min_horizontal("a", "b"), pl.max_horizontal("a", "b")
-    counted = (
-        votes.group_by("prompt_id", first=first, second=second)
+def _comparisons(events: pl.LazyFrame, kept: pl.LazyFrame) -> pl.LazyFrame:
+    """Comparisons of which both sides stay."""
+    ids = kept.select("response_id")
+    return (
+        counted_comparisons(events)
+        .join(ids, left_on="chosen_response_id", right_on="response_id", how="semi")
+        .join(ids, left_on="rejected_response_id", right_on="response_id", how="semi")
+        .select(list(polars_schema("comparisons")))
+        .sort("prompt_id", "chosen_response_id", "rejected_response_id", "kind")
+    )
+
+
+def _contradictions(votes: pl.LazyFrame) -> pl.LazyFrame:
+    """Responses with both labels, by different voters, and users who changed their mind about one."""
+    schema = polars_schema("contradictions")
+    both = (
+        votes.group_by("prompt_id", "response_id")
         .agg(
-            (pl.col("a") == first).sum().cast(pl.Int64).alias("n_first"),
-            (pl.col("a") == second).sum().cast(pl.Int64).alias("n_second"),
+            n_up=(pl.col("vote") == "up").sum().cast(pl.Int64),
+            n_down=(pl.col("vote") == "down").sum().cast(pl.Int64),
         )
-        .with_columns(first_wins=pl.col("n_first") >= pl.col("n_second"))
+        .with_columns(kind=pl.lit("both_labels").cast(schema["kind"]), user_id=pl.lit(None, pl.String))
     )
-    wins = pl.when("first_wins")
-    return counted.select(
+    changed = votes.select(
         "prompt_id",
-        chosen_response_id=wins.then("first").otherwise("second"),
-        rejected_response_id=wins.then("second").otherwise("first"),
-        n_chosen=pl.max_horizontal("n_first", "n_second"),
-        n_rejected=pl.min_horizontal("n_first", "n_second"),
-    ).sort("chosen_response_id", "rejected_response_id")
+        "response_id",
+        "user_id",
+        kind=pl.lit("changed_mind").cast(schema["kind"]),
+        n_up="ever_up",
+        n_down="ever_down",
+    )
+    found = pl.concat([table.select(list(schema)) for table in (both, changed)])
+    contradicted = found.filter((pl.col("n_up") > 0) & (pl.col("n_down") > 0))
+    return contradicted.sort("prompt_id", "response_id", "kind", "user_id")
+
+
+def _drops(texts: pl.LazyFrame) -> pl.LazyFrame:
+    dropped = texts.filter(pl.col("drop_reason").is_not_null())
+    return dropped.select("response_id", "prompt_id", "n_events", reason="drop_reason", detail="drop_detail").sort(
+        "prompt_id", "response_id"
+    )
 
 
 def run(context: StageContext) -> StageResult:
-    """Read `events`, write `responses` and `comparisons`."""
-    events = context.read("events")
-    made = transform(events.lazy(), context.config.responses)
-    responses, comparisons = pl.collect_all([made.responses, made.comparisons])
-    contradictory = responses.filter((pl.col("n_up") > 0) & (pl.col("n_down") > 0)).height
+    """Read `events`, write all of `OUTPUTS`."""
+    events, config = context.read("events"), context.config.responses
+    known = shared([narrow(events.lazy())], config)
+    made = transform(events.lazy(), config, known)
+    collected = dict(zip(Responses._fields, pl.collect_all(list(made)), strict=True))
+    found = collected["contradictions"]
+    collected["contradictions"] = pl.concat([found, rater_contradictions(known.raters)])
+    collected["raters"] = known.raters
+    responses, drops = collected["responses"], collected["response_drops"]
     return StageResult(
-        outputs={
-            "responses": context.write("responses", responses),
-            "comparisons": context.write("comparisons", comparisons),
-        },
-        counts=Counts(rows_in=events.height, rows_out=responses.height, merged=events.height - responses.height),
-        notes={
-            "prompts": responses["prompt_id"].n_unique(),
-            "labels": _value_counts(responses["label"]),
-            "abstain_reasons": _value_counts(responses["abstain_reason"].drop_nulls()),
-            "responses_with_both_votes": contradictory,
-            "comparisons": comparisons.height,
-        },
+        outputs={name: context.write(name, collected[name]) for name in OUTPUTS},
+        counts=Counts(
+            rows_in=events.height,
+            rows_out=responses.height,
+            merged=events.height - responses.height - int(drops["n_events"].sum()),
+            rejected=int(drops["n_events"].sum()),
+        ),
+        notes=notes(collected, config),
     )
+
+
+def notes(made: dict[str, pl.DataFrame], config: ResponsesConfig) -> dict[str, Any]:
+    """Facts for the report, from the stage's collected tables by name."""
+    responses, raters = made["responses"], made["raters"]
+    contradictions = _value_counts(made["contradictions"]["kind"])
+    labelled = responses.filter(pl.col("label") != "abstain")
+    return {
+        "prompts": responses["prompt_id"].n_unique(),
+        "labels": _value_counts(responses["label"]),
+        "abstain_reasons": _value_counts(responses["abstain_reason"].drop_nulls()),
+        "responses_with_both_votes": contradictions.get("both_labels", 0),
+        "changed_minds": contradictions.get("changed_mind", 0),
+        "raters": raters.height,
+        "raters_of_one_label": contradictions.get("one_label_rater", 0),
+        "rater_weights": {f"below_{edge}": int((raters["weight"] < edge).sum()) for edge in (0.1, 0.5, 0.9)},
+        "dropped": _value_counts(made["response_drops"]["reason"]),
+        "comparisons": made["comparisons"].height,
+        "comparison_kinds": _value_counts(made["comparisons"]["kind"]),
+        "exposure": exposure.described(labelled, config.exposure, config.exposure_clip)._asdict(),
+        "prior": {"up": config.prior_up, "down": config.prior_down},
+    }
 
 
 def _value_counts(values: pl.Series) -> dict[str, int]:
