@@ -1,160 +1,138 @@
 """Responses to DPO/ORPO-ready pairs: which response to a prompt is the better one, and how surely.
 
-Pairs come from votes (two responses to one prompt whose posterior means differ enough) and from explicit
-comparisons. The soft label `chosen_better_probability` is the posterior probability that chosen really is
-better. What did not become a pair is counted in `pair_yield`, with what would change it.
+Pairs come from votes (two responses whose posterior means differ enough) and from explicit comparisons of several
+kinds. The soft label `chosen_better_probability` is the posterior probability that chosen really is better: of the two
+shares of up votes for votes, of a share of wins above one half for comparisons, a tie being half a win of each side.
+What did not become a pair is in `pair_drops`, and what became of every prompt in `pair_yield`, with what would change
+it.
+
+`transform` is a function of one set of prompts, or of prompt groups where prompts are grouped: rows of one group are
+together.
 """
 
-from typing import NamedTuple
+from typing import Any, Final, NamedTuple
 
-import numpy as np
 import polars as pl
-from scipy import special
 
 from pipeline.artifacts import Counts
 from pipeline.config import PairsConfig, ResponsesConfig
 from pipeline.context import StageContext, StageResult
+from pipeline.evidence.prompts import loose_keys, prompt_groups, prompt_signatures
+from pipeline.evidence.sides import LAYOUT, comparison_sides, vote_sides
 from pipeline.identity import as_answer, digest, joined
-from pipeline.tables import PAIR_SOURCE, polars_schema
+from pipeline.tables import polars_schema
 
-VERSION = 1
+VERSION = 2
 INPUTS = ("responses", "comparisons")
-OUTPUTS = ("pairs", "pair_yield")
+OUTPUTS = ("pairs", "pair_yield", "pair_drops")
 
-# Midpoint rule for P(chosen > rejected): with 512 quantiles of chosen the error stays below 1e-4 for counts
-# from 0 to 1,000 (tests/unit/stages/test_pairs.py compares it with adaptive quadrature).
-_QUANTILES = 512
-_ADVICE = {
+_ADVICE: Final = {
     "paired": "",
-    "one_response": "Sample several answers a prompt, or collect regenerations: one answer cannot make a pair.",
+    "one_response": "Sample several answers a prompt, or collect regenerations: one answer cannot make a pair. "
+    "pairs.group_prompts pairs answers across prompts that are nearly the same.",
     "fewer_than_two_votes": "Show the rating buttons on every answer: fewer than two answers were rated.",
     "one_label_only": "All rated answers agree; KTO uses them, or set pairs.opposite_labels to false.",
+    "low_confidence": "Too few labels are sure: collect more votes an answer, or lower responses.min_confidence.",
+    "tied": "Votes or comparisons are even: collect more of them.",
     "below_margin": "The votes differ too little: collect more votes an answer, or lower pairs.min_margin.",
-    "different_models": "The better and the worse answer are of different models: set pairs.same_model to false.",
+    "near_identical": "The better and the worse answer are nearly one text: sample more varied ones, or raise "
+    "pairs.max_similarity.",
+    "different_models": "The better and the worse answer are of different models, or not of the one asked for: set "
+    "pairs.same_model to false, or pairs.model to null.",
 }
 
 
 class Pairs(NamedTuple):
-    """The two tables that this stage makes."""
+    """The tables that one set of prompts gives.
+
+    Attributes:
+        pairs: Table `pairs`, sorted by prompt id and pair id.
+        pair_drops: Table `pair_drops`, sorted by prompt id and response ids.
+        pair_yield: Table `pair_yield`; those of partitions add up.
+    """
 
     pairs: pl.LazyFrame
     pair_yield: pl.LazyFrame
+    pair_drops: pl.LazyFrame
 
 
-def transform(responses: pl.LazyFrame, comparisons: pl.LazyFrame, config: PairsConfig, prior: ResponsesConfig) -> Pairs:
+def narrow(responses: pl.LazyFrame, config: PairsConfig) -> pl.LazyFrame:
+    """What `groups` needs of one partition of `responses`: ids with keys or signatures, no text."""
+    return prompt_signatures(responses) if config.group_prompts == "near_duplicate" else loose_keys(responses)
+
+
+def groups(parts: list[pl.LazyFrame], config: PairsConfig) -> pl.DataFrame | None:
+    """`prompt_id` and `pair_group` of the whole log's prompts; None where prompts are not grouped."""
+    if config.group_prompts == "none":
+        return None
+    return prompt_groups(pl.concat(parts).collect(), config.group_prompts, config.group_similarity)
+
+
+def transform(
+    responses: pl.LazyFrame,
+    comparisons: pl.LazyFrame,
+    config: PairsConfig,
+    prior: ResponsesConfig,
+    known: pl.DataFrame | None = None,
+) -> Pairs:
     """Pairs of two responses to one prompt, and what became of every prompt.
 
     Args:
         responses: Table `responses`.
-        comparisons: Table `comparisons`.
-        config: Strategy and thresholds.
+        comparisons: Table `comparisons` of the same prompts.
+        config: Strategies and thresholds.
         prior: The Beta prior that the responses' posteriors were made with.
-
-    Returns:
-        Tables `pairs` (sorted by pair id) and `pair_yield`.
+        known: What `groups` gave for the whole log; None: every prompt is a group of its own, or, where prompts are to
+            be grouped, `responses` are the whole log.
     """
-    sides = [_vote_sides(responses, config, prior)]
+    if known is None:
+        known = groups([narrow(responses, config)], config)
+    placed = _placed(responses, known)
+    sides = _sides(placed, comparisons, config, prior)
+    unmarked = pl.col("reason").is_null()
+    pairs = _with_texts(_one_a_pair(sides.filter(unmarked)), responses)
+    drops = sides.filter(~unmarked).select(list(polars_schema("pair_drops")))
+    return Pairs(
+        pairs.select(list(polars_schema("pairs"))).sort("prompt_id", "pair_id"),
+        _yield(placed, sides, config),
+        drops.sort("prompt_id", "chosen_response_id", "rejected_response_id", "pair_source"),
+    )
+
+
+def _placed(responses: pl.LazyFrame, known: pl.DataFrame | None) -> pl.LazyFrame:
+    """Responses with the group of prompts that they can be paired in."""
+    if known is None:
+        return responses.with_columns(pair_group=pl.col("prompt_id"))
+    return responses.join(known.lazy(), on="prompt_id", how="left", validate="m:1")
+
+
+def _sides(
+    placed: pl.LazyFrame, comparisons: pl.LazyFrame, config: PairsConfig, prior: ResponsesConfig
+) -> pl.LazyFrame:
+    found = []
     if config.comparisons:
-        sides.insert(0, _comparison_sides(comparisons))
-    # A pair that both votes and a comparison make is kept once, as the comparison: that is direct evidence.
-    both = pl.concat(sides).unique(["chosen_response_id", "rejected_response_id"], keep="first", maintain_order=True)
-    pairs = _with_texts(both, responses).select(list(polars_schema("pairs"))).sort("pair_id")
-    return Pairs(pairs, _yield(responses, pairs, config))
+        found.append(comparison_sides(placed, comparisons, config))
+    if config.votes:
+        found.append(vote_sides(placed, config, prior))
+    # Neither asked for: every prompt still gets its outcome.
+    return pl.concat(found) if found else vote_sides(placed, config, prior).filter(pl.lit(False)).select(LAYOUT)
 
 
-def _vote_sides(responses: pl.LazyFrame, config: PairsConfig, prior: ResponsesConfig) -> pl.LazyFrame:
-    voted = responses.filter(pl.col("n_up") + pl.col("n_down") > 0)
-    if config.opposite_labels:
-        voted = voted.filter(pl.col("label") != "abstain")
-    place = ["prompt_id", "model"] if config.same_model else ["prompt_id"]
-    candidates = voted.select(*place, "response_id", "label", "posterior_mean", "n_up", "n_down")
-    if config.strategy == "best_worst":
-        candidates = _extremes(candidates, place)
-    chosen, rejected = candidates, candidates.rename(lambda name: name if name in place else f"{name}_rejected")
-    crossed = chosen.join(rejected, on=place, how="inner", nulls_equal=True).with_columns(
-        margin=pl.col("posterior_mean") - pl.col("posterior_mean_rejected")
+def _one_a_pair(sides: pl.LazyFrame) -> pl.LazyFrame:
+    """Each two answers once, in one direction: a comparison before votes, since it is direct; the surest first."""
+    two = [pl.min_horizontal(*_ENDS), pl.max_horizontal(*_ENDS)]
+    ranked = sides.with_columns(first=two[0], second=two[1], direct=pl.col("pair_source") != "votes").sort(
+        ["first", "second", "direct", "chosen_better_probability", "pair_source"],
+        descending=[False, False, True, True, False],
     )
-    kept = crossed.filter((pl.col("margin") > 0) & (pl.col("margin") >= config.min_margin))
-    if config.opposite_labels:
-        kept = kept.filter((pl.col("label") == "desirable") & (pl.col("label_rejected") == "undesirable"))
-    limit = 1 if config.strategy == "best_worst" else config.max_per_prompt
-    ranked = kept.sort(
-        ["prompt_id", "margin", "response_id", "response_id_rejected"], descending=[False, True, False, False]
-    )
-    return (
-        ranked.group_by("prompt_id", maintain_order=True)
-        .head(limit)
-        .select(
-            "prompt_id",
-            chosen_response_id="response_id",
-            rejected_response_id="response_id_rejected",
-            pair_source=pl.lit("votes").cast(PAIR_SOURCE),
-            margin="margin",
-            chosen_better_probability=_better(prior),
-        )
-    )
+    return ranked.unique(["first", "second"], keep="first", maintain_order=True)
 
 
-def _extremes(candidates: pl.LazyFrame, place: list[str]) -> pl.LazyFrame:
-    """The best and the worst candidate of each prompt: the one with more votes where means are equal."""
-    votes = pl.col("n_up") + pl.col("n_down")
-    best = candidates.sort(["posterior_mean", votes, "response_id"], descending=[True, True, False])
-    worst = candidates.sort(["posterior_mean", votes, "response_id"], descending=[False, True, False])
-    ends = [ordered.group_by(place, maintain_order=True).first() for ordered in (best, worst)]
-    return pl.concat([end.select(candidates.collect_schema().names()) for end in ends]).unique(
-        "response_id", maintain_order=True
-    )
-
-
-def _better(prior: ResponsesConfig) -> pl.Expr:
-    """P(chosen's share of up votes > rejected's) under the two independent Beta posteriors."""
-    shapes = [
-        pl.col("n_up") + prior.prior_up,
-        pl.col("n_down") + prior.prior_down,
-        pl.col("n_up_rejected") + prior.prior_up,
-        pl.col("n_down_rejected") + prior.prior_down,
-    ]
-    return pl.map_batches(
-        shapes,
-        lambda columns: pl.Series(beta_greater(*(column.to_numpy() for column in columns))),
-        return_dtype=pl.Float64,
-    )
-
-
-def beta_greater(ups: np.ndarray, downs: np.ndarray, other_ups: np.ndarray, other_downs: np.ndarray) -> np.ndarray:
-    """P(X > Y) for X ~ Beta(ups, downs) and Y ~ Beta(other_ups, other_downs), independent.
-
-    Args:
-        ups: (n,) float64, above 0.
-        downs: (n,) float64, above 0.
-        other_ups: (n,) float64, above 0.
-        other_downs: (n,) float64, above 0.
-
-    Returns:
-        (n,) float64: the mean of Y's distribution function over the quantiles of X, by the midpoint rule.
-    """
-    shapes, inverse = np.unique(np.stack([ups, downs, other_ups, other_downs], axis=1), axis=0, return_inverse=True)
-    middle = (np.arange(_QUANTILES) + 0.5) / _QUANTILES
-    quantiles = special.betaincinv(shapes[:, 0:1], shapes[:, 1:2], middle)
-    probability = special.betainc(shapes[:, 2:3], shapes[:, 3:4], quantiles).mean(axis=1)
-    return np.asarray(probability[inverse.reshape(-1)], dtype=np.float64)
-
-
-def _comparison_sides(comparisons: pl.LazyFrame) -> pl.LazyFrame:
-    """Explicit comparisons that are not a draw; the soft label has a uniform prior."""
-    total = pl.col("n_chosen") + pl.col("n_rejected")
-    probability = (pl.col("n_chosen") + 1.0) / (total + 2.0)
-    return comparisons.filter(pl.col("n_chosen") > pl.col("n_rejected")).select(
-        "prompt_id",
-        "chosen_response_id",
-        "rejected_response_id",
-        pair_source=pl.lit("comparison").cast(PAIR_SOURCE),
-        margin=(pl.col("n_chosen") - pl.col("n_rejected")) / total,
-        chosen_better_probability=probability,
-    )
+_ENDS: Final = ("chosen_response_id", "rejected_response_id")
 
 
 def _with_texts(sides: pl.LazyFrame, responses: pl.LazyFrame) -> pl.LazyFrame:
+    """Sides with the texts of both answers under the chosen one's prompt."""
     texts = responses.select("response_id", "prompt", "completion")
     chosen = texts.select(chosen_response_id="response_id", prompt="prompt", chosen=as_answer(pl.col("completion")))
     rejected = texts.select(rejected_response_id="response_id", rejected=as_answer(pl.col("completion")))
@@ -165,50 +143,80 @@ def _with_texts(sides: pl.LazyFrame, responses: pl.LazyFrame) -> pl.LazyFrame:
     )
 
 
-def _yield(responses: pl.LazyFrame, pairs: pl.LazyFrame, config: PairsConfig) -> pl.LazyFrame:
-    voted = pl.col("n_up") + pl.col("n_down") > 0
-    prompts = responses.group_by("prompt_id").agg(
+def _yield(placed: pl.LazyFrame, sides: pl.LazyFrame, config: PairsConfig) -> pl.LazyFrame:
+    voted = pl.col("up_evidence") + pl.col("down_evidence") > 0
+    mean = pl.col("posterior_mean").filter(voted)
+    prompts = placed.group_by("pair_group").agg(
         n_responses=pl.len(),
         n_voted=voted.sum(),
+        n_abstained=(voted & (pl.col("label") == "abstain")).sum(),
         n_desirable=(pl.col("label") == "desirable").sum(),
         n_undesirable=(pl.col("label") == "undesirable").sum(),
-        spread=pl.col("posterior_mean").filter(voted).max() - pl.col("posterior_mean").filter(voted).min(),
+        spread=mean.max() - mean.min(),
     )
-    paired = pairs.select("prompt_id").unique().with_columns(paired=pl.lit(True))
-    one_label = pl.min_horizontal("n_desirable", "n_undesirable") == 0
-    outcome = (
-        pl.when(pl.col("paired"))
-        .then(pl.lit("paired"))
-        .when(pl.col("n_responses") == 1)
-        .then(pl.lit("one_response"))
-        .when(pl.col("n_voted") < 2)
-        .then(pl.lit("fewer_than_two_votes"))
-        .when(one_label if config.opposite_labels else pl.lit(False))
-        .then(pl.lit("one_label_only"))
-        .when((pl.col("spread") > 0) & (pl.col("spread") >= config.min_margin))
-        .then(pl.lit("different_models"))
-        .otherwise(pl.lit("below_margin"))
+    reason = pl.col("reason")
+    seen = sides.group_by("pair_group").agg(
+        paired=reason.is_null().any(),
+        alike=reason.is_in(["identical_text", "near_identical"]).any(),
+        drawn=reason.is_in(["tied", "both_bad"]).any(),
+        other=(reason == "other_model").any(),
     )
     counted = (
-        prompts.join(paired, on="prompt_id", how="left", validate="1:1")
-        .group_by(outcome=outcome)
+        prompts.join(seen, on="pair_group", how="left", validate="1:1")
+        .with_columns(pl.col("paired", "alike", "drawn", "other").fill_null(False))
+        .group_by(outcome=_outcome(config))
         .agg(n_prompts=pl.len().cast(pl.Int64))
     )
     known = pl.LazyFrame({"outcome": list(_ADVICE), "advice": list(_ADVICE.values())})
-    return known.join(counted, on="outcome", how="left", maintain_order="left").select(
+    return known.join(counted, on="outcome", how="left", maintain_order="left", validate="1:1").select(
         "outcome", pl.col("n_prompts").fill_null(0), "advice"
     )
 
 
+def _outcome(config: PairsConfig) -> pl.Expr:
+    """The first of these that holds of a prompt."""
+    one_label = pl.lit(config.opposite_labels) & (pl.min_horizontal("n_desirable", "n_undesirable") == 0)
+    labelled = pl.col("n_desirable") + pl.col("n_undesirable")
+    even = (pl.col("spread") == 0) & ((labelled == 0) | pl.lit(not config.opposite_labels))
+    wide = (pl.col("spread") > 0) & (pl.col("spread") >= config.min_margin)
+    cases = {
+        "paired": pl.col("paired"),
+        "one_response": pl.col("n_responses") == 1,
+        "near_identical": pl.col("alike"),
+        "different_models": pl.col("other"),
+        "tied": pl.col("drawn") | ((pl.col("n_voted") > 1) & even),
+        "fewer_than_two_votes": pl.col("n_voted") < 2,
+        "low_confidence": one_label & (pl.col("n_abstained") > 0),
+        "one_label_only": one_label,
+    }
+    otherwise = pl.when(wide).then(pl.lit("different_models")).otherwise(pl.lit("below_margin"))
+    return pl.coalesce(*(pl.when(holds).then(pl.lit(name)) for name, holds in cases.items()), otherwise)
+
+
 def run(context: StageContext) -> StageResult:
-    """Read `responses` and `comparisons`, write `pairs` and `pair_yield`."""
+    """Read `responses` and `comparisons`, write all of `OUTPUTS`."""
     responses, comparisons = context.read("responses"), context.read("comparisons")
     made = transform(responses.lazy(), comparisons.lazy(), context.config.pairs, context.config.responses)
-    pairs, pair_yield = pl.collect_all([made.pairs, made.pair_yield])
+    collected = dict(zip(Pairs._fields, pl.collect_all(list(made)), strict=True))
+    pair_yield = collected["pair_yield"]
     paired = int(pair_yield.filter(pl.col("outcome") == "paired")["n_prompts"].sum())
     prompts = int(pair_yield["n_prompts"].sum())
     return StageResult(
-        outputs={"pairs": context.write("pairs", pairs), "pair_yield": context.write("pair_yield", pair_yield)},
+        outputs={name: context.write(name, collected[name]) for name in OUTPUTS},
         counts=Counts(rows_in=prompts, rows_out=paired, rejected=prompts - paired),
-        notes={"pairs": pairs.height, "rows_are": "prompts"},
+        notes=notes(collected, context.config.pairs),
     )
+
+
+def notes(made: dict[str, pl.DataFrame], config: PairsConfig) -> dict[str, Any]:
+    """Facts for the report, from the stage's collected tables by name."""
+    return {
+        "pairs": made["pairs"].height,
+        "rows_are": "prompts" if config.group_prompts == "none" else "prompt groups",
+        "pair_sources": _value_counts(made["pairs"]["pair_source"]),
+        "pair_drops": _value_counts(made["pair_drops"]["reason"]),
+    }
+
+
+def _value_counts(values: pl.Series) -> dict[str, int]:
+    return {str(value): count for value, count in values.value_counts().sort(values.name).iter_rows()}

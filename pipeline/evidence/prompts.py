@@ -1,0 +1,51 @@
+"""Which prompts belong together: equal up to case and punctuation, or nearly the same.
+
+Keys and signatures are made prompt by prompt, where the texts are; groups are made once, from ids and keys.
+"""
+
+from typing import Literal
+
+import polars as pl
+
+from pipeline.evidence.groups import components
+from pipeline.evidence.neighbours import near_links, signatures
+from pipeline.identity import digest, joined, prompt_key
+
+Grouping = Literal["normalised", "near_duplicate"]
+
+
+def _prompts(rows: pl.LazyFrame) -> pl.LazyFrame:
+    return rows.group_by("prompt_id").agg(pl.col("prompt").first())
+
+
+def loose_keys(rows: pl.LazyFrame) -> pl.LazyFrame:
+    """`id` and `key` of each prompt of `rows`: prompts equal after loose normalisation have one key."""
+    key = digest(joined(pl.lit("text"), prompt_key(pl.col("prompt"), loose=True)))
+    return _prompts(rows).select(id="prompt_id", key=key)
+
+
+def prompt_signatures(rows: pl.LazyFrame) -> pl.LazyFrame:
+    """`id` and `signature` of each prompt of `rows`: MinHash of its messages' contents."""
+    text = pl.col("prompt").list.eval(pl.element().struct.field("content")).list.join("\n")
+    return signatures(_prompts(rows).select(id="prompt_id", text=text))
+
+
+def links_as_keys(links: pl.DataFrame) -> pl.DataFrame:
+    """Links between two ids as `id` and `key`, the left id being the key that both share."""
+    ends = [links.select(id="left", key="left"), links.select(id="right", key="left")]
+    return pl.concat(ends).unique().with_columns(key=pl.concat_str(pl.lit("near:"), "key"))
+
+
+def prompt_groups(narrow: pl.DataFrame, grouping: Grouping, similarity: float) -> pl.DataFrame:
+    """`prompt_id` and `pair_group` of every prompt; a group is named by its smallest prompt id.
+
+    Args:
+        narrow: What `loose_keys` (normalised) or `prompt_signatures` (near_duplicate) gave for all partitions.
+        grouping: Which of the two.
+        similarity: For near-duplicates, the least estimated Jaccard similarity.
+    """
+    ids = narrow.select("id").unique()
+    keys = narrow if grouping == "normalised" else links_as_keys(near_links(narrow, similarity))
+    own = ids.select("id", key=pl.concat_str(pl.lit("own:"), "id"))
+    found = components(pl.concat([keys.select("id", "key"), own]))
+    return found.select(prompt_id="id", pair_group=pl.col("id").min().over("component"))

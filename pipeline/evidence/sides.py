@@ -1,0 +1,185 @@
+"""Two answers to one prompt, which is the better one, and how surely: from votes and from comparisons.
+
+Both give rows of one layout: `prompt_id`, `pair_group`, `chosen_response_id`, `rejected_response_id`, `pair_source`,
+`margin`, `chosen_better_probability`; and a `reason` where the two do not make a pair.
+"""
+
+from typing import Final
+
+import polars as pl
+
+from pipeline.config import PairsConfig, ResponsesConfig
+from pipeline.evidence.posterior import beta_above_half, beta_above_other
+from pipeline.evidence.similarity import text_similarity
+from pipeline.identity import loosely_normalised, normalised
+from pipeline.tables import PAIR_DROP, PAIR_SOURCE
+
+LAYOUT: Final = (
+    "prompt_id",
+    "pair_group",
+    "chosen_response_id",
+    "rejected_response_id",
+    "pair_source",
+    "margin",
+    "chosen_better_probability",
+    "reason",
+    "similarity",
+)
+# Of each prompt's pairs, so many times max_per_prompt are looked at before alike texts are left out. It bounds what a
+# prompt with thousands of rated answers costs.
+_CANDIDATES: Final = 8
+_CANDIDATE_COLUMNS: Final = (
+    "prompt_id",
+    "response_id",
+    "completion",
+    "label",
+    "posterior_mean",
+    "n_up",
+    "n_down",
+    "up_evidence",
+    "down_evidence",
+)
+
+
+def vote_sides(responses: pl.LazyFrame, config: PairsConfig, prior: ResponsesConfig) -> pl.LazyFrame:
+    """Pairs by votes, those with alike texts marked, at most `max_per_prompt` unmarked ones a prompt group.
+
+    Args:
+        responses: Table `responses` with `pair_group`.
+        config: Strategy and thresholds.
+        prior: The Beta prior that the posteriors were made with.
+    """
+    place = ["pair_group", "model"] if config.same_model else ["pair_group"]
+    candidates = _candidates(responses, config).select(*place, *_CANDIDATE_COLUMNS)
+    better, worse = _ends(candidates, place, config)
+    worse = worse.rename(lambda name: name if name in place else f"{name}_rejected")
+    # Every better answer meets every worse one of its place; an answer without a model meets those without one.
+    crossed = better.join(worse, on=place, how="inner", nulls_equal=True, validate="m:m")
+    margin = pl.col("posterior_mean") - pl.col("posterior_mean_rejected")
+    kept = crossed.with_columns(margin=margin).filter((pl.col("margin") > 0) & (pl.col("margin") >= config.min_margin))
+    limit = 1 if config.strategy == "best_worst" else config.max_per_prompt
+    ranked = _largest(kept, _CANDIDATES * limit).with_columns(
+        similarity=text_similarity(normalised(pl.col("completion")), normalised(pl.col("completion_rejected"))),
+        same_text=loosely_normalised(pl.col("completion")) == loosely_normalised(pl.col("completion_rejected")),
+        ups=pl.col("up_evidence") + prior.prior_up,
+        downs=pl.col("down_evidence") + prior.prior_down,
+        other_ups=pl.col("up_evidence_rejected") + prior.prior_up,
+        other_downs=pl.col("down_evidence_rejected") + prior.prior_down,
+    )
+    sides = ranked.with_columns(
+        chosen_response_id="response_id",
+        rejected_response_id="response_id_rejected",
+        pair_source=pl.lit("votes", PAIR_SOURCE),
+        chosen_better_probability=beta_above_other(*(pl.col(name) for name in _SHAPES)),
+        reason=_alike(pl.lit(config.max_similarity)),
+    )
+    return _first_unmarked(sides, limit).select(LAYOUT)
+
+
+_SHAPES: Final = ("ups", "downs", "other_ups", "other_downs")
+
+
+def _candidates(responses: pl.LazyFrame, config: PairsConfig) -> pl.LazyFrame:
+    voted = responses.filter(pl.col("up_evidence") + pl.col("down_evidence") > 0)
+    if config.opposite_labels:
+        voted = voted.filter(pl.col("label") != "abstain")
+    return voted if config.model is None else voted.filter(pl.col("models").list.contains(config.model))
+
+
+def _ends(candidates: pl.LazyFrame, place: list[str], config: PairsConfig) -> tuple[pl.LazyFrame, pl.LazyFrame]:
+    """The answers that can be chosen and those that can be rejected: the best and the worst of each place.
+
+    The pairs with the n largest margins are among the n best times the n worst. Where means are equal, the answer
+    with more evidence comes first.
+    """
+    limit = 1 if config.strategy == "best_worst" else _CANDIDATES * config.max_per_prompt
+    evidence = pl.col("up_evidence") + pl.col("down_evidence")
+    best = candidates.sort(["posterior_mean", evidence, "response_id"], descending=[True, True, False])
+    worst = candidates.sort(["posterior_mean", evidence, "response_id"], descending=[False, True, False])
+    if config.opposite_labels:
+        best, worst = best.filter(pl.col("label") == "desirable"), worst.filter(pl.col("label") == "undesirable")
+    return best.group_by(place, maintain_order=True).head(limit), worst.group_by(place, maintain_order=True).head(limit)
+
+
+def _largest(crossed: pl.LazyFrame, limit: int) -> pl.LazyFrame:
+    order = ["pair_group", "margin", "response_id", "response_id_rejected"]
+    ranked = crossed.sort(order, descending=[False, True, False, False])
+    return ranked.group_by("pair_group", maintain_order=True).head(limit)
+
+
+def _first_unmarked(sides: pl.LazyFrame, limit: int) -> pl.LazyFrame:
+    """All marked sides and the first `limit` others of each group, which come with the largest margin first."""
+    unmarked = pl.col("reason").is_null()
+    rank = unmarked.cast(pl.Int64).cum_sum().over("pair_group")
+    return sides.filter(~unmarked | (rank <= limit))
+
+
+def _alike(threshold: pl.Expr) -> pl.Expr:
+    return (
+        pl.when("same_text")
+        .then(pl.lit("identical_text", PAIR_DROP))
+        .when(pl.col("similarity") > threshold)
+        .then(pl.lit("near_identical", PAIR_DROP))
+    )
+
+
+def comparison_sides(responses: pl.LazyFrame, comparisons: pl.LazyFrame, config: PairsConfig) -> pl.LazyFrame:
+    """One row a compared pair of answers and kind; draws, alike texts and other models' answers marked.
+
+    An edited answer has no model and is near its original: of an edit the model asked for is the original's, and only a
+    text equal up to case and punctuation is too alike.
+
+    Args:
+        responses: Table `responses` with `pair_group`.
+        comparisons: Table `comparisons`.
+        config: Kinds, models and thresholds.
+    """
+    facts = responses.select("response_id", "completion", "model", "models")
+    sides = (
+        comparisons.filter(pl.col("kind").is_in(config.comparison_kinds))
+        .join(responses.select("prompt_id", "pair_group").unique(), on="prompt_id", how="left", validate="m:1")
+        .join(facts, left_on="chosen_response_id", right_on="response_id", how="left", validate="m:1")
+        .join(
+            facts,
+            left_on="rejected_response_id",
+            right_on="response_id",
+            how="left",
+            validate="m:1",
+            suffix="_rejected",
+        )
+        .with_columns(
+            similarity=text_similarity(normalised(pl.col("completion")), normalised(pl.col("completion_rejected"))),
+            same_text=loosely_normalised(pl.col("completion")) == loosely_normalised(pl.col("completion_rejected")),
+        )
+    )
+    total = pl.col("n_chosen") + pl.col("n_rejected") + pl.col("n_tied")
+    half_ties = pl.col("n_tied") / 2.0 + config.comparison_prior
+    edited = pl.col("kind") == "edit"
+    return sides.with_columns(
+        pair_source=pl.col("kind").cast(pl.String).cast(PAIR_SOURCE),
+        margin=pl.when(total > 0).then((pl.col("n_chosen") - pl.col("n_rejected")) / total).otherwise(0.0),
+        chosen_better_probability=beta_above_half(pl.col("n_chosen") + half_ties, pl.col("n_rejected") + half_ties),
+        reason=pl.coalesce(
+            _drawn(),
+            _of_other_model(config, edited),
+            _alike(pl.when(edited).then(1.0).otherwise(config.max_similarity)),
+        ),
+    ).select(LAYOUT)
+
+
+def _drawn() -> pl.Expr:
+    even = pl.col("n_chosen") == pl.col("n_rejected")
+    only_bad = pl.col("n_chosen") + pl.col("n_rejected") + pl.col("n_tied") == 0
+    return (
+        pl.when(only_bad).then(pl.lit("both_bad", PAIR_DROP)).when(even).then(pl.lit("tied", PAIR_DROP)).otherwise(None)
+    )
+
+
+def _of_other_model(config: PairsConfig, edited: pl.Expr) -> pl.Expr:
+    other = pl.lit(False)
+    if config.same_model:
+        other = other | (~edited & pl.col("model").ne_missing(pl.col("model_rejected")))
+    if config.model is not None:
+        asked = pl.col("models").list.contains(config.model)
+        other = other | ~pl.col("models_rejected").list.contains(config.model) | (~edited & ~asked)
+    return pl.when(other).then(pl.lit("other_model", PAIR_DROP))
