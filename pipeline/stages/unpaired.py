@@ -1,24 +1,33 @@
 """Responses to KTO-ready rows: every response with a label, as prompt, completion, label and weight.
 
-Prompt and completion are message lists, the layout that TRL's KTO trainer and `datasets` read as they are.
+Prompt and completion are message lists, the layout that TRL's KTO trainer and `datasets` read as they are. A row's
+weight is the product of what is asked for: confidence in [0, 1], exposure in [1, exposure_clip], recency in (0, 1];
+cut to [min_weight, max_weight]. A response whose exposure was not logged has an exposure of 1.
 """
+
+from typing import Any
 
 import polars as pl
 
 from pipeline.artifacts import Counts
 from pipeline.config import UnpairedConfig
 from pipeline.context import StageContext, StageResult
+from pipeline.evidence.exposure import effective_sample_size
 from pipeline.identity import as_answer
 from pipeline.tables import polars_schema
 
-VERSION = 1
+VERSION = 2
 INPUTS = ("responses",)
 OUTPUTS = ("unpaired",)
 
 
 def transform(responses: pl.LazyFrame, config: UnpairedConfig) -> pl.LazyFrame:
-    """Table `unpaired`, sorted by response id: the responses that are not abstained from."""
-    weight = pl.col("weight") if config.weight_by_confidence else pl.lit(1.0)
+    """Table `unpaired`, sorted by prompt id and response id: the responses that are not abstained from.
+
+    Args:
+        responses: Rows of table `responses`.
+        config: Which weights multiply, and their bounds.
+    """
     return (
         responses.filter(pl.col("label") != "abstain")
         .select(
@@ -27,21 +36,44 @@ def transform(responses: pl.LazyFrame, config: UnpairedConfig) -> pl.LazyFrame:
             "prompt",
             completion=as_answer(pl.col("completion")),
             label=pl.col("label") == "desirable",
-            weight=weight,
+            weight=_weight(config),
             probability_desirable=pl.col("probability_desirable"),
         )
         .select(list(polars_schema("unpaired")))
-        .sort("response_id")
+        .sort("prompt_id", "response_id")
     )
+
+
+def _weight(config: UnpairedConfig) -> pl.Expr:
+    weight = pl.lit(1.0)
+    if config.weight_by_confidence:
+        weight = weight * pl.col("weight")
+    if config.weight_by_exposure:
+        weight = weight * pl.col("exposure_weight").fill_null(1.0)
+    if config.weight_by_recency:
+        weight = weight * pl.col("recency_weight")
+    return weight.clip(config.min_weight, config.max_weight)
 
 
 def run(context: StageContext) -> StageResult:
     """Read `responses`, write `unpaired`."""
     responses = context.read("responses")
     rows = transform(responses.lazy(), context.config.unpaired).collect()
-    desirable = int(rows["label"].sum())
     return StageResult(
         outputs={"unpaired": context.write("unpaired", rows)},
         counts=Counts(rows_in=responses.height, rows_out=rows.height, rejected=responses.height - rows.height),
-        notes={"desirable": desirable, "undesirable": rows.height - desirable},
+        notes=notes(rows),
     )
+
+
+def notes(rows: pl.DataFrame) -> dict[str, Any]:
+    """Facts for the report, from the stage's collected table."""
+    desirable = int(rows["label"].sum())
+    weights = rows["weight"]
+    spread = {} if rows.is_empty() else {"least": weights.min(), "mean": weights.mean(), "most": weights.max()}
+    return {
+        "desirable": desirable,
+        "undesirable": rows.height - desirable,
+        "weights": spread,
+        "effective_sample_size": round(effective_sample_size(weights.to_numpy()), 1),
+    }

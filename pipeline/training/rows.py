@@ -37,7 +37,7 @@ class PairRow:
         row_id: The pair's id.
         chosen: The better completion.
         rejected: The worse one.
-        weight: Weight of the row's loss, in [0, 1].
+        weight: Weight of the row's loss, at least 0.
         chosen_better_probability: Soft label.
     """
 
@@ -63,7 +63,7 @@ class UnpairedRow:
         mismatched: The row's prompt with another prompt's completion, for KTO's reference point; None where the
             method takes none or the row has no partner.
         label: True for desirable.
-        weight: Weight of the row's loss, in [0, 1].
+        weight: Weight of the row's loss, at least 0.
         desirable_probability: Soft label.
     """
 
