@@ -353,8 +353,13 @@ def load_config(path: Path, overrides: tuple[str, ...] = ()) -> RunConfig:
     for setting in overrides:
         override(document, setting)
     config = build_config(document, origin=str(path))
+    names, files = list(config.splits.evaluation_sets), tuple(config.splits.evaluation_sets.values())
+    sets = dict(zip(names, _resolve(files, path.parent), strict=True))
     return config.model_copy(
-        update={"events": config.events.model_copy(update={"inputs": _resolve(config.events.inputs, path.parent)})}
+        update={
+            "events": config.events.model_copy(update={"inputs": _resolve(config.events.inputs, path.parent)}),
+            "splits": config.splits.model_copy(update={"evaluation_sets": sets}),
+        }
     )
 
 

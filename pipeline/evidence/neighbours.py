@@ -6,7 +6,8 @@ similarity of at least a threshold; 128 hashes estimate it with a standard error
 
 Source: A. Z. Broder, "On the resemblance and containment of documents", 1997; banding after J. Leskovec,
 A. Rajaraman, J. D. Ullman, "Mining of Massive Datasets", chapter 3. Deviation: within a band, a text is compared with
-the first and with the one before it in order of id, not with all, so that a band of n equal texts costs n.
+the first and with the eight before it, not with all, so that a band of n equal texts costs n. Texts come oldest first:
+then new texts take no link from old ones.
 """
 
 import importlib
@@ -23,6 +24,7 @@ HASHES: Final = 128
 # with 0.87; those below the threshold are sorted out by their whole signatures.
 _BANDS: Final = 32
 _ROWS: Final = HASHES // _BANDS
+_LOOK_BACK: Final = 8
 _SHINGLE: Final = 5
 _SEED: Final = 20
 _SIGNATURE: Final = pl.Array(pl.UInt32, HASHES)
@@ -73,23 +75,23 @@ def near_links(signed: pl.DataFrame, similarity: float) -> pl.DataFrame:
     """Links between near-duplicates: their components are the groups.
 
     Args:
-        signed: Schema `SIGNATURES`, in any order.
+        signed: Schema `SIGNATURES`, each id once, oldest first: rows added at the end leave all links as they are.
         similarity: Least estimated Jaccard similarity, in (0, 1).
 
     Returns:
-        `left` and `right`, ids with left < right, each link once, sorted.
+        `left` and `right`, ids of an older and a newer text, each link once, sorted.
     """
-    placed = signed.unique("id").sort("id").with_row_index("row")
-    matrix = _matrix(placed)
+    matrix = _matrix(signed)
     links = [np.empty((0, 2), dtype=np.int64)]
     for band in range(_BANDS):
         order, starts = _buckets(matrix[:, band * _ROWS : (band + 1) * _ROWS])
-        inner = ~starts
         place = np.arange(len(order))
         first = np.maximum.accumulate(np.where(starts, place, 0))
-        links += [np.stack([order[other], order[inner]], axis=1) for other in (first[inner], place[inner] - 1)]
+        for other in [first, *(place - back for back in range(1, _LOOK_BACK + 1))]:
+            inside = (other >= first) & (other < place)
+            links.append(np.stack([order[other[inside]], order[inside]], axis=1))
     candidates = np.unique(np.concatenate(links), axis=0)
-    return _verified(placed, placed, matrix, matrix, candidates, similarity).sort("left", "right")
+    return _verified(signed, signed, matrix, matrix, candidates, similarity).sort("left", "right")
 
 
 def near_matches(left: pl.DataFrame, right: pl.DataFrame, similarity: float) -> pl.Series:

@@ -45,7 +45,7 @@ def prompt_groups(narrow: pl.DataFrame, grouping: Grouping, similarity: float) -
         similarity: For near-duplicates, the least estimated Jaccard similarity.
     """
     ids = narrow.select("id").unique()
-    keys = narrow if grouping == "normalised" else links_as_keys(near_links(narrow, similarity))
+    keys = narrow if grouping == "normalised" else links_as_keys(near_links(narrow.unique("id").sort("id"), similarity))
     own = ids.select("id", key=pl.concat_str(pl.lit("own:"), "id"))
     found = components(pl.concat([keys.select("id", "key"), own]))
     return found.select(prompt_id="id", pair_group=pl.col("id").min().over("component"))

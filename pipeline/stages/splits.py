@@ -1,91 +1,159 @@
 """Prompts to splits: one split for pairs and unpaired rows alike, by group, so that nothing leaks.
 
-A group is a connected component of prompts that are equal after loose normalisation and, if asked, of prompts
-that share a conversation. A group's split depends on a hash of its own name alone: adding data moves no other
-group (a group that new data joins to another may move, since the two become one).
+A group is a connected component of prompts: equal after loose normalisation, met in one pair, and, as asked, near
+duplicates, or sharing a conversation or a user. A group is named by its oldest prompt (by the smallest text key where
+events have no times), and its place under `hash` depends on that name and the salt alone. So later data moves no
+group; it can merge two, by a conversation, user or near-duplicate that touches both, and then the younger one moves to
+the older one's split. Data that is older than a group's oldest prompt, or has no time, can rename the group that it
+joins. Shares are met by the law of large numbers: many groups, none of them large.
+
+Under `time` the groups whose last event is newest are the test, then comes the validation: the shares are those of the
+rows, and new data moves the cuts.
 """
 
-import numpy as np
-import polars as pl
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final, NamedTuple
 
-from pipeline.artifacts import Counts
-from pipeline.config import SplitsConfig
+import polars as pl
+
+from pipeline.artifacts import Counts, cached_digest
+from pipeline.config import RunConfig, SplitsConfig
 from pipeline.context import StageContext, StageResult
 from pipeline.errors import InputError
-from pipeline.identity import digest, joined, prompt_key
+from pipeline.evidence.groups import components
+from pipeline.evidence.leakage import audit, leak_keys, set_keys
+from pipeline.evidence.neighbours import near_links
+from pipeline.evidence.prompts import links_as_keys, loose_keys, prompt_signatures
+from pipeline.identity import digest, joined
 from pipeline.tables import SPLIT, polars_schema
 
-VERSION = 1
+VERSION = 2
 INPUTS = ("responses", "unpaired", "pairs")
-OUTPUTS = ("splits",)
+OUTPUTS = ("splits", "leakage")
 
-_HEX_DIGITS = 12
+_HEX_DIGITS: Final = 12
 
 
-def transform(responses: pl.LazyFrame, evidence: pl.LazyFrame, config: SplitsConfig) -> pl.LazyFrame:
+class Narrow(NamedTuple):
+    """What the assignment needs of one partition of `responses`: no text.
+
+    Attributes:
+        prompts: `id`, `text_key`, `oldest_event_at`, `newest_event_at`.
+        links: `id` and `key`: prompts with a common key belong together.
+        signatures: `id` and `signature`, empty unless near-duplicates are kept together.
+        answers: `response_id` and `prompt_id`.
+    """
+
+    prompts: pl.LazyFrame
+    links: pl.LazyFrame
+    signatures: pl.LazyFrame
+    answers: pl.LazyFrame
+
+
+def narrow(responses: pl.LazyFrame, config: SplitsConfig) -> Narrow:
+    """The narrow tables of one partition of `responses`."""
+    times = responses.group_by("prompt_id").agg(pl.col("oldest_event_at").min(), pl.col("newest_event_at").max())
+    texts = loose_keys(responses)
+    prompts = texts.join(times, left_on="id", right_on="prompt_id", how="left", validate="1:1")
+    links = [texts]
+    if config.group_by != "prompt":
+        links.append(_shared(responses, "conversation_ids"))
+    if config.group_by == "prompt_conversation_and_user":
+        links.append(_shared(responses, "user_ids"))
+    signed = prompt_signatures(responses) if config.near_duplicates else pl.LazyFrame(schema=["id", "signature"])
+    return Narrow(
+        prompts.rename({"key": "text_key"}),
+        pl.concat(links),
+        signed,
+        responses.select("response_id", "prompt_id"),
+    )
+
+
+def _shared(responses: pl.LazyFrame, column: str) -> pl.LazyFrame:
+    exploded = responses.select("prompt_id", value=column).explode("value").drop_nulls().unique()
+    return exploded.select(id="prompt_id", key=digest(joined(pl.lit(column), pl.col("value"))))
+
+
+def transform(
+    responses: pl.LazyFrame, evidence: pl.LazyFrame, config: SplitsConfig, pairs: pl.LazyFrame | None = None
+) -> pl.LazyFrame:
+    """Table `splits` of a whole table of responses; see `assign`."""
+    return assign([narrow(responses, config)], evidence, config, pairs).lazy()
+
+
+def assign(
+    parts: list[Narrow], evidence: pl.LazyFrame, config: SplitsConfig, pairs: pl.LazyFrame | None = None
+) -> pl.DataFrame:
     """Table `splits`, sorted by prompt id.
 
     Args:
-        responses: Table `responses`: every prompt, since an unlabelled answer can still join two conversations.
-        evidence: `prompt_id` of the prompts that unpaired rows or pairs stand on; only these get a split.
-        config: Shares, grouping and salt.
+        parts: `narrow` of all partitions of the table `responses`, in any order: every prompt, since an unlabelled
+            answer can still join two conversations.
+        evidence: `prompt_id` of every unpaired row and every pair, repeats included; only these prompts get a split.
+        config: Method, shares, grouping and salt.
+        pairs: `prompt_id` and `rejected_response_id` of the pairs, which may span prompts; None: they do not.
+
+    Raises:
+        InputError: The split is by time, and no event has one.
     """
-    links = _links(responses, config).collect()
-    grouped = _components(links).lazy()
-    kept = grouped.join(evidence.select("prompt_id").unique(), on="prompt_id", how="semi")
-    return (
-        kept.with_columns(split=_split_of(pl.col("group_id"), config))
-        .select(list(polars_schema("splits")))
-        .sort("prompt_id")
-    )
+    prompts, links, signed, answers = pl.collect_all([pl.concat(tables) for tables in zip(*parts, strict=True)])
+    prompts = prompts.sort("oldest_event_at", "id", nulls_last=True)
+    found = [links.select("id", "key")]
+    if config.near_duplicates:
+        in_age = prompts.select("id").join(signed, on="id", how="left", validate="1:1", maintain_order="left")
+        found.append(links_as_keys(near_links(in_age, config.near_similarity)))
+    if pairs is not None:
+        found.append(_across_prompts(pairs.collect(), answers))
+    grouped = _named(prompts, pl.concat(found))
+    rows = evidence.group_by("prompt_id").agg(n_rows=pl.len().cast(pl.Int64)).collect()
+    kept = grouped.join(rows, on="prompt_id", how="inner", validate="1:1")
+    placed = _by_time(kept, config) if config.method == "time" else kept.with_columns(split=_by_hash(config))
+    return placed.select(list(polars_schema("splits"))).sort("prompt_id")
 
 
-def _links(responses: pl.LazyFrame, config: SplitsConfig) -> pl.LazyFrame:
-    """Edges (prompt_id, key): prompts with a common key belong together."""
-    by_text = (
-        responses.group_by("prompt_id")
-        .agg(pl.col("prompt").first())
-        .select("prompt_id", key=digest(joined(pl.lit("text"), prompt_key(pl.col("prompt"), loose=True))))
+def _across_prompts(pairs: pl.DataFrame, answers: pl.DataFrame) -> pl.DataFrame:
+    """`id` and `key` of the prompts that one pair takes its two answers from."""
+    other = answers.rename({"prompt_id": "other_id"})
+    met = pairs.select("prompt_id", "rejected_response_id").join(
+        other, left_on="rejected_response_id", right_on="response_id", how="inner", validate="m:1"
     )
-    if config.group_by == "prompt":
-        return by_text
-    by_conversation = (
-        responses.select("prompt_id", conversation_id="conversation_ids")
-        .explode("conversation_id")
-        .drop_nulls()
-        .select("prompt_id", key=digest(joined(pl.lit("conversation"), pl.col("conversation_id"))))
-    )
-    return pl.concat([by_text, by_conversation]).unique()
+    links = met.filter(pl.col("prompt_id") != pl.col("other_id")).select(left="prompt_id", right="other_id")
+    return links_as_keys(links)
 
 
-def _components(links: pl.DataFrame) -> pl.DataFrame:
-    """`prompt_id` and `group_id`: connected components, each named by its smallest text or conversation key."""
-    prompts = links.select(pl.col("prompt_id").unique().sort()).with_row_index("prompt")
-    keys = links.select(pl.col("key").unique().sort()).with_row_index("node")
-    edges = links.join(prompts, on="prompt_id", validate="m:1").join(keys, on="key", validate="m:1")
-    size = prompts.height + keys.height
-    matrix = coo_array(
-        (np.ones(edges.height, dtype=np.int8), (edges["prompt"].to_numpy(), edges["node"].to_numpy() + prompts.height)),
-        shape=(size, size),
+def _named(prompts: pl.DataFrame, links: pl.DataFrame) -> pl.DataFrame:
+    """`prompt_id`, `group_id` and `newest_event_at` of the group, for every prompt; prompts come oldest first."""
+    placed = prompts.join(components(links), on="id", how="left", validate="1:1", maintain_order="left")
+    groups = (
+        placed.sort("oldest_event_at", "text_key", nulls_last=True)
+        .group_by("component", maintain_order=True)
+        .agg(group_id=pl.col("text_key").first(), newest_event_at=pl.col("newest_event_at").max())
     )
-    _, component = connected_components(matrix, directed=False)
-    names = (
-        keys.with_columns(component=pl.Series(component[prompts.height :]))
-        .group_by("component")
-        .agg(group_id=pl.col("key").min())
-    )
-    return (
-        prompts.with_columns(component=pl.Series(component[: prompts.height]))
-        .join(names, on="component", how="left", validate="m:1")
-        .select("prompt_id", "group_id")
-    )
+    return placed.select(prompt_id="id", component="component").join(groups, on="component", validate="m:1")
 
 
-def _split_of(group_id: pl.Expr, config: SplitsConfig) -> pl.Expr:
-    hashed = digest(joined(pl.lit(config.salt), group_id)).str.head(_HEX_DIGITS)
-    place = hashed.str.to_integer(base=16) / float(16**_HEX_DIGITS)
+def _by_hash(config: SplitsConfig) -> pl.Expr:
+    hashed = digest(joined(pl.lit(config.salt), pl.col("group_id"))).str.head(_HEX_DIGITS)
+    return _cut(hashed.str.to_integer(base=16) / float(16**_HEX_DIGITS), config)
+
+
+def _by_time(kept: pl.DataFrame, config: SplitsConfig) -> pl.DataFrame:
+    """Groups by their last event, the newest first; one without a time is older than all others."""
+    if kept["newest_event_at"].null_count() == kept.height:
+        raise InputError(
+            "splits.method is time, but no event of a labelled or paired prompt has a time: map the log's time field "
+            "in events.options, or set splits.method to hash."
+        )
+    groups = kept.group_by("group_id").agg(pl.col("newest_event_at").first(), pl.col("n_rows").sum())
+    newest_first = groups.sort(["newest_event_at", "group_id"], descending=[True, False], nulls_last=True)
+    # A group lies where its middle row lies: the shares are off by half a group at most.
+    middle = pl.col("n_rows").cum_sum() - pl.col("n_rows") / 2.0
+    splits = newest_first.select("group_id", split=_cut(middle / pl.col("n_rows").sum(), config))
+    return kept.join(splits, on="group_id", how="left", validate="m:1")
+
+
+def _cut(place: pl.Expr, config: SplitsConfig) -> pl.Expr:
     return (
         pl.when(place < config.test)
         .then(pl.lit("test"))
@@ -96,8 +164,23 @@ def _split_of(group_id: pl.Expr, config: SplitsConfig) -> pl.Expr:
     )
 
 
+def external(config: RunConfig) -> Mapping[str, str]:
+    """Digests of the evaluation sets.
+
+    Raises:
+        InputError: A file is missing.
+    """
+    digests = {}
+    for name, file in config.splits.evaluation_sets.items():
+        if not Path(file).is_file():
+            raise InputError(f"splits.evaluation_sets.{name}: {file}: no such file.")
+        digests[f"evaluation_sets.{name}"] = cached_digest(Path(file))
+    return digests
+
+
 def run(context: StageContext) -> StageResult:
-    """Read `responses`, `unpaired` and `pairs`, write `splits`."""
+    """Read `responses`, `unpaired` and `pairs`, write `splits` and `leakage`."""
+    config = context.config.splits
     unpaired, pairs = context.read("unpaired"), context.read("pairs")
     evidence = pl.concat([unpaired.select("prompt_id"), pairs.select("prompt_id")])
     if evidence.is_empty():
@@ -105,17 +188,44 @@ def run(context: StageContext) -> StageResult:
             "splits: no response has a label and no pair could be made, so there is nothing to split. "
             "Look at the reasons in the events and responses stages (`thumbline status`)."
         )
-    splits = transform(context.read("responses").lazy(), evidence.lazy(), context.config.splits).collect()
+    splits = transform(context.read("responses").lazy(), evidence.lazy(), config, pairs.lazy()).collect()
+    keys = leak_keys(unpaired.lazy(), pairs.lazy(), splits.lazy(), near=config.near_duplicates).collect()
+    leakage = leakage_of(keys, config)
     return StageResult(
-        outputs={"splits": context.write("splits", splits)},
+        outputs={"splits": context.write("splits", splits), "leakage": context.write("leakage", leakage)},
         counts=Counts(rows_in=evidence["prompt_id"].n_unique(), rows_out=splits.height),
-        notes={
-            "groups": splits["group_id"].n_unique(),
-            "prompts": _per_split(splits, splits),
-            "unpaired": _per_split(unpaired, splits),
-            "pairs": _per_split(pairs, splits),
-        },
+        notes=notes(splits, unpaired, pairs, leakage, config),
     )
+
+
+def leakage_of(keys: pl.DataFrame, config: SplitsConfig) -> pl.DataFrame:
+    """Table `leakage` from the `leak_keys` of all partitions and the evaluation sets' files."""
+    near = config.near_duplicates
+    sets = {name: set_keys(name, Path(file), near=near).collect() for name, file in config.evaluation_sets.items()}
+    return audit(keys, sets, config.near_similarity)
+
+
+def notes(
+    splits: pl.DataFrame, unpaired: pl.DataFrame, pairs: pl.DataFrame, leakage: pl.DataFrame, config: SplitsConfig
+) -> dict[str, Any]:
+    """Facts for the report; of unpaired rows and pairs only `prompt_id` is read."""
+    rows = pl.concat([unpaired.select("prompt_id"), pairs.select("prompt_id")])
+    per_group = rows.join(splits, on="prompt_id", how="inner", validate="m:1").group_by("group_id").len()
+    per_split = _per_split(rows, splits)
+    asked = {"test": config.test, "validation": config.validation}
+    shares = {name: per_split[name] / rows.height for name in asked}
+    leaked = leakage.filter((pl.col("n_leaked") > 0) & (pl.col("left") == "train"))
+    return {
+        "groups": splits["group_id"].n_unique(),
+        "prompts": _per_split(splits, splits),
+        "unpaired": _per_split(unpaired, splits),
+        "pairs": _per_split(pairs, splits),
+        "off_share": round(max(abs(shares[name] - asked[name]) for name in asked), 4),
+        "largest_group_rows": int(per_group["len"].to_numpy().max()),
+        "leaks_from_train": {
+            f"{row['match']} {row['text']} {row['right']}": row["n_leaked"] for row in leaked.to_dicts()
+        },
+    }
 
 
 def _per_split(rows: pl.DataFrame, splits: pl.DataFrame) -> dict[str, int]:

@@ -1,8 +1,11 @@
+import json
+
 import polars as pl
 import pytest
 
-from pipeline.config import ResponsesConfig, SplitsConfig
-from pipeline.stages import responses, splits
+from pipeline.config import PairsConfig, ResponsesConfig, SplitsConfig, UnpairedConfig, load_config
+from pipeline.errors import InputError
+from pipeline.stages import pairs, responses, splits, unpaired
 from pipeline.tables import validate
 from tests.conftest import event, events_table
 
@@ -10,6 +13,18 @@ from tests.conftest import event, events_table
 def made(rows, **config):
     table = responses.transform(events_table(rows).lazy(), ResponsesConfig()).responses
     return validate("splits", splits.transform(table, table.select("prompt_id"), SplitsConfig(**config)).collect())
+
+
+def audited(rows, sets=None, **config):
+    """Table `leakage` and splits of all rows."""
+    first = responses.transform(events_table(rows).lazy(), ResponsesConfig())
+    labelled = unpaired.transform(first.responses, UnpairedConfig())
+    paired = pairs.transform(first.responses, first.comparisons, PairsConfig(), ResponsesConfig()).pairs
+    settings = SplitsConfig(evaluation_sets=sets or {}, **config)
+    table = splits.transform(first.responses, labelled.select("prompt_id"), settings)
+    keys = splits.leak_keys(labelled, paired, table, near=settings.near_duplicates).collect()
+    leakage = validate("leakage", splits.leakage_of(keys, settings))
+    return {tuple(row[:4]): tuple(row[4:]) for row in leakage.iter_rows()}, table.collect()
 
 
 def rated(prompt, **other):
@@ -57,3 +72,166 @@ def test_only_prompts_with_evidence_get_a_split():
     ).responses
     labelled = table.filter(pl.col("label") != "abstain").select("prompt_id")
     assert splits.transform(table, labelled, SplitsConfig()).collect().height == 1
+
+
+def test_shares_are_met_within_one_percent_of_rows_on_large_data():
+    table = pl.LazyFrame({"prompt_id": [f"{number:032x}" for number in range(40_000)]})
+    part = splits.Narrow(
+        prompts=table.select(
+            id="prompt_id", text_key="prompt_id", oldest_event_at=pl.lit(None), newest_event_at=pl.lit(None)
+        ),
+        links=table.select(id="prompt_id", key="prompt_id"),
+        signatures=pl.LazyFrame(schema=["id", "signature"]),
+        answers=table.select(response_id="prompt_id", prompt_id="prompt_id"),
+    )
+    made_splits = splits.assign([part], table, SplitsConfig(validation=0.1, test=0.2))
+    shares = dict(made_splits["split"].value_counts(normalize=True).iter_rows())
+    assert shares["test"] == pytest.approx(0.2, abs=0.01)
+    assert shares["validation"] == pytest.approx(0.1, abs=0.01)
+
+
+def test_users_can_be_kept_together():
+    rows = [rated(f"prompt {number}", user=f"u{number % 3}") for number in range(12)]
+    assert made(rows)["group_id"].n_unique() == 12
+    assert made(rows, group_by="prompt_conversation_and_user")["group_id"].n_unique() == 3
+
+
+def test_near_duplicates_can_be_kept_together():
+    pytest.importorskip("rensa")
+    question = "Which vegetables should I plant in May if my garden is small and rather shady in the afternoon"
+    rows = [rated(f"{question}?"), rated(f"{question}s?"), rated("What is a fox?")]
+    assert made(rows)["group_id"].n_unique() == 3
+    assert made(rows, near_duplicates=True)["group_id"].n_unique() == 2
+    assert made(rows, near_duplicates=True, near_similarity=0.999)["group_id"].n_unique() == 3
+
+
+def test_a_later_turn_does_not_rename_a_conversations_group():
+    old = [rated(f"turn {number}", conversation_id="c", at=number) for number in range(5)]
+    name = made(old)["group_id"].unique().to_list()
+    for number in range(30):
+        later = [*old, rated(f"later {number}", conversation_id="c", at=100)]
+        assert made(later)["group_id"].unique().to_list() == name
+
+
+def test_of_two_groups_that_merge_the_older_one_stays():
+    old, young = rated("old", conversation_id="a", at=0), rated("young", conversation_id="b", at=10)
+    bridge = [rated("bridge", conversation_id=name, at=20) for name in "ab"]
+    before = {row["prompt_id"]: row["group_id"] for row in made([old, young]).to_dicts()}
+    after = made([old, young, *bridge])
+    assert after["group_id"].n_unique() == 1
+    assert after["group_id"][0] in before.values()
+    assert after["group_id"][0] == made([old])["group_id"][0]
+
+
+def test_both_prompts_of_one_pair_share_a_group():
+    rows = [event("What is a fox?", "a", "up"), event("what is an ox", "b", "down")]
+    table = responses.transform(events_table(rows).lazy(), ResponsesConfig()).responses.collect()
+    first, second = table.rows(named=True)
+    met = pl.LazyFrame({"prompt_id": [first["prompt_id"]], "rejected_response_id": [second["response_id"]]})
+    alone = splits.transform(table.lazy(), table.lazy(), SplitsConfig()).collect()
+    together = splits.transform(table.lazy(), table.lazy(), SplitsConfig(), met).collect()
+    assert (alone["group_id"].n_unique(), together["group_id"].n_unique()) == (2, 1)
+
+
+def test_by_time_the_newest_rows_are_the_test():
+    rows = [rated(f"prompt {number}", at=number) for number in range(100)]
+    table = responses.transform(events_table(rows).lazy(), ResponsesConfig()).responses
+    made_splits = splits.transform(table, table, SplitsConfig(method="time", validation=0.1, test=0.2))
+    times = made_splits.join(table, on="prompt_id").sort("newest_event_at").collect()
+    assert times["split"].to_list() == ["train"] * 70 + ["validation"] * 10 + ["test"] * 20
+
+
+def test_by_time_a_group_lies_where_its_last_event_does():
+    rows = [rated(f"prompt {number}", at=number) for number in range(20)]
+    rows += [rated("old", at=0, conversation_id="c"), rated("new", at=1000, conversation_id="c")]
+    table = responses.transform(events_table(rows).lazy(), ResponsesConfig()).responses
+    made_splits = splits.transform(table, table, SplitsConfig(method="time")).join(table, on="prompt_id").collect()
+    found = {row["prompt"][0]["content"]: row["split"] for row in made_splits.to_dicts()}
+    assert found["old"] == found["new"] == "test"
+    assert found["prompt 0"] == "train"
+
+
+def test_by_time_without_times_is_refused():
+    with pytest.raises(InputError, match="splits.method is time, but no event of a labelled or paired prompt"):
+        made([rated("a", at=None)], method="time")
+
+
+def crossing(rows):
+    return {key[:2] for key, (_, leaked) in rows.items() if leaked}
+
+
+def test_texts_in_two_splits_are_counted():
+    rows = [event(f"prompt {number}", "I cannot help with that!", "up") for number in range(60)]
+    leakage, table = audited(rows)
+    sizes = dict(table["split"].value_counts().iter_rows())
+    assert leakage[("prompt", "exact", "train", "test")] == (sizes["test"], 0)
+    assert leakage[("completion", "exact", "train", "test")] == (1, 1)
+    assert leakage[("completion", "near", "train", "test")] == (1, None)
+    assert crossing(leakage) == {("completion", "exact")}
+
+
+def test_near_leaks_are_counted_where_asked_for():
+    pytest.importorskip("rensa")
+    answer = "Beans and peas like a wall to climb on, and warm soil from the middle of May onwards, says number"
+    rows = [event(f"prompt {number} {chr(97 + number % 26) * 9}", f"{answer} {number}.", "up") for number in range(60)]
+    assert audited(rows)[0][("completion", "near", "train", "test")][1] is None
+    leakage, _ = audited(rows, near_duplicates=True, near_similarity=0.8)
+    size, leaked = leakage[("completion", "near", "train", "test")]
+    assert leaked == size > 0
+    assert leakage[("completion", "exact", "train", "test")][1] == 0
+    assert leakage[("prompt", "near", "train", "test")][1] == 0
+    strict, _ = audited(rows, near_duplicates=True, near_similarity=0.9999)
+    assert strict[("completion", "near", "train", "test")][1] == 0
+
+
+@pytest.mark.parametrize("suffix", ["jsonl", "parquet"])
+@pytest.mark.parametrize("messages", [False, True])
+def test_overlap_with_evaluation_sets(tmp_path, suffix, messages):
+    def prompt(text):
+        return [{"role": "system", "content": "Be kind."}, {"role": "user", "content": text}] if messages else text
+
+    path = tmp_path / f"held.{suffix}"
+    held = [{"prompt": prompt(text), "completion": "other"} for text in ("PROMPT 3?", "prompt 4", "unknown")]
+    if suffix == "jsonl":
+        path.write_text("\n".join(json.dumps(row) for row in held))
+    else:
+        pl.DataFrame(held).write_parquet(path)
+    leakage, table = audited([rated(f"prompt {number}") for number in range(40)], sets={"held": str(path)})
+    found = {split: leakage[("prompt", "exact", split, "held")] for split in ("train", "validation", "test")}
+    assert {size for size, _ in found.values()} == {3}
+    assert sum(leaked for _, leaked in found.values()) == 2
+    assert leakage[("completion", "exact", "train", "held")] == (1, 0)
+    assert table.height == 40
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("held.jsonl", "{broken", "held.jsonl: not readable as JSON lines"),
+        ("held.jsonl", '{"question": "x"}', "splits.evaluation_sets.held: .*has no column 'prompt'"),
+        ("held.jsonl", '{"prompt": 3}', "column 'prompt' of .* is Int64; expected text, or messages"),
+        ("held.csv", "prompt", "expected a .parquet or .jsonl file"),
+        ("held.parquet", "no", "not readable as Parquet"),
+    ],
+)
+def test_an_evaluation_set_that_cannot_be_read_says_why(tmp_path, name, text, message):
+    path = tmp_path / name
+    path.write_text(text)
+    with pytest.raises(InputError, match=message):
+        audited([rated("a")], sets={"held": str(path)})
+    path.unlink()
+    with pytest.raises(InputError, match="no such file" if not name.endswith("csv") else "expected a .parquet"):
+        audited([rated("a")], sets={"held": str(path)})
+
+
+def test_evaluation_sets_lie_beside_the_run_file_and_are_part_of_the_fingerprint(tmp_path):
+    path = tmp_path / "run.yaml"
+    path.write_text("model: demo\nevents: {inputs: [log.jsonl]}\nsplits: {evaluation_sets: {held: held.jsonl}}")
+    config = load_config(path)
+    assert config.splits.evaluation_sets == {"held": str(tmp_path / "held.jsonl")}
+    with pytest.raises(InputError, match="splits.evaluation_sets.held: .*no such file"):
+        splits.external(config)
+    (tmp_path / "held.jsonl").write_text('{"prompt": "a"}')
+    before = splits.external(config)
+    (tmp_path / "held.jsonl").write_text('{"prompt": "b"}')
+    assert splits.external(config) != before

@@ -1,0 +1,143 @@
+"""What one split knows of another: texts that both hold, exactly or nearly, and overlap with evaluation sets.
+
+Prompts are compared by what their users said, completions by their text; exactly means equal after loose normalisation
+(case and punctuation aside), nearly means near-duplicates by MinHash. Keys and signatures are made where the texts are;
+the audit sees no text.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+import polars as pl
+
+from pipeline.artifacts import read_parquet, user_table_format
+from pipeline.errors import InputError
+from pipeline.evidence.neighbours import near_matches, signatures
+from pipeline.identity import digest, loosely_normalised
+from pipeline.tables import LEAK_MATCH, LEAK_TEXT, SPLIT, polars_schema
+
+_TEXTS: Final = ("prompt", "completion")
+
+
+def user_text(prompt: pl.Expr) -> pl.Expr:
+    """What the users of a message list said; all that anybody said where no message is a user's."""
+    content, role = pl.element().struct.field("content"), pl.element().struct.field("role")
+    said = prompt.list.eval(content.filter(role == "user")).list.join("\n")
+    return pl.when(said.str.len_bytes() > 0).then(said).otherwise(prompt.list.eval(content).list.join("\n"))
+
+
+def leak_keys(unpaired: pl.LazyFrame, pairs: pl.LazyFrame, splits: pl.LazyFrame, *, near: bool) -> pl.LazyFrame:
+    """`owner` (a split), `text`, `key` and, for near-duplicates, `signature` of every text of one partition's rows.
+
+    Args:
+        unpaired: Table `unpaired`.
+        pairs: Table `pairs` of the same prompts.
+        splits: Table `splits`.
+        near: Whether near-duplicates are to be found; needs rensa.
+    """
+    answers = [(unpaired, "completion"), (pairs, "chosen"), (pairs, "rejected")]
+    rows = pl.concat(
+        table.select("prompt_id", "prompt", completion=pl.col(side).list.first().struct.field("content"))
+        for table, side in answers
+    )
+    placed = rows.join(splits.select("prompt_id", "split"), on="prompt_id", how="inner", validate="m:1")
+    texts = [
+        placed.select(owner=pl.col("split").cast(pl.String), text=pl.lit("prompt"), value=user_text(pl.col("prompt"))),
+        placed.select(owner=pl.col("split").cast(pl.String), text=pl.lit("completion"), value="completion"),
+    ]
+    return _keyed(pl.concat(texts), near=near)
+
+
+def _keyed(texts: pl.LazyFrame, *, near: bool) -> pl.LazyFrame:
+    keyed = texts.filter(pl.col("value").is_not_null()).with_columns(key=digest(loosely_normalised(pl.col("value"))))
+    once = keyed.unique(["owner", "text", "key"], keep="any")
+    if not near:
+        return once.select("owner", "text", "key")
+    # Texts of one key are equal after normalisation, and so is what is signed.
+    signed = signatures(once.unique("key", keep="any").select(id="key", text="value"))
+    return once.select("owner", "text", "key").join(signed, left_on="key", right_on="id", how="left", validate="m:1")
+
+
+def set_keys(name: str, path: Path, *, near: bool) -> pl.LazyFrame:
+    """The same for an evaluation set; its owner is `name`.
+
+    Args:
+        name: What the audit calls it.
+        path: .parquet or .jsonl with `prompt` (text or messages) and perhaps `completion` (text or messages).
+        near: As above.
+
+    Raises:
+        InputError: The file is missing or unreadable, or has no such `prompt`.
+    """
+    frame = _read(path)
+    if "prompt" not in frame.columns:
+        raise InputError(
+            f"splits.evaluation_sets.{name}: {path} has no column 'prompt', but {list(frame.columns)[:8]}."
+        )
+    texts = []
+    for text in _TEXTS:
+        if text in frame.columns:
+            value = _as_text(name, path, text, frame.schema[text])
+            texts.append(frame.lazy().select(owner=pl.lit(name), text=pl.lit(text), value=value))
+    return _keyed(pl.concat(texts), near=near)
+
+
+def _read(path: Path) -> pl.DataFrame:
+    if user_table_format(path) == "parquet":
+        return read_parquet(path)
+    if not path.is_file():
+        raise InputError(f"{path}: no such file.")
+    try:
+        return pl.read_ndjson(path, infer_schema_length=None)
+    except (pl.exceptions.PolarsError, OSError) as error:
+        raise InputError(f"{path}: not readable as JSON lines ({type(error).__name__}).") from error
+
+
+def _as_text(name: str, path: Path, column: str, kind: pl.DataType) -> pl.Expr:
+    if kind == pl.String:
+        return pl.col(column)
+    if isinstance(kind, pl.List) and isinstance(kind.inner, pl.Struct):
+        message = {field.name: pl.element().struct.field(field.name) for field in kind.inner.fields}
+        if "role" in message and "content" in message:
+            return user_text(pl.col(column).list.eval(pl.struct(role=message["role"], content=message["content"])))
+    raise InputError(
+        f"splits.evaluation_sets.{name}: column '{column}' of {path} is {kind}; expected text, or messages with role "
+        "and content."
+    )
+
+
+def audit(keys: pl.DataFrame, evaluation_sets: Mapping[str, pl.DataFrame], similarity: float) -> pl.DataFrame:
+    """Table `leakage`: how many distinct texts of the right side the left side holds too.
+
+    Args:
+        keys: `leak_keys` of all partitions.
+        evaluation_sets: `set_keys` of each set by its name.
+        similarity: Least Jaccard similarity of near-duplicates. `n_leaked` of near matches is None where keys came
+            without signatures: they were not looked for.
+    """
+    splits = list(SPLIT.categories)
+    owned = {split: keys.filter(pl.col("owner") == split).unique(["text", "key"]) for split in splits}
+    sides = [(left, right, owned[right]) for place, left in enumerate(splits) for right in splits[place + 1 :]]
+    sides += [(left, name, table.unique(["text", "key"])) for name, table in evaluation_sets.items() for left in splits]
+    rows = [row for left, right, theirs in sides for row in _compared(left, right, owned[left], theirs, similarity)]
+    schema = polars_schema("leakage")
+    return pl.DataFrame(
+        rows, schema={name: pl.String if name in ("text", "match") else schema[name] for name in schema}, orient="row"
+    ).with_columns(pl.col("text").cast(LEAK_TEXT), pl.col("match").cast(LEAK_MATCH))
+
+
+def _compared(
+    left: str, right: str, ours: pl.DataFrame, theirs: pl.DataFrame, similarity: float
+) -> list[tuple[str, str, str, str, int, int | None]]:
+    rows: list[tuple[str, str, str, str, int, int | None]] = []
+    for text in _TEXTS:
+        mine, other = (side.filter(pl.col("text") == text) for side in (ours, theirs))
+        exact = other.join(mine, on="key", how="semi").height
+        near: int | None = None
+        if "signature" in mine.columns and "signature" in other.columns:
+            signed = [side.select("signature", id="key").select("id", "signature") for side in (mine, other)]
+            near = near_matches(signed[0], signed[1], similarity).len()
+        rows.append((text, "exact", left, right, other.height, exact))
+        rows.append((text, "near", left, right, other.height, near))
+    return rows
