@@ -152,7 +152,13 @@ def evaluation_facts(inputs: ReportInputs) -> EvaluationFacts:
     measures = () if frame is None else tuple(Measure(*row) for row in frame.select(Measure._fields).iter_rows())
     models = _models(inputs, measures)
     compared = {(row.model, row.compared_with) for row in measures if {row.model, row.compared_with} <= set(models)}
-    subject, baseline = _subject(models, sorted((model, other) for model, other in compared if other is not None))
+    given = list(inputs.models)
+    ordered = sorted(
+        ((model, other) for model, other in compared if other is not None and inputs.baseline in (None, other)),
+        # As they were named; those that were not by name.
+        key=lambda pair: (given.index(pair[0]) if pair[0] in given else len(given), pair),
+    )
+    subject, baseline = _subject(models, ordered)
     return EvaluationFacts(
         measures=measures or Missing(_why_no_metrics(inputs)),
         models=tuple(sorted(models, key=lambda name: (name != baseline, name))),
