@@ -20,11 +20,10 @@ from pipeline.context import Advance
 from pipeline.errors import MISUSE, ConfigError, PipelineError
 
 if TYPE_CHECKING:
-    import polars as pl
-
     # Imported where it is used: the line loads every stage, which `thumbline --help` should not wait for.
     from pipeline import evaluation as evaluation_module
     from pipeline import line as line_module
+    from pipeline.evaluation import outcome as outcome_module
 
 app = typer.Typer(
     help="Turn thumbs-up / thumbs-down logs into a preference-trained model, and prove that it is better.",
@@ -327,9 +326,7 @@ def evaluate_command(
     evaluation.check_request(wanted)
     subject = evaluation.read_request(wanted, ConsoleReporter())
     found = outcome.evaluate_subject(subject, outcome.Choices(beta, reward, draws, baseline=baseline))
-    outcome.write_outcome(found, output, _command_line())
-    _print_metrics(found.metrics)
-    _out.print(f"Report: {output / 'report.html'}")
+    _print_told(outcome.write_outcome(found, output, _command_line()), output)
     evaluation.track(wanted, found)
     conditions = evaluation.check_gate(wanted, found)
     _print_rows([{"condition": c.name, "holds": "yes" if c.holds else "NO", "numbers": c.detail} for c in conditions])
@@ -366,27 +363,27 @@ def compare_command(
 
     found = compare.compare(runs, outcome.Choices(beta, reward, draws, baseline=baseline), tuple(slice_by or ()))
     logs = compare.training_logs(runs)
-    outcome.write_outcome(found, output, _command_line(), title="thumbline comparison", training_logs=logs)
-    _print_metrics(found.metrics)
-    _out.print(f"Report: {output / 'report.html'}")
+    title = "thumbline comparison"
+    _print_told(outcome.write_outcome(found, output, _command_line(), title=title, training_logs=logs), output)
 
 
-def _print_metrics(metrics: "pl.DataFrame") -> None:
-    rows = []
-    for row in metrics.filter(metrics["slice"].is_null()).iter_rows(named=True):
-        interval = "" if row["ci_low"] is None else f"[{row['ci_low']:.4g}, {row['ci_high']:.4g}]"
-        value = "none" if row["value"] is None else f"{row['value']:.4g}"
-        rows.append(
-            {
-                "model": row["model"],
-                "metric": f"{row['evaluator']}.{row['metric']}",
-                "value": value,
-                "interval": interval,
-                "n": f"{row['n']:,}",
-                "note": row["reason"] or "",
-            }
-        )
+def _print_told(told: "outcome_module.Told", output: Path) -> None:
+    from pipeline.stages.report.formatting import interval, measure
+
+    rows = [
+        {
+            "model": row.model,
+            "metric": f"{row.evaluator}.{row.metric}" + (f" from {row.compared_with}" if row.compared_with else ""),
+            "value": measure(row.value, row.unit),
+            "interval": "" if row.ci_low is None else interval(row.ci_low, row.ci_high, row.unit),
+            "rows": f"{row.n:,}",
+            "note": row.reason or "",
+        }
+        for row in told.numbers
+    ]
     _print_rows(rows)
+    _out.print(told.sentence, markup=False)
+    _out.print(f"Report: {output / 'report.html'}  every number: {output / 'metrics.json'}")
 
 
 @app.command("losses")

@@ -13,7 +13,7 @@ from evaluators.types import RewardKind
 from pipeline.artifacts import write_parquet, write_table
 from pipeline.errors import ConfigError, InputError, unknown_name
 from pipeline.evaluation.subject import UNTRAINED, Subject
-from pipeline.stages.report import ReportInputs, report_files, versions, write_files
+from pipeline.stages.report import Measure, ReportInputs, report_files, summary, versions, write_files
 
 _DEFAULT_BETA: Final = 0.1
 
@@ -55,6 +55,13 @@ class Outcome(NamedTuple):
         """Names of the models that are judged: all but the one that they are compared with."""
         names = self.subject.model_names()
         return [name for name in names if name != self.settings.baseline] or names
+
+
+class Told(NamedTuple):
+    """An evaluation in short: the verdict's sentence, and the numbers to show beside it."""
+
+    sentence: str
+    numbers: tuple[Measure, ...]
 
 
 def settings_of(subject: Subject, choices: Choices) -> EvaluationSettings:
@@ -108,8 +115,8 @@ def write_outcome(
     *,
     title: str | None = None,
     training_logs: Mapping[str, pl.DataFrame] | None = None,
-) -> Mapping[str, str]:
-    """Write metrics, scored rows, report and model card to the folder `output`; returns the files' digests by name.
+) -> Told:
+    """Write metrics, scored rows, report and model card to the folder `output`; returns what to tell the user.
 
     Args:
         outcome: The evaluation.
@@ -122,7 +129,8 @@ def write_outcome(
     for kind, frame in outcome.subject.rows().items():
         write_parquet(output / f"scored_{kind}.parquet", frame)
     inputs = dataclasses.replace(report_inputs(outcome, command, title), training_logs=training_logs or {})
-    return write_files(output, report_files(inputs))
+    write_files(output, report_files(inputs))
+    return Told(*summary(inputs))
 
 
 def report_inputs(outcome: Outcome, command: str, title: str | None = None) -> ReportInputs:
@@ -146,6 +154,7 @@ def report_inputs(outcome: Outcome, command: str, title: str | None = None) -> R
         notes=subject.notes,
         sources=subject.sources,
         models=subject.models,
+        subject=subject.focus if subject.focus != settings.baseline else None,
         baseline=settings.baseline if settings.baseline in subject.model_names() else None,
     )
 

@@ -19,7 +19,7 @@ from pipeline.importers.hub import PREFIX, HubSource
 from pipeline.importers.hub import digest as digest_hub
 from pipeline.tables import MESSAGES, polars_schema
 
-_MAX_LINE_BYTES: Final = 16 * 1024 * 1024
+MAX_LINE_BYTES: Final = 16 * 1024 * 1024
 _ARROW_MESSAGES: Final = pa.large_list(pa.struct([("role", pa.large_string()), ("content", pa.large_string())]))
 # Columns of the frame itself, and of scored pairs: a slice of this name would overwrite them.
 _RESERVED: Final = frozenset({"prompt", "chosen", "rejected", *polars_schema("scored_pairs")})
@@ -120,7 +120,7 @@ def _source(location: str, split: str) -> tuple[Source, str]:
     path = Path(location)
     if not path.is_file():
         raise InputError(f"{location}: no such file.")
-    return FileSource(path, location, _MAX_LINE_BYTES), digest_file(path)
+    return FileSource(path, location, MAX_LINE_BYTES), digest_file(path)
 
 
 def _layout(location: str, sample: Sample, name: str) -> Layout:

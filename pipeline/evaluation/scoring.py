@@ -104,9 +104,14 @@ def model_names(models: Sequence[str]) -> dict[str, str]:
     repeated = [model for model, count in Counter(models).items() if count > 1]
     if repeated:
         raise ConfigError(f"--model {repeated[0]}: named twice; a model is scored once, the reference with it.")
-    short = {model: Path(model).resolve().name if Path(model).is_dir() else model for model in models}
+    short = {model: _folder_name(Path(model).resolve()) if Path(model).is_dir() else model for model in models}
     counts = Counter(short.values())
     return {(name if counts[name] == 1 else model): model for model, name in short.items()}
+
+
+def _folder_name(folder: Path) -> str:
+    """The last part; of `RUN/train/model`, where a run puts its model, the run's name."""
+    return folder.parts[-3] if folder.parts[-2:] == ("train", "model") else folder.name
 
 
 def _score(pairs: PairRows, name: str, model: str, options: ScoringOptions, reporter: Reporter) -> _Sides:

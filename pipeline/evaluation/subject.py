@@ -13,8 +13,9 @@ from pipeline.artifacts import Manifest, digest_file, read_parquet, read_table
 from pipeline.config import RunConfig, load_config
 from pipeline.context import Reporter
 from pipeline.errors import ConfigError, InputError, examples, unknown_name
-from pipeline.evaluation.rows import ReadOptions, read_pairs
+from pipeline.evaluation.rows import MAX_LINE_BYTES, ReadOptions, read_pairs
 from pipeline.evaluation.scoring import ScoringOptions, score_pairs
+from pipeline.importers.files import FileSource, take_sample
 from pipeline.line import CONFIG_FILE, load_saved_config
 from pipeline.stages.report import INPUTS, Source, read_manifests
 
@@ -32,6 +33,7 @@ class Subject:
         pairs: Scored pairs of every model, with the columns to slice by; None where there are none.
         unpaired: Scored unpaired rows of every model; None where there are none.
         baseline: The model that others are compared with; None where nothing says which.
+        focus: The model that the report is about; None where nothing says which.
         reward: What a reward is, where the rows say; None where the user has to.
         beta: Scale of a reward; likewise.
         slices: Columns that are evaluated apart.
@@ -47,6 +49,7 @@ class Subject:
     pairs: pl.DataFrame | None
     unpaired: pl.DataFrame | None
     baseline: str | None = None
+    focus: str | None = None
     reward: RewardKind | None = None
     beta: float | None = None
     slices: tuple[str, ...] = ()
@@ -91,14 +94,23 @@ def read_subject(location: str, slices: Sequence[str] = ()) -> Subject:
     path = Path(location)
     if path.is_dir():
         return _of_folder(path, slices)
-    frame = read_parquet(path)
-    kind = kind_of(frame.columns)
+    columns = _columns(path)
+    kind = kind_of(columns)
     if kind is None:
         raise InputError(
-            f"{location}: no scored rows (columns {', '.join(frame.columns)}). Pairs to be scored need --model; "
+            f"{location}: no scored rows (columns {', '.join(columns)}). Pairs that are not scored need --model; "
             f"`thumbline tables scored_pairs` lists the columns of scored ones."
         )
     return of_files(**{kind: path}, slices=slices)
+
+
+def _columns(path: Path) -> list[str]:
+    """Names of a file's columns: of a Parquet file its schema's, of another those of its first records."""
+    if not path.is_file():
+        raise InputError(f"{path}: no such file, run or folder.")
+    if path.suffix != ".parquet":
+        return take_sample(FileSource(path, str(path), MAX_LINE_BYTES)).fields
+    return read_parquet(path).columns
 
 
 def kind_of(columns: Sequence[str]) -> str | None:
@@ -206,13 +218,14 @@ def score_subject(
         told = ", ".join(f"{reason} {count:,}" for reason, count in scored.dropped.items())
         notes.append(f"Left out for all models, since one of them cannot take them: {told}.")
         reporter.say(notes[-1])
-    names = scored.frame["model"].unique().sort().to_list()
-    first = next(iter(scored.models)) if len(names) > 1 else None
+    names = list(scored.models)
+    baseline = scored.reference or (names[0] if len(names) > 1 else None)
     return Subject(
         name=Path(location).stem if Path(location).is_file() else location,
         pairs=scored.frame,
         unpaired=None,
-        baseline=scored.reference or first,
+        baseline=baseline,
+        focus=next((name for name in names if name != baseline), None),
         reward="implicit" if scored.reference is not None else "mean_logps",
         slices=pairs.slices,
         sources=(Source(location, pairs.records, pairs.digest),),

@@ -91,13 +91,14 @@ def unite(subjects: Mapping[str, Subject], rewards: Mapping[str, Reward]) -> Uni
         subjects = {name: _as_rewards(subject, rewards[name]) for name, subject in subjects.items()}
     renamed = _renamed(subjects)
     frames = {kind: _merged(kind, [subject.rows().get(kind) for subject in renamed.values()]) for kind in KEYS}
-    first = next(iter(subjects))
+    first, second, *_ = subjects
     one = next(iter(rewards.values()))
     united = Subject(
         name=" vs ".join(subjects),
         pairs=frames["pairs"],
         unpaired=frames["unpaired"],
         baseline=_judged(renamed[first]),
+        focus=_judged(renamed[second]),
         reward="sum_logps" if as_rewards else one.kind,
         beta=1.0 if as_rewards else one.beta,
         slices=subjects[first].slices,
@@ -133,12 +134,11 @@ def _as_rewards(subject: Subject, reward: Reward) -> Subject:
 def _renamed(subjects: Mapping[str, Subject]) -> dict[str, Subject]:
     """Subjects whose models' names are unique: a run's trained model takes the run's name."""
     own = Counter(name for subject in subjects.values() for name in subject.model_names())
-    untrained = _same_untrained(subjects)
+    starts = _untrained(subjects)
     found = {}
     for name, subject in subjects.items():
         names = {
-            model: _new_name(name, model, repeated=own[model] > 1 and not (untrained and model == UNTRAINED))
-            for model in subject.model_names()
+            model: _new_name(name, model, starts.get(name), repeated=own[model] > 1) for model in subject.model_names()
         }
         frames = {
             kind: frame.with_columns(pl.col("model").replace_strict(names)) for kind, frame in subject.rows().items()
@@ -147,24 +147,33 @@ def _renamed(subjects: Mapping[str, Subject]) -> dict[str, Subject]:
             subject,
             pairs=frames.get("pairs"),
             unpaired=frames.get("unpaired"),
+            baseline=None if subject.baseline is None else names.get(subject.baseline),
             models={names[model]: notes for model, notes in subject.models.items()},
         )
     return found
 
 
-def _new_name(subject: str, model: str, *, repeated: bool) -> str:
+def _new_name(subject: str, model: str, start: str | None, *, repeated: bool) -> str:
     if model == _TRAINED:
         return subject
+    if model == UNTRAINED and start is not None:
+        return start
     return f"{subject}: {model}" if repeated else model
 
 
-def _same_untrained(subjects: Mapping[str, Subject]) -> bool:
-    """Whether every subject's untrained model has the same scores, so that it is one model."""
-    parts = [
-        [frame.filter(pl.col("model") == UNTRAINED).drop("model").sort(KEYS[kind]) for kind, frame in rows.items()]
-        for rows in (subject.rows() for subject in subjects.values() if UNTRAINED in subject.model_names())
-    ]
-    return all(len(part) == len(parts[0]) and all(map(pl.DataFrame.equals, part, parts[0])) for part in parts)
+def _untrained(subjects: Mapping[str, Subject]) -> dict[str, str]:
+    """A name for each subject's untrained model: one name for those whose scores are the same ones."""
+    scores = {
+        name: [frame.filter(pl.col("model") == UNTRAINED).sort(KEYS[kind]) for kind, frame in subject.rows().items()]
+        for name, subject in subjects.items()
+        if UNTRAINED in subject.model_names()
+    }
+    first = {
+        name: next(other for other in scores if all(map(pl.DataFrame.equals, scores[other], own)))
+        for name, own in scores.items()
+    }
+    alone = len(set(first.values())) == 1
+    return {name: UNTRAINED if alone else f"{other}: {UNTRAINED}" for name, other in first.items()}
 
 
 def _merged(kind: str, frames: Sequence[pl.DataFrame | None]) -> pl.DataFrame | None:

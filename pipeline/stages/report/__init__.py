@@ -3,6 +3,7 @@
 import json
 from typing import Any
 
+from pipeline.stages.report.evaluation_facts import Measure, evaluation_facts
 from pipeline.stages.report.examples import reward_of
 from pipeline.stages.report.facts import SCHEMA_VERSION, as_json, collect_facts
 from pipeline.stages.report.inputs import Missing, ReportInputs, Source
@@ -20,12 +21,14 @@ from pipeline.stages.report.stage import (
     versions,
     write_files,
 )
+from pipeline.stages.report.verdict import verdict
 
 __all__ = [
     "INPUTS",
     "OUTPUTS",
     "SCHEMA_VERSION",
     "VERSION",
+    "Measure",
     "Missing",
     "ReportInputs",
     "Source",
@@ -37,6 +40,7 @@ __all__ = [
     "reward_of",
     "run",
     "settings",
+    "summary",
     "versions",
     "write_files",
 ]
@@ -65,6 +69,14 @@ def report_files(inputs: ReportInputs) -> dict[str, str]:
         "metrics.json": _as_text(metrics_json(inputs, facts)),
         "model_card.md": model_card(inputs, facts),
     }
+
+
+def summary(inputs: ReportInputs) -> tuple[str, tuple[Measure, ...]]:
+    """The verdict's sentence, and the numbers to show beside it: headlines of every model, then their differences."""
+    facts = evaluation_facts(inputs)
+    differences = [row for row in facts.rows() if row.compared_with is not None and row.slice is None]
+    shown = [row for row in differences if row.metric.endswith("_difference")]
+    return verdict(inputs, facts).sentence, (*facts.main_numbers(), *shown)
 
 
 def _as_text(document: dict[str, Any]) -> str:

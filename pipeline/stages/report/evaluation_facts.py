@@ -152,13 +152,9 @@ def evaluation_facts(inputs: ReportInputs) -> EvaluationFacts:
     measures = () if frame is None else tuple(Measure(*row) for row in frame.select(Measure._fields).iter_rows())
     models = _models(inputs, measures)
     compared = {(row.model, row.compared_with) for row in measures if {row.model, row.compared_with} <= set(models)}
-    given = list(inputs.models)
-    ordered = sorted(
-        ((model, other) for model, other in compared if other is not None and inputs.baseline in (None, other)),
-        # As they were named; those that were not by name.
-        key=lambda pair: (given.index(pair[0]) if pair[0] in given else len(given), pair),
-    )
-    subject, baseline = _subject(models, ordered)
+    pairs = sorted((model, other) for model, other in compared if other is not None)
+    asked = [pair for pair in pairs if pair == (inputs.subject, inputs.baseline)]
+    subject, baseline = asked[0] if asked else _subject(models, pairs, inputs.subject)
     return EvaluationFacts(
         measures=measures or Missing(_why_no_metrics(inputs)),
         models=tuple(sorted(models, key=lambda name: (name != baseline, name))),
@@ -167,8 +163,12 @@ def evaluation_facts(inputs: ReportInputs) -> EvaluationFacts:
     )
 
 
-def _subject(models: tuple[str, ...], compared: list[tuple[str, str]]) -> tuple[str | None, str | None]:
+def _subject(
+    models: tuple[str, ...], compared: list[tuple[str, str]], asked: str | None
+) -> tuple[str | None, str | None]:
     """The model that the report is about, and the one it is compared with."""
+    if asked in models:
+        return asked, next((other for model, other in compared if model == asked), None)
     if TRAINED in models:
         return TRAINED, UNTRAINED if UNTRAINED in models else None
     if compared:

@@ -48,7 +48,8 @@ class ReportInputs:
         notes: Sentences that the page must carry, for example that the log is simulated.
         sources: What was evaluated, where that was no run.
         models: What the names of models stand for, where they were scored for this report: digest, engine, dtype.
-        baseline: The model that others are compared with; None where the metrics table says it.
+        subject: The model that the report is about; None where the metrics table says it.
+        baseline: The model that it is compared with; likewise.
         training_logs: Table `training_log` of several runs by the run's name, drawn side by side.
     """
 
@@ -67,6 +68,7 @@ class ReportInputs:
     notes: tuple[str, ...] = ()
     sources: tuple[Source, ...] = ()
     models: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    subject: str | None = None
     baseline: str | None = None
     training_logs: Mapping[str, pl.DataFrame] = field(default_factory=dict)
 
