@@ -4,7 +4,7 @@ A record that cannot be read for sure is a `RowError` with a reason, never a gue
 """
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple, TypeAlias
 
@@ -228,19 +228,16 @@ def layout_of(sample: Sample) -> Layout | None:
     return next((layout for layout in LAYOUTS.values() if layout.detect(sample)), None)
 
 
-def slice_value(value: object) -> str | None:
-    """A column's value as the name of a slice; None where it names none.
+def slice_value(value: object) -> str | float | None:
+    """A column's value as it is sliced by: a text or a number; None where it says nothing.
 
     Raises:
         RowError: It is neither a text, a number nor a truth value.
     """
     if value is None or isinstance(value, str):
         return value or None
-    if isinstance(value, bool | int | float):
-        return str(value)
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, int | float):
+        return value
     raise RowError("wrong_type", f"a column to slice by holds a {type(value).__name__}")
-
-
-def known_layouts() -> Sequence[str]:
-    """Names that `--layout` takes."""
-    return ("auto", *LAYOUTS)

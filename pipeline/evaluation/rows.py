@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import combinations
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeAlias
 
 import polars as pl
 import pyarrow as pa
@@ -23,6 +23,9 @@ MAX_LINE_BYTES: Final = 16 * 1024 * 1024
 _ARROW_MESSAGES: Final = pa.large_list(pa.struct([("role", pa.large_string()), ("content", pa.large_string())]))
 # Columns of the frame itself, and of scored pairs: a slice of this name would overwrite them.
 _RESERVED: Final = frozenset({"prompt", "chosen", "rejected", *polars_schema("scored_pairs")})
+
+
+SliceValues: TypeAlias = tuple[str | float | None, ...]
 
 
 class PairRows(NamedTuple):
@@ -74,7 +77,7 @@ class ReadOptions(NamedTuple):
 class _Line(NamedTuple):
     line: int
     parsed: list[Preference] | Rated
-    slices: tuple[str | None, ...]
+    slices: SliceValues
 
 
 def read_pairs(location: str, options: ReadOptions) -> PairRows:
@@ -162,10 +165,10 @@ def _read(record: Record, layout: Layout, rating: str, slices: Sequence[str]) ->
     return _Line(record.line, parsed, tuple(slice_value(record.value.get(name)) for name in slices))
 
 
-def _pair_up(lines: Iterator[_Line], rejected: Counter[str]) -> list[tuple[Preference, tuple[str | None, ...]]]:
+def _pair_up(lines: Iterator[_Line], rejected: Counter[str]) -> list[tuple[Preference, SliceValues]]:
     """Preferences as they are, and rated answers as pairs of each two that differ in their rating."""
-    found: list[tuple[Preference, tuple[str | None, ...]]] = []
-    rated: dict[str, list[tuple[Rated, tuple[str | None, ...]]]] = {}
+    found: list[tuple[Preference, SliceValues]] = []
+    rated: dict[str, list[tuple[Rated, SliceValues]]] = {}
     for line in lines:
         if isinstance(line.parsed, Rated):
             rated.setdefault(repr(line.parsed.prompt), []).append((line.parsed, line.slices))
@@ -180,8 +183,8 @@ def _pair_up(lines: Iterator[_Line], rejected: Counter[str]) -> list[tuple[Prefe
 
 
 def _by_rating(
-    answers: Sequence[tuple[Rated, tuple[str | None, ...]]],
-) -> Iterator[tuple[Preference, tuple[str | None, ...]]]:
+    answers: Sequence[tuple[Rated, SliceValues]],
+) -> Iterator[tuple[Preference, SliceValues]]:
     for first, second in combinations(answers, 2):
         if first[0].rating == second[0].rating:
             continue
@@ -189,7 +192,7 @@ def _by_rating(
         yield Preference(better.prompt, better.completion, worse.completion), slices
 
 
-def _frame(rows: Sequence[tuple[Preference, tuple[str | None, ...]]], slices: Sequence[str]) -> pl.DataFrame:
+def _frame(rows: Sequence[tuple[Preference, SliceValues]], slices: Sequence[str]) -> pl.DataFrame:
     preferences = [preference for preference, _ in rows]
     # Through Arrow, since polars builds a frame a message list on the way.
     messages = pa.array([preference.prompt for preference in preferences], _ARROW_MESSAGES)
@@ -199,7 +202,7 @@ def _frame(rows: Sequence[tuple[Preference, tuple[str | None, ...]]], slices: Se
         "rejected": pl.Series([preference.rejected for preference in preferences], dtype=pl.String),
     }
     for place, name in enumerate(slices):
-        columns[name] = pl.Series([values[place] for _, values in rows], dtype=pl.String)
+        columns[name] = _slice_column([values[place] for _, values in rows])
     prompt = prompt_key(pl.col("prompt"))
     return (
         pl.DataFrame(columns)
@@ -210,3 +213,11 @@ def _frame(rows: Sequence[tuple[Preference, tuple[str | None, ...]]], slices: Se
         .with_columns(as_answer(pl.col(side)).alias(side) for side in ("chosen", "rejected"))
         .select("pair_id", "group_id", "prompt", "chosen", "rejected", *slices)
     )
+
+
+def _slice_column(values: Sequence[str | float | None]) -> pl.Series:
+    """Numbers stay numbers, so that they can be cut into ranges; a column of both kinds is text."""
+    if any(isinstance(value, str) for value in values):
+        return pl.Series([None if value is None else str(value) for value in values], dtype=pl.String)
+    whole = all(value is None or isinstance(value, int) for value in values)
+    return pl.Series(values, dtype=pl.Int64 if whole else pl.Float64)

@@ -49,7 +49,7 @@ def _known(inputs: ReportInputs, name: str) -> dict[str, str | None]:
 def _metric(row: Measure) -> dict[str, Any]:
     plain = row._asdict()
     low, high = _number(plain.pop("ci_low")), _number(plain.pop("ci_high"))
-    plain["value"] = _number(row.value)
+    plain["value"], plain["standard_error"] = _number(row.value), _number(row.standard_error)
     if row.value is not None and plain["value"] is None:
         plain["reason"] = f"the value is {row.value}"
     plain["interval"] = None if low is None or high is None else {"low": low, "high": high}

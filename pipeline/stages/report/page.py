@@ -9,7 +9,7 @@ from typing import Final
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from pipeline.stages.report import formatting
+from pipeline.stages.report import evaluation_parts, formatting
 from pipeline.stages.report.facts import ReportFacts
 from pipeline.stages.report.inputs import Missing
 from pipeline.stages.report.pictures import Pictures
@@ -67,8 +67,17 @@ def _environment() -> Environment:
         capital=formatting.capital,
         model_name=formatting.model_name,
         moment=formatting.moment,
+        difference=formatting.difference,
+        changes=evaluation_parts.changes,
+        reliability=evaluation_parts.reliability,
+        of_evaluator=evaluation_parts.of_evaluator,
+        strata=evaluation_parts.strata,
+        rest=evaluation_parts.rest,
+        slice_tables=evaluation_parts.slice_tables,
+        other_slices=evaluation_parts.other_slices,
         prose=_prose,
         duration=formatting.seconds,
     )
+    environment.tests["small"] = evaluation_parts.is_small
     environment.tests["missing"] = lambda value: isinstance(value, Missing)
     return environment
