@@ -3,6 +3,8 @@
 They are found by the metrics' names; a part whose metrics were not computed is empty, and the page leaves it out.
 """
 
+import math
+import re
 from typing import Final, NamedTuple
 
 from pipeline.stages.report.evaluation_facts import HEADLINES, EvaluationFacts, Headline, Measure
@@ -11,6 +13,7 @@ CALIBRATION: Final = "calibration"
 LENGTH: Final = "length_bias"
 _RELIABILITY: Final = ("reliability_accuracy", "reliability_confidence")
 _STRATUM: Final = "accuracy_in_stratum"
+_NUMBER: Final = re.compile(r"\d+(?:\.\d+)?")
 _SMALL: Final = "small slice"
 # Evaluators whose slices are bins and strata of their own making, shown in their own sections.
 _OWN_SLICES: Final = frozenset({CALIBRATION, LENGTH})
@@ -99,9 +102,17 @@ def reliability(facts: EvaluationFacts, model: str | None) -> tuple[ReliabilityB
 
 def strata(facts: EvaluationFacts, model: str | None) -> tuple[Measure, ...]:
     """Accuracy of a model by how the two answers' lengths compare."""
-    return tuple(
-        row for row in facts.rows() if row.evaluator == LENGTH and row.metric == _STRATUM and row.model == model
-    )
+    found = [row for row in facts.rows() if row.evaluator == LENGTH and row.metric == _STRATUM and row.model == model]
+    return tuple(sorted(found, key=_place_of_range))
+
+
+def _place_of_range(row: Measure) -> float:
+    """Where `under 0.5`, `0.5 to 2` or `over 2` stands on its scale."""
+    name = str(row.slice).partition("=")[2]
+    numbers = [float(number) for number in _NUMBER.findall(name)]
+    if not numbers or name.startswith("under"):
+        return -math.inf
+    return math.inf if name.startswith("over") else numbers[0]
 
 
 def of_evaluator(facts: EvaluationFacts, name: str) -> tuple[Measure, ...]:

@@ -23,6 +23,7 @@ ACCENT: Final = "#2b5c8f"
 CHOSEN: Final = "#1a7f78"
 REJECTED: Final = "#b9552a"
 BAND: Final = "#8a6fae"
+PAPER: Final = "#fbfaf7"
 _VARIABLES: Final = {
     INK: "--ink",
     MUTED: "--muted",
@@ -32,6 +33,7 @@ _VARIABLES: Final = {
     CHOSEN: "--chosen",
     REJECTED: "--rejected",
     BAND: "--band",
+    PAPER: "--paper",
 }
 # Points. At 72 points an inch a point is one unit of the SVG; 360 is a phone's column.
 WIDTH: Final = 360

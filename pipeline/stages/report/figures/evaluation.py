@@ -11,6 +11,7 @@ from pipeline.stages.report.figures.canvas import (
     FAINT,
     INK,
     MUTED,
+    PAPER,
     Picture,
     blank,
     horizontal_label,
@@ -100,7 +101,7 @@ def _dot_row(axes: Axes, dot: Dot, unit: str, top: float) -> None:
     if dot.low is not None and dot.high is not None:
         axes.plot([dot.low, dot.high], [top + 31] * 2, color=colour, linewidth=3, alpha=0.45, solid_capstyle="round")
     size = 9 if dot.main else 7
-    face = "none" if dot.hollow else colour
+    face = PAPER if dot.hollow else colour
     axes.plot(
         [dot.value],
         [top + 31],
