@@ -22,11 +22,16 @@ from pipeline.errors import InputError
 ADAPTER_CONFIG: Final = "adapter_config.json"
 _WEIGHTS: Final = "adapter_model.safetensors"
 _PREFIX: Final = "base_model.model."
+_FIRST: Final = ".lora_A.weight"
+_SECOND: Final = ".lora_B.weight"
 # Settings under which an adapter is more than the product of two matrices a layer, by the value that is plain.
 _PLAIN: Final[Mapping[str, object]] = {
     "bias": "none",
     "use_dora": False,
+    "lora_bias": False,
     "modules_to_save": None,
+    "layer_replication": None,
+    "trainable_token_indices": None,
     "rank_pattern": {},
     "alpha_pattern": {},
 }
@@ -156,12 +161,12 @@ def _products(adapter: Path, scale: float, *, transposed: bool) -> dict[str, tor
     tensors = _load(adapter / _WEIGHTS)
     found: dict[str, torch.Tensor] = {}
     for name in sorted(tensors):
-        stem, mark, _ = name.removeprefix(_PREFIX).partition(".lora_A.")
-        if not mark:
-            if ".lora_B." not in name:
+        stem, mark, rest = name.removeprefix(_PREFIX).partition(_FIRST)
+        if not mark or rest:
+            if not name.endswith(_SECOND):
                 raise InputError(f"model: {adapter / _WEIGHTS} holds {name}, which is no matrix of a plain LoRA.")
             continue
-        other = tensors.get(name.replace(".lora_A.", ".lora_B."))
+        other = tensors.get(name.replace(_FIRST, _SECOND))
         if other is None:
             raise InputError(f"model: {adapter / _WEIGHTS} holds {name} without its lora_B.")
         product = scale * (other.float() @ tensors[name].float())

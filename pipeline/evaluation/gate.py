@@ -138,12 +138,16 @@ def _no_worse(outcome: Outcome, row: dict[str, Any], label: str, allowed_loss: f
     less = "" if allowed_loss is None else f" by more than {allowed_loss:g}"
     name = f"{row['model']}: no worse than {label}{less}"
     low, high = row["ci_low"], row["ci_high"]
+    told = f"accuracy moved by {row['value']:+.4g}"
     if low is None or high is None:
-        return Condition(name, False, f"no interval: {row['reason']}")
-    holds = high >= 0 if allowed_loss is None else low > -allowed_loss
-    return Condition(
-        name, bool(holds), f"accuracy moved by {row['value']:+.4g}, {_mass(outcome)} {low:+.4g} to {high:+.4g}"
-    )
+        if row["n_groups"] < 2:
+            return Condition(name, False, f"{told}, no interval: {row['reason']}")
+        # Groups that all changed alike have no spread to resample: two equal models, most often.
+        low, high = row["value"], row["value"]
+        told += ", in all prompt groups alike"
+    else:
+        told += f", {_mass(outcome)} {low:+.4g} to {high:+.4g}"
+    return Condition(name, bool(high >= 0 if allowed_loss is None else low > -allowed_loss), told)
 
 
 def refuse(conditions: Sequence[Condition]) -> None:
