@@ -372,8 +372,8 @@ def _print_told(told: "outcome_module.Told", output: Path) -> None:
 
     rows = [
         {
-            "model": row.model,
-            "metric": f"{row.evaluator}.{row.metric}" + (f" from {row.compared_with}" if row.compared_with else ""),
+            "model": row.model + (f" against {row.compared_with}" if row.compared_with else ""),
+            "metric": row.metric,
             "value": measure(row.value, row.unit),
             "interval": "" if row.ci_low is None else interval(row.ci_low, row.ci_high, row.unit),
             "rows": f"{row.n:,}",
