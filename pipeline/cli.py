@@ -17,7 +17,7 @@ from rich.table import Table
 
 from pipeline.config import RunConfig, build_config, load_config
 from pipeline.context import Advance
-from pipeline.errors import MISUSE, ConfigError, PipelineError
+from pipeline.errors import MISUSE, PipelineError
 
 if TYPE_CHECKING:
     # Imported where it is used: the line loads every stage, which `thumbline --help` should not wait for.
@@ -323,9 +323,10 @@ def evaluate_command(
         tensorboard=tensorboard,
         wandb=wandb,
     )
+    choices = outcome.Choices(beta, reward, draws, baseline=baseline)
+    outcome.check_choices(choices)
     evaluation.check_request(wanted)
-    subject = evaluation.read_request(wanted, ConsoleReporter())
-    found = outcome.evaluate_subject(subject, outcome.Choices(beta, reward, draws, baseline=baseline))
+    found = outcome.evaluate_subject(evaluation.read_request(wanted, ConsoleReporter()), choices)
     _print_told(outcome.write_outcome(found, output, _command_line()), output)
     evaluation.track(wanted, found)
     conditions = evaluation.check_gate(wanted, found)
@@ -381,7 +382,7 @@ def _print_told(told: "outcome_module.Told", output: Path) -> None:
         }
         for row in told.numbers
     ]
-    _print_rows(rows)
+    _print_rows(rows, whole=("metric", "value"))
     _out.print(told.sentence, markup=False)
     _out.print(f"Report: {output / 'report.html'}  every number: {output / 'metrics.json'}")
 
@@ -416,12 +417,13 @@ def tables_command(
     _print_rows(describe_table(name))
 
 
-def _print_rows(rows: list[dict[str, str]]) -> None:
+def _print_rows(rows: list[dict[str, str]], whole: tuple[str, ...] = ()) -> None:
+    """A table; cells of the columns in `whole` are never broken into lines."""
     if not rows:
         return
     table = Table(box=None, pad_edge=False)
     for heading in rows[0]:
-        table.add_column(heading, overflow="fold")
+        table.add_column(heading, overflow="fold", no_wrap=heading in whole)
     for row in rows:
         table.add_row(*(str(value) for value in row.values()))
     _out.print(table)

@@ -64,6 +64,22 @@ class Told(NamedTuple):
     numbers: tuple[Measure, ...]
 
 
+def check_choices(choices: Choices) -> None:
+    """Refuse a choice that is out of range, before rows are read or scored.
+
+    Raises:
+        ConfigError: The message names each setting, its value and its range.
+    """
+    reward: Any = choices.reward or "implicit"
+    beta = _DEFAULT_BETA if choices.beta is None else choices.beta
+    try:
+        EvaluationSettings(
+            beta, reward, bootstrap_draws=choices.draws, confidence=choices.confidence, seed=choices.seed
+        )
+    except EvaluationError as error:
+        raise ConfigError(str(error)) from error
+
+
 def settings_of(subject: Subject, choices: Choices) -> EvaluationSettings:
     """The evaluators' settings: what the user decides, else what the rows say, else the defaults.
 

@@ -159,7 +159,7 @@ def test_beta_scales_rewards_and_a_reward_can_be_chosen(runs, tmp_path):
 
 def test_compare_puts_runs_of_other_methods_into_one_report(runs, tmp_path):
     output = done("compare", runs["dpo"], runs["simpo"], "-o", tmp_path / "out", "--draws", "200")
-    assert "simpo against" in output and "accuracy_difference" in output
+    assert "accuracy_difference" in output
     page = (tmp_path / "out" / "report.html").read_text()
     assert "What several runs logged, side by side." in page and "own reward is used" in page
     both = {name: values(runs[name] / "metrics")["trained"] for name in ("dpo", "simpo")}
