@@ -2,15 +2,22 @@
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import polars as pl
 
-from evaluators import EvaluationError, evaluate
+from evaluators import EVALUATORS, EvaluationError, evaluate
 from pipeline.errors import ConfigError, GateError, InputError
 from pipeline.evaluation.outcome import Outcome
 from pipeline.evaluation.subject import Subject, read_subject
-from pipeline.evaluation.union import check_same_rows
+from pipeline.evaluation.union import Reward, check_same_rows, in_rewards, is_filled
+from pipeline.tables import polars_schema
+
+# What says a loss: the evaluator and its metric, by the kind of rows.
+_DIFFERENCES: Final = {
+    "pairs": ("comparison", "accuracy_difference"),
+    "unpaired": ("unpaired_comparison", "auc_difference"),
+}
 
 
 class Condition(NamedTuple):
@@ -90,37 +97,50 @@ def _mass(outcome: Outcome) -> str:
 
 
 def check_no_worse(outcome: Outcome, location: str, allowed_loss: float | None) -> list[Condition]:
-    """Each judged model against the model of `location`, on the same rows, by the paired difference in accuracy.
+    """Each judged model against the model of `location`, on the same rows: by accuracy, or by AUC where pairs lack.
 
     Args:
         outcome: The evaluation.
-        location: A run, the folder of an evaluation, or scored pairs.
+        location: A run, the folder of an evaluation, or scored rows.
         allowed_loss: None: it fails where the whole interval of the difference lies below zero. A number: it holds
             only where the whole interval lies above minus this number, so that a small test set cannot pass by chance.
 
     Raises:
-        InputError: There are no pairs, or the other's are not the same pairs.
+        InputError: No kind of rows is on both sides, or the other's are not the same rows.
     """
     other = read_subject(location)
-    if outcome.subject.pairs is None or other.pairs is None:
-        raise InputError(f"--no-worse-than {location}: accuracy needs scored pairs on both sides.")
-    check_same_rows({outcome.subject.name: outcome.subject, other.name: other})
+    kind = _shared_kind(outcome.subject, other, location)
+    check_same_rows({outcome.subject.name: outcome.subject, other.name: other}, [kind])
     theirs = _judged_alone(other, location)
     label = f"{other.name} ({theirs})"
-    merged = pl.concat(
-        [
-            outcome.subject.pairs.filter(pl.col("model").is_in(outcome.judged())).drop(outcome.subject.slices),
-            other.pairs.filter(pl.col("model") == theirs).with_columns(model=pl.lit(label)),
-        ],
-        how="diagonal_relaxed",
-    )
-    settings = dataclasses.replace(outcome.settings, baseline=label, slice_columns=())
+    own = Reward(outcome.settings.reward, outcome.settings.beta)
+    ours = _scores(in_rewards(outcome.subject, own), kind).filter(pl.col("model").is_in(outcome.judged()))
+    best = _scores(in_rewards(other, Reward(other.reward or own.kind, other.beta or own.beta)), kind)
+    best = best.filter(pl.col("model") == theirs).with_columns(model=pl.lit(label))
+    merged = pl.concat([ours, best], how="diagonal_relaxed")
+    pairs, unpaired = (merged, None) if kind == "pairs" else (None, merged)
+    settings = dataclasses.replace(outcome.settings, baseline=label, slice_columns=(), reward="sum_logps", beta=1.0)
+    evaluator, metric = _DIFFERENCES[kind]
     try:
-        metrics = evaluate(merged, None, settings, ["comparison"])
+        metrics = evaluate(pairs, unpaired, settings, [evaluator])
     except EvaluationError as error:
         raise InputError(f"--no-worse-than {location}: {error}") from error
-    found = metrics.filter((pl.col("metric") == "accuracy_difference") & (pl.col("compared_with") == label))
+    found = metrics.filter((pl.col("metric") == metric) & (pl.col("compared_with") == label))
     return [_no_worse(outcome, row, label, allowed_loss) for row in found.iter_rows(named=True)]
+
+
+def _shared_kind(subject: Subject, other: Subject, location: str) -> str:
+    for kind, (evaluator, _) in _DIFFERENCES.items():
+        both = is_filled(subject.rows().get(kind)) and is_filled(other.rows().get(kind))
+        if both and evaluator in EVALUATORS:
+            return kind
+    raise InputError(f"--no-worse-than {location}: it takes scored rows of the same kind on both sides.")
+
+
+def _scores(subject: Subject, kind: str) -> pl.DataFrame:
+    """Scored rows without columns to slice by, which two sides need not share."""
+    frame = subject.rows()[kind]
+    return frame.select(name for name in polars_schema(f"scored_{kind}") if name in frame.columns)
 
 
 def _judged_alone(other: Subject, location: str) -> str:
@@ -138,7 +158,9 @@ def _no_worse(outcome: Outcome, row: dict[str, Any], label: str, allowed_loss: f
     less = "" if allowed_loss is None else f" by more than {allowed_loss:g}"
     name = f"{row['model']}: no worse than {label}{less}"
     low, high = row["ci_low"], row["ci_high"]
-    told = f"accuracy moved by {row['value']:+.4g}"
+    if row["value"] is None:
+        return Condition(name, False, f"none: {row['reason']}")
+    told = f"{row['metric'].removesuffix('_difference')} moved by {row['value']:+.4g}"
     if low is None or high is None:
         if row["n_groups"] < 2:
             return Condition(name, False, f"{told}, no interval: {row['reason']}")

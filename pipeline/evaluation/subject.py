@@ -1,6 +1,7 @@
 """What is evaluated: a run, somebody's scored rows, or pairs that models score first, all in one form."""
 
 import dataclasses
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -151,7 +152,32 @@ def _of_folder(folder: Path, slices: Sequence[str]) -> Subject:
             f"({', '.join(path.name for path in files.values())})."
         )
     subject = of_files(**found, slices=slices)
-    return dataclasses.replace(subject, name=folder.resolve().name)
+    known = _known_of(folder / "metrics.json")
+    baseline = known.get("baseline")
+    return dataclasses.replace(
+        subject,
+        name=folder.resolve().name,
+        baseline=baseline if baseline in subject.model_names() else subject.baseline,
+        reward=known.get("reward", {}).get("kind"),
+        beta=known.get("reward", {}).get("beta"),
+    )
+
+
+def _known_of(path: Path) -> dict[str, Any]:
+    """What an evaluation wrote about itself; nothing where the file is not there.
+
+    Raises:
+        InputError: The file is not what an evaluation writes.
+    """
+    if not path.is_file():
+        return {}
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise InputError(f"{path}: no JSON; evaluate again, or remove it.") from error
+    if not isinstance(document, dict) or not isinstance(document.get("reward", {}), dict):
+        raise InputError(f"{path}: not the metrics of an evaluation; evaluate again, or remove it.")
+    return document
 
 
 def _of_run(folder: Path, slices: Sequence[str]) -> Subject:
@@ -171,7 +197,7 @@ def _of_run(folder: Path, slices: Sequence[str]) -> Subject:
         baseline=UNTRAINED,
         reward=notes["reward"],
         beta=notes["beta"],
-        slices=tuple(slices),
+        slices=tuple(dict.fromkeys((*getattr(config.metrics, "slices", ()), *slices))),
         sources=tuple(
             Source(f"{folder.name}/metrics/{outputs[name].file}", outputs[name].rows, outputs[name].sha256)
             for name in _TABLE.values()

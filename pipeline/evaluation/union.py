@@ -7,6 +7,7 @@ from typing import Final, NamedTuple
 
 import polars as pl
 
+from evaluators import EVALUATORS
 from evaluators.types import RewardKind
 from pipeline.errors import InputError, examples
 from pipeline.evaluation.subject import UNTRAINED, Subject
@@ -16,7 +17,15 @@ KEYS: Final = {"pairs": "pair_id", "unpaired": "response_id"}
 _SIDES: Final = {"pairs": ("chosen_", "rejected_"), "unpaired": ("",)}
 _TRAINED: Final = "trained"
 # Evaluators that read rewards alone: the others read log-probs, which rows turned into rewards no longer hold.
-REWARD_EVALUATORS: Final = ("pair_accuracy", "reward_margin", "calibration", "comparison", "unpaired_auc")
+_OF_REWARDS: Final = (
+    "pair_accuracy",
+    "reward_margin",
+    "calibration",
+    "comparison",
+    "unpaired_auc",
+    "unpaired_comparison",
+)
+REWARD_EVALUATORS: Final = tuple(name for name in _OF_REWARDS if name in EVALUATORS)
 
 
 class Reward(NamedTuple):
@@ -38,8 +47,12 @@ class Union(NamedTuple):
     as_rewards: bool
 
 
-def check_same_rows(subjects: Mapping[str, Subject]) -> None:
+def check_same_rows(subjects: Mapping[str, Subject], kinds: Sequence[str] = tuple(KEYS)) -> None:
     """Refuse subjects whose rows are not the same ones.
+
+    Args:
+        subjects: By their names.
+        kinds: The kinds of rows that have to agree.
 
     Raises:
         InputError: A kind of row is there for some only, or ids differ; the message counts what is where.
@@ -47,17 +60,18 @@ def check_same_rows(subjects: Mapping[str, Subject]) -> None:
     first, *others = subjects
     for name in others:
         left, right = subjects[first].rows(), subjects[name].rows()
-        kinds = [kind for kind in KEYS if _filled(left.get(kind)) or _filled(right.get(kind))]
-        if not kinds:
+        given = [kind for kind in kinds if is_filled(left.get(kind)) or is_filled(right.get(kind))]
+        if not given:
             raise InputError(f"{first} and {name}: neither has a scored row, so there is nothing to compare.")
-        for kind in kinds:
+        for kind in given:
             ids = [_ids(rows.get(kind), kind) for rows in (left, right)]
             only = [ids[0] - ids[1], ids[1] - ids[0]]
             if any(only):
                 raise InputError(_difference(first, name, kind, len(ids[0] & ids[1]), only))
 
 
-def _filled(frame: pl.DataFrame | None) -> bool:
+def is_filled(frame: pl.DataFrame | None) -> bool:
+    """Whether there is a row."""
     return frame is not None and not frame.is_empty()
 
 
@@ -88,7 +102,7 @@ def unite(subjects: Mapping[str, Subject], rewards: Mapping[str, Reward]) -> Uni
     check_same_rows(subjects)
     as_rewards = len(set(rewards.values())) > 1
     if as_rewards:
-        subjects = {name: _as_rewards(subject, rewards[name]) for name, subject in subjects.items()}
+        subjects = {name: in_rewards(subject, rewards[name]) for name, subject in subjects.items()}
     renamed = _renamed(subjects)
     frames = {kind: _merged(kind, [subject.rows().get(kind) for subject in renamed.values()]) for kind in KEYS}
     first, second, *_ = subjects
@@ -115,7 +129,7 @@ def _notes(rewards: Mapping[str, Reward]) -> tuple[str, ...]:
     return (f"Each model's own reward is used ({told}): compare accuracies and AUCs, not the sizes of margins.",)
 
 
-def _as_rewards(subject: Subject, reward: Reward) -> Subject:
+def in_rewards(subject: Subject, reward: Reward) -> Subject:
     """The subject with rewards where log-probs stood, so that models of different rewards stand in one table."""
     frames = {}
     for kind, frame in subject.rows().items():

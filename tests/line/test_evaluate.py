@@ -175,7 +175,7 @@ def test_compare_refuses_runs_of_other_rows(runs, tmp_path):
 def test_two_evaluations_of_one_file_can_be_compared(pair_file, models, tmp_path):
     for name in ("base", "other"):
         done("evaluate", pair_file, "-m", models[name], *HF, "-o", tmp_path / name)
-    done("compare", tmp_path / "base", tmp_path / "other", "-o", tmp_path / "out", "--reward", "mean_logps")
+    done("compare", tmp_path / "base", tmp_path / "other", "-o", tmp_path / "out")
     assert values(tmp_path / "out") == values(tmp_path / "base") | values(tmp_path / "other")
 
 

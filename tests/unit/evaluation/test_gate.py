@@ -1,5 +1,6 @@
 """Conditions that a CI job fails by, on rows whose numbers are known."""
 
+import dataclasses
 from xml.etree import ElementTree
 
 import polars as pl
@@ -8,6 +9,7 @@ import pytest
 from pipeline.errors import ConfigError, GateError, InputError
 from pipeline.evaluation.gate import Condition, Floor, check_floors, check_no_worse, parse_floor, refuse
 from pipeline.evaluation.junit import junit_xml
+from pipeline.evaluation.outcome import write_outcome
 from tests.unit.evaluation.rows import margins, outcome, run_like, scored, subject
 
 
@@ -100,6 +102,33 @@ def test_no_worse_is_decided_by_the_interval_of_the_paired_difference(other, rig
     (condition,) = check_no_worse(outcome(run_like(right, 80 - right)), place, allowed_loss)
     assert condition.holds is holds, condition
     assert f"{(right - theirs) / 80:+.4g}" in condition.detail
+
+
+def test_no_worse_takes_each_side_by_its_own_reward(tmp_path):
+    # Chosen lost 3 nats against its reference: nothing is right by the log-ratio, all is by the model's own log-prob.
+    lost = subject(scored("m", [1.0] * 20, reference=4.0), name="lost", baseline=None)
+    write_outcome(outcome(dataclasses.replace(lost, reward="mean_logps")), tmp_path / "own", "")
+    (condition,) = check_no_worse(outcome(lost, reward="implicit"), str(tmp_path / "own"), None)
+    assert not condition.holds and "accuracy moved by -1" in condition.detail
+    (condition,) = check_no_worse(outcome(lost, reward="mean_logps"), str(tmp_path / "own"), None)
+    assert condition.holds and "+0" in condition.detail
+
+
+def test_no_worse_needs_rows_of_one_kind_on_both_sides(tmp_path):
+    unpaired = pl.DataFrame(
+        {
+            "response_id": ["a", "b"],
+            "group_id": ["a", "b"],
+            "model": ["m", "m"],
+            "label": [True, False],
+            "policy_logps": [-1.0, -2.0],
+            "reference_logps": [-1.0, -2.0],
+            "token_count": [2, 2],
+        }
+    )
+    unpaired.write_parquet(tmp_path / "u.parquet")
+    with pytest.raises(InputError, match="it takes scored rows of the same kind on both sides"):
+        check_no_worse(outcome(run_like(15, 5)), str(tmp_path / "u.parquet"), None)
 
 
 def test_no_worse_refuses_other_rows_with_counts(other):
