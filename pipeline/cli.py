@@ -201,15 +201,19 @@ def prepare_command(
 ) -> None:
     """Turn logs into unpaired rows, pairs and splits.
 
-    Tables land in the output folder, one folder a stage; `dataset/` in it holds them by split, as TRL and `datasets`
-    read them.
+    Tables land in the output folder, one folder a stage; `dataset/` in it holds them by split with a card, as TRL,
+    `datasets` and the hub read them; data_report.html shows what became of the log.
     """
     from pipeline import commands, line
+    from pipeline.dataset import export_dataset
 
     loaded = commands.run_config(inputs, output, "demo", settings or (), events={"format": log_format})
     _run_line(loaded, line.select(None, commands.LAST_STAGE_OF["prepare"]))
-    for name, rows in commands.export_dataset(loaded).items():
-        _out.print(f"  {output / 'dataset' / name}  {rows:,} rows")
+    exported = export_dataset(loaded, _command_line())
+    for name, rows in exported.rows.items():
+        _out.print(f"  {output / name}  {rows:,} rows")
+    _out.print(f"  {output / exported.card}  card of the data set")
+    _out.print(f"Data report: {output / exported.report}")
 
 
 @app.command("reference")

@@ -6,12 +6,11 @@ from typing import Any, Final, NamedTuple
 
 import polars as pl
 
-from pipeline.artifacts import read_table, write_parquet
+from pipeline.artifacts import write_parquet
 from pipeline.config import EngineConfig, EventsConfig, RunConfig, SequencesConfig, build_config, override
 from pipeline.context import Reporter
 from pipeline.errors import InputError
 from pipeline.identity import as_answer
-from pipeline.tables import SPLIT
 
 LAST_STAGE_OF: Final = {"prepare": "splits", "train": "train"}
 
@@ -55,25 +54,6 @@ def run_config(
     for setting in settings:
         override(document, setting)
     return build_config(document, origin="command line")
-
-
-def export_dataset(config: RunConfig) -> dict[str, int]:
-    """Write unpaired rows and pairs by split to `dataset/`, as `datasets` and TRL read them; rows by file.
-
-    Raises:
-        PipelineError: The run has not reached its splits.
-    """
-    splits = read_table(config.run_dir / "splits" / "splits.parquet", "splits")
-    written: dict[str, int] = {}
-    for kind in ("unpaired", "pairs"):
-        rows = read_table(config.run_dir / kind / f"{kind}.parquet", kind)
-        placed = rows.join(splits, on="prompt_id", how="inner", validate="m:1")
-        for split in SPLIT.categories:
-            part = placed.filter(pl.col("split") == split).drop("split")
-            name = f"{kind}/{split}.parquet"
-            write_parquet(config.run_dir / "dataset" / name, part)
-            written[name] = part.height
-    return written
 
 
 def score_rows(

@@ -4,7 +4,7 @@ import base64
 import hashlib
 from functools import lru_cache
 from importlib import resources
-from typing import Final
+from typing import Any, Final
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
@@ -18,15 +18,19 @@ _PACKAGE: Final = "pipeline.stages.report"
 
 
 def render_page(facts: ReportFacts, pictures: Pictures) -> str:
+    """The report as one HTML document."""
+    return render_template("page.html.j2", facts=facts, pictures=pictures)
+
+
+def render_template(name: str, **values: Any) -> str:
     """One HTML document that needs nothing else: style, script and pictures are inside it."""
     script = _asset("page.js")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     return (
         _environment()
-        .get_template("page.html.j2")
+        .get_template(name)
         .render(
-            facts=facts,
-            pictures=pictures,
+            **values,
             # Ours, from files of this package. Only this script may run: the policy names its digest.
             style=Markup(_asset("page.css")),
             script=Markup(script),
