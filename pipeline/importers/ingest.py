@@ -102,7 +102,25 @@ def read_inputs(config: EventsConfig) -> Iterator[RawBatch]:
         InputError: An input stands for nothing, or its columns are not clear.
     """
     plans = plan(expand_inputs(config.inputs), config)
-    return chain.from_iterable(_read(entry, config) for entry in plans)
+    together = [name for name in IMPORTERS if IMPORTERS[name].read_together is not None]
+    alone = (_read(entry, config) for entry in plans if entry.format not in together)
+    joined = (
+        _read_together(name, [entry.source for entry in plans if entry.format == name], config) for name in together
+    )
+    return chain(chain.from_iterable(alone), chain.from_iterable(joined))
+
+
+def _own_options(format_name: str, config: EventsConfig) -> dict[str, str]:
+    return {name: value for name, value in config.options.items() if name in IMPORTERS[format_name].options}
+
+
+def _read_together(format_name: str, sources: list[Source], config: EventsConfig) -> Iterator[RawBatch]:
+    """Batches of all sources of a format whose votes and texts may lie in different ones."""
+    read = IMPORTERS[format_name].read_together
+    if read is None or not sources:
+        return
+    for name, batch in read(sources, _own_options(format_name, config)):
+        yield _as_frames(batch, name, format_name, config.user_key)
 
 
 def _read(entry: Plan, config: EventsConfig) -> Iterator[RawBatch]:
@@ -110,8 +128,7 @@ def _read(entry: Plan, config: EventsConfig) -> Iterator[RawBatch]:
         refused = Batch([], [Reject(0, "unknown_format", entry.refusal, "")], 1)
         yield _as_frames(refused, entry.source.name, "", config.user_key)
         return
-    options = {name: value for name, value in config.options.items() if name in IMPORTERS[entry.format].options}
-    for batch in IMPORTERS[entry.format].read(entry.source, options):
+    for batch in IMPORTERS[entry.format].read(entry.source, _own_options(entry.format, config)):
         yield _as_frames(batch, entry.source.name, entry.format, config.user_key)
 
 

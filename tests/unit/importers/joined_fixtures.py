@@ -1,0 +1,11 @@
+"""The files of every format whose votes and texts are joined, by format: what detection must tell apart."""
+
+from typing import Final
+
+from tests.unit.importers import test_langfuse, test_langsmith
+from tests.unit.importers.joined_logs import Row
+
+FILES: Final[dict[str, dict[str, list[Row]]]] = {
+    "langfuse": test_langfuse.FILES,
+    "langsmith": test_langsmith.FILES,
+}
