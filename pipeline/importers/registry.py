@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Final
 
 from pipeline.errors import InputError, examples
-from pipeline.importers import convai2, hub, langfuse, langsmith, thumbs_jsonl, trl
+from pipeline.importers import chatgpt, convai2, hub, langfuse, langsmith, thumbs_jsonl, trl
 from pipeline.importers.base import ImporterSpec, Options, Sample
 from pipeline.importers.files import FileSource, take_sample
 
@@ -15,6 +15,7 @@ IMPORTERS: Final[dict[str, ImporterSpec]] = {
     trl.NAME: trl.SPEC,
     langfuse.NAME: langfuse.SPEC,
     langsmith.NAME: langsmith.SPEC,
+    chatgpt.NAME: chatgpt.SPEC,
     thumbs_jsonl.NAME: thumbs_jsonl.SPEC,
 }
 _SAMPLE_LINE_BYTES: Final = 16 * 1024 * 1024
