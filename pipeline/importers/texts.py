@@ -152,10 +152,12 @@ class TextIndex:
 
     def _before(self, text: Text) -> list[Text]:
         """What stands before a text in its conversation, the oldest first."""
-        found = list(self._ancestors(text) if text.place is None else self._earlier(text))
+        ancestors = list(self._ancestors(text))
+        oldest = ancestors[-1] if ancestors else text
+        found = [*(self._earlier(oldest) if oldest.place is not None else ()), *reversed(ancestors)]
         for before in found:
             _check(before)
-        return found[::-1] if text.place is None else found
+        return found
 
     def _ancestors(self, text: Text) -> Iterator[Text]:
         seen = {text.key}

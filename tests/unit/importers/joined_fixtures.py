@@ -2,11 +2,13 @@
 
 from typing import Final
 
-from tests.unit.importers import test_chatgpt, test_langfuse, test_langsmith
+from tests.unit.importers import test_chainlit, test_chatgpt, test_dify, test_langfuse, test_langsmith
 from tests.unit.importers.joined_logs import Row
 
 FILES: Final[dict[str, dict[str, list[Row]]]] = {
     "langfuse": test_langfuse.FILES,
     "langsmith": test_langsmith.FILES,
     "chatgpt": test_chatgpt.FILES,
+    "chainlit": test_chainlit.FILES,
+    "dify": test_dify.FILES,
 }
