@@ -27,6 +27,7 @@ _ROLE_NAMES: Final = {
     "FunctionMessage": "function",
 }
 _TEXT_PARTS: Final = frozenset({"text", "input_text", "output_text"})
+_TOOL_PARTS: Final = frozenset({"tool_call_response"})
 # Where chains put the text, the first that is there counts.
 _PROMPT_FIELDS: Final = ("messages", "input", "inputs", "question", "query", "prompt", "user_input", "content", "text")
 _ANSWER_FIELDS: Final = (
@@ -225,7 +226,8 @@ def content_text(content: Any, field: str) -> str:
 def _part_text(part: Any) -> str | None:
     if isinstance(part, str):
         return part
-    if not isinstance(part, dict) or part.get("type", "text") not in _TEXT_PARTS:
+    if not isinstance(part, dict):
         return None
-    text = part.get("text", part.get("content"))
-    return text if isinstance(text, str) else None
+    kind = part.get("type", "text")
+    fields = ("text", "content") if kind in _TEXT_PARTS else ("response", "result") if kind in _TOOL_PARTS else ()
+    return next((part[field] for field in fields if isinstance(part.get(field), str)), None)

@@ -4,7 +4,19 @@ from pathlib import Path
 from typing import Final
 
 from pipeline.errors import InputError, examples
-from pipeline.importers import chainlit, chatgpt, convai2, dify, hub, langfuse, langsmith, thumbs_jsonl, trl
+from pipeline.importers import (
+    chainlit,
+    chatgpt,
+    convai2,
+    dify,
+    hub,
+    langfuse,
+    langsmith,
+    otel,
+    phoenix,
+    thumbs_jsonl,
+    trl,
+)
 from pipeline.importers.base import ImporterSpec, Options, Sample
 from pipeline.importers.files import FileSource, take_sample
 
@@ -18,6 +30,8 @@ IMPORTERS: Final[dict[str, ImporterSpec]] = {
     chatgpt.NAME: chatgpt.SPEC,
     chainlit.NAME: chainlit.SPEC,
     dify.NAME: dify.SPEC,
+    phoenix.NAME: phoenix.SPEC,
+    otel.NAME: otel.SPEC,
     thumbs_jsonl.NAME: thumbs_jsonl.SPEC,
 }
 _SAMPLE_LINE_BYTES: Final = 16 * 1024 * 1024

@@ -2,7 +2,15 @@
 
 from typing import Final
 
-from tests.unit.importers import test_chainlit, test_chatgpt, test_dify, test_langfuse, test_langsmith
+from tests.unit.importers import (
+    test_chainlit,
+    test_chatgpt,
+    test_dify,
+    test_langfuse,
+    test_langsmith,
+    test_otel,
+    test_phoenix,
+)
 from tests.unit.importers.joined_logs import Row
 
 FILES: Final[dict[str, dict[str, list[Row]]]] = {
@@ -11,4 +19,6 @@ FILES: Final[dict[str, dict[str, list[Row]]]] = {
     "chatgpt": test_chatgpt.FILES,
     "chainlit": test_chainlit.FILES,
     "dify": test_dify.FILES,
+    "phoenix": test_phoenix.FILES,
+    "otel": test_otel.FILES,
 }
