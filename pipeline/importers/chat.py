@@ -27,6 +27,7 @@ _ROLE_NAMES: Final = {
     "FunctionMessage": "function",
 }
 _TEXT_PARTS: Final = frozenset({"text", "input_text", "output_text"})
+_THOUGHT_PARTS: Final = frozenset({"reasoning", "thinking"})
 _TOOL_PARTS: Final = frozenset({"tool_call_response"})
 # Where chains put the text, the first that is there counts.
 _PROMPT_FIELDS: Final = ("messages", "input", "inputs", "question", "query", "prompt", "user_input", "content", "text")
@@ -134,8 +135,13 @@ def _prompt(value: Any, field: str, depth: int) -> list[Message]:
     if _role_of(value):
         return [message(value, field)]
     key = _text_key(value, _PROMPT_FIELDS, field, "prompt")
+    system = content_text(value.get("system"), field)
     history = [entry for name in _HISTORY_FIELDS for entry in _list(value, name)]
-    return [message(entry, field) for entry in history] + _prompt(value[key], field, depth + 1)
+    before = [
+        *([{"role": "system", "content": system}] if system else []),
+        *(message(entry, field) for entry in history),
+    ]
+    return before + _prompt(value[key], field, depth + 1)
 
 
 def _answer(value: Any, field: str, depth: int) -> str:
@@ -153,6 +159,7 @@ def _answer(value: Any, field: str, depth: int) -> str:
 
 def _last_answer(entries: list[Any], field: str, depth: int) -> str:
     """The answer that a list holds: its only entry's, or the last of its messages'."""
+    entries = [entry for entry in entries if not (isinstance(entry, dict) and entry.get("type") in _THOUGHT_PARTS)]
     if len(entries) == 1:
         return _answer(entries[0], field, depth + 1)
     if not entries or not all(isinstance(entry, dict) and _role_of(entry) for entry in entries):

@@ -9,13 +9,16 @@ from pipeline.importers import (
     chatgpt,
     convai2,
     dify,
+    helicone,
     hub,
     langfuse,
     langsmith,
     otel,
     phoenix,
+    posthog,
     thumbs_jsonl,
     trl,
+    weave,
 )
 from pipeline.importers.base import ImporterSpec, Options, Sample
 from pipeline.importers.files import FileSource, take_sample
@@ -32,6 +35,9 @@ IMPORTERS: Final[dict[str, ImporterSpec]] = {
     dify.NAME: dify.SPEC,
     phoenix.NAME: phoenix.SPEC,
     otel.NAME: otel.SPEC,
+    weave.NAME: weave.SPEC,
+    helicone.NAME: helicone.SPEC,
+    posthog.NAME: posthog.SPEC,
     thumbs_jsonl.NAME: thumbs_jsonl.SPEC,
 }
 _SAMPLE_LINE_BYTES: Final = 16 * 1024 * 1024

@@ -6,10 +6,13 @@ from tests.unit.importers import (
     test_chainlit,
     test_chatgpt,
     test_dify,
+    test_helicone,
     test_langfuse,
     test_langsmith,
     test_otel,
     test_phoenix,
+    test_posthog,
+    test_weave,
 )
 from tests.unit.importers.joined_logs import Row
 
@@ -21,4 +24,7 @@ FILES: Final[dict[str, dict[str, list[Row]]]] = {
     "dify": test_dify.FILES,
     "phoenix": test_phoenix.FILES,
     "otel": test_otel.FILES,
+    "weave": test_weave.FILES,
+    "helicone": test_helicone.FILES,
+    "posthog": test_posthog.FILES,
 }
