@@ -13,6 +13,8 @@ from pipeline.importers import (
     hub,
     langfuse,
     langsmith,
+    mlflow,
+    opik,
     otel,
     phoenix,
     posthog,
@@ -38,6 +40,8 @@ IMPORTERS: Final[dict[str, ImporterSpec]] = {
     weave.NAME: weave.SPEC,
     helicone.NAME: helicone.SPEC,
     posthog.NAME: posthog.SPEC,
+    mlflow.NAME: mlflow.SPEC,
+    opik.NAME: opik.SPEC,
     thumbs_jsonl.NAME: thumbs_jsonl.SPEC,
 }
 _SAMPLE_LINE_BYTES: Final = 16 * 1024 * 1024

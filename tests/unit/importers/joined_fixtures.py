@@ -9,6 +9,8 @@ from tests.unit.importers import (
     test_helicone,
     test_langfuse,
     test_langsmith,
+    test_mlflow,
+    test_opik,
     test_otel,
     test_phoenix,
     test_posthog,
@@ -27,4 +29,6 @@ FILES: Final[dict[str, dict[str, list[Row]]]] = {
     "weave": test_weave.FILES,
     "helicone": test_helicone.FILES,
     "posthog": test_posthog.FILES,
+    "mlflow": test_mlflow.FILES,
+    "opik": test_opik.FILES,
 }
