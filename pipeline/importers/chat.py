@@ -27,7 +27,7 @@ _ROLE_NAMES: Final = {
     "FunctionMessage": "function",
 }
 _TEXT_PARTS: Final = frozenset({"text", "input_text", "output_text"})
-_THOUGHT_PARTS: Final = frozenset({"reasoning", "thinking"})
+_THOUGHTS: Final = frozenset({"reasoning", "thinking"})
 _TOOL_PARTS: Final = frozenset({"tool_call_response"})
 # Where chains put the text, the first that is there counts.
 _PROMPT_FIELDS: Final = ("messages", "input", "inputs", "question", "query", "prompt", "user_input", "content", "text")
@@ -159,7 +159,7 @@ def _answer(value: Any, field: str, depth: int) -> str:
 
 def _last_answer(entries: list[Any], field: str, depth: int) -> str:
     """The answer that a list holds: its only entry's, or the last of its messages'."""
-    entries = [entry for entry in entries if not (isinstance(entry, dict) and entry.get("type") in _THOUGHT_PARTS)]
+    entries = [entry for entry in entries if not (isinstance(entry, dict) and _word(entry.get("type")) in _THOUGHTS)]
     if len(entries) == 1:
         return _answer(entries[0], field, depth + 1)
     if not entries or not all(isinstance(entry, dict) and _role_of(entry) for entry in entries):
@@ -194,7 +194,13 @@ def _role_of(entry: Mapping[str, Any]) -> Any:
         return entry["role"]
     if isinstance(entry.get("kwargs"), dict) and isinstance(entry.get("id"), list) and entry["id"]:
         return entry["id"][-1]
-    return entry.get("type") if entry.get("type") in _ROLE_NAMES or entry.get("type") in ROLES else None
+    kind = _word(entry.get("type"))
+    return kind if kind in _ROLE_NAMES or kind in ROLES else None
+
+
+def _word(value: Any) -> str:
+    """A text, or an empty one in place of anything else: what is no text can be no key either."""
+    return value if isinstance(value, str) else ""
 
 
 def message(entry: Any, field: str) -> Message:
@@ -235,6 +241,6 @@ def _part_text(part: Any) -> str | None:
         return part
     if not isinstance(part, dict):
         return None
-    kind = part.get("type", "text")
+    kind = _word(part.get("type", "text"))
     fields = ("text", "content") if kind in _TEXT_PARTS else ("response", "result") if kind in _TOOL_PARTS else ()
     return next((part[field] for field in fields if isinstance(part.get(field), str)), None)

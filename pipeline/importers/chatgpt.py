@@ -16,7 +16,7 @@ from pipeline.importers.texts import Text, TextIndex
 
 NAME: Final = "chatgpt"
 # A model's thoughts and a user's standing instructions are no part of what was said.
-_SILENT: Final = frozenset({"thoughts", "reasoning_recap", "user_editable_context", "model_editable_context"})
+_SILENT: Final = ("thoughts", "reasoning_recap", "user_editable_context", "model_editable_context")
 
 
 def _is_feedback(row: Row) -> bool:

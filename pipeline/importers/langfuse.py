@@ -96,8 +96,8 @@ class _Reader(NamedTuple):
                 yield error
 
     def _vote(self, row: Row) -> Vote | Correction:
-        kind = row.get("dataType")
-        self.plain.check_human(row.get("source") in _HUMAN, row.get("source"))
+        kind, source = row.get("dataType"), row.get("source")
+        self.plain.check_human(source in _HUMAN, source)
         if kind != "CORRECTION":
             self.plain.check_name(row.get("name"))
         vote = Vote(
@@ -110,7 +110,7 @@ class _Reader(NamedTuple):
         if kind == "CORRECTION":
             field = "stringValue" if row.get("stringValue") is not None else "value"
             return Correction(vote, values.text(row, field, empty="empty_completion"))
-        if kind not in _FIELDS_OF_TYPE:
+        if not isinstance(kind, str | None) or kind not in _FIELDS_OF_TYPE:
             raise RowError("not_a_vote", f"its dataType is {bounded_label(kind)}")
         fields = _FIELDS_OF_TYPE[kind]
         if kind == "CATEGORICAL" and isinstance(row.get("value"), str) and row.get("stringValue") is None:

@@ -13,6 +13,7 @@ import msgspec
 from pipeline.importers import chat, feedback, joins, values
 from pipeline.importers.base import ImporterSpec, RowError, bounded_label
 from pipeline.importers.joins import Row, Vote, text_or_problem
+from pipeline.importers.spans import span_id
 from pipeline.importers.texts import Mark, Text, TextIndex
 
 NAME: Final = "mlflow"
@@ -87,7 +88,7 @@ class _Reader(NamedTuple):
         root: tuple[Any, Any] = (None, None)
         for span in trace.spans:
             sides = _span_sides(span)
-            identity = span.get("span_id") or span.get("context", {}).get("span_id")
+            identity = span_id(span)
             yield self._text(f"{trace.trace_id}:{identity}", trace, *sides)
             if span.get("parent_span_id", span.get("parent_id")) in (None, ""):
                 root = sides

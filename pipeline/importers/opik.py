@@ -58,8 +58,8 @@ class _Reader(NamedTuple):
 
     def _votes(self, row: Row, score: Row) -> Iterator[Vote | RowError]:
         authors = score.get("value_by_author")
-        by_author = authors if isinstance(authors, dict) and authors else {score.get("created_by"): score}
-        for author, given in by_author.items():
+        given_by = list(authors.items()) if isinstance(authors, dict) else []
+        for author, given in given_by or [(score.get("created_by"), score)]:
             try:
                 yield self._vote(row, {**score, **given} if isinstance(given, dict) else {}, author)
             except RowError as error:
