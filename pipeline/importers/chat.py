@@ -8,10 +8,9 @@ no text of its own and stays as an empty one, so that the tool's result after it
 from collections.abc import Mapping
 from typing import Any, Final
 
-import msgspec
-
 from pipeline.errors import examples
 from pipeline.importers.base import Message, RowError, bounded_label
+from pipeline.importers.guard import decode_object
 from pipeline.importers.values import ROLES
 
 _ROLE_NAMES: Final = {
@@ -102,14 +101,21 @@ def _follow(value: Any, field: str, path: tuple[str, ...]) -> Any:
     return value
 
 
-def parsed(value: Any) -> Any:
-    """The value of a string that is JSON of an object or a list, as spreadsheets and span attributes hold them."""
-    if isinstance(value, str) and value.lstrip()[:1] in ("{", "["):
-        try:
-            return msgspec.json.decode(value)
-        except (msgspec.DecodeError, UnicodeEncodeError, RecursionError):
-            return value
-    return value
+def parsed(value: Any, begins: tuple[str, ...] = ("{", "[")) -> Any:
+    """The value of a string that is JSON, as spreadsheets and span attributes hold it; anything else as it is.
+
+    Args:
+        value: Anything.
+        begins: How such a string begins; empty for any.
+    """
+    if not isinstance(value, str) or (begins and not value.lstrip().startswith(begins)):
+        return value
+    try:
+        # Inside an object it passes every guard of a line: depth, repeated keys, NUL.
+        found = decode_object(b'{"value":' + value.encode() + b"}")
+    except (RowError, UnicodeEncodeError):
+        return value
+    return found["value"] if len(found) == 1 else value
 
 
 def _chat(value: Any) -> Any:

@@ -6,6 +6,7 @@ input, a changed file of texts makes the events again. A text that nobody voted 
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
 from typing import Any, Final, NamedTuple, Protocol
 
 from pipeline.artifacts import digest_json
@@ -46,7 +47,7 @@ class Vote(NamedTuple):
     source_event_id: str | None = None
     user_id: str | None = None
     conversation_id: str | None = None
-    created_at: Any = None
+    created_at: datetime | None = None
 
 
 class Correction(NamedTuple):
@@ -57,7 +58,7 @@ class Correction(NamedTuple):
 
 
 class Preference(NamedTuple):
-    """Two answers to one prompt of which `vote.about` is the better, or `vote.vote` says that neither is."""
+    """Two answers to one prompt of which `vote.about` is the better; `vote.vote` is not looked at."""
 
     vote: Vote
     other: tuple[str, ...]
@@ -181,34 +182,32 @@ def _comparison(name: str, record: Record, stated: Preference, index: TextIndex)
     better, worse = index.answer(stated.vote.about), index.answer(stated.other)
     if better.prompt != worse.prompt:
         raise RowError("different_prompts", "the two answers that were compared have different prompts")
+    if better.completion == worse.completion:
+        raise RowError("same_answer", "the two answers that were compared are the same text")
     comparison = (digest_json([name, stated.comparison_id]), "preference")
-    tie = stated.vote.vote == "tied"
     return [
-        _event(record, stated.vote, better, better.completion, "tied" if tie else "chosen", comparison),
-        _event(record, stated.vote, worse, worse.completion, "tied" if tie else "rejected", comparison),
+        _event(record, stated.vote, better, better.completion, "chosen", comparison),
+        _event(record, stated.vote, worse, worse.completion, "rejected", comparison),
     ]
 
 
 def _event(
-    record: Record,
-    vote: Vote,
-    answer: Answer,
-    completion: str,
-    label: str,
-    comparison: tuple[str | None, str | None] = (None, None),
+    record: Record, vote: Vote, answer: Answer, completion: str, label: str, comparison: tuple[str, str] | None = None
 ) -> RawEvent:
+    named = vote.source_event_id
     return RawEvent(
         line=record.line,
-        source_event_id=vote.source_event_id,
+        # Both sides of a comparison, and the vote beside an edit, come from one event of the log but differ.
+        source_event_id=named if named is None or comparison is None else f"{named}/{label}",
         conversation_id=vote.conversation_id or answer.text.conversation,
         user_id=vote.user_id or answer.text.user_id,
         model=answer.text.model,
         prompt=answer.prompt,
         completion=completion,
         vote=label,
-        comparison_id=comparison[0],
+        comparison_id=None if comparison is None else comparison[0],
         created_at=vote.created_at,
-        comparison_kind=comparison[1],
+        comparison_kind=None if comparison is None else comparison[1],
     )
 
 

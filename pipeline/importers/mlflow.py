@@ -8,8 +8,6 @@ code are no persons. A preview of a request or a response may be cut and is neve
 from collections.abc import Iterator
 from typing import Any, Final, NamedTuple
 
-import msgspec
-
 from pipeline.importers import chat, feedback, joins, values
 from pipeline.importers.base import ImporterSpec, RowError, bounded_label
 from pipeline.importers.joins import Row, Vote, text_or_problem
@@ -153,12 +151,7 @@ def _span_sides(span: Row) -> tuple[Any, Any]:
 
 def _loaded(value: Any) -> Any:
     """The value of what MLflow writes as JSON, plain texts in their quotes included."""
-    if not isinstance(value, str):
-        return value
-    try:
-        return msgspec.json.decode(value)
-    except (msgspec.DecodeError, UnicodeEncodeError, RecursionError):
-        return value
+    return chat.parsed(value, begins=())
 
 
 SPEC: Final[ImporterSpec] = joins.joined_spec(

@@ -6,7 +6,6 @@ it is not, so that a join is bounded by disk, not by memory. It is gone with its
 
 import sqlite3
 from collections.abc import Iterable, Iterator
-from datetime import datetime
 from itertools import islice
 from typing import Final, NamedTuple
 
@@ -53,7 +52,6 @@ class Text(NamedTuple):
         place: Its place in the conversation where parents are not known; texts at smaller places come before it.
         user_id: Who asked.
         model: Name of what answered.
-        created_at: UTC.
         rank: Of two texts of one key the higher counts.
         problem: Reason and detail where the row has no text that can be used; a vote on it is rejected with them.
     """
@@ -65,7 +63,6 @@ class Text(NamedTuple):
     place: int | None = None
     user_id: str | None = None
     model: str | None = None
-    created_at: datetime | None = None
     rank: int = 0
     problem: tuple[str, str] | None = None
 
