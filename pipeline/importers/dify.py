@@ -63,9 +63,10 @@ class _Reader(NamedTuple):
         if message is None:
             raise RowError("missing_field", "field 'message_id' is null")
         vote = self.settings.vote(row, "rating")
+        taken_back = "rating" in row and row["rating"] is None
         return Vote(
             about=(message,),
-            vote="retracted" if vote == "unrated" else vote,
+            vote="retracted" if taken_back else vote,
             source_event_id=values.identifier(row, "id"),
             user_id=values.identifier(row, "from_end_user_id") or values.identifier(row, "from_account_id"),
             conversation_id=values.identifier(row, "conversation_id"),

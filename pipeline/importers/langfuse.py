@@ -7,6 +7,7 @@ in camelCase are the same names, and the API's `subject` stands for the ids of t
 """
 
 from collections.abc import Iterable, Iterator, Mapping
+from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
 from pipeline.importers import feedback, joins, values
@@ -30,6 +31,7 @@ def _camel(row: Row) -> dict[str, Any]:
     return {_camel_name(name): value for name, value in row.items()}
 
 
+@lru_cache(maxsize=1_000)
 def _camel_name(name: str) -> str:
     first, *others = name.split("_")
     return first + "".join(word.capitalize() for word in others)

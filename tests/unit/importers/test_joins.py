@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.config import EventsConfig
+from pipeline.errors import ConfigError
 from pipeline.importers.base import Sample
 from pipeline.importers.joins import sample_rows
 from pipeline.importers.registry import IMPORTERS, detect_format
@@ -37,6 +38,72 @@ def test_a_folder_of_every_formats_files_is_each_formats_own_events(tmp_path: Pa
     result = ingest(EventsConfig(inputs=(str(tmp_path),)))
     assert result.notes["formats"] == expected
     assert result.rejects.is_empty()
+
+
+EVERY_UP = "1, 1.0, true, up, like, thumbs_up, thumbs-up, thumbsup, 👍"
+
+
+@pytest.mark.parametrize("vote", ["down", "retracted", "unrated"])
+@pytest.mark.parametrize("name", FILES)
+def test_stated_labels_win_in_every_format(tmp_path: Path, name: str, vote: str) -> None:
+    usual = read(tmp_path, FILES[name]).events["vote"].to_list()
+    stated = (
+        read(tmp_path, FILES[name], options={vote: f"{EVERY_UP}, 2" if vote == "down" else EVERY_UP})
+        .events["vote"]
+        .to_list()
+    )
+    assert "up" not in stated
+    assert stated.count(vote) - usual.count(vote) == usual.count("up") > 0
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_number_that_is_stated_as_up(tmp_path: Path, name: str) -> None:
+    stated = read(
+        tmp_path, FILES[name], options={"up": "0, false, down, dislike, thumbs_down, thumbs-down, thumbsdown, 👎, 2"}
+    )
+    assert "down" not in stated.events["vote"].to_list()
+    assert "up" in stated.events["vote"].to_list()
+
+
+OPTIONS = [
+    ("name", "another name", "other_feedback"),
+    ("prompt", "no.such.path", "missing_field"),
+    ("completion", "no.such.path", "missing_field"),
+]
+
+
+@pytest.mark.parametrize(("option", "value", "reason"), OPTIONS)
+@pytest.mark.parametrize("name", FILES)
+def test_names_and_paths_are_followed_where_a_format_has_them(
+    tmp_path: Path, name: str, option: str, value: str, reason: str
+) -> None:
+    if option in IMPORTERS[name].options:
+        result = read(tmp_path, FILES[name], options={option: value})
+        assert result.events.is_empty()
+        assert set(result.rejects["reason"]) == {reason}
+
+
+@pytest.mark.parametrize("name", [name for name in FILES if "annotators" in IMPORTERS[name].options])
+def test_only_human_and_all_are_annotators(tmp_path: Path, name: str) -> None:
+    with pytest.raises(ConfigError, match="annotators is 'robots', not human or all"):
+        read(tmp_path, FILES[name], options={"annotators": "robots"})
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_fields_that_nobody_knows_change_nothing(tmp_path: Path, name: str) -> None:
+    more = {file: [row | {"a field of next year": {"x": [1]}} for row in rows] for file, rows in FILES[name].items()}
+    expected = read(tmp_path / "a", FILES[name]).events.drop("source_file")
+    assert read(tmp_path / "b", more).events.drop("source_file").equals(expected)
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_votes_whose_texts_are_in_no_file_are_each_rejected(tmp_path: Path, name: str) -> None:
+    file = next(iter(FILES[name]))
+    result = read(tmp_path, {file: FILES[name][file]})
+    whole = read(tmp_path, FILES[name])
+    if len(FILES[name]) > 1 and name not in ("helicone", "opik"):
+        assert set(result.rejects["reason"]) == {"no_trace"}
+        assert result.rejects.height == whole.events.filter(whole.events["source_file"].str.ends_with(file)).height
 
 
 THUMBS_LOGS: list[Row] = [

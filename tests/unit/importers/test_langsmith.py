@@ -126,6 +126,11 @@ def test_a_stated_scale_and_a_label_beside_a_number(tmp_path: Path) -> None:
     assert [vote for _, _, vote in votes(result)] == ["up", "down", "up"]
 
 
+def test_judges_are_taken_where_they_are_asked_for(tmp_path: Path) -> None:
+    files = FILES | {"feedback.jsonl": [note(1, "r1", feedback_source={"type": "model"})]}
+    assert read(tmp_path, files, options={"annotators": "all"}).events["vote"].to_list() == ["up"]
+
+
 def test_a_score_of_nothing_is_unrated(tmp_path: Path) -> None:
     result = read(tmp_path, FILES | {"feedback.jsonl": [note(1, "r1", score=None)]})
     assert result.events["vote"].to_list() == ["unrated"]
