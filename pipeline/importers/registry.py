@@ -4,7 +4,24 @@ from pathlib import Path
 from typing import Final
 
 from pipeline.errors import InputError, examples
-from pipeline.importers import convai2, hub, thumbs_jsonl, trl
+from pipeline.importers import (
+    chainlit,
+    chatgpt,
+    convai2,
+    dify,
+    helicone,
+    hub,
+    langfuse,
+    langsmith,
+    mlflow,
+    opik,
+    otel,
+    phoenix,
+    posthog,
+    thumbs_jsonl,
+    trl,
+    weave,
+)
 from pipeline.importers.base import ImporterSpec, Options, Sample
 from pipeline.importers.files import FileSource, take_sample
 
@@ -13,6 +30,18 @@ IMPORTERS: Final[dict[str, ImporterSpec]] = {
     hub.NAME: hub.SPEC,
     convai2.NAME: convai2.SPEC,
     trl.NAME: trl.SPEC,
+    langfuse.NAME: langfuse.SPEC,
+    langsmith.NAME: langsmith.SPEC,
+    chatgpt.NAME: chatgpt.SPEC,
+    chainlit.NAME: chainlit.SPEC,
+    dify.NAME: dify.SPEC,
+    phoenix.NAME: phoenix.SPEC,
+    otel.NAME: otel.SPEC,
+    weave.NAME: weave.SPEC,
+    helicone.NAME: helicone.SPEC,
+    posthog.NAME: posthog.SPEC,
+    mlflow.NAME: mlflow.SPEC,
+    opik.NAME: opik.SPEC,
     thumbs_jsonl.NAME: thumbs_jsonl.SPEC,
 }
 _SAMPLE_LINE_BYTES: Final = 16 * 1024 * 1024

@@ -9,11 +9,13 @@ import pytest
 
 from pipeline.errors import InputError
 from pipeline.importers.registry import IMPORTERS, describe, detect_format
+from tests.unit.importers import joined_fixtures
 
 SAMPLES = {
     "thumbs_jsonl": {"prompt": "p", "response": "r", "feedback": "up"},
     "trl": {"prompt": "p", "completion": "c", "label": True},
     "convai2": {"dialog": [], "participant1_id": {}, "participant2_id": {}},
+    **{name: next(iter(files.values()))[0] for name, files in joined_fixtures.FILES.items()},
 }
 
 
