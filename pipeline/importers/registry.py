@@ -14,6 +14,7 @@ from pipeline.importers import (
     langfuse,
     langsmith,
     mlflow,
+    open_webui,
     opik,
     otel,
     phoenix,
@@ -29,6 +30,7 @@ from pipeline.importers.files import FileSource, take_sample
 IMPORTERS: Final[dict[str, ImporterSpec]] = {
     hub.NAME: hub.SPEC,
     convai2.NAME: convai2.SPEC,
+    open_webui.NAME: open_webui.SPEC,
     trl.NAME: trl.SPEC,
     langfuse.NAME: langfuse.SPEC,
     langsmith.NAME: langsmith.SPEC,
