@@ -46,7 +46,7 @@ def turn_of(turns: Turns, turn_id: str) -> Turn:
     """
     turn = turns.get(turn_id)
     if turn is None:
-        raise RowError("broken_thread", "a message that others refer to is not in the conversation")
+        raise RowError("broken_history", "a message that others refer to is not in the conversation")
     if isinstance(turn, RowError):
         raise turn
     return turn
@@ -60,7 +60,7 @@ def answer_of(turns: Turns, turn_id: str) -> tuple[list[Message], str]:
     """
     answer = turn_of(turns, turn_id)
     if answer.role != "assistant":
-        raise RowError("unknown_role", f"the rated message is of role '{answer.role}', not of assistant")
+        raise RowError("not_an_answer", f"the rated message is of role '{answer.role}', not of assistant")
     if not answer.content.strip():
         raise RowError("empty_completion", "the rated message is blank")
     found: list[Message] = []
@@ -68,7 +68,7 @@ def answer_of(turns: Turns, turn_id: str) -> tuple[list[Message], str]:
     parent = answer.parent
     while parent is not None:
         if parent in seen:
-            raise RowError("broken_thread", "a message is its own ancestor")
+            raise RowError("broken_history", "a message is its own ancestor")
         seen.add(parent)
         turn = turn_of(turns, parent)
         if turn.content.strip():

@@ -52,7 +52,7 @@ def compared(first: RawEvent, second: RawEvent, outcome: str, kind: str) -> list
     if first.prompt != second.prompt:
         raise RowError("different_prompts", "the two answers follow different messages")
     if first.completion == second.completion:
-        raise RowError("same_completion", "the two answers are the same text")
+        raise RowError("same_answer", "the two answers are the same text")
     named_by = [first.source_event_id, first.conversation_id, str(first.created_at)]
     texts = [first.prompt, first.completion, second.completion]
     comparison_id = digest_json([kind, outcome, *named_by, *texts])

@@ -70,7 +70,7 @@ def test_a_rating_that_is_not_known_is_rejected_with_its_value(tmp_path: Path, r
         ({"type": "survey"}, "unknown_label"),
         ({"snapshot": None}, "no_text"),
         ({"meta": {"message_id": "gone"}}, "missing_answer"),
-        ({"meta": {"message_id": "u1"}}, "unknown_role"),
+        ({"meta": {"message_id": "u1"}}, "not_an_answer"),
         ({"meta": None}, "missing_field"),
         ({"data": "1"}, "wrong_type"),
     ],
@@ -98,4 +98,4 @@ def test_a_bad_message_costs_the_answers_after_it_only(tmp_path: Path) -> None:
 def test_a_thread_that_bites_its_tail_is_rejected(tmp_path: Path) -> None:
     snapshot = chat()
     snapshot["chat"]["history"]["messages"]["u1"]["parentId"] = "a1"
-    assert reasons(read_lines(tmp_path, entry("a1", 1, None, snapshot={"chat": snapshot}))) == ["broken_thread"]
+    assert reasons(read_lines(tmp_path, entry("a1", 1, None, snapshot={"chat": snapshot}))) == ["broken_history"]
