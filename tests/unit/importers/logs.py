@@ -1,6 +1,7 @@
 """Write a small log, read it, and look at what came out in the log's order."""
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,9 @@ import polars as pl
 from pipeline.config import EventsConfig
 from pipeline.stages.events import EventsResult, ingest
 from pipeline.tables import validate
+
+# Real logs lie beside the repository, or where this variable says.
+SHARED = Path(os.environ.get("THUMBLINE_SHARED_DATA") or Path(__file__).parents[4] / "shared" / "data")
 
 
 def user(content: str) -> dict[str, str]:
