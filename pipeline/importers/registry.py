@@ -5,6 +5,7 @@ from typing import Final
 
 from pipeline.errors import InputError, examples
 from pipeline.importers import (
+    argilla,
     chainlit,
     chat_ui,
     chatgpt,
@@ -17,6 +18,7 @@ from pipeline.importers import (
     helicone,
     hh_rlhf,
     hub,
+    label_studio,
     langfuse,
     langsmith,
     librechat,
@@ -48,6 +50,8 @@ IMPORTERS: Final[dict[str, ImporterSpec]] = {
     open_assistant.NAME: open_assistant.SPEC,
     finegrained_rlhf.NAME: finegrained_rlhf.SPEC,
     llmfao.NAME: llmfao.SPEC,
+    label_studio.NAME: label_studio.SPEC,
+    argilla.NAME: argilla.SPEC,
     hh_rlhf.NAME: hh_rlhf.SPEC,
     trl.NAME: trl.SPEC,
     langfuse.NAME: langfuse.SPEC,
