@@ -14,7 +14,7 @@ from pipeline.importers.threads import Turn, Turns, answer_of, listed, nested, p
 from pipeline.importers.votes import known_label
 
 NAME: Final = "librechat"
-_RATINGS: Final = {"thumbsUp": "up", "thumbsDown": "down"}
+RATINGS: Final = {"thumbsUp": "up", "thumbsDown": "down"}
 # The tool's own mark of a message without a parent.
 _NO_PARENT: Final = "00000000-0000-0000-0000-000000000000"
 
@@ -36,7 +36,7 @@ def read(source: Source, options: Options) -> Iterator[Batch]:
 def _events(record: Record) -> Iterator[RawEvent | RowError]:
     conversation = plain_fields(record.value)
     messages = _messages(conversation)
-    turns = read_turns(messages, _turn)
+    turns = read_turns(messages, turn_from)
     answers = [message_id for message_id, message in messages.items() if message.get("isCreatedByUser") is not True]
     if not answers:
         raise RowError("no_completion", "no answer in the conversation")
@@ -66,7 +66,12 @@ def _messages(conversation: dict[str, Any]) -> dict[str, dict[str, Any]]:
     return found
 
 
-def _turn(message: dict[str, Any]) -> Turn:
+def turn_from(message: dict[str, Any]) -> Turn:
+    """One message and what it follows.
+
+    Raises:
+        RowError: It does not say whose it is, or has no text.
+    """
     by_user = message.get("isCreatedByUser")
     if not isinstance(by_user, bool):
         raise RowError("wrong_type", f"field 'isCreatedByUser' is a {type(by_user).__name__}, not true or false")
@@ -91,7 +96,7 @@ def _event(record: Record, conversation: dict[str, Any], message: dict[str, Any]
         model=values.identifier(message, "model") or values.identifier(nested(conversation, "options"), "model"),
         prompt=prompt,
         completion=completion,
-        vote="unrated" if rating is None else known_label(rating, _RATINGS, "feedback.rating"),
+        vote="unrated" if rating is None else known_label(rating, RATINGS, "feedback.rating"),
         comparison_id=None,
         created_at=values.time(message, "updatedAt") or values.time(message, "createdAt"),
     )
