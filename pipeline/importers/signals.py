@@ -1,6 +1,5 @@
 """What a product log may know beside a vote: exposure, comparisons, copies, edits, and tries at another answer."""
 
-import math
 import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final, NamedTuple
@@ -30,6 +29,7 @@ COMPARED: Final[Mapping[str, tuple[str, ...]]] = {
 }
 DONE: Final[Mapping[str, str]] = {"copied": "copied", "copy": "copied", "regenerated": "regenerated"}
 _NUMBER: Final = re.compile(r"\d{1,20}(\.\d{1,40})?([eE][+-]?\d{1,3})?")
+_LARGEST: Final = 1e300
 _FLAGS: Final = {"true": True, "false": False}
 # What a user wrote came from no model and was offered to nobody.
 _NOT_SHOWN: Final[Mapping[str, Any]] = {"model": None, "propensity": None, "position": None}
@@ -52,14 +52,16 @@ def number(row: Mapping[str, Any], field: str | None) -> float | None:
     """A number, or a text of one as CSV has; None where the log has none.
 
     Raises:
-        RowError: It is anything else, or not finite.
+        RowError: It is anything else, or too large to be one.
     """
     value = None if field is None else row.get(field)
     if value is None:
         return None
     if isinstance(value, str) and _NUMBER.fullmatch(value):
         value = float(value)
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    # An integer beyond any float would not even compare.
+    is_number = isinstance(value, int | float) and not isinstance(value, bool) and -_LARGEST < value < _LARGEST
+    if not is_number:
         raise RowError("wrong_type", f"field '{field}' is {bounded_label(value)}, not a number")
     return float(value)
 

@@ -6,7 +6,7 @@ from typing import Any, Final, NamedTuple, TypeVar
 from pipeline.importers.base import Message, RowError, bounded_label
 
 # Parts that hold what a model thought before it answered: not the answer, nor part of later prompts.
-_THOUGHTS: Final = frozenset({"think", "thinking", "reasoning"})
+_THOUGHTS: Final = ("think", "thinking", "reasoning")
 
 
 class Turn(NamedTuple):

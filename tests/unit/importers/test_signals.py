@@ -98,6 +98,7 @@ def test_exposure_goes_with_the_event(tmp_path: Path) -> None:
         ({"propensity": -0.5}, "out_of_range"),
         ({"propensity": True}, "wrong_type"),
         ({"propensity": "half"}, "wrong_type"),
+        ({"answer_position": 10**400}, "wrong_type"),
         ({"answer_position": 0}, "out_of_range"),
         ({"answer_position": 1.5}, "out_of_range"),
         ({"answer_position": "left"}, "wrong_type"),
