@@ -11,6 +11,7 @@ import pytest
 
 import tests.unit.importers
 from pipeline.errors import InputError
+from pipeline.importers.files import FileSource, take_sample
 from pipeline.importers.registry import IMPORTERS, describe, detect_format
 from tests.unit.importers import joined_fixtures
 
@@ -42,6 +43,20 @@ def test_each_file_format_is_detected(tmp_path: Path, name: str) -> None:
 @pytest.mark.parametrize("name", FIXTURES)
 def test_each_log_of_a_tool_is_detected(tmp_path: Path, name: str) -> None:
     assert detect_format(FIXTURES[name](tmp_path)) == name
+
+
+# Transcripts are pairs of texts too: which format comes first decides, and `hh_rlhf` does.
+ALSO_FITS = {"hh_rlhf": {"trl"}}
+
+
+@pytest.mark.parametrize("name", FIXTURES)
+def test_no_other_format_would_take_a_tools_log(tmp_path: Path, name: str) -> None:
+    FIXTURES[name](tmp_path)
+    for path in sorted(tmp_path.iterdir()):
+        sample = take_sample(FileSource(path, path.name, 1 << 20))
+        fits = [other for other, spec in IMPORTERS.items() if spec.detect(sample, {})]
+        assert fits[0] == name
+        assert set(fits[1:]) == ALSO_FITS.get(name, set())
 
 
 def test_every_format_of_files_has_a_sample() -> None:
