@@ -29,11 +29,15 @@ RAW_EVENTS: Final = pl.Schema(
 
 
 class Plan(NamedTuple):
-    """One source and how it is read; `format` is None where the source is refused, and why is in `refusal`."""
+    """One source and how it is read; `format` is None where the source is refused, and why is in `refusal`.
+
+    Sources of a format whose votes and texts may lie in different ones are one plan: the rest of them is `beside`.
+    """
 
     source: Source
     format: str | None
     refusal: str = ""
+    beside: tuple[Source, ...] = ()
 
 
 class RawBatch(NamedTuple):
@@ -67,7 +71,19 @@ def plan(inputs: Inputs, config: EventsConfig) -> list[Plan]:
     if not any(entry.format for entry in plans):
         raise InputError(plans[0].refusal)
     _check_options(plans, config.options)
-    return plans
+    return _read_together(plans)
+
+
+def _read_together(plans: list[Plan]) -> list[Plan]:
+    """The plans, those of one joined format as one."""
+    found: dict[str, Plan] = {}
+    for entry in plans:
+        joined = entry.format is not None and IMPORTERS[entry.format].read_together is not None
+        name = f"format {entry.format}" if joined else f"source {entry.source.name}"
+        first = found.setdefault(name, entry)
+        if first is not entry:
+            found[name] = first._replace(beside=(*first.beside, entry.source))
+    return list(found.values())
 
 
 def _plan_file(source: FileSource, explicit: bool, config: EventsConfig) -> Plan:
@@ -110,9 +126,14 @@ def _read(entry: Plan, config: EventsConfig) -> Iterator[RawBatch]:
         refused = Batch([], [Reject(0, "unknown_format", entry.refusal, "")], 1)
         yield _as_frames(refused, entry.source.name, "", config.user_key)
         return
-    options = {name: value for name, value in config.options.items() if name in IMPORTERS[entry.format].options}
-    for batch in IMPORTERS[entry.format].read(entry.source, options):
-        yield _as_frames(batch, entry.source.name, entry.format, config.user_key)
+    spec = IMPORTERS[entry.format]
+    options = {name: value for name, value in config.options.items() if name in spec.options}
+    if spec.read_together is not None:
+        batches = spec.read_together([entry.source, *entry.beside], options)
+    else:
+        batches = ((entry.source.name, batch) for batch in spec.read(entry.source, options))
+    for name, batch in batches:
+        yield _as_frames(batch, name, entry.format, config.user_key)
 
 
 def _as_frames(batch: Batch, name: str, format_name: str, user_key: str) -> RawBatch:

@@ -1,5 +1,9 @@
 """A plain product log: one row a rated answer, as JSON lines, CSV or Parquet, with a mapping of its column names.
 
+A log may know more than votes, and each has its own event: an answer that was copied, asked for again (`regenerated`),
+or edited; the side of a comparison that it was, under a `comparison_id`. How likely an answer was to be shown, and at
+which place, goes with its events.
+
 Every field goes by the first of its usual names that the file has; an option of the field's name states another
 column, such as `prompt: question`. Labels are the usual words; a label of your own, and every number, is stated by
 the options `up`, `down`, `retracted` and `unrated`, such as `up: "1"`, `down: "0"`.
@@ -9,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from typing import Final
 
 from pipeline.errors import InputError, examples
-from pipeline.importers import values
+from pipeline.importers import signals, values
 from pipeline.importers.base import Batch, ImporterSpec, Options, RawEvent, Record, RowError, Sample, Source, read_rows
 from pipeline.importers.files import take_sample
 
@@ -25,7 +29,9 @@ _OPTIONAL: Final[Mapping[str, tuple[str, ...]]] = {
     "conversation_id": ("conversation_id", "chat_id", "thread_id", "session_id"),
     "user_id": ("user_id", "user"),
     "model": ("model", "model_name", "model_id"),
+    **signals.COLUMNS,
 }
+_LABELS: Final = {**values.VOTE_LABELS, **signals.COMPARED}
 _NAMES: Final = {**_REQUIRED, **_OPTIONAL}
 
 
@@ -43,9 +49,21 @@ def read(source: Source, options: Options) -> Iterator[Batch]:
         ConfigError: An option's value does not hold.
     """
     mapping = _mapping(take_sample(source), options)
-    stated = {vote: options[vote] for vote in values.VOTE_LABELS if vote in options}
-    table, unit = values.vote_table(stated), values.time_unit(options)
-    return read_rows(source, lambda record: [_event(record, mapping, table, unit)])
+    stated = {vote: options[vote] for vote in _LABELS if vote in options}
+    known = {label: vote for vote, labels in signals.COMPARED.items() for label in labels}
+    table, unit = known | dict(signals.DONE) | values.vote_table(stated), values.time_unit(options)
+
+    if not signals.COLUMNS.keys() & mapping.keys():
+        # The plain log of most: nothing else to look for, row by row.
+        return read_rows(source, lambda record: [_compared(_event(record, mapping, table, unit), record, mapping)])
+
+    def event_of(record: Record) -> RawEvent:
+        return signals.exposed(_event(record, mapping, table, unit), record.value, mapping)
+
+    earlier = signals.Earlier({}, frozenset())
+    if "regenerated_from" in mapping:
+        earlier = signals.find_earlier(source, mapping, event_of)
+    return read_rows(source, lambda record: _events(event_of(record), record, mapping, earlier))
 
 
 def _candidates(name: str, fields: list[str], options: Options) -> list[str]:
@@ -71,10 +89,29 @@ def _mapping(sample: Sample, options: Options) -> dict[str, str]:
             f"{sample.name}: columns {' and '.join(found['vote'])} could each be the vote. "
             f"State one in events.options, for example vote: {found['vote'][0]}."
         )
+    if found["regenerated_from"] and not found["event_id"]:
+        raise InputError(
+            f"{sample.name}: column {found['regenerated_from'][0]} names other rows, and no column holds their ids. "
+            f"State it in events.options, for example event_id: {fields[0]}."
+        )
     return {name: columns[0] for name, columns in found.items() if columns}
 
 
-def _event(record: Record, mapping: Mapping[str, str], table: Mapping[str, str], unit: str) -> RawEvent | RowError:
+def _compared(event: RawEvent, record: Record, mapping: Mapping[str, str]) -> RawEvent:
+    return signals.compared_as(event, record.value, mapping) if event.vote in signals.COMPARED else event
+
+
+def _events(
+    event: RawEvent, record: Record, mapping: Mapping[str, str], earlier: signals.Earlier
+) -> Iterator[RawEvent | RowError]:
+    """The event of a row, and those of what else was done with its answer."""
+    yield _compared(event, record, mapping)
+    yield from signals.done(event, record.value, mapping)
+    if "regenerated_from" in mapping:
+        yield from signals.regenerated(event, record.value, mapping, earlier)
+
+
+def _event(record: Record, mapping: Mapping[str, str], table: Mapping[str, str], unit: str) -> RawEvent:
     row = record.value
     prompt, completion = mapping["prompt"], mapping["completion"]
     return RawEvent(
@@ -100,7 +137,7 @@ SPEC: Final = ImporterSpec(
         **{name: f"Column of the {name}; else the first of: {', '.join(names)}." for name, names in _NAMES.items()},
         **{
             vote: f"Labels, comma separated, that mean {vote}, beside: {', '.join(labels)}."
-            for vote, labels in values.VOTE_LABELS.items()
+            for vote, labels in _LABELS.items()
         },
         "time_unit": "What a numeric time counts since 1970: s (default), ms or us.",
     },
