@@ -25,21 +25,45 @@ from evaluators.uncertainty import intervals
 
 EVALUATORS: Final[dict[str, EvaluatorSpec]] = {
     "pair_accuracy": EvaluatorSpec(
-        "pairs", pair_accuracy.drafts, 1, "accuracy", "How often the better answer gets the higher reward."
+        "pairs",
+        pair_accuracy.drafts,
+        pair_accuracy.VERSION,
+        "accuracy",
+        "How often the better answer gets the higher reward.",
     ),
-    "reward_margin": EvaluatorSpec("pairs", reward_margin.drafts, 1, "mean", "By how much the better answer wins."),
-    "calibration": EvaluatorSpec("pairs", calibration.drafts, 1, "ece", "Whether sigma(margin) can be believed."),
+    "reward_margin": EvaluatorSpec(
+        "pairs", reward_margin.drafts, reward_margin.VERSION, "mean", "By how much the better answer wins."
+    ),
+    "calibration": EvaluatorSpec(
+        "pairs", calibration.drafts, calibration.VERSION, "ece", "Whether sigma(margin) can be believed."
+    ),
     "length_bias": EvaluatorSpec(
-        "pairs", length_bias.drafts, 1, "longer_wins_accuracy", "Whether accuracy is more than a liking for length."
+        "pairs",
+        length_bias.drafts,
+        length_bias.VERSION,
+        "longer_wins_accuracy",
+        "Whether accuracy is more than a liking for length.",
     ),
     "comparison": EvaluatorSpec(
-        "pairs", comparison.drafts, 1, "accuracy_difference", "Whether a model is better than the baseline."
+        "pairs",
+        comparison.drafts,
+        comparison.VERSION,
+        "accuracy_difference",
+        "Whether a model is better than the baseline.",
     ),
     "unpaired_auc": EvaluatorSpec(
-        "unpaired", unpaired_auc.drafts, 1, "auc", "How well rewards tell desirable from undesirable answers."
+        "unpaired",
+        unpaired_auc.drafts,
+        unpaired_auc.VERSION,
+        "auc",
+        "How well rewards tell desirable from undesirable answers.",
     ),
     "divergence": EvaluatorSpec(
-        "unpaired", divergence.drafts, 1, "reference_to_policy_per_token", "How far the model moved from the reference."
+        "unpaired",
+        divergence.drafts,
+        divergence.VERSION,
+        "reference_to_policy_per_token",
+        "How far the model moved from the reference.",
     ),
 }
 

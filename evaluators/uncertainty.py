@@ -20,6 +20,8 @@ MOST_SETS = 10_000
 # Resampled group counts held at a time, in numbers: 64 MiB.
 _BLOCK_NUMBERS = 8_000_000
 _ONE_GROUP = "one prompt group: no interval can be given"
+# Above this share of resamples that hold none of what the number is about, those that do are not a fair sample.
+_MOST_UNDEFINED = 0.05
 
 
 def group_totals(columns: FloatArray, draws: int, generator: np.random.Generator) -> FloatArray:
@@ -100,12 +102,33 @@ def _metric(
         fewest = int((columns[:, 1::2] > 0).sum(axis=0).min())
         low, high = exact_share(value, fewest, settings.confidence)
     else:
-        low, high = _percentiles(value, draws[np.isfinite(draws)], settings.confidence, basic=estimand.basic)
+        defined = draws[np.isfinite(draws)]
+        refusal = _no_interval(defined, draws.shape[0])
+        if refusal is None:
+            low, high = _percentiles(value, defined, groups, settings.confidence, basic=estimand.basic)
+        reason = "; ".join(words for words in (reason, refusal) if words) or None
     return _named(estimand, value, low, high, groups, reason)
 
 
-def _percentiles(value: float, draws: FloatArray, confidence: float, *, basic: bool) -> tuple[float, float]:
-    tail = (1.0 - confidence) / 2.0
+def _no_interval(defined: FloatArray, draws: int) -> str | None:
+    """Why resampling says nothing of the spread; None where it does."""
+    if defined.shape[0] < (1.0 - _MOST_UNDEFINED) * draws:
+        return f"no interval: {draws - defined.shape[0]:,} of {draws:,} resamples do not determine the number"
+    if float(np.ptp(defined)) <= 1e-12 * max(1.0, float(np.abs(defined).max())):
+        return "no interval: all prompt groups agree, so resampling them shows no spread"
+    return None
+
+
+def _percentiles(
+    value: float, draws: FloatArray, groups: int, confidence: float, *, basic: bool
+) -> tuple[float, float]:
+    """Percentiles of the draws, further out where groups are few.
+
+    Source: Hesterberg (2015), "What teachers should know about the bootstrap", the expanded percentile interval: it
+    makes up for the factor (G - 1) / G in the bootstrap variance and for the normal where a t is due.
+    """
+    reach = stats.t.ppf(0.5 + confidence / 2.0, groups - 1) * np.sqrt(groups / (groups - 1))
+    tail = float(stats.norm.cdf(-reach))
     low, high = (float(bound) for bound in np.quantile(draws, [tail, 1.0 - tail]))
     return (2.0 * value - high, 2.0 * value - low) if basic else (low, high)
 

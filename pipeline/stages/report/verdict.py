@@ -18,6 +18,8 @@ from pipeline.stages.report.inputs import Missing, ReportInputs
 
 Tone: TypeAlias = Literal["better", "same", "worse", "unknown"]
 
+# Pairs of one prompt are not independent, so the test that decides flips whole groups.
+_TEST = "sign_flip_p"
 _WORDS: dict[Tone, str] = {
     "better": "Better",
     "same": "Not distinguishable",
@@ -74,7 +76,8 @@ def _judged(inputs: ReportInputs, facts: EvaluationFacts, headline: Headline, su
         sentence = _against_chance(inputs, headline, subject, tone)
     else:
         gap = facts.find(COMPARISON, headline.difference, subject.model, baseline.model)
-        tone = _tone_of_difference(inputs, facts, subject, baseline, gap)
+        test = facts.find(COMPARISON, _TEST, subject.model, baseline.model) if gap is not None else None
+        tone = _tone_of_difference(inputs, subject, baseline, gap, test)
         sentence = _against_baseline(inputs, headline, subject, baseline, gap, tone)
     return Verdict(
         tone, _WORDS[tone], sentence, _basis(facts, headline, subject), warnings(inputs, facts, subject), headline.name
@@ -91,14 +94,17 @@ def _tone(low: float | None, high: float | None, chance: float) -> Tone:
 
 
 def _tone_of_difference(
-    inputs: ReportInputs, facts: EvaluationFacts, subject: Measure, baseline: Measure, gap: Measure | None
+    inputs: ReportInputs, subject: Measure, baseline: Measure, gap: Measure | None, test: Measure | None
 ) -> Tone:
-    """From the paired difference; without one, only intervals that do not touch count as different."""
+    """From the paired difference, whose interval and test must agree; without one, from intervals that do not touch."""
+    if gap is not None and gap.value is not None and test is not None and test.value is not None and gap.n_groups > 1:
+        # An interval knows nothing of the other models that were tried, nor of how little a few groups can show.
+        if test.value > 1 - inputs.confidence:
+            return "same"
+        low, high = (gap.value, gap.value) if gap.ci_low is None else (gap.ci_low, gap.ci_high)
+        return _tone(low, high, 0.0)
     if gap is not None and gap.ci_low is not None:
-        # An interval knows nothing of the other models that were tried: with several, the corrected test decides too.
-        test = facts.find(COMPARISON, "mcnemar_p", subject.model, baseline.model)
-        unsure = test is not None and test.value is not None and test.value > 1 - inputs.confidence
-        return "same" if unsure and len(facts.models) > 2 else _tone(gap.ci_low, gap.ci_high, 0.0)
+        return _tone(gap.ci_low, gap.ci_high, 0.0)
     if subject.ci_low is None or subject.ci_high is None or baseline.ci_low is None or baseline.ci_high is None:
         return "unknown"
     if subject.ci_low > baseline.ci_high:
@@ -155,9 +161,9 @@ def _basis(facts: EvaluationFacts, headline: Headline, subject: Measure) -> str:
     parts = [f"{plural(subject.n, rows)} in {plural(subject.n_groups, 'prompt group')}; whole groups were resampled."]
     if headline is not ACCURACY or facts.baseline is None:
         return parts[0]
-    test = facts.find(COMPARISON, "mcnemar_p", subject.model, facts.baseline)
+    test = facts.find(COMPARISON, _TEST, subject.model, facts.baseline)
     if test is not None and test.value is not None:
-        parts.append(f"{test.reason or 'Exact test'} (exact test: p = {number(test.value)}).")
+        parts.append(f"{test.reason or 'Exact test'} (exact test by prompt group: p = {number(test.value)}).")
     least = facts.find(COMPARISON, "minimum_detectable_effect", subject.model, facts.baseline)
     if least is not None and least.value is not None:
         size = f"{100 * least.value:.1f} percentage points"

@@ -15,8 +15,10 @@ NORMAL_975 = 1.959964  # quantile of the standard normal distribution at 0.975
 NORMAL_80 = 0.841621  # and at 0.8
 
 
-def value(frame: pl.DataFrame, name: str, model: str = "trained", part: str | None = None) -> float | None:
-    return metric(frame, name, model, part)["value"]
+def value(
+    frame: pl.DataFrame, name: str, model: str = "trained", part: str | None = None, against: str | None = None
+) -> float | None:
+    return metric(frame, name, model, part, against)["value"]
 
 
 def test_accuracy_counts_a_tie_half():
@@ -179,6 +181,7 @@ def test_comparison():
         "accuracy_difference": 0.5,  # (0 + 1 + 1 + 0) / 4
         "margin_difference": 1.25,  # (1 + 2 + 2 + 0) / 4
         "mcnemar_p": 0.5,  # 2 of 2 changed for the better: 2 * (1/2)^2
+        "sign_flip_p": 0.5,  # each pair is a group of its own
         # differences less their mean, over 4: four of 1/8 in size; 4/64 * 4/3 = 1/12; root 0.288675
         "minimum_detectable_effect": (NORMAL_975 + NORMAL_80) * 0.288675,
     }
@@ -188,15 +191,19 @@ def test_comparison():
     assert metric(found, "minimum_detectable_effect")["reason"] == "in accuracy, at power 0.8"
 
 
-def test_two_models_are_corrected_by_holm():
+def test_every_two_models_are_compared_and_corrected_by_holm():
     ties = scored_pairs([0] * 10, model="untrained")
     rows = pl.concat([scored_pairs([1] * 8 + [-1] * 2, model="a"), scored_pairs([1] * 10, model="b"), ties])
     found = metrics_of("comparison", rows)
     assert value(found, "accuracy_difference", "a") == pytest.approx(0.3)  # (8 - 2) / 2 / 10
-    assert value(found, "mcnemar_p", "b") == pytest.approx(2 * 2 / 1024)  # all of 10: 2 / 2^10, times two tests
-    assert value(found, "mcnemar_p", "a") == pytest.approx(0.109375)  # 2 (1 + 10 + 45) / 1024, times one
-    words = "8 pairs better, 2 worse, 0 the same; corrected for 2 comparisons"
-    assert metric(found, "mcnemar_p", "a")["reason"] == words
+    assert value(found, "accuracy_difference", "b", against="a") == pytest.approx(0.2)  # 2 / 10
+    for name, what in (("mcnemar_p", "pairs"), ("sign_flip_p", "prompt groups")):
+        # all of 10: 2 / 2^10, times three tests; 8 of 10: 2 (1 + 10 + 45) / 1024, times two; 2 of 2: 2 / 4, times one
+        assert value(found, name, "b", against="untrained") == pytest.approx(3 * 2 / 1024)
+        assert value(found, name, "a") == pytest.approx(2 * 0.109375)
+        assert value(found, name, "b", against="a") == pytest.approx(0.5)
+        words = f"8 {what} better, 2 worse, 0 the same; corrected for 3 comparisons"
+        assert metric(found, name, "a")["reason"] == words
 
 
 def test_holm_never_lowers_a_later_p_value():
