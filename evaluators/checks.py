@@ -33,11 +33,11 @@ def check_rows(rows: pl.DataFrame, kind: RowKind, settings: EvaluationSettings) 
     Args:
         rows: Scored pairs or scored unpaired rows, one a model and id.
         kind: Which of the two.
-        settings: Says whether a reference is needed and which slice columns are read.
+        settings: Says whether a reference is needed.
 
     Raises:
-        EvaluationError: a column is missing; the label is not Boolean; an id, group, model or label is
-            null; an id repeats for one model; a log-prob is null, NaN or infinite; a token count is null
+        EvaluationError: a column is missing or holds no numbers; the label is not Boolean; an id, group, model or
+            label is null; an id repeats for one model; a log-prob is null, NaN or infinite; a token count is null
             or below 1; a probability is outside [0, 1]; the implicit reward lacks a reference; the models
             do not share the same rows. The message names how many and up to three ids.
     """
@@ -51,8 +51,7 @@ def _check_columns(rows: pl.DataFrame, kind: RowKind, settings: EvaluationSettin
     label = ("label",) if kind == "unpaired" else ()
     needed = (ID_COLUMN[kind], "group_id", "model", *label, *POLICY_COLUMNS[kind], *COUNT_COLUMNS[kind])
     reference = REFERENCE_COLUMNS[kind] if settings.reward == "implicit" else ()
-    sliced = settings.slice_columns if kind == "pairs" else ()
-    missing = [name for name in (*needed, *reference, *sliced) if name not in rows.columns]
+    missing = [name for name in (*needed, *reference) if name not in rows.columns]
     if missing:
         raise EvaluationError(
             f"scored {kind}: column {', '.join(missing)} missing; there are {', '.join(rows.columns)}"
@@ -60,6 +59,30 @@ def _check_columns(rows: pl.DataFrame, kind: RowKind, settings: EvaluationSettin
     if label and rows.schema["label"] != pl.Boolean:
         raise EvaluationError(
             f"scored {kind}: label is of type {rows.schema['label']}, must be Boolean (true for desirable); cast it"
+        )
+    numbers = (*POLICY_COLUMNS[kind], *REFERENCE_COLUMNS[kind], *COUNT_COLUMNS[kind], *OPTIONAL_COLUMNS[kind])
+    types = {name: rows.schema[name] for name in numbers if name in rows.columns}
+    # A column of nulls alone has no type of its own; what it lacks is said with its ids.
+    wrong = [f"{name} ({of})" for name, of in types.items() if not of.is_numeric() and of != pl.Null]
+    if wrong:
+        raise EvaluationError(f"scored {kind}: {', '.join(wrong)} must hold numbers; cast or parse them first")
+
+
+def check_slices(tables: Sequence[pl.DataFrame], settings: EvaluationSettings) -> None:
+    """Refuse a slice column that no table has.
+
+    Args:
+        tables: The scored tables that are given.
+        settings: Names the slice columns.
+
+    Raises:
+        EvaluationError: naming the columns that are missing and those that there are.
+    """
+    known = list(dict.fromkeys(name for table in tables for name in table.columns))
+    missing = [name for name in settings.slice_columns if name not in known]
+    if missing and known:
+        raise EvaluationError(
+            f"no scored table has the slice column {', '.join(missing)}; there are {', '.join(known)}"
         )
 
 

@@ -6,12 +6,13 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from evaluators.pair_accuracy import share
+from evaluators.estimands import Source, share
 from evaluators.scores import UnpairedScores
-from evaluators.types import Draft, Estimand, EvaluationSettings, FloatArray, Metric
+from evaluators.types import Draft, Estimand, EvaluationSettings, FloatArray
 
 NAME = "divergence"
-VERSION = 1
+VERSION = 2
+_NO_REFERENCE = "there are no reference log-probs to compare with"
 
 
 def drafts(scores: Sequence[UnpairedScores], settings: EvaluationSettings) -> list[Draft]:
@@ -22,33 +23,28 @@ def drafts(scores: Sequence[UnpairedScores], settings: EvaluationSettings) -> li
     """
     found: list[Draft] = []
     for model in scores:
-        n, groups = model.logps.shape[0], model.groups.present()
+        source = Source(NAME, VERSION, model.model, model.groups)
+        names = ("reference_to_policy_per_sequence", "reference_to_policy_per_token")
         if model.reference_logps is None:
-            found += [
-                Metric(
-                    NAME,
-                    VERSION,
-                    name,
-                    model.model,
-                    None,
-                    None,
-                    None,
-                    None,
-                    None,
-                    n,
-                    groups,
-                    "nats",
-                    "there are no reference log-probs to compare with",
-                )
-                for name in ("reference_to_policy_per_sequence", "reference_to_policy_per_token")
-            ]
+            found += [source.metric(name, None, "nats", _NO_REFERENCE) for name in names]
             continue
         moved = model.reference_logps - model.logps
-        found.append(_ratio(model, "reference_to_policy_per_sequence", moved, np.ones_like(moved)))
-        found.append(_ratio(model, "reference_to_policy_per_token", moved, model.token_counts))
+        found.append(source.mean(names[0], moved, "nats"))
+        found.append(_per_token(source, names[1], moved, model.token_counts))
     return found
 
 
-def _ratio(model: UnpairedScores, name: str, values: FloatArray, counts: FloatArray) -> Estimand:
-    columns = [model.groups.sums(values), model.groups.sums(counts)]
-    return Estimand(NAME, VERSION, name, model.model, "nats", columns, share, values.shape[0])
+def _per_token(source: Source, name: str, values: FloatArray, counts: FloatArray) -> Estimand:
+    groups = source.groups.present()
+    return Estimand(
+        evaluator=NAME,
+        version=VERSION,
+        metric=name,
+        model=source.model,
+        unit="nats",
+        columns=[source.groups.unit_sums(values), source.groups.unit_sums(counts)],
+        formula=share,
+        n=int(np.shape(values)[0]),
+        n_groups=groups,
+        fewest=groups,
+    )

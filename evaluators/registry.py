@@ -8,8 +8,18 @@ from typing import Any, Final
 
 import polars as pl
 
-from evaluators import calibration, comparison, divergence, length_bias, pair_accuracy, reward_margin, unpaired_auc
-from evaluators.checks import check_rows
+from evaluators import (
+    calibration,
+    comparison,
+    divergence,
+    length_bias,
+    method_loss,
+    pair_accuracy,
+    reward_margin,
+    unpaired_auc,
+    unpaired_comparison,
+)
+from evaluators.checks import check_rows, check_slices
 from evaluators.scores import pair_scores, unpaired_scores
 from evaluators.types import (
     METRICS_SCHEMA,
@@ -58,6 +68,19 @@ EVALUATORS: Final[dict[str, EvaluatorSpec]] = {
         "auc",
         "How well rewards tell desirable from undesirable answers.",
     ),
+    "unpaired_comparison": EvaluatorSpec(
+        "unpaired",
+        unpaired_comparison.drafts,
+        unpaired_comparison.VERSION,
+        "auc_difference",
+        "Whether one model tells the labels apart better than another.",
+    ),
+    "pair_loss": EvaluatorSpec(
+        "pairs", method_loss.pair_drafts, method_loss.VERSION, "loss", "The method's own loss on held-out pairs."
+    ),
+    "unpaired_loss": EvaluatorSpec(
+        "unpaired", method_loss.unpaired_drafts, method_loss.VERSION, "loss", "The method's own loss on unpaired rows."
+    ),
     "divergence": EvaluatorSpec(
         "unpaired",
         divergence.drafts,
@@ -78,9 +101,10 @@ def evaluate(
 
     Args:
         scored_pairs: One row a pair and model: pair_id, group_id, model, policy_chosen_logps, policy_rejected_logps,
-            reference_chosen_logps, reference_rejected_logps, chosen_token_count, rejected_token_count.
+            reference_chosen_logps, reference_rejected_logps, chosen_token_count, rejected_token_count; optionally the
+            method's loss, and columns to slice by.
         scored_unpaired: One row a response and model: response_id, group_id, model, label, policy_logps,
-            reference_logps, token_count.
+            reference_logps, token_count; optionally the method's loss, and columns to slice by.
         settings: Reward, bootstrap and slices.
         names: Evaluators to run; None for all.
 
@@ -93,6 +117,7 @@ def evaluate(
     for name in names or ():
         if name not in EVALUATORS:
             raise EvaluationError(_unknown(name))
+    check_slices([table for table in (scored_pairs, scored_unpaired) if table is not None], settings)
     wanted = {name: spec for name, spec in EVALUATORS.items() if names is None or name in names}
     metrics = [
         *_of_kind("pairs", scored_pairs, pair_scores, wanted, settings),

@@ -232,6 +232,7 @@ METRICS: Final = _schema(
         "n_groups": pa.Column(pl.Int64, _NON_NEGATIVE),
         "unit": pa.Column(pl.String),
         "reason": pa.Column(pl.String, nullable=True),
+        "standard_error": pa.Column(pl.Float64, _NON_NEGATIVE, nullable=True),
     }
 )
 

@@ -11,8 +11,6 @@ from sklearn.metrics import brier_score_loss, log_loss, roc_auc_score
 from evaluators import EvaluationSettings
 from tests.evaluator_rows import clustered_margins, metric, metrics_of, scored_pairs, scored_unpaired
 
-NORMALS = stats.norm.ppf(0.975) + stats.norm.ppf(0.8)
-
 
 def clustered_pairs(seed: int, groups: int = 40, model: str = "trained") -> pl.DataFrame:
     """Pairs whose groups have 1 to 6 pairs and half of the variance in common; the groups depend on no seed."""
@@ -68,7 +66,10 @@ def test_the_clustered_standard_error_is_that_of_plain_loops(seed):
         sums[group] = sums.get(group, 0.0) + difference - mean
     error = sqrt(len(sums) / (len(sums) - 1) * sum(value**2 for value in sums.values())) / len(differences)
     found = metric(metrics_of("comparison", pl.concat([trained, untrained])), "minimum_detectable_effect")
-    assert found["value"] == pytest.approx(NORMALS * error, rel=1e-10)
+    quantiles = stats.t.ppf(0.975, len(sums) - 1) + stats.t.ppf(0.8, len(sums) - 1)
+    assert found["value"] == pytest.approx(quantiles * error, rel=1e-10)
+    told = metric(metrics_of("comparison", pl.concat([trained, untrained])), "accuracy_difference")
+    assert told["standard_error"] == pytest.approx(error, rel=1e-8)
 
 
 def test_the_standard_error_of_auc_is_that_of_plain_loops():
@@ -82,9 +83,10 @@ def test_the_standard_error_of_auc_is_that_of_plain_loops():
         sums[groups[place]] += (sum(wins[place, other] for other in range(20)) / 20 - auc) / 30
     for place in range(20):
         sums[groups[30 + place]] += (sum(wins[other, place] for other in range(30)) / 30 - auc) / 20
-    error = sqrt(len(sums) / (len(sums) - 1) * sum(value**2 for value in sums.values()))
+    fewest = min(len(set(groups[:30])), len(set(groups[30:])))
+    error = sqrt(fewest / (fewest - 1) * sum(value**2 for value in sums.values()))
     found = metric(metrics_of("unpaired_auc", unpaired=scored_unpaired(ups, downs, groups)), "auc")
-    reach = stats.norm.ppf(0.975) * error
+    reach = stats.t.ppf(0.975, fewest - 1) * error
     expected = (auc, auc - reach, min(1.0, auc + reach))
     assert (found["value"], found["ci_low"], found["ci_high"]) == pytest.approx(expected, rel=1e-10)
 

@@ -25,6 +25,7 @@ class Measure(NamedTuple):
     n_groups: int
     unit: str
     reason: str | None
+    standard_error: float | None = None
 
 
 class Headline(NamedTuple):
@@ -74,6 +75,7 @@ AUC: Final = Headline(
     "Unpaired AUC",
     0.5,
     "Chance that a desirable answer gets a higher reward than an undesirable one, over held-out rows.",
+    "auc_difference",
 )
 SEPARATION: Final = Headline(
     "separation",

@@ -1,7 +1,7 @@
 """The verdict: one sentence with its interval, which says plainly when nothing improved."""
 
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import Literal, NamedTuple, TypeAlias
 
 from pipeline.stages.report.evaluation_facts import ACCURACY, AUC, COMPARISON, EvaluationFacts, Headline, Measure
 from pipeline.stages.report.flags import Flag, warnings
@@ -18,8 +18,25 @@ from pipeline.stages.report.inputs import Missing, ReportInputs
 
 Tone: TypeAlias = Literal["better", "same", "worse", "unknown"]
 
-# Pairs of one prompt are not independent, so the test that decides flips whole groups.
-_TEST = "sign_flip_p"
+
+class _Evidence(NamedTuple):
+    """Where the metrics table says how two models differ in a headline number.
+
+    Attributes:
+        evaluator: Who compares them.
+        test: The p-value that decides. Rows of one prompt are not independent, so it is one of whole groups.
+        called: What the test is called.
+    """
+
+    evaluator: str
+    test: str
+    called: str
+
+
+_EVIDENCE: dict[str, _Evidence] = {
+    ACCURACY.name: _Evidence(COMPARISON, "sign_flip_p", "exact test by prompt group"),
+    AUC.name: _Evidence("unpaired_comparison", "auc_difference_p", "t test"),
+}
 _WORDS: dict[Tone, str] = {
     "better": "Better",
     "same": "Not distinguishable",
@@ -75,8 +92,9 @@ def _judged(inputs: ReportInputs, facts: EvaluationFacts, headline: Headline, su
         tone = _tone(subject.ci_low, subject.ci_high, headline.chance or 0.0)
         sentence = _against_chance(inputs, headline, subject, tone)
     else:
-        gap = facts.find(COMPARISON, headline.difference, subject.model, baseline.model)
-        test = facts.find(COMPARISON, _TEST, subject.model, baseline.model) if gap is not None else None
+        evidence = _EVIDENCE[headline.name]
+        gap = facts.find(evidence.evaluator, headline.difference, subject.model, baseline.model)
+        test = facts.find(evidence.evaluator, evidence.test, subject.model, baseline.model)
         tone = _tone_of_difference(inputs, subject, baseline, gap, test)
         sentence = _against_baseline(inputs, headline, subject, baseline, gap, tone)
     return Verdict(
@@ -159,12 +177,14 @@ def _basis(facts: EvaluationFacts, headline: Headline, subject: Measure) -> str:
     """What the sentence rests on: rows, the exact test beside the interval, and what the test set can show at all."""
     rows = "held-out pair" if headline is ACCURACY else "held-out row"
     parts = [f"{plural(subject.n, rows)} in {plural(subject.n_groups, 'prompt group')}; whole groups were resampled."]
-    if headline is not ACCURACY or facts.baseline is None:
+    if facts.baseline is None:
         return parts[0]
-    test = facts.find(COMPARISON, _TEST, subject.model, facts.baseline)
+    evidence = _EVIDENCE[headline.name]
+    test = facts.find(evidence.evaluator, evidence.test, subject.model, facts.baseline)
     if test is not None and test.value is not None:
-        parts.append(f"{test.reason or 'Exact test'} (exact test by prompt group: p = {number(test.value)}).")
-    least = facts.find(COMPARISON, "minimum_detectable_effect", subject.model, facts.baseline)
+        told = test.reason or "tested"
+        parts.append(f"{told[0].upper()}{told[1:]} ({evidence.called}: p = {number(test.value)}).")
+    least = facts.find(evidence.evaluator, "minimum_detectable_effect", subject.model, facts.baseline)
     if least is not None and least.value is not None:
         size = f"{100 * least.value:.1f} percentage points"
         parts.append(f"The least difference that this test set finds is {size}, {least.reason}.")

@@ -7,12 +7,12 @@ import polars as pl
 import pytest
 
 from evaluators import EVALUATORS, METRICS_SCHEMA, EvaluationSettings, evaluate
-from evaluators.comparison import holm, mcnemar_exact, minimum_detectable_effect
+from evaluators.paired_tests import holm, mcnemar_exact, minimum_detectable_effect
 from tests.evaluator_rows import PLAIN, metric, metrics_of, scored_pairs, scored_unpaired
 
 LN3 = log(3)  # sigma(ln 3) = 3/4, sigma(2 ln 3) = 9/10
-NORMAL_975 = 1.959964  # quantile of the standard normal distribution at 0.975
-NORMAL_80 = 0.841621  # and at 0.8
+T3_975 = 3.182446  # quantile of Student's t with 3 degrees of freedom at 0.975
+T3_80 = 0.978472  # and at 0.8
 
 
 def value(
@@ -58,6 +58,8 @@ def test_margin_mean_median_and_quantiles():
         "rejected_reward": 0.0,
         "chosen_logps": -9.5,  # -10 + 0.5
         "rejected_logps": -10.0,
+        "chosen_logps_change": 0.5,  # the reference has -10
+        "rejected_logps_change": 0.0,
         "median": 0.5,  # sorted -1, 0, 1, 2: half-way from 0 to 1
         "quantile_0.05": -0.85,  # place 0.05 * 3 = 0.15: -1 + 0.15
         "quantile_0.25": -0.25,  # place 0.75: -1 + 0.75
@@ -73,9 +75,9 @@ def test_the_median_has_woodruffs_interval():
     settings = EvaluationSettings(beta=1.0, confidence=0.5)
     found = metric(metrics_of("reward_margin", scored_pairs([2, 1, 0, -1], list("aabc")), settings=settings), "median")
     # At or below 0.5, less a half, over 4: a -1/8 - 1/8, b 1/8, c 1/8. Squares 4/64 + 1/64 + 1/64 = 6/64; times
-    # 3/2: 9/64; root 3/8. The normal quantile at 0.75 is 0.67449: shares 0.5 -+ 0.252934, places 0.741198 and
-    # 2.258802 of -1, 0, 1, 2.
-    assert (found["ci_low"], found["ci_high"]) == pytest.approx((-0.258802, 1.258802), abs=1e-5)
+    # 3/2: 9/64; root 3/8. Student's t at 0.75 with 2 degrees of freedom is 0.816497: shares 0.5 -+ 0.306186, places
+    # 0.581441 and 2.418559 of -1, 0, 1, 2.
+    assert (found["ci_low"], found["ci_high"]) == pytest.approx((-0.418559, 1.418559), abs=1e-5)
 
 
 def test_both_logps_fall():
@@ -99,11 +101,19 @@ def test_auc_balanced_accuracies_and_separation():
 
 
 def test_the_interval_of_auc():
-    found = metric(metrics_of("unpaired_auc", unpaired=scored_unpaired([2, 1, 0], [1, -1])), "auc")
-    # Placements 1, 3/4, 1/2 of the desirable and 1/2, 1 of the undesirable, less 3/4, over 3 and 2:
-    # squares 2 / 144 + 2 / 64 = 0.0451389; times 5/4: 0.0564236; root 0.2375365.
-    assert found["ci_low"] == pytest.approx(0.75 - NORMAL_975 * 0.2375365, abs=1e-6)
-    assert found["ci_high"] == 1.0  # 1.2156 cut at 1
+    found = metric(metrics_of("unpaired_auc", unpaired=scored_unpaired([5, 5, 0], [1, 1, 1])), "auc")
+    # Placements 1, 1, 0 of the desirable and 2/3 three times of the undesirable, less 2/3, over 3: squares
+    # 2 / 81 + 4 / 81 = 6/81; each class has 3 groups, so times 3/2: 9/81; root 1/3. Student's t at 0.75 with 2
+    # degrees of freedom is 0.816497.
+    half = metrics_of(
+        "unpaired_auc",
+        unpaired=scored_unpaired([5, 5, 0], [1, 1, 1]),
+        settings=EvaluationSettings(beta=1.0, confidence=0.5),
+    )
+    assert (found["value"], found["standard_error"]) == pytest.approx((2 / 3, 1 / 3))
+    assert (found["ci_low"], found["ci_high"]) == (0.0, 1.0)  # 4.3 standard errors each way
+    assert metric(half, "auc")["ci_low"] == pytest.approx(2 / 3 - 0.816497 / 3, abs=1e-6)
+    assert metric(half, "auc")["ci_high"] == pytest.approx(2 / 3 + 0.816497 / 3, abs=1e-6)
 
 
 def test_the_exact_interval_rests_on_the_rarer_class():
@@ -164,7 +174,25 @@ def test_length():
     for name, (number, rows) in expected.items():
         row = metric(found, name)
         assert (name, row["value"], row["n"]) == (name, pytest.approx(number), rows)
-    assert found.height == len(expected)
+    assert found.filter(pl.col("slice").is_null()).height == len(expected)
+
+
+def test_accuracy_within_strata_of_length():
+    # chosen over rejected: 1/3 and 1/2; 10/11; 1; 1.1 and 1.09; 1.2 and 2; 3
+    sizes = [(10, 30), (10, 20), (10, 11), (10, 10), (11, 10), (12, 11), (12, 10), (20, 10), (30, 10)]
+    found = metrics_of("length_bias", scored_pairs([1, -1, 1, 1, -1, 1, -1, 0, 1], lengths=sizes))
+    expected = {
+        "under 0.5": (1.0, 1),
+        "0.5 to 0.91": (0.0, 1),
+        "0.91 to 1.1": (0.75, 4),  # 10/11 and 1.1 are a tenth apart and so matched
+        "1.1 to 2": (0.25, 2),  # wrong, and a tie
+        "over 2": (1.0, 1),
+    }
+    for name, (number, rows) in expected.items():
+        row = metric(found, "accuracy_in_stratum", part=f"chosen_to_rejected_tokens={name}")
+        assert (name, row["value"], row["n"]) == (name, number, rows)
+        assert row["reason"].startswith("small slice: fewer than 30 prompt groups")
+    assert metric(found, "accuracy_length_matched")["value"] == 0.75
 
 
 def test_divergence():
@@ -183,7 +211,7 @@ def test_comparison():
         "mcnemar_p": 0.5,  # 2 of 2 changed for the better: 2 * (1/2)^2
         "sign_flip_p": 0.5,  # each pair is a group of its own
         # differences less their mean, over 4: four of 1/8 in size; 4/64 * 4/3 = 1/12; root 0.288675
-        "minimum_detectable_effect": (NORMAL_975 + NORMAL_80) * 0.288675,
+        "minimum_detectable_effect": (T3_975 + T3_80) * 0.288675,
     }
     assert {name: value(found, name) for name in expected} == pytest.approx(expected, abs=1e-5)
     assert set(found["compared_with"]) == {"untrained"}
@@ -218,8 +246,11 @@ def test_models_that_never_differ_have_p_value_one():
 
 
 def test_the_power_sets_the_least_effect():
-    assert minimum_detectable_effect(0.1, EvaluationSettings(power=0.5)) == pytest.approx(0.1959964)  # quantile 0
-    assert minimum_detectable_effect(0.1, EvaluationSettings(power=0.8)) == pytest.approx(0.2801585)
+    # Student's t with 10 degrees of freedom: 2.228139 at 0.975, 0 at 0.5, 0.879058 at 0.8
+    assert minimum_detectable_effect(0.1, 11, EvaluationSettings(power=0.5)) == pytest.approx(0.2228139, abs=1e-6)
+    assert minimum_detectable_effect(0.1, 11, EvaluationSettings(power=0.8)) == pytest.approx(0.3107197, abs=1e-6)
+    # and of very many groups the normal's: 1.959964 and 0.841621
+    assert minimum_detectable_effect(0.1, 10**7, EvaluationSettings(power=0.8)) == pytest.approx(0.2801585, abs=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -269,7 +300,9 @@ def test_slices_are_of_pairs_and_ask_nothing_of_unpaired_rows():
 
 def test_the_table_has_one_schema_and_every_evaluator():
     pairs = pl.concat([scored_pairs([1, -1]), scored_pairs([0, 0], model="untrained")])
-    found = evaluate(pairs, scored_unpaired([1], [0]), PLAIN)
+    unpaired = pl.concat([scored_unpaired([1], [0]), scored_unpaired([0], [0], model="untrained")])
+    found = evaluate(pairs, unpaired, PLAIN)
     assert dict(found.schema) == METRICS_SCHEMA
     assert set(found["evaluator"]) == set(EVALUATORS)
-    assert found.select("evaluator", "metric", "model", "slice").is_duplicated().sum() == 0
+    key = found.select("evaluator", "metric", "model", "compared_with", "slice")
+    assert key.is_duplicated().sum() == 0

@@ -8,7 +8,7 @@ import pytest
 from scipy import stats
 
 from evaluators import EvaluationSettings
-from evaluators.comparison import mcnemar_exact, sign_flip_exact
+from evaluators.paired_tests import mcnemar_exact, sign_flip_exact
 from tests.evaluator_rows import PLAIN, clustered_margins, metric, metrics_of, scored_pairs, scored_unpaired
 
 AGREE = "no interval: all prompt groups agree, so resampling them shows no spread"
@@ -21,12 +21,24 @@ def test_groups_that_all_change_alike_have_no_interval_of_the_difference():
         assert (row["value"], row["ci_low"], row["ci_high"], row["reason"]) == (number, None, None, AGREE)
 
 
-def test_classes_that_never_share_a_draw_have_no_interval():
-    rows = scored_unpaired([1, 2, 3], [-1, -2, 1.5], ["a"] * 3 + ["b"] * 3)
+def test_classes_that_often_miss_a_draw_have_no_interval():
+    rows = scored_unpaired([1, 2, 3], [-1, -2, 1.5], list("aabccd"))
     row = metric(metrics_of("unpaired_auc", unpaired=rows), "reward_separation")
     assert row["value"] == pytest.approx(2.5)
+    assert (row["ci_low"], row["ci_high"], row["standard_error"]) == (None, None, None)
+    # 4 draws of 4 groups are all of one class with probability 2 / 2^4
+    missing = int(row["reason"].split()[2])
+    assert row["reason"] == f"no interval: {missing} of 1,000 resamples do not determine the number"
+    assert 85 < missing < 165
+
+
+@pytest.mark.parametrize("name", ["auc", "reward_separation", "balanced_accuracy_zero"])
+def test_a_class_of_one_group_has_no_interval(name):
+    rows = scored_unpaired([1, 2, 3], [-1, -2, 1.5], ["a"] * 3 + ["b", "c", "d"])
+    row = metric(metrics_of("unpaired_auc", unpaired=rows), name)
+    assert row["value"] is not None
     assert (row["ci_low"], row["ci_high"]) == (None, None)
-    assert "of 1,000 resamples do not determine the number" in row["reason"]
+    assert row["reason"] == "all rows of one kind are of one prompt group: no interval can be given"
 
 
 def test_few_groups_have_wider_intervals_than_plain_percentiles():

@@ -118,7 +118,7 @@ def with_tables(inputs, **tables):
 def metric_rows(*rows):
     """Metrics of a hand-made table: (evaluator, metric, model, compared_with, value, low, high)."""
     full = [
-        (evaluator, 1, metric, model, other, None, value, low, high, 100, 50, "share", None)
+        (evaluator, 1, metric, model, other, None, value, low, high, 100, 50, "share", None, None)
         for evaluator, metric, model, other, value, low, high in rows
     ]
     return pl.DataFrame(full, schema=polars_schema("metrics"), orient="row")
@@ -337,7 +337,8 @@ def test_a_number_that_does_not_exist_is_a_dash_with_its_reason(kto):
     assert accuracy.reason in Page(page).words
     assert isinstance(facts.examples, Missing)
     assert facts.examples.missing in Page(page).words
-    assert "No pairs are compared: no held-out pair." in Page(page).words
+    # Its unpaired rows are compared all the same.
+    assert "auc difference" in Page(page).words
 
 
 def test_finished_rows_have_no_data_no_training_and_no_texts(finished_rows):
