@@ -9,8 +9,9 @@ from evaluators.estimands import ONE_GROUP, Source
 from evaluators.types import EvaluationSettings, FloatArray, Metric
 from evaluators.uncertainty import clustered_error, t_quantile
 
-# The search covers factors of e^-40 to e^40 of one over the mean size of a margin.
-_REACH = 40.0
+# The search covers factors of e^-30 to e^30 of one over the mean size of a margin: beyond it, rounding decides.
+_REACH = 30.0
+_BEYOND = "no temperature within e^30 of the margins' size is best"
 
 
 def temperature(source: Source, margins: FloatArray, settings: EvaluationSettings) -> Metric:
@@ -22,7 +23,7 @@ def temperature(source: Source, margins: FloatArray, settings: EvaluationSetting
     refusal = _no_optimum(margins)
     inverse = None if refusal else _best_inverse(margins)
     if inverse is None:
-        return source.metric("temperature", None, "ratio", refusal or "the best temperature is beyond e^40 or e^-40")
+        return source.metric("temperature", None, "ratio", refusal or _BEYOND)
     error = _relative_error(source, margins, inverse)
     if error is None:
         return source.metric("temperature", 1.0 / inverse, "ratio", ONE_GROUP)

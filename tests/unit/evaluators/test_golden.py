@@ -30,6 +30,20 @@ def test_accuracy_counts_a_tie_half():
     assert value(found, "n_ties") == 1
 
 
+def test_accuracy_of_decided_pairs():
+    found = metrics_of("pair_accuracy", scored_pairs([2, 1, 0, -1], ["a", "a", "b", "c"]))
+    decided = metric(found, "decided_accuracy")
+    assert (decided["value"], decided["n"], decided["n_groups"]) == (pytest.approx(2 / 3), 3, 2)
+    ties = metric(metrics_of("pair_accuracy", scored_pairs([0, 0])), "decided_accuracy")
+    assert (ties["value"], ties["n"], ties["reason"]) == (None, 0, "all pairs tie")
+
+
+def test_the_standard_error_of_a_mean_is_clustered():
+    row = metric(metrics_of("reward_margin", scored_pairs([2, 1, 0, -1], list("aabc"))), "mean")
+    # less 0.5, by group: 1.5 + 0.5, -0.5, -1.5; squares 6.5, times 3/2; root 3.122499, over 4
+    assert row["standard_error"] == pytest.approx(0.780625, abs=1e-6)
+
+
 def test_a_tie_is_a_margin_within_the_tolerance():
     settings = EvaluationSettings(beta=1.0, tie_tolerance=1.0)
     found = metrics_of("pair_accuracy", scored_pairs([2, 1, 0, -1]), settings=settings)
@@ -200,6 +214,26 @@ def test_divergence():
     assert value(found, "reference_to_policy_per_sequence") == pytest.approx(4 / 3)  # (-1 + 2 + 3) / 3
     assert value(found, "reference_to_policy_per_token") == pytest.approx(1 / 3)  # 4 nats over 12 tokens
     assert set(found["unit"]) == {"nats"}
+
+
+def test_the_methods_own_loss():
+    rows = scored_pairs([1, -1, 1, 1], list("aabc")).with_columns(loss=pl.Series([0.1, 0.5, 0.2, 0.4]))
+    row = metric(metrics_of("pair_loss", rows), "loss")
+    assert (row["value"], row["unit"], row["n"]) == (pytest.approx(0.3), "loss", 4)
+    # less 0.3, by group: 0, -0.1, 0.1; squares 0.02, times 3/2; root 0.173205, over 4
+    assert row["standard_error"] == pytest.approx(0.0433013, abs=1e-6)
+    unpaired = scored_unpaired([1], [0, -1]).with_columns(loss=pl.Series([0.3, 0.6, 0.9]))
+    assert value(metrics_of("unpaired_loss", unpaired=unpaired), "loss") == pytest.approx(0.6)
+
+
+@pytest.mark.parametrize("losses", [None, [None, None], [0.5, None]])
+def test_a_loss_that_is_not_there_for_every_row_has_no_mean(losses):
+    rows = scored_pairs([1, -1])
+    if losses is not None:
+        rows = rows.with_columns(loss=pl.Series(losses, dtype=pl.Float64))
+    row = metric(metrics_of("pair_loss", rows), "loss")
+    assert (row["value"], row["n"]) == (None, 2)
+    assert row["reason"].startswith("the rows have no column `loss`, or not a value in each")
 
 
 def test_comparison():
