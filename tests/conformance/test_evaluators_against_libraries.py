@@ -174,7 +174,9 @@ def test_the_standard_error_of_auc_is_that_of_plain_loops():
 def test_the_error_of_a_difference_of_auc_is_delongs(seed):
     generator = np.random.default_rng(seed)
     size = 60
-    rewards = {name: generator.normal(size=(2, size)) + np.array([[shift], [0.0]]) for name, shift in (("a", 1.0), ("b", 0.5))}
+    rewards = {
+        name: generator.normal(size=(2, size)) + np.array([[shift], [0.0]]) for name, shift in (("a", 1.0), ("b", 0.5))
+    }
     tables = [scored_unpaired(ups.tolist(), downs.tolist(), model=name) for name, (ups, downs) in rewards.items()]
     above = {name: (ups[:, None] > downs[None, :]).astype(float) for name, (ups, downs) in rewards.items()}
     # DeLong et al. (1988): the variances of the two classes' placements, each over its size.

@@ -131,7 +131,9 @@ def test_the_interval_of_a_difference_of_auc_holds_the_truth_as_often_as_it_says
         shared = generator.normal(size=GROUPS)[number] * np.sqrt(0.3)
         parts = []
         for model, shift in (("trained", SHIFT), ("untrained", 0.5)):
-            own = generator.normal(size=GROUPS)[number] * np.sqrt(0.2) + generator.normal(size=number.size) * np.sqrt(0.5)
+            own = generator.normal(size=GROUPS)[number] * np.sqrt(0.2) + generator.normal(size=number.size) * np.sqrt(
+                0.5
+            )
             parts.append(_unpaired(shared + own + shift * labels, labels, number).with_columns(model=pl.lit(model)))
         found = evaluate(None, pl.concat(parts), _settings(seed), ["unpaired_comparison"])
         held.append(_holds(found, "auc_difference", truth))
