@@ -70,18 +70,16 @@ class Groups:
         return int(np.count_nonzero(marks))
 
 
-def group_numbers(part: pl.DataFrame, rows: pl.DataFrame, seed: int) -> Groups:
-    """The groups of `part`, numbered among those of `rows`.
+def group_numbers(ids: pl.Series, seed: int) -> Groups:
+    """The groups of rows, numbered in the order of their ids.
 
     Args:
-        part: Rows of one model, with `group_id`.
-        rows: Rows of every model, so that every model has the same numbers.
+        ids: (rows,) group id of each row.
         seed: Draws which groups are merged where there are very many.
     """
-    names = rows.select(pl.col("group_id").unique().sort()).with_row_index("number")
-    joined = part.select("group_id").join(names, on="group_id", how="left", maintain_order="left")
-    number = joined["number"].to_numpy().astype(np.int64)
-    return numbered(number, names.height, seed)
+    names = ids.unique().sort().to_frame("group_id").with_row_index("number")
+    joined = ids.to_frame("group_id").join(names, on="group_id", how="left", maintain_order="left")
+    return numbered(joined["number"].to_numpy().astype(np.int64), names.height, seed)
 
 
 def numbered(number: IntArray, count: int, seed: int) -> Groups:

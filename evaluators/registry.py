@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 import polars as pl
@@ -19,7 +19,7 @@ from evaluators import (
     unpaired_auc,
     unpaired_comparison,
 )
-from evaluators.checks import check_rows, check_slices
+from evaluators.checks import check_slices, checked_rows
 from evaluators.scores import pair_scores, unpaired_scores
 from evaluators.types import (
     METRICS_SCHEMA,
@@ -130,7 +130,7 @@ def evaluate(
 def _of_kind(
     kind: RowKind,
     rows: pl.DataFrame | None,
-    scores_of: Callable[[pl.DataFrame, EvaluationSettings], Sequence[Any]],
+    scores_of: Callable[[Mapping[str, pl.DataFrame], EvaluationSettings], Sequence[Any]],
     wanted: dict[str, EvaluatorSpec],
     settings: EvaluationSettings,
 ) -> list[Metric]:
@@ -139,8 +139,7 @@ def _of_kind(
         return []
     if rows.is_empty():
         return [_without_rows(name, spec, settings) for name, spec in specs.items()]
-    check_rows(rows, kind, settings)
-    scores = scores_of(rows, settings)
+    scores = scores_of(checked_rows(rows, kind, settings), settings)
     drafts: list[Draft] = [draft for spec in specs.values() for draft in spec.drafts(scores, settings)]
     done = [draft for draft in drafts if isinstance(draft, Metric)]
     return done + intervals([draft for draft in drafts if isinstance(draft, Estimand)], settings)

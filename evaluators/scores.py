@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
@@ -98,17 +99,18 @@ def win_shares(differences: FloatArray, tie_tolerance: float = 0.0) -> FloatArra
     return np.where(np.abs(differences) <= tie_tolerance, 0.5, (differences > 0).astype(np.float64))
 
 
-def pair_scores(rows: pl.DataFrame, settings: EvaluationSettings) -> list[PairScores]:
+def pair_scores(models: Mapping[str, pl.DataFrame], settings: EvaluationSettings) -> list[PairScores]:
     """Scores of each model, in the order of names.
 
     Args:
-        rows: Scored pairs that `check_rows` accepts.
+        models: Each model's pairs, as `checked_rows` gives them.
         settings: Reward, scale and slices.
 
     Raises:
         EvaluationError: A reward is too large to be a number.
     """
-    return [_pair_scores(name, part, rows, settings) for name, part in _by_model(rows, "pair_id")]
+    groups = _groups(models, settings)
+    return [_pair_scores(name, part, groups, settings) for name, part in models.items()]
 
 
 class _Side(NamedTuple):
@@ -118,12 +120,12 @@ class _Side(NamedTuple):
     counts: FloatArray
 
 
-def _pair_scores(name: str, part: pl.DataFrame, rows: pl.DataFrame, settings: EvaluationSettings) -> PairScores:
+def _pair_scores(name: str, part: pl.DataFrame, groups: Groups, settings: EvaluationSettings) -> PairScores:
     chosen, rejected = (_side(part, f"{side}_", settings) for side in ("chosen", "rejected"))
     _check_finite(name, chosen.rewards - rejected.rewards, "margins", settings)
     return PairScores(
         model=name,
-        groups=group_numbers(part, rows, settings.seed),
+        groups=groups,
         chosen_rewards=chosen.rewards,
         rejected_rewards=rejected.rewards,
         chosen_logps=chosen.policy,
@@ -138,24 +140,25 @@ def _pair_scores(name: str, part: pl.DataFrame, rows: pl.DataFrame, settings: Ev
     )
 
 
-def unpaired_scores(rows: pl.DataFrame, settings: EvaluationSettings) -> list[UnpairedScores]:
+def unpaired_scores(models: Mapping[str, pl.DataFrame], settings: EvaluationSettings) -> list[UnpairedScores]:
     """Scores of each model, in the order of names.
 
     Args:
-        rows: Scored unpaired rows that `check_rows` accepts.
+        models: Each model's unpaired rows, as `checked_rows` gives them.
         settings: Reward, scale and slices.
 
     Raises:
         EvaluationError: A reward is too large to be a number.
     """
+    groups = _groups(models, settings)
     scores = []
-    for name, part in _by_model(rows, "response_id"):
+    for name, part in models.items():
         side = _side(part, "", settings)
         _check_finite(name, side.rewards, "rewards", settings)
         scores.append(
             UnpairedScores(
                 model=name,
-                groups=group_numbers(part, rows, settings.seed),
+                groups=groups,
                 labels=part["label"].to_numpy(),
                 rewards=side.rewards,
                 logps=side.policy,
@@ -169,9 +172,9 @@ def unpaired_scores(rows: pl.DataFrame, settings: EvaluationSettings) -> list[Un
     return scores
 
 
-def _by_model(rows: pl.DataFrame, key: str) -> list[tuple[str, pl.DataFrame]]:
-    parts = rows.partition_by("model", as_dict=True)
-    return sorted(((str(name), part.sort(key)) for (name,), part in parts.items()), key=lambda entry: entry[0])
+def _groups(models: Mapping[str, pl.DataFrame], settings: EvaluationSettings) -> Groups:
+    """The groups of the rows, which are the same under every model."""
+    return group_numbers(next(iter(models.values()))["group_id"], settings.seed)
 
 
 def _side(part: pl.DataFrame, side: str, settings: EvaluationSettings) -> _Side:
