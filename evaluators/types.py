@@ -154,8 +154,8 @@ class Estimand:
         compared_with: The other model of a comparison.
         slice: `column=value` of the part of the rows.
         undefined: The reason given when the formula gives NaN for all rows.
-        proportion: True for a share whose ends 0 and 1 need an exact interval, because a resample of
-            groups that all agree never varies.
+        proportion: True for a share of rows, in [0, 1]: at its ends the interval is exact, because a resample of groups
+            that all agree never varies, and near them it is as wide as Wilson's at least.
         note: What the reader must know of the number: the metric's `reason` where it has none of its own.
     """
 

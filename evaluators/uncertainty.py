@@ -95,8 +95,11 @@ def _metric(
     unknown = _no_interval(defined, draws.shape[0])
     if unknown is not None:
         return _named(estimand, value, _NOTHING, _together(estimand.note, unknown))
-    ends = _percentiles(defined, estimand.fewest, settings.confidence)
-    return _named(estimand, value, _Spread(*ends, error), estimand.note)
+    low, high = _percentiles(defined, estimand.fewest, settings.confidence)
+    if estimand.proportion and error:
+        wilson_low, wilson_high = wilson_share(value, error, estimand.fewest, settings.confidence)
+        low, high = min(low, wilson_low), max(high, wilson_high)
+    return _named(estimand, value, _Spread(low, high, error), estimand.note)
 
 
 class _Spread(NamedTuple):
@@ -155,6 +158,19 @@ def exact_share(share: float, groups: int, confidence: float) -> tuple[float, fl
     bound = (1.0 - confidence) / 2.0
     edge = float(bound ** (1.0 / groups))
     return (edge, 1.0) if share == 1.0 else (0.0, 1.0 - edge)
+
+
+def wilson_share(share: float, error: float, groups: int, confidence: float) -> tuple[float, float]:
+    """Wilson's interval of a share over as many independent rows as would have this standard error.
+
+    Resampling can draw only the mistakes that were seen: near 0 and 1, where they are few, its interval alone is too
+    narrow. Source: Wilson (1927); Korn and Graubard (1998) for the effective number of rows, with Student's t.
+    """
+    reach = t_quantile(0.5 + confidence / 2.0, groups)
+    per_row = reach**2 * error**2 / (share * (1.0 - share))  # reach squared over the effective number of rows
+    middle = (share + per_row / 2.0) / (1.0 + per_row)
+    half = np.sqrt(share * (1.0 - share) * per_row + per_row**2 / 4.0) / (1.0 + per_row)
+    return float(middle - half), float(middle + half)
 
 
 def clustered_error(influence: FloatArray, groups: Groups, fewest: int | None = None) -> float | None:

@@ -50,6 +50,15 @@ def test_few_groups_have_wider_intervals_than_plain_percentiles():
     assert row["ci_high"] > float(np.quantile(drawn, 0.99))
 
 
+def test_a_share_near_one_is_no_surer_than_wilsons_interval():
+    row = metric(metrics_of("pair_accuracy", scored_pairs([1] * 19 + [-1])), "accuracy")
+    # The clustered error is root(0.95 * 0.05 / 19), as of 19 rows; Student's t with 19 degrees of freedom at 0.975 is
+    # 2.093024: t^2 / 19 = 0.230566; middle (0.95 + 0.115283) / 1.230566, half root(0.0475 * 0.230566 + 0.013290)
+    # over 1.230566.
+    assert row["ci_low"] == pytest.approx(0.865685 - 0.126526, abs=1e-5)
+    assert row["ci_high"] == 1.0  # of the resamples: many draw no mistake
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("groups", [8, 15])
 def test_intervals_of_few_groups_hold_the_truth(groups):
