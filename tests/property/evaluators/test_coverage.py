@@ -112,8 +112,8 @@ def test_a_share_near_one_of_few_groups_is_held_too(truth, groups):
         held.append(
             _holds(evaluate(_pairs(moved, number), None, _settings(seed), ["pair_accuracy"]), "accuracy", truth)
         )
-    # Few mistakes come in jumps, so no interval holds exactly 95%; percentiles of resamples alone hold 89% here.
-    assert 0.93 <= np.mean(held) <= 0.99
+    # Percentiles of resamples alone hold 89% to 90% here. With Wilson's interval it is 95% or more: careful, not exact.
+    assert np.mean(held) >= 0.93
 
 
 def test_resampling_rows_would_claim_too_much_for_accuracy(accuracy_coverage):

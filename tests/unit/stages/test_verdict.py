@@ -1,5 +1,6 @@
 """The verdict on real metrics: what few prompt groups, or pairs of one prompt, may not make it say."""
 
+import numpy as np
 import polars as pl
 import pytest
 
@@ -7,13 +8,20 @@ from evaluators import evaluate
 from pipeline.stages.report import ReportInputs
 from pipeline.stages.report.evaluation_facts import evaluation_facts
 from pipeline.stages.report.verdict import Verdict, verdict
-from tests.evaluator_rows import PLAIN, scored_pairs
+from tests.evaluator_rows import PLAIN, scored_pairs, scored_unpaired
 
 
 def judged(pairs: pl.DataFrame) -> Verdict:
     """The verdict on scored pairs, from the evaluators' own metrics."""
     rows = pairs.with_columns(chosen_better_probability=1.0)
     tables = {"scored_pairs": rows, "metrics": evaluate(rows, None, PLAIN)}
+    inputs = ReportInputs("t", "r", "", "", tables=tables, beta=PLAIN.beta)
+    return verdict(inputs, evaluation_facts(inputs))
+
+
+def judged_unpaired(rows: pl.DataFrame) -> Verdict:
+    """The verdict on scored unpaired rows."""
+    tables = {"scored_unpaired": rows, "metrics": evaluate(None, rows, PLAIN)}
     inputs = ReportInputs("t", "r", "", "", tables=tables, beta=PLAIN.beta)
     return verdict(inputs, evaluation_facts(inputs))
 
@@ -59,3 +67,24 @@ def test_the_best_of_ten_equal_models_is_not_called_better():
     base = scored_pairs([0.0] * 10, model="untrained")
     assert judged(pl.concat([models[0], base])).tone == "better"
     assert judged(pl.concat([*models, base])).tone == "same"
+
+
+@pytest.mark.parametrize(("groups", "tone"), [(1, "unknown"), (3, "same"), (5, "same"), (6, "better")])
+def test_few_groups_of_unpaired_rows_that_all_flip_prove_as_little(groups, tone):
+    names = [f"g{group}" for group in range(groups)] * 2
+    right, wrong = ([1.0] * groups, [-1.0] * groups), ([-1.0] * groups, [1.0] * groups)
+    rows = pl.concat([scored_unpaired(*right, names), scored_unpaired(*wrong, names, model="untrained")])
+    assert judged_unpaired(rows).tone == tone
+
+
+def test_unpaired_rows_are_judged_by_the_difference_of_auc():
+    generator = np.random.default_rng(8)
+    ups, downs = generator.normal(0.9, 1, 60), generator.normal(0, 1, 60)
+    plain = scored_unpaired([0.0] * 60, [0.0] * 60, model="untrained")
+    found = judged_unpaired(pl.concat([scored_unpaired(ups.tolist(), downs.tolist()), plain]))
+    assert found.tone == "better"
+    assert "a difference of +" in found.sentence
+    assert "Errors clustered by 120 prompt groups (t test: p = 0.0" in found.basis
+    assert "in AUC, at power 0.8" in found.basis
+    noise = scored_unpaired(generator.normal(size=60).tolist(), generator.normal(size=60).tolist())
+    assert judged_unpaired(pl.concat([noise, plain])).tone == "same"
