@@ -176,7 +176,8 @@ def _against_baseline(
 def _basis(facts: EvaluationFacts, headline: Headline, subject: Measure) -> str:
     """What the sentence rests on: rows, the exact test beside the interval, and what the test set can show at all."""
     rows = "held-out pair" if headline is ACCURACY else "held-out row"
-    parts = [f"{plural(subject.n, rows)} in {plural(subject.n_groups, 'prompt group')}; whole groups were resampled."]
+    how = "whole groups were resampled" if headline is ACCURACY else "the rows of a group count together"
+    parts = [f"{plural(subject.n, rows)} in {plural(subject.n_groups, 'prompt group')}; {how}."]
     if facts.baseline is None:
         return parts[0]
     evidence = _EVIDENCE[headline.name]
