@@ -1,15 +1,17 @@
 """The metrics stage: which rows are held out, what they can be sliced by, and the method's loss on them by hand."""
 
 from math import exp, log
+from pathlib import Path
 
 import polars as pl
 import pytest
 
 from losses import LOSSES, loss_config
-from pipeline.artifacts import digest_text
-from pipeline.config import build_config
-from pipeline.errors import ConfigError
-from pipeline.stages.metrics import reward_beta, settings, transform, with_losses
+from pipeline.artifacts import digest_text, read_table, write_table
+from pipeline.config import RunConfig, build_config
+from pipeline.context import SilentReporter, StageContext, StageResult
+from pipeline.errors import ConfigError, TableError
+from pipeline.stages.metrics import INPUTS, reward_beta, run, settings, transform, with_losses
 from pipeline.tables import polars_schema, validate
 
 
@@ -264,3 +266,42 @@ def test_what_the_stage_depends_on_follows_the_method_and_the_slices():
 def test_a_slice_that_no_row_has_is_refused_at_once():
     with pytest.raises(ConfigError, match="metrics.slices"):
         config(metrics={"slices": ["topic"]})
+
+
+def ran(tables: dict[str, pl.DataFrame], folder: Path, chosen: RunConfig) -> tuple[pl.DataFrame, StageResult]:
+    """The stage's table `metrics` and its result, with its inputs as files."""
+    folder.mkdir()
+    sequences = pl.DataFrame(schema=polars_schema("sequences"))
+    for name, frame in {**tables, "sequences": sequences}.items():
+        write_table(folder / f"in_{name}.parquet", name, frame)
+    inputs = {name: folder / f"in_{name}.parquet" for name in INPUTS}
+    result = run(StageContext(chosen, folder, inputs, SilentReporter(), folder))
+    return read_table(folder / "metrics.parquet", "metrics"), result
+
+
+def test_the_stage_writes_metrics_of_both_models_with_slices_and_losses(tables, tmp_path):
+    found, result = ran(tables, tmp_path / "dpo", config(loss={"beta": 0.5}, metrics={"bootstrap_draws": 100}))
+    loss = found.row(by_predicate=(pl.col("evaluator") == "pair_loss") & (pl.col("model") == "trained"), named=True)
+    assert loss["value"] == pytest.approx((-log(sigma(2.5)) - log(sigma(-0.25))) / 2, rel=1e-9)
+    accuracy = found.filter((pl.col("metric") == "accuracy") & (pl.col("model") == "trained"))
+    assert dict(accuracy.select("slice", "value").iter_rows())[None] == 0.5
+    slices = set(accuracy["slice"].drop_nulls())
+    assert {"turns=1", "turns=2", "script=latin", "script=cyrillic", "votes=4", "pair_source=votes"} <= slices
+    assert "token_count=4" in set(found.filter(pl.col("metric") == "auc")["slice"].drop_nulls())
+    assert (result.counts.rows_in, result.counts.rows_out, result.counts.rejected) == (6, 6, 0)
+    stored = read_table(tmp_path / "dpo" / "scored_pairs.parquet", "scored_pairs")
+    assert stored["loss"].null_count() == 0
+
+
+def test_the_slices_are_those_that_are_asked_for(tables, tmp_path):
+    found, _ = ran(tables, tmp_path / "turns", config(metrics={"bootstrap_draws": 100, "slices": ["turns"]}))
+    accuracy = found.filter((pl.col("metric") == "accuracy") & (pl.col("model") == "trained"))
+    assert set(accuracy["slice"]) == {None, "turns=1", "turns=2"}
+    none, _ = ran(tables, tmp_path / "none", config(metrics={"bootstrap_draws": 100, "slices": []}))
+    assert none.filter(pl.col("metric") == "accuracy")["slice"].null_count() == 2
+
+
+def test_log_probs_that_are_no_numbers_are_told_as_a_table_error(tables, tmp_path):
+    broken = {**tables, "reference": tables["reference"].with_columns(logps=pl.lit(float("-inf")))}
+    with pytest.raises(TableError, match="metrics: scored pairs: 2 of 4 rows have a policy_chosen_logps that is null"):
+        ran(broken, tmp_path / "broken", config())

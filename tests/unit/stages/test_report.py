@@ -338,7 +338,7 @@ def test_a_number_that_does_not_exist_is_a_dash_with_its_reason(kto):
     assert isinstance(facts.examples, Missing)
     assert facts.examples.missing in Page(page).words
     # Its unpaired rows are compared all the same.
-    assert "auc difference" in Page(page).words
+    assert "auc difference" in Page(page).words.lower()
 
 
 def test_finished_rows_have_no_data_no_training_and_no_texts(finished_rows):
