@@ -81,6 +81,13 @@ EVALUATORS: Final[dict[str, EvaluatorSpec]] = {
     "unpaired_loss": EvaluatorSpec(
         "unpaired", method_loss.unpaired_drafts, method_loss.VERSION, "loss", "The method's own loss on unpaired rows."
     ),
+    "pair_divergence": EvaluatorSpec(
+        "pairs",
+        divergence.pair_drafts,
+        divergence.PAIR_VERSION,
+        "reference_to_policy_per_token",
+        "How far the model moved from the reference, on pairs.",
+    ),
     "divergence": EvaluatorSpec(
         "unpaired",
         divergence.drafts,

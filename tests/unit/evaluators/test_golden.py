@@ -216,6 +216,14 @@ def test_divergence():
     assert set(found["unit"]) == {"nats"}
 
 
+def test_divergence_on_pairs():
+    rows = scored_pairs([1, -4], lengths=[(2, 3), (4, 1)]).with_columns(pl.col("policy_rejected_logps") - 3)
+    found = metrics_of("pair_divergence", rows)
+    # chosen -1 and 4, rejected 3 and 3: 9 nats over 4 answers and 10 tokens
+    assert value(found, "reference_to_policy_per_sequence") == pytest.approx(2.25)
+    assert value(found, "reference_to_policy_per_token") == pytest.approx(0.9)
+
+
 def test_the_methods_own_loss():
     rows = scored_pairs([1, -1, 1, 1], list("aabc")).with_columns(loss=pl.Series([0.1, 0.5, 0.2, 0.4]))
     row = metric(metrics_of("pair_loss", rows), "loss")

@@ -105,9 +105,13 @@ def test_without_a_reference_nothing_is_compared_with_it():
     pairs = scored_pairs([1, -1]).drop("reference_chosen_logps", "reference_rejected_logps")
     row = metric(metrics_of("reward_margin", pairs, settings=settings), "both_logps_fall")
     assert (row["value"], row["reason"]) == (None, reason)
-    found = metrics_of("divergence", unpaired=scored_unpaired([1], [0]).drop("reference_logps"), settings=settings)
-    assert found["value"].to_list() == [None, None]
-    assert set(found["reason"]) == {reason}
+    unpaired = scored_unpaired([1], [0]).drop("reference_logps")
+    for found in (
+        metrics_of("divergence", unpaired=unpaired, settings=settings),
+        metrics_of("pair_divergence", pairs, settings=settings),
+    ):
+        assert found["value"].to_list() == [None, None]
+        assert set(found["reason"]) == {reason}
 
 
 @pytest.mark.parametrize("model", ["trained", "untrained"])
@@ -270,7 +274,8 @@ def test_an_unknown_evaluator_names_the_nearest():
         evaluate(scored_pairs([1]), None, PLAIN, ["pair_acuracy"])
     assert str(caught.value) == (
         "unknown evaluator 'pair_acuracy'. Did you mean 'pair_accuracy'? Known: calibration, comparison, divergence, "
-        "length_bias, pair_accuracy, pair_loss, reward_margin, unpaired_auc, unpaired_comparison, unpaired_loss."
+        "length_bias, pair_accuracy, pair_divergence, pair_loss, reward_margin, unpaired_auc, unpaired_comparison, "
+        "unpaired_loss."
     )
     with pytest.raises(EvaluationError, match="unknown evaluator 'xyz'. Known: calibration"):
         evaluate(scored_pairs([1]), None, PLAIN, ["xyz"])
