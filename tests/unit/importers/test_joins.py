@@ -7,6 +7,7 @@ import pytest
 from pipeline.config import EventsConfig
 from pipeline.errors import ConfigError
 from pipeline.importers.base import Sample
+from pipeline.importers.files import FileSource
 from pipeline.importers.joins import sample_rows
 from pipeline.importers.registry import IMPORTERS, detect_format
 from pipeline.stages.events import ingest
@@ -104,6 +105,21 @@ def test_votes_whose_texts_are_in_no_file_are_each_rejected(tmp_path: Path, name
     if len(FILES[name]) > 1 and name not in ("helicone", "opik"):
         assert set(result.rejects["reason"]) == {"no_trace"}
         assert result.rejects.height == whole.events.filter(whole.events["source_file"].str.ends_with(file)).height
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_the_order_of_files_and_rows_changes_nothing(tmp_path: Path, name: str) -> None:
+    turned = {file: rows[::-1] for file, rows in reversed(FILES[name].items())}
+    first, second = read(tmp_path / "a", FILES[name]), read(tmp_path / "b", turned)
+    assert first.events.drop("source_file", "source_line").equals(second.events.drop("source_file", "source_line"))
+
+
+def test_one_source_can_be_read_alone(tmp_path: Path) -> None:
+    files = FILES["langsmith"]
+    (path,) = write(tmp_path, {"all.jsonl": [row for rows in files.values() for row in rows]})
+    source = FileSource(Path(path), "all.jsonl", 1 << 20)
+    events = [event for batch in IMPORTERS["langsmith"].read(source, {}) for event in batch.events]
+    assert len(events) == len(votes(read(tmp_path / "two", files)))
 
 
 THUMBS_LOGS: list[Row] = [
