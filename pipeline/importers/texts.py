@@ -24,8 +24,8 @@ CREATE TABLE texts (seq INTEGER PRIMARY KEY, key TEXT UNIQUE, rank INTEGER, good
 CREATE INDEX by_conversation ON texts (conversation, place, seq) WHERE place IS NOT NULL;
 CREATE TABLE marks (key TEXT PRIMARY KEY, rank INTEGER, value TEXT) WITHOUT ROWID;
 """
-# The better of two texts of one id: a usable one, then one of higher rank. Of two that say the same
-# the one counts of which more is known. Two that are equally good and say different things leave nobody to say which was voted on: `two`
+# The better of two texts of one id: a usable one, then one of higher rank. Of two that say the same the one counts of
+# which more is known. Two that are equally good and say different things leave nobody to say which was voted on: `two`
 # takes their place, which says nothing that another could say too.
 _BETTER: Final = "(excluded.good, excluded.rank) > (good, rank)"
 _WORSE: Final = "(excluded.good, excluded.rank) < (good, rank) OR NOT good"
