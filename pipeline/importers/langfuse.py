@@ -65,6 +65,8 @@ class _Reader(NamedTuple):
         if _is_observation(found):
             yield from self._observation(found)
             return
+        if not {"input", "output"} & found.keys():
+            return
         yield self._text(f"trace:{found.get('id')}", found, rank=1)
         for observation in _objects(found.get("observations")):
             yield from self._observation({"traceId": found.get("id"), **_camel(observation)})

@@ -122,6 +122,16 @@ def test_one_source_can_be_read_alone(tmp_path: Path) -> None:
     assert len(events) == len(votes(read(tmp_path / "two", files)))
 
 
+@pytest.mark.parametrize("name", FILES)
+def test_a_file_of_another_format_read_as_a_stated_one_is_said_to_be(tmp_path: Path, name: str) -> None:
+    files = {**FILES[name], "stray.jsonl": [{"nothing": 1}, {"of": "this"}]}
+    result = read(tmp_path, files, format=name)
+    assert result.events.equals(read(tmp_path, FILES[name]).events)
+    assert result.rejects.select("source_line", "reason", "detail").rows() == [
+        (0, "unknown_format", f"no row is a vote or a text of format {name}")
+    ]
+
+
 THUMBS_LOGS: list[Row] = [
     {
         "id": "1",
