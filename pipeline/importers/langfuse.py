@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
-from pipeline.importers import feedback, joins, values
+from pipeline.importers import chat, feedback, joins, values
 from pipeline.importers.base import ImporterSpec, Options, RowError, bounded_label
 from pipeline.importers.joins import Correction, Row, Vote, text_or_problem
 from pipeline.importers.texts import Text, TextIndex
@@ -65,7 +65,7 @@ class _Reader(NamedTuple):
         if _is_observation(found):
             yield from self._observation(found)
             return
-        if not {"input", "output"} & found.keys():
+        if not {"input", "output", "observations"} & found.keys():
             return
         yield self._text(f"trace:{found.get('id')}", found, rank=1)
         for observation in _objects(found.get("observations")):
@@ -124,7 +124,8 @@ class _Reader(NamedTuple):
 
 
 def _objects(value: Any) -> list[dict[str, Any]]:
-    return [entry for entry in value if isinstance(entry, dict)] if isinstance(value, list) else []
+    found = chat.parsed(value)
+    return [entry for entry in found if isinstance(entry, dict)] if isinstance(found, list) else []
 
 
 def _about(row: Row) -> tuple[str, ...]:
@@ -133,7 +134,7 @@ def _about(row: Row) -> tuple[str, ...]:
     Raises:
         RowError: It is a session or an experiment, not one answer.
     """
-    subject = row.get("subject")
+    subject = chat.parsed(row.get("subject"))
     if isinstance(subject, dict):
         kind = subject.get("kind")
         if kind not in ("trace", "observation"):

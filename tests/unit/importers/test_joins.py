@@ -1,5 +1,7 @@
 """Every file of every joined format is detected as its own, and no other format's file is."""
 
+import csv
+import json
 from pathlib import Path
 
 import pytest
@@ -120,6 +122,28 @@ def test_one_source_can_be_read_alone(tmp_path: Path) -> None:
     source = FileSource(Path(path), "all.jsonl", 1 << 20)
     events = [event for batch in IMPORTERS["langsmith"].read(source, {}) for event in batch.events]
     assert len(events) == len(votes(read(tmp_path / "two", files)))
+
+
+def as_cells(row: Row) -> dict[str, str]:
+    """A row as a spreadsheet holds it: what is no text is JSON, and nothing is an empty cell."""
+    cells = {name: value if isinstance(value, str) else json.dumps(value) for name, value in row.items()}
+    return {name: "" if value == "null" else value for name, value in cells.items()}
+
+
+# Trees and nested resources are exported as JSON alone, and so are the interface's answers that count seconds.
+@pytest.mark.parametrize("name", sorted(set(FILES) - {"chatgpt", "otel", "dify"}))
+def test_a_spreadsheet_of_the_same_rows_gives_the_same_events(tmp_path: Path, name: str) -> None:
+    for file, rows in FILES[name].items():
+        columns = list(dict.fromkeys(column for row in rows for column in row))
+        with (tmp_path / file).with_suffix(".csv").open("w", encoding="utf-8", newline="") as stream:
+            sheet = csv.DictWriter(stream, columns, lineterminator="\n")
+            sheet.writeheader()
+            sheet.writerows(as_cells(row) for row in rows)
+    result = ingest(EventsConfig(inputs=(str(tmp_path),)))
+    expected = read(tmp_path / "json", FILES[name])
+    assert result.rejects.is_empty()
+    columns = ["event_id", "prompt", "completion", "vote", "user_id", "created_at"]
+    assert result.events.select(columns).equals(expected.events.select(columns))
 
 
 @pytest.mark.parametrize("name", FILES)
