@@ -26,7 +26,10 @@ def _is_feedback(row: Row) -> bool:
 
 
 def _is_message(row: Row) -> bool:
-    return row.keys() >= {"id", "conversation_id", "query", "answer"} and bool(_ONLY_DIFY & row.keys())
+    named = row.keys() >= {"id", "conversation_id", "query", "answer"} and bool(_ONLY_DIFY & row.keys())
+    # Dify's own feedback is an object; a label there, or a vote beside it, is somebody's own log.
+    own = bool({"rating", "vote"} & row.keys()) or not isinstance(chat.parsed(row.get("feedback")), dict | None)
+    return named and not own
 
 
 def detect(rows: list[dict[str, Any]]) -> bool:

@@ -24,6 +24,8 @@ _FIELDS_OF_TYPE: Final[Mapping[str | None, tuple[str, ...]]] = {
     "CATEGORICAL": ("stringValue",),
     None: ("stringValue", "value"),
 }
+# A log that has one of these in each row is somebody's own log, with its vote beside the text.
+_OWN_VOTE: Final = frozenset({"feedback", "vote", "rating", "thumb", "thumbs", "reaction"})
 _TRACE_FIELDS: Final = frozenset({"bookmarked", "public", "release", "htmlPath", "environment"})
 
 
@@ -46,7 +48,8 @@ def _is_observation(row: Row) -> bool:
 
 
 def _is_trace(row: Row) -> bool:
-    return row.keys() >= {"id", "input", "output", "sessionId"} and bool(_TRACE_FIELDS & row.keys())
+    named = row.keys() >= {"id", "input", "output", "sessionId"} and bool(_TRACE_FIELDS & row.keys())
+    return named and not (_OWN_VOTE & row.keys())
 
 
 def detect(rows: list[dict[str, Any]]) -> bool:

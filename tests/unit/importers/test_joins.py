@@ -169,6 +169,9 @@ THUMBS_LOGS: list[Row] = [
     {"id": "1", "trace_id": "t", "input": "q", "output": "a", "feedback": "up", "session_id": "s", "model": "m"},
     {"request_id": "r", "prompt": "q", "response": "a", "rating": "up", "value": 1, "comment": "", "name": "n"},
     {"message_id": "m", "conversation_id": "c", "question": "q", "reply": "a", "rating": "down", "content": "x"},
+    {"id": "1", "session_id": "s", "input": "q", "output": "a", "environment": "live", "public": True, "vote": "up"},
+    {"id": "1", "conversation_id": "c", "query": "q", "answer": "a", "app_id": "x", "inputs": {}, "rating": "down"},
+    {"id": "1", "conversation_id": "c", "query": "q", "answer": "a", "app_id": "x", "feedback": "up"},
     {"run_id": "r", "span_id": "s", "prompt": "q", "completion": "a", "vote": "up", "score": 1, "source": "app"},
 ]
 
