@@ -11,6 +11,7 @@ from typing import Final, NamedTuple
 
 import msgspec
 
+from pipeline.errors import InputError
 from pipeline.importers.base import Message, RowError
 
 _ROWS_PER_WRITE: Final = 500
@@ -106,15 +107,27 @@ class TextIndex:
         self._database.close()
 
     def put(self, facts: Iterable[Text | Mark]) -> None:
-        """Add texts and marks."""
+        """Add texts and marks.
+
+        Raises:
+            InputError: The temporary file has no room.
+        """
         rest = iter(facts)
         while chunk := list(islice(rest, _ROWS_PER_WRITE)):
-            with self._database:
-                self._database.execute("BEGIN")
-                self._database.executemany(_PUT_TEXT, [self._row(fact) for fact in chunk if isinstance(fact, Text)])
-                self._database.executemany(
-                    _PUT_MARK, [(fact.key, fact.rank, fact.value) for fact in chunk if isinstance(fact, Mark)]
-                )
+            try:
+                self._write(chunk)
+            except sqlite3.OperationalError as error:
+                raise InputError(
+                    f"texts to join votes with do not fit into a temporary file ({error}); "
+                    "name a folder with more room in the environment variable SQLITE_TMPDIR."
+                ) from error
+
+    def _write(self, chunk: list[Text | Mark]) -> None:
+        marks = [(fact.key, fact.rank, fact.value) for fact in chunk if isinstance(fact, Mark)]
+        with self._database:
+            self._database.execute("BEGIN")
+            self._database.executemany(_PUT_TEXT, [self._row(fact) for fact in chunk if isinstance(fact, Text)])
+            self._database.executemany(_PUT_MARK, marks)
 
     def _row(self, text: Text) -> dict[str, object]:
         return {

@@ -5,6 +5,7 @@ from itertools import permutations
 
 import pytest
 
+from pipeline.errors import InputError
 from pipeline.importers.base import RowError
 from pipeline.importers.texts import Mark, Text, TextIndex
 from tests.unit.importers.joined_logs import assistant, user
@@ -60,6 +61,12 @@ def test_the_mark_of_the_highest_rank_is_kept(index: TextIndex) -> None:
         index.put(order)
         assert index.mark("k") == "b"
     assert index.mark("other") is None
+
+
+def test_a_full_disk_is_said_and_what_to_do(index: TextIndex) -> None:
+    index._database.execute("PRAGMA max_page_count = 20")
+    with pytest.raises(InputError, match=r"do not fit into a temporary file .*SQLITE_TMPDIR"):
+        index.put(turn(str(number), "x" * 1_000) for number in range(1_000))
 
 
 def test_parents_lead_to_what_was_said_before_and_silent_ones_say_nothing(index: TextIndex) -> None:
