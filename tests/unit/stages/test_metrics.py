@@ -12,7 +12,7 @@ from pipeline.config import RunConfig, build_config
 from pipeline.context import SilentReporter, StageContext, StageResult
 from pipeline.errors import ConfigError, TableError
 from pipeline.stages.metrics import INPUTS, reward_beta, run, settings, transform, with_losses
-from pipeline.tables import polars_schema, validate
+from pipeline.tables import TABLES, polars_schema, validate
 
 
 def identifier(*parts: object) -> str:
@@ -51,6 +51,16 @@ def _answer(text: str) -> list[dict[str, str]]:
     return [{"role": "assistant", "content": text}]
 
 
+def _blank(table: str) -> dict[str, object]:
+    """A row that says nothing: missing where it may be, else the least value of its type."""
+    least = {pl.Int64: 0, pl.Float64: 0.5, pl.List: []}
+    columns = TABLES[table].columns
+    return {
+        name: None if columns[name].nullable else least.get(kind.base_type())
+        for name, kind in polars_schema(table).items()
+    }
+
+
 @pytest.fixture(scope="module")
 def tables() -> dict[str, pl.DataFrame]:
     """Input tables of a run over three prompts."""
@@ -58,21 +68,16 @@ def tables() -> dict[str, pl.DataFrame]:
     split = {0: "test", 1: "test", 2: "train"}
     responses = [
         {
+            **_blank("responses"),
             "response_id": identifier("r", *key),
             "prompt_id": identifier("p", key[0]),
             "prompt": _prompt(key[0]),
             "completion": f"{key}",
             "model": "model-a" if key[1] == "good" else "model-b",
-            "conversation_ids": [],
             "n_events": 3,
             "n_up": 2 if key[1] == "good" else 0,
             "n_down": 1,
-            "n_retracted": 0,
-            "n_compared": 0,
-            **dict.fromkeys(("posterior_mean", "posterior_low", "posterior_high", "probability_desirable"), 0.5),
             "label": "desirable" if key[1] == "good" else "undesirable",
-            "abstain_reason": None,
-            "weight": 1.0,
         }
         for key in keys
     ]
