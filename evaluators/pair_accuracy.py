@@ -14,7 +14,7 @@ from evaluators.slices import each_slice
 from evaluators.types import Draft, EvaluationSettings, Metric
 
 NAME = "pair_accuracy"
-VERSION = 2
+VERSION = 3
 
 
 def drafts(scores: Sequence[PairScores], settings: EvaluationSettings) -> list[Draft]:

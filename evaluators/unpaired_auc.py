@@ -23,7 +23,7 @@ from evaluators.types import Draft, Estimand, EvaluationSettings, FloatArray, Me
 from evaluators.uncertainty import LEAST_ERROR, clustered_error, exact_share, t_quantile
 
 NAME = "unpaired_auc"
-VERSION = 2
+VERSION = 3
 ONE_CLASS = "all rows have one label: two classes are needed"
 
 

@@ -25,7 +25,7 @@ from evaluators.uncertainty import LEAST_ERROR, clustered_error, t_quantile
 from evaluators.unpaired_auc import ONE_CLASS
 
 NAME = "unpaired_comparison"
-VERSION = 1
+VERSION = 2
 _UNITS = ("share", "probability")
 _AGREE = "no interval: all prompt groups changed alike, so they show no spread"
 

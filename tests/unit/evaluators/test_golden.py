@@ -324,6 +324,7 @@ def test_the_power_sets_the_least_effect():
     ("reward", "margin", "chosen"),
     [
         ("implicit", 2.0, 0.5),  # 0.5 * ((-6 + 7) - (-9 + 6)) and 0.5 * (-6 + 7)
+        ("mean_implicit", 11 / 12, 1 / 6),  # 0.5 * (1/3 + 3/2) and 0.5 * 1/3
         ("sum_logps", 1.5, -3.0),  # 0.5 * (-6 + 9) and 0.5 * -6
         ("mean_logps", 1.25, -1.0),  # 0.5 * (-6/3 + 9/2) and 0.5 * -6/3
     ],
@@ -337,7 +338,9 @@ def test_what_a_reward_is(reward, margin, chosen):
     assert value(found, "chosen_reward") == pytest.approx(chosen)
 
 
-@pytest.mark.parametrize(("reward", "separation"), [("implicit", 3.0), ("sum_logps", 3.0), ("mean_logps", 0.75)])
+@pytest.mark.parametrize(
+    ("reward", "separation"), [("implicit", 3.0), ("mean_implicit", 0.75), ("sum_logps", 3.0), ("mean_logps", 0.75)]
+)
 def test_what_a_reward_is_of_unpaired_rows(reward, separation):
     settings = EvaluationSettings(beta=1.0, reward=reward)
     found = metrics_of("unpaired_auc", unpaired=scored_unpaired([1], [-2], tokens=4), settings=settings)
