@@ -49,7 +49,7 @@ TemplateOption = Annotated[str, typer.Option(help="chat or plain.")]
 MaxTokensOption = Annotated[int, typer.Option(help="Tokens of prompt and completion together.")]
 BetaOption = Annotated[float | None, typer.Option(help="Scale of a reward; default: the run's own, else 0.1.")]
 RewardOption = Annotated[
-    str | None, typer.Option(help="implicit, sum_logps or mean_logps; default: what the rows allow.")
+    str | None, typer.Option(help="implicit, mean_implicit, sum_logps or mean_logps; default: what the rows allow.")
 ]
 DrawsOption = Annotated[int, typer.Option(help="Resamples of prompt groups an interval.")]
 BaselineOption = Annotated[str | None, typer.Option(help="Name of the model that others are compared with.")]
