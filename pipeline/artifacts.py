@@ -15,7 +15,7 @@ import polars as pl
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from pipeline.errors import InputError, TableError
-from pipeline.tables import polars_schema, validate
+from pipeline.tables import has_columns_of, polars_schema, validate
 
 MANIFEST: Final = "manifest.json"
 # A row group this size keeps a reader's memory small and its files near the size of larger groups.
@@ -201,10 +201,10 @@ def read_table(path: Path, table: str) -> pl.DataFrame:
         TableError: The file's columns are not those of `table` (another version wrote it).
     """
     frame = read_parquet(path)
-    expected = polars_schema(table)
-    if frame.schema != expected:
+    if not has_columns_of(table, frame.schema):
+        expected = list(polars_schema(table))
         raise TableError(
-            f"{path}: columns differ from those of table '{table}': {list(frame.columns)} against {list(expected)}. "
+            f"{path}: columns differ from those of table '{table}': {list(frame.columns)} against {expected}. "
             f"Another version wrote it: run the stage again."
         )
     return frame

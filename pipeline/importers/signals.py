@@ -41,11 +41,13 @@ class Earlier(NamedTuple):
 
     Attributes:
         events: Id to the answer; why it has none where its row cannot be read.
-        ids: Every id that a later row says it was regenerated from.
+        ids: Every id that another row says it was regenerated from.
+        flagged: Whether the log has a column `regenerated` of its own.
     """
 
     events: Mapping[str, RawEvent | RowError]
     ids: frozenset[str]
+    flagged: bool
 
 
 def number(row: Mapping[str, Any], field: str | None) -> float | None:
@@ -131,19 +133,30 @@ def _beside(event: RawEvent, what: str) -> RawEvent:
     return event._replace(source_event_id=named, vote=vote, comparison_id=None, comparison_kind=None)
 
 
-def find_earlier(source: Source, mapping: Mapping[str, str], event_of: Callable[[Record], RawEvent]) -> Earlier:
-    """The answers of a source that later rows say they were regenerated from; it is read twice for them."""
+def find_earlier(
+    source: Source, seen: list[str], mapping: Mapping[str, str], event_of: Callable[[Record], RawEvent]
+) -> Earlier:
+    """The answers of a source that other rows say they were regenerated from.
+
+    Args:
+        source: It is read twice for them where its first rows have the column, else not at all.
+        seen: Columns of its first rows.
+        mapping: Field of an event to column of the log.
+        event_of: A record's event.
+    """
     field = mapping["regenerated_from"]
-    ids = frozenset(str(row.value[field]) for row in _records(source) if row.value.get(field) is not None)
     found: dict[str, RawEvent | RowError] = {}
+    if field not in seen:
+        return Earlier(found, frozenset(), flagged=False)
+    ids = frozenset(str(row.value[field]) for row in _records(source) if row.value.get(field) is not None)
     for record in _records(source):
-        named = str(record.value.get(mapping.get("event_id", "")))
+        named = str(record.value.get(mapping["event_id"]))
         if named in ids:
             try:
                 found[named] = event_of(record)
             except RowError as error:
                 found[named] = error
-    return Earlier(found, ids)
+    return Earlier(found, ids, mapping["regenerated"] in seen)
 
 
 def _records(source: Source) -> Iterator[Record]:
@@ -164,8 +177,9 @@ def regenerated(
             return
         before = earlier.events.get(named)
         if before is None or isinstance(before, RowError):
-            raise RowError("missing_answer", "the answer that this one was regenerated from has no readable row")
-        if "regenerated" not in mapping:
+            why = "no readable row, or the column begins after the first 200 rows"
+            raise RowError("missing_answer", f"the answer that this one was regenerated from has {why}")
+        if not earlier.flagged:
             yield _beside(before, "regenerated")
         if event.vote != "down" and event.source_event_id not in earlier.ids:
             name = f"{event.source_event_id}/regenerate"

@@ -9,7 +9,7 @@ column, such as `prompt: question`. Labels are the usual words; a label of your 
 the options `up`, `down`, `retracted` and `unrated`, such as `up: "1"`, `down: "0"`.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
 
 from pipeline.errors import InputError, examples
@@ -48,22 +48,26 @@ def read(source: Source, options: Options) -> Iterator[Batch]:
             usual names of the vote are there and which one counts is not stated.
         ConfigError: An option's value does not hold.
     """
-    mapping = _mapping(take_sample(source), options)
+    sample = take_sample(source)
+    mapping = _mapping(sample, options)
     stated = {vote: options[vote] for vote in _LABELS if vote in options}
     known = {label: vote for vote, labels in signals.COMPARED.items() for label in labels}
     table, unit = known | dict(signals.DONE) | values.vote_table(stated), values.time_unit(options)
 
-    if not signals.COLUMNS.keys() & mapping.keys():
-        # The plain log of most: nothing else to look for, row by row.
-        return read_rows(source, lambda record: [_compared(_event(record, mapping, table, unit), record, mapping)])
+    watched = frozenset(mapping[name] for name in signals.COLUMNS)
 
     def event_of(record: Record) -> RawEvent:
-        return signals.exposed(_event(record, mapping, table, unit), record.value, mapping)
+        event = _event(record, mapping, table, unit)
+        return event if watched.isdisjoint(record.value) else signals.exposed(event, record.value, mapping)
 
-    earlier = signals.Earlier({}, frozenset())
-    if "regenerated_from" in mapping:
-        earlier = signals.find_earlier(source, mapping, event_of)
-    return read_rows(source, lambda record: _events(event_of(record), record, mapping, earlier))
+    def events_of(record: Record) -> Iterable[RawEvent | RowError]:
+        event = event_of(record)
+        if watched.isdisjoint(record.value):  # the plain row of most logs: nothing else to look for
+            return [_compared(event, record, mapping)]
+        return _events(event, record, mapping, earlier)
+
+    earlier = signals.find_earlier(source, sample.fields, mapping, event_of)
+    return read_rows(source, events_of)
 
 
 def _candidates(name: str, fields: list[str], options: Options) -> list[str]:
@@ -76,7 +80,7 @@ def _mapping(sample: Sample, options: Options) -> dict[str, str]:
     fields = sample.fields
     if not sample.records:
         # Nothing readable: whatever the columns are called, every row is a reject already.
-        return {name: names[0] for name, names in _REQUIRED.items()}
+        return {name: names[0] for name, names in _NAMES.items()}
     found = {name: _candidates(name, fields, options) for name in _NAMES}
     missing = [name for name, columns in found.items() if not columns and (name in _REQUIRED or name in options)]
     if missing:
@@ -94,7 +98,9 @@ def _mapping(sample: Sample, options: Options) -> dict[str, str]:
             f"{sample.name}: column {found['regenerated_from'][0]} names other rows, and no column holds their ids. "
             f"State it in events.options, for example event_id: {fields[0]}."
         )
-    return {name: columns[0] for name, columns in found.items() if columns}
+    # What users do beside voting is rare: its columns may begin after the first rows.
+    later = {name: names[0] for name, names in signals.COLUMNS.items() if not found[name]}
+    return {name: columns[0] for name, columns in found.items() if columns} | later
 
 
 def _compared(event: RawEvent, record: Record, mapping: Mapping[str, str]) -> RawEvent:
@@ -107,8 +113,7 @@ def _events(
     """The event of a row, and those of what else was done with its answer."""
     yield _compared(event, record, mapping)
     yield from signals.done(event, record.value, mapping)
-    if "regenerated_from" in mapping:
-        yield from signals.regenerated(event, record.value, mapping, earlier)
+    yield from signals.regenerated(event, record.value, mapping, earlier)
 
 
 def _event(record: Record, mapping: Mapping[str, str], table: Mapping[str, str], unit: str) -> RawEvent:

@@ -1,5 +1,6 @@
 """LibreChat: flat and recursive exports give the same events."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,12 @@ def test_an_export_gives_every_answer_with_its_thumb(tmp_path: Path) -> None:
     assert prompts["Far."] == prompts["384,400 km."] == [user("How far is the moon?")]
     assert prompts["It varies."] == [user("How far is the moon?"), assistant("384,400 km."), user("And Mars?")]
     assert result.events["model"].unique().to_list() == ["m-a"]
+
+
+def test_an_export_laid_out_for_people_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "conversation.json"
+    path.write_text(json.dumps(conversation(), indent=2), encoding="utf-8")
+    assert votes(read(path)) == EXPECTED
 
 
 def test_a_recursive_export_gives_the_same_events(tmp_path: Path) -> None:

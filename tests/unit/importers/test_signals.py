@@ -124,6 +124,15 @@ def test_an_edit_is_chosen_over_what_it_edits(tmp_path: Path) -> None:
     assert reasons(read_lines(tmp_path, FIRST | {"edited_response": 7})) == ["wrong_type"]
 
 
+def test_a_signal_that_first_comes_late_in_the_log_is_read(tmp_path: Path) -> None:
+    plain = [SECOND | {"event_id": f"p{number}"} for number in range(300)]
+    late = FIRST | {"copied": True, "edited_completion": "Very far.", "propensity": 0.5}
+    result = read_lines(tmp_path, *plain, late)
+    assert comparisons(result) == [("edit", "chosen: Very far.", "rejected: Far.")]
+    assert ("Far.", "copied") in votes(result)
+    assert reasons(read_lines(tmp_path, *plain, FIRST | {"regenerated_from": "p1"})) == ["missing_answer"]
+
+
 TRY = SECOND | {"regenerated_from": "e1"}
 
 
