@@ -52,6 +52,8 @@ RewardOption = Annotated[
     str | None, typer.Option(help="implicit, sum_logps or mean_logps; default: what the rows allow.")
 ]
 DrawsOption = Annotated[int, typer.Option(help="Resamples of prompt groups an interval.")]
+ConfidenceOption = Annotated[float, typer.Option(help="Mass of every interval, between 0 and 1.")]
+SeedOption = Annotated[int, typer.Option(help="Draws the resamples.")]
 BaselineOption = Annotated[str | None, typer.Option(help="Name of the model that others are compared with.")]
 SliceOption = Annotated[list[str] | None, typer.Option("--slice", help="Column to evaluate apart. Repeatable.")]
 
@@ -285,6 +287,8 @@ def evaluate_command(
     beta: BetaOption = None,
     reward: RewardOption = None,
     draws: DrawsOption = 1000,
+    confidence: ConfidenceOption = 0.95,
+    seed: SeedOption = 0,
     baseline: BaselineOption = None,
     slice_by: SliceOption = None,
     engine: EngineOption = "auto",
@@ -327,7 +331,7 @@ def evaluate_command(
         tensorboard=tensorboard,
         wandb=wandb,
     )
-    choices = outcome.Choices(beta, reward, draws, baseline=baseline)
+    choices = outcome.Choices(beta, reward, draws, confidence, seed, baseline)
     outcome.check_choices(choices)
     evaluation.check_request(wanted)
     found = outcome.evaluate_subject(evaluation.read_request(wanted, ConsoleReporter()), choices)
@@ -357,6 +361,8 @@ def compare_command(
     beta: BetaOption = None,
     reward: RewardOption = None,
     draws: DrawsOption = 1000,
+    confidence: ConfidenceOption = 0.95,
+    seed: SeedOption = 0,
     baseline: BaselineOption = None,
     slice_by: SliceOption = None,
 ) -> None:
@@ -366,7 +372,9 @@ def compare_command(
     """
     from pipeline.evaluation import compare, outcome
 
-    found = compare.compare(runs, outcome.Choices(beta, reward, draws, baseline=baseline), tuple(slice_by or ()))
+    choices = outcome.Choices(beta, reward, draws, confidence, seed, baseline)
+    outcome.check_choices(choices)
+    found = compare.compare(runs, choices, tuple(slice_by or ()))
     logs = compare.training_logs(runs)
     title = "thumbline comparison"
     _print_told(outcome.write_outcome(found, output, _command_line(), title=title, training_logs=logs), output)

@@ -170,3 +170,15 @@ def test_no_text_reaches_a_reason(read):
 
 def test_every_layout_says_what_it_is():
     assert all(layout.description.endswith(".") for layout in LAYOUTS.values())
+
+
+def test_a_folder_of_a_data_set_is_read_by_its_split(tmp_path):
+    row = {"prompt": "When?", "chosen": "May.", "rejected": "No.", "subset": "chat"}
+    folder = tmp_path / "set"
+    folder.mkdir()
+    pl.DataFrame([row]).write_parquet(folder / "train.parquet")
+    pl.DataFrame([row, row | {"prompt": "Why?"}]).write_parquet(folder / "test.parquet")
+    sizes = {split: read_pairs(f"hub:{folder}", ReadOptions(split=split)).frame.height for split in ("train", "test")}
+    assert sizes == {"train": 1, "test": 2}
+    with pytest.raises(InputError, match="no data set loads"):
+        read_pairs(f"hub:{folder}", ReadOptions(split="filtered"))
