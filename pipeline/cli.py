@@ -281,7 +281,7 @@ def evaluate_command(
     ] = None,
     reference: Annotated[str | None, typer.Option(help="Model that rewards are measured against.")] = None,
     output: OutputOption = Path("evaluation"),
-    layout: Annotated[str, typer.Option(help="auto, rewardbench, ultrafeedback, hh_rlhf, helpsteer or trl.")] = "auto",
+    layout: Annotated[str, typer.Option(help="auto, rewardbench, ratings, or a name of `thumbline formats`.")] = "auto",
     split: Annotated[str, typer.Option(help="Split of a `hub:` data set.")] = "train",
     rating: Annotated[str | None, typer.Option(help="Column that rates an answer, of which pairs are made.")] = None,
     beta: BetaOption = None,
