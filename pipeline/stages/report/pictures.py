@@ -107,21 +107,24 @@ def _part(row: Measure, small: bool) -> Dot:
 
 
 def _slices(evaluation: EvaluationFacts) -> tuple[Picture, ...]:
-    """A picture a headline number and column, of the model that the report is about."""
+    """A picture a column, of the first headline number that has slices; a column of one value shows nothing."""
     drawn: list[Picture] = []
-    for table in slice_tables(evaluation):
+    for table in slice_tables(evaluation)[:1]:
         rows = [row for row in table.rows if row.model == evaluation.subject and row.value is not None]
         for column in dict.fromkeys(str(row.slice).partition("=")[0] for row in rows):
             of_column = [row for row in rows if str(row.slice).startswith(f"{column}=")]
-            shown = sorted(of_column, key=lambda row: -row.n_groups)[:_MOST_SLICES]
-            dots = [_part(row, is_small(row)) for row in of_column if row in shown]
-            left_out = len(of_column) - len(dots)
-            caption = f"{table.headline.title} by {words(column)}. A small slice has a hollow dot."
-            caption += f" The {left_out} smallest are in the table only." if left_out else ""
-            name = f"slice-{table.headline.name}-{len(drawn)}"
-            unit, chance = of_column[0].unit, table.headline.chance
-            drawn.append(dot_picture(name, dots, unit=unit, chance=chance, caption=caption))
+            if len(of_column) > 1:
+                drawn.append(_column(table.headline, column, of_column, len(drawn)))
     return tuple(drawn)
+
+
+def _column(headline: Headline, column: str, rows: Sequence[Measure], place: int) -> Picture:
+    shown = sorted(rows, key=lambda row: -row.n_groups)[:_MOST_SLICES]
+    dots = [_part(row, is_small(row)) for row in rows if row in shown]
+    caption = f"{headline.title} by {words(column)}. A small slice has a hollow dot."
+    if len(rows) > len(dots):
+        caption += f" The {len(rows) - len(dots)} smallest are in the table only."
+    return dot_picture(f"slice-{place}", dots, unit=rows[0].unit, chance=headline.chance, caption=caption)
 
 
 def _rules(evaluation: EvaluationFacts) -> Picture | None:

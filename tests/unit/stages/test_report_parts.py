@@ -106,6 +106,7 @@ def test_slices_have_a_table_a_headline_and_small_ones_are_marked(run):
         row("pair_accuracy", "accuracy", 0.25, part="subset=math", low=0.1, high=0.6, n=8, reason=SMALL),
         row("pair_accuracy", "accuracy", 0.5, part="subset=chat", model="untrained", n=80),
         row("pair_accuracy", "n_ties", 3.0, part="subset=chat", n=80),
+        row("pair_accuracy", "accuracy", 0.7, part="only=one", n=80),
         row("reward_margin", "mean", 0.4, part="subset=chat", n=80),
         *curve("trained", ("0.5 to 0.55", 0.53, 0.5, 10)),
     ]
@@ -113,17 +114,19 @@ def test_slices_have_a_table_a_headline_and_small_ones_are_marked(run):
     facts = evaluation_facts(inputs)
     accuracy, margin = slice_tables(facts)
     assert [(one.slice, one.model) for one in accuracy.rows] == [
+        ("only=one", "trained"),
         ("subset=chat", "untrained"),
         ("subset=chat", "trained"),
         ("subset=math", "trained"),
     ]
-    assert [is_small(one) for one in accuracy.rows] == [False, False, True]
+    assert [is_small(one) for one in accuracy.rows] == [False, False, False, True]
     assert [one.value for one in margin.rows] == [0.4]
     assert [one.metric for one in other_slices(facts)] == ["n_ties"]
     page = render_report(inputs)
     assert page.count('<span class="chip">small</span>') == 1
+    # One picture a column, of the first headline number; the others are in tables.
     captions = [picture.caption for picture in draw(inputs, collect_facts(inputs)).slices]
-    assert captions[0] == "Preference accuracy by subset. A small slice has a hollow dot."
+    assert captions == ["Preference accuracy by subset. A small slice has a hollow dot."]
 
 
 def test_of_very_many_slices_the_picture_shows_the_largest(run):
