@@ -213,3 +213,16 @@ def test_build_config_is_what_a_card_names_its_data_by(run):
 
     text = model_card(dataclasses.replace(run, config=config), collect_facts(run))
     assert "type: acme/thumbs" in text and "split: test" in text
+
+
+def order(page):
+    return [page.index(f'<section id="{name}">') for name in ("data", "training", "evaluation", "examples", "lineage")]
+
+
+def test_a_run_is_told_along_its_line_and_finished_rows_begin_with_their_results(run):
+    data, training, evaluation, examples, lineage = order(render_report(run))
+    assert data < training < evaluation < examples < lineage
+    page = render_report(made.evaluate_only())
+    data, training, evaluation, examples, lineage = order(page)
+    assert evaluation < examples < training < data < lineage
+    assert page.index('href="#evaluation"') < page.index('href="#training"') < page.index('href="#data"')
