@@ -14,10 +14,11 @@ from pipeline.stages.report.evaluation_facts import (
     Headline,
     Measure,
 )
-from pipeline.stages.report.evaluation_parts import is_small, reliability, slice_tables, strata
+from pipeline.stages.report.evaluation_parts import checkpoint_curves, is_small, reliability, slice_tables, strata
 from pipeline.stages.report.examples import rewards
 from pipeline.stages.report.facts import ReportFacts
 from pipeline.stages.report.figures.canvas import ACCENT, BAND, CHOSEN, REJECTED, Picture
+from pipeline.stages.report.figures.checkpoints import checkpoint_picture
 from pipeline.stages.report.figures.data import funnel_picture, yield_picture
 from pipeline.stages.report.figures.evaluation import Dot, Sample, dot_picture, histogram_picture
 from pipeline.stages.report.figures.reliability import reliability_picture
@@ -55,8 +56,12 @@ def draw(inputs: ReportInputs, facts: ReportFacts) -> Pictures:
         pair_yield=None if isinstance(data.pair_yield, Missing) else yield_picture(data.pair_yield),
         parity=None if isinstance(training.parity, Missing) else parity_picture(training.parity),
         curves=() if isinstance(training.curves, Missing) else curve_pictures(training.curves),
-        headlines=_some(
-            _headline(evaluation, headline, headline.name) for headline in HEADLINES if headline not in main
+        headlines=(
+            *(
+                checkpoint_picture(f"checkpoints-{place}", curve)
+                for place, curve in enumerate(checkpoint_curves(evaluation))
+            ),
+            *_some(_headline(evaluation, headline, headline.name) for headline in HEADLINES if headline not in main),
         ),
         distributions=_distributions(inputs, evaluation),
         reliability=_reliability(evaluation),

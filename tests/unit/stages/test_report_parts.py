@@ -10,6 +10,7 @@ from pipeline.stages.report import render_report
 from pipeline.stages.report.evaluation_facts import evaluation_facts
 from pipeline.stages.report.evaluation_parts import (
     changes,
+    checkpoint_curves,
     is_small,
     other_slices,
     reliability,
@@ -226,3 +227,27 @@ def test_a_run_is_told_along_its_line_and_finished_rows_begin_with_their_results
     data, training, evaluation, examples, lineage = order(page)
     assert evaluation < examples < training < data < lineage
     assert page.index('href="#evaluation"') < page.index('href="#training"') < page.index('href="#data"')
+
+
+def checkpoints(run, names):
+    """Metrics of models of these names, each the trained model's."""
+    own = run.tables["metrics"].filter((pl.col("model") == "trained") & pl.col("compared_with").is_null())
+    frame = pl.concat([own.with_columns(model=pl.lit(name)) for name in names])
+    return dataclasses.replace(run, tables={"metrics": frame}, config=None)
+
+
+def test_checkpoints_are_a_curve_in_the_order_of_their_steps(run):
+    inputs = checkpoints(run, ["checkpoint-1000", "checkpoint-20", "checkpoint-300", "acme/other"])
+    curves = checkpoint_curves(evaluation_facts(inputs))
+    assert {curve.headline.name for curve in curves} == {"accuracy", "margin", "auc", "separation"}
+    assert [step for step, _ in curves[0].points] == [20, 300, 1000]
+    picture = draw(inputs, collect_facts(inputs)).headlines[0]
+    assert picture.caption.startswith("Preference accuracy over checkpoints.")
+    assert picture.svg.index("step 20:") < picture.svg.index("step 300:") < picture.svg.index("step 1,000:")
+
+
+@pytest.mark.parametrize(
+    "names", [["checkpoint-10", "checkpoint-20"], ["a-1", "a-2", "a-3"], ["x/step1", "y/step2", "z/step3"]]
+)
+def test_two_checkpoints_or_other_names_are_no_curve(run, names):
+    assert checkpoint_curves(evaluation_facts(checkpoints(run, names))) == ()
