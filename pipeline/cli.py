@@ -51,9 +51,13 @@ BetaOption = Annotated[float | None, typer.Option(help="Scale of a reward; defau
 RewardOption = Annotated[
     str | None, typer.Option(help="implicit, sum_logps or mean_logps; default: what the rows allow.")
 ]
-DrawsOption = Annotated[int, typer.Option(help="Resamples of prompt groups an interval.")]
-ConfidenceOption = Annotated[float, typer.Option(help="Mass of every interval, between 0 and 1.")]
-SeedOption = Annotated[int, typer.Option(help="Draws the resamples.")]
+DrawsOption = Annotated[
+    int | None, typer.Option(help="Resamples of prompt groups an interval; default: the run's own, else 1000.")
+]
+ConfidenceOption = Annotated[
+    float | None, typer.Option(help="Mass of every interval; default: the run's own, else 0.95.")
+]
+SeedOption = Annotated[int | None, typer.Option(help="Draws the resamples; default: the run's own, else 0.")]
 BaselineOption = Annotated[str | None, typer.Option(help="Name of the model that others are compared with.")]
 SliceOption = Annotated[list[str] | None, typer.Option("--slice", help="Column to evaluate apart. Repeatable.")]
 
@@ -286,9 +290,9 @@ def evaluate_command(
     rating: Annotated[str | None, typer.Option(help="Column that rates an answer, of which pairs are made.")] = None,
     beta: BetaOption = None,
     reward: RewardOption = None,
-    draws: DrawsOption = 1000,
-    confidence: ConfidenceOption = 0.95,
-    seed: SeedOption = 0,
+    draws: DrawsOption = None,
+    confidence: ConfidenceOption = None,
+    seed: SeedOption = None,
     baseline: BaselineOption = None,
     slice_by: SliceOption = None,
     engine: EngineOption = "auto",
@@ -360,9 +364,9 @@ def compare_command(
     output: OutputOption = Path("comparison"),
     beta: BetaOption = None,
     reward: RewardOption = None,
-    draws: DrawsOption = 1000,
-    confidence: ConfidenceOption = 0.95,
-    seed: SeedOption = 0,
+    draws: DrawsOption = None,
+    confidence: ConfidenceOption = None,
+    seed: SeedOption = None,
     baseline: BaselineOption = None,
     slice_by: SliceOption = None,
 ) -> None:

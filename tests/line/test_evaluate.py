@@ -69,7 +69,7 @@ def runs(tmp_path_factory, small_log, tiny_model):
     """Two runs of the same log, of other methods, and one of another split."""
     folder = tmp_path_factory.mktemp("runs")
     sections = {
-        "dpo": {},
+        "dpo": {"metrics": {"confidence": 0.9, "seed": 3}},
         "simpo": {"train": {"method": "simpo", "learning_rate": 3e-3}},
         "resplit": {"splits": {"salt": "other"}},
     }
@@ -142,7 +142,8 @@ def test_a_pair_that_one_model_cannot_take_is_left_out_for_all(models, tmp_path)
 
 def test_a_run_is_evaluated_by_its_folder_or_its_file_as_it_was(runs, tmp_path):
     done("evaluate", runs["dpo"], "-o", tmp_path / "a", "--draws", "200", "--slice", "pair_source")
-    done("evaluate", runs["folder"] / "dpo.yaml", "-o", tmp_path / "b", "--draws", "200")
+    # Without options the run's own settings count: its resamples, its confidence, its slices.
+    done("evaluate", runs["folder"] / "dpo.yaml", "-o", tmp_path / "b")
     own = pl.read_parquet(runs["dpo"] / "metrics" / "metrics.parquet")
     assert pl.read_parquet(tmp_path / "b" / "metrics.parquet").equals(own)
     assert values(tmp_path / "a", part="pair_source=votes").keys() == {"trained", "untrained"}
