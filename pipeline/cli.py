@@ -51,7 +51,13 @@ BetaOption = Annotated[float | None, typer.Option(help="Scale of a reward; defau
 RewardOption = Annotated[
     str | None, typer.Option(help="implicit, mean_implicit, sum_logps or mean_logps; default: what the rows allow.")
 ]
-DrawsOption = Annotated[int, typer.Option(help="Resamples of prompt groups an interval.")]
+DrawsOption = Annotated[
+    int | None, typer.Option(help="Resamples of prompt groups an interval; default: the run's own, else 1000.")
+]
+ConfidenceOption = Annotated[
+    float | None, typer.Option(help="Mass of every interval; default: the run's own, else 0.95.")
+]
+SeedOption = Annotated[int | None, typer.Option(help="Draws the resamples; default: the run's own, else 0.")]
 BaselineOption = Annotated[str | None, typer.Option(help="Name of the model that others are compared with.")]
 SliceOption = Annotated[list[str] | None, typer.Option("--slice", help="Column to evaluate apart. Repeatable.")]
 
@@ -279,12 +285,14 @@ def evaluate_command(
     ] = None,
     reference: Annotated[str | None, typer.Option(help="Model that rewards are measured against.")] = None,
     output: OutputOption = Path("evaluation"),
-    layout: Annotated[str, typer.Option(help="auto, rewardbench, ultrafeedback, hh_rlhf, helpsteer or trl.")] = "auto",
+    layout: Annotated[str, typer.Option(help="auto, rewardbench, ratings, or a name of `thumbline formats`.")] = "auto",
     split: Annotated[str, typer.Option(help="Split of a `hub:` data set.")] = "train",
     rating: Annotated[str | None, typer.Option(help="Column that rates an answer, of which pairs are made.")] = None,
     beta: BetaOption = None,
     reward: RewardOption = None,
-    draws: DrawsOption = 1000,
+    draws: DrawsOption = None,
+    confidence: ConfidenceOption = None,
+    seed: SeedOption = None,
     baseline: BaselineOption = None,
     slice_by: SliceOption = None,
     engine: EngineOption = "auto",
@@ -327,7 +335,7 @@ def evaluate_command(
         tensorboard=tensorboard,
         wandb=wandb,
     )
-    choices = outcome.Choices(beta, reward, draws, baseline=baseline)
+    choices = outcome.Choices(beta, reward, draws, confidence, seed, baseline)
     outcome.check_choices(choices)
     evaluation.check_request(wanted)
     found = outcome.evaluate_subject(evaluation.read_request(wanted, ConsoleReporter()), choices)
@@ -356,7 +364,9 @@ def compare_command(
     output: OutputOption = Path("comparison"),
     beta: BetaOption = None,
     reward: RewardOption = None,
-    draws: DrawsOption = 1000,
+    draws: DrawsOption = None,
+    confidence: ConfidenceOption = None,
+    seed: SeedOption = None,
     baseline: BaselineOption = None,
     slice_by: SliceOption = None,
 ) -> None:
@@ -366,7 +376,9 @@ def compare_command(
     """
     from pipeline.evaluation import compare, outcome
 
-    found = compare.compare(runs, outcome.Choices(beta, reward, draws, baseline=baseline), tuple(slice_by or ()))
+    choices = outcome.Choices(beta, reward, draws, confidence, seed, baseline)
+    outcome.check_choices(choices)
+    found = compare.compare(runs, choices, tuple(slice_by or ()))
     logs = compare.training_logs(runs)
     title = "thumbline comparison"
     _print_told(outcome.write_outcome(found, output, _command_line(), title=title, training_logs=logs), output)
