@@ -225,7 +225,9 @@ def reference_command(
     dtype: DtypeOption = "bfloat16",
     template: TemplateOption = "chat",
     max_tokens: MaxTokensOption = 1024,
-    store: Annotated[Path | None, typer.Option(help="Folder of stored log-probs; default: beside the output.")] = None,
+    store: Annotated[
+        str | None, typer.Option(help="Folder or address of stored log-probs; default: beside the output.")
+    ] = None,
 ) -> None:
     """Add the reference model's log-probs to rows, as the columns that TRL's trainers take.
 
@@ -237,7 +239,7 @@ def reference_command(
     document["reference"] = {"engine": engine, "dtype": dtype}
     document["sequences"] = {"template": template, "max_tokens": max_tokens}
     config = build_config(document, origin="command line")
-    place = store or output.parent / "store"
+    place = store or str(output.parent / "store")
     done = commands.score_rows(rows, output, model, config.reference, config.sequences, place, ConsoleReporter())
     left_out = ", ".join(f"{reason} {count:,}" for reason, count in done.rejected.items()) or "none"
     _out.print(f"{output}: {done.rows:,} {done.kind} rows; left out: {left_out}")

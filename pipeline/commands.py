@@ -62,7 +62,7 @@ def score_rows(
     model: str,
     engine: EngineConfig,
     text: SequencesConfig,
-    store: Path,
+    store: str,
     reporter: Reporter,
 ) -> ScoredRows:
     """Add reference log-probs to a data set in one of TRL's layouts and write it to the Parquet file `output`.
@@ -76,26 +76,27 @@ def score_rows(
         model: The reference model.
         engine: Which engine, and its settings.
         text: Template, length and truncation.
-        store: Folder of stored log-probs.
+        store: Folder or address of stored log-probs.
         reporter: Where progress goes.
 
     Raises:
         InputError: No row can be used.
     """
+    from pipeline.engines.feeding import blocks_of
     from pipeline.engines.models import resolve_model
-    from pipeline.engines.scoring import score_table
+    from pipeline.engines.scoring import Scorer, score_table, scratch_folder
 
     read = _read_rows(rows_file)
     model_dir = resolve_model(model)
     named, drops = _sequences(read.sides, model_dir, text)
     if named.is_empty():
         raise InputError(f"{rows_file}: no row has token ids to score ({_in_words(drops)}).")
-    sequences = named.drop("source_file", "source_line", "side").unique(
-        "sequence_id", keep="first", maintain_order=True
-    )
-    scored = score_table(sequences, model_dir, engine, store, 512, reporter, "reference log-probs")
+    scorer = Scorer(model_dir, engine, store)
+    with scratch_folder(output.parent) as scratch:
+        scored = score_table(blocks_of(named), scorer, 512, scratch, reporter, "reference log-probs")
+        frame = scored.results.frame()
     logps = named.select("source_file", "source_line", "side", "sequence_id").join(
-        scored.frame, on="sequence_id", how="left", validate="m:1"
+        frame, on="sequence_id", how="left", validate="m:1"
     )
     frame = _with_logps(read, logps)
     write_parquet(output, frame)

@@ -15,11 +15,12 @@ from pipeline.config import EngineConfig
 from pipeline.engines.demo_model import demo_model_path
 from pipeline.engines.encoding import load_encoder
 from pipeline.engines.hf import HFEngine
-from pipeline.engines.registry import open_engine
-from pipeline.engines.store import LogpsStore, score_missing
+from pipeline.engines.places import open_place
+from pipeline.engines.registry import open_engine, routes_of
+from pipeline.engines.store import LogpsStore
 from pipeline.engines.vllm import process as processes
 from pipeline.engines.vllm.engine import VLLMEngine
-from tests.engine_inputs import awkward_sequences, random_sequences, sequence, sequences_table
+from tests.engine_inputs import awkward_sequences, random_sequences, score_all, sequence, sequences_table
 from tests.engine_stand_ins import CALLS, serve_and_count, serve_wrong_pooler
 
 pytestmark = [
@@ -177,8 +178,9 @@ def test_the_line_scores_trains_and_scores_again_in_one_process(demo, real_text,
     table = sequences_table(real_text)
 
     def scored(folder, key):
-        store = LogpsStore(tmp_path / "store", {"model": key})
-        return score_missing(table, store, lambda: open_engine(config, folder, 512), 16, lambda count: None).frame
+        store = LogpsStore(open_place(tmp_path / "store"), {"model": key})
+        done = score_all(table, dict.fromkeys(routes_of(config), store), lambda: open_engine(config, folder, 512), 16)
+        return done.results.frame()
 
     def by_transformers(folder):
         scores = scores_of(HFEngine(folder, config), real_text)

@@ -22,6 +22,8 @@ from vllm.model_executor.models.interfaces_base import VllmModelForPooling
 TASK: Final = "token_classify"
 # Key in a request's `extra_kwargs`: the place of its first completion token.
 COMPLETION_START: Final = "completion_start"
+# Key in a request's `extra_kwargs`: whether the answer holds a value a token.
+TOKEN_LOGPS: Final = "token_logps"
 
 # Head rows at a time. On CPU 64 rows keep a chunk of logits in cache; a GPU wants larger products.
 _CHUNK_ROWS_CPU: Final = 64
@@ -64,7 +66,9 @@ class CompletionLogpsPooler(Pooler):  # type: ignore[misc]  # vLLM's classes are
         return PoolingParamsUpdate(requires_token_ids=True)
 
     def forward(self, hidden_states: torch.Tensor, pooling_metadata: Any) -> list[torch.Tensor | None]:
-        """One float64 tensor (summed log-prob, token count) a finished request, None for an unfinished one.
+        """One float64 tensor a finished request, None for an unfinished one.
+
+        A tensor holds the summed log-prob and the token count, then each token's log-prob where that was asked for.
 
         Args:
             hidden_states: (step tokens, hidden) of all requests in this step.
@@ -84,7 +88,9 @@ class CompletionLogpsPooler(Pooler):  # type: ignore[misc]  # vLLM's classes are
                 continue
             parts = state.hidden_states_cache
             scored = torch.cat(parts).double() if parts else logps[:0].double()
-            answers.append(torch.stack([scored.sum(), scored.new_tensor(float(scored.numel()))]))
+            answer = torch.stack([scored.sum(), scored.new_tensor(float(scored.numel()))])
+            options = pooling_metadata.pooling_params[place].extra_kwargs or {}
+            answers.append(torch.cat([answer, scored]) if options.get(TOKEN_LOGPS) else answer)
             state.clean()
         return answers
 
