@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from pipeline.engines.base import Score
 from pipeline.engines.feeding import Catalogue, Spill, as_text
 from pipeline.engines.store import TOKEN_LOGPS
 from pipeline.tables import polars_schema
@@ -79,6 +80,10 @@ class Results:
                 empty = False
         if empty:
             yield pl.DataFrame(schema=schema)
+
+    def scores(self, places: npt.NDArray[np.int64]) -> list[Score]:
+        """The sums at some places of the catalogue; NaN where one is not known."""
+        return [Score(*row) for row in self._rows(places).iter_rows()]
 
     def frame(self) -> pl.DataFrame:
         """All batches as one table."""

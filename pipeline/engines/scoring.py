@@ -23,7 +23,8 @@ from pipeline.engines.store import LogpsStore
 from pipeline.engines.vllm.check import check_places
 from pipeline.errors import EngineError, InputError, examples
 
-SCRATCH: Final = "scratch"
+# Its own name: the folder that it is made in may be a user's.
+SCRATCH: Final = ".thumbline-scratch"
 
 
 class Outcome(NamedTuple):
@@ -116,6 +117,23 @@ def _stored(work: Work, route: str) -> Results:
     for rows in work.stores[route].shards(token_logps=work.token_logps):
         results.add(rows)
     return results
+
+
+def stored_results(
+    blocks: Blocks, wanted: Catalogue, stores: Mapping[str, LogpsStore], scratch: Path
+) -> tuple[str, Results]:
+    """The route whose store has most of the wanted sequences, and what it has.
+
+    Args:
+        blocks: Table `sequences`.
+        wanted: Its catalogue.
+        stores: The store of each route.
+        scratch: Folder for files.
+    """
+    work = Work(blocks, wanted, stores, 1, False, scratch)
+    found = {route: _stored(work, route) for route in stores}
+    route = max(found, key=lambda name: found[name].known)
+    return route, found[route]
 
 
 def _feed(work: Work, results: Results) -> Generator[Shard]:
