@@ -12,6 +12,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from pipeline.engines.feeding import Spill
 from pipeline.engines.places import LocalPlace, open_place
 from pipeline.engines.store import LogpsStore
 from pipeline.errors import EngineError
@@ -282,3 +283,97 @@ def test_blocks_and_buckets_change_nothing(monkeypatch, tmp_path):
     again, _ = fill(table, other)
     assert again.results.frame().equals(result.results.frame())
     assert contents(one) == contents(other)
+
+
+def test_a_stores_numbers_are_of_the_route_that_really_scored(table, tmp_path):
+    """A fall-back fills its own route's store; the next run finds it there, and a later repair starts afresh."""
+    stores = {route: store_at(tmp_path, route=route) for route in ("adapter", "transformers")}
+    fallen = score_all(table, stores, lambda: FakeEngine(route="transformers"))
+    assert (fallen.route, fallen.n_scored) == ("transformers", 100)
+    assert not contents(stores["adapter"])
+    again = score_all(table, stores, never)
+    assert (again.route, again.n_stored) == ("transformers", 100)
+    more = sequences_table(random_sequences(120, 90))
+    engine = FakeEngine(route="adapter")
+    repaired = score_all(more, stores, lambda: engine)
+    assert (repaired.route, repaired.n_stored, repaired.n_scored) == ("adapter", 0, 120)
+    assert len(engine.sample) == 8
+    other = score_all(more, stores, never)
+    assert other.route == "adapter"
+
+
+def test_a_fallen_back_engine_uses_what_its_route_has(table, tmp_path):
+    stores = {route: store_at(tmp_path, route=route) for route in ("adapter", "transformers")}
+    score_all(table.head(90), stores, lambda: FakeEngine(route="transformers"))
+    engine = FakeEngine(route="transformers")
+    result = score_all(table, stores, lambda: engine)
+    assert (result.n_stored, sum(map(len, engine.calls))) == (90, 10)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("-inf"), 0.1])
+def test_what_is_no_log_probability_is_refused_and_not_stored(table, store, value):
+    with pytest.raises(EngineError, match=r"8 of 8 scores are no log-probability.*reference.dtype to float32"):
+        fill(table, store, FakeEngine(spoil=value))
+    assert not contents(store)
+
+
+def test_values_a_token_come_back_in_order_and_serve_sums_too(table, store):
+    made = score_all(table, {"fake": store}, lambda: FakeEngine(tokens=True), token_logps=True).results.frame()
+    expected = {
+        name: [-float(token) for token in ids] for name, ids in table[["sequence_id", "completion_token_ids"]].rows()
+    }
+    assert dict(made.select("sequence_id", "token_logps").iter_rows()) == expected
+    again = score_all(table, {"fake": store}, never, token_logps=True).results.frame()
+    assert again.equals(made)
+    assert score_all(table, {"fake": store}, never).results.frame().equals(made.drop("token_logps"))
+
+
+def test_sums_alone_do_not_serve_values_a_token(table, store):
+    fill(table, store)
+    result = score_all(table, {"fake": store}, lambda: FakeEngine(tokens=True), token_logps=True)
+    assert result.n_scored == 100
+    assert result.results.frame()["token_logps"].null_count() == 0
+
+
+def test_an_engine_that_forgets_values_a_token_is_refused(table, store):
+    with pytest.raises(EngineError, match="not of all completion tokens"):
+        score_all(table, {"fake": store}, FakeEngine, token_logps=True)
+
+
+def test_many_tokens_go_by_way_of_files_that_are_gone_afterwards(table, store, monkeypatch, tmp_path):
+    whole = score_all(table, {"fake": store}, lambda: FakeEngine(tokens=True), token_logps=True).results.frame()
+    monkeypatch.setattr("pipeline.engines.feeding._FRAME_ROWS", 7)
+    monkeypatch.setattr("pipeline.engines.feeding._BUCKET_TOKENS", 400)
+    monkeypatch.setattr("pipeline.engines.results._BUCKET_TOKENS", 300)
+    written = []
+    add = Spill._append
+    monkeypatch.setattr(Spill, "_append", lambda *arguments: (written.append(arguments[0]._folder), add(*arguments)))
+    other = store_at(tmp_path / "other")
+    result = score_all(table, {"fake": other}, lambda: FakeEngine(tokens=True), token_logps=True)
+    assert result.results.frame().equals(whole)
+    assert len(set(written)) == 2
+    assert not any(folder.exists() for folder in written)
+
+
+def test_two_machines_share_a_store_behind_an_address(table, tmp_path):
+    whole, shared = store_at(tmp_path), store_at(f"memory://shared-{tmp_path.name}")
+    fill(table, whole)
+    fill(table.head(40), shared)
+    result, engine = fill(table, store_at(f"memory://shared-{tmp_path.name}"))
+    assert (result.n_stored, sum(map(len, engine.calls))) == (40, 60)
+    assert result.results.frame()["sequence_id"].equals(fill(table, whole)[0].results.frame()["sequence_id"])
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_shard_behind_an_address_is_set_aside_too(table, tmp_path, damage, caplog):
+    store = store_at(f"memory://damage-{tmp_path.name}")
+    fill(table, store)
+    (victim, *_) = contents(store)
+    path = f"{store.name}/{victim}"
+    store.place.write(path, bytes(DAMAGES[damage](bytearray(store.place.read(path)))))
+    with caplog.at_level(logging.WARNING):
+        result, engine = fill(table, store)
+    assert [len(call) for call in engine.calls] == [ROWS]
+    assert result.n_stored == 100 - ROWS
+    assert store.place.address(path) in caplog.text
+    assert victim.replace(".parquet", ".bad") in contents(store)
