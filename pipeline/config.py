@@ -189,6 +189,9 @@ class SequencesConfig(StageConfig):
     template: Literal["chat", "plain"] = Field(
         "chat", description="`chat` writes the tokenizer's chat template; `plain` joins prompt and completion as text."
     )
+    template_options: dict[str, Any] = Field(
+        {}, description="Variables that the chat template reads, such as `enable_thinking` or `date_string`."
+    )
     max_tokens: int = Field(1024, ge=2, description="Tokens of prompt and completion together.")
     truncation: Literal["drop", "keep_end", "keep_start"] = Field(
         "drop",

@@ -163,14 +163,14 @@ def _read_rows(rows_file: str) -> _Rows:
 
 def _sequences(sides: pl.DataFrame, model_dir: Path, text: SequencesConfig) -> tuple[pl.DataFrame, dict[str, int]]:
     """Columns of table `sequences` for each completion, and how many were dropped, by reason."""
-    from pipeline.engines.encoding import load_encoder, sequence_columns
+    from pipeline.engines.encoding import ENTRY_COLUMNS, load_encoder, sequence_columns
 
-    encoder = load_encoder(model_dir, text.template, text.max_tokens, text.truncation)
+    encoder = load_encoder(model_dir, text.template, text.max_tokens, text.truncation, text.template_options)
     encoded = list(encoder.encode(sides["prompt"].to_list(), sides["completion"].to_list()))
     table = sequence_columns(sides.select(*_ROW, "side"), encoded)
     dropped = table.filter(pl.col("reason").is_not_null())
     drops = dict(dropped["reason"].value_counts().sort("reason").iter_rows())
-    return table.filter(pl.col("reason").is_null()).drop("reason"), drops
+    return table.filter(pl.col("reason").is_null()).drop(ENTRY_COLUMNS), drops
 
 
 def _with_logps(read: _Rows, logps: pl.DataFrame) -> pl.DataFrame:
