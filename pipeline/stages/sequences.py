@@ -178,7 +178,7 @@ def run(context: StageContext) -> StageResult:
         rows = pl.concat([rows, mismatched_rows(rows, unpaired, config.seed)])
     model_dir = resolve_model(context.config.model, context.config.revision)
     encoder = load_encoder(model_dir, config.template, config.max_tokens, config.truncation, config.template_options)
-    made = transform(rows, _encode(encoder, rows, context))
+    made = transform(_encode(encoder, rows, context))
     _say_apart(made.notes, rows.height, context)
     if made.sequences.is_empty():
         raise InputError(

@@ -17,7 +17,7 @@ from pipeline.errors import ConfigError, TrainingError
 from pipeline.tables import polars_schema
 
 if TYPE_CHECKING:
-    from pipeline.training.rows import Row, TrainingSequence
+    from pipeline.training.rows import Row
 
 VERSION = 1
 INPUTS = ("pairs", "unpaired", "splits", "sequences", "row_sequences", "reference")
@@ -90,8 +90,9 @@ def run(context: StageContext) -> StageResult:
     policy = load_policy(
         model_dir, device=config.device, dtype=config.dtype, gradient_checkpointing=config.gradient_checkpointing
     )
-    compared = parity.compare(policy, _parity_sample(rows["train"], config.parity_rows), config.micro_batch_rows)
-    gate = parity.judge(compared, config)
+    sample = parity.sample_of(rows["train"], config.parity_rows)
+    compared = parity.compare(policy, sample.sequences, config.micro_batch_rows)
+    gate = parity.judge(compared, config, sample.pairs)
     parity.enforce(gate, config.dtype)
     objective = Objective(
         spec,
@@ -143,19 +144,6 @@ def _rows(context: StageContext, split: str, *, paired: bool) -> "list[Row]":
 def _rows_in_split(context: StageContext, paired: bool) -> int:
     prompts = context.read("splits").filter(pl.col("split") == "train").select("prompt_id")
     return context.read("pairs" if paired else "unpaired").join(prompts, on="prompt_id", how="semi").height
-
-
-def _parity_sample(rows: "list[Row]", limit: int) -> "list[tuple[str, TrainingSequence]]":
-    """Ids and sequences of the first rows: they are sorted by a hash, so the first are as good as random ones."""
-    from pipeline.training.rows import PairRow
-
-    sample: dict[str, TrainingSequence] = {}
-    for row in rows:
-        for sequence in (row.chosen, row.rejected) if isinstance(row, PairRow) else (row.matched,):
-            sample.setdefault(sequence.sequence_id, sequence)
-        if len(sample) >= limit:
-            break
-    return list(sample.items())[:limit]
 
 
 def _loss_config(config: TrainConfig, rows: "list[Row]") -> Any:
