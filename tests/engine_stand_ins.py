@@ -50,6 +50,32 @@ def serve_one_wrong(connection, settings):
     _loop(connection, answer)
 
 
+def serve_native_only(connection, settings):
+    """vLLM's own scoring is right; every other route leaves a token out."""
+    if settings.route == "native":
+        serve_right(connection, settings)
+    else:
+        serve_short(connection, settings)
+
+
+def serve_with_tokens(connection, settings):
+    """Right sums, each with its tokens' values."""
+
+    def answer(sequences):
+        return Answer(
+            [
+                score._replace(token_logps=(score.logps / score.token_count,) * score.token_count)
+                for score in _right(settings, sequences)
+            ]
+        )
+
+    _loop(connection, answer)
+
+
+def serve_wrong_setting(connection, settings):
+    connection.send(Answer([], "reference.engine_args: unknown vLLM engine argument", is_setting=True))
+
+
 def serve_short(connection, settings):
     """Both routes leave a token out."""
     _loop(

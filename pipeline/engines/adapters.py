@@ -4,7 +4,6 @@ vLLM applies an adapter itself. For transformers the change of each weight, scal
 peft where it is installed, which knows every kind of adapter, else here for the plain kind.
 """
 
-import importlib.util
 import json
 import math
 from pathlib import Path
@@ -79,10 +78,14 @@ def merge_adapter(model: Any, folder: Path) -> Any:
     Raises:
         EngineError: The adapter does not fit the model, or is of a kind that needs peft.
     """
-    if importlib.util.find_spec("peft") is not None:
+    try:
         from peft import PeftModel
+    except ImportError:
+        return _merge_plain(model, folder)
+    return PeftModel.from_pretrained(model, folder).merge_and_unload()
 
-        return PeftModel.from_pretrained(model, folder).merge_and_unload()
+
+def _merge_plain(model: Any, folder: Path) -> Any:
     import torch
     from safetensors.torch import load_file
 

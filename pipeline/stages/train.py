@@ -12,6 +12,7 @@ import polars as pl
 from pipeline.artifacts import Counts
 from pipeline.config import RunConfig, TrainConfig
 from pipeline.context import StageContext, StageResult
+from pipeline.engines.adapters import adapter_digest, merge_adapter, resolve_adapter
 from pipeline.engines.models import model_digest, resolve_model
 from pipeline.errors import ConfigError, TrainingError
 from pipeline.tables import polars_schema
@@ -31,8 +32,11 @@ def settings(config: RunConfig) -> dict[str, Any]:
 
 
 def external(config: RunConfig) -> Mapping[str, str]:
-    """The untrained model's digest."""
-    return {"untrained_model": model_digest(resolve_model(config.model, config.revision))}
+    """Digests of the untrained model, and of the adapter that it begins with."""
+    digests = {"untrained_model": model_digest(resolve_model(config.model, config.revision))}
+    if config.reference.adapter is not None:
+        digests["adapter"] = adapter_digest(resolve_adapter(config.reference.adapter))
+    return digests
 
 
 def check_methods(config: TrainConfig) -> None:
@@ -90,6 +94,9 @@ def run(context: StageContext) -> StageResult:
     policy = load_policy(
         model_dir, device=config.device, dtype=config.dtype, gradient_checkpointing=config.gradient_checkpointing
     )
+    if context.config.reference.adapter is not None:
+        # The policy begins where the reference stands.
+        merge_adapter(policy.model, resolve_adapter(context.config.reference.adapter))
     sample = parity.sample_of(rows["train"], config.parity_rows)
     compared = parity.compare(policy, sample.sequences, config.micro_batch_rows)
     gate = parity.judge(compared, config, sample.pairs)

@@ -14,7 +14,7 @@ from pipeline.config import load_config
 from pipeline.errors import PipelineError
 from pipeline.tables import polars_schema
 from tests.line.conftest import write_config
-from tests.tiny import save_tiny_model
+from tests.tiny import save_lora, save_tiny_model
 
 PAIRS = [
     {"id": number, "prompt": f"When {number}?", "chosen": "In May, thanks.", "rejected": f"Go {number}."}
@@ -208,3 +208,21 @@ def test_two_runs_share_a_store_behind_an_address(small_log, tiny_model, tmp_pat
     frame = pl.read_parquet(tables[0])
     assert frame.schema == polars_schema("reference", optional=["token_logps"])
     assert (frame["token_logps"].list.len() == frame["token_count"]).all()
+
+
+def test_a_reference_with_an_adapter_is_what_training_begins_with(small_log, tiny_model, tmp_path):
+    adapter = save_lora(tmp_path / "adapter", tiny_model, ("model.layers.0.mlp.up_proj",))
+    plain = load_config(write_config(tmp_path, small_log, tiny_model, train={"max_steps": 1}))
+    adapted = plain.model_copy(
+        update={"name": "adapted", "reference": plain.reference.model_copy(update={"adapter": str(adapter)})}
+    )
+    tables = []
+    for config in (plain, adapted):
+        list(line.run(config, line.select(None, "train")))
+        tables.append(pl.read_parquet(config.run_dir / "reference" / "reference.parquet"))
+    assert tables[0]["sequence_id"].equals(tables[1]["sequence_id"])
+    assert not tables[0]["logps"].equals(tables[1]["logps"])
+    parity = read_manifest(adapted.run_dir / "train").notes["parity"]
+    assert parity["mean_difference"] < 1e-3
+    assert parity["margins"]["pairs"] > 0
+    assert parity["margins"]["flipped"] == 0

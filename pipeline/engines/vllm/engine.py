@@ -102,7 +102,7 @@ class VLLMEngine:
         if routes[0] == TRANSFORMERS:
             return self._take_transformers(sequences)
         places = check_places(len(sequences))
-        if not torch.cuda.is_available():
+        if not self._has_gpu():
             # On a CPU the yardstick runs while vLLM loads; a GPU has no room for both at once.
             self._engine = self._worker(routes[0])
         expected = self._yardstick([sequences[place] for place in places])
@@ -127,7 +127,7 @@ class VLLMEngine:
     def _possible_routes(self) -> list[str]:
         """The routes to try: without those that this machine or the settings rule out."""
         out = set()
-        if not torch.cuda.is_available():
+        if not self._has_gpu():
             # vLLM's second model runner, which has the parameter, does not run on a CPU.
             out.add("native")
         if self._config.quantization is not None:
@@ -137,6 +137,9 @@ class VLLMEngine:
         if not routes:
             raise EngineError(f"reference.routes: {', '.join(sorted(out))} cannot score here. Add 'adapter'.")
         return routes
+
+    def _has_gpu(self) -> bool:
+        return torch.cuda.is_available()
 
     def _say(self, route: str, fault: str, following: str) -> None:
         line = f"vLLM by {route}: {fault.rstrip('.')}; scoring by {_NAMES[following]} instead."
