@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 from pathlib import Path
 
 import polars as pl
@@ -107,6 +108,49 @@ def test_export_keeps_every_column_and_scores_nothing(rows, tiny_model, tmp_path
     whole = pl.read_parquet(tmp_path / "scored.parquet")
     columns = ["ref_chosen_logps", "ref_rejected_logps"]
     assert exported.select(columns).equals(whole.select(columns).tail(8))
+
+
+def change_template(folder):
+    path = folder / "chat_template.jinja"
+    path.write_text(path.read_text().replace("assistant", "answerer"))
+
+
+def change_tokenizer(folder):
+    path = folder / "tokenizer_config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"model_max_length": 77}))
+
+
+def change_weights(folder):
+    save_tiny_model(folder, seed=3)
+
+
+@pytest.mark.parametrize(
+    ("change", "scored_again"),
+    [
+        (change_template, 24),
+        (change_tokenizer, 24),
+        (change_weights, 24),
+        (lambda folder: (folder / "README.md").write_text("x"), 0),
+    ],
+)
+def test_what_changes_the_numbers_is_another_key(rows, tiny_model, tmp_path, change, scored_again):
+    folder = shutil.copytree(tiny_model, tmp_path / "model")
+    arguments = ("reference", rows, "-m", folder, "-o", tmp_path / "scored.parquet", *ENGINE)
+    done(*arguments)
+    change(folder)
+    assert f"{scored_again} sequences scored, {24 - scored_again} from" in done(*arguments)
+
+
+def test_another_truncation_rule_scores_the_rows_that_it_cuts_and_no_others(rows, tiny_model, tmp_path):
+    long = PAIRS[0] | {"prompt": "When? " * 20}
+    rows.write_text(rows.read_text() + json.dumps(long) + "\n")
+    arguments = ("reference", rows, "-m", tiny_model, "-o", tmp_path / "scored.parquet", *ENGINE, "--max-tokens", 64)
+    assert "too_long 2 24 sequences scored" in done(*arguments)
+    rule = ("--set", "sequences.truncation=keep_end")
+    assert "none 2 sequences scored, 24 from" in done(*arguments, *rule)
+    # A later rule cuts the same two at another place.
+    rule = ("--set", "sequences.truncation=keep_end", "--set", "sequences.max_tokens=60")
+    assert "none 2 sequences scored, 24 from" in done(*arguments, *rule)
 
 
 def test_export_of_rows_that_nobody_scored_says_what_to_do(rows, tmp_path, scored, tmp_path_factory):
