@@ -68,6 +68,14 @@ def adapter_rank(folder: Path) -> int:
     return room[0]
 
 
+def changes_head(folder: Path) -> bool:
+    """Whether the adapter has weights for the output layer, or for the embeddings that may be the same."""
+    from safetensors import safe_open
+
+    with safe_open(folder / _WEIGHTS, framework="np") as tensors:
+        return any(part in name for name in tensors.keys() for part in ("lm_head", "embed"))  # noqa: SIM118  no mapping
+
+
 def merge_adapter(model: Any, folder: Path) -> Any:
     """The model with the adapter's changes in its weights; a plain model again.
 

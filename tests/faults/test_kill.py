@@ -114,7 +114,7 @@ def test_a_store_filled_between_kills_at_random_moments_is_that_of_a_calm_run(pl
     while progress[-1] < len(files(calm)):
         process = context.Process(target=score_into, args=(stormy, place / "model", tmp_path / "rows.parquet"))
         process.start()
-        aim = progress[-1] + generator.randint(3, 18)
+        aim = progress[-1] + generator.randint(8, 18)
         deadline = time.monotonic() + _DEADLINE_SECONDS
         while len(files(stormy)) < aim and process.is_alive() and time.monotonic() < deadline:
             time.sleep(generator.random() * 0.003)
@@ -123,7 +123,7 @@ def test_a_store_filled_between_kills_at_random_moments_is_that_of_a_calm_run(pl
         process.kill()
         process.join()
         progress.append(len(files(stormy)))
-    assert len(progress) > 3
+    assert len(progress) > 3, progress
     assert progress == sorted(progress)
     assert files(stormy) == files(calm)
     score_into(stormy, place / "model", tmp_path / "rows.parquet")

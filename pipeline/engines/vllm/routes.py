@@ -8,11 +8,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
-from pipeline.engines.adapters import adapter_rank
+from pipeline.engines.adapters import adapter_rank, changes_head
 from pipeline.engines.base import TokenSequence
 from pipeline.engines.vllm.messages import RawScore, Route, Scorer, Settings
 from pipeline.engines.vllm.plugin import PREFIX, register_twins
-from pipeline.errors import unknown_name
+from pipeline.errors import EngineError, unknown_name
 
 # The smallest that vLLM's CPU attention takes.
 _CPU_BLOCK: Final = 32
@@ -66,6 +66,8 @@ def _open_adapter(settings: Settings) -> Scorer:
 
     from pipeline.engines.vllm.pooler import TASK
 
+    if settings.adapter_dir is not None and changes_head(Path(settings.adapter_dir)):
+        raise EngineError("the LoRA adapter changes the head, which the pooler uses as it is")
     # Also where the distribution is not installed, and so its entry point not known to vLLM.
     register_twins()
     description = _model_description(settings)

@@ -10,7 +10,7 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM
 
 from pipeline.config import EngineConfig
-from pipeline.engines.adapters import adapter_digest, adapter_rank, merge_adapter, resolve_adapter
+from pipeline.engines.adapters import adapter_digest, adapter_rank, changes_head, merge_adapter, resolve_adapter
 from pipeline.engines.hf import HFEngine
 from pipeline.engines.scoring import Scorer
 from pipeline.errors import EngineError, InputError
@@ -90,6 +90,11 @@ def test_the_adapters_content_is_part_of_the_key(model, adapter, tmp_path):
 def test_vllm_gets_room_for_the_largest_rank(adapter, settings, room):
     change_settings(adapter, **settings)
     assert adapter_rank(adapter) == room
+
+
+def test_an_adapter_of_the_head_is_seen(model, adapter, tmp_path):
+    assert not changes_head(adapter)
+    assert changes_head(save_lora(tmp_path / "head", model, ("lm_head",)))
 
 
 def test_what_cannot_be_used_is_refused_with_its_reason(model, adapter, tmp_path):
