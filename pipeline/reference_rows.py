@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Final, NamedTuple
 
 import polars as pl
@@ -75,15 +76,12 @@ def score_rows(request: Request, output: Path, reporter: Reporter) -> ScoredRows
     Raises:
         InputError: No row can be used.
     """
-    from pipeline.engines.feeding import blocks_of
-    from pipeline.engines.scoring import Scorer, score_table, scratch_folder
+    from pipeline.engines.scoring import Scorer, score_frame
 
     read, named, drops, model_dir = _named(request)
     scorer = Scorer(model_dir, request.engine, request.store)
-    with scratch_folder(output.parent) as scratch:
-        scored = score_table(blocks_of(named), scorer, _SHARD_ROWS, scratch, reporter, "reference log-probs")
-        logps = _named_logps(named, scored.results.frame())
-    frame = _with_logps(read, logps)
+    scored = score_frame(named, scorer, _SHARD_ROWS, reporter, "reference log-probs")
+    frame = _with_logps(read, _named_logps(named, scored.frame))
     write_parquet(output, frame)
     return ScoredRows(
         read.kind, frame.height, {**read.rejected, **drops}, scored.notes["scored"], scored.notes["stored"]
@@ -101,12 +99,13 @@ def export_rows(request: Request, output: Path) -> ScoredRows:
         InputError: No row has all its log-probs in the store.
     """
     from pipeline.engines.feeding import blocks_of, catalogue
-    from pipeline.engines.scoring import Scorer, scratch_folder, stored_results
+    from pipeline.engines.missing import stored_results
+    from pipeline.engines.scoring import Scorer, scratch_folder
 
     read, named, drops, model_dir = _named(request)
     scorer = Scorer(model_dir, request.engine, request.store)
     blocks = blocks_of(named)
-    with scratch_folder(output.parent) as scratch:
+    with TemporaryDirectory() as folder, scratch_folder(Path(folder)) as scratch:
         _, results = stored_results(blocks, catalogue(blocks), scorer.stores(), scratch)
     logps = _named_logps(named, results.frame().filter(pl.col("logps").is_not_nan()))
     missing = logps["logps"].null_count()

@@ -11,7 +11,7 @@ import polars as pl
 from pipeline.artifacts import digest_text
 from pipeline.engines.base import Score, TokenSequence
 from pipeline.engines.feeding import blocks_of, catalogue
-from pipeline.engines.scoring import Work, score_missing
+from pipeline.engines.missing import Work, score_missing
 from pipeline.tables import polars_schema
 
 

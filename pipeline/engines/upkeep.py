@@ -9,8 +9,9 @@ import numpy as np
 import polars as pl
 
 from pipeline.engines.feeding import Blocks, Ids, as_ids, catalogue, shards
+from pipeline.engines.missing import checked, stored_results
 from pipeline.engines.places import FileFacts, Place
-from pipeline.engines.scoring import Scorer, checked, stored_results
+from pipeline.engines.scoring import Scorer
 from pipeline.engines.store import BAD, KEY_PART, SHARD, open_shard
 from pipeline.engines.vllm.check import disagreement
 from pipeline.errors import InputError
