@@ -25,8 +25,8 @@ Blocks = Callable[[list[str]], Iterator[pl.DataFrame]]
 COUNTS: Final = ["sequence_id", "prompt_token_count", "completion_token_count"]
 _TOKENS: Final = ["sequence_id", "prompt_token_ids", "completion_token_ids"]
 _FRAME_ROWS: Final = 50_000
-# Tokens in memory at a time: 64 MiB of ids.
-_BUCKET_TOKENS: Final = 16 * 1024 * 1024
+# Tokens in memory at a time: 16 MiB of ids, and a few times that while they are put in order.
+_BUCKET_TOKENS: Final = 4 * 1024 * 1024
 # Files open at a time while blocks are sorted into buckets.
 _MOST_BUCKETS: Final = 256
 _ID = np.dtype("S16")

@@ -14,8 +14,8 @@ from pipeline.engines.store import TOKEN_LOGPS
 from pipeline.tables import polars_schema
 
 _BATCH_ROWS: Final = 50_000
-# Values a token in memory at a time: 64 MiB of float32.
-_BUCKET_TOKENS: Final = 16 * 1024 * 1024
+# Values a token in memory at a time: 16 MiB of float32.
+_BUCKET_TOKENS: Final = 4 * 1024 * 1024
 _MOST_BUCKETS: Final = 256
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import polars as pl
 
-from pipeline.artifacts import Counts
+from pipeline.artifacts import Counts, read_manifest
 from pipeline.config import RunConfig
 from pipeline.context import StageContext, StageResult
 from pipeline.engines.registry import engine_identity
@@ -41,6 +41,22 @@ def transform(row_sequences: pl.LazyFrame, *, mismatched: bool) -> pl.LazyFrame:
     return held_out.select("sequence_id").unique()
 
 
+def other_route(reference: Mapping[str, Any], policy: Mapping[str, Any]) -> str | None:
+    """What to say where the two models were scored in different ways; None where they were not.
+
+    Args:
+        reference: Notes of the reference stage.
+        policy: Notes of this one.
+    """
+    before, now = (f"{notes.get('engine')} by {notes.get('route')}" for notes in (reference, policy))
+    if before == now:
+        return None
+    return (
+        f"policy: the reference was scored by {before}, the trained model by {now}: their rounding differs, and small "
+        f"rewards with it. Set reference.routes or reference.engine so that both are scored alike."
+    )
+
+
 def run(context: StageContext) -> StageResult:
     """Read the held-out sequences, score them under the trained model, write `policy`."""
     held_out = transform(
@@ -64,6 +80,10 @@ def run(context: StageContext) -> StageResult:
             "trained model's log-probs",
         )
         written = context.write_batches("policy", result.results.batches())
+    reference = read_manifest(context.run_dir / "reference")
+    warning = None if reference is None else other_route(reference.notes, result.notes)
+    if warning is not None:
+        context.reporter.say(warning)
     return StageResult(
         outputs={"policy": written},
         counts=Counts(rows_in=held_out.height, rows_out=written.rows),
