@@ -36,7 +36,7 @@ def external(config: RunConfig) -> Mapping[str, str]:
 
 
 def transform(row_sequences: pl.LazyFrame, *, mismatched: bool) -> pl.LazyFrame:
-    """Ids of sequences of the test split's rows with their own prompt, and with another one where `mismatched` is set."""
+    """Ids of the sequences of the test split: rows with their own prompt, where `mismatched` is set with another too."""
     held_out = row_sequences.filter((pl.col("split") == "test") & ((pl.col("role") == "matched") | mismatched))
     return held_out.select("sequence_id").unique()
 
@@ -59,9 +59,7 @@ def other_route(reference: Mapping[str, Any], policy: Mapping[str, Any]) -> str 
 
 def run(context: StageContext) -> StageResult:
     """Read the held-out sequences, score them under the trained model, write `policy`."""
-    held_out = transform(
-        context.read("row_sequences").lazy(), mismatched=scores_mismatched(context.config)
-    ).collect()
+    held_out = transform(context.read("row_sequences").lazy(), mismatched=scores_mismatched(context.config)).collect()
     read = context.blocks("sequences")
 
     def blocks(columns: list[str]) -> Iterator[pl.DataFrame]:

@@ -14,7 +14,9 @@ def test_held_out_sequences_with_their_own_prompt_each_once():
         ("d" * 32, "matched", "3" * 32, "train"),
     ]
     table = pl.DataFrame(rows, schema=polars_schema("row_sequences"), orient="row")
-    assert transform(table.lazy()).collect()["sequence_id"].to_list() == ["1" * 32]
+    assert transform(table.lazy(), mismatched=False).collect()["sequence_id"].to_list() == ["1" * 32]
+    both = transform(table.lazy(), mismatched=True).collect()["sequence_id"]
+    assert sorted(both) == ["1" * 32, "2" * 32]
 
 
 def test_two_ways_of_scoring_are_said():
