@@ -11,7 +11,7 @@ from pipeline.context import StageContext, StageResult
 from pipeline.engines.registry import engine_identity
 from pipeline.engines.scoring import Scorer, score_table, scratch_folder
 
-VERSION = 2
+VERSION = 3
 INPUTS = ("sequences", "row_sequences")
 FILES = ("model",)
 OUTPUTS = ("policy",)
@@ -36,7 +36,7 @@ def external(config: RunConfig) -> Mapping[str, str]:
 
 
 def transform(row_sequences: pl.LazyFrame, *, mismatched: bool) -> pl.LazyFrame:
-    """Ids of the sequences of the test split: rows with their own prompt, where `mismatched` is set with another too."""
+    """Ids of the test split's sequences: of rows with their own prompt, and `mismatched` of those with another."""
     held_out = row_sequences.filter((pl.col("split") == "test") & ((pl.col("role") == "matched") | mismatched))
     return held_out.select("sequence_id").unique()
 

@@ -118,15 +118,18 @@ def measure_size(count: int) -> None:
         folder = Path(name)
         save_model(folder / "model")
         tokens = make_table(folder / "sequences.parquet", count)
-        runs = {"first": measure(folder), "all stored": measure(folder)}
+        show(count, tokens, "first", measure(folder))
+        show(count, tokens, "all stored", measure(folder))
         make_table(folder / "sequences.parquet", count, new=count // 10)
-        runs["some new"] = measure(folder)
-    for label, found in runs.items():
-        print(
-            f"{count:>10,} {tokens:>12,} {label:>11} {found.scored:>10,} {found.cpu_seconds:>9.1f} "
-            f"{1e6 * found.cpu_seconds / count:>10.0f} {found.peak_mib:>9.0f}",
-            flush=True,
-        )
+        show(count, tokens, "some new", measure(folder))
+
+
+def show(count: int, tokens: int, label: str, found: Measured) -> None:
+    print(
+        f"{count:>10,} {tokens:>12,} {label:>11} {found.scored:>10,} {found.cpu_seconds:>9.1f} "
+        f"{1e6 * found.cpu_seconds / count:>10.0f} {found.peak_mib:>9.0f}",
+        flush=True,
+    )
 
 
 def main() -> None:
