@@ -1,6 +1,7 @@
 """Folders of small files that several machines may share: a local folder, or any address that fsspec opens."""
 
 import posixpath
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
@@ -36,8 +37,13 @@ class Place(Protocol):
     def folders(self) -> list[str]:
         """Names of the folders in it, sorted."""
 
-    def files(self, folder: str) -> list[FileFacts]:
-        """The files of one folder, sorted by name; none where there is no such folder."""
+    def files(self, folder: str, *, unfinished: bool = False) -> list[FileFacts]:
+        """The files of one folder, sorted by name; none where there is no such folder.
+
+        Args:
+            folder: Its name.
+            unfinished: Those instead that a killed process left half written.
+        """
 
     def read(self, name: str) -> bytes:
         """A file's bytes; FileNotFoundError where there is none."""
@@ -91,8 +97,8 @@ class LocalPlace:
         """Names of the folders in it, sorted."""
         return sorted(path.name for path in self._root.iterdir() if path.is_dir()) if self._root.is_dir() else []
 
-    def files(self, folder: str) -> list[FileFacts]:
-        """The files of one folder, sorted by name."""
+    def files(self, folder: str, *, unfinished: bool = False) -> list[FileFacts]:
+        """The files of one folder, sorted by name, or those that were left half written."""
         place = self._root / folder
         found = []
         for path in sorted(place.iterdir()) if place.is_dir() else []:
@@ -101,7 +107,7 @@ class LocalPlace:
             except FileNotFoundError:
                 # Another process that shares the place was quicker.
                 continue
-            if path.is_file() and not path.name.startswith(_HIDDEN):
+            if path.is_file() and path.name.startswith(_HIDDEN) == unfinished:
                 found.append(FileFacts(path.name, status.st_size, status.st_mtime))
         return found
 
@@ -152,12 +158,12 @@ class RemotePlace:
         """Names of the folders in it, sorted."""
         return sorted(self._base(entry) for entry in self._list("") if entry["type"] == "directory")
 
-    def files(self, folder: str) -> list[FileFacts]:
-        """The files of one folder, sorted by name."""
+    def files(self, folder: str, *, unfinished: bool = False) -> list[FileFacts]:
+        """The files of one folder, sorted by name, or those that were left half written."""
         return sorted(
             FileFacts(self._base(entry), int(entry["size"] or 0), _modified(entry))
             for entry in self._list(folder)
-            if entry["type"] == "file" and not self._base(entry).startswith(_HIDDEN)
+            if entry["type"] == "file" and self._base(entry).startswith(_HIDDEN) == unfinished
         )
 
     def read(self, name: str) -> bytes:
@@ -174,7 +180,8 @@ class RemotePlace:
                 self._system.pipe_file(self._path(name), data)
                 return
             self._system.makedirs(self._path(folder), exist_ok=True)
-            temporary = self._path(f"{folder}/{_HIDDEN}{base}.tmp")
+            # Its own name: another machine may be writing the same shard.
+            temporary = self._path(f"{folder}/{_HIDDEN}{base}.{uuid.uuid4().hex}.tmp")
             self._system.pipe_file(temporary, data)
             self._system.mv(temporary, self._path(name))
 

@@ -105,7 +105,7 @@ class Garbage(NamedTuple):
 
 
 def garbage(place: Place, references: References, written_before: float) -> Iterator[Garbage]:
-    """Files of a store that hold nothing that a run refers to.
+    """Files of a store that hold nothing that a run refers to, and those that a killed process left half written.
 
     Args:
         place: The store.
@@ -114,6 +114,9 @@ def garbage(place: Place, references: References, written_before: float) -> Iter
             is one whose time is not known.
     """
     for name in place.folders():
+        for file in place.files(name, unfinished=True):
+            if _is_older(file, written_before):
+                yield Garbage(f"{name}/{file.name}", file.size, 0)
         for file in place.files(name):
             if not file.name.endswith((SHARD, BAD)) or not _is_older(file, written_before):
                 continue

@@ -67,7 +67,7 @@ def shards(store):
 
 
 def age(store, hours=48):
-    for path in Path(store).rglob("*.*"):
+    for path in Path(store).rglob("*.*"):  # hidden ones too
         time = path.stat().st_mtime - hours * 3600
         os.utime(path, (time, time))
 
@@ -212,13 +212,18 @@ def test_gc_keeps_what_runs_refer_to(finished, tiny_model, rows, tmp_path):
     done("reference", rows, "-m", tiny_model, "-o", tmp_path / "scored.parquet", *ENGINE, "--store", store)
     foreign = set(shards(store)) - set(kept)
     assert len(foreign) == 1
+    # What a process left that was killed while it wrote.
+    half = next(iter(foreign)).with_name(".x.parquet.123.tmp")
+    half.write_bytes(b"PAR1")
     runs = ("--runs", finished.run_dir.parent)
     assert "0 files with 0 sequences" in done("reference", "gc", store, *runs, "--delete")
     age(store)
-    assert "1 files with 24 sequences" in done("reference", "gc", store, *runs)
+    assert "2 files with 24 sequences" in done("reference", "gc", store, *runs)
+    assert half.exists()
     assert foreign < set(shards(store))
     assert "deleted" in done("reference", "gc", store, *runs, "--delete")
     assert shards(store) == kept
+    assert not half.exists()
     # A run that has not finished names no key yet: its sequences are kept under any.
     manifest = finished.run_dir / "reference" / "manifest.json"
     text = manifest.read_text()

@@ -58,6 +58,7 @@ def test_a_killed_upload_is_not_seen(tmp_path, monkeypatch, failing):
     with pytest.raises(InputError, match=r"sftp://.*key/a.parquet: cannot be written \(OSError: connection lost\)"):
         place.write("key/a.parquet", b"whole content")
     assert place.files("key") == []
+    assert [file.name.startswith(".a.parquet.") for file in place.files("key", unfinished=True)] == [True]
 
 
 def test_a_folder_that_cannot_be_written_is_explained(tmp_path):
