@@ -237,6 +237,9 @@ class EngineConfig(StageConfig):
 
     engine: Literal["auto", "vllm", "hf"] = Field("auto", description="`auto` is vLLM where it is installed, else HF.")
     dtype: Literal["bfloat16", "float32", "float16"] = Field("bfloat16", description="Weights and activations.")
+    head_dtype: Literal["model", "float32"] = Field(
+        "model", description="vLLM: type of the head's products; float32 costs time and takes the head's rounding away."
+    )
     prefix_caching: bool = Field(True, description="vLLM: share a prompt between its completions.")
     max_num_batched_tokens: int = Field(2048, ge=64, description="vLLM: tokens a step.")
     max_num_seqs: NaturalCount = Field(64, description="vLLM: sequences in flight.")

@@ -57,6 +57,7 @@ def engine_identity(config: EngineConfig, route: str | None = None) -> dict[str,
         "route": route or ">".join(config.routes),
         "batching": f"{config.max_num_batched_tokens}/{config.max_num_seqs}/{config.prefix_caching}",
         "tensor_parallel_size": str(config.tensor_parallel_size),
+        "head_dtype": config.head_dtype,
         **shared,
     }
     if config.quantization is not None:

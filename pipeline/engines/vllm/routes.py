@@ -50,6 +50,11 @@ def _engine_arguments(settings: Settings) -> dict[str, Any]:
     }
 
 
+def _head_type(settings: Settings) -> dict[str, Any]:
+    """Stated either way: left alone, vLLM makes a pooling model's head float32 and casts it again at each call."""
+    return {"head_dtype": settings.config.head_dtype}
+
+
 def _lora_request(settings: Settings) -> Any:
     """What names the adapter in a request; None for none."""
     if settings.adapter_dir is None:
@@ -74,7 +79,7 @@ def _open_adapter(settings: Settings) -> Scorer:
     engine = LLM(
         runner="pooling",
         pooler_config=PoolerConfig(task=TASK),
-        hf_overrides={"architectures": [PREFIX + description["architectures"][0]]},
+        hf_overrides=_head_type(settings) | {"architectures": [PREFIX + description["architectures"][0]]},
         enable_prefix_caching=settings.config.prefix_caching,
         # Only whole blocks are shared, and vLLM's own choice on a CPU, 128 tokens, is more than many a prompt has.
         **({"block_size": _CPU_BLOCK if current_platform.is_cpu() else None} | _engine_arguments(settings)),
@@ -104,6 +109,7 @@ def _generator(settings: Settings, *, enable_prefix_caching: bool) -> Any:
     return LLM(
         enable_prefix_caching=enable_prefix_caching,
         max_model_len=settings.max_tokens + 1,
+        hf_overrides=_head_type(settings),
         **_engine_arguments(settings),
     )
 

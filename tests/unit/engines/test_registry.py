@@ -61,6 +61,7 @@ def test_the_identity_names_what_decides_the_numbers(installed):
         ("vllm", {"max_num_seqs": 3}),
         ("vllm", {"tensor_parallel_size": 2}),
         ("vllm", {"quantization": "fp8"}),
+        ("vllm", {"head_dtype": "float32"}),
         ("vllm", {"engine_args": {"kv_cache_dtype": "fp8"}}),
         ("vllm", {"routes": ("prompt_logprobs",)}),
         ("hf", {"dtype": "float32"}),

@@ -125,6 +125,13 @@ def test_settings_reach_vllm(vllm, settings, config, expected):
     assert expected.items() <= engine.arguments.items()
 
 
+@pytest.mark.parametrize("route", ["native", "prompt_logprobs"])
+@pytest.mark.parametrize("head_dtype", ["model", "float32"])
+def test_the_heads_type_is_stated_on_every_route(vllm, settings, route, head_dtype):
+    _, engine = opened(settings(route, head_dtype=head_dtype))
+    assert engine.arguments["hf_overrides"]["head_dtype"] == head_dtype
+
+
 def test_an_adapter_reaches_vllm_with_every_request(vllm, settings, tmp_path):
     model = save_tiny_model(tmp_path / "model")
     adapter = save_lora(tmp_path / "adapter", model, ("model.layers.0.mlp.up_proj",))
