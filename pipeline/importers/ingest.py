@@ -1,6 +1,5 @@
 """All inputs of a run to frames of raw events and rejects: the one way in, whatever the format."""
 
-import hashlib
 import hmac
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain
@@ -11,29 +10,63 @@ import pyarrow as pa
 
 from pipeline.config import EventsConfig
 from pipeline.errors import ConfigError, InputError, unknown_name
-from pipeline.importers.base import Batch, Message, RawEvent, Reject, Source
+from pipeline.importers import thumbs_jsonl
+from pipeline.importers.base import Batch, Message, RawEvent, Reject, Sample, Source
+from pipeline.importers.fast_lines import LineReader
 from pipeline.importers.files import FileSource, take_sample
 from pipeline.importers.hub import HubSource
 from pipeline.importers.inputs import Inputs, expand_inputs
 from pipeline.importers.registry import IMPORTERS, format_of
+from pipeline.importers.streams import ByteRange, is_compressed, read_blocks
 from pipeline.tables import MESSAGES, polars_schema
 
 _USER_ID_LENGTH: Final = 16
 _EVENT_TYPES: Final = polars_schema("events")
+# What the events stage makes of raw events.
+_MADE_LATER: Final = ("event_id", "prompt_id", "response_id", "deliveries")
 RAW_EVENTS: Final = pl.Schema(
     [
         ("source_event_id", pl.String()),
-        *((name, dtype) for name, dtype in _EVENT_TYPES.items() if name not in ("event_id", "deliveries")),
+        *((name, dtype) for name, dtype in _EVENT_TYPES.items() if name not in _MADE_LATER),
     ]
 )
 
 
+class FastWay(NamedTuple):
+    """What reading a product log's lines fast takes: its layout, and the fields of a usual line."""
+
+    layout: thumbs_jsonl.Layout
+    fields: list[str]
+
+
 class Plan(NamedTuple):
-    """One source and how it is read; `format` is None where the source is refused, and why is in `refusal`."""
+    """One source and how it is read.
+
+    Attributes:
+        source: Where the rows come from.
+        format: Name of the importer; None where the source is refused.
+        refusal: Why it is refused.
+        fast: Set where lines can be read many at a time.
+    """
 
     source: Source
     format: str | None
     refusal: str = ""
+    fast: FastWay | None = None
+
+
+class Unit(NamedTuple):
+    """A part of a source that is read in one go.
+
+    Attributes:
+        number: Its place among all units: by name of the source, then by place in it.
+        plan: The source, and how it is read.
+        part: Which lines of the file; None: the whole source.
+    """
+
+    number: int
+    plan: Plan
+    part: ByteRange | None
 
 
 class RawBatch(NamedTuple):
@@ -43,11 +76,13 @@ class RawBatch(NamedTuple):
         events: Schema `RAW_EVENTS`; users are pseudonyms already.
         rejects: Table `rejects`, unsorted.
         records: Rows read.
+        lines: Lines passed, blank ones included, where a part of a file is read; its line numbers begin at 1.
     """
 
     events: pl.DataFrame
     rejects: pl.DataFrame
     records: int
+    lines: int = 0
 
 
 def plan(inputs: Inputs, config: EventsConfig) -> list[Plan]:
@@ -71,18 +106,30 @@ def plan(inputs: Inputs, config: EventsConfig) -> list[Plan]:
 
 
 def _plan_file(source: FileSource, explicit: bool, config: EventsConfig) -> Plan:
-    if config.format != "auto":
+    if config.format not in ("auto", thumbs_jsonl.NAME):
         return Plan(source, config.format)
     sample = take_sample(source)
     try:
-        return Plan(source, format_of(sample, config.options))
+        format_name = format_of(sample, config.options) if config.format == "auto" else config.format
     except InputError as error:
         # A file without one readable row is read all the same: each of its rows becomes a reject with its reason.
-        if not sample.records:
-            return Plan(source, "thumbs_jsonl")
-        if explicit:
-            raise
-        return Plan(source, None, str(error))
+        if sample.records:
+            if explicit:
+                raise
+            return Plan(source, None, str(error))
+        format_name = thumbs_jsonl.NAME
+    return Plan(source, format_name, fast=_fast_way(source, format_name, sample, config))
+
+
+def _fast_way(source: FileSource, format_name: str, sample: Sample, config: EventsConfig) -> FastWay | None:
+    if format_name != thumbs_jsonl.NAME or not sample.records or not source.holds_lines:
+        return None
+    layout = thumbs_jsonl.layout_of(sample, _own_options(format_name, config))
+    return FastWay(layout, list(sample.records[0]))
+
+
+def _own_options(format_name: str, config: EventsConfig) -> dict[str, str]:
+    return {name: value for name, value in config.options.items() if name in IMPORTERS[format_name].options}
 
 
 def _check_options(plans: list[Plan], options: Mapping[str, str]) -> None:
@@ -102,17 +149,47 @@ def read_inputs(config: EventsConfig) -> Iterator[RawBatch]:
         InputError: An input stands for nothing, or its columns are not clear.
     """
     plans = plan(expand_inputs(config.inputs), config)
-    return chain.from_iterable(_read(entry, config) for entry in plans)
+    return chain.from_iterable(read_unit(Unit(0, entry, None), config) for entry in plans)
 
 
-def _read(entry: Plan, config: EventsConfig) -> Iterator[RawBatch]:
+def units(plans: list[Plan], unit_bytes: int) -> list[Unit]:
+    """The plans in parts of about `unit_bytes`, where a source can be read in parts."""
+    found: list[tuple[Plan, ByteRange | None]] = []
+    for entry in sorted(plans, key=lambda entry: entry.source.name):
+        parts: list[ByteRange | None] = [None]
+        if entry.fast is not None and isinstance(entry.source, FileSource) and not is_compressed(entry.source.path):
+            size = entry.source.path.stat().st_size
+            starts = range(0, size, unit_bytes) if size > unit_bytes else range(0)
+            parts = [ByteRange(start, min(start + unit_bytes, size)) for start in starts] or parts
+        found.extend((entry, part) for part in parts)
+    return [Unit(number, entry, part) for number, (entry, part) in enumerate(found)]
+
+
+def read_unit(unit: Unit, config: EventsConfig) -> Iterator[RawBatch]:
+    """All rows of a unit, in batches of bounded size."""
+    entry = unit.plan
     if entry.format is None:
         refused = Batch([], [Reject(0, "unknown_format", entry.refusal, "")], 1)
         yield _as_frames(refused, entry.source.name, "", config.user_key)
-        return
-    options = {name: value for name, value in config.options.items() if name in IMPORTERS[entry.format].options}
-    for batch in IMPORTERS[entry.format].read(entry.source, options):
-        yield _as_frames(batch, entry.source.name, entry.format, config.user_key)
+    elif entry.fast is not None and isinstance(entry.source, FileSource):
+        yield from _read_fast(entry.source, entry.fast, unit.part, config)
+    else:
+        for batch in IMPORTERS[entry.format].read(entry.source, _own_options(entry.format, config)):
+            yield _as_frames(batch, entry.source.name, entry.format, config.user_key)
+
+
+def _read_fast(source: FileSource, way: FastWay, part: ByteRange | None, config: EventsConfig) -> Iterator[RawBatch]:
+    reader = LineReader(way.layout, way.fields)
+    for block in read_blocks(source.path, source.max_line_bytes, part):
+        read = reader.read(block)
+        rest = _as_frames(read.rest, source.name, thumbs_jsonl.NAME, config.user_key)
+        missing = [pl.lit(None, dtype=dtype).alias(name) for name, dtype in RAW_EVENTS.items() if name not in read.events]
+        fast = read.events.with_columns(missing).with_columns(
+            source_file=pl.lit(source.name), format=pl.lit(thumbs_jsonl.NAME)
+        )
+        fast = _pseudonymised(fast, config.user_key).select(list(RAW_EVENTS))
+        events = pl.concat([fast, rest.events]) if len(rest.events) else fast
+        yield RawBatch(events, rest.rejects, rest.records + fast.height, block.first - 1 + len(block.lines))
 
 
 def _as_frames(batch: Batch, name: str, format_name: str, user_key: str) -> RawBatch:
@@ -138,12 +215,13 @@ def _messages_column(prompts: Sequence[list[Message]]) -> pl.Series:
 def _pseudonymised(events: pl.DataFrame, user_key: str) -> pl.DataFrame:
     """Users as keyed hashes: without the key nobody can try names to find out who voted."""
     users = events["user_id"].drop_nulls().unique()
-    pseudonyms = [pseudonym(user, user_key) for user in users]
+    key = user_key.encode()
+    pseudonyms = [pseudonym(user, key) for user in users]
     return events.with_columns(
         pl.col("user_id").replace_strict(users, pl.Series(pseudonyms, dtype=pl.String), return_dtype=pl.String)
     )
 
 
-def pseudonym(user_id: str, user_key: str) -> str:
+def pseudonym(user_id: str, user_key: bytes) -> str:
     """The first 16 hexadecimal digits of the HMAC-SHA256 of a user id."""
-    return hmac.new(user_key.encode(), user_id.encode(), hashlib.sha256).hexdigest()[:_USER_ID_LENGTH]
+    return hmac.digest(user_key, user_id.encode(), "sha256").hex()[:_USER_ID_LENGTH]

@@ -6,11 +6,11 @@ the options `up`, `down`, `retracted` and `unrated`, such as `up: "1"`, `down: "
 """
 
 from collections.abc import Iterator, Mapping
-from typing import Final
+from typing import Final, NamedTuple
 
 from pipeline.errors import InputError, examples
 from pipeline.importers import values
-from pipeline.importers.base import Batch, ImporterSpec, Options, RawEvent, Record, RowError, Sample, Source, read_rows
+from pipeline.importers.base import Batch, ImporterSpec, Options, RawEvent, Record, Sample, Source, read_rows
 from pipeline.importers.files import take_sample
 
 NAME: Final = "thumbs_jsonl"
@@ -29,6 +29,20 @@ _OPTIONAL: Final[Mapping[str, tuple[str, ...]]] = {
 _NAMES: Final = {**_REQUIRED, **_OPTIONAL}
 
 
+class Layout(NamedTuple):
+    """How the rows of one log are read.
+
+    Attributes:
+        columns: Field of an event to column of the log.
+        votes: Label, lower case, to vote.
+        time_unit: What a numeric time counts.
+    """
+
+    columns: Mapping[str, str]
+    votes: Mapping[str, str]
+    time_unit: str
+
+
 def detect(sample: Sample, options: Options) -> bool:
     """Whether the sample has a prompt, a completion and a vote under a usual or a stated name."""
     return not [name for name in _REQUIRED if not _candidates(name, sample.fields, options)]
@@ -42,10 +56,19 @@ def read(source: Source, options: Options) -> Iterator[Batch]:
             usual names of the vote are there and which one counts is not stated.
         ConfigError: An option's value does not hold.
     """
-    mapping = _mapping(take_sample(source), options)
+    layout = layout_of(take_sample(source), options)
+    return read_rows(source, lambda record: [parse(record, layout)])
+
+
+def layout_of(sample: Sample, options: Options) -> Layout:
+    """How the sample's log is to be read.
+
+    Raises:
+        InputError: As in `read`.
+        ConfigError: As in `read`.
+    """
     stated = {vote: options[vote] for vote in values.VOTE_LABELS if vote in options}
-    table, unit = values.vote_table(stated), values.time_unit(options)
-    return read_rows(source, lambda record: [_event(record, mapping, table, unit)])
+    return Layout(_mapping(sample, options), values.vote_table(stated), values.time_unit(options))
 
 
 def _candidates(name: str, fields: list[str], options: Options) -> list[str]:
@@ -74,8 +97,13 @@ def _mapping(sample: Sample, options: Options) -> dict[str, str]:
     return {name: columns[0] for name, columns in found.items() if columns}
 
 
-def _event(record: Record, mapping: Mapping[str, str], table: Mapping[str, str], unit: str) -> RawEvent | RowError:
-    row = record.value
+def parse(record: Record, layout: Layout) -> RawEvent:
+    """The event of one row.
+
+    Raises:
+        RowError: The row cannot be used.
+    """
+    row, mapping = record.value, layout.columns
     prompt, completion = mapping["prompt"], mapping["completion"]
     return RawEvent(
         line=record.line,
@@ -85,9 +113,9 @@ def _event(record: Record, mapping: Mapping[str, str], table: Mapping[str, str],
         model=values.identifier(row, mapping.get("model")),
         prompt=values.messages(values.present(row, prompt), prompt, empty="empty_prompt"),
         completion=values.answer(values.present(row, completion), completion),
-        vote=values.vote(row, mapping["vote"], table),
+        vote=values.vote(row, mapping["vote"], layout.votes),
         comparison_id=None,
-        created_at=values.time(row, mapping.get("created_at"), unit),
+        created_at=values.time(row, mapping.get("created_at"), layout.time_unit),
     )
 
 

@@ -1,0 +1,222 @@
+"""Inputs of any size to events sorted by their ids, with a bounded part of them in memory.
+
+First every unit of the inputs is read, by as many processes as there are, and its rows are spilled to disk by
+partition of their prompt's id. Then the partitions are read back one after the other; equal deliveries, which are
+always in one partition, are merged, and the rest is sorted. Ids decide order and partition, so neither the number of
+processes or partitions nor the order of the inputs shows in the result.
+"""
+
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+from pathlib import Path
+from typing import Final, NamedTuple
+
+import numpy as np
+import polars as pl
+
+from pipeline.config import EventsConfig
+from pipeline.identity import digest, joined, prompt_id, response_id
+from pipeline.importers.distinct import NumberWriter
+from pipeline.importers.ingest import RAW_EVENTS, Unit, read_unit
+from pipeline.importers.spill import Run, RunWriter, read_partitions
+from pipeline.tables import polars_schema
+
+ORDER: Final = ("prompt_id", "response_id", "event_id")
+_NAMED_BY: Final = (
+    "source_event_id",
+    "conversation_id",
+    "user_id",
+    "model",
+    "comparison_id",
+    "comparison_kind",
+    "propensity",
+    "position",
+)
+# Of the spilled rows, `unit` says where they are from.
+_FROM_UNIT: Final = ("source_file", "format")
+SPILLED: Final = pl.Schema(
+    [
+        ("unit", pl.Int64()),
+        *((name, dtype) for name, dtype in polars_schema("events").items() if name not in (*_FROM_UNIT, "deliveries")),
+    ]
+)
+_REJECTS: Final = pl.Schema(
+    [("unit", pl.Int64()), *((name, dtype) for name, dtype in polars_schema("rejects").items() if name != "source_file")]
+)
+# Rows are held up to here before they are spilled.
+_HELD_BYTES: Final = 64 << 20
+
+
+class Task(NamedTuple):
+    """Units that one process reads."""
+
+    number: int
+    units: list[Unit]
+    config: EventsConfig
+    partitions: int
+    folder: Path
+
+
+class UnitCounts(NamedTuple):
+    """What a unit held.
+
+    Attributes:
+        number: The unit's.
+        source_file: Name of its source.
+        format: Its format; empty where it was refused.
+        records: Rows.
+        lines: Lines, where it is a part of a file.
+        events: Events, repeated deliveries included.
+        rejects: Rejects.
+    """
+
+    number: int
+    source_file: str
+    format: str
+    records: int
+    lines: int
+    events: int
+    rejects: int
+
+
+class Spilled(NamedTuple):
+    """What a task wrote.
+
+    Attributes:
+        run: Its events by partition.
+        units: Its units' counts.
+        rejects: Parquet of its rejects, sorted.
+        names: (n, 2) uint64 file: hash of a log's own event id, and of what it stands for.
+        users: (n,) uint64 file: users' pseudonyms, each once.
+    """
+
+    run: Run
+    units: list[UnitCounts]
+    rejects: Path
+    names: Path
+    users: Path
+
+
+def with_ids(raw: pl.LazyFrame) -> pl.LazyFrame:
+    """Raw events with their ids: those of prompt, response and event."""
+    named = raw.with_columns(prompt_id=prompt_id(pl.col("prompt")), event_id=event_id())
+    return named.with_columns(response_id=response_id(pl.col("prompt_id"), pl.col("completion")))
+
+
+def event_id() -> pl.Expr:
+    """Digest of all that an event says; where it was read is not part of it."""
+    role, content = pl.element().struct.field("role"), pl.element().struct.field("content")
+    prompt = pl.col("prompt").list.eval(joined(role, content)).list.join("")
+    optional = [_optional(pl.col(name).cast(pl.String)) for name in _NAMED_BY]
+    time_us = _optional(pl.col("created_at").dt.epoch("us").cast(pl.String))
+    return digest(
+        joined(pl.col("format"), *optional, time_us, prompt, pl.col("completion"), pl.col("vote").cast(pl.String))
+    )
+
+
+def _optional(text: pl.Expr) -> pl.Expr:
+    """A text that may be missing, so that missing and empty differ."""
+    return pl.concat_str(pl.lit("="), text).fill_null("")
+
+
+def merged(identified: pl.LazyFrame) -> pl.LazyFrame:
+    """Table `events`: equal deliveries merged, the first by file and line kept; sorted by `ORDER`."""
+    ordered = identified.sort(*ORDER, "source_file", "source_line").with_row_index("place")
+    first = ordered.filter((pl.col("event_id") != pl.col("event_id").shift(1)).fill_null(True))
+    end = pl.col("place").shift(-1).cast(pl.Int64)
+    # The rows up to the next first one are its deliveries; those of the last reach to the end of the table.
+    counted = first.with_columns(deliveries=end - pl.col("place"))
+    total = ordered.select(total=pl.len().cast(pl.Int64))
+    return (
+        counted.join(total, how="cross")
+        .with_columns(deliveries=pl.col("deliveries").fill_null(pl.col("total") - pl.col("place").cast(pl.Int64)))
+        .select(list(polars_schema("events")))
+    )
+
+
+def spill(task: Task) -> Spilled:
+    """Read a task's units and write what they hold to its folder."""
+    stem = f"{task.number:06d}"
+    held: list[pl.DataFrame] = []
+    counts: list[UnitCounts] = []
+    rejects = [_REJECTS.to_frame()]
+    names, users = NumberWriter(2), NumberWriter(1)
+    with RunWriter(task.folder / f"{stem}.arrow", task.partitions) as writer:
+        for unit in task.units:
+            count = UnitCounts(unit.number, unit.plan.source.name, unit.plan.format or "", 0, 0, 0, 0)
+            for batch in read_unit(unit, task.config):
+                count = count._replace(
+                    records=count.records + batch.records,
+                    lines=batch.lines,
+                    events=count.events + len(batch.events),
+                    rejects=count.rejects + len(batch.rejects),
+                )
+                rejects.append(batch.rejects.with_columns(unit=pl.lit(unit.number, pl.Int64)).select(_REJECTS.names()))
+                events = with_ids(batch.events.lazy()).with_columns(unit=pl.lit(unit.number, pl.Int64)).collect()
+                names.add(_named_contents(events))
+                users.add(_user_numbers(events))
+                held.append(events.select(SPILLED.names()))
+                if sum(frame.estimated_size() for frame in held) > _HELD_BYTES:
+                    writer.write(pl.concat(held))
+                    held.clear()
+            counts.append(count)
+        if held:
+            writer.write(pl.concat(held))
+    paths = [task.folder / f"{stem}.{kind}" for kind in ("rejects", "names", "users")]
+    pl.concat(rejects).sort(_REJECTS.names()).write_parquet(paths[0], compression="lz4")
+    names.save(paths[1])
+    users.save(paths[2])
+    return Spilled(writer.close(), counts, *paths)
+
+
+def _named_contents(events: pl.DataFrame) -> np.ndarray:
+    """(n, 2) uint64: a hash of each id that the log itself gave, and the beginning of the id of its content."""
+    named = events.filter(pl.col("source_event_id").is_not_null())
+    # polars' own hash is the same in all processes of one run, and nothing of it is kept.
+    own = named.select(pl.struct("format", "source_event_id").hash()).to_series()
+    return np.stack([own.to_numpy(), _leading(named["event_id"])], axis=1)
+
+
+def _user_numbers(events: pl.DataFrame) -> np.ndarray:
+    """(n, 1) uint64: the pseudonyms, which are 64 bits written as hexadecimal digits."""
+    return _leading(events["user_id"].drop_nulls().unique()).reshape(-1, 1)
+
+
+def _leading(digits: pl.Series) -> np.ndarray:
+    """The first 16 hexadecimal digits as uint64."""
+    data = digits.str.head(16).str.decode("hex").bin.reinterpret(dtype=pl.UInt64, endianness="big")
+    return data.to_numpy()
+
+
+def read_events(spilled: Sequence[Spilled]) -> Iterator[pl.DataFrame]:
+    """Rows of all tasks in ascending, disjoint ranges of `ORDER`: columns of table `events` without `deliveries`."""
+    places = _places(spilled)
+    for frame in read_partitions([entry.run for entry in spilled], SPILLED):
+        at = places[frame["unit"]]
+        yield frame.with_columns(
+            at["source_file"], at["format"], (frame["source_line"] + at["lines_before"]).alias("source_line")
+        )
+
+
+def read_rejects(spilled: Sequence[Spilled]) -> Iterator[pl.DataFrame]:
+    """Table `rejects` in its order, a task at a time."""
+    places = _places(spilled)
+    for entry in spilled:
+        frame = pl.read_parquet(entry.rejects)
+        at = places[frame["unit"]]
+        # Line 0 stands for the whole source.
+        line = pl.when(frame["source_line"] > 0).then(frame["source_line"] + at["lines_before"]).otherwise(0)
+        yield frame.with_columns(at["source_file"], source_line=line).select(polars_schema("rejects").names())
+
+
+def _places(spilled: Sequence[Spilled]) -> pl.DataFrame:
+    """Row n: name and format of unit n, and how many lines of its file come before it."""
+    counts = sorted(count for entry in spilled for count in entry.units)
+    schema = {"source_file": pl.String, "format": pl.String, "lines_before": pl.Int64}
+    rows: list[tuple[str, str, int]] = []
+    for _, parts in groupby(counts, key=lambda count: count.source_file):
+        before = 0
+        for part in parts:
+            rows.append((part.source_file, part.format, before))
+            before += part.lines
+    return pl.DataFrame(rows, schema=schema, orient="row")
