@@ -12,6 +12,7 @@ from operator import attrgetter
 from typing import Any, Final, NamedTuple
 
 import msgspec
+import numpy as np
 import polars as pl
 import pyarrow as pa
 
@@ -93,16 +94,18 @@ class LineReader:
     def _frame(self, texts: dict[int, list[Any]], places: list[int], block: LineBlock) -> pl.DataFrame:
         """Raw-event columns of the decoded rows, and whether a row is `good`: not one that needs a second look."""
         lines = [block.lines[place] for place in places]
-        columns = {name: texts.get(index, []) for name, index in self._columns.items()}
+        series = {index: _series(found) for index, found in texts.items()}
+        nothing = pl.Series([None] * len(places), dtype=pl.String)
+        columns = {name: series.get(index, nothing) for name, index in self._columns.items()}
         frame = pl.DataFrame(
             {
                 "source_line": pl.Series(places, dtype=pl.Int64) + block.first,
-                **{name: _names(columns.get(field, [None] * len(places))) for name, field in _IDENTIFIERS.items()},
-                "text": pl.Series(columns["prompt"], dtype=pl.String),
-                "completion": pl.Series(columns["completion"], dtype=pl.String),
-                "vote": _votes(columns["vote"], self._votes),
-                "time": pl.Series(columns.get("created_at", [None] * len(places)), dtype=pl.String),
-                "plain": _plain(lines, texts, self._count),
+                **{name: _names(columns.get(field, nothing)) for name, field in _IDENTIFIERS.items()},
+                "text": columns["prompt"],
+                "completion": columns["completion"],
+                "vote": _votes(columns["vote"].to_list(), self._votes),
+                "time": columns.get("created_at", nothing),
+                "plain": _plain(lines, list(series.values()), self._count),
                 "usable": [place not in block.errors for place in places] if block.errors else [True] * len(places),
             }
         )
@@ -156,12 +159,19 @@ def _getter(index: int) -> Callable[[Any], Any]:
     return attrgetter(f"f{index}")
 
 
-def _names(found: list[Any]) -> pl.Series:
-    """Ids and names as texts; whole numbers as their digits."""
+def _series(found: list[Any]) -> pl.Series:
+    """The values as texts where they all are, or as objects of Python."""
     try:
         return pl.Series(found, dtype=pl.String)
     except TypeError:
-        return pl.Series([str(name) if isinstance(name, int) else name for name in found], dtype=pl.String)
+        return pl.Series(found, dtype=pl.Object)
+
+
+def _names(found: pl.Series) -> pl.Series:
+    """Ids and names as texts; whole numbers as their digits."""
+    if found.dtype == pl.String:
+        return found
+    return pl.Series([str(name) if isinstance(name, int) else name for name in found], dtype=pl.String)
 
 
 def _votes(labels: list[str | None], table: dict[str, int]) -> pl.Series:
@@ -172,30 +182,31 @@ def _votes(labels: list[str | None], table: dict[str, int]) -> pl.Series:
     return pl.Series([codes[label] for label in labels], dtype=pl.UInt8).cat.to(VOTE)
 
 
-def _plain(lines: list[bytes], texts: dict[int, list[Any]], count: int) -> list[bool]:
+def _plain(lines: list[bytes], columns: list[pl.Series], count: int) -> pl.Series:
     r"""Whether a line surely names each key once and holds no NUL.
 
     A line of `count` different keys that has no nested value has `count` colons and those of its texts: one more
     says that a key stands there twice. An escaped colon (`\u003a`) could make up for that one, so it is looked for.
     """
-    colons = [line.count(b":") - count for line in lines]
-    plain = [True] * len(lines)
-    for found in texts.values():
-        text = "".join([value for value in found if value.__class__ is str])
-        if ":" in text:
-            colons = [
-                left - value.count(":") if value.__class__ is str else left
-                for left, value in zip(colons, found, strict=True)
-            ]
-        if "\x00" in text:
-            plain = [
-                fine and not (value.__class__ is str and "\x00" in value)
-                for fine, value in zip(plain, found, strict=True)
-            ]
-    plain = [fine and left == 0 for fine, left in zip(plain, colons, strict=True)]
-    if any(b"\\u003" in line for line in lines):
-        plain = [fine and b"\\u003" not in line for fine, line in zip(plain, lines, strict=True)]
-    return plain
+    raw = pl.Series(lines, dtype=pl.Binary)
+    colons = pl.Series(_colons(lines), dtype=pl.Int64) - count
+    plain = ~raw.bin.contains(b"\\u003")
+    for column in columns:
+        texts = column if column.dtype == pl.String else _only_texts(column)
+        colons = colons - texts.str.count_matches(":", literal=True).fill_null(0)
+        plain = plain & ~texts.str.contains("\x00", literal=True).fill_null(False)
+    return plain & (colons == 0)
+
+
+def _only_texts(found: pl.Series) -> pl.Series:
+    return pl.Series([value if isinstance(value, str) else None for value in found], dtype=pl.String)
+
+
+def _colons(lines: list[bytes]) -> np.ndarray:
+    """(lines,) int64: how many colons each line has."""
+    places = np.flatnonzero(np.frombuffer(b"\n".join(lines), dtype=np.uint8) == ord(":"))
+    ends = np.cumsum(np.fromiter(map(len, lines), dtype=np.int64, count=len(lines)) + 1)
+    return np.diff(np.searchsorted(places, ends), prepend=0)
 
 
 def _moment(text: pl.Expr) -> pl.Expr:

@@ -97,21 +97,21 @@ class Spilled(NamedTuple):
     users: Path
 
 
-def with_ids(raw: pl.LazyFrame) -> pl.LazyFrame:
+def with_ids(raw: pl.DataFrame) -> pl.DataFrame:
     """Raw events with their ids: those of prompt, response and event."""
-    named = raw.with_columns(prompt_id=prompt_id(pl.col("prompt")), event_id=event_id())
+    named = raw.with_columns(prompt_id=prompt_id(pl.col("prompt")), event_id=_event_ids(raw))
     return named.with_columns(response_id=response_id(pl.col("prompt_id"), pl.col("completion")))
 
 
-def event_id() -> pl.Expr:
-    """Digest of all that an event says; where it was read is not part of it."""
+def _event_ids(raw: pl.DataFrame) -> pl.Series:
+    """Digests of all that the events say; where they were read is not part of it."""
     role, content = pl.element().struct.field("role"), pl.element().struct.field("content")
     prompt = pl.col("prompt").list.eval(joined(role, content)).list.join("")
-    optional = [_optional(pl.col(name).cast(pl.String)) for name in _NAMED_BY]
+    # A column without any value costs nothing this way.
+    optional = [_optional(pl.col(name).cast(pl.String)) if raw[name].count() else pl.lit("") for name in _NAMED_BY]
     time_us = _optional(pl.col("created_at").dt.epoch("us").cast(pl.String))
-    return digest(
-        joined(pl.col("format"), *optional, time_us, prompt, pl.col("completion"), pl.col("vote").cast(pl.String))
-    )
+    last = (prompt, pl.col("completion"), pl.col("vote").cast(pl.String))
+    return raw.select(digest(joined(pl.col("format"), *optional, time_us, *last)).alias("event_id")).to_series()
 
 
 def _optional(text: pl.Expr) -> pl.Expr:
@@ -119,19 +119,14 @@ def _optional(text: pl.Expr) -> pl.Expr:
     return pl.concat_str(pl.lit("="), text).fill_null("")
 
 
-def merged(identified: pl.LazyFrame) -> pl.LazyFrame:
+def merged(identified: pl.DataFrame) -> pl.DataFrame:
     """Table `events`: equal deliveries merged, the first by file and line kept; sorted by `ORDER`."""
-    ordered = identified.sort(*ORDER, "source_file", "source_line").with_row_index("place")
-    first = ordered.filter((pl.col("event_id") != pl.col("event_id").shift(1)).fill_null(True))
-    end = pl.col("place").shift(-1).cast(pl.Int64)
-    # The rows up to the next first one are its deliveries; those of the last reach to the end of the table.
-    counted = first.with_columns(deliveries=end - pl.col("place"))
-    total = ordered.select(total=pl.len().cast(pl.Int64))
-    return (
-        counted.join(total, how="cross")
-        .with_columns(deliveries=pl.col("deliveries").fill_null(pl.col("total") - pl.col("place").cast(pl.Int64)))
-        .select(list(polars_schema("events")))
-    )
+    ordered = identified.sort(*ORDER, "source_file", "source_line")
+    first = (ordered["event_id"] != ordered["event_id"].shift(1)).fill_null(True).arg_true()
+    # The rows up to the next first one are its deliveries.
+    ends = first.shift(-1, fill_value=ordered.height).cast(pl.Int64)
+    counted = ordered[first].with_columns(deliveries=ends - first.cast(pl.Int64))
+    return counted.select(list(polars_schema("events")))
 
 
 def spill(task: Task) -> Spilled:
@@ -152,7 +147,7 @@ def spill(task: Task) -> Spilled:
                     rejects=count.rejects + len(batch.rejects),
                 )
                 rejects.append(batch.rejects.with_columns(unit=pl.lit(unit.number, pl.Int64)).select(_REJECTS.names()))
-                events = with_ids(batch.events.lazy()).with_columns(unit=pl.lit(unit.number, pl.Int64)).collect()
+                events = with_ids(batch.events).with_columns(unit=pl.lit(unit.number, pl.Int64))
                 names.add(_named_contents(events))
                 users.add(_user_numbers(events))
                 held.append(events.select(SPILLED.names()))

@@ -50,7 +50,7 @@ class EventsResult(NamedTuple):
     notes: dict[str, Any]
 
 
-def transform(raw: pl.LazyFrame) -> pl.LazyFrame:
+def transform(raw: pl.DataFrame) -> pl.DataFrame:
     """Table `events`: ids made, equal deliveries merged, sorted by its ids.
 
     Args:
@@ -82,7 +82,7 @@ def ingest_to(config: EventsConfig, folder: Path) -> StageResult:
     with TemporaryDirectory(prefix=".spill-", dir=folder) as place:
         spilled = _spill(config, Path(place))
         tally = _Tally()
-        events = made_ahead(map(_merged, shuffle.read_events(spilled)))
+        events = made_ahead(map(shuffle.merged, shuffle.read_events(spilled)))
         outputs = {
             "events": write_table_parts(folder / "events.parquet", "events", map(tally.events, events)),
             "rejects": write_table_parts(
@@ -130,10 +130,6 @@ def _groups(parts: Sequence[Unit], sizes: Mapping[str, int], group_bytes: int) -
         held = group_bytes if alone else held + size
     if group:
         yield group
-
-
-def _merged(frame: pl.DataFrame) -> pl.DataFrame:
-    return shuffle.merged(frame.lazy()).collect()
 
 
 class _Tally:
