@@ -35,6 +35,17 @@ _ISO_TIME: Final = (
 )
 _SECONDS_LENGTH: Final = 19
 
+_EVENTS: Final = pl.Schema(
+    {
+        "source_line": pl.Int64(),
+        "vote": VOTE,
+        "created_at": TIME,
+        "prompt": MESSAGES,
+        "completion": pl.String(),
+        **{name: pl.String() for name in _IDENTIFIERS},
+    }
+)
+
 
 class FastRows(NamedTuple):
     """The lines of one block.
@@ -71,11 +82,12 @@ class LineReader:
     def read(self, block: LineBlock) -> FastRows:
         """The events of a block, and what its other lines gave."""
         rows, places, slow = self._decoded(block)
-        texts = {index: [getter(row) for row in rows] for index, getter in enumerate(self._getters)} if rows else {}
-        frame = self._frame(texts, places, block)
-        good = frame.filter("good").drop("good")
-        slow.extend(frame.filter(~pl.col("good"))["source_line"] - block.first)
-        return FastRows(good, self._exactly(block, sorted(slow)))
+        if not rows:
+            return FastRows(_EVENTS.to_frame(), self._exactly(block, slow))
+        frame = self._frame(rows, places, block)
+        good = frame["good"]
+        slow.extend(pl.Series(places).filter(~good))
+        return FastRows(self._events(frame.filter(good)), self._exactly(block, sorted(slow)))
 
     def _decoded(self, block: LineBlock) -> tuple[list[Any], list[int], list[int]]:
         """Usual rows, their places in the block, and the places of all other lines."""
@@ -91,35 +103,38 @@ class LineReader:
                 slow.append(place)
         return rows, places, slow
 
-    def _frame(self, texts: dict[int, list[Any]], places: list[int], block: LineBlock) -> pl.DataFrame:
-        """Raw-event columns of the decoded rows, and whether a row is `good`: not one that needs a second look."""
+    def _frame(self, rows: list[Any], places: list[int], block: LineBlock) -> pl.DataFrame:
+        """A column a field of the log, what is made of them, and whether a row is `good`: needs no second look."""
         lines = [block.lines[place] for place in places]
-        series = {index: _series(found) for index, found in texts.items()}
-        nothing = pl.Series([None] * len(places), dtype=pl.String)
-        columns = {name: series.get(index, nothing) for name, index in self._columns.items()}
+        fields = [_series(str(index), list(map(getter, rows))) for index, getter in enumerate(self._getters)]
         frame = pl.DataFrame(
-            {
-                "source_line": pl.Series(places, dtype=pl.Int64) + block.first,
-                **{name: _names(columns.get(field, nothing)) for name, field in _IDENTIFIERS.items()},
-                "text": columns["prompt"],
-                "completion": columns["completion"],
-                "vote": _votes(columns["vote"].to_list(), self._votes),
-                "time": columns.get("created_at", nothing),
-                "plain": _plain(lines, list(series.values()), self._count),
-                "usable": [place not in block.errors for place in places] if block.errors else [True] * len(places),
-            }
+            [
+                *fields,
+                pl.Series("source_line", places, dtype=pl.Int64) + block.first,
+                pl.Series("line", lines, dtype=pl.Binary),
+                pl.Series("colons", _colons(lines), dtype=pl.Int64),
+                pl.Series("usable", [place not in block.errors for place in places], dtype=pl.Boolean),
+            ]
         )
-        moment = _moment(pl.col("time"))
-        good = (
-            pl.col("plain", "usable"),
-            pl.col("vote").is_not_null(),
-            pl.col("text", "completion").str.contains(_NOT_BLANK),
-            moment.is_not_null() | pl.col("time").is_null() | (pl.col("time") == ""),
-        )
-        checked = frame.with_columns(
-            pl.col(*_IDENTIFIERS).replace("", None), created_at=moment, good=pl.all_horizontal(*good)
-        )
-        return checked.with_columns(user_message(checked["text"])).drop("plain", "usable", "time", "text")
+        votes = _votes(frame[str(self._columns["vote"])], self._votes)
+        moment = _moment(self._field("created_at"))
+        return frame.with_columns(votes, created_at=moment).with_columns(good=self._good())
+
+    def _good(self) -> pl.Expr:
+        blank = [~self._field(name).str.contains(_NOT_BLANK) for name in ("prompt", "completion")]
+        time = self._field("created_at")
+        odd_time = pl.col("created_at").is_null() & time.is_not_null() & (time != "")
+        plain = _plain([pl.col(str(index)) for index in range(self._count)], self._count)
+        return pl.all_horizontal("usable", plain, pl.col("vote").is_not_null(), *(~bad for bad in (*blank, odd_time)))
+
+    def _field(self, name: str) -> pl.Expr:
+        """The log's column of an event's field."""
+        return pl.col(str(self._columns[name])) if name in self._columns else pl.lit(None, dtype=pl.String)
+
+    def _events(self, good: pl.DataFrame) -> pl.DataFrame:
+        ids = {name: _not_empty(self._field(field)) for name, field in _IDENTIFIERS.items()}
+        prompts = user_message(good[str(self._columns["prompt"])])
+        return good.select("source_line", "vote", "created_at", prompts, completion=self._field("completion"), **ids)
 
     def _exactly(self, block: LineBlock, places: Sequence[int]) -> Batch:
         """What lines give that are read one at a time."""
@@ -159,47 +174,35 @@ def _getter(index: int) -> Callable[[Any], Any]:
     return attrgetter(f"f{index}")
 
 
-def _series(found: list[Any]) -> pl.Series:
-    """The values as texts where they all are, or as objects of Python."""
+def _series(name: str, found: list[Any]) -> pl.Series:
+    """A field's values as texts; other values of Python as their digits, which hold no colon."""
     try:
-        return pl.Series(found, dtype=pl.String)
+        return pl.Series(name, found, dtype=pl.String)
     except TypeError:
-        return pl.Series(found, dtype=pl.Object)
+        return pl.Series(name, [value if value is None else str(value) for value in found], dtype=pl.String)
 
 
-def _names(found: pl.Series) -> pl.Series:
-    """Ids and names as texts; whole numbers as their digits."""
-    if found.dtype == pl.String:
-        return found
-    return pl.Series([str(name) if isinstance(name, int) else name for name in found], dtype=pl.String)
+def _not_empty(name: pl.Expr) -> pl.Expr:
+    return pl.when(name.str.len_bytes() > 0).then(name)
 
 
-def _votes(labels: list[str | None], table: dict[str, int]) -> pl.Series:
-    """Votes of labels; null where a label is not known."""
-    unrated = VOTE.categories.to_list().index("unrated")
-    codes: dict[str | None, int | None] = {label: table.get(str(label).strip().lower()) for label in set(labels)}
-    codes[None] = unrated
-    return pl.Series([codes[label] for label in labels], dtype=pl.UInt8).cat.to(VOTE)
+def _votes(labels: pl.Series, table: dict[str, int]) -> pl.Series:
+    """Column `vote`; null where a label is not known."""
+    known = labels.unique().to_list()
+    codes = pl.Series([table.get("unrated" if label is None else label.strip().lower()) for label in known], dtype=pl.UInt8)
+    return labels.replace_strict(known, codes, return_dtype=pl.UInt8).cat.to(VOTE).alias("vote")
 
 
-def _plain(lines: list[bytes], columns: list[pl.Series], count: int) -> pl.Series:
+def _plain(texts: list[pl.Expr], count: int) -> pl.Expr:
     r"""Whether a line surely names each key once and holds no NUL.
 
     A line of `count` different keys that has no nested value has `count` colons and those of its texts: one more
     says that a key stands there twice. An escaped colon (`\u003a`) could make up for that one, so it is looked for.
     """
-    raw = pl.Series(lines, dtype=pl.Binary)
-    colons = pl.Series(_colons(lines), dtype=pl.Int64) - count
-    plain = ~raw.bin.contains(b"\\u003")
-    for column in columns:
-        texts = column if column.dtype == pl.String else _only_texts(column)
-        colons = colons - texts.str.count_matches(":", literal=True).fill_null(0)
-        plain = plain & ~texts.str.contains("\x00", literal=True).fill_null(False)
-    return plain & (colons == 0)
-
-
-def _only_texts(found: pl.Series) -> pl.Series:
-    return pl.Series([value if isinstance(value, str) else None for value in found], dtype=pl.String)
+    in_texts = pl.sum_horizontal(text.str.count_matches(":", literal=True) for text in texts)
+    nul = pl.any_horizontal(text.str.contains("\x00", literal=True) for text in texts)
+    escaped = pl.col("line").bin.contains(b"\\u003")
+    return (pl.col("colons") == in_texts.cast(pl.Int64) + count) & ~nul.fill_null(False) & ~escaped
 
 
 def _colons(lines: list[bytes]) -> np.ndarray:

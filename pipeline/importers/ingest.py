@@ -184,11 +184,7 @@ def _read_fast(source: FileSource, way: FastWay, part: ByteRange | None, config:
     for block in read_blocks(source.path, source.max_line_bytes, part):
         read = reader.read(block)
         rest = _as_frames(read.rest, source.name, thumbs_jsonl.NAME, config.user_key)
-        missing = [pl.lit(None, dtype=dtype).alias(name) for name, dtype in RAW_EVENTS.items() if name not in read.events]
-        fast = read.events.with_columns(missing).with_columns(
-            source_file=pl.lit(source.name), format=pl.lit(thumbs_jsonl.NAME)
-        )
-        fast = _pseudonymised(fast, config.user_key).select(list(RAW_EVENTS))
+        fast = _completed(read.events, source.name, thumbs_jsonl.NAME, config.user_key)
         events = pl.concat([fast, rest.events]) if len(rest.events) else fast
         yield RawBatch(events, rest.rejects, rest.records + fast.height, block.first - 1 + len(block.lines))
 
@@ -199,12 +195,10 @@ def _as_frames(batch: Batch, name: str, format_name: str, user_key: str) -> RawB
     apart = ("source_file", "format", "prompt")
     types = {column: dtype for column, dtype in RAW_EVENTS.items() if column not in apart}
     events = pl.DataFrame({column: columns.get(column, ()) for column in types}, schema=types).with_columns(
-        _messages_column(columns.get("prompt", ())),
-        pl.lit(name).alias("source_file"),
-        pl.lit(format_name).alias("format"),
+        _messages_column(columns.get("prompt", ()))
     )
     rejects = pl.DataFrame([(name, *reject) for reject in batch.rejects], schema=polars_schema("rejects"), orient="row")
-    return RawBatch(_pseudonymised(events, user_key).select(list(RAW_EVENTS)), rejects, batch.records)
+    return RawBatch(_completed(events, name, format_name, user_key), rejects, batch.records)
 
 
 def _messages_column(prompts: Sequence[list[Message]]) -> pl.Series:
@@ -213,12 +207,17 @@ def _messages_column(prompts: Sequence[list[Message]]) -> pl.Series:
     return pl.Series("prompt", array, dtype=MESSAGES)
 
 
-def _pseudonymised(events: pl.DataFrame, user_key: str) -> pl.DataFrame:
-    """Users as keyed hashes: without the key nobody can try names to find out who voted."""
-    users = events["user_id"].drop_nulls().unique()
-    pseudonyms = [pseudonym(user, user_key) for user in users]
-    return events.with_columns(
-        pl.col("user_id").replace_strict(users, pl.Series(pseudonyms, dtype=pl.String), return_dtype=pl.String)
+def _completed(events: pl.DataFrame, name: str, format_name: str, user_key: str) -> pl.DataFrame:
+    """All columns of raw events. Users are keyed hashes: without the key nobody can find out who voted."""
+    users = events["user_id"].unique().to_list()
+    pseudonyms = [None if user is None else pseudonym(user, user_key) for user in users]
+    hidden = pl.col("user_id").replace_strict(users, pseudonyms, return_dtype=pl.String)
+    given = {"source_file": pl.lit(name), "format": pl.lit(format_name), "user_id": hidden if users else pl.col("user_id")}
+    return events.select(
+        (given.get(column) if column in given else pl.col(column) if column in events.columns else pl.lit(None, dtype=dtype)).alias(
+            column
+        )
+        for column, dtype in RAW_EVENTS.items()
     )
 
 

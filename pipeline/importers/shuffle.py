@@ -9,7 +9,8 @@ processes or partitions nor the order of the inputs shows in the result.
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 from pathlib import Path
-from typing import Final, NamedTuple
+from types import TracebackType
+from typing import Final, NamedTuple, Self
 
 import numpy as np
 import polars as pl
@@ -17,7 +18,7 @@ import polars as pl
 from pipeline.config import EventsConfig
 from pipeline.identity import digest, joined, prompt_id, response_id
 from pipeline.importers.distinct import NumberWriter
-from pipeline.importers.ingest import RAW_EVENTS, Unit, read_unit
+from pipeline.importers.ingest import RawBatch, Unit, read_unit
 from pipeline.importers.spill import Run, RunWriter, read_partitions
 from pipeline.tables import polars_schema
 
@@ -132,36 +133,65 @@ def merged(identified: pl.DataFrame) -> pl.DataFrame:
 def spill(task: Task) -> Spilled:
     """Read a task's units and write what they hold to its folder."""
     stem = f"{task.number:06d}"
-    held: list[pl.DataFrame] = []
-    counts: list[UnitCounts] = []
-    rejects = [_REJECTS.to_frame()]
-    names, users = NumberWriter(2), NumberWriter(1)
-    with RunWriter(task.folder / f"{stem}.arrow", task.partitions) as writer:
-        for unit in task.units:
-            count = UnitCounts(unit.number, unit.plan.source.name, unit.plan.format or "", 0, 0, 0, 0)
-            for batch in read_unit(unit, task.config):
-                count = count._replace(
-                    records=count.records + batch.records,
-                    lines=batch.lines,
-                    events=count.events + len(batch.events),
-                    rejects=count.rejects + len(batch.rejects),
-                )
-                rejects.append(batch.rejects.with_columns(unit=pl.lit(unit.number, pl.Int64)).select(_REJECTS.names()))
-                events = with_ids(batch.events).with_columns(unit=pl.lit(unit.number, pl.Int64))
-                names.add(_named_contents(events))
-                users.add(_user_numbers(events))
-                held.append(events.select(SPILLED.names()))
-                if sum(frame.estimated_size() for frame in held) > _HELD_BYTES:
-                    writer.write(pl.concat(held))
-                    held.clear()
-            counts.append(count)
-        if held:
-            writer.write(pl.concat(held))
+    with _Spill(task.folder / f"{stem}.arrow", task.partitions) as held:
+        counts = [_read_into(held, unit, task.config) for unit in task.units]
     paths = [task.folder / f"{stem}.{kind}" for kind in ("rejects", "names", "users")]
-    pl.concat(rejects).sort(_REJECTS.names()).write_parquet(paths[0], compression="lz4")
-    names.save(paths[1])
-    users.save(paths[2])
-    return Spilled(writer.close(), counts, *paths)
+    pl.concat(held.rejects).sort(_REJECTS.names()).write_parquet(paths[0], compression="lz4")
+    held.names.save(paths[1])
+    held.users.save(paths[2])
+    return Spilled(held.run, counts, *paths)
+
+
+def _read_into(held: "_Spill", unit: Unit, config: EventsConfig) -> UnitCounts:
+    count = UnitCounts(unit.number, unit.plan.source.name, unit.plan.format or "", 0, 0, 0, 0)
+    for batch in read_unit(unit, config):
+        count = count._replace(
+            records=count.records + batch.records,
+            lines=batch.lines,
+            events=count.events + len(batch.events),
+            rejects=count.rejects + len(batch.rejects),
+        )
+        held.add(batch, unit.number)
+    return count
+
+
+class _Spill:
+    """Rows of a task, held until they are worth a look at all of them together, then written."""
+
+    def __init__(self, path: Path, partitions: int) -> None:
+        self._writer = RunWriter(path, partitions)
+        self._held: list[pl.DataFrame] = []
+        self._size = 0
+        self.run = Run(path, [])
+        self.rejects = [_REJECTS.to_frame()]
+        self.names, self.users = NumberWriter(2), NumberWriter(1)
+
+    def add(self, batch: RawBatch, unit: int) -> None:
+        number = pl.lit(unit, pl.Int64).alias("unit")
+        if len(batch.rejects):
+            self.rejects.append(batch.rejects.with_columns(number).select(_REJECTS.names()))
+        if len(batch.events):
+            self._held.append(batch.events.with_columns(number))
+            self._size += int(batch.events.estimated_size())
+        if self._size > _HELD_BYTES:
+            self._write()
+
+    def _write(self) -> None:
+        events = with_ids(pl.concat(self._held))
+        self._held, self._size = [], 0
+        self.names.add(_named_contents(events))
+        self.users.add(_user_numbers(events))
+        self._writer.write(events.select(SPILLED.names()))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._held and error is None:
+            self._write()
+        self.run = self._writer.close()
 
 
 def _named_contents(events: pl.DataFrame) -> np.ndarray:
