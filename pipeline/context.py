@@ -1,6 +1,6 @@
 """What a stage is given and what it gives back."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 import polars as pl
 
-from pipeline.artifacts import Counts, TableRecord, read_table, write_table
+from pipeline.artifacts import Counts, TableRecord, read_by_prompt, read_table, write_table, write_table_parts
 from pipeline.config import RunConfig
 
 # Called with the number of units just finished.
@@ -75,6 +75,14 @@ class StageContext:
     def read(self, table: str) -> pl.DataFrame:
         """The rows of an input table."""
         return read_table(self.tables[table], table)
+
+    def read_by_prompt(self, table: str) -> Iterator[pl.DataFrame]:
+        """An input table in bounded parts that no prompt crosses, in the order of prompt_id."""
+        return read_by_prompt(self.tables[table], table)
+
+    def write_parts(self, table: str, parts: Iterable[pl.DataFrame]) -> TableRecord:
+        """Write an output table that is made part by part; how it was cut does not show."""
+        return write_table_parts(self.folder / f"{table}.parquet", table, parts)
 
     def write(self, table: str, frame: pl.DataFrame) -> TableRecord:
         """Write an output table after checking every value."""
