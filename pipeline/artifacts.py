@@ -6,8 +6,8 @@ import logging
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -212,28 +212,42 @@ class TableWriter:
         self._file.write_table(table, row_group_size=_ROW_GROUP_ROWS)
 
 
-def write_table_parts(path: Path, table: str, parts: Iterable[pl.DataFrame]) -> TableRecord:
-    """Write a table whose rows come in parts, atomically, and return its record.
+def write_tables(
+    folder: Path, parts: Iterable[Mapping[str, pl.DataFrame]], tables: Iterable[str]
+) -> dict[str, TableRecord]:
+    """Write tables whose rows come in parts, atomically, and return their records by name.
 
     Args:
-        path: Where the file goes.
-        table: A name in `tables.TABLES`.
-        parts: Rows in their order; no key stands in two parts.
+        folder: Where the files go.
+        parts: Rows by table, in their order; no key stands in two parts.
+        tables: Names in `tables.TABLES`.
 
     Raises:
-        TableError: Values break the schema.
+        TableError: Values break a schema.
     """
-    with atomic_file(path) as temporary:
-        writer = TableWriter(temporary, table)
+    paths = {table: folder / f"{table}.parquet" for table in tables}
+    with ExitStack() as open_files:
+        writers = {
+            table: TableWriter(open_files.enter_context(atomic_file(path)), table) for table, path in paths.items()
+        }
         for part in parts:
-            writer.write(part)
-        writer.close()
-    return TableRecord(file=path.name, rows=writer.rows, sha256=digest_file(path))
+            for table, frame in part.items():
+                writers[table].write(frame)
+        for writer in writers.values():
+            writer.close()
+    return {
+        table: TableRecord(file=path.name, rows=writers[table].rows, sha256=digest_file(path))
+        for table, path in paths.items()
+    }
 
 
 def write_table(path: Path, table: str, frame: pl.DataFrame) -> TableRecord:
     """Write `frame` once every value fits the schema of `table`, and return its record."""
-    return write_table_parts(path, table, [frame])
+    with atomic_file(path) as temporary:
+        writer = TableWriter(temporary, table)
+        writer.write(frame)
+        writer.close()
+    return TableRecord(file=path.name, rows=frame.height, sha256=digest_file(path))
 
 
 def read_parquet(path: Path, columns: list[str] | None = None) -> pl.DataFrame:
@@ -275,8 +289,16 @@ def _check_columns(path: Path, table: str, found: pl.Schema) -> None:
         )
 
 
-def read_by_prompt(path: Path, table: str, rows: int = _PART_ROWS) -> Iterator[pl.DataFrame]:
-    """A table that is sorted by prompt_id, in parts of about `rows` rows that no prompt crosses.
+def read_by_prompt(
+    path: Path, table: str, columns: Sequence[str] | None = None, rows: int = _PART_ROWS
+) -> Iterator[pl.DataFrame]:
+    """A table that is sorted by prompt_id, in parts of about `rows` rows that no prompt crosses; at least one part.
+
+    Args:
+        path: Its file.
+        table: A name in `tables.TABLES`.
+        columns: Those to read, `prompt_id` among them; None: all.
+        rows: A part ends with the first prompt that fills it.
 
     Raises:
         TableError: The file's columns are not those of `table`.
@@ -284,7 +306,8 @@ def read_by_prompt(path: Path, table: str, rows: int = _PART_ROWS) -> Iterator[p
     scan = pl.scan_parquet(path)
     _check_columns(path, table, scan.collect_schema())
     total = scan.select(pl.len()).collect().item()
-    held = polars_schema(table).to_frame()
+    scan = scan.select(columns or polars_schema(table).names())
+    held = scan.head(0).collect()
     for start in range(0, total, rows):
         held = pl.concat([held, scan.slice(start, rows).collect()])
         if start + rows >= total:

@@ -35,7 +35,9 @@ class EventsConfig(StageConfig):
         description="Key of the HMAC that pseudonymises user ids; keep your own one secret.",
     )
     max_line_bytes: NaturalCount = Field(16 * 1024 * 1024, description="Bytes; a longer line is rejected.")
-    workers: NaturalCount | None = Field(None, description="Processes that read; None: one a core. The tables are the same.")
+    workers: NaturalCount | None = Field(
+        None, description="Processes that read; None: one a core. The tables are the same."
+    )
     unit_bytes: NaturalCount = Field(
         64 * 1024 * 1024, description="Bytes of a file that one worker reads at a time; what it holds grows with it."
     )

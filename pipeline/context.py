@@ -1,6 +1,6 @@
 """What a stage is given and what it gives back."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 import polars as pl
 
-from pipeline.artifacts import Counts, TableRecord, read_by_prompt, read_table, write_table, write_table_parts
+from pipeline.artifacts import Counts, TableRecord, read_by_prompt, read_parquet, read_table, write_table, write_tables
 from pipeline.config import RunConfig
 
 # Called with the number of units just finished.
@@ -76,13 +76,21 @@ class StageContext:
         """The rows of an input table."""
         return read_table(self.tables[table], table)
 
-    def read_by_prompt(self, table: str) -> Iterator[pl.DataFrame]:
-        """An input table in bounded parts that no prompt crosses, in the order of prompt_id."""
-        return read_by_prompt(self.tables[table], table)
+    def read_by_prompt(self, table: str, columns: Sequence[str] | None = None) -> Iterator[pl.DataFrame]:
+        """An input table in bounded parts that no prompt crosses, in the order of prompt_id; at least one part."""
+        return read_by_prompt(self.tables[table], table, columns)
 
-    def write_parts(self, table: str, parts: Iterable[pl.DataFrame]) -> TableRecord:
-        """Write an output table that is made part by part; how it was cut does not show."""
-        return write_table_parts(self.folder / f"{table}.parquet", table, parts)
+    def read_columns(self, table: str, columns: Sequence[str]) -> pl.DataFrame:
+        """Some columns of all rows of an input table."""
+        return read_parquet(self.tables[table], list(columns))
+
+    def write_parts(self, parts: Iterable[Mapping[str, pl.DataFrame]], tables: Iterable[str]) -> dict[str, TableRecord]:
+        """Write output tables that are made part by part; how they were cut does not show."""
+        return write_tables(self.folder, parts, tables)
+
+    def written(self, table: str, columns: Sequence[str]) -> pl.DataFrame:
+        """Columns of an output table that this stage has written."""
+        return read_parquet(self.folder / f"{table}.parquet", list(columns))
 
     def write(self, table: str, frame: pl.DataFrame) -> TableRecord:
         """Write an output table after checking every value."""

@@ -79,7 +79,7 @@ def _prompt_keys(lists: pl.Series, *, loose: bool) -> pl.Series:
     if (lists.list.len() == 1).all():
         return parts["part"]
     keys = parts.group_by("row").agg(pl.col("part").str.join(""))
-    rows = messages.select(pl.int_range(lists.len(), dtype=keys.schema["row"]).alias("row"))
+    rows = lists.to_frame().with_row_index("row").select("row")
     return rows.join(keys, on="row", how="left", maintain_order="left", validate="1:1")["part"].fill_null("")
 
 

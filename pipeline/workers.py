@@ -1,15 +1,13 @@
 """Work in several processes or beside the caller, with results in the order of the work, and only so much in flight."""
 
 import os
-import queue
-import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from multiprocessing import get_context
-from typing import Final, TypeVar
+from typing import Final, TypeVar, cast
 
 from pipeline.errors import PipelineError
 
@@ -70,44 +68,11 @@ def _one_polars_thread() -> Iterator[None]:
             os.environ[_THREADS_VARIABLE] = before
 
 
-class _End:
-    """No more items; `error` is what the producer died of."""
-
-    def __init__(self, error: BaseException | None) -> None:
-        self.error = error
-
-
-def made_ahead(items: Iterator[_Item], ahead: int = 1) -> Iterator[_Item]:
+def made_ahead(items: Iterator[_Item]) -> Iterator[_Item]:
     """The same items, each made in another thread while the caller works on the one before."""
-    made: queue.Queue[_Item | _End] = queue.Queue(maxsize=ahead)
-    stop = threading.Event()
-
-    def put(item: _Item | _End) -> bool:
-        while not stop.is_set():
-            try:
-                made.put(item, timeout=0.1)
-                return True
-            except queue.Full:
-                continue
-        return False
-
-    def produce() -> None:
-        error: BaseException | None = None
-        try:
-            for item in items:
-                if not put(item):
-                    return
-        except BaseException as caught:  # noqa: BLE001  raised again in the caller's thread
-            error = caught
-        put(_End(error))
-
-    thread = threading.Thread(target=produce, daemon=True)
-    thread.start()
-    try:
-        while not isinstance(item := made.get(), _End):
-            yield item
-        if item.error is not None:
-            raise item.error
-    finally:
-        stop.set()
-        thread.join()
+    end = object()
+    with ThreadPoolExecutor(max_workers=1) as pool:
+        coming: Future[_Item | object] = pool.submit(next, items, end)
+        while (item := coming.result()) is not end:
+            coming = pool.submit(next, items, end)
+            yield cast(_Item, item)

@@ -1,4 +1,4 @@
-"""Distinct values counted exactly over any number of rows: 64-bit names on disk, a share of them in memory at a time."""
+"""Distinct values counted over any number of rows: 64-bit names on disk, a share of them in memory at a time."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path

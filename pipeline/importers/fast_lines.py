@@ -16,7 +16,6 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
-from pipeline.importers import values
 from pipeline.importers.base import Batch, Reject, RowError, reject
 from pipeline.importers.files import json_row
 from pipeline.importers.streams import Line, LineBlock
@@ -189,7 +188,9 @@ def _not_empty(name: pl.Expr) -> pl.Expr:
 def _votes(labels: pl.Series, table: dict[str, int]) -> pl.Series:
     """Column `vote`; null where a label is not known."""
     known = labels.unique().to_list()
-    codes = pl.Series([table.get("unrated" if label is None else label.strip().lower()) for label in known], dtype=pl.UInt8)
+    codes = pl.Series(
+        [table.get("unrated" if label is None else label.strip().lower()) for label in known], dtype=pl.UInt8
+    )
     return labels.replace_strict(known, codes, return_dtype=pl.UInt8).cat.to(VOTE).alias("vote")
 
 
@@ -228,4 +229,3 @@ def user_message(text: pl.Series) -> pl.Series:
     messages = pa.StructArray.from_arrays([roles.cast(pa.large_string()), contents], ["role", "content"])
     lists = pa.LargeListArray.from_arrays(pa.array(range(len(text) + 1), pa.int64()), messages)
     return pl.Series("prompt", lists, dtype=MESSAGES)
-

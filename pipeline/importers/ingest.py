@@ -211,14 +211,12 @@ def _completed(events: pl.DataFrame, name: str, format_name: str, user_key: str)
     """All columns of raw events. Users are keyed hashes: without the key nobody can find out who voted."""
     users = events["user_id"].unique().to_list()
     pseudonyms = [None if user is None else pseudonym(user, user_key) for user in users]
-    hidden = pl.col("user_id").replace_strict(users, pseudonyms, return_dtype=pl.String)
-    given = {"source_file": pl.lit(name), "format": pl.lit(format_name), "user_id": hidden if users else pl.col("user_id")}
-    return events.select(
-        (given.get(column) if column in given else pl.col(column) if column in events.columns else pl.lit(None, dtype=dtype)).alias(
-            column
-        )
-        for column, dtype in RAW_EVENTS.items()
-    )
+    made = {column: pl.lit(None, dtype=dtype) for column, dtype in RAW_EVENTS.items()}
+    made |= {column: pl.col(column) for column in events.columns}
+    made |= {"source_file": pl.lit(name), "format": pl.lit(format_name)}
+    if users:
+        made["user_id"] = pl.col("user_id").replace_strict(users, pseudonyms, return_dtype=pl.String)
+    return events.select(made[column].alias(column) for column in RAW_EVENTS)
 
 
 # The same users vote again and again; an entry takes about 250 bytes.

@@ -42,7 +42,10 @@ SPILLED: Final = pl.Schema(
     ]
 )
 _REJECTS: Final = pl.Schema(
-    [("unit", pl.Int64()), *((name, dtype) for name, dtype in polars_schema("rejects").items() if name != "source_file")]
+    [
+        ("unit", pl.Int64()),
+        *((name, dtype) for name, dtype in polars_schema("rejects").items() if name != "source_file"),
+    ]
 )
 # Rows are held up to here before they are spilled.
 _HELD_BYTES: Final = 64 << 20

@@ -9,13 +9,14 @@ one vote delivered twice from two equal votes; it is read as the former.
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Final, NamedTuple
 
 import polars as pl
 
-from pipeline.artifacts import Counts, TableRecord, cached_digest, read_table, write_table_parts
+from pipeline.artifacts import Counts, TableRecord, cached_digest, read_table, write_tables
 from pipeline.config import EventsConfig, RunConfig
 from pipeline.context import StageContext, StageResult
 from pipeline.importers import hub, shuffle
@@ -83,12 +84,11 @@ def ingest_to(config: EventsConfig, folder: Path) -> StageResult:
         spilled = _spill(config, Path(place))
         tally = _Tally()
         events = made_ahead(map(shuffle.merged, shuffle.read_events(spilled)))
-        outputs = {
-            "events": write_table_parts(folder / "events.parquet", "events", map(tally.events, events)),
-            "rejects": write_table_parts(
-                folder / "rejects.parquet", "rejects", map(tally.rejects, shuffle.read_rejects(spilled))
-            ),
-        }
+        parts = chain(
+            ({"events": tally.events(frame)} for frame in events),
+            ({"rejects": tally.rejects(frame)} for frame in shuffle.read_rejects(spilled)),
+        )
+        outputs = write_tables(folder, parts, OUTPUTS)
         counts = _counts(spilled, outputs, tally.deliveries)
         return StageResult(outputs=outputs, counts=counts, notes=_notes(spilled, tally))
 

@@ -1,4 +1,4 @@
-"""A thumbs log of any size, made while it is written: Zipf prompts, duplicates, changed votes, and one line in 100 broken.
+"""A thumbs log of any size: Zipf prompts, duplicates, changed votes, and one line in 100 broken.
 
     python -m tests.benchmarks.feedback_log --events 1000000 --out log.jsonl
 
@@ -26,7 +26,17 @@ _BROKEN_SHARE: Final = 0.01
 _REPEATED_ANSWER_SHARE: Final = 0.25
 _FEEDBACK: Final = (None, "thumbs_up", "thumbs_down")
 # What a text holds beside plain words: the escapes, accents and line breaks that a reader must get right.
-_SPICE: Final = ("\n\n", "\n- ", ' "quoted" ', " caf\u00e9 ", " \u2014 ", " \U0001f642 ", "\t", ' {"key": 1} ', " \\alpha ")
+_SPICE: Final = (
+    "\n\n",
+    "\n- ",
+    ' "quoted" ',
+    " caf\u00e9 ",
+    " \u2014 ",
+    " \U0001f642 ",
+    "\t",
+    ' {"key": 1} ',
+    " \\alpha ",
+)
 
 
 def feedback_lines(events: int, seed: int = 0) -> Iterator[bytes]:
@@ -67,7 +77,11 @@ def _chunk(
             prompt = popular[prompts[index]] if hot else _text(random, words, 6 + int(sizes[index]) // 5)
             row = _row(first + index, int(users[index]), prompt, float(vote))
             # Popular questions get the same answer now and then, so that votes gather on it.
-            sampled = np.random.default_rng(int(prompts[index]) * 8 + index % 8) if hot and again < _REPEATED_ANSWER_SHARE else random
+            sampled = (
+                np.random.default_rng(int(prompts[index]) * 8 + index % 8)
+                if hot and again < _REPEATED_ANSWER_SHARE
+                else random
+            )
             row["response"] = _text(sampled, words, int(sizes[index] if sampled is random else 120))
         rows.append(row)
         line = _line(row)
@@ -76,7 +90,9 @@ def _chunk(
 
 def _vocabulary(random: np.random.Generator) -> np.ndarray:
     letters = np.array(list("eeeetttaaooiinnsshhrrdlucmfwygpbvk"))
-    return np.array(["".join(random.choice(letters, int(size))) for size in random.integers(2, 10, 4_000)], dtype=object)
+    return np.array(
+        ["".join(random.choice(letters, int(size))) for size in random.integers(2, 10, 4_000)], dtype=object
+    )
 
 
 def _text(random: np.random.Generator, words: np.ndarray, size: int) -> str:
