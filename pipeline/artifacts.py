@@ -289,16 +289,13 @@ def _check_columns(path: Path, table: str, found: pl.Schema) -> None:
         )
 
 
-def read_by_prompt(
-    path: Path, table: str, columns: Sequence[str] | None = None, rows: int = _PART_ROWS
-) -> Iterator[pl.DataFrame]:
-    """A table that is sorted by prompt_id, in parts of about `rows` rows that no prompt crosses; at least one part.
+def read_by_prompt(path: Path, table: str, columns: Sequence[str] | None = None) -> Iterator[pl.DataFrame]:
+    """A table that is sorted by prompt_id, in bounded parts that no prompt crosses; at least one part.
 
     Args:
         path: Its file.
         table: A name in `tables.TABLES`.
         columns: Those to read, `prompt_id` among them; None: all.
-        rows: A part ends with the first prompt that fills it.
 
     Raises:
         TableError: The file's columns are not those of `table`.
@@ -308,9 +305,9 @@ def read_by_prompt(
     total = scan.select(pl.len()).collect().item()
     scan = scan.select(columns or polars_schema(table).names())
     held = scan.head(0).collect()
-    for start in range(0, total, rows):
-        held = pl.concat([held, scan.slice(start, rows).collect()])
-        if start + rows >= total:
+    for start in range(0, total, _PART_ROWS):
+        held = pl.concat([held, scan.slice(start, _PART_ROWS).collect()])
+        if start + _PART_ROWS >= total:
             break
         open_prompt = pl.col("prompt_id") == held["prompt_id"][-1]
         whole = held.filter(~open_prompt)

@@ -194,6 +194,11 @@ def input_digests(config: EventsConfig) -> dict[str, str]:
     return digests | {address: hub.digest(address, config.options) for address in inputs.addresses}
 
 
+def settings(config: RunConfig) -> dict[str, Any]:
+    """The settings that the tables depend on: not how many read, or how much at a time."""
+    return config.events.model_dump(mode="json", exclude={"workers", "unit_bytes", "partition_bytes"})
+
+
 def external(config: RunConfig) -> Mapping[str, str]:
     """Digests of the inputs' content."""
     return input_digests(config.events)
