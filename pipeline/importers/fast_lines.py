@@ -7,7 +7,7 @@ at a time (`files.json_row`, `thumbs_jsonl.parse`). So the two ways cannot diffe
 `tests/property/test_fast_lines.py` holds them against each other.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from operator import attrgetter
 from typing import Any, Final, NamedTuple
 
@@ -25,9 +25,9 @@ from pipeline.tables import MESSAGES, TIME, VOTE
 _Name = str | int | None
 _Scalar = str | int | float | bool | None
 _FIELD_TYPES: Final[dict[str, Any]] = {"prompt": str, "completion": str, "vote": str | None, "created_at": str | None}
-_IDENTIFIERS: Final = {"source_event_id": "event_id"} | {n: n for n in ("conversation_id", "user_id", "model")}
+IDENTIFIERS: Final = {"source_event_id": "event_id"} | {n: n for n in ("conversation_id", "user_id", "model")}
 # Whitespace of Python, which decides what a blank text is.
-_NOT_BLANK: Final = r"[^\s\x1c-\x1f]"
+NOT_BLANK: Final = r"[^\s\x1c-\x1f]"
 _ISO_TIME: Final = (
     r"^(?:199[0-9]|20[0-9]{2})-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-5][0-9]:[0-5][0-9]"
     r"(?:\.[0-9]{3}|\.[0-9]{6})?(?:Z|[+]00:00)?$"
@@ -41,7 +41,7 @@ _EVENTS: Final = pl.Schema(
         "created_at": TIME,
         "prompt": MESSAGES,
         "completion": pl.String(),
-        **{name: pl.String() for name in _IDENTIFIERS},
+        **{name: pl.String() for name in IDENTIFIERS},
     }
 )
 
@@ -76,7 +76,6 @@ class LineReader:
         self._decode = _decoder(fields, self._columns) if usable else _refuse
         # By position: the columns whose values can be texts.
         self._getters = [_getter(index) for index in range(self._count)]
-        self._votes = {label: VOTE.categories.to_list().index(vote) for label, vote in layout.votes.items()}
 
     def read(self, block: LineBlock) -> FastRows:
         """The events of a block, and what its other lines gave."""
@@ -115,12 +114,12 @@ class LineReader:
                 pl.Series("usable", [place not in block.errors for place in places], dtype=pl.Boolean),
             ]
         )
-        votes = _votes(frame[str(self._columns["vote"])], self._votes)
-        moment = _moment(self._field("created_at"))
+        votes = votes_of(frame[str(self._columns["vote"])], self._layout.votes)
+        moment = iso_moment(self._field("created_at"))
         return frame.with_columns(votes, created_at=moment).with_columns(good=self._good())
 
     def _good(self) -> pl.Expr:
-        blank = [~self._field(name).str.contains(_NOT_BLANK) for name in ("prompt", "completion")]
+        blank = [~self._field(name).str.contains(NOT_BLANK) for name in ("prompt", "completion")]
         time = self._field("created_at")
         odd_time = pl.col("created_at").is_null() & time.is_not_null() & (time != "")
         plain = _plain([pl.col(str(index)) for index in range(self._count)], self._count)
@@ -131,7 +130,7 @@ class LineReader:
         return pl.col(str(self._columns[name])) if name in self._columns else pl.lit(None, dtype=pl.String)
 
     def _events(self, good: pl.DataFrame) -> pl.DataFrame:
-        ids = {name: _not_empty(self._field(field)) for name, field in _IDENTIFIERS.items()}
+        ids = {name: not_empty(self._field(field)) for name, field in IDENTIFIERS.items()}
         prompts = user_message(good[str(self._columns["prompt"])])
         return good.select("source_line", "vote", "created_at", prompts, completion=self._field("completion"), **ids)
 
@@ -181,17 +180,16 @@ def _series(name: str, found: list[Any]) -> pl.Series:
         return pl.Series(name, [value if value is None else str(value) for value in found], dtype=pl.String)
 
 
-def _not_empty(name: pl.Expr) -> pl.Expr:
+def not_empty(name: pl.Expr) -> pl.Expr:
+    """The text; null where it is empty."""
     return pl.when(name.str.len_bytes() > 0).then(name)
 
 
-def _votes(labels: pl.Series, table: dict[str, int]) -> pl.Series:
-    """Column `vote`; null where a label is not known."""
+def votes_of(labels: pl.Series, table: Mapping[str, str]) -> pl.Series:
+    """Column `vote`; null where a label is not in the table."""
     known = labels.unique().to_list()
-    codes = pl.Series(
-        [table.get("unrated" if label is None else label.strip().lower()) for label in known], dtype=pl.UInt8
-    )
-    return labels.replace_strict(known, codes, return_dtype=pl.UInt8).cat.to(VOTE).alias("vote")
+    votes = ["unrated" if label is None else table.get(label.strip().lower()) for label in known]
+    return labels.replace_strict(known, pl.Series(votes, dtype=VOTE), return_dtype=VOTE).alias("vote")
 
 
 def _plain(texts: list[pl.Expr], count: int) -> pl.Expr:
@@ -213,7 +211,7 @@ def _colons(lines: list[bytes]) -> np.ndarray:
     return np.diff(np.searchsorted(places, ends), prepend=0)
 
 
-def _moment(text: pl.Expr) -> pl.Expr:
+def iso_moment(text: pl.Expr) -> pl.Expr:
     """Times of the two usual shapes, whole seconds or with a fraction, in UTC; null where a text is of another."""
     usual = pl.when(text.str.contains(_ISO_TIME)).then(text)
     seconds = usual.str.head(_SECONDS_LENGTH).str.replace(" ", "T", literal=True)

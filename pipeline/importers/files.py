@@ -32,6 +32,11 @@ class FileSource(NamedTuple):
     max_line_bytes: int
 
     @property
+    def is_parquet(self) -> bool:
+        """Whether it is a table in Parquet."""
+        return content_suffix(self.path) == ".parquet"
+
+    @property
     def holds_lines(self) -> bool:
         """Whether each row is a line of JSON."""
         return content_suffix(self.path) in _LINES or (

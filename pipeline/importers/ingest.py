@@ -14,6 +14,7 @@ from pipeline.errors import ConfigError, InputError, unknown_name
 from pipeline.importers import thumbs_jsonl
 from pipeline.importers.base import Batch, Message, RawEvent, Reject, Sample, Source
 from pipeline.importers.fast_lines import LineReader
+from pipeline.importers.fast_parquet import RowGroups, has_plain_columns, read_parquet_fast, row_group_parts
 from pipeline.importers.files import FileSource, take_sample
 from pipeline.importers.hub import HubSource
 from pipeline.importers.inputs import Inputs, expand_inputs
@@ -62,12 +63,12 @@ class Unit(NamedTuple):
     Attributes:
         number: Its place among all units: by name of the source, then by place in it.
         plan: The source, and how it is read.
-        part: Which lines of the file; None: the whole source.
+        part: Which lines or row groups of the file; None: the whole source.
     """
 
     number: int
     plan: Plan
-    part: ByteRange | None
+    part: ByteRange | RowGroups | None
 
 
 class RawBatch(NamedTuple):
@@ -123,10 +124,11 @@ def _plan_file(source: FileSource, explicit: bool, config: EventsConfig) -> Plan
 
 
 def _fast_way(source: FileSource, format_name: str, sample: Sample, config: EventsConfig) -> FastWay | None:
-    if format_name != thumbs_jsonl.NAME or not sample.records or not source.holds_lines:
+    if format_name != thumbs_jsonl.NAME or not sample.records:
         return None
     layout = thumbs_jsonl.layout_of(sample, _own_options(format_name, config))
-    return FastWay(layout, list(sample.records[0]))
+    plain = source.is_parquet and has_plain_columns(source.path, layout)
+    return FastWay(layout, list(sample.records[0])) if plain or source.holds_lines else None
 
 
 def _own_options(format_name: str, config: EventsConfig) -> dict[str, str]:
@@ -155,15 +157,24 @@ def read_inputs(config: EventsConfig) -> Iterator[RawBatch]:
 
 def units(plans: list[Plan], unit_bytes: int) -> list[Unit]:
     """The plans in parts of about `unit_bytes`, where a source can be read in parts."""
-    found: list[tuple[Plan, ByteRange | None]] = []
-    for entry in sorted(plans, key=lambda entry: entry.source.name):
-        parts: list[ByteRange | None] = [None]
-        if entry.fast is not None and isinstance(entry.source, FileSource) and not is_compressed(entry.source.path):
-            size = entry.source.path.stat().st_size
-            starts = range(0, size, unit_bytes) if size > unit_bytes else range(0)
-            parts = [ByteRange(start, min(start + unit_bytes, size)) for start in starts] or parts
-        found.extend((entry, part) for part in parts)
-    return [Unit(number, entry, part) for number, (entry, part) in enumerate(found)]
+    parts = [
+        (entry, part)
+        for entry in sorted(plans, key=lambda entry: entry.source.name)
+        for part in _parts(entry, unit_bytes) or [None]
+    ]
+    return [Unit(number, entry, part) for number, (entry, part) in enumerate(parts)]
+
+
+def _parts(entry: Plan, unit_bytes: int) -> Sequence[ByteRange | RowGroups | None]:
+    """The parts of one source; none where it is read as a whole."""
+    source = entry.source
+    if entry.fast is None or not isinstance(source, FileSource) or is_compressed(source.path):
+        return []
+    if source.is_parquet:
+        return row_group_parts(source.path, unit_bytes)
+    size = source.path.stat().st_size
+    starts = range(0, size, unit_bytes) if size > unit_bytes else range(0)
+    return [ByteRange(start, min(start + unit_bytes, size)) for start in starts]
 
 
 def read_unit(unit: Unit, config: EventsConfig) -> Iterator[RawBatch]:
@@ -179,14 +190,26 @@ def read_unit(unit: Unit, config: EventsConfig) -> Iterator[RawBatch]:
             yield _as_frames(batch, entry.source.name, entry.format, config.user_key)
 
 
-def _read_fast(source: FileSource, way: FastWay, part: ByteRange | None, config: EventsConfig) -> Iterator[RawBatch]:
-    reader = LineReader(way.layout, way.fields)
-    for block in read_blocks(source.path, source.max_line_bytes, part):
-        read = reader.read(block)
-        rest = _as_frames(read.rest, source.name, thumbs_jsonl.NAME, config.user_key)
-        fast = _completed(read.events, source.name, thumbs_jsonl.NAME, config.user_key)
-        events = pl.concat([fast, rest.events]) if len(rest.events) else fast
-        yield RawBatch(events, rest.rejects, rest.records + fast.height, block.first - 1 + len(block.lines))
+def _read_fast(
+    source: FileSource, way: FastWay, part: ByteRange | RowGroups | None, config: EventsConfig
+) -> Iterator[RawBatch]:
+    read: Iterator[tuple[pl.DataFrame | None, Batch, int]]
+    if source.is_parquet:
+        groups = part if isinstance(part, RowGroups) else None
+        read = read_parquet_fast(source.path, way.layout, groups, source.max_line_bytes)
+    else:
+        lines = part if isinstance(part, ByteRange) else None
+        reader = LineReader(way.layout, way.fields)
+        blocks = read_blocks(source.path, source.max_line_bytes, lines)
+        read = ((*reader.read(block), block.first - 1 + len(block.lines)) for block in blocks)
+    for events, others, passed in read:
+        rest = _as_frames(others, source.name, thumbs_jsonl.NAME, config.user_key)
+        if events is None:
+            yield rest._replace(lines=passed)
+            continue
+        fast = _completed(events, source.name, thumbs_jsonl.NAME, config.user_key)
+        both = pl.concat([fast, rest.events]) if len(rest.events) else fast
+        yield RawBatch(both, rest.rejects, rest.records + fast.height, passed)
 
 
 def _as_frames(batch: Batch, name: str, format_name: str, user_key: str) -> RawBatch:

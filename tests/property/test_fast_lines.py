@@ -28,14 +28,20 @@ ROW: Final[dict[str, Any]] = {
 }
 USUAL: Final = json.dumps(ROW).encode()
 # What each field may turn into: fitting, odd or wrong.
-VALUES: Final[list[Any]] = [
-    "x", "", " ", "\x1c", "\u00a0", "\x00", "a\x00b", ":", "a:b::", "\u003a", "\ud83d\ude42", None, True, False, 0, 1, -1, 1.0,
-    0.5, 10**30, 1e300, [], ["x"], {}, {"a": 1}, [{"role": "user", "content": "hi"}], [{"role": "who", "content": "hi"}],
-    "thumbs_down", " UP ", "meh", "false", "0", "null", "none",
-    "2026-01-01", "2026-01-01 10:00:00", "2026-01-01T10:00:00.5Z", "2026-01-01T10:00:00.123Z", "2026-01-01T10:00:00.123456+00:00",
-    "2026-01-01T10:00:00+02:00", "2026-01-01T24:00:00Z", "2026-02-30T10:00:00Z", "2026-01-01T10:00:60Z", "1989-12-31T23:59:59Z",
-    "2100-01-01T00:00:00Z", "2099-12-31T23:59:59Z", "20260101T100000Z", "2026-01-01T10:00:00", " 2026-01-01T10:00:00Z", "+02026-01-01T10:00:00Z",
-]  # fmt: skip
+TEXTS: Final[list[Any]] = ["x", "", " ", "\x1c", "\u00a0", "\x00", "a\x00b", ":", "a:b::", "\ud83d\ude42"]
+NUMBERS: Final[list[Any]] = [None, True, False, 0, 1, -1, 1.0, 0.5, 10**30, 1e300]
+NESTED: Final[list[Any]] = [[], ["x"], {}, {"a": 1}, *([{"role": role, "content": "hi"}] for role in ("user", "who"))]
+LABELS: Final[list[Any]] = ["thumbs_down", " UP ", "meh", "false", "0", "null", "none"]
+DAYS: Final[list[Any]] = ["2026-01-01", "2026-02-30T10:00:00Z", "1989-12-31T23:59:59Z", "2100-01-01T00:00:00Z"]
+CLOCKS: Final = ["10:00:00", "10:00:00.5Z", "10:00:00.123Z", "10:00:00.123456+00:00", "10:00:00+02:00", "24:00:00Z"]
+TIMES: Final[list[Any]] = [f"2026-01-01{sign}{clock}" for sign in "T " for clock in (*CLOCKS, "10:00:60Z", "1:00:00")]
+ODD_TIMES: Final[list[Any]] = [
+    "20260101T100000Z",
+    " 2026-01-01T10:00:00Z",
+    "+02026-01-01T10:00:00Z",
+    "2099-12-31T23:59:59Z",
+]
+VALUES: Final = [*TEXTS, *NUMBERS, *NESTED, *LABELS, *DAYS, *TIMES, *ODD_TIMES]
 # Lines that JSON readers disagree about.
 ODD_LINES: Final = [
     b"",

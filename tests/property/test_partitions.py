@@ -1,4 +1,4 @@
-"""The same tables, byte for byte, however the work is cut: workers, units, partitions, passes, parts, order of files."""
+"""The same tables, byte for byte, however the work is cut: workers, units, partitions, parts, order of files."""
 
 from pathlib import Path
 from typing import Any, Final
