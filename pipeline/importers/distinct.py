@@ -6,57 +6,43 @@ from typing import Final
 
 import numpy as np
 
-# Numbers sorted at a time; 16 bytes each at most.
+# Rows looked at together; 16 bytes each at most, a few times over while they are sorted.
 _AT_A_TIME: Final = 4_000_000
 
-Numbers = np.ndarray
 
-
-class NumberWriter:
-    """Collects rows of numbers, each row once, and writes them to one file."""
-
-    def __init__(self, columns: int) -> None:
-        """Begin with none.
-
-        Args:
-            columns: Numbers a row.
-        """
-        self._columns = columns
-        self._found = [np.empty((0, columns), dtype=np.uint64)]
-        self._pending = 0
-
-    def add(self, rows: Numbers) -> None:
-        """Add (n, columns) uint64."""
-        self._found.append(rows)
-        self._pending += len(rows)
-        if self._pending > _AT_A_TIME:
-            self._found, self._pending = [np.unique(np.concatenate(self._found), axis=0)], 0
-
-    def save(self, path: Path) -> None:
-        """Write all rows, each once."""
-        with path.open("wb") as stream:
-            np.save(stream, np.unique(np.concatenate(self._found), axis=0), allow_pickle=False)
+def append_numbers(path: Path, rows: np.ndarray) -> None:
+    """Add (n, columns) uint64 to a file of rows."""
+    with path.open("ab") as stream:
+        stream.write(np.ascontiguousarray(rows).tobytes())
 
 
 def count_distinct(paths: Sequence[Path]) -> int:
-    """How many different rows the files hold together."""
-    return sum(len(rows) for rows in _shares(paths))
+    """How many different numbers the files of single numbers hold together."""
+    return sum(len(np.unique(rows)) for rows in _shares(paths, 1))
 
 
-def count_repeated_firsts(paths: Sequence[Path]) -> int:
-    """How many first numbers stand in more than one different row."""
-    repeated = 0
-    for rows in _shares(paths):
-        _, counts = np.unique(rows[:, 0], return_counts=True)
-        repeated += int((counts > 1).sum())
-    return repeated
+def count_contradicted(paths: Sequence[Path]) -> int:
+    """How many first numbers of the files' pairs stand beside more than one second number."""
+    return sum(map(_contradicted, _shares(paths, 2)))
 
 
-def _shares(paths: Sequence[Path]) -> Iterator[Numbers]:
-    """All different rows, in shares that no first number crosses."""
-    files = [np.load(path, mmap_mode="r", allow_pickle=False) for path in paths]
+def _contradicted(rows: np.ndarray) -> int:
+    if not len(rows):
+        return 0
+    order = np.argsort(rows[:, 0], kind="stable")
+    first, second = rows[order, 0], rows[order, 1]
+    starts = np.flatnonzero(np.r_[True, first[1:] != first[:-1]])
+    return int((np.minimum.reduceat(second, starts) != np.maximum.reduceat(second, starts)).sum())
+
+
+def _shares(paths: Sequence[Path], columns: int) -> Iterator[np.ndarray]:
+    """All rows, in shares that no first number crosses."""
+    files = [
+        np.memmap(path, dtype=np.uint64, mode="r").reshape(-1, columns)
+        for path in paths
+        if path.is_file() and path.stat().st_size
+    ]
     count = 1 + sum(map(len, files)) // _AT_A_TIME
-    for share in range(count):
+    for share in range(count if files else 0):
         # Names are hashes: their remainders are even.
-        rows = np.concatenate([rows[rows[:, 0] % count == share] for rows in files])
-        yield np.unique(rows, axis=0)
+        yield np.concatenate([rows[rows[:, 0] % count == share] for rows in files])

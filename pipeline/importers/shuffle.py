@@ -17,7 +17,7 @@ import polars as pl
 
 from pipeline.config import EventsConfig
 from pipeline.identity import digest, joined, prompt_id, response_id
-from pipeline.importers.distinct import NumberWriter
+from pipeline.importers.distinct import append_numbers
 from pipeline.importers.ingest import RawBatch, Unit, read_unit
 from pipeline.importers.spill import Run, RunWriter, read_partitions
 from pipeline.tables import polars_schema
@@ -90,8 +90,8 @@ class Spilled(NamedTuple):
         run: Its events by partition.
         units: Its units' counts.
         rejects: Parquet of its rejects, sorted.
-        names: (n, 2) uint64 file: hash of a log's own event id, and of what it stands for.
-        users: (n,) uint64 file: users' pseudonyms, each once.
+        names: Pairs of numbers: a hash of a log's own event id, and the beginning of the id of what it stands for.
+        users: Numbers: users' pseudonyms.
     """
 
     run: Run
@@ -135,14 +135,12 @@ def merged(identified: pl.DataFrame) -> pl.DataFrame:
 
 def spill(task: Task) -> Spilled:
     """Read a task's units and write what they hold to its folder."""
-    stem = f"{task.number:06d}"
-    with _Spill(task.folder / f"{stem}.arrow", task.partitions) as held:
+    stem = task.folder / f"{task.number:06d}"
+    with _Spill(stem, task.partitions) as held:
         counts = [_read_into(held, unit, task.config) for unit in task.units]
-    paths = [task.folder / f"{stem}.{kind}" for kind in ("rejects", "names", "users")]
-    pl.concat(held.rejects).sort(_REJECTS.names()).write_parquet(paths[0], compression="lz4")
-    held.names.save(paths[1])
-    held.users.save(paths[2])
-    return Spilled(held.run, counts, *paths)
+    rejects = stem.with_suffix(".rejects")
+    pl.concat(held.rejects).sort(_REJECTS.names()).write_parquet(rejects, compression="lz4")
+    return Spilled(held.run, counts, rejects, held.names, held.users)
 
 
 def _read_into(held: "_Spill", unit: Unit, config: EventsConfig) -> UnitCounts:
@@ -161,13 +159,13 @@ def _read_into(held: "_Spill", unit: Unit, config: EventsConfig) -> UnitCounts:
 class _Spill:
     """Rows of a task, held until they are worth a look at all of them together, then written."""
 
-    def __init__(self, path: Path, partitions: int) -> None:
-        self._writer = RunWriter(path, partitions)
+    def __init__(self, stem: Path, partitions: int) -> None:
+        self._writer = RunWriter(stem.with_suffix(".arrow"), partitions)
         self._held: list[pl.DataFrame] = []
         self._size = 0
-        self.run = Run(path, [])
+        self.run = Run(stem, [])
         self.rejects = [_REJECTS.to_frame()]
-        self.names, self.users = NumberWriter(2), NumberWriter(1)
+        self.names, self.users = stem.with_suffix(".names"), stem.with_suffix(".users")
 
     def add(self, batch: RawBatch, unit: int) -> None:
         number = pl.lit(unit, pl.Int64).alias("unit")
@@ -182,8 +180,8 @@ class _Spill:
     def _write(self) -> None:
         events = with_ids(pl.concat(self._held))
         self._held, self._size = [], 0
-        self.names.add(_named_contents(events))
-        self.users.add(_user_numbers(events))
+        append_numbers(self.names, _named_contents(events))
+        append_numbers(self.users, _user_numbers(events))
         self._writer.write(events.select(SPILLED.names()))
 
     def __enter__(self) -> Self:

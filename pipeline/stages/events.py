@@ -20,7 +20,7 @@ from pipeline.artifacts import Counts, TableRecord, cached_digest, read_table, w
 from pipeline.config import EventsConfig, RunConfig
 from pipeline.context import StageContext, StageResult
 from pipeline.importers import hub, shuffle
-from pipeline.importers.distinct import count_distinct, count_repeated_firsts
+from pipeline.importers.distinct import count_contradicted, count_distinct
 from pipeline.importers.files import FileSource
 from pipeline.importers.ingest import Unit, plan, units
 from pipeline.importers.inputs import expand_inputs
@@ -176,7 +176,7 @@ def _notes(spilled: Sequence[shuffle.Spilled], tally: _Tally) -> dict[str, Any]:
         "files": len({count.source_file for count in read if count.events}),
         "users": count_distinct([entry.users for entry in spilled]),
         "openers": tally.openers,
-        "source_event_ids_with_several_contents": count_repeated_firsts([entry.names for entry in spilled]),
+        "source_event_ids_with_several_contents": count_contradicted([entry.names for entry in spilled]),
     }
 
 
