@@ -4,6 +4,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import polars as pl
+import pytest
 from hypothesis import settings
 
 from pipeline.artifacts import digest_text
@@ -13,6 +14,14 @@ from pipeline.tables import polars_schema
 # The same examples every time: a run that fails can be repeated, and one that passes passes again.
 settings.register_profile("repeatable", derandomize=True, deadline=None)
 settings.load_profile("repeatable")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """How many mutated files the fuzzer reads."""
+    parser.addoption(
+        "--fuzz-files", type=int, default=420, help="mutated files that property/test_ingest_fuzz.py reads"
+    )
+
 
 _MADE = ("prompt_id", "response_id")
 _START = datetime(2026, 1, 1, tzinfo=UTC)
