@@ -1,10 +1,10 @@
 """All inputs of a run to frames of raw events and rejects: the one way in, whatever the format."""
 
-import hmac
 from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
+from hashlib import sha256
 from itertools import chain
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import polars as pl
 import pyarrow as pa
@@ -23,6 +23,7 @@ from pipeline.importers.streams import ByteRange, is_compressed, read_blocks
 from pipeline.tables import MESSAGES, polars_schema
 
 _USER_ID_LENGTH: Final = 16
+_HASH_BLOCK_BYTES: Final = 64
 _EVENT_TYPES: Final = polars_schema("events")
 # What the events stage makes of raw events.
 _MADE_LATER: Final = ("event_id", "prompt_id", "response_id", "deliveries")
@@ -246,4 +247,15 @@ def _completed(events: pl.DataFrame, name: str, format_name: str, user_key: str)
 @lru_cache(maxsize=200_000)
 def pseudonym(user_id: str, user_key: str) -> str:
     """The first 16 hexadecimal digits of the HMAC-SHA256 of a user id."""
-    return hmac.digest(user_key.encode(), user_id.encode(), "sha256").hex()[:_USER_ID_LENGTH]
+    inner, outer = (half.copy() for half in _keyed(user_key))
+    inner.update(user_id.encode())
+    outer.update(inner.digest())
+    return outer.hexdigest()[:_USER_ID_LENGTH]
+
+
+@lru_cache(maxsize=1)
+def _keyed(user_key: str) -> tuple[Any, Any]:
+    """The two halves of an HMAC (RFC 2104), with the key taken in once: less than half the time a user."""
+    key = user_key.encode()
+    block = (sha256(key).digest() if len(key) > _HASH_BLOCK_BYTES else key).ljust(_HASH_BLOCK_BYTES, b"\x00")
+    return sha256(bytes(byte ^ 0x36 for byte in block)), sha256(bytes(byte ^ 0x5C for byte in block))

@@ -92,8 +92,9 @@ def test_two_contents_under_one_event_id_both_stay_and_are_counted() -> None:
 def test_users_are_keyed_hashes() -> None:
     write("a.jsonl", ROW)
     first, second = read("a.jsonl").events, read("a.jsonl", user_key="other").events
-    expected = hmac.new(b"other", b"ann", hashlib.sha256).hexdigest()[:16]
-    assert second["user_id"].to_list() == [expected]
+    for key in ("other", "k" * 64, "k\u00e9" * 50):
+        expected = hmac.new(key.encode(), b"ann", hashlib.sha256).hexdigest()[:16]
+        assert read("a.jsonl", user_key=key).events["user_id"].to_list() == [expected]
     assert first["user_id"].to_list() != second["user_id"].to_list()
     # Not even the id lets a stranger test a name: it is made from the pseudonym.
     assert first["event_id"].to_list() != second["event_id"].to_list()
