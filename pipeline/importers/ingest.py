@@ -250,7 +250,7 @@ def pseudonym(user_id: str, user_key: str) -> str:
     inner, outer = (half.copy() for half in _keyed(user_key))
     inner.update(user_id.encode())
     outer.update(inner.digest())
-    return outer.hexdigest()[:_USER_ID_LENGTH]
+    return str(outer.hexdigest())[:_USER_ID_LENGTH]
 
 
 @lru_cache(maxsize=1)
