@@ -5,67 +5,65 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from scipy import optimize, special
+from scipy import special
 
-from evaluators.pair_accuracy import share
+from evaluators.estimands import Source
 from evaluators.scores import PairScores
+from evaluators.temperature import temperature
 from evaluators.types import Draft, Estimand, EvaluationSettings, FloatArray, Metric
 
 NAME = "calibration"
-VERSION = 1
+VERSION = 2
+_BIASED = "no interval: chance alone makes it larger, and resampling adds more; compare it with ece_if_calibrated"
+_EXPECTED = "what a calibrated model would show, on average, on this many rows and groups"
 
 
 def drafts(scores: Sequence[PairScores], settings: EvaluationSettings) -> list[Draft]:
-    """`brier`, `log_loss` and `ece` of sigma(margin), and the `temperature` that would minimise the log loss."""
+    """`brier`, `log_loss`, `ece` and the reliability curve of sigma(margin), and the best `temperature`."""
     found: list[Draft] = []
     for model in scores:
+        source = Source(NAME, VERSION, model.model, model.groups)
         probability = special.expit(model.margins)
-        found.append(_mean(model, "brier", (1.0 - probability) ** 2, "squared probability"))
-        found.append(_mean(model, "log_loss", np.logaddexp(0.0, -model.margins), "nats"))
-        found.append(_ece(model, probability, settings))
-        found.append(_temperature(model))
+        found.append(source.mean("brier", (1.0 - probability) ** 2, "squared probability"))
+        # log(1 + e^x) as max(x, 0) + log1p(e^-|x|): numpy's logaddexp takes four times as long.
+        losses = np.maximum(-model.margins, 0.0) + np.log1p(np.exp(-np.abs(model.margins)))
+        found.append(source.mean("log_loss", losses, "nats"))
+        found += _curve(source, model, np.maximum(probability, 1.0 - probability), settings)
+        found.append(temperature(source, model.margins, settings))
     return found
 
 
-def _mean(model: PairScores, name: str, values: FloatArray, unit: str) -> Estimand:
-    columns = [model.groups.sums(values), model.groups.sums(np.ones_like(values))]
-    return Estimand(NAME, VERSION, name, model.model, unit, columns, share, values.shape[0])
+def _curve(
+    source: Source, model: PairScores, confidence: FloatArray, settings: EvaluationSettings
+) -> list[Estimand | Metric]:
+    """Accuracy and mean confidence over equal-width bins of confidence, and how far apart they are.
 
-
-def _ece(model: PairScores, probability: FloatArray, settings: EvaluationSettings) -> Estimand:
-    """Expected calibration error: how far accuracy is from confidence, over equal-width bins of confidence.
-
-    Confidence is that of the answer the model prefers, in [0.5, 1]. Source: Guo et al. (2017), equation 3.
+    Confidence is that of the answer the model prefers, in [0.5, 1]. Source: Guo et al. (2017), "On calibration of
+    modern neural networks", section 2 and equation 3.
     """
-    confidence = np.maximum(probability, 1.0 - probability)
     bins = settings.calibration_bins
     place = np.minimum(((confidence - 0.5) * 2 * bins).astype(np.int64), bins - 1)
-    gaps = model.wins - confidence
-    columns = [model.groups.sums(gaps * (place == number)) for number in range(bins)]
-    columns.append(model.groups.sums(np.ones_like(gaps)))
-    return Estimand(NAME, VERSION, "ece", model.model, "share", columns, _mean_gap, gaps.shape[0], basic=True)
+    found: list[Estimand | Metric] = []
+    expected, observed = 0.0, 0.0
+    for number in np.unique(place):
+        rows = place == number
+        part = f"confidence={0.5 + number / bins / 2:.3g} to {0.5 + (number + 1) / bins / 2:.3g}"
+        found.append(source.mean("reliability_accuracy", model.wins, "share", rows, slice=part, proportion=True))
+        found.append(source.mean("reliability_confidence", confidence, "probability", rows, slice=part))
+        gaps = (model.wins - confidence)[rows]
+        observed += abs(float(gaps.sum()))
+        expected += np.sqrt(2.0 / np.pi) * _spread(source, rows, gaps, confidence[rows])
+    n = place.shape[0]
+    found.append(source.metric("ece", observed / n, "share", _BIASED))
+    found.append(source.metric("ece_if_calibrated", expected / n, "share", _EXPECTED))
+    return found
 
 
-def _mean_gap(totals: FloatArray) -> FloatArray:
-    return np.asarray(np.abs(totals[..., :-1]).sum(axis=-1) / totals[..., -1])
+def _spread(source: Source, rows: np.ndarray, gaps: FloatArray, confidence: FloatArray) -> float:
+    """Standard deviation of a bin's sum of gaps under a calibrated model: pairs of one prompt may move together.
 
-
-def _temperature(model: PairScores) -> Metric:
-    """T that minimises the log loss of sigma(margin / T): above 1 the margins are too sure, below 1 too timid."""
-    n, groups = model.margins.shape[0], model.groups.present()
-    value: float | None = None
-    reason: str | None = "no interval: a fit, not a mean"
-    if not np.any(model.margins > 0) or not np.any(model.margins < 0):
-        reason = "margins all have one sign or are ties, so no finite temperature is best"
-    else:
-        # In 1/T the log loss is convex; its logarithm is searched, so that T stays above 0.
-        scale = float(np.abs(model.margins).mean())
-        found = optimize.minimize_scalar(
-            lambda log_inverse: float(np.logaddexp(0.0, -np.exp(log_inverse) * model.margins).mean()),
-            bounds=(-np.log(scale) - 12.0, -np.log(scale) + 12.0),
-            method="bounded",
-        )
-        value = float(np.exp(-found.x))
-        if float(model.margins.mean()) <= 0:
-            value, reason = None, "the mean margin is not above 0, so the best temperature is infinite"
-    return Metric(NAME, VERSION, "temperature", model.model, None, None, value, None, None, n, groups, "ratio", reason)
+    The larger of what independent pairs would have and of what the groups show; a tie is half right for certain.
+    """
+    alone = float((confidence * (1.0 - confidence))[np.abs(gaps) + confidence != 0.5].sum())
+    sums = np.bincount(source.groups.unit[rows], weights=gaps - gaps.mean())
+    return float(np.sqrt(max(alone, float((sums**2).sum()))))

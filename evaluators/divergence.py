@@ -6,12 +6,15 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from evaluators.pair_accuracy import share
-from evaluators.scores import UnpairedScores
-from evaluators.types import Draft, Estimand, EvaluationSettings, FloatArray, Metric
+from evaluators.estimands import Source, share
+from evaluators.scores import PairScores, UnpairedScores
+from evaluators.types import Draft, Estimand, EvaluationSettings, FloatArray
 
 NAME = "divergence"
-VERSION = 1
+PAIR_NAME = "pair_divergence"
+VERSION = 2
+PAIR_VERSION = 1
+_NO_REFERENCE = "there are no reference log-probs to compare with"
 
 
 def drafts(scores: Sequence[UnpairedScores], settings: EvaluationSettings) -> list[Draft]:
@@ -22,33 +25,48 @@ def drafts(scores: Sequence[UnpairedScores], settings: EvaluationSettings) -> li
     """
     found: list[Draft] = []
     for model in scores:
-        n, groups = model.logps.shape[0], model.groups.present()
-        if model.reference_logps is None:
-            found += [
-                Metric(
-                    NAME,
-                    VERSION,
-                    name,
-                    model.model,
-                    None,
-                    None,
-                    None,
-                    None,
-                    None,
-                    n,
-                    groups,
-                    "nats",
-                    "there are no reference log-probs to compare with",
-                )
-                for name in ("reference_to_policy_per_sequence", "reference_to_policy_per_token")
-            ]
-            continue
-        moved = model.reference_logps - model.logps
-        found.append(_ratio(model, "reference_to_policy_per_sequence", moved, np.ones_like(moved)))
-        found.append(_ratio(model, "reference_to_policy_per_token", moved, model.token_counts))
+        source = Source(NAME, VERSION, model.model, model.groups)
+        moved = None if model.reference_logps is None else model.reference_logps - model.logps
+        found += _both(source, moved, np.ones_like(model.logps), model.token_counts)
     return found
 
 
-def _ratio(model: UnpairedScores, name: str, values: FloatArray, counts: FloatArray) -> Estimand:
-    columns = [model.groups.sums(values), model.groups.sums(counts)]
-    return Estimand(NAME, VERSION, name, model.model, "nats", columns, share, values.shape[0])
+def pair_drafts(scores: Sequence[PairScores], settings: EvaluationSettings) -> list[Draft]:
+    """The same over both answers of held-out pairs, for methods that score no unpaired rows.
+
+    An answer that is in several pairs counts as often.
+    """
+    found: list[Draft] = []
+    for model in scores:
+        source = Source(PAIR_NAME, PAIR_VERSION, model.model, model.groups)
+        moved = None
+        if model.reference_chosen_logps is not None and model.reference_rejected_logps is not None:
+            before = model.reference_chosen_logps + model.reference_rejected_logps
+            moved = before - model.chosen_logps - model.rejected_logps
+        tokens = model.chosen_token_counts + model.rejected_token_counts
+        found += _both(source, moved, np.full_like(tokens, 2.0), tokens)
+    return found
+
+
+def _both(source: Source, moved: FloatArray | None, answers: FloatArray, tokens: FloatArray) -> list[Draft]:
+    """A sequence and a token: (rows,) sums of changes, how many answers they are of, and of how many tokens."""
+    counts = {"reference_to_policy_per_sequence": answers, "reference_to_policy_per_token": tokens}
+    if moved is None:
+        return [source.metric(name, None, "nats", _NO_REFERENCE) for name in counts]
+    return [_ratio(source, name, moved, count) for name, count in counts.items()]
+
+
+def _ratio(source: Source, name: str, values: FloatArray, counts: FloatArray) -> Estimand:
+    groups = source.groups.present()
+    return Estimand(
+        evaluator=source.evaluator,
+        version=source.version,
+        metric=name,
+        model=source.model,
+        unit="nats",
+        columns=[source.groups.unit_sums(values), source.groups.unit_sums(counts)],
+        formula=share,
+        n=values.shape[0],
+        n_groups=groups,
+        fewest=groups,
+    )

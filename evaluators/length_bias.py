@@ -6,81 +6,70 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from evaluators.pair_accuracy import share
-from evaluators.scores import BoolArray, PairScores, win_shares
+from evaluators.estimands import Source, mean_of_two_shares, small_slice
+from evaluators.scores import PairScores, win_shares
 from evaluators.types import Draft, Estimand, EvaluationSettings, FloatArray
 
 NAME = "length_bias"
-VERSION = 1
+VERSION = 2
 # Two answers are matched in length when the longer has at most a tenth more tokens.
 _MATCHED_RATIO = 1.1
+# Strata of chosen's tokens over rejected's: matched, at most double, more than double; and the same for rejected.
+_EDGES = np.log([_MATCHED_RATIO, 2.0])
+_STRATA = ("under 0.5", "0.5 to 0.91", "0.91 to 1.1", "1.1 to 2", "over 2")
+_NO_PAIR = "no held-out pair is of this kind"
 
 
 def drafts(scores: Sequence[PairScores], settings: EvaluationSettings) -> list[Draft]:
-    """Mean lengths, two baselines without a trained reward, and accuracy where length cannot help."""
+    """Mean lengths, baselines without a trained reward, and accuracy where length cannot help."""
     found: list[Draft] = []
     for model in scores:
+        source = Source(NAME, VERSION, model.model, model.groups)
         chosen, rejected = model.chosen_token_counts, model.rejected_token_counts
-        every = np.ones(chosen.shape[0], dtype=bool)
-        by_sum = win_shares(model.chosen_logps - model.rejected_logps)
-        by_mean = win_shares(model.chosen_logps / chosen - model.rejected_logps / rejected)
-        matched = np.maximum(chosen, rejected) <= _MATCHED_RATIO * np.minimum(chosen, rejected)
-        shares = {
-            "longer_wins_accuracy": (win_shares(chosen - rejected), every),
-            "reference_free_sum_accuracy": (by_sum, every),
-            "reference_free_mean_accuracy": (by_mean, every),
-            "accuracy_length_matched": (model.wins, matched),
-            "accuracy_chosen_longer": (model.wins, chosen > rejected),
-            "accuracy_chosen_shorter": (model.wins, chosen < rejected),
+        rules = {
+            "longer_wins_accuracy": win_shares(chosen - rejected),
+            "reference_free_sum_accuracy": win_shares(model.chosen_logps - model.rejected_logps),
+            "reference_free_mean_accuracy": win_shares(model.chosen_logps / chosen - model.rejected_logps / rejected),
         }
-        found += [_mean(model, name, values, rows, "share") for name, (values, rows) in shares.items()]
+        found += [source.mean(name, values, "share", proportion=True) for name, values in rules.items()]
+        matched = np.maximum(chosen, rejected) <= _MATCHED_RATIO * np.minimum(chosen, rejected)
+        kinds = {"length_matched": matched, "chosen_longer": chosen > rejected, "chosen_shorter": chosen < rejected}
         found += [
-            _mean(model, f"{side}_tokens", counts, every, "tokens")
-            for side, counts in (("chosen", chosen), ("rejected", rejected))
+            source.mean(f"accuracy_{name}", model.wins, "share", rows, proportion=True, undefined=_NO_PAIR)
+            for name, rows in kinds.items()
         ]
-        found.append(_adjusted(model))
+        found += [source.mean("chosen_tokens", chosen, "tokens"), source.mean("rejected_tokens", rejected, "tokens")]
+        found.append(_adjusted(source, model))
+        found += _strata(source, model, np.log(chosen / rejected), settings)
     return found
 
 
-def _mean(model: PairScores, name: str, values: FloatArray, rows: BoolArray, unit: str) -> Estimand:
-    columns = [model.groups.sums(values * rows), model.groups.sums(rows.astype(np.float64))]
-    return Estimand(
-        NAME,
-        VERSION,
-        name,
-        model.model,
-        unit,
-        columns,
-        share,
-        int(rows.sum()),
-        undefined="no held-out pair is of this kind",
-        proportion=unit == "share",
-    )
-
-
-def _adjusted(model: PairScores) -> Estimand:
+def _adjusted(source: Source, model: PairScores) -> Estimand:
     """The mean of the accuracies where chosen is longer and where it is shorter: a liking for length gets 0.5."""
     longer = model.chosen_token_counts > model.rejected_token_counts
     shorter = model.chosen_token_counts < model.rejected_token_counts
-    columns = [
-        model.groups.sums(values)
-        for rows in (longer, shorter)
-        for values in (model.wins * rows, rows.astype(np.float64))
-    ]
-    unequal = int((longer | shorter).sum())
-    return Estimand(
-        NAME,
-        VERSION,
+    return source.two_means(
         "length_adjusted_accuracy",
-        model.model,
-        "share",
-        columns,
-        _mean_of_two,
-        unequal,
+        (model.wins, model.wins),
+        (longer, shorter),
+        unit="share",
+        formula=mean_of_two_shares,
         undefined="chosen is never longer, or never shorter",
         proportion=True,
     )
 
 
-def _mean_of_two(totals: FloatArray) -> FloatArray:
-    return np.asarray(0.5 * (totals[..., 0] / totals[..., 1] + totals[..., 2] / totals[..., 3]))
+def _strata(source: Source, model: PairScores, log_ratio: FloatArray, settings: EvaluationSettings) -> list[Estimand]:
+    """Accuracy within strata of the lengths' ratio; strata without a pair are left out."""
+    # A ratio on an edge is in the stratum nearer to 1; the last digits of a logarithm may not decide it.
+    place = 2 + np.sign(log_ratio) * np.searchsorted(_EDGES, np.abs(log_ratio) - 1e-9)
+    found = []
+    for stratum, name in enumerate(_STRATA):
+        rows = place == stratum
+        if rows.any():
+            warning = small_slice(source.groups.present(rows), settings)
+            part = f"chosen_to_rejected_tokens={name}"
+            found.append(
+                source.mean("accuracy_in_stratum", model.wins, "share", rows, slice=part, proportion=True, note=warning)
+            )
+    return found

@@ -6,48 +6,33 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from evaluators.scores import BoolArray, PairScores
-from evaluators.types import Draft, Estimand, EvaluationSettings, FloatArray, Metric
+from evaluators.estimands import Source, small_slice
+from evaluators.groups import BoolArray
+from evaluators.scores import PairScores
+from evaluators.slices import each_slice
+from evaluators.types import Draft, EvaluationSettings
 
 NAME = "pair_accuracy"
-VERSION = 1
-
-
-def share(totals: FloatArray) -> FloatArray:
-    """First column over second: a mean of rows from sums and counts."""
-    return np.asarray(totals[..., 0] / totals[..., 1])
+VERSION = 2
 
 
 def drafts(scores: Sequence[PairScores], settings: EvaluationSettings) -> list[Draft]:
-    """`accuracy` (a tie counts half) and `n_ties`, over all pairs and over each slice."""
+    """`accuracy` (a tie counts half) and `n_ties` over all pairs and each slice; `decided_accuracy` without ties."""
     found: list[Draft] = []
     for model in scores:
-        everything: dict[str | None, BoolArray] = {None: np.ones(model.wins.shape[0], dtype=bool)}
-        for name, rows in (everything | model.slices).items():
-            found += _of_rows(model, name, rows, settings)
+        source = Source(NAME, VERSION, model.model, model.groups)
+        found += _of_rows(source, model, None, np.ones(model.wins.shape[0], dtype=bool), None)
+        for name, rows in each_slice(model.slices):
+            found += _of_rows(source, model, name, rows, small_slice(model.groups.present(rows), settings))
+        decided = model.wins != 0.5
+        found.append(
+            source.mean("decided_accuracy", model.wins, "share", decided, proportion=True, undefined="all pairs tie")
+        )
     return found
 
 
-def _of_rows(model: PairScores, name: str | None, rows: BoolArray, settings: EvaluationSettings) -> list[Draft]:
-    n = int(rows.sum())
-    groups = model.groups.present(rows)
-    ties = int((np.abs(model.margins[rows]) <= model.tie_tolerance).sum())
-    columns = [model.groups.sums(model.wins * rows), model.groups.sums(rows.astype(np.float64))]
-    small = f"small slice: fewer than {settings.small_slice_groups} prompt groups"
-    warning = small if name is not None and groups < settings.small_slice_groups else None
-    return [
-        Estimand(
-            NAME,
-            VERSION,
-            "accuracy",
-            model.model,
-            "share",
-            columns,
-            share,
-            n,
-            slice=name,
-            proportion=True,
-            note=warning,
-        ),
-        Metric(NAME, VERSION, "n_ties", model.model, None, name, float(ties), None, None, n, groups, "pairs", warning),
-    ]
+def _of_rows(source: Source, model: PairScores, name: str | None, rows: BoolArray, warning: str | None) -> list[Draft]:
+    ties = float(np.count_nonzero(model.wins[rows] == 0.5))
+    accuracy = source.mean("accuracy", model.wins, "share", rows, slice=name, proportion=True, note=warning)
+    counted = source.metric("n_ties", ties, "pairs", warning, slice=name, n=accuracy.n, n_groups=accuracy.n_groups)
+    return [accuracy, counted]

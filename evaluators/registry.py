@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 import polars as pl
 
-from evaluators import calibration, comparison, divergence, length_bias, pair_accuracy, reward_margin, unpaired_auc
-from evaluators.checks import check_rows
+from evaluators import (
+    calibration,
+    comparison,
+    divergence,
+    length_bias,
+    method_loss,
+    pair_accuracy,
+    reward_margin,
+    unpaired_auc,
+    unpaired_comparison,
+)
+from evaluators.checks import check_slices, checked_rows
 from evaluators.scores import pair_scores, unpaired_scores
 from evaluators.types import (
     METRICS_SCHEMA,
@@ -25,21 +35,65 @@ from evaluators.uncertainty import intervals
 
 EVALUATORS: Final[dict[str, EvaluatorSpec]] = {
     "pair_accuracy": EvaluatorSpec(
-        "pairs", pair_accuracy.drafts, 1, "accuracy", "How often the better answer gets the higher reward."
+        "pairs",
+        pair_accuracy.drafts,
+        pair_accuracy.VERSION,
+        "accuracy",
+        "How often the better answer gets the higher reward.",
     ),
-    "reward_margin": EvaluatorSpec("pairs", reward_margin.drafts, 1, "mean", "By how much the better answer wins."),
-    "calibration": EvaluatorSpec("pairs", calibration.drafts, 1, "ece", "Whether sigma(margin) can be believed."),
+    "reward_margin": EvaluatorSpec(
+        "pairs", reward_margin.drafts, reward_margin.VERSION, "mean", "By how much the better answer wins."
+    ),
+    "calibration": EvaluatorSpec(
+        "pairs", calibration.drafts, calibration.VERSION, "ece", "Whether sigma(margin) can be believed."
+    ),
     "length_bias": EvaluatorSpec(
-        "pairs", length_bias.drafts, 1, "longer_wins_accuracy", "Whether accuracy is more than a liking for length."
+        "pairs",
+        length_bias.drafts,
+        length_bias.VERSION,
+        "longer_wins_accuracy",
+        "Whether accuracy is more than a liking for length.",
     ),
     "comparison": EvaluatorSpec(
-        "pairs", comparison.drafts, 1, "accuracy_difference", "Whether a model is better than the baseline."
+        "pairs",
+        comparison.drafts,
+        comparison.VERSION,
+        "accuracy_difference",
+        "Whether a model is better than the baseline.",
     ),
     "unpaired_auc": EvaluatorSpec(
-        "unpaired", unpaired_auc.drafts, 1, "auc", "How well rewards tell desirable from undesirable answers."
+        "unpaired",
+        unpaired_auc.drafts,
+        unpaired_auc.VERSION,
+        "auc",
+        "How well rewards tell desirable from undesirable answers.",
+    ),
+    "unpaired_comparison": EvaluatorSpec(
+        "unpaired",
+        unpaired_comparison.drafts,
+        unpaired_comparison.VERSION,
+        "auc_difference",
+        "Whether one model tells the labels apart better than another.",
+    ),
+    "pair_loss": EvaluatorSpec(
+        "pairs", method_loss.pair_drafts, method_loss.VERSION, "loss", "The method's own loss on held-out pairs."
+    ),
+    "unpaired_loss": EvaluatorSpec(
+        "unpaired", method_loss.unpaired_drafts, method_loss.VERSION, "loss", "The method's own loss on unpaired rows."
+    ),
+    "pair_divergence": EvaluatorSpec(
+        "pairs",
+        divergence.pair_drafts,
+        divergence.PAIR_VERSION,
+        "reference_to_policy_per_token",
+        "How far the model moved from the reference, on pairs.",
     ),
     "divergence": EvaluatorSpec(
-        "unpaired", divergence.drafts, 1, "reference_to_policy_per_token", "How far the model moved from the reference."
+        "unpaired",
+        divergence.drafts,
+        divergence.VERSION,
+        "reference_to_policy_per_token",
+        "How far the model moved from the reference.",
     ),
 }
 
@@ -54,9 +108,10 @@ def evaluate(
 
     Args:
         scored_pairs: One row a pair and model: pair_id, group_id, model, policy_chosen_logps, policy_rejected_logps,
-            reference_chosen_logps, reference_rejected_logps, chosen_token_count, rejected_token_count.
+            reference_chosen_logps, reference_rejected_logps, chosen_token_count, rejected_token_count; optionally the
+            method's loss, and columns to slice by.
         scored_unpaired: One row a response and model: response_id, group_id, model, label, policy_logps,
-            reference_logps, token_count.
+            reference_logps, token_count; optionally the method's loss, and columns to slice by.
         settings: Reward, bootstrap and slices.
         names: Evaluators to run; None for all.
 
@@ -69,6 +124,7 @@ def evaluate(
     for name in names or ():
         if name not in EVALUATORS:
             raise EvaluationError(_unknown(name))
+    check_slices([table for table in (scored_pairs, scored_unpaired) if table is not None], settings)
     wanted = {name: spec for name, spec in EVALUATORS.items() if names is None or name in names}
     metrics = [
         *_of_kind("pairs", scored_pairs, pair_scores, wanted, settings),
@@ -81,7 +137,7 @@ def evaluate(
 def _of_kind(
     kind: RowKind,
     rows: pl.DataFrame | None,
-    scores_of: Callable[[pl.DataFrame, EvaluationSettings], Sequence[Any]],
+    scores_of: Callable[[Mapping[str, pl.DataFrame], EvaluationSettings], Sequence[Any]],
     wanted: dict[str, EvaluatorSpec],
     settings: EvaluationSettings,
 ) -> list[Metric]:
@@ -90,8 +146,7 @@ def _of_kind(
         return []
     if rows.is_empty():
         return [_without_rows(name, spec, settings) for name, spec in specs.items()]
-    check_rows(rows, kind, settings)
-    scores = scores_of(rows, settings)
+    scores = scores_of(checked_rows(rows, kind, settings), settings)
     drafts: list[Draft] = [draft for spec in specs.values() for draft in spec.drafts(scores, settings)]
     done = [draft for draft in drafts if isinstance(draft, Metric)]
     return done + intervals([draft for draft in drafts if isinstance(draft, Estimand)], settings)

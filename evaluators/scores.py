@@ -2,39 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TypeAlias
+from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
-from evaluators.types import EvaluationSettings, FloatArray
-
-IntArray: TypeAlias = NDArray[np.int64]
-BoolArray: TypeAlias = NDArray[np.bool_]
-
-
-@dataclass(frozen=True)
-class Groups:
-    """Which prompt group each row is of.
-
-    Attributes:
-        number: (rows,) group of each row, counted from 0 in the order of group ids.
-        count: How many groups there are among all rows of the table.
-    """
-
-    number: IntArray
-    count: int
-
-    def sums(self, values: FloatArray) -> FloatArray:
-        """(groups,) sums of row values."""
-        return np.asarray(np.bincount(self.number, weights=values, minlength=self.count), dtype=np.float64)
-
-    def present(self, rows: BoolArray | None = None) -> int:
-        """How many groups the rows, or some of them, are of."""
-        # Counting is a tenth of the time of sorting out the unique numbers.
-        return int(np.count_nonzero(np.bincount(self.number if rows is None else self.number[rows])))
+from evaluators.groups import BoolArray, Groups, group_numbers
+from evaluators.slices import SliceColumn, slice_columns
+from evaluators.types import EvaluationError, EvaluationSettings, FloatArray
 
 
 @dataclass(frozen=True)
@@ -52,7 +30,8 @@ class PairScores:
         reference_rejected_logps: Nats, summed; None where there is no reference.
         chosen_token_counts: Completion tokens.
         rejected_token_counts: Completion tokens.
-        slices: Rows of each slice, by `column=value`.
+        losses: The method's own loss of each pair; None where it was not stored for every pair.
+        slices: The slices of each slice column that the rows have.
         tie_tolerance: A margin no larger than this is a tie.
     """
 
@@ -66,15 +45,16 @@ class PairScores:
     reference_rejected_logps: FloatArray | None
     chosen_token_counts: FloatArray
     rejected_token_counts: FloatArray
-    slices: dict[str, BoolArray]
+    losses: FloatArray | None
+    slices: tuple[SliceColumn, ...]
     tie_tolerance: float = 0.0
 
-    @property
+    @cached_property
     def margins(self) -> FloatArray:
         """Reward of chosen minus reward of rejected."""
         return self.chosen_rewards - self.rejected_rewards
 
-    @property
+    @cached_property
     def wins(self) -> FloatArray:
         """1 where chosen has the higher reward, 1/2 at a tie, else 0."""
         return win_shares(self.margins, self.tie_tolerance)
@@ -92,6 +72,9 @@ class UnpairedScores:
         logps: Policy log-probs, nats, summed.
         reference_logps: Nats, summed; None where there is no reference.
         token_counts: Completion tokens.
+        losses: The method's own loss of each row; None where it was not stored for every row.
+        slices: The slices of each slice column that the rows have.
+        tie_tolerance: A reward no further from 0 than this is on neither side of it.
     """
 
     model: str
@@ -101,6 +84,14 @@ class UnpairedScores:
     logps: FloatArray
     reference_logps: FloatArray | None
     token_counts: FloatArray
+    losses: FloatArray | None
+    slices: tuple[SliceColumn, ...]
+    tie_tolerance: float = 0.0
+
+    @cached_property
+    def wins(self) -> FloatArray:
+        """1 where the reward is on the label's side of 0, 1/2 where it is 0, else 0."""
+        return win_shares(np.where(self.labels, self.rewards, -self.rewards), self.tie_tolerance)
 
 
 def win_shares(differences: FloatArray, tie_tolerance: float = 0.0) -> FloatArray:
@@ -108,61 +99,89 @@ def win_shares(differences: FloatArray, tie_tolerance: float = 0.0) -> FloatArra
     return np.where(np.abs(differences) <= tie_tolerance, 0.5, (differences > 0).astype(np.float64))
 
 
-def pair_scores(rows: pl.DataFrame, settings: EvaluationSettings) -> list[PairScores]:
+def pair_scores(models: Mapping[str, pl.DataFrame], settings: EvaluationSettings) -> list[PairScores]:
     """Scores of each model, in the order of names.
 
     Args:
-        rows: Scored pairs that `check_rows` accepts.
+        models: Each model's pairs, as `checked_rows` gives them.
         settings: Reward, scale and slices.
+
+    Raises:
+        EvaluationError: A reward is too large to be a number.
     """
-    return [
-        _pair_scores(str(name), part, rows, settings)
-        for (name,), part in sorted(rows.partition_by("model", as_dict=True).items(), key=lambda entry: str(entry[0]))
-    ]
+    groups = _groups(models, settings)
+    return [_pair_scores(name, part, groups, settings) for name, part in models.items()]
 
 
-def _pair_scores(name: str, part: pl.DataFrame, rows: pl.DataFrame, settings: EvaluationSettings) -> PairScores:
-    part = part.sort("pair_id")
-    sides = {}
-    for side in ("chosen", "rejected"):
-        counts = part[f"{side}_token_count"].cast(pl.Float64).to_numpy()
-        policy = part[f"policy_{side}_logps"].cast(pl.Float64).to_numpy()
-        reference = _optional(part, f"reference_{side}_logps")
-        sides[side] = (_rewards(policy, reference, counts, settings), policy, reference, counts)
-    chosen, rejected = sides["chosen"], sides["rejected"]
+class _Side(NamedTuple):
+    rewards: FloatArray
+    policy: FloatArray
+    reference: FloatArray | None
+    counts: FloatArray
+
+
+def _pair_scores(name: str, part: pl.DataFrame, groups: Groups, settings: EvaluationSettings) -> PairScores:
+    chosen, rejected = (_side(part, f"{side}_", settings) for side in ("chosen", "rejected"))
+    _check_finite(name, chosen.rewards - rejected.rewards, "margins", settings)
     return PairScores(
-        name,
-        _groups(part, rows),
-        chosen[0],
-        rejected[0],
-        chosen[1],
-        rejected[1],
-        chosen[2],
-        rejected[2],
-        chosen[3],
-        rejected[3],
-        _slices(part, settings),
-        settings.tie_tolerance,
+        model=name,
+        groups=groups,
+        chosen_rewards=chosen.rewards,
+        rejected_rewards=rejected.rewards,
+        chosen_logps=chosen.policy,
+        rejected_logps=rejected.policy,
+        reference_chosen_logps=chosen.reference,
+        reference_rejected_logps=rejected.reference,
+        chosen_token_counts=chosen.counts,
+        rejected_token_counts=rejected.counts,
+        losses=_optional(part, "loss"),
+        slices=slice_columns(part, settings),
+        tie_tolerance=settings.tie_tolerance,
     )
 
 
-def unpaired_scores(rows: pl.DataFrame, settings: EvaluationSettings) -> list[UnpairedScores]:
+def unpaired_scores(models: Mapping[str, pl.DataFrame], settings: EvaluationSettings) -> list[UnpairedScores]:
     """Scores of each model, in the order of names.
 
     Args:
-        rows: Scored unpaired rows that `check_rows` accepts.
-        settings: Reward and scale.
+        models: Each model's unpaired rows, as `checked_rows` gives them.
+        settings: Reward, scale and slices.
+
+    Raises:
+        EvaluationError: A reward is too large to be a number.
     """
+    groups = _groups(models, settings)
     scores = []
-    for (name,), unsorted in sorted(rows.partition_by("model", as_dict=True).items(), key=lambda entry: str(entry[0])):
-        part = unsorted.sort("response_id")
-        counts = part["token_count"].cast(pl.Float64).to_numpy()
-        policy = part["policy_logps"].cast(pl.Float64).to_numpy()
-        reference = _optional(part, "reference_logps")
-        rewards = _rewards(policy, reference, counts, settings)
-        labels = part["label"].to_numpy()
-        scores.append(UnpairedScores(str(name), _groups(part, rows), labels, rewards, policy, reference, counts))
+    for name, part in models.items():
+        side = _side(part, "", settings)
+        _check_finite(name, side.rewards, "rewards", settings)
+        scores.append(
+            UnpairedScores(
+                model=name,
+                groups=groups,
+                labels=part["label"].to_numpy(),
+                rewards=side.rewards,
+                logps=side.policy,
+                reference_logps=side.reference,
+                token_counts=side.counts,
+                losses=_optional(part, "loss"),
+                slices=slice_columns(part, settings),
+                tie_tolerance=settings.tie_tolerance,
+            )
+        )
     return scores
+
+
+def _groups(models: Mapping[str, pl.DataFrame], settings: EvaluationSettings) -> Groups:
+    """The groups of the rows, which are the same under every model."""
+    return group_numbers(next(iter(models.values()))["group_id"], settings.seed)
+
+
+def _side(part: pl.DataFrame, side: str, settings: EvaluationSettings) -> _Side:
+    counts = part[f"{side}token_count"].cast(pl.Float64).to_numpy()
+    policy = part[f"policy_{side}logps"].cast(pl.Float64).to_numpy()
+    reference = _optional(part, f"reference_{side}logps")
+    return _Side(_rewards(policy, reference, counts, settings), policy, reference, counts)
 
 
 def _rewards(
@@ -174,25 +193,20 @@ def _rewards(
         return settings.beta * policy / counts
     if reference is None:
         raise ValueError("the implicit reward needs reference log-probs; check_rows should have refused these rows")
-    return settings.beta * (policy - reference)
+    with np.errstate(over="ignore"):  # an overflow is refused with its model and count
+        return settings.beta * (policy - reference)
+
+
+def _check_finite(model: str, values: FloatArray, what: str, settings: EvaluationSettings) -> None:
+    bad = int(np.count_nonzero(~np.isfinite(values)))
+    if bad:
+        raise EvaluationError(
+            f"model {model}: {bad:,} of {values.shape[0]:,} {what} are too large to be a number at beta "
+            f"{settings.beta:g}; look at the log-probs' unit (nats, summed) and at beta"
+        )
 
 
 def _optional(part: pl.DataFrame, column: str) -> FloatArray | None:
     if column not in part.columns or part[column].null_count():
         return None
     return part[column].cast(pl.Float64).to_numpy()
-
-
-def _groups(part: pl.DataFrame, rows: pl.DataFrame) -> Groups:
-    names = rows.select(pl.col("group_id").unique().sort()).with_row_index("number")
-    numbers = part.select("group_id").join(names, on="group_id", how="left", maintain_order="left")["number"]
-    return Groups(numbers.to_numpy().astype(np.int64), names.height)
-
-
-def _slices(part: pl.DataFrame, settings: EvaluationSettings) -> dict[str, BoolArray]:
-    found = {}
-    for column in settings.slice_columns:
-        for value in part[column].unique().sort().to_list():
-            rows = part[column].is_null() if value is None else part[column] == value
-            found[f"{column}={value}"] = rows.fill_null(False).to_numpy()
-    return found

@@ -35,8 +35,10 @@ class EvaluationSettings:
         baseline: The model that others are compared with where it is present.
         quantiles: Levels at which the margin's distribution is reported, each in (0, 1).
         calibration_bins: Equal-width confidence bins between 0.5 and 1, >= 1.
-        slice_columns: Columns whose values are evaluated apart.
+        slice_columns: Columns whose values are evaluated apart, in each table that has them.
         small_slice_groups: A slice with fewer prompt groups than this is marked as small, >= 2.
+        most_slices: A column of numbers with more values than this is cut into four ranges; of one of text the
+            rarest values are put together as one. >= 4.
     """
 
     beta: float = 0.1
@@ -51,6 +53,7 @@ class EvaluationSettings:
     calibration_bins: int = 10
     slice_columns: tuple[str, ...] = ()
     small_slice_groups: int = 30
+    most_slices: int = 20
 
     def __post_init__(self) -> None:
         """Refuse a setting outside its range.
@@ -69,6 +72,7 @@ class EvaluationSettings:
             "quantiles": (all(0 < level < 1 for level in self.quantiles), "each between 0 and 1"),
             "calibration_bins": (self.calibration_bins >= 1, "at least 1"),
             "small_slice_groups": (self.small_slice_groups >= 2, "at least 2"),
+            "most_slices": (self.most_slices >= 4, "at least 4"),
         }
         bad = [f"{name} is {getattr(self, name)!r}, must be {want}" for name, (good, want) in rules.items() if not good]
         if bad:
@@ -91,8 +95,9 @@ class Metric(NamedTuple):
         n: Rows behind the number.
         n_groups: Prompt groups behind the number, the units that are resampled.
         unit: Unit of value and interval.
-        reason: Why the value or its interval is None, what to beware of (a small slice), or, for the
-            metric `verdict`, the verdict in words. None where there is nothing to say.
+        reason: Why the value or its interval is None, or what to beware of (a small slice). None where there is
+            nothing to say.
+        standard_error: Clustered by prompt group, in the unit of value; None where none can be given.
     """
 
     evaluator: str
@@ -108,6 +113,7 @@ class Metric(NamedTuple):
     n_groups: int
     unit: str
     reason: str | None
+    standard_error: float | None = None
 
 
 METRICS_SCHEMA: dict[str, type[pl.DataType]] = {
@@ -124,6 +130,7 @@ METRICS_SCHEMA: dict[str, type[pl.DataType]] = {
     "n_groups": pl.Int64,
     "unit": pl.String,
     "reason": pl.String,
+    "standard_error": pl.Float64,
 }
 
 
@@ -137,16 +144,18 @@ class Estimand:
         metric: What the number is.
         model: The model it is about.
         unit: Its unit.
-        columns: The group sums that the formula reads: each (n_groups,) float.
-        formula: Totals (..., len(columns)) -> values (...). NaN where the totals do not determine a value.
+        columns: The sums over the units of resampling that the formula reads: each (units,) float.
+        formula: Totals (..., len(columns)) -> values (...), unchanged when all totals grow by one factor. NaN where
+            the totals do not determine a value.
         n: Rows behind the number.
+        n_groups: Prompt groups behind the number.
+        fewest: Prompt groups behind the part of it with the fewest (the rarer class, say), which is what the
+            interval is only as sure as.
         compared_with: The other model of a comparison.
         slice: `column=value` of the part of the rows.
         undefined: The reason given when the formula gives NaN for all rows.
-        proportion: True for a share whose ends 0 and 1 need an exact interval, because a resample of
-            groups that all agree never varies. Its columns alternate: numerator, denominator.
-        basic: True for a statistic that resampling inflates (an absolute deviation): the interval is
-            then reflected about the value.
+        proportion: True for a share of rows, in [0, 1]: at its ends the interval is exact, because a resample of groups
+            that all agree never varies, and near them it is as wide as Wilson's at least.
         note: What the reader must know of the number: the metric's `reason` where it has none of its own.
     """
 
@@ -158,11 +167,12 @@ class Estimand:
     columns: Sequence[NDArray[np.floating]]
     formula: Callable[[FloatArray], FloatArray]
     n: int
+    n_groups: int
+    fewest: int
     compared_with: str | None = None
     slice: str | None = None
     undefined: str = "no rows"
     proportion: bool = False
-    basic: bool = False
     note: str | None = None
 
 

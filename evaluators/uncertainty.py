@@ -6,51 +6,46 @@ Rows of one prompt share what makes the prompt easy or hard, so groups are resam
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 from scipy import stats
 
-from evaluators.scores import Groups
+from evaluators.estimands import ONE_GROUP, ONE_GROUP_OF_A_KIND
+from evaluators.groups import Groups
 from evaluators.types import Estimand, EvaluationSettings, FloatArray, Metric
 
-# More groups than this are first merged, at random and evenly, into this many sets, and whole sets are resampled.
-# Variance and skewness of the totals stay the same in expectation; the width of an interval gets an error of about
-# 1 / sqrt(2 * sets), 0.7%, beside the 2% that 1,000 draws leave anyway. It bounds time for any number of groups.
-MOST_SETS = 10_000
-# Resampled group counts held at a time, in numbers: 64 MiB.
-_BLOCK_NUMBERS = 8_000_000
-_ONE_GROUP = "one prompt group: no interval can be given"
+# A standard error below this is rounding.
+LEAST_ERROR = 1e-12
+# Resampled counts of units held at a time, in numbers: 16 MiB.
+_BLOCK_NUMBERS = 2_000_000
+# Above this share of resamples that hold none of what the number is about, those that do are not a fair sample.
+_MOST_UNDEFINED = 0.05
+# Relative step of a numerical derivative: the cube root of a float's precision is best for central differences.
+_STEP = 6e-6
 
 
 def group_totals(columns: FloatArray, draws: int, generator: np.random.Generator) -> FloatArray:
-    """Column totals of resamples of the groups, or of random sets of very many groups, with replacement.
+    """Column totals of resamples of the units (groups, or sets of very many), with replacement.
 
     Args:
-        columns: (groups, columns) sums of each group.
+        columns: (units, columns) sums of each unit.
         draws: How many resamples.
         generator: Source of randomness.
 
     Returns:
         (draws, columns) totals.
     """
-    if columns.shape[0] > MOST_SETS:
-        columns = _merged(columns, generator)
-    groups = columns.shape[0]
+    units = columns.shape[0]
     totals = np.empty((draws, columns.shape[1]))
-    block = max(1, _BLOCK_NUMBERS // max(groups, 1))
+    block = max(1, _BLOCK_NUMBERS // max(units, 1))
     for start in range(0, draws, block):
         size = min(block, draws - start)
-        picks = generator.integers(groups, size=(size, groups))
-        offsets = picks + (np.arange(size) * groups)[:, None]
-        counts = np.bincount(offsets.ravel(), minlength=size * groups).reshape(size, groups)
+        picks = generator.integers(units, size=(size, units))
+        picks += (np.arange(size) * units)[:, None]
+        counts = np.bincount(picks.ravel(), minlength=size * units).reshape(size, units)
         totals[start : start + size] = counts.astype(np.float64) @ columns
     return totals
-
-
-def _merged(columns: FloatArray, generator: np.random.Generator) -> FloatArray:
-    """(sets, columns) sums over random sets of groups whose sizes differ by one group at most."""
-    number = generator.permutation(columns.shape[0]) % MOST_SETS
-    return np.column_stack([np.bincount(number, weights=column) for column in columns.T])
 
 
 def intervals(estimands: Sequence[Estimand], settings: EvaluationSettings) -> list[Metric]:
@@ -85,29 +80,77 @@ def _metric(
     estimand: Estimand, columns: FloatArray, whole: FloatArray, resampled: FloatArray, settings: EvaluationSettings
 ) -> Metric:
     value = float(_apply(estimand, whole))
+    if np.isnan(value):
+        return _named(estimand, None, _NOTHING, estimand.undefined)
+    if estimand.fewest < 2:
+        refusal = ONE_GROUP if estimand.n_groups < 2 else ONE_GROUP_OF_A_KIND
+        return _named(estimand, value, _NOTHING, _together(estimand.note, refusal))
+    error = _linear_error(estimand, columns, whole)
+    if estimand.proportion and value in (0.0, 1.0):
+        # The part with the fewest groups is the one that the share is least sure of.
+        ends = exact_share(value, estimand.fewest, settings.confidence)
+        return _named(estimand, value, _Spread(*ends, None), estimand.note)
     draws = _apply(estimand, resampled)
-    groups = int((np.abs(columns).sum(axis=1) > 0).sum())
-    reason = estimand.note
+    defined = draws[np.isfinite(draws)]
+    unknown = _no_interval(defined, draws.shape[0])
+    if unknown is not None:
+        return _named(estimand, value, _NOTHING, _together(estimand.note, unknown))
+    low, high = _percentiles(defined, estimand.fewest, settings.confidence)
+    if estimand.proportion and error:
+        wilson_low, wilson_high = wilson_share(value, error, estimand.fewest, settings.confidence)
+        low, high = min(low, wilson_low), max(high, wilson_high)
+    return _named(estimand, value, _Spread(low, high, error), estimand.note)
+
+
+class _Spread(NamedTuple):
     low: float | None
     high: float | None
-    if np.isnan(value):
-        return _named(estimand, None, None, None, groups, estimand.undefined)
-    low = high = None
-    if groups < 2:
-        reason = _ONE_GROUP
-    elif estimand.proportion and value in (0.0, 1.0):
-        # The part with the fewest groups is the one that the share is least sure of.
-        fewest = int((columns[:, 1::2] > 0).sum(axis=0).min())
-        low, high = exact_share(value, fewest, settings.confidence)
-    else:
-        low, high = _percentiles(value, draws[np.isfinite(draws)], settings.confidence, basic=estimand.basic)
-    return _named(estimand, value, low, high, groups, reason)
+    error: float | None
 
 
-def _percentiles(value: float, draws: FloatArray, confidence: float, *, basic: bool) -> tuple[float, float]:
-    tail = (1.0 - confidence) / 2.0
+_NOTHING = _Spread(None, None, None)
+
+
+def _together(*reasons: str | None) -> str:
+    return "; ".join(reason for reason in reasons if reason)
+
+
+def _linear_error(estimand: Estimand, columns: FloatArray, whole: FloatArray) -> float | None:
+    """Standard error from what each unit adds to the number to first order.
+
+    The formula is unchanged when all totals grow by one factor, so that a unit's influence is the slope of the formula
+    times the unit's sums, and influences sum to 0. Source: Liang and Zeger (1986), with the factor G / (G - 1).
+    """
+    sizes = np.abs(columns).max(axis=0)
+    slope = np.zeros(whole.shape[0])
+    for place in np.flatnonzero(sizes):
+        step = np.zeros_like(whole)
+        step[place] = _STEP * max(abs(float(whole[place])), float(sizes[place]))
+        ends = _apply(estimand, np.stack([whole + step, whole - step]))
+        slope[place] = (ends[0] - ends[1]) / (2.0 * step[place])
+    error = float(np.sqrt(estimand.fewest / (estimand.fewest - 1) * np.sum((columns @ slope) ** 2)))
+    return error if np.isfinite(error) else None
+
+
+def _no_interval(defined: FloatArray, draws: int) -> str | None:
+    """Why resampling says nothing of the spread; None where it does."""
+    if defined.shape[0] < (1.0 - _MOST_UNDEFINED) * draws:
+        return f"no interval: {draws - defined.shape[0]:,} of {draws:,} resamples do not determine the number"
+    if float(np.ptp(defined)) <= 1e-12 * max(1.0, float(np.abs(defined).max())):
+        return "no interval: all prompt groups agree, so resampling them shows no spread"
+    return None
+
+
+def _percentiles(draws: FloatArray, groups: int, confidence: float) -> tuple[float, float]:
+    """Percentiles of the draws, further out where groups are few.
+
+    Source: Hesterberg (2015), "What teachers should know about the bootstrap", the expanded percentile interval: it
+    makes up for the factor (G - 1) / G in the bootstrap variance and for the normal where a t is due.
+    """
+    reach = t_quantile(0.5 + confidence / 2.0, groups) * np.sqrt(groups / (groups - 1))
+    tail = float(stats.norm.cdf(-reach))
     low, high = (float(bound) for bound in np.quantile(draws, [tail, 1.0 - tail]))
-    return (2.0 * value - high, 2.0 * value - low) if basic else (low, high)
+    return low, high
 
 
 def exact_share(share: float, groups: int, confidence: float) -> tuple[float, float]:
@@ -117,42 +160,55 @@ def exact_share(share: float, groups: int, confidence: float) -> tuple[float, fl
     return (edge, 1.0) if share == 1.0 else (0.0, 1.0 - edge)
 
 
-def clustered_error(influence: FloatArray, groups: Groups) -> float | None:
+def wilson_share(share: float, error: float, groups: int, confidence: float) -> tuple[float, float]:
+    """Wilson's interval of a share over as many independent rows as would have this standard error.
+
+    Resampling can draw only the mistakes that were seen: near 0 and 1, where they are few, its interval alone is too
+    narrow. Source: Wilson (1927); Korn and Graubard (1998) for the effective number of rows, with Student's t.
+    """
+    reach = t_quantile(0.5 + confidence / 2.0, groups)
+    per_row = reach**2 * error**2 / (share * (1.0 - share))  # reach squared over the effective number of rows
+    middle = (share + per_row / 2.0) / (1.0 + per_row)
+    half = np.sqrt(share * (1.0 - share) * per_row + per_row**2 / 4.0) / (1.0 + per_row)
+    return float(middle - half), float(middle + half)
+
+
+def clustered_error(influence: FloatArray, groups: Groups, fewest: int | None = None) -> float | None:
     """Standard error of a mean-like statistic from each row's influence on it; None with fewer than two groups.
 
     Args:
         influence: (rows,) influence of each row, summing to about 0, already divided by the number of rows.
         groups: Prompt groups.
+        fewest: Groups behind the part of the statistic with the fewest; None for all groups.
 
     Source: Liang and Zeger (1986), with the small-sample factor G / (G - 1).
     """
-    present = groups.present()
+    present = groups.present() if fewest is None else fewest
     if present < 2:
         return None
     sums = groups.sums(influence)
     return float(np.sqrt(present / (present - 1) * np.sum(sums**2)))
 
 
-def normal_quantile(probability: float) -> float:
-    """Quantile of the standard normal distribution."""
-    return float(stats.norm.ppf(probability))
+def t_quantile(probability: float, groups: int) -> float:
+    """Quantile of Student's t with one degree of freedom less than there are groups, at least 2."""
+    return float(stats.t.ppf(probability, groups - 1))
 
 
-def _named(
-    estimand: Estimand, value: float | None, low: float | None, high: float | None, groups: int, reason: str | None
-) -> Metric:
+def _named(estimand: Estimand, value: float | None, spread: _Spread, reason: str | None) -> Metric:
     return Metric(
-        estimand.evaluator,
-        estimand.version,
-        estimand.metric,
-        estimand.model,
-        estimand.compared_with,
-        estimand.slice,
-        value,
-        low,
-        high,
-        estimand.n,
-        groups,
-        estimand.unit,
-        reason,
+        evaluator=estimand.evaluator,
+        version=estimand.version,
+        metric=estimand.metric,
+        model=estimand.model,
+        compared_with=estimand.compared_with,
+        slice=estimand.slice,
+        value=value,
+        ci_low=spread.low,
+        ci_high=spread.high,
+        n=estimand.n,
+        n_groups=estimand.n_groups,
+        unit=estimand.unit,
+        reason=reason,
+        standard_error=spread.error,
     )

@@ -5,126 +5,121 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from scipy import stats
 
-from evaluators.scores import BoolArray, UnpairedScores
+from evaluators.auc import clustered_auc
+from evaluators.estimands import (
+    ONE_GROUP,
+    ONE_GROUP_OF_A_KIND,
+    Source,
+    difference_of_means,
+    mean_of_two_shares,
+    small_slice,
+)
+from evaluators.groups import BoolArray, IntArray
+from evaluators.scores import UnpairedScores
+from evaluators.slices import each_slice
 from evaluators.types import Draft, Estimand, EvaluationSettings, FloatArray, Metric
-from evaluators.uncertainty import clustered_error, exact_share, normal_quantile
+from evaluators.uncertainty import LEAST_ERROR, clustered_error, exact_share, t_quantile
 
 NAME = "unpaired_auc"
-VERSION = 1
-_ONE_CLASS = "all rows have one label: two classes are needed"
+VERSION = 2
+ONE_CLASS = "all rows have one label: two classes are needed"
 
 
 def drafts(scores: Sequence[UnpairedScores], settings: EvaluationSettings) -> list[Draft]:
-    """AUC, balanced accuracy at the best and at zero threshold, and the difference of the classes' mean rewards."""
+    """AUC, balanced accuracy at the best and at zero threshold, and the difference of the classes' mean rewards.
+
+    AUC and separation are given for each slice too.
+    """
     found: list[Draft] = []
     for model in scores:
-        found.append(_auc(model, settings))
-        best = _best_threshold(model)
-        found.append(_balanced(model, "balanced_accuracy_zero", model.rewards > 0, None))
-        found.append(
-            _balanced(
-                model,
-                "balanced_accuracy_best",
-                model.rewards > best,
-                f"threshold {best:.4g} was chosen on these same rows, so this is an upper bound",
-            )
-        )
-        found.append(_separation(model))
+        source = Source(NAME, VERSION, model.model, model.groups)
+        order = np.argsort(model.rewards, kind="stable")
+        found.append(_auc(source, model, order, None, None, settings))
+        best = _best_threshold(model.rewards[order], model.labels[order])
+        note = f"threshold {best:.4g} was chosen on these same rows, so this is an upper bound"
+        called = {"zero": model.rewards > 0, "best": model.rewards > best}
+        found.append(_balanced(source, "balanced_accuracy_zero", called["zero"], model.labels))
+        found.append(_balanced(source, "balanced_accuracy_best", called["best"], model.labels, note))
+        found.append(_separation(source, model, None, None, settings))
+        for name, rows in each_slice(model.slices):
+            found.append(_auc(source, model, order, name, rows, settings))
+            found.append(_separation(source, model, name, rows, settings))
     return found
 
 
-def _auc(model: UnpairedScores, settings: EvaluationSettings) -> Metric:
-    """P(desirable reward > undesirable reward), a tie counting half, with a standard error clustered by group.
+def _auc(
+    source: Source,
+    model: UnpairedScores,
+    order: IntArray,
+    part: str | None,
+    rows: BoolArray | None,
+    settings: EvaluationSettings,
+) -> Metric:
+    n_groups = model.groups.present(rows)
+    n = model.rewards.shape[0] if rows is None else int(np.count_nonzero(rows))
+    warning = None if part is None else small_slice(n_groups, settings)
+    where = {"slice": part, "n": n, "n_groups": n_groups}
+    auc = clustered_auc(model.rewards, model.labels, order, rows)
+    if auc is None:
+        return source.metric("auc", None, "share", ONE_CLASS, **where)
+    ups, downs = (labels if rows is None else labels & rows for labels in (model.labels, ~model.labels))
+    fewest = min(model.groups.present(ups), model.groups.present(downs))
+    if fewest < 2:
+        refusal = ONE_GROUP if n_groups < 2 else ONE_GROUP_OF_A_KIND
+        reason = refusal if warning is None else f"{warning}; {refusal}"
+        return source.metric("auc", auc.value, "share", reason, **where)
+    if auc.value in (0.0, 1.0):
+        low, high = exact_share(auc.value, fewest, settings.confidence)
+        return source.metric("auc", auc.value, "share", warning, ci_low=low, ci_high=high, **where)
+    error = clustered_error(auc.influence, model.groups, fewest)
+    if error is None or error < LEAST_ERROR:
+        reason = "no interval: all prompt groups agree, so they show no spread"
+        return source.metric("auc", auc.value, "share", reason, **where)
+    reach = t_quantile(0.5 + settings.confidence / 2, fewest) * error
+    ends = {"ci_low": max(0.0, auc.value - reach), "ci_high": min(1.0, auc.value + reach)}
+    return source.metric("auc", auc.value, "share", warning, standard_error=error, **ends, **where)
 
-    Source: Mann and Whitney (1947) for the estimate; Obuchowski (1997), "Nonparametric analysis of clustered ROC
-    curve data", equation 4, for the variance: placements summed within a group.
-    """
-    desirable, undesirable = model.rewards[model.labels], model.rewards[~model.labels]
-    n, groups = model.rewards.shape[0], model.groups.present()
-    if not desirable.size or not undesirable.size:
-        return Metric(NAME, VERSION, "auc", model.model, None, None, None, None, None, n, groups, "share", _ONE_CLASS)
-    ranks = stats.rankdata(model.rewards)
-    within = np.empty_like(ranks)
-    within[model.labels] = stats.rankdata(desirable)
-    within[~model.labels] = stats.rankdata(undesirable)
-    # Placement of a desirable row: share of undesirable rows below it; of an undesirable one: of desirable above it.
-    below = ranks - within
-    placements = np.where(model.labels, below / undesirable.size, 1.0 - below / desirable.size)
-    value = float(placements[model.labels].mean())
-    sizes = np.where(model.labels, desirable.size, undesirable.size)
-    error = clustered_error((placements - value) / sizes, model.groups)
-    if error is None:
-        reason = "one prompt group: no interval can be given"
-        return Metric(NAME, VERSION, "auc", model.model, None, None, value, None, None, n, groups, "share", reason)
-    if value in (0.0, 1.0):
-        fewest = min(model.groups.present(model.labels), model.groups.present(~model.labels))
-        low, high = exact_share(value, fewest, settings.confidence)
-    else:
-        reach = normal_quantile(0.5 + settings.confidence / 2) * error
-        low, high = max(0.0, value - reach), min(1.0, value + reach)
-    return Metric(NAME, VERSION, "auc", model.model, None, None, value, low, high, n, groups, "share", None)
 
-
-def _best_threshold(model: UnpairedScores) -> float:
+def _best_threshold(ordered: FloatArray, labels: BoolArray) -> float:
     """The reward above which calling rows desirable has the highest balanced accuracy; the lowest of equals."""
-    values, place = np.unique(model.rewards, return_inverse=True)
-    ups = np.bincount(place, weights=model.labels.astype(np.float64))
-    downs = np.bincount(place, weights=(~model.labels).astype(np.float64))
-    if not ups.sum() or not downs.sum():
+    n_up = int(np.count_nonzero(labels))
+    n_down = labels.shape[0] - n_up
+    if not n_up or not n_down:
         return 0.0
-    balanced = 0.5 * (1.0 - np.cumsum(ups) / ups.sum() + np.cumsum(downs) / downs.sum())
-    return float(values[int(np.argmax(balanced))])
+    last = np.flatnonzero(np.append(ordered[1:] != ordered[:-1], True))
+    ups = np.cumsum(labels)[last]
+    balanced_shares = 0.5 * (1.0 - ups / n_up + (last + 1 - ups) / n_down)
+    return float(ordered[last[int(np.argmax(balanced_shares))]])
 
 
-def _balanced(model: UnpairedScores, name: str, called: BoolArray, note: str | None) -> Estimand:
-    desirable = model.labels.astype(np.float64)
-    columns = [
-        model.groups.sums(desirable * called),
-        model.groups.sums(desirable),
-        model.groups.sums((1 - desirable) * ~called),
-        model.groups.sums(1 - desirable),
-    ]
-    return Estimand(
-        NAME,
-        VERSION,
+def _balanced(source: Source, name: str, called: BoolArray, labels: BoolArray, note: str | None = None) -> Estimand:
+    """The mean of the shares of desirable rows that are called so and of undesirable rows that are not."""
+    right = called.astype(np.float64)
+    return source.two_means(
         name,
-        model.model,
-        "share",
-        columns,
-        _balanced_share,
-        model.labels.shape[0],
-        undefined=_ONE_CLASS,
+        (right, 1.0 - right),
+        (labels, ~labels),
+        unit="share",
+        formula=mean_of_two_shares,
+        undefined=ONE_CLASS,
         proportion=True,
         note=note,
     )
 
 
-def _balanced_share(totals: FloatArray) -> FloatArray:
-    return np.asarray(0.5 * (totals[..., 0] / totals[..., 1] + totals[..., 2] / totals[..., 3]))
-
-
-def _separation(model: UnpairedScores) -> Estimand:
-    desirable = model.labels.astype(np.float64)
-    columns = [
-        model.groups.sums(desirable * model.rewards),
-        model.groups.sums(desirable),
-        model.groups.sums((1 - desirable) * model.rewards),
-        model.groups.sums(1 - desirable),
-    ]
-    return Estimand(
-        NAME,
-        VERSION,
+def _separation(
+    source: Source, model: UnpairedScores, part: str | None, rows: BoolArray | None, settings: EvaluationSettings
+) -> Estimand:
+    kinds = (model.labels, ~model.labels) if rows is None else (model.labels & rows, ~model.labels & rows)
+    warning = None if rows is None else small_slice(model.groups.present(rows), settings)
+    return source.two_means(
         "reward_separation",
-        model.model,
-        "reward",
-        columns,
-        _difference_of_means,
-        model.labels.shape[0],
-        undefined=_ONE_CLASS,
+        (model.rewards, model.rewards),
+        kinds,
+        unit="reward",
+        formula=difference_of_means,
+        undefined=ONE_CLASS,
+        slice=part,
+        note=warning,
     )
-
-
-def _difference_of_means(totals: FloatArray) -> FloatArray:
-    return np.asarray(totals[..., 0] / totals[..., 1] - totals[..., 2] / totals[..., 3])

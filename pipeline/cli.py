@@ -17,13 +17,13 @@ from rich.table import Table
 
 from pipeline.config import RunConfig, build_config, load_config
 from pipeline.context import Advance
-from pipeline.errors import ConfigError, PipelineError
+from pipeline.errors import MISUSE, PipelineError
 
 if TYPE_CHECKING:
-    import polars as pl
-
     # Imported where it is used: the line loads every stage, which `thumbline --help` should not wait for.
+    from pipeline import evaluation as evaluation_module
     from pipeline import line as line_module
+    from pipeline.evaluation import outcome as outcome_module
 
 app = typer.Typer(
     help="Turn thumbs-up / thumbs-down logs into a preference-trained model, and prove that it is better.",
@@ -43,6 +43,17 @@ OutputOption = Annotated[Path, typer.Option("--output", "-o", help="Folder to wr
 ModelOption = Annotated[
     str, typer.Option("--model", "-m", help="Hub id, local folder, or `demo` for the embedded SmolLM2-135M-Instruct.")
 ]
+EngineOption = Annotated[str, typer.Option(help="auto, vllm or hf.")]
+DtypeOption = Annotated[str, typer.Option(help="bfloat16, float32 or float16.")]
+TemplateOption = Annotated[str, typer.Option(help="chat or plain.")]
+MaxTokensOption = Annotated[int, typer.Option(help="Tokens of prompt and completion together.")]
+BetaOption = Annotated[float | None, typer.Option(help="Scale of a reward; default: the run's own, else 0.1.")]
+RewardOption = Annotated[
+    str | None, typer.Option(help="implicit, sum_logps or mean_logps; default: what the rows allow.")
+]
+DrawsOption = Annotated[int, typer.Option(help="Resamples of prompt groups an interval.")]
+BaselineOption = Annotated[str | None, typer.Option(help="Name of the model that others are compared with.")]
+SliceOption = Annotated[list[str] | None, typer.Option("--slice", help="Column to evaluate apart. Repeatable.")]
 
 
 class ConsoleReporter:
@@ -190,15 +201,19 @@ def prepare_command(
 ) -> None:
     """Turn logs into unpaired rows, pairs and splits.
 
-    Tables land in the output folder, one folder a stage; `dataset/` in it holds them by split, as TRL and `datasets`
-    read them.
+    Tables land in the output folder, one folder a stage; `dataset/` in it holds them by split with a card, as TRL,
+    `datasets` and the hub read them; data_report.html shows what became of the log.
     """
     from pipeline import commands, line
+    from pipeline.dataset import export_dataset
 
     loaded = commands.run_config(inputs, output, "demo", settings or (), events={"format": log_format})
     _run_line(loaded, line.select(None, commands.LAST_STAGE_OF["prepare"]))
-    for name, rows in commands.export_dataset(loaded).items():
-        _out.print(f"  {output / 'dataset' / name}  {rows:,} rows")
+    exported = export_dataset(loaded, _command_line())
+    for name, rows in exported.rows.items():
+        _out.print(f"  {output / name}  {rows:,} rows")
+    _out.print(f"  {output / exported.card}  card of the data set")
+    _out.print(f"Data report: {output / exported.report}")
 
 
 @app.command("reference")
@@ -206,10 +221,10 @@ def reference_command(
     rows: Annotated[str, typer.Argument(help="Parquet or JSONL in one of TRL's layouts.", metavar="ROWS")],
     output: Annotated[Path, typer.Option("--output", "-o", help="Parquet file to write.")],
     model: ModelOption,
-    engine: Annotated[str, typer.Option(help="auto, vllm or hf.")] = "auto",
-    dtype: Annotated[str, typer.Option(help="bfloat16, float32 or float16.")] = "bfloat16",
-    template: Annotated[str, typer.Option(help="chat or plain.")] = "chat",
-    max_tokens: Annotated[int, typer.Option(help="Tokens of prompt and completion together.")] = 1024,
+    engine: EngineOption = "auto",
+    dtype: DtypeOption = "bfloat16",
+    template: TemplateOption = "chat",
+    max_tokens: MaxTokensOption = 1024,
     store: Annotated[Path | None, typer.Option(help="Folder of stored log-probs; default: beside the output.")] = None,
 ) -> None:
     """Add the reference model's log-probs to rows, as the columns that TRL's trainers take.
@@ -253,50 +268,127 @@ def train_command(
 
 @app.command("evaluate")
 def evaluate_command(
-    pairs: Annotated[Path | None, typer.Argument(help="Parquet of scored pairs.", metavar="SCORED_PAIRS")] = None,
+    rows: Annotated[
+        str | None,
+        typer.Argument(help="A run, scored rows, or with --model a file or `hub:ID` of pairs.", metavar="ROWS"),
+    ] = None,
     unpaired: Annotated[Path | None, typer.Option(help="Parquet of scored unpaired rows.")] = None,
+    model: Annotated[
+        list[str] | None,
+        typer.Option("--model", "-m", help="Scores the pairs: hub id, folder, LoRA adapter, or `demo`. Repeatable."),
+    ] = None,
+    reference: Annotated[str | None, typer.Option(help="Model that rewards are measured against.")] = None,
     output: OutputOption = Path("evaluation"),
-    beta: Annotated[float, typer.Option(help="Scale of the implicit reward.")] = 0.1,
-    reward: Annotated[str, typer.Option(help="implicit, sum_logps or mean_logps.")] = "implicit",
-    draws: Annotated[int, typer.Option(help="Resamples of prompt groups an interval.")] = 1000,
-    slice_by: Annotated[list[str] | None, typer.Option("--slice", help="Column to evaluate apart. Repeatable.")] = None,
+    layout: Annotated[str, typer.Option(help="auto, rewardbench, ultrafeedback, hh_rlhf, helpsteer or trl.")] = "auto",
+    split: Annotated[str, typer.Option(help="Split of a `hub:` data set.")] = "train",
+    rating: Annotated[str | None, typer.Option(help="Column that rates an answer, of which pairs are made.")] = None,
+    beta: BetaOption = None,
+    reward: RewardOption = None,
+    draws: DrawsOption = 1000,
+    baseline: BaselineOption = None,
+    slice_by: SliceOption = None,
+    engine: EngineOption = "auto",
+    dtype: DtypeOption = "bfloat16",
+    template: TemplateOption = "chat",
+    max_tokens: MaxTokensOption = 1024,
+    truncation: Annotated[str, typer.Option(help="Too long a row: drop, keep_end or keep_start.")] = "drop",
+    store: Annotated[Path | None, typer.Option(help="Folder of stored log-probs; default: in OUTPUT.")] = None,
+    fail_under: Annotated[
+        list[str] | None,
+        typer.Option(metavar="METRIC=VALUE", help="Exit with 1 below it; METRIC:low is the interval's lower end."),
+    ] = None,
+    no_worse_than: Annotated[
+        str | None,
+        typer.Option(metavar="RUN", help="Exit with 1 where accuracy is worse than RUN's on the same pairs."),
+    ] = None,
+    allowed_loss: Annotated[
+        float | None,
+        typer.Option(min=0.0, help="For --no-worse-than: the whole interval must lie above minus this share."),
+    ] = None,
+    junit: Annotated[Path | None, typer.Option(help="JUnit XML file of the conditions.")] = None,
+    tensorboard: Annotated[Path | None, typer.Option(help="Folder for TensorBoard's event files.")] = None,
+    wandb: Annotated[str | None, typer.Option(metavar="PROJECT", help="Weights & Biases project to log to.")] = None,
 ) -> None:
-    """Metrics with intervals, and a report, from scored rows; `thumbline tables scored_pairs` lists the columns."""
-    from evaluators import EvaluationSettings
-    from pipeline import commands
+    """Metrics with intervals, and a report, of a run, of scored rows, or of pairs that models score now.
 
-    if pairs is None and unpaired is None:
-        raise ConfigError("evaluate: give a Parquet file of scored pairs, or --unpaired, or both.")
-    try:
-        chosen = EvaluationSettings(
-            beta=beta,
-            reward=reward,  # type: ignore[arg-type]  # checked by the settings
-            bootstrap_draws=draws,
-            slice_columns=tuple(slice_by or ()),
-        )
-    except ValueError as error:
-        raise ConfigError(str(error)) from error
-    metrics = commands.evaluate_scored(pairs, unpaired, output, chosen, _command_line())
-    _print_metrics(metrics)
-    _out.print(f"Report: {output / 'report.html'}")
+    Exit code 1: a condition does not hold. Exit code 2: it cannot be evaluated as asked.
+    """
+    from pipeline import evaluation
+    from pipeline.evaluation import gate, outcome
+
+    wanted = evaluation.Request(
+        rows=rows,
+        unpaired=unpaired,
+        models=tuple(model or ()),
+        reference=reference,
+        reading=evaluation.ReadOptions(layout, split, rating, tuple(slice_by or ())),
+        scoring=_scoring(engine, dtype, template, max_tokens, truncation, store or output / "store"),
+        gate=evaluation.Gate(tuple(fail_under or ()), no_worse_than, allowed_loss, junit),
+        tensorboard=tensorboard,
+        wandb=wandb,
+    )
+    choices = outcome.Choices(beta, reward, draws, baseline=baseline)
+    outcome.check_choices(choices)
+    evaluation.check_request(wanted)
+    found = outcome.evaluate_subject(evaluation.read_request(wanted, ConsoleReporter()), choices)
+    _print_told(outcome.write_outcome(found, output, _command_line()), output)
+    evaluation.track(wanted, found)
+    conditions = evaluation.check_gate(wanted, found)
+    _print_rows([{"condition": c.name, "holds": "yes" if c.holds else "NO", "numbers": c.detail} for c in conditions])
+    gate.refuse(conditions)
 
 
-def _print_metrics(metrics: "pl.DataFrame") -> None:
-    rows = []
-    for row in metrics.filter(metrics["slice"].is_null()).iter_rows(named=True):
-        interval = "" if row["ci_low"] is None else f"[{row['ci_low']:.4g}, {row['ci_high']:.4g}]"
-        value = "none" if row["value"] is None else f"{row['value']:.4g}"
-        rows.append(
-            {
-                "model": row["model"],
-                "metric": f"{row['evaluator']}.{row['metric']}",
-                "value": value,
-                "interval": interval,
-                "n": f"{row['n']:,}",
-                "note": row["reason"] or "",
-            }
-        )
-    _print_rows(rows)
+def _scoring(
+    engine: str, dtype: str, template: str, max_tokens: int, truncation: str, store: Path
+) -> "evaluation_module.ScoringOptions":
+    from pipeline.evaluation import ScoringOptions
+
+    document = {"name": "evaluate", "model": "none", "events": {"inputs": ["none"]}}
+    document["reference"] = {"engine": engine, "dtype": dtype}
+    document["sequences"] = {"template": template, "max_tokens": max_tokens, "truncation": truncation}
+    config = build_config(document, origin="command line")
+    return ScoringOptions(config.reference, config.sequences, store)
+
+
+@app.command("compare")
+def compare_command(
+    runs: Annotated[list[str], typer.Argument(help="Runs, folders of `thumbline evaluate`, or scored rows.")],
+    output: OutputOption = Path("comparison"),
+    beta: BetaOption = None,
+    reward: RewardOption = None,
+    draws: DrawsOption = 1000,
+    baseline: BaselineOption = None,
+    slice_by: SliceOption = None,
+) -> None:
+    """Models of several runs on the same held-out rows: a table, pictures and learning curves on one page.
+
+    The first one's model is what the others are compared with. Runs whose rows differ are refused.
+    """
+    from pipeline.evaluation import compare, outcome
+
+    found = compare.compare(runs, outcome.Choices(beta, reward, draws, baseline=baseline), tuple(slice_by or ()))
+    logs = compare.training_logs(runs)
+    title = "thumbline comparison"
+    _print_told(outcome.write_outcome(found, output, _command_line(), title=title, training_logs=logs), output)
+
+
+def _print_told(told: "outcome_module.Told", output: Path) -> None:
+    from pipeline.stages.report.formatting import interval, measure
+
+    rows = [
+        {
+            "model": row.model + (f" against {row.compared_with}" if row.compared_with else ""),
+            "metric": row.metric,
+            "value": measure(row.value, row.unit),
+            "interval": "" if row.ci_low is None else interval(row.ci_low, row.ci_high, row.unit),
+            "rows": f"{row.n:,}",
+            "note": row.reason or "",
+        }
+        for row in told.numbers
+    ]
+    _print_rows(rows, whole=("metric", "value"))
+    _out.print(told.sentence, markup=False)
+    _out.print(f"Report: {output / 'report.html'}  every number: {output / 'metrics.json'}")
 
 
 @app.command("losses")
@@ -329,10 +421,13 @@ def tables_command(
     _print_rows(describe_table(name))
 
 
-def _print_rows(rows: list[dict[str, str]]) -> None:
+def _print_rows(rows: list[dict[str, str]], whole: tuple[str, ...] = ()) -> None:
+    """A table; cells of the columns in `whole` are never broken into lines."""
+    if not rows:
+        return
     table = Table(box=None, pad_edge=False)
     for heading in rows[0]:
-        table.add_column(heading, overflow="fold")
+        table.add_column(heading, overflow="fold", no_wrap=heading in whole)
     for row in rows:
         table.add_row(*(str(value) for value in row.values()))
     _out.print(table)
@@ -349,13 +444,13 @@ def _quiet_libraries() -> None:
 
 
 def main() -> None:
-    """Entry point: a user's mistake prints one message and exits with 1, never a traceback."""
+    """Entry point: an error prints one message, never a traceback; a user's mistake exits with 2, others with 1."""
     _quiet_libraries()
     try:
         app()
     except PipelineError as error:
         _err.print(f"error: {error}", style="red", markup=False, soft_wrap=True)
-        sys.exit(1)
+        sys.exit(2 if isinstance(error, MISUSE) else 1)
     except KeyboardInterrupt:
         _err.print("Interrupted. Finished stages are kept; the same command resumes.")
         sys.exit(130)

@@ -1,22 +1,18 @@
-"""The stages one at a time, on somebody's own files: prepare, reference, train and evaluate."""
+"""The stages one at a time, on somebody's own files: prepare, reference and train."""
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 import polars as pl
 
-from evaluators import EvaluationError, EvaluationSettings, evaluate
-from pipeline.artifacts import read_parquet, read_table, write_parquet, write_table
+from pipeline.artifacts import write_parquet
 from pipeline.config import EngineConfig, EventsConfig, RunConfig, SequencesConfig, build_config, override
 from pipeline.context import Reporter
-from pipeline.errors import InputError, examples
+from pipeline.errors import InputError
 from pipeline.identity import as_answer
-from pipeline.tables import SPLIT
 
 LAST_STAGE_OF: Final = {"prepare": "splits", "train": "train"}
-_SCORED_KEYS: Final = {"pairs": "pair_id", "unpaired": "response_id"}
 
 
 class ScoredRows(NamedTuple):
@@ -58,25 +54,6 @@ def run_config(
     for setting in settings:
         override(document, setting)
     return build_config(document, origin="command line")
-
-
-def export_dataset(config: RunConfig) -> dict[str, int]:
-    """Write unpaired rows and pairs by split to `dataset/`, as `datasets` and TRL read them; rows by file.
-
-    Raises:
-        PipelineError: The run has not reached its splits.
-    """
-    splits = read_table(config.run_dir / "splits" / "splits.parquet", "splits")
-    written: dict[str, int] = {}
-    for kind in ("unpaired", "pairs"):
-        rows = read_table(config.run_dir / kind / f"{kind}.parquet", kind)
-        placed = rows.join(splits, on="prompt_id", how="inner", validate="m:1")
-        for split in SPLIT.categories:
-            part = placed.filter(pl.col("split") == split).drop("split")
-            name = f"{kind}/{split}.parquet"
-            write_parquet(config.run_dir / "dataset" / name, part)
-            written[name] = part.height
-    return written
 
 
 def score_rows(
@@ -187,49 +164,6 @@ def _with_logps(read: _Rows, logps: pl.DataFrame) -> pl.DataFrame:
         for side in ("chosen", "rejected")
     }
     return parts["chosen"].join(parts["rejected"], on=key, how="inner", validate="1:1").sort(key)
-
-
-def evaluate_scored(
-    pairs_file: Path | None, unpaired_file: Path | None, output: Path, settings: EvaluationSettings, command: str
-) -> pl.DataFrame:
-    """Metrics and report of scored rows, written to the folder `output`; returns the metrics.
-
-    Args:
-        pairs_file: Parquet of scored pairs (`thumbline tables scored_pairs` lists the columns), or None.
-        unpaired_file: Parquet of scored unpaired rows, or None.
-        output: Folder for metrics.parquet, report.html and report.json.
-        settings: Reward and bootstrap.
-        command: The command line, for the report.
-
-    Raises:
-        InputError: A file is missing or unreadable, or its rows cannot be evaluated.
-    """
-    from pipeline.stages.report import ReportInputs, render_report, report_json, versions, write_report
-
-    files = {"pairs": pairs_file, "unpaired": unpaired_file}
-    rows = {kind: None if path is None else read_parquet(path) for kind, path in files.items()}
-    try:
-        metrics = evaluate(rows["pairs"], rows["unpaired"], settings)
-    except EvaluationError as error:
-        raise InputError(f"{examples(path for path in files.values() if path is not None)}: {error}") from error
-    write_table(output / "metrics.parquet", "metrics", metrics)
-    if rows["pairs"] is not None and "chosen_better_probability" not in rows["pairs"].columns:
-        # A label without a probability is taken at its word.
-        rows["pairs"] = rows["pairs"].with_columns(chosen_better_probability=1.0)
-    tables = {f"scored_{kind}": frame for kind, frame in rows.items() if frame is not None} | {"metrics": metrics}
-    inputs = ReportInputs(
-        title="thumbline evaluation",
-        run_name=examples(path.stem for path in files.values() if path is not None),
-        command=command,
-        generated_at=datetime.now(UTC).isoformat(timespec="seconds"),
-        tables=tables,
-        versions=versions(),
-        beta=settings.beta,
-        reward=settings.reward,
-        confidence=settings.confidence,
-    )
-    write_report(output, render_report(inputs), report_json(inputs))
-    return metrics
 
 
 def _in_words(counts: dict[str, int]) -> str:

@@ -1,7 +1,7 @@
 """What a run can be told: one frozen pydantic model a stage, checked before any work starts."""
 
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, TypeAlias
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -284,6 +284,18 @@ class PolicyConfig(StageConfig):
     """How the trained model is scored: like the reference, so that differences are the training's."""
 
 
+SliceName: TypeAlias = Literal[
+    "pair_source",
+    "response_model",
+    "script",
+    "turns",
+    "votes",
+    "chosen_token_count",
+    "rejected_token_count",
+    "token_count",
+]
+
+
 class MetricsConfig(StageConfig):
     """How held-out rows become metrics."""
 
@@ -294,6 +306,10 @@ class MetricsConfig(StageConfig):
         "auto", description="What a row's reward is; `auto` follows the method (ORPO and SimPO have no reference)."
     )
     beta: Positive | None = Field(None, description="Scale of the implicit reward; None: the method's own beta.")
+    slices: tuple[SliceName, ...] = Field(
+        ("pair_source", "response_model", "script", "turns", "votes", "chosen_token_count", "token_count"),
+        description="Columns of held-out rows whose values are evaluated apart; each table has some of them.",
+    )
 
 
 class ReportConfig(StageConfig):

@@ -36,6 +36,14 @@ class TrainingError(PipelineError, RuntimeError):
     """Training that cannot go on: no rows, or a loss that is not finite."""
 
 
+class GateError(PipelineError, RuntimeError):
+    """An evaluation that does not meet a condition that was set for it."""
+
+
+# What the user asked for cannot be done as asked: such an error ends the command with 2, any other with 1.
+MISUSE = (ConfigError, InputError, MissingDependencyError)
+
+
 def examples(values: Iterable[object], limit: int = 3) -> str:
     """The first `limit` values, comma separated, for the end of an error message."""
     shown = [str(value) for _, value in zip(range(limit), values, strict=False)]

@@ -43,6 +43,11 @@ def _identifier(*, unique: bool = False, nullable: bool = False) -> pa.Column:
     return pa.Column(pl.String, _ID, unique=unique, nullable=nullable)
 
 
+def _optional(kind: type[pl.DataType] | pl.DataType, check: pa.Check | None = None) -> pa.Column:
+    """A column that a table may lack, and whose values may be missing."""
+    return pa.Column(kind, check, nullable=True, required=False)
+
+
 def _schema(columns: dict[str, pa.Column], unique: list[str] | None = None) -> pa.DataFrameSchema:
     return pa.DataFrameSchema(columns, strict=True, ordered=True, unique=unique)
 
@@ -269,6 +274,13 @@ TRAINING_LOG: Final = _schema(
     },
     unique=["step", "phase", "metric"],
 )
+# What held-out rows can be told apart by; of a pair, the model is that of chosen and the votes are those of both sides.
+_SLICES: Final = {
+    "response_model": _optional(pl.String),
+    "script": _optional(pl.String),
+    "turns": _optional(pl.Int64, _NON_NEGATIVE),
+    "votes": _optional(pl.Int64, _NON_NEGATIVE),
+}
 SCORED_PAIRS: Final = _schema(
     {
         "pair_id": _identifier(),
@@ -281,6 +293,9 @@ SCORED_PAIRS: Final = _schema(
         "chosen_token_count": pa.Column(pl.Int64, pa.Check.ge(1)),
         "rejected_token_count": pa.Column(pl.Int64, pa.Check.ge(1)),
         "chosen_better_probability": pa.Column(pl.Float64, _PROBABILITY),
+        "loss": _optional(pl.Float64),
+        "pair_source": _optional(PAIR_SOURCE),
+        **_SLICES,
     },
     unique=["pair_id", "model"],
 )
@@ -293,6 +308,8 @@ SCORED_UNPAIRED: Final = _schema(
         "policy_logps": pa.Column(pl.Float64),
         "reference_logps": pa.Column(pl.Float64, nullable=True),
         "token_count": pa.Column(pl.Int64, pa.Check.ge(1)),
+        "loss": _optional(pl.Float64),
+        **_SLICES,
     },
     unique=["response_id", "model"],
 )
@@ -311,6 +328,7 @@ METRICS: Final = _schema(
         "n_groups": pa.Column(pl.Int64, _NON_NEGATIVE),
         "unit": pa.Column(pl.String),
         "reason": pa.Column(pl.String, nullable=True),
+        "standard_error": pa.Column(pl.Float64, _NON_NEGATIVE, nullable=True),
     }
 )
 
@@ -342,10 +360,18 @@ TABLES: Final[dict[str, pa.DataFrameSchema]] = {
 _ROWS_PER_CHECK = 1_000_000
 
 
-def polars_schema(table: str) -> pl.Schema:
-    """The columns and polars types of `table`, in order."""
+def polars_schema(table: str, *, optional: bool = False) -> pl.Schema:
+    """The columns and polars types of `table`, in order; with `optional`, those too that it may lack."""
     columns = _lookup(table).columns
-    return pl.Schema({name: column.dtype.type for name, column in columns.items()})
+    return pl.Schema({name: column.dtype.type for name, column in columns.items() if column.required or optional})
+
+
+def has_columns_of(table: str, schema: pl.Schema) -> bool:
+    """Whether a frame of this schema has the columns of `table`, in order and of their types; some may be optional."""
+    known = polars_schema(table, optional=True)
+    return set(polars_schema(table)) <= set(schema) and schema == pl.Schema(
+        {name: known[name] for name in known if name in schema}
+    )
 
 
 def describe_table(table: str) -> list[dict[str, str]]:
@@ -355,7 +381,7 @@ def describe_table(table: str) -> list[dict[str, str]]:
             "column": name,
             "type": str(column.dtype),
             "values": "; ".join(str(check.error or check.name) for check in column.checks),
-            "missing": "allowed" if column.nullable else "no",
+            "missing": ("allowed" if column.required else "the column too") if column.nullable else "no",
         }
         for name, column in _lookup(table).columns.items()
     ]

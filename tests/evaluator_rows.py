@@ -77,12 +77,14 @@ def scored_unpaired(
     )
 
 
-def metric(frame: pl.DataFrame, name: str, model: str = "trained", part: str | None = None) -> dict[str, Any]:
-    """The one row of a metrics table with this metric, model and slice."""
-    return frame.row(
-        by_predicate=(pl.col("metric") == name) & (pl.col("model") == model) & pl.col("slice").eq_missing(part),
-        named=True,
-    )
+def metric(
+    frame: pl.DataFrame, name: str, model: str = "trained", part: str | None = None, against: str | None = None
+) -> dict[str, Any]:
+    """The one row of a metrics table with this metric, model and slice, and this other model where one is named."""
+    chosen = (pl.col("metric") == name) & (pl.col("model") == model) & pl.col("slice").eq_missing(part)
+    if against is not None:
+        chosen &= pl.col("compared_with") == against
+    return frame.row(by_predicate=chosen, named=True)
 
 
 def metrics_of(

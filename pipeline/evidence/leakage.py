@@ -36,15 +36,21 @@ def leak_keys(unpaired: pl.LazyFrame, pairs: pl.LazyFrame, splits: pl.LazyFrame,
         splits: Table `splits`.
         near: Whether near-duplicates are to be found; needs rensa.
     """
-    answers = [(unpaired, "completion"), (pairs, "chosen"), (pairs, "rejected")]
+    sides = [(unpaired, "completion", "response_id")]
+    sides += [(pairs, side, f"{side}_response_id") for side in ("chosen", "rejected")]
     rows = pl.concat(
-        table.select("prompt_id", "prompt", completion=pl.col(side).list.first().struct.field("content"))
-        for table, side in answers
+        table.select("prompt_id", "prompt", answer=side, response_id=response_id) for table, side, response_id in sides
     )
-    placed = rows.join(splits.select("prompt_id", "split"), on="prompt_id", how="inner", validate="m:1")
+    placed = rows.join(splits.select("prompt_id", "split"), on="prompt_id", how="inner", validate="m:1").select(
+        "prompt_id", "prompt", "answer", "response_id", owner=pl.col("split").cast(pl.String)
+    )
+    # A text that many rows hold is normalised once.
+    prompts = placed.unique("prompt_id", keep="any")
+    answers = placed.unique(["owner", "response_id"], keep="any")
+    said = pl.col("answer").list.first().struct.field("content")
     texts = [
-        placed.select(owner=pl.col("split").cast(pl.String), text=pl.lit("prompt"), value=user_text(pl.col("prompt"))),
-        placed.select(owner=pl.col("split").cast(pl.String), text=pl.lit("completion"), value="completion"),
+        prompts.select("owner", text=pl.lit("prompt"), value=user_text(pl.col("prompt"))),
+        answers.select("owner", text=pl.lit("completion"), value=said),
     ]
     return _keyed(pl.concat(texts), near=near)
 

@@ -21,8 +21,8 @@ from pipeline.tables import polars_schema
 
 # What the estimate needs of the log's last votes: ids, no text.
 NARROW: Final = ("response_id", "user_id", "vote", "ever_up", "ever_down")
-_ROUNDS: Final = 500
-_TOLERANCE: Final = 1e-9
+_ROUNDS: Final = 200
+_TOLERANCE: Final = 1e-6
 # Rates stay inside (0, 1), so that no vote is impossible and every log-odds is finite.
 _EDGE: Final = 1e-6
 
@@ -52,7 +52,7 @@ def dawid_skene(response: np.ndarray, rater: np.ndarray, up: np.ndarray, prior_v
 
     Returns:
         The fixed point that starts at each response's share of up votes, (up + 1) / (votes + 2), once no probability
-        of an answer moves by more than 1e-9, or after 500 rounds.
+        of an answer moves by more than 1e-6, or after 200 rounds.
     """
     votes = np.bincount(response)
     good = (np.bincount(response, weights=up) + 1.0) / (votes + 2.0)

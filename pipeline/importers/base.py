@@ -4,7 +4,7 @@ An importer never sees a broken line (the guard rejected it before), never opens
 what it cannot read for sure is a reject with a reason, beside the good rows.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final, NamedTuple, Protocol
@@ -98,7 +98,10 @@ class RawEvent(NamedTuple):
 
 
 class Batch(NamedTuple):
-    """A bounded number of rows: `records` were read, each is in `events` (once or more), in `rejects`, or in both."""
+    """A bounded number of rows: `records` were read, each is in `events` (once or more), in `rejects`, or in both.
+
+    A row that only holds a text for votes elsewhere is in neither.
+    """
 
     events: list[RawEvent]
     rejects: list[Reject]
@@ -138,6 +141,8 @@ class ImporterSpec:
         detect: Whether a sample of a file is of this format, under the given options.
         read: Batches of a source, under the given options.
         options: Option name to its meaning.
+        read_together: Batches of all sources of the format, each with its source's name, where votes and their texts
+            may lie in different ones; None where each source stands for itself.
     """
 
     name: str
@@ -145,6 +150,7 @@ class ImporterSpec:
     detect: Callable[[Sample, Options], bool]
     read: Callable[[Source, Options], Iterator[Batch]]
     options: Mapping[str, str] = field(default_factory=dict)
+    read_together: Callable[[Sequence[Source], Options], Iterator[tuple[str, Batch]]] | None = None
 
 
 def read_rows(source: Source, parse: Callable[[Record], Iterable[RawEvent | RowError]]) -> Iterator[Batch]:

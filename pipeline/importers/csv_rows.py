@@ -9,6 +9,10 @@ from pipeline.importers.streams import Line
 
 # A text of more line breaks than this is taken as a quote that was never closed.
 _MAX_LINES_PER_ROW: Final = 10_000
+# Gradio's chat log names five columns and writes four values a row, without the flag: a known fault of a known writer.
+_NAMED_BUT_NOT_WRITTEN: Final[dict[tuple[str, ...], str]] = {
+    ("conversation", "index", "value", "flag", "timestamp"): "flag"
+}
 
 
 class _Row(NamedTuple):
@@ -119,6 +123,9 @@ def _checked_header(cells: list[str]) -> list[str]:
 
 
 def _named(header: list[str], cells: list[str]) -> dict[str, Any]:
+    absent = _NAMED_BUT_NOT_WRITTEN.get(tuple(header))
+    if absent is not None and len(cells) == len(header) - 1:
+        header = [name for name in header if name != absent]
     if len(cells) != len(header):
         raise RowError("wrong_column_count", f"{len(cells)} cells under a header of {len(header)}")
     return {name: cell or None for name, cell in zip(header, cells, strict=True)}

@@ -7,7 +7,7 @@ at a time (`files.json_row`, `thumbs_jsonl.parse`). So the two ways cannot diffe
 `tests/property/test_fast_lines.py` holds them against each other.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from operator import attrgetter
 from typing import Any, Final, NamedTuple
 
@@ -16,7 +16,8 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
-from pipeline.importers.base import Batch, Reject, RowError, reject
+from pipeline.importers import signals
+from pipeline.importers.base import Batch, Record, Reject, read_rows
 from pipeline.importers.files import json_row
 from pipeline.importers.streams import Line, LineBlock
 from pipeline.importers.thumbs_jsonl import Layout, parse
@@ -70,9 +71,15 @@ class LineReader:
         """
         self._layout = layout
         self._count = len(fields)
-        self._columns = {name: fields.index(column) for name, column in layout.columns.items() if column in fields}
-        # Two fields of an event may be one column of the log: then every line goes the exact way.
-        usable = set(self._columns) == set(layout.columns) and len(set(self._columns.values())) == len(self._columns)
+        self._columns = {
+            name: fields.index(column)
+            for name, column in layout.columns.items()
+            if column in fields and name not in signals.COLUMNS
+        }
+        # Two fields of an event may be one column, and a row may be more than a vote: both go the exact way.
+        needed = {name for name in layout.columns if name not in signals.COLUMNS}
+        alone = needed == set(self._columns) and len(set(self._columns.values())) == len(self._columns)
+        usable = alone and layout.watched.isdisjoint(fields)
         self._decode = _decoder(fields, self._columns) if usable else _refuse
         # By position: the columns whose values can be texts.
         self._getters = [_getter(index) for index in range(self._count)]
@@ -136,20 +143,27 @@ class LineReader:
 
     def _exactly(self, block: LineBlock, places: Sequence[int]) -> Batch:
         """What lines give that are read one at a time."""
-        found = Batch([], [], 0)
-        for place in places:
-            row = json_row(Line(block.first + place, block.lines[place], block.errors.get(place)))
-            if row is None:
-                continue
-            found = found._replace(records=found.records + 1)
-            if isinstance(row, Reject):
-                found.rejects.append(row)
-                continue
-            try:
-                found.events.append(parse(row, self._layout))
-            except RowError as error:
-                found.rejects.append(reject(row, error))
-        return found
+        lines = [Line(block.first + place, block.lines[place], block.errors.get(place)) for place in places]
+        return exactly([row for line in lines if (row := json_row(line)) is not None], self._layout)
+
+
+class _Given(NamedTuple):
+    """Rows as a source of them."""
+
+    given: list[Record | Reject]
+    name: str = ""
+
+    def rows(self) -> Iterator[Record | Reject]:
+        return iter(self.given)
+
+
+def exactly(rows: list[Record | Reject], layout: Layout) -> Batch:
+    """What the importer itself makes of rows."""
+    found = Batch([], [], 0)
+    for batch in read_rows(_Given(rows), lambda record: parse(record, layout)):
+        found.events.extend(batch.events)
+        found.rejects.extend(batch.rejects)
+    return found._replace(records=len(rows))
 
 
 def _decoder(fields: list[str], columns: dict[str, int]) -> Callable[[bytes], Any]:
@@ -186,9 +200,11 @@ def not_empty(name: pl.Expr) -> pl.Expr:
 
 
 def votes_of(labels: pl.Series, table: Mapping[str, str]) -> pl.Series:
-    """Column `vote`; null where a label is not in the table."""
+    """Column `vote`; null where a label is not in the table, or says which side of a comparison the answer is."""
     known = labels.unique().to_list()
     votes = ["unrated" if label is None else table.get(label.strip().lower()) for label in known]
+    # A side of a comparison takes more than a vote.
+    votes = [None if vote in signals.COMPARED else vote for vote in votes]
     return labels.replace_strict(known, pl.Series(votes, dtype=VOTE), return_dtype=VOTE).alias("vote")
 
 

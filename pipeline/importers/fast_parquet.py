@@ -14,8 +14,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from pipeline.importers.base import Batch, Record, Reject, RowError, reject
-from pipeline.importers.fast_lines import IDENTIFIERS, NOT_BLANK, iso_moment, not_empty, user_message, votes_of
+from pipeline.importers.base import Batch, Reject
+from pipeline.importers.fast_lines import IDENTIFIERS, NOT_BLANK, exactly, iso_moment, not_empty, user_message, votes_of
 from pipeline.importers.parquet_rows import (
     VALUE_BYTES,
     batch_rows,
@@ -25,7 +25,7 @@ from pipeline.importers.parquet_rows import (
     text_columns,
 )
 from pipeline.importers.streams import MAX_DECOMPRESSION_RATIO
-from pipeline.importers.thumbs_jsonl import Layout, parse
+from pipeline.importers.thumbs_jsonl import Layout
 
 _BATCH_ROWS: Final = 8_192
 # A batch whose texts are larger goes the exact way, a few rows at a time.
@@ -61,6 +61,7 @@ def has_plain_columns(path: Path, layout: Layout) -> bool:
     kinds = {field.name: field.type for field in schema}
     return (
         len(kinds) == len(schema)
+        and layout.watched.isdisjoint(kinds)
         and all(map(_is_plain, kinds.values()))
         and all(_is_text(kinds[name]) for name in texts)
         and all(_is_text(kinds[name]) or pa.types.is_integer(kinds[name]) for name in ids)
@@ -133,7 +134,7 @@ def _group(file: Any, group: int, before: int, layout: Layout, max_row_bytes: in
         pass
     for row, weight in group_rows(file, group, before, max_row_bytes):
         if row.line > before + read:
-            yield ParquetRows(None, _exactly([row], layout), row.line), weight
+            yield ParquetRows(None, exactly([row], layout), row.line), weight
 
 
 def _weights(batch: Any) -> Any:
@@ -181,7 +182,7 @@ def _batch(batch: Any, before: int, layout: Layout, weights: Any, max_row_bytes:
         for index in (~good).arg_true()
         for row, _ in batch_rows(batch.slice(index, 1), before + index, max_row_bytes)
     ]
-    return ParquetRows(events, _exactly(others, layout), before + batch.num_rows)
+    return ParquetRows(events, exactly(others, layout), before + batch.num_rows)
 
 
 def _frame(batch: Any) -> pl.DataFrame:
@@ -212,16 +213,3 @@ def _odd_time(rows: pl.DataFrame, name: str | None) -> pl.Expr:
         return pl.col("moment").is_null() & pl.col(name).is_not_null() & (pl.col(name) != "")
     year = pl.col("moment").dt.year()
     return ((year < _EARLIEST_YEAR) | (year >= _LATEST_YEAR)).fill_null(False)
-
-
-def _exactly(rows: list[Record | Reject], layout: Layout) -> Batch:
-    found = Batch([], [], len(rows))
-    for row in rows:
-        if isinstance(row, Reject):
-            found.rejects.append(row)
-            continue
-        try:
-            found.events.append(parse(row, layout))
-        except RowError as error:
-            found.rejects.append(reject(row, error))
-    return found

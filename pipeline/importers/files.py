@@ -1,4 +1,4 @@
-"""Rows of one file: JSON lines, a JSON array, CSV or Parquet, each guarded so that one bad row costs only itself."""
+"""Rows of one file: JSON by lines, in an array or over lines, CSV or Parquet; a bad row costs only itself."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,6 +9,7 @@ from pipeline.importers.csv_rows import read_csv
 from pipeline.importers.guard import decode_object
 from pipeline.importers.json_array import array_elements, begins_array
 from pipeline.importers.parquet_rows import read_parquet_rows
+from pipeline.importers.spread_json import begins_spread, spread_objects
 from pipeline.importers.streams import Line, content_suffix, read_lines
 
 SUFFIXES: Final = frozenset({".jsonl", ".ndjson", ".json", ".csv", ".parquet"})
@@ -39,9 +40,9 @@ class FileSource(NamedTuple):
     @property
     def holds_lines(self) -> bool:
         """Whether each row is a line of JSON."""
-        return content_suffix(self.path) in _LINES or (
-            content_suffix(self.path) == ".json" and not begins_array(self.path)
-        )
+        if content_suffix(self.path) != ".json":
+            return content_suffix(self.path) in _LINES
+        return not begins_array(self.path) and not begins_spread(self.path)
 
     def rows(self) -> Iterator[Record | Reject]:
         """Every row in order; a file without any gives one reject that says so."""
@@ -61,6 +62,8 @@ class FileSource(NamedTuple):
         # Only `.json` may be an array: a damaged first byte must not turn a file of lines into one broken array.
         if suffix == ".json" and begins_array(self.path):
             return _json_rows(array_elements(self.path, self.max_line_bytes))
+        if suffix == ".json" and begins_spread(self.path):
+            return _json_rows(spread_objects(read_lines(self.path, self.max_line_bytes), self.max_line_bytes))
         return _json_rows(read_lines(self.path, self.max_line_bytes))
 
 

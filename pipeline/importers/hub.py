@@ -9,8 +9,17 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from pipeline.artifacts import digest_file, digest_text
-from pipeline.errors import InputError, MissingDependencyError
-from pipeline.importers import thumbs_jsonl, trl
+from pipeline.errors import ConfigError, InputError, MissingDependencyError, unknown_name
+from pipeline.importers import (
+    argilla,
+    fastchat,
+    finegrained_rlhf,
+    helpsteer,
+    hh_rlhf,
+    open_assistant,
+    thumbs_jsonl,
+    trl,
+)
 from pipeline.importers.base import (
     Batch,
     ImporterSpec,
@@ -28,7 +37,17 @@ from pipeline.importers.guard import has_lone_surrogate, has_nul
 NAME: Final = "hub"
 PREFIX: Final = "hub:"
 _OWN_OPTIONS: Final = ("split", "name", "revision")
-_INNER: Final = (trl.SPEC, thumbs_jsonl.SPEC)
+# What is published as a data set, in the registry's order; logs of tools are files.
+_INNER: Final = (
+    fastchat.SPEC,
+    open_assistant.SPEC,
+    finegrained_rlhf.SPEC,
+    argilla.SPEC,
+    helpsteer.SPEC,
+    hh_rlhf.SPEC,
+    trl.SPEC,
+    thumbs_jsonl.SPEC,
+)
 
 
 class HubSource(NamedTuple):
@@ -69,14 +88,19 @@ def read(source: Source, options: Options) -> Iterator[Batch]:
 
     Raises:
         InputError: The data set does not load, or no importer knows its columns.
+        ConfigError: An option is not one of the importer that does.
     """
     sample = take_sample(source)
     inner = {name: value for name, value in options.items() if name not in _OWN_OPTIONS}
     for spec in _INNER:
         if spec.detect(sample, inner):
+            for name in inner:
+                if name not in spec.options:
+                    unknown = unknown_name(f"option of {spec.name}", name, spec.options or ["none"])
+                    raise ConfigError(f"{source.name}: {unknown}")
             return spec.read(source, inner)
-    known = " or ".join(spec.name for spec in _INNER)
-    raise InputError(f"{source.name}: columns {', '.join(sample.fields)} are neither {known} rows; map them.")
+    known = ", ".join(spec.name for spec in _INNER)
+    raise InputError(f"{source.name}: columns {', '.join(sample.fields)} are rows of none of {known}; map them.")
 
 
 def digest(address: str, options: Options) -> str:
@@ -114,13 +138,13 @@ def _load(location: str, options: Options) -> Iterator[dict[str, Any]]:
 
 SPEC: Final = ImporterSpec(
     name=NAME,
-    description="`hub:ID` or `hub:./folder`: a data set of the hub with thumbs_jsonl or trl columns.",
+    description=f"`hub:ID` or `hub:./folder`: a data set of the hub, read as {', '.join(one.name for one in _INNER)}.",
     detect=detect,
     read=read,
     options={
         "split": "Split to read (default train).",
         "name": "Configuration of the data set.",
         "revision": "Branch, tag or commit; pin it to make a run repeatable.",
-        **thumbs_jsonl.SPEC.options,
+        **{name: meaning for one in _INNER for name, meaning in one.options.items()},
     },
 )

@@ -50,12 +50,14 @@ class Plan(NamedTuple):
         format: Name of the importer; None where the source is refused.
         refusal: Why it is refused.
         fast: Set where lines can be read many at a time.
+        beside: The other sources of a format whose votes and texts may lie in different ones.
     """
 
     source: Source
     format: str | None
     refusal: str = ""
     fast: FastWay | None = None
+    beside: tuple[Source, ...] = ()
 
 
 class Unit(NamedTuple):
@@ -76,12 +78,14 @@ class RawBatch(NamedTuple):
     """A bounded number of rows as frames.
 
     Attributes:
+        source: Name of the source.
         events: Schema `RAW_EVENTS`; users are pseudonyms already.
         rejects: Table `rejects`, unsorted.
         records: Rows read.
         lines: Lines passed, blank ones included, where a part of a file is read; its line numbers begin at 1.
     """
 
+    source: str
     events: pl.DataFrame
     rejects: pl.DataFrame
     records: int
@@ -105,7 +109,19 @@ def plan(inputs: Inputs, config: EventsConfig) -> list[Plan]:
     if not any(entry.format for entry in plans):
         raise InputError(plans[0].refusal)
     _check_options(plans, config.options)
-    return plans
+    return _read_together(plans)
+
+
+def _read_together(plans: list[Plan]) -> list[Plan]:
+    """The plans, those of one joined format as one."""
+    found: dict[str, Plan] = {}
+    for entry in plans:
+        joined = entry.format is not None and IMPORTERS[entry.format].read_together is not None
+        name = f"format {entry.format}" if joined else f"source {entry.source.name}"
+        first = found.setdefault(name, entry)
+        if first is not entry:
+            found[name] = first._replace(beside=(*first.beside, entry.source))
+    return list(found.values())
 
 
 def _plan_file(source: FileSource, explicit: bool, config: EventsConfig) -> Plan:
@@ -128,8 +144,8 @@ def _fast_way(source: FileSource, format_name: str, sample: Sample, config: Even
     if format_name != thumbs_jsonl.NAME or not sample.records:
         return None
     layout = thumbs_jsonl.layout_of(sample, _own_options(format_name, config))
-    plain = source.is_parquet and has_plain_columns(source.path, layout)
-    return FastWay(layout, list(sample.records[0])) if plain or source.holds_lines else None
+    plain = has_plain_columns(source.path, layout) if source.is_parquet else source.holds_lines
+    return FastWay(layout, list(sample.records[0])) if plain and not layout.linked else None
 
 
 def _own_options(format_name: str, config: EventsConfig) -> dict[str, str]:
@@ -187,8 +203,16 @@ def read_unit(unit: Unit, config: EventsConfig) -> Iterator[RawBatch]:
     elif entry.fast is not None and isinstance(entry.source, FileSource):
         yield from _read_fast(entry.source, entry.fast, unit.part, config)
     else:
-        for batch in IMPORTERS[entry.format].read(entry.source, _own_options(entry.format, config)):
-            yield _as_frames(batch, entry.source.name, entry.format, config.user_key)
+        for name, batch in _read_exactly(entry, entry.format, config):
+            yield _as_frames(batch, name, entry.format, config.user_key)
+
+
+def _read_exactly(entry: Plan, format_name: str, config: EventsConfig) -> Iterator[tuple[str, Batch]]:
+    """Batches of an importer, each with its source's name."""
+    spec, options = IMPORTERS[format_name], _own_options(format_name, config)
+    if spec.read_together is not None:
+        return spec.read_together([entry.source, *entry.beside], options)
+    return ((entry.source.name, batch) for batch in spec.read(entry.source, options))
 
 
 def _read_fast(
@@ -210,7 +234,7 @@ def _read_fast(
             continue
         fast = _completed(events, source.name, thumbs_jsonl.NAME, config.user_key)
         both = pl.concat([fast, rest.events]) if len(rest.events) else fast
-        yield RawBatch(both, rest.rejects, rest.records + fast.height, passed)
+        yield RawBatch(source.name, both, rest.rejects, rest.records + fast.height, passed)
 
 
 def _as_frames(batch: Batch, name: str, format_name: str, user_key: str) -> RawBatch:
@@ -222,7 +246,7 @@ def _as_frames(batch: Batch, name: str, format_name: str, user_key: str) -> RawB
         _messages_column(columns.get("prompt", ()))
     )
     rejects = pl.DataFrame([(name, *reject) for reject in batch.rejects], schema=polars_schema("rejects"), orient="row")
-    return RawBatch(_completed(events, name, format_name, user_key), rejects, batch.records)
+    return RawBatch(name, _completed(events, name, format_name, user_key), rejects, batch.records)
 
 
 def _messages_column(prompts: Sequence[list[Message]]) -> pl.Series:

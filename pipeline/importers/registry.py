@@ -4,7 +4,38 @@ from pathlib import Path
 from typing import Final
 
 from pipeline.errors import InputError, examples
-from pipeline.importers import convai2, hub, thumbs_jsonl, trl
+from pipeline.importers import (
+    argilla,
+    chainlit,
+    chat_ui,
+    chatgpt,
+    convai2,
+    dify,
+    fastchat,
+    finegrained_rlhf,
+    gpt4all,
+    gradio,
+    helicone,
+    helpsteer,
+    hh_rlhf,
+    hub,
+    label_studio,
+    langfuse,
+    langsmith,
+    librechat,
+    librechat_messages,
+    llmfao,
+    mlflow,
+    open_assistant,
+    open_webui,
+    opik,
+    otel,
+    phoenix,
+    posthog,
+    thumbs_jsonl,
+    trl,
+    weave,
+)
 from pipeline.importers.base import ImporterSpec, Options, Sample
 from pipeline.importers.files import FileSource, take_sample
 
@@ -12,7 +43,33 @@ from pipeline.importers.files import FileSource, take_sample
 IMPORTERS: Final[dict[str, ImporterSpec]] = {
     hub.NAME: hub.SPEC,
     convai2.NAME: convai2.SPEC,
+    open_webui.NAME: open_webui.SPEC,
+    librechat.NAME: librechat.SPEC,
+    librechat_messages.NAME: librechat_messages.SPEC,
+    chat_ui.NAME: chat_ui.SPEC,
+    gpt4all.NAME: gpt4all.SPEC,
+    gradio.NAME: gradio.SPEC,
+    fastchat.NAME: fastchat.SPEC,
+    open_assistant.NAME: open_assistant.SPEC,
+    finegrained_rlhf.NAME: finegrained_rlhf.SPEC,
+    llmfao.NAME: llmfao.SPEC,
+    label_studio.NAME: label_studio.SPEC,
+    argilla.NAME: argilla.SPEC,
+    helpsteer.NAME: helpsteer.SPEC,
+    hh_rlhf.NAME: hh_rlhf.SPEC,
     trl.NAME: trl.SPEC,
+    langfuse.NAME: langfuse.SPEC,
+    langsmith.NAME: langsmith.SPEC,
+    chatgpt.NAME: chatgpt.SPEC,
+    chainlit.NAME: chainlit.SPEC,
+    dify.NAME: dify.SPEC,
+    phoenix.NAME: phoenix.SPEC,
+    otel.NAME: otel.SPEC,
+    weave.NAME: weave.SPEC,
+    helicone.NAME: helicone.SPEC,
+    posthog.NAME: posthog.SPEC,
+    mlflow.NAME: mlflow.SPEC,
+    opik.NAME: opik.SPEC,
     thumbs_jsonl.NAME: thumbs_jsonl.SPEC,
 }
 _SAMPLE_LINE_BYTES: Final = 16 * 1024 * 1024

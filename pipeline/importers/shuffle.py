@@ -47,6 +47,9 @@ _REJECTS: Final = pl.Schema(
         *((name, dtype) for name, dtype in polars_schema("rejects").items() if name != "source_file"),
     ]
 )
+_NO_REJECTS: Final = polars_schema("rejects").to_frame()
+# The number of a unit's source is that of the unit times this, and its place in it.
+_SOURCES_PER_UNIT: Final = 1 << 24
 # Rows are held up to here before they are spilled.
 _HELD_BYTES: Final = 64 << 20
 
@@ -62,10 +65,10 @@ class Task(NamedTuple):
 
 
 class UnitCounts(NamedTuple):
-    """What a unit held.
+    """What a source of a unit held.
 
     Attributes:
-        number: The unit's.
+        number: The unit's and the source's place in it.
         source_file: Name of its source.
         format: Its format; empty where it was refused.
         records: Rows.
@@ -137,23 +140,29 @@ def spill(task: Task) -> Spilled:
     """Read a task's units and write what they hold to its folder."""
     stem = task.folder / f"{task.number:06d}"
     with _Spill(stem, task.partitions) as held:
-        counts = [_read_into(held, unit, task.config) for unit in task.units]
+        counts = [count for unit in task.units for count in _read_into(held, unit, task.config)]
     rejects = stem.with_suffix(".rejects")
     pl.concat(held.rejects).sort(_REJECTS.names()).write_parquet(rejects, compression="lz4")
     return Spilled(held.run, counts, rejects, held.names, held.users)
 
 
-def _read_into(held: "_Spill", unit: Unit, config: EventsConfig) -> UnitCounts:
-    count = UnitCounts(unit.number, unit.plan.source.name, unit.plan.format or "", 0, 0, 0, 0)
+def _read_into(held: "_Spill", unit: Unit, config: EventsConfig) -> list[UnitCounts]:
+    """Counts of each source of a unit: mostly one, more where votes and texts of one format lie in several."""
+    sources = [unit.plan.source.name, *(source.name for source in unit.plan.beside)]
+    first = unit.number * _SOURCES_PER_UNIT
+    counts = {
+        name: UnitCounts(first + place, name, unit.plan.format or "", 0, 0, 0, 0) for place, name in enumerate(sources)
+    }
     for batch in read_unit(unit, config):
-        count = count._replace(
+        count = counts[batch.source]
+        counts[batch.source] = count._replace(
             records=count.records + batch.records,
             lines=batch.lines,
             events=count.events + len(batch.events),
             rejects=count.rejects + len(batch.rejects),
         )
-        held.add(batch, unit.number)
-    return count
+        held.add(batch, count.number)
+    return list(counts.values())
 
 
 class _Spill:
@@ -214,29 +223,44 @@ def _leading(digits: pl.Series) -> np.ndarray:
     return data.to_numpy()
 
 
+class _Places(NamedTuple):
+    """Where rows are from: name and format of a source, and how many lines of its file come before the unit's."""
+
+    numbers: pl.Series
+    rows: pl.DataFrame
+
+    def of(self, units: pl.Series) -> pl.DataFrame:
+        return self.rows[self.numbers.search_sorted(units)]
+
+
 def read_events(spilled: Sequence[Spilled]) -> Iterator[pl.DataFrame]:
     """Rows of all tasks in ascending, disjoint ranges of `ORDER`: columns of table `events` without `deliveries`."""
     places = _places(spilled)
     for frame in read_partitions([entry.run for entry in spilled], SPILLED):
-        at = places[frame["unit"]]
+        at = places.of(frame["unit"])
         yield frame.with_columns(
             at["source_file"], at["format"], (frame["source_line"] + at["lines_before"]).alias("source_line")
         )
 
 
 def read_rejects(spilled: Sequence[Spilled]) -> Iterator[pl.DataFrame]:
-    """Table `rejects` in its order, a task at a time."""
+    """Table `rejects` in its order, a task at a time; all at once where a unit has several sources."""
     places = _places(spilled)
-    for entry in spilled:
-        frame = pl.read_parquet(entry.rejects)
-        at = places[frame["unit"]]
-        # Line 0 stands for the whole source.
-        line = pl.when(frame["source_line"] > 0).then(frame["source_line"] + at["lines_before"]).otherwise(0)
-        yield frame.with_columns(at["source_file"], source_line=line).select(polars_schema("rejects").names())
+    parts = (_placed(pl.read_parquet(entry.rejects), places) for entry in spilled)
+    if all(count.number % _SOURCES_PER_UNIT == 0 for entry in spilled for count in entry.units):
+        yield from parts
+    else:
+        yield pl.concat([_NO_REJECTS, *parts]).sort(_NO_REJECTS.columns)
 
 
-def _places(spilled: Sequence[Spilled]) -> pl.DataFrame:
-    """Row n: name and format of unit n, and how many lines of its file come before it."""
+def _placed(rejects: pl.DataFrame, places: _Places) -> pl.DataFrame:
+    at = places.of(rejects["unit"])
+    # Line 0 stands for the whole source.
+    line = pl.when(rejects["source_line"] > 0).then(rejects["source_line"] + at["lines_before"]).otherwise(0)
+    return rejects.with_columns(at["source_file"], source_line=line).select(_NO_REJECTS.columns)
+
+
+def _places(spilled: Sequence[Spilled]) -> _Places:
     counts = sorted(count for entry in spilled for count in entry.units)
     schema = {"source_file": pl.String, "format": pl.String, "lines_before": pl.Int64}
     rows: list[tuple[str, str, int]] = []
@@ -245,4 +269,5 @@ def _places(spilled: Sequence[Spilled]) -> pl.DataFrame:
         for part in parts:
             rows.append((part.source_file, part.format, before))
             before += part.lines
-    return pl.DataFrame(rows, schema=schema, orient="row")
+    numbers = pl.Series([count.number for count in counts], dtype=pl.Int64)
+    return _Places(numbers, pl.DataFrame(rows, schema=schema, orient="row"))

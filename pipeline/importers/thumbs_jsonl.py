@@ -1,16 +1,20 @@
 """A plain product log: one row a rated answer, as JSON lines, CSV or Parquet, with a mapping of its column names.
 
+A log may know more than votes, and each has its own event: an answer that was copied, asked for again (`regenerated`),
+or edited; the side of a comparison that it was, under a `comparison_id`. How likely an answer was to be shown, and at
+which place, goes with its events.
+
 Every field goes by the first of its usual names that the file has; an option of the field's name states another
 column, such as `prompt: question`. Labels are the usual words; a label of your own, and every number, is stated by
 the options `up`, `down`, `retracted` and `unrated`, such as `up: "1"`, `down: "0"`.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Final, NamedTuple
 
 from pipeline.errors import InputError, examples
-from pipeline.importers import values
-from pipeline.importers.base import Batch, ImporterSpec, Options, RawEvent, Record, Sample, Source, read_rows
+from pipeline.importers import signals, values
+from pipeline.importers.base import Batch, ImporterSpec, Options, RawEvent, Record, RowError, Sample, Source, read_rows
 from pipeline.importers.files import take_sample
 
 NAME: Final = "thumbs_jsonl"
@@ -25,8 +29,11 @@ _OPTIONAL: Final[Mapping[str, tuple[str, ...]]] = {
     "conversation_id": ("conversation_id", "chat_id", "thread_id", "session_id"),
     "user_id": ("user_id", "user"),
     "model": ("model", "model_name", "model_id"),
+    **signals.COLUMNS,
 }
+_LABELS: Final = {**values.VOTE_LABELS, **signals.COMPARED}
 _NAMES: Final = {**_REQUIRED, **_OPTIONAL}
+_NOTHING_EARLIER: Final = signals.Earlier({}, frozenset(), flagged=False)
 
 
 class Layout(NamedTuple):
@@ -36,11 +43,15 @@ class Layout(NamedTuple):
         columns: Field of an event to column of the log.
         votes: Label, lower case, to vote.
         time_unit: What a numeric time counts.
+        watched: Columns of what users do beside voting: a row that has one may be several events.
+        linked: Whether rows name other rows of the log, so that they cannot be read apart.
     """
 
     columns: Mapping[str, str]
     votes: Mapping[str, str]
     time_unit: str
+    watched: frozenset[str]
+    linked: bool
 
 
 def detect(sample: Sample, options: Options) -> bool:
@@ -56,8 +67,10 @@ def read(source: Source, options: Options) -> Iterator[Batch]:
             usual names of the vote are there and which one counts is not stated.
         ConfigError: An option's value does not hold.
     """
-    layout = layout_of(take_sample(source), options)
-    return read_rows(source, lambda record: [parse(record, layout)])
+    sample = take_sample(source)
+    layout = layout_of(sample, options)
+    earlier = signals.find_earlier(source, sample.fields, layout.columns, lambda record: _exposed(record, layout))
+    return read_rows(source, lambda record: parse(record, layout, earlier))
 
 
 def layout_of(sample: Sample, options: Options) -> Layout:
@@ -67,8 +80,34 @@ def layout_of(sample: Sample, options: Options) -> Layout:
         InputError: As in `read`.
         ConfigError: As in `read`.
     """
-    stated = {vote: options[vote] for vote in values.VOTE_LABELS if vote in options}
-    return Layout(_mapping(sample, options), values.vote_table(stated), values.time_unit(options))
+    mapping = _mapping(sample, options)
+    stated = {vote: options[vote] for vote in _LABELS if vote in options}
+    known = {label: vote for vote, labels in signals.COMPARED.items() for label in labels}
+    table, unit = known | dict(signals.DONE) | values.vote_table(stated), values.time_unit(options)
+    watched = frozenset(mapping[name] for name in signals.COLUMNS)
+    return Layout(mapping, table, unit, watched, linked=mapping["regenerated_from"] in sample.fields)
+
+
+def parse(record: Record, layout: Layout, earlier: signals.Earlier = _NOTHING_EARLIER) -> Iterable[RawEvent | RowError]:
+    """The events of one row.
+
+    Args:
+        record: The row.
+        layout: How its log is read.
+        earlier: Answers that other rows were regenerated from; a layout that is not `linked` has none.
+
+    Raises:
+        RowError: The row cannot be used.
+    """
+    event = _exposed(record, layout)
+    if layout.watched.isdisjoint(record.value):  # the plain row of most logs: nothing else to look for
+        return [_compared(event, record, layout.columns)]
+    return _events(event, record, layout.columns, earlier)
+
+
+def _exposed(record: Record, layout: Layout) -> RawEvent:
+    event = _event(record, layout)
+    return event if layout.watched.isdisjoint(record.value) else signals.exposed(event, record.value, layout.columns)
 
 
 def _candidates(name: str, fields: list[str], options: Options) -> list[str]:
@@ -81,7 +120,7 @@ def _mapping(sample: Sample, options: Options) -> dict[str, str]:
     fields = sample.fields
     if not sample.records:
         # Nothing readable: whatever the columns are called, every row is a reject already.
-        return {name: names[0] for name, names in _REQUIRED.items()}
+        return {name: names[0] for name, names in _NAMES.items()}
     found = {name: _candidates(name, fields, options) for name in _NAMES}
     missing = [name for name, columns in found.items() if not columns and (name in _REQUIRED or name in options)]
     if missing:
@@ -94,15 +133,30 @@ def _mapping(sample: Sample, options: Options) -> dict[str, str]:
             f"{sample.name}: columns {' and '.join(found['vote'])} could each be the vote. "
             f"State one in events.options, for example vote: {found['vote'][0]}."
         )
-    return {name: columns[0] for name, columns in found.items() if columns}
+    if found["regenerated_from"] and not found["event_id"]:
+        raise InputError(
+            f"{sample.name}: column {found['regenerated_from'][0]} names other rows, and no column holds their ids. "
+            f"State it in events.options, for example event_id: {fields[0]}."
+        )
+    # What users do beside voting is rare: its columns may begin after the first rows.
+    later = {name: names[0] for name, names in signals.COLUMNS.items() if not found[name]}
+    return {name: columns[0] for name, columns in found.items() if columns} | later
 
 
-def parse(record: Record, layout: Layout) -> RawEvent:
-    """The event of one row.
+def _compared(event: RawEvent, record: Record, mapping: Mapping[str, str]) -> RawEvent:
+    return signals.compared_as(event, record.value, mapping) if event.vote in signals.COMPARED else event
 
-    Raises:
-        RowError: The row cannot be used.
-    """
+
+def _events(
+    event: RawEvent, record: Record, mapping: Mapping[str, str], earlier: signals.Earlier
+) -> Iterator[RawEvent | RowError]:
+    """The event of a row, and those of what else was done with its answer."""
+    yield _compared(event, record, mapping)
+    yield from signals.done(event, record.value, mapping)
+    yield from signals.regenerated(event, record.value, mapping, earlier)
+
+
+def _event(record: Record, layout: Layout) -> RawEvent:
     row, mapping = record.value, layout.columns
     prompt, completion = mapping["prompt"], mapping["completion"]
     return RawEvent(
@@ -128,7 +182,7 @@ SPEC: Final = ImporterSpec(
         **{name: f"Column of the {name}; else the first of: {', '.join(names)}." for name, names in _NAMES.items()},
         **{
             vote: f"Labels, comma separated, that mean {vote}, beside: {', '.join(labels)}."
-            for vote, labels in values.VOTE_LABELS.items()
+            for vote, labels in _LABELS.items()
         },
         "time_unit": "What a numeric time counts since 1970: s (default), ms or us.",
     },

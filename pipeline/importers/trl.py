@@ -2,7 +2,8 @@
 
 Each is plain text or conversational. A plain prompt becomes one user message, since every row of the line goes
 through a chat template. A pair gives two events, voted `chosen` and `rejected`, that share a comparison id made of
-the pair's content.
+the pair's content. Sets made of ratings, such as UltraFeedback's, keep the two scores beside the pair: where these are
+equal the two events are `tied`.
 """
 
 from collections.abc import Iterator
@@ -25,6 +26,7 @@ from pipeline.importers.base import (
 )
 
 NAME: Final = "trl"
+_SCORES: Final = (("score_chosen", "score_rejected"), ("chosen_score", "rejected_score"))
 _LABELS: Final = {"true": "up", "false": "down"}
 
 
@@ -52,10 +54,26 @@ def _events(record: Record) -> list[RawEvent]:
         return [_event(record, _prompt(row), completion, _label(row), None)]
     pair = _explicit(row) if row.get("prompt") is not None else _implicit(row)
     comparison_id = digest_json([NAME, *pair])
+    chosen, rejected = ("tied", "tied") if _scored_alike(row) else ("chosen", "rejected")
     return [
-        _event(record, pair.prompt, pair.chosen, "chosen", comparison_id),
-        _event(record, pair.prompt, pair.rejected, "rejected", comparison_id),
+        _event(record, pair.prompt, pair.chosen, chosen, comparison_id),
+        _event(record, pair.prompt, pair.rejected, rejected, comparison_id),
     ]
+
+
+def _scored_alike(row: dict[str, Any]) -> bool:
+    """Whether the scores that some sets have beside their pairs say that neither side is better.
+
+    Raises:
+        RowError: They say that the rejected side is the better one.
+    """
+    for names in _SCORES:
+        better, worse = (row.get(name) for name in names)
+        if all(isinstance(score, int | float) and not isinstance(score, bool) for score in (better, worse)):
+            if better < worse:  # type: ignore[operator]  # both are numbers, as `all` has seen
+                raise RowError("contradiction", f"field '{names[1]}' is above '{names[0]}'")
+            return bool(better == worse)
+    return False
 
 
 def _event(record: Record, prompt: list[Message], completion: str, vote: str, comparison_id: str | None) -> RawEvent:

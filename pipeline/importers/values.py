@@ -9,10 +9,23 @@ from pipeline.importers.base import Message, RowError, bounded_label
 
 ROLES: Final = frozenset({"system", "developer", "user", "assistant", "tool", "function"})
 VOTE_LABELS: Final[Mapping[str, tuple[str, ...]]] = {
-    "up": ("up", "thumbs_up", "thumbsup", "thumbs up", "upvote", "like", "liked", "positive", "true", "👍"),
+    "up": (
+        "up",
+        "thumbs_up",
+        "thumbs-up",
+        "thumbsup",
+        "thumbs up",
+        "upvote",
+        "like",
+        "liked",
+        "positive",
+        "true",
+        "👍",
+    ),
     "down": (
         "down",
         "thumbs_down",
+        "thumbs-down",
         "thumbsdown",
         "thumbs down",
         "downvote",

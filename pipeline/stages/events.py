@@ -96,7 +96,7 @@ def ingest_to(config: EventsConfig, folder: Path) -> StageResult:
 def _spill(config: EventsConfig, folder: Path) -> list[shuffle.Spilled]:
     """Read everything, in as many processes as the inputs are worth."""
     plans = plan(expand_inputs(config.inputs), config)
-    sizes = {entry.source.name: _size(entry.source) for entry in plans}
+    sizes = {entry.source.name: sum(map(_size, (entry.source, *entry.beside))) for entry in plans}
     total = sum(sizes.values())
     partitions = partition_count(total, config.partition_bytes)
     tasks = [

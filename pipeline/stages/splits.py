@@ -40,7 +40,7 @@ class Narrow(NamedTuple):
 
     Attributes:
         prompts: `id`, `text_key`, `oldest_event_at`, `newest_event_at`.
-        links: `id` and `key`: prompts with a common key belong together.
+        links: `id` and `key`: prompts with a common key, of a conversation or a user, belong together.
         signatures: `id` and `signature`, empty unless near-duplicates are kept together.
         answers: `response_id` and `prompt_id`.
     """
@@ -54,9 +54,8 @@ class Narrow(NamedTuple):
 def narrow(responses: pl.LazyFrame, config: SplitsConfig) -> Narrow:
     """The narrow tables of one partition of `responses`."""
     times = responses.group_by("prompt_id").agg(pl.col("oldest_event_at").min(), pl.col("newest_event_at").max())
-    texts = loose_keys(responses)
-    prompts = texts.join(times, left_on="id", right_on="prompt_id", how="left", validate="1:1")
-    links = [texts]
+    prompts = loose_keys(responses).join(times, left_on="id", right_on="prompt_id", how="left", validate="1:1")
+    links = [pl.LazyFrame(schema={"id": pl.String, "key": pl.String})]
     if config.group_by != "prompt":
         links.append(_shared(responses, "conversation_ids"))
     if config.group_by == "prompt_conversation_and_user":
@@ -99,7 +98,7 @@ def assign(
     """
     prompts, links, signed, answers = pl.collect_all([pl.concat(tables) for tables in zip(*parts, strict=True)])
     prompts = prompts.sort("oldest_event_at", "id", nulls_last=True)
-    found = [links.select("id", "key")]
+    found = [prompts.select("id", key="text_key"), links.select("id", "key")]
     if config.near_duplicates:
         in_age = prompts.select("id").join(signed, on="id", how="left", validate="1:1", maintain_order="left")
         found.append(links_as_keys(near_links(in_age, config.near_similarity)))

@@ -2,7 +2,8 @@
 
     python -m tests.benchmarks.bench_evaluators --pairs 1000000 --groups 400000 --draws 1000
 
-Prints one JSON object: rows, draws, seconds, peak resident memory of the whole process, metrics made.
+Prints one JSON object: rows, draws, seconds by the clock and of the processor (all threads), peak resident memory of
+the whole process, metrics made.
 """
 
 import argparse
@@ -29,6 +30,8 @@ def scored_rows(size: int, groups: int, seed: int = 0) -> tuple[pl.DataFrame, pl
     counts = {side: generator.integers(5, 400, size) for side in ("chosen", "rejected")}
     reference = {side: -counts[side] * generator.gamma(9, 0.2, size) for side in counts}
     ease = generator.standard_normal(groups)[group]
+    # One column of few values, and one of many that are cut into ranges.
+    turns, votes = pl.Series(generator.integers(1, 7, size)), pl.Series(generator.poisson(20, size))
     parts_pairs, parts_unpaired = [], []
     for model, moved in (("untrained", 0.0), ("trained", 1.0)):
         move = {
@@ -42,6 +45,8 @@ def scored_rows(size: int, groups: int, seed: int = 0) -> tuple[pl.DataFrame, pl
                 **{f"reference_{side}_logps": pl.Series(reference[side]) for side in counts},
                 **{f"{side}_token_count": pl.Series(counts[side]) for side in counts},
                 chosen_better_probability=pl.lit(0.8),
+                turns=turns,
+                votes=votes,
             )
         )
         parts_unpaired.append(
@@ -51,6 +56,8 @@ def scored_rows(size: int, groups: int, seed: int = 0) -> tuple[pl.DataFrame, pl
                 policy_logps=pl.Series(reference["chosen"] + move["chosen"]),
                 reference_logps=pl.Series(reference["chosen"]),
                 token_count=pl.Series(counts["chosen"]),
+                turns=turns,
+                votes=votes,
             )
         )
     labels = parts_unpaired[0]["label"]
@@ -64,11 +71,15 @@ def main() -> None:
     parser.add_argument("--groups", type=int, default=400_000)
     parser.add_argument("--draws", type=int, default=1000)
     parser.add_argument("--unpaired", action="store_true", help="Also as many unpaired rows.")
+    parser.add_argument("--slices", action="store_true", help="Also by turns and by votes.")
     chosen = parser.parse_args()
     pairs, unpaired = scored_rows(chosen.pairs, chosen.groups)
     made = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    started = time.perf_counter()
-    metrics = evaluate(pairs, unpaired if chosen.unpaired else None, EvaluationSettings(bootstrap_draws=chosen.draws))
+    settings = EvaluationSettings(
+        bootstrap_draws=chosen.draws, slice_columns=("turns", "votes") if chosen.slices else ()
+    )
+    started, worked = time.perf_counter(), time.process_time()
+    metrics = evaluate(pairs, unpaired if chosen.unpaired else None, settings)
     result = {
         "pairs": chosen.pairs,
         "unpaired": chosen.pairs if chosen.unpaired else 0,
@@ -77,6 +88,7 @@ def main() -> None:
         "draws": chosen.draws,
         "cores": os.process_cpu_count() if hasattr(os, "process_cpu_count") else os.cpu_count(),
         "seconds": round(time.perf_counter() - started, 1),
+        "cpu_seconds": round(time.process_time() - worked, 1),
         "peak_gb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024**2, 2),
         "peak_gb_before": round(made / 1024**2, 2),
         "metrics": metrics.height,

@@ -4,7 +4,8 @@ import pytest
 from datasets import load_dataset
 
 from pipeline import line
-from pipeline.commands import export_dataset, run_config
+from pipeline.commands import run_config
+from pipeline.dataset import export_dataset
 from tests.line.conftest import write_log
 from tests.tiny import save_tiny_model
 
@@ -17,7 +18,7 @@ def prepared(tmp_path_factory):
     log = write_log(folder / "thumbs.jsonl", prompts=24)
     config = run_config([str(log)], folder / "out", "demo", [])
     list(line.run(config, line.select(None, "splits")))
-    return config.run_dir / "dataset", export_dataset(config)
+    return config.run_dir / "dataset", export_dataset(config, "").rows
 
 
 @pytest.fixture(scope="module")
@@ -45,16 +46,15 @@ def arguments(config_class, folder):
 
 
 def load(folder, kind):
-    files = {split: str(folder / kind / f"{split}.parquet") for split in ("train", "validation", "test")}
-    return load_dataset("parquet", data_files=files)
+    return load_dataset(str(folder), kind)
 
 
 @pytest.mark.parametrize("kind", ["unpaired", "pairs"])
 def test_every_split_loads_with_its_rows(prepared, kind, tmp_path):
     folder, rows = prepared
     loaded = load(folder, kind)
-    assert {f"{kind}/{split}.parquet": len(part) for split, part in loaded.items()} == {
-        name: count for name, count in rows.items() if name.startswith(kind)
+    assert {f"dataset/{kind}/{split}.parquet": len(part) for split, part in loaded.items()} == {
+        name: count for name, count in rows.items() if name.startswith(f"dataset/{kind}")
     }
 
 

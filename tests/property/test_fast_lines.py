@@ -31,7 +31,7 @@ USUAL: Final = json.dumps(ROW).encode()
 TEXTS: Final[list[Any]] = ["x", "", " ", "\x1c", "\u00a0", "\x00", "a\x00b", ":", "a:b::", "\ud83d\ude42"]
 NUMBERS: Final[list[Any]] = [None, True, False, 0, 1, -1, 1.0, 0.5, 10**30, 1e300]
 NESTED: Final[list[Any]] = [[], ["x"], {}, {"a": 1}, *([{"role": role, "content": "hi"}] for role in ("user", "who"))]
-LABELS: Final[list[Any]] = ["thumbs_down", " UP ", "meh", "false", "0", "null", "none"]
+LABELS: Final[list[Any]] = ["copied", "chosen", "tie", "thumbs_down", " UP ", "meh", "false", "0", "null", "none"]
 DAYS: Final[list[Any]] = ["2026-01-01", "2026-02-30T10:00:00Z", "1989-12-31T23:59:59Z", "2100-01-01T00:00:00Z"]
 CLOCKS: Final = ["10:00:00", "10:00:00.5Z", "10:00:00.123Z", "10:00:00.123456+00:00", "10:00:00+02:00", "24:00:00Z"]
 TIMES: Final[list[Any]] = [f"2026-01-01{sign}{clock}" for sign in "T " for clock in (*CLOCKS, "10:00:60Z", "1:00:00")]
@@ -92,7 +92,7 @@ def both_ways(folder: Path, lines: list[bytes], **config: Any) -> tuple[RawBatch
         batches = list(read_unit(Unit(0, way, None), settings))
         events = pl.concat([batch.events for batch in batches]).sort("source_line")
         rejects = pl.concat([batch.rejects for batch in batches]).sort("source_line")
-        found.append(RawBatch(events, rejects, sum(batch.records for batch in batches)))
+        found.append(RawBatch(entry.source.name, events, rejects, sum(batch.records for batch in batches)))
     return found[0], found[1]
 
 
@@ -111,6 +111,9 @@ def test_any_value_in_any_field(tmp_path: Path, field: str) -> None:
         for way, value in product((0, 1), VALUES)
     ]
     lines += [json.dumps({name: value for name, value in ROW.items() if name != field}).encode()]
+    # What users do beside voting, in columns that begin after the first rows.
+    beside = ({"copied": True}, {"propensity": 0.5}, {"propensity": 2}, {"edited_response": "better"})
+    lines += [json.dumps(ROW | {"event_id": "e9"} | more).encode() for more in beside]
     check(tmp_path, lines)
     check(tmp_path, lines, options={"up": "1,x", "down": "0", "time_unit": "ms"})
 

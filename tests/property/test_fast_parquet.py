@@ -16,7 +16,7 @@ from pipeline.importers.ingest import RawBatch, plan, read_unit, units
 from pipeline.importers.inputs import expand_inputs
 
 TEXTS = ["x", "", " ", "\x1c", "a\x00b", "a:b", "é\U0001f642", None]
-VOTES = ["up", "down", None, "meh", "", "UP "]
+VOTES = ["up", "down", "copied", "chosen", None, "meh", "", "UP "]
 TIMES = ["2026-01-01T00:00:00Z", "2026-01-01", "", None, "no", "1800-01-01T00:00:00Z"]
 
 
@@ -54,7 +54,14 @@ def both_ways(path: Path, unit_bytes: int = 1 << 30, **config: Any) -> list[RawB
                 records += batch.records
                 lines = batch.lines
             before += lines
-        found.append(RawBatch(pl.concat(events).sort("source_line"), pl.concat(rejects).sort("source_line"), records))
+        found.append(
+            RawBatch(
+                entry.source.name,
+                pl.concat(events).sort("source_line"),
+                pl.concat(rejects).sort("source_line"),
+                records,
+            )
+        )
     return found
 
 

@@ -25,6 +25,7 @@ class Measure(NamedTuple):
     n_groups: int
     unit: str
     reason: str | None
+    standard_error: float | None = None
 
 
 class Headline(NamedTuple):
@@ -66,6 +67,7 @@ MARGIN: Final = Headline(
     "Reward margin",
     0.0,
     "Mean reward of the better answer minus that of the worse one, over held-out pairs.",
+    "margin_difference",
 )
 AUC: Final = Headline(
     "auc",
@@ -74,6 +76,7 @@ AUC: Final = Headline(
     "Unpaired AUC",
     0.5,
     "Chance that a desirable answer gets a higher reward than an undesirable one, over held-out rows.",
+    "auc_difference",
 )
 SEPARATION: Final = Headline(
     "separation",
@@ -82,6 +85,7 @@ SEPARATION: Final = Headline(
     "Reward separation",
     0.0,
     "Mean reward of desirable answers minus that of undesirable ones, over held-out rows.",
+    "separation_difference",
 )
 # What rules that need no training get on the same pairs, by the name of the metric that says it.
 RULES: Final = {
@@ -149,10 +153,13 @@ class EvaluationFacts:
 def evaluation_facts(inputs: ReportInputs) -> EvaluationFacts:
     """The metrics table and who is compared with whom."""
     frame = inputs.table("metrics")
-    measures = () if frame is None else tuple(Measure(*row) for row in frame.select(Measure._fields).iter_rows())
+    known = [] if frame is None else [name for name in Measure._fields if name in frame.columns]
+    measures = () if frame is None else tuple(Measure(**row) for row in frame.select(known).iter_rows(named=True))
     models = _models(inputs, measures)
     compared = {(row.model, row.compared_with) for row in measures if {row.model, row.compared_with} <= set(models)}
-    subject, baseline = _subject(models, sorted((model, other) for model, other in compared if other is not None))
+    pairs = sorted((model, other) for model, other in compared if other is not None)
+    asked = [pair for pair in pairs if pair == (inputs.subject, inputs.baseline)]
+    subject, baseline = asked[0] if asked else _subject(models, pairs, inputs.subject)
     return EvaluationFacts(
         measures=measures or Missing(_why_no_metrics(inputs)),
         models=tuple(sorted(models, key=lambda name: (name != baseline, name))),
@@ -161,8 +168,12 @@ def evaluation_facts(inputs: ReportInputs) -> EvaluationFacts:
     )
 
 
-def _subject(models: tuple[str, ...], compared: list[tuple[str, str]]) -> tuple[str | None, str | None]:
+def _subject(
+    models: tuple[str, ...], compared: list[tuple[str, str]], asked: str | None
+) -> tuple[str | None, str | None]:
     """The model that the report is about, and the one it is compared with."""
+    if asked in models:
+        return asked, next((other for model, other in compared if model == asked), None)
     if TRAINED in models:
         return TRAINED, UNTRAINED if UNTRAINED in models else None
     if compared:

@@ -7,7 +7,7 @@ from typing import Any, Final, NamedTuple
 import polars as pl
 
 from pipeline.stages.report.formatting import excerpt
-from pipeline.stages.report.inputs import Missing, ReportInputs
+from pipeline.stages.report.inputs import Missing, ReportInputs, RewardKind
 
 _PROMPT_CHARACTERS: Final = 1_200
 _COMPLETION_CHARACTERS: Final = 1_600
@@ -88,19 +88,27 @@ def rewards(inputs: ReportInputs, kind: str) -> pl.DataFrame | Missing:
     references = [f"reference_{side}logps" for side in sides]
     if inputs.reward == "implicit" and frame.select(pl.any_horizontal(pl.col(references).is_null()).any()).item():
         return Missing("The reward is measured against a reference model, and these rows have no reference log-probs.")
-    scored = frame.with_columns(_reward(inputs, side).alias(f"{side}reward") for side in sides)
+    beta = inputs.beta
+    scored = frame.with_columns(reward_of(inputs.reward, beta, side).alias(f"{side}reward") for side in sides)
     if kind == "pairs":
         scored = scored.with_columns(margin=pl.col("chosen_reward") - pl.col("rejected_reward"))
     return scored
 
 
-def _reward(inputs: ReportInputs, side: str) -> pl.Expr:
+def reward_of(kind: RewardKind, beta: float, side: str) -> pl.Expr:
+    """The reward of a side of scored rows.
+
+    Args:
+        kind: What a reward is.
+        beta: Its scale.
+        side: `chosen_` or `rejected_` of pairs, nothing of unpaired rows.
+    """
     policy = pl.col(f"policy_{side}logps")
-    if inputs.reward == "implicit":
+    if kind == "implicit":
         policy = policy - pl.col(f"reference_{side}logps")
-    elif inputs.reward == "mean_logps":
+    elif kind == "mean_logps":
         policy = policy / pl.col(f"{side}token_count")
-    return policy * inputs.beta
+    return policy * beta
 
 
 def examples(inputs: ReportInputs, model: str | None) -> Examples | Missing:

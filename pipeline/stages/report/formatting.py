@@ -6,6 +6,7 @@ from typing import Final
 
 MINUS: Final = "\N{MINUS SIGN}"
 DASH: Final = "\N{EM DASH}"
+_ACRONYMS: Final = {"auc": "AUC", "ece": "ECE"}
 _SHARES: Final = frozenset({"share", "proportion", "fraction"})
 
 
@@ -64,6 +65,13 @@ def difference(low: float | None, high: float | None, unit: str = "") -> str:
     return " to ".join(ends) + " percentage points"
 
 
+def change(value: float | None, unit: str = "") -> str:
+    """A difference with its sign: of shares in percentage points, `+2.5 pp`."""
+    if value is None or not is_share(unit):
+        return measure(value, unit, signed=True)
+    return f"{100.0 * value:+.1f} pp".replace("-", MINUS)
+
+
 def plural(number_of: int, noun: str) -> str:
     """`1 pair`, `2 pairs`."""
     return f"{count(number_of)} {noun}{'' if number_of == 1 else 's'}"
@@ -71,7 +79,12 @@ def plural(number_of: int, noun: str) -> str:
 
 def words(name: str) -> str:
     """A column's or a reason's name as words: `low_confidence` is `low confidence`."""
-    return name.replace("_", " ")
+    return " ".join(_ACRONYMS.get(part, part) for part in name.replace("_", " ").split(" "))
+
+
+def sentence(text: str) -> str:
+    """With a capital first letter."""
+    return text[:1].upper() + text[1:]
 
 
 def seconds(value: float) -> str:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal, TypeAlias
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 import polars as pl
 
@@ -10,6 +10,20 @@ from pipeline.artifacts import Manifest
 from pipeline.config import RunConfig
 
 RewardKind: TypeAlias = Literal["implicit", "sum_logps", "mean_logps"]
+
+
+class Source(NamedTuple):
+    """A file or data set that was evaluated.
+
+    Attributes:
+        name: As the user named it.
+        rows: Rows or records in it.
+        digest: What names its content.
+    """
+
+    name: str
+    rows: int
+    digest: str
 
 
 @dataclass(frozen=True)
@@ -32,6 +46,11 @@ class ReportInputs:
         confidence: Mass of every interval in the metrics table, in (0, 1).
         worst_examples: How many of the pairs that the model gets most wrong are shown.
         notes: Sentences that the page must carry, for example that the log is simulated.
+        sources: What was evaluated, where that was no run.
+        models: What the names of models stand for, where they were scored for this report: digest, engine, dtype.
+        subject: The model that the report is about; None where the metrics table says it.
+        baseline: The model that it is compared with; likewise.
+        training_logs: Table `training_log` of several runs by the run's name, drawn side by side.
     """
 
     title: str
@@ -47,6 +66,11 @@ class ReportInputs:
     confidence: float = 0.95
     worst_examples: int = 8
     notes: tuple[str, ...] = ()
+    sources: tuple[Source, ...] = ()
+    models: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    subject: str | None = None
+    baseline: str | None = None
+    training_logs: Mapping[str, pl.DataFrame] = field(default_factory=dict)
 
     def table(self, name: str) -> pl.DataFrame | None:
         """The rows of table `name`; None where it was not given or has no row."""

@@ -101,7 +101,7 @@ def lineage(inputs: ReportInputs) -> Lineage:
         settings=_settings(inputs.config),
         yaml=run_file,
         hides_secrets=HIDDEN in run_file,
-        digests=tuple(digest for manifest in manifests for digest in _digests(manifest))
+        digests=(*_given(inputs), *(digest for manifest in manifests for digest in _digests(manifest)))
         or Missing("No stage recorded a digest."),
         versions=tuple(sorted(inputs.versions.items())),
         commands=_commands(inputs),
@@ -187,6 +187,18 @@ def _digests(manifest: Manifest) -> list[Digest]:
     ]
     files = [Digest(manifest.stage, "wrote", name, None, digest) for name, digest in manifest.files.items()]
     return read + tables + files
+
+
+def _given(inputs: ReportInputs) -> list[Digest]:
+    """Digests of what was evaluated and of the models that scored it, where that was no run."""
+    if inputs.manifests:
+        return []
+    rows = [Digest("evaluate", "read", source.name, source.rows, source.digest) for source in inputs.sources]
+    weights = [
+        Digest("evaluate", "model", f"{name} ({notes['engine']}, {notes['dtype']})", None, notes["model"])
+        for name, notes in inputs.models.items()
+    ]
+    return rows + weights
 
 
 def _commands(inputs: ReportInputs) -> tuple[str, ...]:

@@ -4,12 +4,12 @@ import base64
 import hashlib
 from functools import lru_cache
 from importlib import resources
-from typing import Final
+from typing import Any, Final
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from pipeline.stages.report import formatting
+from pipeline.stages.report import evaluation_parts, formatting
 from pipeline.stages.report.facts import ReportFacts
 from pipeline.stages.report.inputs import Missing
 from pipeline.stages.report.pictures import Pictures
@@ -18,15 +18,19 @@ _PACKAGE: Final = "pipeline.stages.report"
 
 
 def render_page(facts: ReportFacts, pictures: Pictures) -> str:
+    """The report as one HTML document."""
+    return render_template("page.html.j2", facts=facts, pictures=pictures)
+
+
+def render_template(name: str, **values: Any) -> str:
     """One HTML document that needs nothing else: style, script and pictures are inside it."""
     script = _asset("page.js")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     return (
         _environment()
-        .get_template("page.html.j2")
+        .get_template(name)
         .render(
-            facts=facts,
-            pictures=pictures,
+            **values,
             # Ours, from files of this package. Only this script may run: the policy names its digest.
             style=Markup(_asset("page.css")),
             script=Markup(script),
@@ -64,11 +68,22 @@ def _environment() -> Environment:
         interval=formatting.interval,
         plural=formatting.plural,
         words=formatting.words,
+        sentence=formatting.sentence,
         capital=formatting.capital,
         model_name=formatting.model_name,
         moment=formatting.moment,
+        change=formatting.change,
+        difference=formatting.difference,
+        changes=evaluation_parts.changes,
+        reliability=evaluation_parts.reliability,
+        of_evaluator=evaluation_parts.of_evaluator,
+        strata=evaluation_parts.strata,
+        rest=evaluation_parts.rest,
+        slice_tables=evaluation_parts.slice_tables,
+        other_slices=evaluation_parts.other_slices,
         prose=_prose,
         duration=formatting.seconds,
     )
+    environment.tests["small"] = evaluation_parts.is_small
     environment.tests["missing"] = lambda value: isinstance(value, Missing)
     return environment

@@ -12,15 +12,21 @@ from pipeline.stages.report.evaluation_facts import (
     RULES_EVALUATOR,
     EvaluationFacts,
     Headline,
+    Measure,
 )
+from pipeline.stages.report.evaluation_parts import is_small, reliability, slice_tables, strata
 from pipeline.stages.report.examples import rewards
 from pipeline.stages.report.facts import ReportFacts
 from pipeline.stages.report.figures.canvas import ACCENT, BAND, CHOSEN, REJECTED, Picture
 from pipeline.stages.report.figures.data import funnel_picture, yield_picture
 from pipeline.stages.report.figures.evaluation import Dot, Sample, dot_picture, histogram_picture
+from pipeline.stages.report.figures.reliability import reliability_picture
 from pipeline.stages.report.figures.training import curve_pictures, parity_picture
-from pipeline.stages.report.formatting import model_name
+from pipeline.stages.report.formatting import model_name, words
 from pipeline.stages.report.inputs import Missing, ReportInputs
+
+# Slices in one picture; a table below it has all of them.
+_MOST_SLICES = 24
 
 
 @dataclass(frozen=True)
@@ -34,6 +40,9 @@ class Pictures:
     curves: tuple[Picture, ...]
     headlines: tuple[Picture, ...]
     distributions: tuple[Picture, ...]
+    reliability: Picture | None
+    lengths: tuple[Picture, ...]
+    slices: tuple[Picture, ...]
 
 
 def draw(inputs: ReportInputs, facts: ReportFacts) -> Pictures:
@@ -47,12 +56,12 @@ def draw(inputs: ReportInputs, facts: ReportFacts) -> Pictures:
         parity=None if isinstance(training.parity, Missing) else parity_picture(training.parity),
         curves=() if isinstance(training.curves, Missing) else curve_pictures(training.curves),
         headlines=_some(
-            [
-                _rules(evaluation),
-                *(_headline(evaluation, headline, headline.name) for headline in HEADLINES if headline not in main),
-            ]
+            _headline(evaluation, headline, headline.name) for headline in HEADLINES if headline not in main
         ),
         distributions=_distributions(inputs, evaluation),
+        reliability=_reliability(evaluation),
+        lengths=_some([_rules(evaluation), _strata(evaluation)]),
+        slices=_slices(evaluation),
     )
 
 
@@ -71,6 +80,48 @@ def _headline(evaluation: EvaluationFacts, headline: Headline, name: str) -> Pic
         return None
     unit = next(row.unit for _, row in found if row is not None)
     return dot_picture(name, dots, unit=unit, chance=headline.chance, caption=f"{headline.title}. {headline.meaning}")
+
+
+def _reliability(evaluation: EvaluationFacts) -> Picture | None:
+    """Curves of the model and of what it is compared with; a single bin, such as one of ties, is no curve."""
+    names = [evaluation.subject, evaluation.baseline]
+    curves = [(str(name), reliability(evaluation, name)) for name in names if name is not None]
+    main, *others = curves or [("", ())]
+    drawn = [main, *(curve for curve in others if len(curve[1]) > 1)] if main[1] else []
+    return reliability_picture(drawn) if drawn else None
+
+
+def _strata(evaluation: EvaluationFacts) -> Picture | None:
+    rows = strata(evaluation, evaluation.subject)
+    dots = [_part(row, is_small(row)) for row in rows if row.value is not None]
+    if not dots:
+        return None
+    name = rows[0].slice.partition("=")[0] if rows[0].slice else ""
+    caption = f"Accuracy of {model_name(evaluation.subject)} by length: {words(name)}. A small part has a hollow dot."
+    return dot_picture("strata", dots, unit=rows[0].unit, chance=ACCURACY.chance, caption=caption)
+
+
+def _part(row: Measure, small: bool) -> Dot:
+    """A dot of a slice, named by its value."""
+    return Dot(str(row.slice).partition("=")[2], row.value or 0.0, row.ci_low, row.ci_high, not small, small)
+
+
+def _slices(evaluation: EvaluationFacts) -> tuple[Picture, ...]:
+    """A picture a headline number and column, of the model that the report is about."""
+    drawn: list[Picture] = []
+    for table in slice_tables(evaluation):
+        rows = [row for row in table.rows if row.model == evaluation.subject and row.value is not None]
+        for column in dict.fromkeys(str(row.slice).partition("=")[0] for row in rows):
+            of_column = [row for row in rows if str(row.slice).startswith(f"{column}=")]
+            shown = sorted(of_column, key=lambda row: -row.n_groups)[:_MOST_SLICES]
+            dots = [_part(row, is_small(row)) for row in of_column if row in shown]
+            left_out = len(of_column) - len(dots)
+            caption = f"{table.headline.title} by {words(column)}. A small slice has a hollow dot."
+            caption += f" The {left_out} smallest are in the table only." if left_out else ""
+            name = f"slice-{table.headline.name}-{len(drawn)}"
+            unit, chance = of_column[0].unit, table.headline.chance
+            drawn.append(dot_picture(name, dots, unit=unit, chance=chance, caption=caption))
+    return tuple(drawn)
 
 
 def _rules(evaluation: EvaluationFacts) -> Picture | None:

@@ -1,6 +1,5 @@
 """The report's edge: reads every table and manifest of the run, writes one HTML file and one JSON file."""
 
-import json
 import platform
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -14,7 +13,7 @@ from pipeline.artifacts import Counts, Manifest, digest_file, read_manifest, wri
 from pipeline.config import RunConfig
 from pipeline.context import StageContext, StageResult
 
-VERSION: Final = 2
+VERSION: Final = 3
 INPUTS: Final = (
     "responses",
     "rejects",
@@ -39,8 +38,8 @@ def settings(config: RunConfig) -> dict[str, Any]:
 
 
 def run(context: StageContext) -> StageResult:
-    """Read what the run made, write `report.html` and `report.json`."""
-    from pipeline.stages.report import ReportInputs, render_report, report_json
+    """Read what the run made, write the page, its facts, the metrics and a section for a model card."""
+    from pipeline.stages.report import ReportInputs, report_files
 
     tables = {name: context.read(name) for name in INPUTS}
     manifests = read_manifests(context.run_dir)
@@ -59,7 +58,7 @@ def run(context: StageContext) -> StageResult:
         confidence=context.config.metrics.confidence,
         worst_examples=context.config.report.worst_examples,
     )
-    files = write_report(context.folder, render_report(inputs), report_json(inputs))
+    files = write_files(context.folder, report_files(inputs))
     return StageResult(
         outputs={},
         files=files,
@@ -67,11 +66,11 @@ def run(context: StageContext) -> StageResult:
     )
 
 
-def write_report(folder: Path, page: str, facts: Mapping[str, Any]) -> dict[str, str]:
-    """Write the page and its facts to `folder`; returns the files' digests by name."""
-    write_text(folder / "report.html", page)
-    write_text(folder / "report.json", json.dumps(facts, indent=2, ensure_ascii=False, default=str) + "\n")
-    return {name: digest_file(folder / name) for name in ("report.html", "report.json")}
+def write_files(folder: Path, texts: Mapping[str, str]) -> dict[str, str]:
+    """Write each text to the file of its name in `folder`; returns the files' digests by name."""
+    for name, text in texts.items():
+        write_text(folder / name, text)
+    return {name: digest_file(folder / name) for name in texts}
 
 
 def read_manifests(run_dir: Path) -> dict[str, Manifest]:

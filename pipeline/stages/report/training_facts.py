@@ -1,6 +1,7 @@
 """What happened in training: whether the stored reference could be trusted, and how the curves went."""
 
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
@@ -25,6 +26,7 @@ _ORDER: Final = (
     "learning_rate",
     "grad_norm",
 )
+_PHASES: Final = ("train", "validation")
 _POINTS_A_CURVE: Final = 300
 _PARITY_POINTS: Final = 1_000
 
@@ -74,6 +76,7 @@ class Curve:
     Attributes:
         metric: Its name.
         phase: `train` or `validation`.
+        run: The run that it is of, where several stand side by side; empty otherwise.
         steps: Optimiser steps; of a long curve the middle of each stretch.
         values: Values; of a long curve the mean of each stretch.
         points: How many values were logged.
@@ -92,6 +95,7 @@ class Curve:
     last: float
     lowest: float
     highest: float
+    run: str = ""
 
 
 @dataclass(frozen=True)
@@ -159,6 +163,8 @@ def _parity_bound(config: TrainConfig, noise: float, tokens: float) -> float:
 
 
 def _curves(inputs: ReportInputs) -> tuple[Curve, ...] | Missing:
+    if inputs.training_logs:
+        return _side_by_side(inputs.training_logs)
     frame = inputs.table("training_log")
     if frame is None:
         return Missing(
@@ -166,18 +172,33 @@ def _curves(inputs: ReportInputs) -> tuple[Curve, ...] | Missing:
             if "train" in inputs.manifests
             else "No model was trained here: the report is about finished log-probs."
         )
-    names = set(frame["metric"].to_list())
-    ordered = [name for name in _ORDER if name in names] + sorted(names - set(_ORDER))
+    parts = ((name, phase, _of(frame, name, phase)) for name in _in_order([frame]) for phase in _PHASES)
+    return tuple(_curve(name, phase, rows) for name, phase, rows in parts if not rows.is_empty())
+
+
+def _side_by_side(logs: Mapping[str, pl.DataFrame]) -> tuple[Curve, ...]:
+    """A curve a run of each metric that several runs logged: of validation rows where all of them have those."""
     curves = []
-    for name in ordered:
-        for phase in ("train", "validation"):
-            rows = frame.filter((pl.col("metric") == name) & (pl.col("phase") == phase)).sort("step")
-            if not rows.is_empty():
-                curves.append(_curve(name, phase, rows))
+    for name in _in_order(list(logs.values())):
+        by_phase = {phase: {run: _of(log, name, phase) for run, log in logs.items()} for phase in _PHASES}
+        sizes = {phase: sum(not rows.is_empty() for rows in found.values()) for phase, found in by_phase.items()}
+        phase = "validation" if sizes["validation"] >= sizes["train"] else "train"
+        if sizes[phase] >= min(2, len(logs)):
+            found = [(run, rows) for run, rows in by_phase[phase].items() if not rows.is_empty()]
+            curves += [_curve(name, phase, rows, run) for run, rows in found]
     return tuple(curves)
 
 
-def _curve(metric: str, phase: str, rows: pl.DataFrame) -> Curve:
+def _in_order(logs: Sequence[pl.DataFrame]) -> list[str]:
+    names = {name for log in logs for name in log["metric"].unique().to_list()}
+    return [name for name in _ORDER if name in names] + sorted(names - set(_ORDER))
+
+
+def _of(log: pl.DataFrame, metric: str, phase: str) -> pl.DataFrame:
+    return log.filter((pl.col("metric") == metric) & (pl.col("phase") == phase)).sort("step")
+
+
+def _curve(metric: str, phase: str, rows: pl.DataFrame, run: str = "") -> Curve:
     values = rows["value"].to_list()
     stretch = -(-rows.height // _POINTS_A_CURVE)
     thinned = (
@@ -195,4 +216,5 @@ def _curve(metric: str, phase: str, rows: pl.DataFrame) -> Curve:
         last=values[-1],
         lowest=min(values),
         highest=max(values),
+        run=run,
     )

@@ -1,7 +1,7 @@
 """The verdict: one sentence with its interval, which says plainly when nothing improved."""
 
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import Literal, NamedTuple, TypeAlias
 
 from pipeline.stages.report.evaluation_facts import ACCURACY, AUC, COMPARISON, EvaluationFacts, Headline, Measure
 from pipeline.stages.report.flags import Flag, warnings
@@ -18,6 +18,25 @@ from pipeline.stages.report.inputs import Missing, ReportInputs
 
 Tone: TypeAlias = Literal["better", "same", "worse", "unknown"]
 
+
+class _Evidence(NamedTuple):
+    """Where the metrics table says how two models differ in a headline number.
+
+    Attributes:
+        evaluator: Who compares them.
+        test: The p-value that decides. Rows of one prompt are not independent, so it is one of whole groups.
+        called: What the test is called.
+    """
+
+    evaluator: str
+    test: str
+    called: str
+
+
+_EVIDENCE: dict[str, _Evidence] = {
+    ACCURACY.name: _Evidence(COMPARISON, "sign_flip_p", "exact test by prompt group"),
+    AUC.name: _Evidence("unpaired_comparison", "auc_difference_p", "t test"),
+}
 _WORDS: dict[Tone, str] = {
     "better": "Better",
     "same": "Not distinguishable",
@@ -73,8 +92,10 @@ def _judged(inputs: ReportInputs, facts: EvaluationFacts, headline: Headline, su
         tone = _tone(subject.ci_low, subject.ci_high, headline.chance or 0.0)
         sentence = _against_chance(inputs, headline, subject, tone)
     else:
-        gap = facts.find(COMPARISON, headline.difference, subject.model, baseline.model)
-        tone = _tone_of_difference(inputs, facts, subject, baseline, gap)
+        evidence = _EVIDENCE[headline.name]
+        gap = facts.find(evidence.evaluator, headline.difference, subject.model, baseline.model)
+        test = facts.find(evidence.evaluator, evidence.test, subject.model, baseline.model)
+        tone = _tone_of_difference(inputs, subject, baseline, gap, test)
         sentence = _against_baseline(inputs, headline, subject, baseline, gap, tone)
     return Verdict(
         tone, _WORDS[tone], sentence, _basis(facts, headline, subject), warnings(inputs, facts, subject), headline.name
@@ -91,14 +112,17 @@ def _tone(low: float | None, high: float | None, chance: float) -> Tone:
 
 
 def _tone_of_difference(
-    inputs: ReportInputs, facts: EvaluationFacts, subject: Measure, baseline: Measure, gap: Measure | None
+    inputs: ReportInputs, subject: Measure, baseline: Measure, gap: Measure | None, test: Measure | None
 ) -> Tone:
-    """From the paired difference; without one, only intervals that do not touch count as different."""
+    """From the paired difference, whose interval and test must agree; without one, from intervals that do not touch."""
+    if gap is not None and gap.value is not None and test is not None and test.value is not None and gap.n_groups > 1:
+        # An interval knows nothing of the other models that were tried, nor of how little a few groups can show.
+        if test.value > 1 - inputs.confidence:
+            return "same"
+        low, high = (gap.value, gap.value) if gap.ci_low is None else (gap.ci_low, gap.ci_high)
+        return _tone(low, high, 0.0)
     if gap is not None and gap.ci_low is not None:
-        # An interval knows nothing of the other models that were tried: with several, the corrected test decides too.
-        test = facts.find(COMPARISON, "mcnemar_p", subject.model, baseline.model)
-        unsure = test is not None and test.value is not None and test.value > 1 - inputs.confidence
-        return "same" if unsure and len(facts.models) > 2 else _tone(gap.ci_low, gap.ci_high, 0.0)
+        return _tone(gap.ci_low, gap.ci_high, 0.0)
     if subject.ci_low is None or subject.ci_high is None or baseline.ci_low is None or baseline.ci_high is None:
         return "unknown"
     if subject.ci_low > baseline.ci_high:
@@ -152,13 +176,16 @@ def _against_baseline(
 def _basis(facts: EvaluationFacts, headline: Headline, subject: Measure) -> str:
     """What the sentence rests on: rows, the exact test beside the interval, and what the test set can show at all."""
     rows = "held-out pair" if headline is ACCURACY else "held-out row"
-    parts = [f"{plural(subject.n, rows)} in {plural(subject.n_groups, 'prompt group')}; whole groups were resampled."]
-    if headline is not ACCURACY or facts.baseline is None:
+    how = "whole groups were resampled" if headline is ACCURACY else "the rows of a group count together"
+    parts = [f"{plural(subject.n, rows)} in {plural(subject.n_groups, 'prompt group')}; {how}."]
+    if facts.baseline is None:
         return parts[0]
-    test = facts.find(COMPARISON, "mcnemar_p", subject.model, facts.baseline)
+    evidence = _EVIDENCE[headline.name]
+    test = facts.find(evidence.evaluator, evidence.test, subject.model, facts.baseline)
     if test is not None and test.value is not None:
-        parts.append(f"{test.reason or 'Exact test'} (exact test: p = {number(test.value)}).")
-    least = facts.find(COMPARISON, "minimum_detectable_effect", subject.model, facts.baseline)
+        told = test.reason or "tested"
+        parts.append(f"{told[0].upper()}{told[1:]} ({evidence.called}: p = {number(test.value)}).")
+    least = facts.find(evidence.evaluator, "minimum_detectable_effect", subject.model, facts.baseline)
     if least is not None and least.value is not None:
         size = f"{100 * least.value:.1f} percentage points"
         parts.append(f"The least difference that this test set finds is {size}, {least.reason}.")

@@ -1,5 +1,7 @@
 """Laws that hold for any scored rows."""
 
+from math import isfinite
+
 import polars as pl
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -63,11 +65,11 @@ def swapped(rows: pl.DataFrame) -> pl.DataFrame:
 def test_swapping_chosen_and_rejected_turns_accuracy_and_margin_round(rows):
     forward, backward = (evaluate(table, None, PLAIN) for table in (rows, swapped(rows)))
     accuracy, turned = metric(forward, "accuracy"), metric(backward, "accuracy")
-    assert turned["value"] == pytest.approx(1 - accuracy["value"], abs=1e-12)
+    assert turned["value"] == pytest.approx(1 - accuracy["value"], abs=1e-9)
     assert metric(forward, "n_ties")["value"] == metric(backward, "n_ties")["value"]
     if accuracy["ci_low"] is not None:
-        assert turned["ci_low"] == pytest.approx(1 - accuracy["ci_high"], abs=1e-12)
-        assert turned["ci_high"] == pytest.approx(1 - accuracy["ci_low"], abs=1e-12)
+        assert turned["ci_low"] == pytest.approx(1 - accuracy["ci_high"], abs=1e-9)
+        assert turned["ci_high"] == pytest.approx(1 - accuracy["ci_low"], abs=1e-9)
     for name in ("mean", "median"):
         assert metric(backward, name)["value"] == pytest.approx(-metric(forward, name)["value"], abs=1e-9)
 
@@ -103,17 +105,51 @@ def test_auc_of_negated_rewards_is_one_less_auc(rows):
         assert backward["ci_low"] == pytest.approx(1 - forward["ci_high"], abs=1e-9)
 
 
-@quick
-@given(pair_tables())
-def test_every_interval_is_in_order_and_every_none_has_a_reason(rows):
-    for row in evaluate(rows, None, PLAIN).iter_rows(named=True):
+def check_rows_of(found: pl.DataFrame) -> None:
+    for row in found.iter_rows(named=True):
         assert row["value"] is not None or row["reason"]
+        assert row["value"] is None or isfinite(row["value"])
         assert (row["ci_low"] is None) == (row["ci_high"] is None)
         if row["unit"] == "share" and row["value"] is not None and row["metric"] != "minimum_detectable_effect":
             assert -1 <= row["value"] <= 1
+        if row["metric"].endswith("_p"):
+            assert row["value"] is None or 0 < row["value"] <= 1
         if row["ci_low"] is not None:
             assert row["ci_low"] <= row["ci_high"]
             assert row["n_groups"] >= 2
+        if row["standard_error"] is not None:
+            assert row["standard_error"] >= 0
+            assert row["ci_low"] is not None
+
+
+@quick
+@given(pair_tables())
+def test_every_interval_of_pairs_is_in_order_and_every_none_has_a_reason(rows):
+    check_rows_of(evaluate(rows, None, SETTINGS))
+
+
+@quick
+@given(unpaired_tables())
+def test_every_interval_of_unpaired_rows_is_in_order_and_every_none_has_a_reason(rows):
+    check_rows_of(evaluate(None, rows.with_columns(topic=pl.col("label")), SETTINGS))
+
+
+@quick
+@given(unpaired_tables())
+def test_the_difference_of_auc_is_that_of_the_two_values(rows):
+    found = evaluate(None, rows, PLAIN)
+    gap = metric(found, "auc_difference")["value"]
+    assert gap == pytest.approx(metric(found, "auc")["value"] - metric(found, "auc", "untrained")["value"], abs=1e-12)
+
+
+@quick
+@given(pair_tables(models=("trained",)))
+def test_slices_add_up_to_the_whole(rows):
+    found = metrics_of("pair_accuracy", rows.with_columns(topic=pl.col("chosen_token_count")), settings=SETTINGS)
+    whole = metric(found, "accuracy")
+    parts = found.filter((pl.col("metric") == "accuracy") & pl.col("slice").is_not_null())
+    assert parts["n"].sum() == whole["n"]
+    assert (parts["n"] * parts["value"]).sum() == pytest.approx(whole["n"] * whole["value"])
 
 
 @quick

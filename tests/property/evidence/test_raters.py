@@ -49,7 +49,7 @@ def slow_dawid_skene(votes, prior, rounds):
             moved[response] = 1 / (1 + math.exp(-odds))
         step = max(abs(moved[key] - good[key]) for key in responses)
         good = moved
-        if step <= 1e-9:
+        if step <= 1e-6:
             break
     return if_good, if_bad, good
 
@@ -65,7 +65,7 @@ def test_confusions_are_those_of_a_slow_oracle(votes, prior):
     votes = [(dense[0].index(response), dense[1].index(rater), up) for response, rater, up in votes]
     response, rater, up = (np.array(column) for column in zip(*votes, strict=True))
     found = dawid_skene(response, rater, up.astype(bool), prior)
-    if_good, if_bad, good = slow_dawid_skene(votes, prior, 500)
+    if_good, if_bad, good = slow_dawid_skene(votes, prior, 200)
     assert found.up_if_good == pytest.approx(list(if_good.values()), abs=1e-6)
     assert found.up_if_bad == pytest.approx(list(if_bad.values()), abs=1e-6)
     assert found.good == pytest.approx(list(good.values()), abs=1e-6)

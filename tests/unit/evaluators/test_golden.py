@@ -7,16 +7,18 @@ import polars as pl
 import pytest
 
 from evaluators import EVALUATORS, METRICS_SCHEMA, EvaluationSettings, evaluate
-from evaluators.comparison import holm, mcnemar_exact, minimum_detectable_effect
+from evaluators.paired_tests import holm, mcnemar_exact, minimum_detectable_effect
 from tests.evaluator_rows import PLAIN, metric, metrics_of, scored_pairs, scored_unpaired
 
 LN3 = log(3)  # sigma(ln 3) = 3/4, sigma(2 ln 3) = 9/10
-NORMAL_975 = 1.959964  # quantile of the standard normal distribution at 0.975
-NORMAL_80 = 0.841621  # and at 0.8
+T3_975 = 3.182446  # quantile of Student's t with 3 degrees of freedom at 0.975
+T3_80 = 0.978472  # and at 0.8
 
 
-def value(frame: pl.DataFrame, name: str, model: str = "trained", part: str | None = None) -> float | None:
-    return metric(frame, name, model, part)["value"]
+def value(
+    frame: pl.DataFrame, name: str, model: str = "trained", part: str | None = None, against: str | None = None
+) -> float | None:
+    return metric(frame, name, model, part, against)["value"]
 
 
 def test_accuracy_counts_a_tie_half():
@@ -26,6 +28,20 @@ def test_accuracy_counts_a_tie_half():
     assert (accuracy["n"], accuracy["n_groups"], accuracy["unit"]) == (4, 3, "share")
     assert 0 <= accuracy["ci_low"] < 0.625 < accuracy["ci_high"] <= 1
     assert value(found, "n_ties") == 1
+
+
+def test_accuracy_of_decided_pairs():
+    found = metrics_of("pair_accuracy", scored_pairs([2, 1, 0, -1], ["a", "a", "b", "c"]))
+    decided = metric(found, "decided_accuracy")
+    assert (decided["value"], decided["n"], decided["n_groups"]) == (pytest.approx(2 / 3), 3, 2)
+    ties = metric(metrics_of("pair_accuracy", scored_pairs([0, 0])), "decided_accuracy")
+    assert (ties["value"], ties["n"], ties["reason"]) == (None, 0, "all pairs tie")
+
+
+def test_the_standard_error_of_a_mean_is_clustered():
+    row = metric(metrics_of("reward_margin", scored_pairs([2, 1, 0, -1], list("aabc"))), "mean")
+    # less 0.5, by group: 1.5 + 0.5, -0.5, -1.5; squares 6.5, times 3/2; root 3.122499, over 4
+    assert row["standard_error"] == pytest.approx(0.780625, abs=1e-6)
 
 
 def test_a_tie_is_a_margin_within_the_tolerance():
@@ -56,6 +72,8 @@ def test_margin_mean_median_and_quantiles():
         "rejected_reward": 0.0,
         "chosen_logps": -9.5,  # -10 + 0.5
         "rejected_logps": -10.0,
+        "chosen_logps_change": 0.5,  # the reference has -10
+        "rejected_logps_change": 0.0,
         "median": 0.5,  # sorted -1, 0, 1, 2: half-way from 0 to 1
         "quantile_0.05": -0.85,  # place 0.05 * 3 = 0.15: -1 + 0.15
         "quantile_0.25": -0.25,  # place 0.75: -1 + 0.75
@@ -71,9 +89,9 @@ def test_the_median_has_woodruffs_interval():
     settings = EvaluationSettings(beta=1.0, confidence=0.5)
     found = metric(metrics_of("reward_margin", scored_pairs([2, 1, 0, -1], list("aabc")), settings=settings), "median")
     # At or below 0.5, less a half, over 4: a -1/8 - 1/8, b 1/8, c 1/8. Squares 4/64 + 1/64 + 1/64 = 6/64; times
-    # 3/2: 9/64; root 3/8. The normal quantile at 0.75 is 0.67449: shares 0.5 -+ 0.252934, places 0.741198 and
-    # 2.258802 of -1, 0, 1, 2.
-    assert (found["ci_low"], found["ci_high"]) == pytest.approx((-0.258802, 1.258802), abs=1e-5)
+    # 3/2: 9/64; root 3/8. Student's t at 0.75 with 2 degrees of freedom is 0.816497: shares 0.5 -+ 0.306186, places
+    # 0.581441 and 2.418559 of -1, 0, 1, 2.
+    assert (found["ci_low"], found["ci_high"]) == pytest.approx((-0.418559, 1.418559), abs=1e-5)
 
 
 def test_both_logps_fall():
@@ -97,11 +115,19 @@ def test_auc_balanced_accuracies_and_separation():
 
 
 def test_the_interval_of_auc():
-    found = metric(metrics_of("unpaired_auc", unpaired=scored_unpaired([2, 1, 0], [1, -1])), "auc")
-    # Placements 1, 3/4, 1/2 of the desirable and 1/2, 1 of the undesirable, less 3/4, over 3 and 2:
-    # squares 2 / 144 + 2 / 64 = 0.0451389; times 5/4: 0.0564236; root 0.2375365.
-    assert found["ci_low"] == pytest.approx(0.75 - NORMAL_975 * 0.2375365, abs=1e-6)
-    assert found["ci_high"] == 1.0  # 1.2156 cut at 1
+    found = metric(metrics_of("unpaired_auc", unpaired=scored_unpaired([5, 5, 0], [1, 1, 1])), "auc")
+    # Placements 1, 1, 0 of the desirable and 2/3 three times of the undesirable, less 2/3, over 3: squares
+    # 2 / 81 + 4 / 81 = 6/81; each class has 3 groups, so times 3/2: 9/81; root 1/3. Student's t at 0.75 with 2
+    # degrees of freedom is 0.816497.
+    half = metrics_of(
+        "unpaired_auc",
+        unpaired=scored_unpaired([5, 5, 0], [1, 1, 1]),
+        settings=EvaluationSettings(beta=1.0, confidence=0.5),
+    )
+    assert (found["value"], found["standard_error"]) == pytest.approx((2 / 3, 1 / 3))
+    assert (found["ci_low"], found["ci_high"]) == (0.0, 1.0)  # 4.3 standard errors each way
+    assert metric(half, "auc")["ci_low"] == pytest.approx(2 / 3 - 0.816497 / 3, abs=1e-6)
+    assert metric(half, "auc")["ci_high"] == pytest.approx(2 / 3 + 0.816497 / 3, abs=1e-6)
 
 
 def test_the_exact_interval_rests_on_the_rarer_class():
@@ -162,7 +188,25 @@ def test_length():
     for name, (number, rows) in expected.items():
         row = metric(found, name)
         assert (name, row["value"], row["n"]) == (name, pytest.approx(number), rows)
-    assert found.height == len(expected)
+    assert found.filter(pl.col("slice").is_null()).height == len(expected)
+
+
+def test_accuracy_within_strata_of_length():
+    # chosen over rejected: 1/3 and 1/2; 10/11; 1; 1.1 and 1.09; 1.2 and 2; 3
+    sizes = [(10, 30), (10, 20), (10, 11), (10, 10), (11, 10), (12, 11), (12, 10), (20, 10), (30, 10)]
+    found = metrics_of("length_bias", scored_pairs([1, -1, 1, 1, -1, 1, -1, 0, 1], lengths=sizes))
+    expected = {
+        "under 0.5": (1.0, 1),
+        "0.5 to 0.91": (0.0, 1),
+        "0.91 to 1.1": (0.75, 4),  # 10/11 and 1.1 are a tenth apart and so matched
+        "1.1 to 2": (0.25, 2),  # wrong, and a tie
+        "over 2": (1.0, 1),
+    }
+    for name, (number, rows) in expected.items():
+        row = metric(found, "accuracy_in_stratum", part=f"chosen_to_rejected_tokens={name}")
+        assert (name, row["value"], row["n"]) == (name, number, rows)
+        assert row["reason"].startswith("small slice: fewer than 30 prompt groups")
+    assert metric(found, "accuracy_length_matched")["value"] == 0.75
 
 
 def test_divergence():
@@ -172,6 +216,34 @@ def test_divergence():
     assert set(found["unit"]) == {"nats"}
 
 
+def test_divergence_on_pairs():
+    rows = scored_pairs([1, -4], lengths=[(2, 3), (4, 1)]).with_columns(pl.col("policy_rejected_logps") - 3)
+    found = metrics_of("pair_divergence", rows)
+    # chosen -1 and 4, rejected 3 and 3: 9 nats over 4 answers and 10 tokens
+    assert value(found, "reference_to_policy_per_sequence") == pytest.approx(2.25)
+    assert value(found, "reference_to_policy_per_token") == pytest.approx(0.9)
+
+
+def test_the_methods_own_loss():
+    rows = scored_pairs([1, -1, 1, 1], list("aabc")).with_columns(loss=pl.Series([0.1, 0.5, 0.2, 0.4]))
+    row = metric(metrics_of("pair_loss", rows), "loss")
+    assert (row["value"], row["unit"], row["n"]) == (pytest.approx(0.3), "loss", 4)
+    # less 0.3, by group: 0, -0.1, 0.1; squares 0.02, times 3/2; root 0.173205, over 4
+    assert row["standard_error"] == pytest.approx(0.0433013, abs=1e-6)
+    unpaired = scored_unpaired([1], [0, -1]).with_columns(loss=pl.Series([0.3, 0.6, 0.9]))
+    assert value(metrics_of("unpaired_loss", unpaired=unpaired), "loss") == pytest.approx(0.6)
+
+
+@pytest.mark.parametrize("losses", [None, [None, None], [0.5, None]])
+def test_a_loss_that_is_not_there_for_every_row_has_no_mean(losses):
+    rows = scored_pairs([1, -1])
+    if losses is not None:
+        rows = rows.with_columns(loss=pl.Series(losses, dtype=pl.Float64))
+    row = metric(metrics_of("pair_loss", rows), "loss")
+    assert (row["value"], row["n"]) == (None, 2)
+    assert row["reason"].startswith("the rows have no column `loss`, or not a value in each")
+
+
 def test_comparison():
     rows = pl.concat([scored_pairs([2, 1, 1, -1]), scored_pairs([1, -1, -1, -1], model="untrained")])
     found = metrics_of("comparison", rows)
@@ -179,8 +251,9 @@ def test_comparison():
         "accuracy_difference": 0.5,  # (0 + 1 + 1 + 0) / 4
         "margin_difference": 1.25,  # (1 + 2 + 2 + 0) / 4
         "mcnemar_p": 0.5,  # 2 of 2 changed for the better: 2 * (1/2)^2
+        "sign_flip_p": 0.5,  # each pair is a group of its own
         # differences less their mean, over 4: four of 1/8 in size; 4/64 * 4/3 = 1/12; root 0.288675
-        "minimum_detectable_effect": (NORMAL_975 + NORMAL_80) * 0.288675,
+        "minimum_detectable_effect": (T3_975 + T3_80) * 0.288675,
     }
     assert {name: value(found, name) for name in expected} == pytest.approx(expected, abs=1e-5)
     assert set(found["compared_with"]) == {"untrained"}
@@ -188,15 +261,19 @@ def test_comparison():
     assert metric(found, "minimum_detectable_effect")["reason"] == "in accuracy, at power 0.8"
 
 
-def test_two_models_are_corrected_by_holm():
+def test_every_two_models_are_compared_and_corrected_by_holm():
     ties = scored_pairs([0] * 10, model="untrained")
     rows = pl.concat([scored_pairs([1] * 8 + [-1] * 2, model="a"), scored_pairs([1] * 10, model="b"), ties])
     found = metrics_of("comparison", rows)
     assert value(found, "accuracy_difference", "a") == pytest.approx(0.3)  # (8 - 2) / 2 / 10
-    assert value(found, "mcnemar_p", "b") == pytest.approx(2 * 2 / 1024)  # all of 10: 2 / 2^10, times two tests
-    assert value(found, "mcnemar_p", "a") == pytest.approx(0.109375)  # 2 (1 + 10 + 45) / 1024, times one
-    words = "8 pairs better, 2 worse, 0 the same; corrected for 2 comparisons"
-    assert metric(found, "mcnemar_p", "a")["reason"] == words
+    assert value(found, "accuracy_difference", "b", against="a") == pytest.approx(0.2)  # 2 / 10
+    for name, what in (("mcnemar_p", "pairs"), ("sign_flip_p", "prompt groups")):
+        # all of 10: 2 / 2^10, times three tests; 8 of 10: 2 (1 + 10 + 45) / 1024, times two; 2 of 2: 2 / 4, times one
+        assert value(found, name, "b", against="untrained") == pytest.approx(3 * 2 / 1024)
+        assert value(found, name, "a") == pytest.approx(2 * 0.109375)
+        assert value(found, name, "b", against="a") == pytest.approx(0.5)
+        words = f"8 {what} better, 2 worse, 0 the same; corrected for 3 comparisons"
+        assert metric(found, name, "a")["reason"] == words
 
 
 def test_holm_never_lowers_a_later_p_value():
@@ -211,8 +288,11 @@ def test_models_that_never_differ_have_p_value_one():
 
 
 def test_the_power_sets_the_least_effect():
-    assert minimum_detectable_effect(0.1, EvaluationSettings(power=0.5)) == pytest.approx(0.1959964)  # quantile 0
-    assert minimum_detectable_effect(0.1, EvaluationSettings(power=0.8)) == pytest.approx(0.2801585)
+    # Student's t with 10 degrees of freedom: 2.228139 at 0.975, 0 at 0.5, 0.879058 at 0.8
+    assert minimum_detectable_effect(0.1, 11, EvaluationSettings(power=0.5)) == pytest.approx(0.2228139, abs=1e-6)
+    assert minimum_detectable_effect(0.1, 11, EvaluationSettings(power=0.8)) == pytest.approx(0.3107197, abs=1e-6)
+    # and of very many groups the normal's: 1.959964 and 0.841621
+    assert minimum_detectable_effect(0.1, 10**7, EvaluationSettings(power=0.8)) == pytest.approx(0.2801585, abs=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -262,7 +342,9 @@ def test_slices_are_of_pairs_and_ask_nothing_of_unpaired_rows():
 
 def test_the_table_has_one_schema_and_every_evaluator():
     pairs = pl.concat([scored_pairs([1, -1]), scored_pairs([0, 0], model="untrained")])
-    found = evaluate(pairs, scored_unpaired([1], [0]), PLAIN)
+    unpaired = pl.concat([scored_unpaired([1], [0]), scored_unpaired([0], [0], model="untrained")])
+    found = evaluate(pairs, unpaired, PLAIN)
     assert dict(found.schema) == METRICS_SCHEMA
     assert set(found["evaluator"]) == set(EVALUATORS)
-    assert found.select("evaluator", "metric", "model", "slice").is_duplicated().sum() == 0
+    key = found.select("evaluator", "metric", "model", "compared_with", "slice")
+    assert key.is_duplicated().sum() == 0

@@ -105,9 +105,13 @@ def test_without_a_reference_nothing_is_compared_with_it():
     pairs = scored_pairs([1, -1]).drop("reference_chosen_logps", "reference_rejected_logps")
     row = metric(metrics_of("reward_margin", pairs, settings=settings), "both_logps_fall")
     assert (row["value"], row["reason"]) == (None, reason)
-    found = metrics_of("divergence", unpaired=scored_unpaired([1], [0]).drop("reference_logps"), settings=settings)
-    assert found["value"].to_list() == [None, None]
-    assert set(found["reason"]) == {reason}
+    unpaired = scored_unpaired([1], [0]).drop("reference_logps")
+    for found in (
+        metrics_of("divergence", unpaired=unpaired, settings=settings),
+        metrics_of("pair_divergence", pairs, settings=settings),
+    ):
+        assert found["value"].to_list() == [None, None]
+        assert set(found["reason"]) == {reason}
 
 
 @pytest.mark.parametrize("model", ["trained", "untrained"])
@@ -223,12 +227,32 @@ def test_a_loss_that_is_infinite():
 def test_a_column_that_is_missing():
     rows = scored_pairs([1]).select("pair_id", "model", "policy_chosen_logps", "policy_rejected_logps")
     refused(
-        "scored pairs: column group_id, chosen_token_count, rejected_token_count, topic missing; "
+        "scored pairs: column group_id, chosen_token_count, rejected_token_count missing; "
         "there are pair_id, model, policy_chosen_logps, policy_rejected_logps",
         rows,
         reward="sum_logps",
-        slice_columns=("topic",),
     )
+
+
+def test_a_slice_column_that_no_table_has():
+    rows = scored_pairs([1]).select("pair_id", "model")
+    with pytest.raises(EvaluationError) as caught:
+        evaluate(rows, scored_unpaired([1], [0]).select("label"), EvaluationSettings(slice_columns=("topic", "label")))
+    assert str(caught.value) == "no scored table has the slice column topic; there are pair_id, model, label"
+
+
+def test_log_probs_that_are_text():
+    rows = scored_pairs([1]).with_columns(pl.col("policy_chosen_logps").cast(pl.String))
+    refused("scored pairs: policy_chosen_logps (String) must hold numbers; cast or parse them first", rows)
+
+
+def test_rewards_that_overflow():
+    rows = scored_pairs([1, 2]).with_columns(policy_chosen_logps=1e308, policy_rejected_logps=-1e308)
+    message = (
+        "model trained: 2 of 2 margins are too large to be a number at beta 0.1; look at the log-probs' unit "
+        "(nats, summed) and at beta"
+    )
+    refused(message, rows.with_columns(reference_chosen_logps=-1.7e308))
 
 
 def test_a_label_of_nought_and_one_is_refused_because_it_would_be_read_as_places():
@@ -250,7 +274,8 @@ def test_an_unknown_evaluator_names_the_nearest():
         evaluate(scored_pairs([1]), None, PLAIN, ["pair_acuracy"])
     assert str(caught.value) == (
         "unknown evaluator 'pair_acuracy'. Did you mean 'pair_accuracy'? Known: calibration, comparison, divergence, "
-        "length_bias, pair_accuracy, reward_margin, unpaired_auc."
+        "length_bias, pair_accuracy, pair_divergence, pair_loss, reward_margin, unpaired_auc, unpaired_comparison, "
+        "unpaired_loss."
     )
     with pytest.raises(EvaluationError, match="unknown evaluator 'xyz'. Known: calibration"):
         evaluate(scored_pairs([1]), None, PLAIN, ["xyz"])
@@ -270,6 +295,7 @@ def test_an_unknown_evaluator_names_the_nearest():
         ("quantiles", (0.5, 1.0), "each between 0 and 1"),
         ("calibration_bins", 0, "at least 1"),
         ("small_slice_groups", 1, "at least 2"),
+        ("most_slices", 3, "at least 4"),
     ],
 )
 def test_a_setting_out_of_range(name, value, want):

@@ -1,7 +1,6 @@
 """ConvAI2: the rules on a small dialog, and the real log's published counts where it lies beside the repository."""
 
 import json
-import os
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -12,8 +11,8 @@ import pytest
 from pipeline.config import EventsConfig
 from pipeline.stages.events import EventsResult, ingest
 from pipeline.tables import validate
+from tests.unit.importers.logs import SHARED
 
-SHARED = Path(os.environ.get("THUMBLINE_SHARED_DATA") or Path(__file__).parents[4] / "shared" / "data")
 REAL_LOG = SHARED / "convai2" / "data_volunteers.json"
 
 

@@ -6,9 +6,13 @@ from pathlib import Path
 import pytest
 
 from pipeline.config import EventsConfig
-from pipeline.errors import InputError
+from pipeline.errors import ConfigError, InputError
 from pipeline.importers import hub
 from pipeline.stages.events import ingest, input_digests
+from tests.unit.importers import fixtures_fastchat as fastchat
+from tests.unit.importers import fixtures_helpsteer as helpsteer
+from tests.unit.importers import fixtures_hh_rlhf as hh_rlhf
+from tests.unit.importers import fixtures_open_assistant as open_assistant
 
 THUMB = {"prompt": "p", "response": "c", "feedback": "up"}
 PAIR = {"prompt": "p", "chosen": "good", "rejected": "bad"}
@@ -49,9 +53,36 @@ def test_a_mapping_reaches_the_rows(folder: Path) -> None:
     assert ingest(config).events["vote"].to_list() == ["up"]
 
 
+@pytest.mark.parametrize(
+    ("rows", "votes"),
+    [
+        ([hh_rlhf.row()], {"chosen": 1, "rejected": 1}),
+        ([helpsteer.third(), helpsteer.third(0, response2="No.")], {"chosen": 1, "rejected": 1, "tied": 2}),
+        ([fastchat.battle("model_a")], {"chosen": 1, "rejected": 1}),
+        (
+            [open_assistant.message("u1", "prompter", "Hi", open_assistant.message("a1", "assistant", "Ho"))],
+            {"unrated": 1},
+        ),
+    ],
+)
+def test_published_data_sets_are_read_by_their_own_importers(
+    folder: Path, rows: list[dict[str, object]], votes: dict[str, int]
+) -> None:
+    write(folder / "train.jsonl", *rows)
+    assert ingest(EventsConfig(inputs=("hub:./set",))).notes["votes"] == votes
+
+
+def test_an_option_that_the_rows_importer_does_not_have_is_refused(folder: Path) -> None:
+    write(folder / "train.jsonl", PAIR)
+    with pytest.raises(ConfigError, match=r"hub:\./set: .*option of trl 'up'"):
+        ingest(EventsConfig(inputs=("hub:./set",), options={"up": "1"}))
+
+
 def test_columns_that_no_importer_knows_are_named(folder: Path) -> None:
     write(folder / "train.jsonl", {"text": "x", "stars": 5})
-    with pytest.raises(InputError, match="columns text, stars are neither trl or thumbs_jsonl"):
+    with pytest.raises(
+        InputError, match="columns text, stars are rows of none of fastchat, .*, trl, thumbs_jsonl; map them"
+    ):
         ingest(EventsConfig(inputs=("hub:./set",)))
 
 

@@ -1,19 +1,32 @@
 """Formats are found by what a file holds, and a file that fits none says what was seen."""
 
+import importlib
 import json
+import pkgutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+import tests.unit.importers
 from pipeline.errors import InputError
+from pipeline.importers.files import FileSource, take_sample
 from pipeline.importers.registry import IMPORTERS, describe, detect_format
+from tests.unit.importers import joined_fixtures
 
+# A format whose log is more than a row has a module `fixtures_<format>` that writes one.
+FIXTURES = {
+    module.FORMAT: module.write
+    for found in pkgutil.iter_modules(tests.unit.importers.__path__)
+    if found.name.startswith("fixtures_")
+    for module in [importlib.import_module(f"tests.unit.importers.{found.name}")]
+}
 SAMPLES = {
     "thumbs_jsonl": {"prompt": "p", "response": "r", "feedback": "up"},
     "trl": {"prompt": "p", "completion": "c", "label": True},
     "convai2": {"dialog": [], "participant1_id": {}, "participant2_id": {}},
+    **{name: next(iter(files.values()))[0] for name, files in joined_fixtures.FILES.items()},
 }
 
 
@@ -27,8 +40,27 @@ def test_each_file_format_is_detected(tmp_path: Path, name: str) -> None:
     assert detect_format(write(tmp_path / "log.jsonl", SAMPLES[name])) == name
 
 
-def test_every_format_of_files_has_a_sample_here() -> None:
-    assert set(SAMPLES) == set(IMPORTERS) - {"hub"}
+@pytest.mark.parametrize("name", FIXTURES)
+def test_each_log_of_a_tool_is_detected(tmp_path: Path, name: str) -> None:
+    assert detect_format(FIXTURES[name](tmp_path)) == name
+
+
+# Transcripts are pairs of texts too: which format comes first decides, and `hh_rlhf` does.
+ALSO_FITS = {"hh_rlhf": {"trl"}}
+
+
+@pytest.mark.parametrize("name", FIXTURES)
+def test_no_other_format_would_take_a_tools_log(tmp_path: Path, name: str) -> None:
+    FIXTURES[name](tmp_path)
+    for path in sorted(tmp_path.iterdir()):
+        sample = take_sample(FileSource(path, path.name, 1 << 20))
+        fits = [other for other, spec in IMPORTERS.items() if spec.detect(sample, {})]
+        assert fits[0] == name
+        assert set(fits[1:]) == ALSO_FITS.get(name, set())
+
+
+def test_every_format_of_files_has_a_sample() -> None:
+    assert set(SAMPLES) | set(FIXTURES) == set(IMPORTERS) - {"hub"}
 
 
 def test_broken_lines_before_the_first_good_one_do_not_hide_the_format(tmp_path: Path) -> None:
@@ -46,7 +78,7 @@ def test_a_stated_mapping_makes_a_log_of_other_names_known(tmp_path: Path) -> No
 
 def test_no_format_names_what_was_seen_and_what_is_known(tmp_path: Path) -> None:
     path = write(tmp_path / "log.jsonl", {"text": "x", "stars": 5})
-    with pytest.raises(InputError, match=r"no format fits the fields text, stars\. Known formats: hub, convai2, trl"):
+    with pytest.raises(InputError, match=r"no format fits the fields text, stars\. Known formats: hub, convai2, "):
         detect_format(path)
 
 

@@ -67,6 +67,30 @@ def test_each_layout(tmp_path: Path, layout: str, parquet: bool) -> None:
         assert len({event["comparison_id"] for event in events.values()}) == 1
 
 
+@pytest.mark.parametrize("names", [("score_chosen", "score_rejected"), ("chosen_score", "rejected_score")])
+@pytest.mark.parametrize(
+    ("scores", "expected"),
+    [
+        ((8.5, 7), ["chosen", "rejected"]),
+        ((7, 7.0), ["tied", "tied"]),
+        ((None, 7), ["chosen", "rejected"]),
+        (("7", "7"), ["chosen", "rejected"]),
+    ],
+)
+def test_equal_scores_beside_a_pair_are_a_tie(
+    tmp_path: Path, names: tuple[str, str], scores: tuple[object, object], expected: list[str]
+) -> None:
+    row = LAYOUTS["pair messages"] | dict(zip(names, scores, strict=True)) | {"prompt_id": "x", "messages": SKY}
+    result = read(tmp_path, row)
+    assert result.events.sort("completion")["vote"].to_list() == expected
+    assert result.events["comparison_id"].n_unique() == 1
+
+
+def test_scores_that_contradict_the_pair_reject_it(tmp_path: Path) -> None:
+    result = read(tmp_path, LAYOUTS["pair text"] | {"score_chosen": 3.0, "score_rejected": 4.0})
+    assert result.rejects["reason"].to_list() == ["contradiction"]
+
+
 def test_a_false_label_is_a_down_vote(tmp_path: Path) -> None:
     result = read(tmp_path, {"prompt": "p", "completion": "c", "label": False})
     assert result.events["vote"].to_list() == ["down"]

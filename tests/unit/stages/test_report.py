@@ -118,7 +118,7 @@ def with_tables(inputs, **tables):
 def metric_rows(*rows):
     """Metrics of a hand-made table: (evaluator, metric, model, compared_with, value, low, high)."""
     full = [
-        (evaluator, 1, metric, model, other, None, value, low, high, 100, 50, "share", None)
+        (evaluator, 1, metric, model, other, None, value, low, high, 100, 50, "share", None, None)
         for evaluator, metric, model, other, value, low, high in rows
     ]
     return pl.DataFrame(full, schema=polars_schema("metrics"), orient="row")
@@ -314,19 +314,15 @@ def test_the_evaluators_compute_what_the_report_looks_for(dpo):
         assert all(facts.find(RULES_EVALUATOR, metric, model) is not None for metric in RULES)
     found = verdict(dpo, facts)
     assert "percentage points" in found.sentence
-    assert "pairs better" in found.basis
-    assert "exact test: p = " in found.basis
+    assert "prompt groups better" in found.basis
+    assert "exact test by prompt group: p = " in found.basis
     assert "at power 0.8" in found.basis
 
 
-def test_with_several_models_the_corrected_test_decides_too(dpo):
-    rows = list(accuracies((0.71, 0.62, 0.79), (0.12, 0.29)))
-    third = dpo.tables["scored_pairs"].filter(pl.col("model") == "trained").with_columns(model=pl.lit("third"))
-    scored = pl.concat([dpo.tables["scored_pairs"], third])
-    for p_value, tone in ((0.2, "same"), (0.01, "better")):
-        tested = [*rows, ("comparison", "mcnemar_p", "trained", "untrained", p_value, None, None)]
-        inputs = with_tables(dpo, metrics=metric_rows(*tested), scored_pairs=scored)
-        assert verdict(inputs, evaluation_facts(inputs)).tone == tone
+@pytest.mark.parametrize(("p_value", "tone"), [(0.2, "same"), (0.01, "better")])
+def test_the_interval_and_the_test_by_group_must_agree(dpo, p_value, tone):
+    rows = accuracies((0.71, 0.62, 0.79), (0.12, 0.29))
+    assert judged(dpo, *rows, ("comparison", "sign_flip_p", "trained", "untrained", p_value, None, None)).tone == tone
 
 
 # --- what is absent
@@ -341,7 +337,8 @@ def test_a_number_that_does_not_exist_is_a_dash_with_its_reason(kto):
     assert accuracy.reason in Page(page).words
     assert isinstance(facts.examples, Missing)
     assert facts.examples.missing in Page(page).words
-    assert "No pairs are compared: no held-out pair." in Page(page).words
+    # Its unpaired rows are compared all the same.
+    assert "auc difference" in Page(page).words.lower()
 
 
 def test_finished_rows_have_no_data_no_training_and_no_texts(finished_rows):

@@ -80,7 +80,7 @@ def test_shares_are_met_within_one_percent_of_rows_on_large_data():
         prompts=table.select(
             id="prompt_id", text_key="prompt_id", oldest_event_at=pl.lit(None), newest_event_at=pl.lit(None)
         ),
-        links=table.select(id="prompt_id", key="prompt_id"),
+        links=pl.LazyFrame(schema={"id": pl.String, "key": pl.String}),
         signatures=pl.LazyFrame(schema=["id", "signature"]),
         answers=table.select(response_id="prompt_id", prompt_id="prompt_id"),
     )

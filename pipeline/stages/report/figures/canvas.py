@@ -23,6 +23,7 @@ ACCENT: Final = "#2b5c8f"
 CHOSEN: Final = "#1a7f78"
 REJECTED: Final = "#b9552a"
 BAND: Final = "#8a6fae"
+PAPER: Final = "#fbfaf7"
 _VARIABLES: Final = {
     INK: "--ink",
     MUTED: "--muted",
@@ -32,10 +33,13 @@ _VARIABLES: Final = {
     CHOSEN: "--chosen",
     REJECTED: "--rejected",
     BAND: "--band",
+    PAPER: "--paper",
 }
 # Points. At 72 points an inch a point is one unit of the SVG; 360 is a phone's column.
 WIDTH: Final = 360
 _POINTS_PER_INCH: Final = 72
+# Points from one line of a key to the next.
+KEY_LINE: Final = 16
 _FONT_POINTS: Final = 12
 _SETTINGS: Final[dict[str, Any]] = {
     "svg.fonttype": "none",
@@ -111,6 +115,21 @@ def key(axes: Axes, entries: Sequence[tuple[str, str]]) -> None:
             parse_math=False,
         )
         x += (22 + 6.2 * len(name)) / (WIDTH - 58)
+
+
+def key_lines(axes: Axes, entries: Sequence[tuple[str, str]]) -> None:
+    """Names above the drawing, one below the other: for names too long to stand side by side."""
+    for place, (name, colour) in enumerate(reversed(entries)):
+        axes.annotate(
+            name,
+            (0, 1),
+            xycoords="axes fraction",
+            xytext=(0, 8 + KEY_LINE * place),
+            textcoords="offset points",
+            color=colour,
+            fontsize=_FONT_POINTS - 0.5,
+            parse_math=False,
+        )
 
 
 def horizontal_label(axes: Axes, text: str) -> None:

@@ -11,6 +11,7 @@ from pipeline.stages.report.figures.canvas import (
     FAINT,
     INK,
     MUTED,
+    PAPER,
     Picture,
     blank,
     horizontal_label,
@@ -37,6 +38,7 @@ class Dot(NamedTuple):
         low: Lower end of its interval; None where there is none.
         high: Upper end.
         main: Whether it is about the model that the report is about.
+        hollow: Whether it rests on few prompt groups.
     """
 
     label: str
@@ -44,6 +46,7 @@ class Dot(NamedTuple):
     low: float | None
     high: float | None
     main: bool
+    hollow: bool = False
 
 
 class Sample(NamedTuple):
@@ -97,7 +100,17 @@ def _dot_row(axes: Axes, dot: Dot, unit: str, top: float) -> None:
     write(axes, right, top + 13, text, va="center", ha="right", fontsize=11, color=INK if dot.main else MUTED)
     if dot.low is not None and dot.high is not None:
         axes.plot([dot.low, dot.high], [top + 31] * 2, color=colour, linewidth=3, alpha=0.45, solid_capstyle="round")
-    axes.plot([dot.value], [top + 31], marker="o", markersize=9 if dot.main else 7, color=colour, markeredgewidth=0)
+    size = 9 if dot.main else 7
+    face = PAPER if dot.hollow else colour
+    axes.plot(
+        [dot.value],
+        [top + 31],
+        marker="o",
+        markersize=size,
+        color=colour,
+        markerfacecolor=face,
+        markeredgewidth=1.6 if dot.hollow else 0,
+    )
 
 
 def _range(dots: Sequence[Dot], chance: float | None) -> tuple[float, float]:

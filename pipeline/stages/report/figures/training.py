@@ -10,6 +10,7 @@ from pipeline.stages.report.figures.canvas import (
     BAND,
     CHOSEN,
     FAINT,
+    KEY_LINE,
     MUTED,
     REJECTED,
     Picture,
@@ -17,12 +18,15 @@ from pipeline.stages.report.figures.canvas import (
     horizontal_label,
     inline_svg,
     key,
+    key_lines,
 )
-from pipeline.stages.report.formatting import MINUS, count, number, words
+from pipeline.stages.report.formatting import MINUS, count, number, shortened, words
 from pipeline.stages.report.training_facts import Curve, ParityFacts
 
 _HEIGHT: Final = 240
 _MAX_PANELS: Final = 12
+_RUN_COLOURS: Final = (ACCENT, REJECTED, CHOSEN, BAND, MUTED)
+_RUN_CHARACTERS: Final = 44
 _UNITS: Final = {
     "loss": "the method's loss, mean over the rows of a step",
     "accuracy": "share of pairs whose chosen side has the higher reward; a tie counts one half",
@@ -70,24 +74,31 @@ def curve_pictures(curves: Sequence[Curve]) -> tuple[Picture, ...]:
     """A panel for each metric; a metric of chosen (desirable) rows shares one with that of rejected (undesirable)."""
     panels: dict[str, list[Curve]] = {}
     for curve in curves:
-        panels.setdefault(_PARTNERS.get(curve.metric, curve.metric), []).append(curve)
+        # Of several runs, colours tell the runs apart: each side has a panel of its own.
+        name = curve.metric if curve.run else _PARTNERS.get(curve.metric, curve.metric)
+        panels.setdefault(name, []).append(curve)
     return tuple(_panel(name, drawn) for name, drawn in list(panels.items())[:_MAX_PANELS])
 
 
 def _panel(name: str, curves: Sequence[Curve]) -> Picture:
-    axes = blank(_HEIGHT, left=56, top=30)
-    for curve in curves:
-        _draw(axes, curve, _colour(curve))
+    entries = _entries(curves)
+    lines = len(entries) if curves[0].run else 1
+    axes = blank(_HEIGHT + KEY_LINE * (lines - 1), left=56, top=30 + KEY_LINE * (lines - 1))
+    for place, curve in enumerate(curves):
+        _draw(axes, curve, _colour_of_run(place) if curve.run else _colour(curve))
     axes.margins(x=0.03, y=0.1)
     axes.locator_params(axis="x", integer=True, nbins=6)
     axes.locator_params(axis="y", nbins=5)
     if name == "learning_rate":
         axes.yaxis.set_major_formatter(_scientific)
     horizontal_label(axes, "optimiser step")
-    key(axes, _entries(curves))
+    if curves[0].run:
+        key_lines(axes, entries)
+    else:
+        key(axes, entries)
     title = " and ".join(dict.fromkeys(words(curve.metric) for curve in curves))
     said = "; ".join(
-        f"{words(curve.metric)}, {curve.phase}: from {number(curve.first, 4)} to {number(curve.last, 4)}"
+        f"{curve.run or words(curve.metric)}, {curve.phase}: from {number(curve.first, 4)} to {number(curve.last, 4)}"
         for curve in curves
     )
     alternative = f"Curve of {title} over the steps. {said}."
@@ -96,6 +107,8 @@ def _panel(name: str, curves: Sequence[Curve]) -> Picture:
 
 def _entries(curves: Sequence[Curve]) -> list[tuple[str, str]]:
     """What the lines are; a dashed one is validation where both sides share a panel."""
+    if curves[0].run:
+        return [(shortened(curve.run, _RUN_CHARACTERS), _colour_of_run(place)) for place, curve in enumerate(curves)]
     if len({curve.metric for curve in curves}) == 1:
         return [(curve.phase, _colour(curve)) for curve in curves]
     names = {curve.metric.partition("_")[0]: _colour(curve) for curve in curves}
@@ -119,6 +132,10 @@ def _draw(axes: Axes, curve: Curve, colour: str) -> None:
     )
 
 
+def _colour_of_run(place: int) -> str:
+    return _RUN_COLOURS[place % len(_RUN_COLOURS)]
+
+
 def _colour(curve: Curve) -> str:
     side = _SIDES.get(curve.metric.partition("_")[0])
     return side or (ACCENT if curve.phase == "train" else BAND)
@@ -127,6 +144,8 @@ def _colour(curve: Curve) -> str:
 def _caption(title: str, curves: Sequence[Curve]) -> str:
     unit = _UNITS.get(curves[0].metric, "")
     parts = [f"{title[0].upper()}{title[1:]}" + (f": {unit}" if unit else "")]
+    if curves[0].run:
+        parts.append("on validation rows" if curves[0].phase == "validation" else "on training rows")
     if any(len(curve.steps) < curve.points for curve in curves):
         parts.append("each point is the mean of several steps")
     return "; ".join(parts) + "."

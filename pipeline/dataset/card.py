@@ -1,0 +1,106 @@
+"""The card of an exported data set: YAML that the hub reads, and what a person should know of the columns."""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+import yaml
+
+from pipeline.config import RunConfig
+from pipeline.tables import SPLIT
+
+CARD: Final = "README.md"
+# The hub's own classes of size: rows below each bound.
+_SIZES: Final = (
+    (1_000, "n<1K"),
+    (10_000, "1K<n<10K"),
+    (100_000, "10K<n<100K"),
+    (1_000_000, "100K<n<1M"),
+    (10_000_000, "1M<n<10M"),
+    (100_000_000, "10M<n<100M"),
+)
+_LARGEST: Final = "n>100M"
+_COLUMNS: Final[Mapping[str, Mapping[str, str]]] = {
+    "unpaired": {
+        "prompt": "Messages before the answer.",
+        "completion": "The answer, as one message of the assistant.",
+        "label": "True where the votes make the answer desirable.",
+        "probability_desirable": "Posterior probability that more than half of users would vote up; a soft label.",
+        "weight": "Weight of the row in a loss.",
+    },
+    "pairs": {
+        "prompt": "Messages before the answers.",
+        "chosen": "The better answer, as one message of the assistant.",
+        "rejected": "The worse answer.",
+        "chosen_better_probability": "Probability that chosen really is the better one; a soft label.",
+        "margin": "Difference of the two answers' posterior means.",
+        "pair_source": "Where the preference comes from: votes on both answers, or an explicit comparison.",
+    },
+}
+_ABOUT: Final[Mapping[str, str]] = {
+    "unpaired": "One row a labelled answer, in the layout of TRL's KTO trainer.",
+    "pairs": "One row a pair of answers to one prompt, in the layout of TRL's DPO trainer.",
+}
+
+
+def dataset_card(config: RunConfig, rows: Mapping[str, int]) -> str:
+    """The card's Markdown, with its YAML block.
+
+    Args:
+        config: The run that prepared the data.
+        rows: Rows by file, as `dataset/KIND/SPLIT.parquet`. Files without rows are no split of the data set.
+    """
+    filled = {
+        kind: {split: rows.get(f"dataset/{kind}/{split}.parquet", 0) for split in SPLIT.categories} for kind in _ABOUT
+    }
+    kinds = {kind: splits for kind, splits in filled.items() if any(splits.values())}
+    block = yaml.safe_dump(_metadata(kinds), sort_keys=False, allow_unicode=True)
+    return f"---\n{block}---\n\n{_text(config, kinds)}"
+
+
+def _metadata(kinds: Mapping[str, Mapping[str, int]]) -> dict[str, Any]:
+    total = sum(sum(splits.values()) for splits in kinds.values())
+    return {
+        "pretty_name": "Prepared feedback",
+        "task_categories": ["text-generation"],
+        "tags": ["preference", "human-feedback", "kto", "dpo", "trl", "thumbline"],
+        "size_categories": [next((name for bound, name in _SIZES if total < bound), _LARGEST)],
+        "configs": [
+            {
+                "config_name": kind,
+                "data_files": [
+                    {"split": split, "path": f"{kind}/{split}.parquet"} for split, count in splits.items() if count
+                ],
+            }
+            for kind, splits in kinds.items()
+        ],
+    }
+
+
+def _text(config: RunConfig, kinds: Mapping[str, Mapping[str, int]]) -> str:
+    lines = [
+        f"# {config.name}",
+        "",
+        "Feedback on a model's answers, prepared for preference optimisation by thumbline. Prompts that belong",
+        "together never cross splits, and both kinds of rows share one split.",
+        "",
+    ]
+    for kind, splits in kinds.items():
+        counts = ", ".join(f"{count:,} {split}" for split, count in splits.items())
+        lines += [f"## {kind}", "", f"{_ABOUT[kind]} Rows: {counts}.", "", "| column | meaning |", "|---|---|"]
+        lines += [f"| `{name}` | {meaning} |" for name, meaning in _COLUMNS[kind].items()]
+        lines += [
+            "",
+            "```python",
+            "from datasets import load_dataset",
+            f'rows = load_dataset("PATH_OR_HUB_ID", "{kind}")',
+            "```",
+            "",
+        ]
+    lines += [
+        "## Before you share this",
+        "",
+        "Prompts and answers stand here as the log holds them: they can contain personal data. User ids are not in",
+        "this data set. No licence is stated: say which one holds.",
+        "",
+    ]
+    return "\n".join(lines)

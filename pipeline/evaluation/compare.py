@@ -1,0 +1,60 @@
+"""Models of several runs or evaluations on the same rows, with the learning curves of the runs side by side."""
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+import polars as pl
+
+from pipeline.errors import ConfigError
+from pipeline.evaluation.outcome import Choices, Outcome, evaluate_subject, settings_of
+from pipeline.evaluation.subject import Subject, read_subject
+from pipeline.evaluation.union import REWARD_EVALUATORS, Reward, unite
+
+
+def compare(locations: Sequence[str], choices: Choices, slices: Sequence[str]) -> Outcome:
+    """Metrics of every model of every location, each against the first location's model.
+
+    Args:
+        locations: Two or more runs, folders of evaluations, or files of scored rows.
+        choices: What the user decides.
+        slices: Columns that are evaluated apart.
+
+    Raises:
+        ConfigError: There are fewer than two locations, or a choice does not hold.
+        InputError: One cannot be read, or they do not share the same rows.
+    """
+    if len(locations) < 2:
+        raise ConfigError("compare: give two or more runs, folders of evaluations, or files of scored rows.")
+    subjects = _named([read_subject(location, slices) for location in locations], locations)
+    rewards = {}
+    for name, subject in subjects.items():
+        settings = settings_of(subject, choices._replace(baseline=None))
+        rewards[name] = Reward(settings.reward, settings.beta)
+    united = unite(subjects, rewards)
+    own = choices._replace(reward=None, beta=None)
+    return evaluate_subject(united.subject, own, REWARD_EVALUATORS if united.as_rewards else None)
+
+
+def training_logs(locations: Sequence[str]) -> dict[str, pl.DataFrame]:
+    """Table `training_log` of each location that is a run and logged a step, by the name of its model in `compare`."""
+    subjects = _named([read_subject(location) for location in locations], locations)
+    logs = {name: subject.tables.get("training_log") for name, subject in subjects.items()}
+    return {name: log for name, log in logs.items() if log is not None and not log.is_empty()}
+
+
+def _named(subjects: Sequence[Subject], locations: Sequence[str]) -> dict[str, Subject]:
+    """Subjects by name; two of one name by their locations.
+
+    Raises:
+        ConfigError: A location is given twice.
+    """
+    places = [str(Path(location).resolve()) for location in locations]
+    repeated = [place for place, count in Counter(places).items() if count > 1]
+    if repeated:
+        raise ConfigError(f"compare: {repeated[0]} is given twice.")
+    counts = Counter(subject.name for subject in subjects)
+    return {
+        (subject.name if counts[subject.name] == 1 else location): subject
+        for subject, location in zip(subjects, locations, strict=True)
+    }

@@ -1,0 +1,180 @@
+"""Conditions on an evaluation that a CI job fails by: a least value of a metric, no loss against another model."""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any, Final, NamedTuple
+
+import polars as pl
+
+from evaluators import EVALUATORS, EvaluationError, evaluate
+from pipeline.errors import ConfigError, GateError, InputError
+from pipeline.evaluation.outcome import Outcome
+from pipeline.evaluation.subject import Subject, read_subject
+from pipeline.evaluation.union import Reward, check_same_rows, in_rewards, is_filled
+from pipeline.tables import polars_schema
+
+# What says a loss: the evaluator and its metric, by the kind of rows.
+_DIFFERENCES: Final = {
+    "pairs": ("comparison", "accuracy_difference"),
+    "unpaired": ("unpaired_comparison", "auc_difference"),
+}
+
+
+class Condition(NamedTuple):
+    """One condition and whether it holds.
+
+    Attributes:
+        name: The condition and the model, in words.
+        holds: Whether the evaluation meets it.
+        detail: The numbers that decide it.
+    """
+
+    name: str
+    holds: bool
+    detail: str
+
+
+class Floor(NamedTuple):
+    """`metric=value`: the least value of a metric, or of its interval's lower end."""
+
+    metric: str
+    value: float
+    lower_end: bool
+
+
+def parse_floor(text: str) -> Floor:
+    """`accuracy=0.6`, or `accuracy:low=0.6` for the lower end of the interval.
+
+    Raises:
+        ConfigError: It has no such form.
+    """
+    name, separator, number = text.partition("=")
+    metric, _, end = name.strip().partition(":")
+    try:
+        value = float(number)
+    except ValueError:
+        value = float("nan")
+    if not separator or not metric or end not in {"", "low"} or value != value:
+        raise ConfigError(f"--fail-under {text}: write it as METRIC=VALUE or METRIC:low=VALUE, as in accuracy=0.6.")
+    return Floor(metric, value, end == "low")
+
+
+def check_floors(outcome: Outcome, floors: Sequence[Floor]) -> list[Condition]:
+    """Each floor for each model that is judged.
+
+    Raises:
+        ConfigError: No row of the metrics has this name.
+    """
+    whole = outcome.metrics.filter(pl.col("slice").is_null() & pl.col("compared_with").is_null())
+    full = pl.format("{}.{}", "evaluator", "metric")
+    conditions = []
+    for floor in floors:
+        rows = whole.filter((full == floor.metric) | (pl.col("metric") == floor.metric))
+        if rows.is_empty():
+            known = ", ".join(whole.select(full.unique().sort()).to_series())
+            raise ConfigError(f"--fail-under: no metric '{floor.metric}' in this evaluation. There are: {known}.")
+        if rows["evaluator"].n_unique() > 1:
+            meant = ", ".join(rows.select(full.unique().sort()).to_series())
+            raise ConfigError(f"--fail-under: '{floor.metric}' could mean {meant}; write one of them.")
+        conditions += [_floor(outcome, rows, floor, model) for model in outcome.judged()]
+    return conditions
+
+
+def _floor(outcome: Outcome, rows: pl.DataFrame, floor: Floor, model: str) -> Condition:
+    name = f"{model}: {floor.metric}{' lower end' if floor.lower_end else ''} at least {floor.value:g}"
+    found = rows.filter(pl.col("model") == model)
+    row = found.row(0, named=True) if found.height else None
+    value = None if row is None else row["ci_low" if floor.lower_end else "value"]
+    if row is None or value is None:
+        reason = "the model has no such metric" if row is None else row["reason"] or "it has no value"
+        return Condition(name, False, f"none: {reason}")
+    interval = "" if row["ci_low"] is None else f", {_mass(outcome)} {row['ci_low']:.4g} to {row['ci_high']:.4g}"
+    return Condition(name, bool(value >= floor.value), f"{row['value']:.4g}{interval}, {row['n']:,} rows")
+
+
+def _mass(outcome: Outcome) -> str:
+    return f"{100 * outcome.settings.confidence:g}% interval"
+
+
+def check_no_worse(outcome: Outcome, location: str, allowed_loss: float | None) -> list[Condition]:
+    """Each judged model against the model of `location`, on the same rows: by accuracy, or by AUC where pairs lack.
+
+    Args:
+        outcome: The evaluation.
+        location: A run, the folder of an evaluation, or scored rows.
+        allowed_loss: None: it fails where the whole interval of the difference lies below zero. A number: it holds
+            only where the whole interval lies above minus this number, so that a small test set cannot pass by chance.
+
+    Raises:
+        InputError: No kind of rows is on both sides, or the other's are not the same rows.
+    """
+    other = read_subject(location)
+    kind = _shared_kind(outcome.subject, other, location)
+    check_same_rows({outcome.subject.name: outcome.subject, other.name: other}, [kind])
+    theirs = _judged_alone(other, location)
+    label = f"{other.name} ({theirs})"
+    own = Reward(outcome.settings.reward, outcome.settings.beta)
+    ours = _scores(in_rewards(outcome.subject, own), kind).filter(pl.col("model").is_in(outcome.judged()))
+    best = _scores(in_rewards(other, Reward(other.reward or own.kind, other.beta or own.beta)), kind)
+    best = best.filter(pl.col("model") == theirs).with_columns(model=pl.lit(label))
+    merged = pl.concat([ours, best], how="diagonal_relaxed")
+    pairs, unpaired = (merged, None) if kind == "pairs" else (None, merged)
+    settings = dataclasses.replace(outcome.settings, baseline=label, slice_columns=(), reward="sum_logps", beta=1.0)
+    evaluator, metric = _DIFFERENCES[kind]
+    try:
+        metrics = evaluate(pairs, unpaired, settings, [evaluator])
+    except EvaluationError as error:
+        raise InputError(f"--no-worse-than {location}: {error}") from error
+    found = metrics.filter((pl.col("metric") == metric) & (pl.col("compared_with") == label))
+    return [_no_worse(outcome, row, label, allowed_loss) for row in found.iter_rows(named=True)]
+
+
+def _shared_kind(subject: Subject, other: Subject, location: str) -> str:
+    for kind, (evaluator, _) in _DIFFERENCES.items():
+        both = is_filled(subject.rows().get(kind)) and is_filled(other.rows().get(kind))
+        if both and evaluator in EVALUATORS:
+            return kind
+    raise InputError(f"--no-worse-than {location}: it takes scored rows of the same kind on both sides.")
+
+
+def _scores(subject: Subject, kind: str) -> pl.DataFrame:
+    """Scored rows without columns to slice by, which two sides need not share."""
+    frame = subject.rows()[kind]
+    return frame.select(name for name in polars_schema(f"scored_{kind}") if name in frame.columns)
+
+
+def _judged_alone(other: Subject, location: str) -> str:
+    """The one model of the other side that is no baseline."""
+    names = other.model_names()
+    judged = [name for name in names if name != other.baseline] or names
+    if len(judged) > 1:
+        raise InputError(
+            f"--no-worse-than {location}: it has {len(judged)} models ({', '.join(judged)}); give the rows of one."
+        )
+    return judged[0]
+
+
+def _no_worse(outcome: Outcome, row: dict[str, Any], label: str, allowed_loss: float | None) -> Condition:
+    less = "" if allowed_loss is None else f" by more than {allowed_loss:g}"
+    name = f"{row['model']}: no worse than {label}{less}"
+    low, high = row["ci_low"], row["ci_high"]
+    if row["value"] is None:
+        return Condition(name, False, f"none: {row['reason']}")
+    told = f"{row['metric'].removesuffix('_difference')} moved by {row['value']:+.4g}"
+    if low is None or high is None:
+        if row["n_groups"] < 2:
+            return Condition(name, False, f"{told}, no interval: {row['reason']}")
+        # Groups that all changed alike have no spread to resample: two equal models, most often.
+        low, high = row["value"], row["value"]
+        told += ", in all prompt groups alike"
+    else:
+        told += f", {_mass(outcome)} {low:+.4g} to {high:+.4g}"
+    return Condition(name, bool(high >= 0 if allowed_loss is None else low > -allowed_loss), told)
+
+
+def refuse(conditions: Sequence[Condition]) -> None:
+    """Raise GateError unless every condition holds."""
+    failed = [condition for condition in conditions if not condition.holds]
+    if failed:
+        told = "\n".join(f"  {condition.name}: {condition.detail}" for condition in failed)
+        raise GateError(f"{len(failed)} of {len(conditions)} conditions do not hold:\n{told}")

@@ -1,0 +1,182 @@
+"""Scored rows to metrics, report and the files that say them to people, programs and the hub."""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+import polars as pl
+
+from evaluators import EvaluationError, EvaluationSettings, evaluate
+from evaluators.types import RewardKind
+from pipeline.artifacts import write_parquet, write_table
+from pipeline.errors import ConfigError, InputError, unknown_name
+from pipeline.evaluation.subject import UNTRAINED, Subject
+from pipeline.stages.report import Measure, ReportInputs, report_files, summary, versions, write_files
+
+_DEFAULT_BETA: Final = 0.1
+
+
+class Choices(NamedTuple):
+    """What a user decides about an evaluation; None leaves it to what the rows say.
+
+    Attributes:
+        beta: Scale of a reward.
+        reward: What a reward is.
+        draws: Resamples of prompt groups an interval.
+        confidence: Mass of an interval.
+        seed: Draws the resamples.
+        baseline: The model that others are compared with.
+    """
+
+    beta: float | None = None
+    reward: str | None = None
+    draws: int = 1000
+    confidence: float = 0.95
+    seed: int = 0
+    baseline: str | None = None
+
+
+class Outcome(NamedTuple):
+    """An evaluation.
+
+    Attributes:
+        subject: What was evaluated.
+        settings: How.
+        metrics: Table `metrics`.
+    """
+
+    subject: Subject
+    settings: EvaluationSettings
+    metrics: pl.DataFrame
+
+    def judged(self) -> list[str]:
+        """Names of the models that are judged: all but the one that they are compared with."""
+        names = self.subject.model_names()
+        return [name for name in names if name != self.settings.baseline] or names
+
+
+class Told(NamedTuple):
+    """An evaluation in short: the verdict's sentence, and the numbers to show beside it."""
+
+    sentence: str
+    numbers: tuple[Measure, ...]
+
+
+def check_choices(choices: Choices) -> None:
+    """Refuse a choice that is out of range, before rows are read or scored.
+
+    Raises:
+        ConfigError: The message names each setting, its value and its range.
+    """
+    reward: Any = choices.reward or "implicit"
+    beta = _DEFAULT_BETA if choices.beta is None else choices.beta
+    try:
+        EvaluationSettings(
+            beta, reward, bootstrap_draws=choices.draws, confidence=choices.confidence, seed=choices.seed
+        )
+    except EvaluationError as error:
+        raise ConfigError(str(error)) from error
+
+
+def settings_of(subject: Subject, choices: Choices) -> EvaluationSettings:
+    """The evaluators' settings: what the user decides, else what the rows say, else the defaults.
+
+    Raises:
+        ConfigError: A value is out of range, or the baseline is none of the models.
+    """
+    names = subject.model_names()
+    if choices.baseline is not None and choices.baseline not in names:
+        raise ConfigError(f"--baseline: {unknown_name('model', choices.baseline, names)}")
+    reward: Any = choices.reward or subject.reward or "implicit"
+    try:
+        return EvaluationSettings(
+            beta=next(beta for beta in (choices.beta, subject.beta, _DEFAULT_BETA) if beta is not None),
+            reward=reward,
+            bootstrap_draws=choices.draws,
+            confidence=choices.confidence,
+            seed=choices.seed,
+            baseline=choices.baseline or subject.baseline or UNTRAINED,
+            slice_columns=subject.slices,
+        )
+    except EvaluationError as error:
+        raise ConfigError(str(error)) from error
+
+
+def evaluate_subject(subject: Subject, choices: Choices, names: Sequence[str] | None = None) -> Outcome:
+    """Metrics of a subject's rows.
+
+    Args:
+        subject: What is evaluated.
+        choices: What the user decides.
+        names: Evaluators to run; None for all.
+
+    Raises:
+        ConfigError: A choice does not hold.
+        InputError: Its rows cannot be evaluated.
+    """
+    settings = settings_of(subject, choices)
+    try:
+        metrics = evaluate(subject.pairs, subject.unpaired, settings, names)
+    except EvaluationError as error:
+        raise InputError(f"{subject.name}: {error}") from error
+    return Outcome(subject, settings, metrics)
+
+
+def write_outcome(
+    outcome: Outcome,
+    output: Path,
+    command: str,
+    *,
+    title: str | None = None,
+    training_logs: Mapping[str, pl.DataFrame] | None = None,
+) -> Told:
+    """Write metrics, scored rows, report and model card to the folder `output`; returns what to tell the user.
+
+    Args:
+        outcome: The evaluation.
+        output: A folder; files of the same names are replaced.
+        command: The command line that made it, for the report.
+        title: Heading of the report; None for the default.
+        training_logs: Table `training_log` of several runs by the run's name, to be drawn side by side.
+    """
+    write_table(output / "metrics.parquet", "metrics", outcome.metrics)
+    for kind, frame in outcome.subject.rows().items():
+        write_parquet(output / f"scored_{kind}.parquet", frame)
+    inputs = dataclasses.replace(report_inputs(outcome, command, title), training_logs=training_logs or {})
+    write_files(output, report_files(inputs))
+    return Told(*summary(inputs))
+
+
+def report_inputs(outcome: Outcome, command: str, title: str | None = None) -> ReportInputs:
+    """What the report of an evaluation is made from."""
+    subject, settings = outcome.subject, outcome.settings
+    scored = {f"scored_{kind}": _certain(frame) for kind, frame in subject.rows().items()}
+    default = "thumbline evaluation" if subject.config is None else subject.config.report.title
+    reward: RewardKind = settings.reward
+    return ReportInputs(
+        title=title or default,
+        run_name=subject.name,
+        command=command,
+        generated_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        config=subject.config,
+        manifests=subject.manifests,
+        tables={**subject.tables, **scored, "metrics": outcome.metrics},
+        versions=versions(),
+        beta=settings.beta,
+        reward=reward,
+        confidence=settings.confidence,
+        notes=subject.notes,
+        sources=subject.sources,
+        models=subject.models,
+        subject=subject.focus if subject.focus != settings.baseline else None,
+        baseline=settings.baseline if settings.baseline in subject.model_names() else None,
+    )
+
+
+def _certain(frame: pl.DataFrame) -> pl.DataFrame:
+    """Scored pairs with a probability of their label: one without is taken at its word."""
+    if "policy_chosen_logps" not in frame.columns or "chosen_better_probability" in frame.columns:
+        return frame
+    return frame.with_columns(chosen_better_probability=pl.lit(1.0))

@@ -1,0 +1,134 @@
+"""What `thumbline evaluate` is asked for, checked as a whole before any work starts."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+from pipeline.context import Reporter
+from pipeline.errors import ConfigError
+from pipeline.evaluation.gate import Condition, check_floors, check_no_worse, parse_floor
+from pipeline.evaluation.junit import write_junit
+from pipeline.evaluation.outcome import Outcome
+from pipeline.evaluation.rows import ReadOptions
+from pipeline.evaluation.scoring import ScoringOptions
+from pipeline.evaluation.subject import Subject, of_files, read_subject, run_folder, score_subject
+from pipeline.evaluation.trackers import require_tensorboard, require_wandb, write_tensorboard, write_wandb
+
+
+class Gate(NamedTuple):
+    """Conditions that the evaluation has to meet.
+
+    Attributes:
+        floors: `metric=value`, each.
+        no_worse_than: A run, the folder of an evaluation, or scored pairs; None for no such condition.
+        allowed_loss: The loss in accuracy that is still no loss; None: any that is not beyond doubt.
+        junit: Where the conditions are written as JUnit XML; None for nowhere.
+    """
+
+    floors: tuple[str, ...] = ()
+    no_worse_than: str | None = None
+    allowed_loss: float | None = None
+    junit: Path | None = None
+
+
+@dataclass(frozen=True)
+class Request:
+    """One evaluation.
+
+    Attributes:
+        rows: A run, scored rows, or pairs; None where only `unpaired` is given.
+        unpaired: Scored unpaired rows.
+        models: Models that score the pairs; none for rows that are scored already.
+        reference: The model that rewards are measured against.
+        reading: How pairs are read; its slices count for scored rows too.
+        scoring: How pairs are scored.
+        gate: What the evaluation has to meet.
+        tensorboard: Folder for event files.
+        wandb: Project to log to.
+    """
+
+    rows: str | None
+    unpaired: Path | None
+    models: tuple[str, ...]
+    reference: str | None
+    reading: ReadOptions
+    scoring: ScoringOptions
+    gate: Gate
+    tensorboard: Path | None = None
+    wandb: str | None = None
+
+
+def check_request(request: Request) -> None:
+    """Refuse what cannot be done before any model is loaded.
+
+    Raises:
+        ConfigError: Options do not go together, or one has no such form.
+        InputError: What `no_worse_than` names cannot be read.
+        MissingDependencyError: A tracker is asked for that is not installed.
+    """
+    gate = request.gate
+    faults = {
+        "give a run, scored rows, or pairs with --model; or --unpaired.": not (request.rows or request.unpaired),
+        "--reference scores pairs beside --model; give a model too.": bool(request.reference and not request.models),
+        "--model scores the pairs of ROWS; give a file of pairs or hub:ID.": bool(request.models and not request.rows),
+        "--unpaired is for rows that are scored already, without --model.": bool(request.models and request.unpaired),
+        "--allowed-loss belongs to --no-worse-than.": gate.allowed_loss is not None and gate.no_worse_than is None,
+        "--junit writes the conditions of --fail-under and --no-worse-than; give one of them.": gate.junit is not None
+        and not (gate.floors or gate.no_worse_than),
+    }
+    for message, broken in faults.items():
+        if broken:
+            raise ConfigError(f"evaluate: {message}")
+    for floor in gate.floors:
+        parse_floor(floor)
+    if gate.no_worse_than is not None:
+        read_subject(gate.no_worse_than)
+    if request.tensorboard is not None:
+        require_tensorboard()
+    if request.wandb is not None:
+        require_wandb()
+
+
+def read_request(request: Request, reporter: Reporter) -> Subject:
+    """The rows that the request is about, scored where they have to be.
+
+    Raises:
+        ConfigError: An option does not hold.
+        InputError: Rows or a model cannot be used.
+    """
+    slices = request.reading.slices
+    if request.models and request.rows is not None:
+        return score_subject(
+            request.rows, request.models, request.reference, request.reading, request.scoring, reporter
+        )
+    if request.unpaired is None and request.rows is not None:
+        return read_subject(request.rows, slices)
+    if request.rows is not None and (run_folder(request.rows) is not None or Path(request.rows).is_dir()):
+        raise ConfigError("evaluate: --unpaired goes with a Parquet file of scored pairs; a folder has its own rows.")
+    return of_files(
+        pairs=None if request.rows is None else Path(request.rows), unpaired=request.unpaired, slices=slices
+    )
+
+
+def check_gate(request: Request, outcome: Outcome) -> list[Condition]:
+    """Every condition with its numbers, written as JUnit XML where that is asked for.
+
+    Raises:
+        ConfigError: A condition names no metric.
+        InputError: What is compared with has other rows.
+    """
+    gate = request.gate
+    conditions = check_floors(outcome, [parse_floor(text) for text in gate.floors])
+    if gate.no_worse_than is not None:
+        conditions += check_no_worse(outcome, gate.no_worse_than, gate.allowed_loss)
+    if gate.junit is not None:
+        write_junit(gate.junit, outcome.subject.name, conditions)
+    return conditions
+
+
+def track(request: Request, outcome: Outcome) -> None:
+    """Log to the trackers that are asked for."""
+    if request.tensorboard is not None:
+        write_tensorboard(outcome, request.tensorboard)
+    if request.wandb is not None:
+        write_wandb(outcome, request.wandb)

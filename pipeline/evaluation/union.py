@@ -1,0 +1,204 @@
+"""Several subjects as one: the same held-out rows under all of their models, or a refusal that counts what differs."""
+
+import dataclasses
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Final, NamedTuple
+
+import polars as pl
+
+from evaluators import EVALUATORS
+from evaluators.types import RewardKind
+from pipeline.errors import InputError, examples
+from pipeline.evaluation.subject import UNTRAINED, Subject
+from pipeline.stages.report import reward_of
+
+KEYS: Final = {"pairs": "pair_id", "unpaired": "response_id"}
+_SIDES: Final = {"pairs": ("chosen_", "rejected_"), "unpaired": ("",)}
+_TRAINED: Final = "trained"
+# Evaluators that read rewards alone: the others read log-probs, which rows turned into rewards no longer hold.
+_OF_REWARDS: Final = (
+    "pair_accuracy",
+    "reward_margin",
+    "calibration",
+    "comparison",
+    "unpaired_auc",
+    "unpaired_comparison",
+)
+REWARD_EVALUATORS: Final = tuple(name for name in _OF_REWARDS if name in EVALUATORS)
+
+
+class Reward(NamedTuple):
+    """What a reward is: its kind and its scale."""
+
+    kind: RewardKind
+    beta: float
+
+
+class Union(NamedTuple):
+    """One subject made of several.
+
+    Attributes:
+        subject: All models on the rows that all share.
+        as_rewards: Whether log-probs were replaced by rewards, since the subjects measure them differently.
+    """
+
+    subject: Subject
+    as_rewards: bool
+
+
+def check_same_rows(subjects: Mapping[str, Subject], kinds: Sequence[str] = tuple(KEYS)) -> None:
+    """Refuse subjects whose rows are not the same ones.
+
+    Args:
+        subjects: By their names.
+        kinds: The kinds of rows that have to agree.
+
+    Raises:
+        InputError: A kind of row is there for some only, or ids differ; the message counts what is where.
+    """
+    first, *others = subjects
+    for name in others:
+        left, right = subjects[first].rows(), subjects[name].rows()
+        given = [kind for kind in kinds if is_filled(left.get(kind)) or is_filled(right.get(kind))]
+        if not given:
+            raise InputError(f"{first} and {name}: neither has a scored row, so there is nothing to compare.")
+        for kind in given:
+            ids = [_ids(rows.get(kind), kind) for rows in (left, right)]
+            only = [ids[0] - ids[1], ids[1] - ids[0]]
+            if any(only):
+                raise InputError(_difference(first, name, kind, len(ids[0] & ids[1]), only))
+
+
+def is_filled(frame: pl.DataFrame | None) -> bool:
+    """Whether there is a row."""
+    return frame is not None and not frame.is_empty()
+
+
+def _ids(frame: pl.DataFrame | None, kind: str) -> set[str]:
+    return set() if frame is None else set(frame[KEYS[kind]].unique().to_list())
+
+
+def _difference(first: str, other: str, kind: str, shared: int, only: Sequence[set[str]]) -> str:
+    noun = "pairs" if kind == "pairs" else "unpaired rows"
+    what = examples(sorted(only[0] or only[1]))
+    return (
+        f"{first} and {other} were not evaluated on the same {noun}: {shared:,} in both, {len(only[0]):,} only in "
+        f"{first}, {len(only[1]):,} only in {other} (first: {what}). Numbers on different rows cannot be compared: "
+        f"evaluate both on one file, or run both with the same logs, splits and sequences settings."
+    )
+
+
+def unite(subjects: Mapping[str, Subject], rewards: Mapping[str, Reward]) -> Union:
+    """All models of all subjects on the same rows.
+
+    Args:
+        subjects: By their names, which are unique; the first one's model is the baseline.
+        rewards: What a reward is, by subject.
+
+    Raises:
+        InputError: Their rows are not the same ones.
+    """
+    check_same_rows(subjects)
+    as_rewards = len(set(rewards.values())) > 1
+    if as_rewards:
+        subjects = {name: in_rewards(subject, rewards[name]) for name, subject in subjects.items()}
+    renamed = _renamed(subjects)
+    frames = {kind: _merged(kind, [subject.rows().get(kind) for subject in renamed.values()]) for kind in KEYS}
+    first, second, *_ = subjects
+    one = next(iter(rewards.values()))
+    united = Subject(
+        name=" vs ".join(subjects),
+        pairs=frames["pairs"],
+        unpaired=frames["unpaired"],
+        baseline=_judged(renamed[first]),
+        focus=_judged(renamed[second]),
+        reward="sum_logps" if as_rewards else one.kind,
+        beta=1.0 if as_rewards else one.beta,
+        slices=subjects[first].slices,
+        sources=tuple(source for subject in subjects.values() for source in subject.sources),
+        models={name: notes for subject in renamed.values() for name, notes in subject.models.items()},
+        tables={"pairs": table} if (table := subjects[first].tables.get("pairs")) is not None else {},
+        notes=_notes(rewards) if as_rewards else (),
+    )
+    return Union(united, as_rewards)
+
+
+def _notes(rewards: Mapping[str, Reward]) -> tuple[str, ...]:
+    told = "; ".join(f"{name}: {reward.kind}, beta {reward.beta:g}" for name, reward in rewards.items())
+    return (f"Each model's own reward is used ({told}): compare accuracies and AUCs, not the sizes of margins.",)
+
+
+def in_rewards(subject: Subject, reward: Reward) -> Subject:
+    """The subject with rewards where log-probs stood, so that models of different rewards stand in one table."""
+    frames = {}
+    for kind, frame in subject.rows().items():
+        columns = [
+            expression
+            for side in _SIDES[kind]
+            for expression in (
+                reward_of(reward.kind, reward.beta, side).alias(f"policy_{side}logps"),
+                pl.lit(None, pl.Float64).alias(f"reference_{side}logps"),
+            )
+        ]
+        frames[kind] = frame.with_columns(columns)
+    return dataclasses.replace(subject, pairs=frames.get("pairs"), unpaired=frames.get("unpaired"))
+
+
+def _renamed(subjects: Mapping[str, Subject]) -> dict[str, Subject]:
+    """Subjects whose models' names are unique: a run's trained model takes the run's name."""
+    own = Counter(name for subject in subjects.values() for name in subject.model_names())
+    starts = _untrained(subjects)
+    found = {}
+    for name, subject in subjects.items():
+        names = {
+            model: _new_name(name, model, starts.get(name), repeated=own[model] > 1) for model in subject.model_names()
+        }
+        frames = {
+            kind: frame.with_columns(pl.col("model").replace_strict(names)) for kind, frame in subject.rows().items()
+        }
+        found[name] = dataclasses.replace(
+            subject,
+            pairs=frames.get("pairs"),
+            unpaired=frames.get("unpaired"),
+            baseline=None if subject.baseline is None else names.get(subject.baseline),
+            models={names[model]: notes for model, notes in subject.models.items()},
+        )
+    return found
+
+
+def _new_name(subject: str, model: str, start: str | None, *, repeated: bool) -> str:
+    if model == _TRAINED:
+        return subject
+    if model == UNTRAINED and start is not None:
+        return start
+    return f"{subject}: {model}" if repeated else model
+
+
+def _untrained(subjects: Mapping[str, Subject]) -> dict[str, str]:
+    """A name for each subject's untrained model: one name for those whose scores are the same ones."""
+    scores = {
+        name: [frame.filter(pl.col("model") == UNTRAINED).sort(KEYS[kind]) for kind, frame in subject.rows().items()]
+        for name, subject in subjects.items()
+        if UNTRAINED in subject.model_names()
+    }
+    first = {
+        name: next(other for other in scores if all(map(pl.DataFrame.equals, scores[other], own)))
+        for name, own in scores.items()
+    }
+    alone = len(set(first.values())) == 1
+    return {name: UNTRAINED if alone else f"{other}: {UNTRAINED}" for name, other in first.items()}
+
+
+def _merged(kind: str, frames: Sequence[pl.DataFrame | None]) -> pl.DataFrame | None:
+    given = [frame for frame in frames if frame is not None]
+    if not given:
+        return None
+    together = pl.concat(given, how="diagonal_relaxed")
+    return together.unique(["model", KEYS[kind]], keep="first", maintain_order=True).sort("model", KEYS[kind])
+
+
+def _judged(subject: Subject) -> str:
+    """The subject's first model that is not its own baseline."""
+    names = subject.model_names()
+    return next((name for name in names if name != subject.baseline), names[0])

@@ -1,0 +1,240 @@
+"""Argilla's records: what people submitted to one question about an answer, or about several.
+
+What a question's value means is the project's own affair, so that options state it: which question holds the vote and
+which labels or ratings mean `up` and `down`, or that the `first` or the `second` of two answers is better. A ranking
+names the fields that it ranks and needs no labels. A text question (`edit`) holds a better answer in a person's words.
+Drafts and discarded responses are rejected, so that they are counted.
+"""
+
+from collections.abc import Iterator, Mapping
+from itertools import combinations
+from typing import Any, Final, NamedTuple
+
+from pipeline.artifacts import digest_json
+from pipeline.errors import ConfigError, InputError, examples
+from pipeline.importers import values
+from pipeline.importers.argilla_records import Response, fields, is_record, questions, responses
+from pipeline.importers.base import (
+    Batch,
+    ImporterSpec,
+    Message,
+    Options,
+    RawEvent,
+    Record,
+    RowError,
+    Sample,
+    Source,
+    bounded_label,
+    read_rows,
+)
+from pipeline.importers.files import take_sample
+from pipeline.importers.votes import compared
+
+NAME: Final = "argilla"
+_VOTES: Final = ("up", "down", "unrated")
+_OUTCOMES: Final = ("first", "second", "tied", "both_bad")
+_PROMPTS: Final = ("prompt", "instruction", "question", "input", "query")
+_COMPLETIONS: Final = ("completion", "response", "answer", "output", "generation")
+
+
+class _Plan(NamedTuple):
+    """What the options say of one file."""
+
+    question: str | None
+    edit: str | None
+    labels: Mapping[str, str]
+    prompts: tuple[str, ...]
+    completions: tuple[str, ...]
+    other: str | None
+    without_status: str | None
+
+
+class _Item(NamedTuple):
+    """One record under the plan of its file."""
+
+    record: Record
+    texts: dict[str, Any]
+    prompt: list[Message]
+    plan: _Plan
+
+
+def detect(sample: Sample, options: Options) -> bool:
+    """Whether the rows are records with responses."""
+    return any(is_record(row) for row in sample.records)
+
+
+def read(source: Source, options: Options) -> Iterator[Batch]:
+    """Batches of the responses.
+
+    Raises:
+        InputError: Several questions were answered, and which holds the vote is not stated.
+        ConfigError: Options contradict each other.
+    """
+    plan = _plan(take_sample(source), options)
+    return read_rows(source, lambda record: _events(record, plan))
+
+
+def _plan(sample: Sample, options: Options) -> _Plan:
+    edit = options.get("edit")
+    found = [options["question"]] if "question" in options else [name for name in questions(sample) if name != edit]
+    if len(found) > 1:
+        raise InputError(
+            f"{sample.name}: questions {examples(found, 10)} were answered. State which one holds the vote in "
+            f"events.options, for example question: {found[0]}."
+        )
+    labels: dict[str, str] = {}
+    for outcome in (*_VOTES, *_OUTCOMES):
+        for label in filter(None, map(str.strip, options.get(outcome, "").split(","))):
+            if labels.setdefault(label, outcome) != outcome:
+                raise ConfigError(f"label '{label}' is stated for two votes: '{labels[label]}' and '{outcome}'.")
+    if set(labels.values()) & set(_OUTCOMES) and "other" not in options:
+        raise ConfigError(
+            "options first, second, tied and both_bad compare two answers: state the second's field as other."
+        )
+    return _Plan(
+        question=found[0] if found else None,
+        edit=edit,
+        labels=labels,
+        prompts=(options["prompt"],) if "prompt" in options else _PROMPTS,
+        completions=(options["completion"],) if "completion" in options else _COMPLETIONS,
+        other=options.get("other"),
+        without_status=options.get("without_status"),
+    )
+
+
+def _events(record: Record, plan: _Plan) -> Iterator[RawEvent | RowError]:
+    texts = fields(record)
+    prompt_field = _field(texts, plan.prompts, "prompt")
+    item = _Item(record, texts, values.messages(texts[prompt_field], prompt_field, empty="empty_prompt"), plan)
+    asked = [name for name in (plan.question, plan.edit) if name is not None]
+    found = list(responses(record, asked))
+    if not found:
+        yield _event(item, _answer_field(item), None, "")
+    for response in found:
+        try:
+            yield from _response(item, response)
+        except RowError as error:
+            yield error
+
+
+def _response(item: _Item, response: Response) -> Iterator[RawEvent | RowError]:
+    _check_status(response, item.plan)
+    question, edit = item.plan.question, item.plan.edit
+    vote = None if question is None else response.values.get(question)
+    edited = None if edit is None else response.values.get(edit)
+    if vote is None and edited is None:
+        raise RowError("no_vote", "the response answers no question that was asked for")
+    if vote is not None:
+        try:
+            yield from _ranking(item, response, vote) if isinstance(vote, list) else _voted(item, response, vote)
+        except RowError as error:
+            yield error
+    if edited is not None:
+        original = _event(item, _answer_field(item), response, f"{edit}")
+        better = values.text({"edit": edited}, "edit", empty="empty_completion")
+        yield from compared(original._replace(completion=better, model=None), original, "first", "edit")
+
+
+def _check_status(response: Response, plan: _Plan) -> None:
+    status = plan.without_status if response.status is None else response.status
+    if status is None:
+        raise RowError("missing_field", "the response has no status; state `without_status: submitted` to take it")
+    if status in ("draft", "discarded"):
+        raise RowError("not_submitted", f"the response is of status '{status}'")
+    if status != "submitted":
+        raise RowError("unknown_label", f"status is {bounded_label(status)}, not submitted, draft or discarded")
+
+
+def _voted(item: _Item, response: Response, vote: Any) -> list[RawEvent]:
+    """A label or a rating of one answer, or a label that compares two."""
+    name = f"{item.plan.question}"
+    outcome = item.plan.labels.get(_label(vote))
+    if outcome is None:
+        raise RowError("unknown_label", f"question '{name}' is {bounded_label(vote)}; state what it means by an option")
+    event = _event(item, _answer_field(item), response, name)
+    if outcome in _VOTES:
+        return [event._replace(vote=outcome)]
+    other = _event(item, _field(item.texts, (f"{item.plan.other}",), "other"), response, name)
+    return compared(event._replace(position=1), other._replace(position=2), outcome, "preference")
+
+
+def _label(value: Any) -> str:
+    """A label as options state it; a boolean is none."""
+    if isinstance(value, bool):
+        return ""
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    return str(value).strip() if isinstance(value, str | int) else ""
+
+
+def _ranking(item: _Item, response: Response, ranking: list[Any]) -> Iterator[RawEvent | RowError]:
+    """Every two ranked answers compared; equal ranks are tied."""
+    name = f"{item.plan.question}"
+    ranks: dict[str, int] = {}
+    for place, entry in enumerate(ranking, start=1):
+        field, rank = (entry.get("value"), entry.get("rank")) if isinstance(entry, dict) else (entry, place)
+        if not isinstance(field, str) or field not in item.texts:
+            raise RowError("unknown_label", f"question '{name}' ranks {bounded_label(field)}, which is no field")
+        if type(rank) is not int or field in ranks:
+            raise RowError(
+                "unknown_label", f"question '{name}' ranks a field as {bounded_label(rank)}, or ranks it twice"
+            )
+        ranks[field] = rank
+    for first, second in combinations(ranks, 2):
+        outcome = "tied" if ranks[first] == ranks[second] else "first" if ranks[first] < ranks[second] else "second"
+        try:
+            one, other = (_event(item, field, response, f"{name}/{first}/{second}") for field in (first, second))
+            yield from compared(one, other, outcome, "ranking")
+        except RowError as error:
+            yield error
+
+
+def _field(texts: dict[str, Any], names: tuple[str, ...], option: str) -> str:
+    """The first of the names that the record has a text under."""
+    for name in names:
+        if texts.get(name) is not None:
+            return name
+    raise RowError("missing_field", f"no field {' or '.join(names)}; state it with the option `{option}`")
+
+
+def _answer_field(item: _Item) -> str:
+    return _field(item.texts, item.plan.completions, "completion")
+
+
+def _event(item: _Item, field: str, response: Response | None, question: str) -> RawEvent:
+    """An answer before its vote; without a response, one that nobody voted on."""
+    row = item.record.value
+    record_id = values.identifier(row, "id") or values.identifier(row, "external_id")
+    metadata = row.get("metadata")
+    user_id = None if response is None else response.user_id
+    given = {} if response is None else response.row
+    return RawEvent(
+        line=item.record.line,
+        source_event_id=f"{record_id or digest_json([item.prompt, item.texts[field]])}/{user_id}/{question}",
+        conversation_id=None,
+        user_id=user_id,
+        model=values.identifier(metadata, "model") if isinstance(metadata, dict) else None,
+        prompt=item.prompt,
+        completion=values.answer(item.texts[field], field),
+        vote="unrated",
+        comparison_id=None,
+        created_at=values.time(given, "updated_at") or values.time(given, "inserted_at"),
+    )
+
+
+SPEC: Final = ImporterSpec(
+    name=NAME,
+    description="Argilla records, nested or as a table: ratings, labels, rankings and rewritten answers as submitted.",
+    detect=detect,
+    read=read,
+    options={
+        "question": "Question that holds the vote; may be left out where only one was answered.",
+        "edit": "Text question that holds a better answer.",
+        "prompt": f"Field of the prompt; else the first of: {', '.join(_PROMPTS)}.",
+        "completion": f"Field of the answer, of two the first; else the first of: {', '.join(_COMPLETIONS)}.",
+        "other": "Field of the second answer where a label says which of two is better.",
+        **{vote: f"Labels or ratings, comma separated, that mean {vote}." for vote in _VOTES},
+        **{outcome: f"Labels, comma separated, by which two answers compare as {outcome}." for outcome in _OUTCOMES},
+        "without_status": "submitted takes responses of exports that hold no status; else they are rejected.",
+    },
+)

@@ -1,0 +1,103 @@
+"""The three shapes in which Argilla's records hold responses, as one.
+
+A server's record lists its responses, each with the values of all questions; the SDK's own export holds, by question,
+the values of all users; a data set's table has three columns a question: `q.responses`, `q.responses.users` and
+`q.responses.status`.
+"""
+
+from collections.abc import Iterable, Iterator
+from typing import Any, Final, NamedTuple
+
+from pipeline.importers import values
+from pipeline.importers.base import Record, RowError, Sample
+from pipeline.importers.threads import listed, nested
+
+SUFFIX: Final = ".responses"
+
+
+class Response(NamedTuple):
+    """One person's answers to some questions of one record.
+
+    Attributes:
+        user_id: Who answered.
+        status: `submitted`, `draft`, `discarded`, or what else the record says; None where it says nothing.
+        values: Question to its answer.
+        row: What holds the time, if anything does.
+    """
+
+    user_id: str | None
+    status: Any
+    values: dict[str, Any]
+    row: dict[str, Any]
+
+
+def is_record(row: dict[str, Any]) -> bool:
+    """Whether a row is a record in one of the shapes."""
+    if isinstance(row.get("fields"), dict):
+        return isinstance(row.get("responses"), list | dict)
+    return bool(_table_questions(row))
+
+
+def questions(sample: Sample) -> list[str]:
+    """Names of all questions that somebody answered, in order of first sight."""
+    found: dict[str, None] = {}
+    for row in sample.records:
+        responses = row.get("responses")
+        if isinstance(responses, dict):
+            found.update(dict.fromkeys(responses))
+        elif isinstance(responses, list):
+            entries = [entry.get("values") for entry in responses if isinstance(entry, dict)]
+            found.update(dict.fromkeys(name for entry in entries if isinstance(entry, dict) for name in entry))
+        else:
+            found.update(dict.fromkeys(_table_questions(row)))
+    return list(found)
+
+
+def _table_questions(row: dict[str, Any]) -> list[str]:
+    names = [name.removesuffix(SUFFIX) for name in row if name.endswith(SUFFIX)]
+    return [name for name in names if f"{name}{SUFFIX}.status" in row or f"{name}{SUFFIX}.users" in row]
+
+
+def fields(record: Record) -> dict[str, Any]:
+    """The texts of a record by the names of its fields."""
+    return nested(record.value, "fields") if "fields" in record.value else record.value
+
+
+def responses(record: Record, asked: Iterable[str]) -> Iterator[Response]:
+    """All responses of a record that concern the questions asked.
+
+    Raises:
+        RowError: They are in none of the shapes.
+    """
+    found = record.value.get("responses")
+    if isinstance(found, dict):
+        for question in asked:
+            for entry in listed(found, question) if found.get(question) else []:
+                user_id = values.identifier(entry, "user_id")
+                yield Response(user_id, entry.get("status"), {question: entry.get("value")}, entry)
+    elif found is not None:
+        for entry in listed(record.value, "responses"):
+            given = {name: _value(value) for name, value in nested(entry, "values").items()}
+            yield Response(values.identifier(entry, "user_id"), entry.get("status"), given, entry)
+    else:
+        for question in asked:
+            yield from _columns(record.value, question)
+
+
+def _value(value: Any) -> Any:
+    return value["value"] if isinstance(value, dict) and "value" in value else value
+
+
+def _columns(row: dict[str, Any], question: str) -> Iterator[Response]:
+    given = row.get(question + SUFFIX)
+    if given is None:
+        return
+    users, statuses = (row.get(f"{question}{SUFFIX}.{name}") for name in ("users", "status"))
+    if not isinstance(given, list):
+        raise RowError("wrong_type", f"field '{question}{SUFFIX}' is a {type(given).__name__}, not a list")
+    for beside, name in ((users, "users"), (statuses, "status")):
+        if beside is not None and (not isinstance(beside, list) or len(beside) != len(given)):
+            raise RowError("wrong_type", f"field '{question}{SUFFIX}.{name}' is not a list as long as the responses")
+    for place, value in enumerate(given):
+        user_id = values.identifier({"user": users[place]}, "user") if users is not None else None
+        yield Response(user_id, statuses[place] if statuses is not None else None, {question: value}, {})

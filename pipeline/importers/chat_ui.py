@@ -1,0 +1,106 @@
+"""Hugging Face's chat-ui: one conversation a row, its messages a tree by `ancestors`, answers scored 1, 0 or -1.
+
+A message without a score was never voted on; a score of 0 is a thumb that its user took back. A conversation from
+before trees has no `ancestors`: what stands before an answer is its prompt, after the conversation's `preprompt`.
+"""
+
+from collections.abc import Iterator
+from typing import Any, Final
+
+from pipeline.importers import values
+from pipeline.importers.base import Batch, ImporterSpec, Options, RawEvent, Record, RowError, Sample, Source, read_rows
+from pipeline.importers.mongo import plain_fields
+from pipeline.importers.threads import Turn, Turns, answer_of, listed, plain_text, read_turns
+from pipeline.importers.votes import known_label
+
+NAME: Final = "chat_ui"
+_SCORES: Final = {1: "up", -1: "down", 0: "retracted"}
+_ROLES: Final = {"user": "user", "assistant": "assistant", "system": "system"}
+_PREPROMPT: Final = "preprompt"
+
+
+def detect(sample: Sample, options: Options) -> bool:
+    """Whether the rows are conversations whose messages say whom they are from."""
+    for record in sample.records:
+        messages = record.get("messages")
+        if isinstance(messages, list) and messages and isinstance(messages[0], dict):
+            return {"from", "content"} <= set(messages[0]) and not {"role", "messageId"} & set(messages[0])
+    return False
+
+
+def read(source: Source, options: Options) -> Iterator[Batch]:
+    """Batches of the conversations' answers."""
+    return read_rows(source, _events)
+
+
+def _events(record: Record) -> Iterator[RawEvent | RowError]:
+    conversation = plain_fields(record.value)
+    messages = _messages(conversation)
+    turns = read_turns(messages, _turn)
+    answers = [message_id for message_id, message in messages.items() if message.get("from") == "assistant"]
+    if not answers:
+        raise RowError("no_completion", "no answer in the conversation")
+    for message_id in answers:
+        try:
+            yield _event(record, conversation, messages[message_id], turns)
+        except RowError as error:
+            yield error
+
+
+def _messages(conversation: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """All messages by id, each with its `parent`.
+
+    Raises:
+        RowError: There is no list of messages, a message has no id of its own, or `ancestors` is no list of ids.
+    """
+    entries = [plain_fields(entry) for entry in listed(conversation, "messages")]
+    branches = any(entry.get("ancestors") is not None for entry in entries)
+    has_system = bool(entries) and entries[0].get("from") == "system"
+    if not branches and not has_system and isinstance(conversation.get(_PREPROMPT), str):
+        entries = [{"id": _PREPROMPT, "from": "system", "content": conversation[_PREPROMPT]}, *entries]
+    found: dict[str, dict[str, Any]] = {}
+    before: str | None = None
+    for entry in entries:
+        message_id = values.text(entry, "id", empty="missing_field")
+        if message_id in found:
+            raise RowError("duplicate_key", "two messages of the conversation have one id")
+        found[message_id] = entry | {"parent": _parent(entry) if branches else before}
+        before = message_id
+    return found
+
+
+def _parent(entry: dict[str, Any]) -> str | None:
+    ancestors = entry.get("ancestors") or []
+    if not isinstance(ancestors, list) or not all(isinstance(ancestor, str) for ancestor in ancestors):
+        raise RowError("wrong_type", "field 'ancestors' is not a list of message ids")
+    return ancestors[-1] if ancestors else None
+
+
+def _turn(message: dict[str, Any]) -> Turn:
+    role = known_label(message.get("from"), _ROLES, "from")
+    return Turn(message["parent"], role, plain_text(message.get("content"), "content"))
+
+
+def _event(record: Record, conversation: dict[str, Any], message: dict[str, Any], turns: Turns) -> RawEvent:
+    prompt, completion = answer_of(turns, message["id"])
+    score = message.get("score")
+    return RawEvent(
+        line=record.line,
+        source_event_id=message["id"],
+        conversation_id=values.identifier(conversation, "_id") or values.identifier(conversation, "id"),
+        user_id=values.identifier(conversation, "userId") or values.identifier(conversation, "sessionId"),
+        model=values.identifier(conversation, "model"),
+        prompt=prompt,
+        completion=completion,
+        vote="unrated" if score is None else known_label(score, _SCORES, "score"),
+        comparison_id=None,
+        created_at=values.time(message, "updatedAt") or values.time(message, "createdAt"),
+    )
+
+
+SPEC: Final = ImporterSpec(
+    name=NAME,
+    description="Hugging Face chat-ui conversations: messages with ancestors, answers scored 1, 0 or -1.",
+    detect=detect,
+    read=read,
+)

@@ -1,0 +1,104 @@
+"""Dify: likes and dislikes of messages, from its feedbacks interface or embedded in messages; null takes a vote back.
+
+A message is a user's query and its answer. What was said before it is what its `parent_message_id` says, or, where a
+message names no parent as older ones do, what the conversation's messages of earlier time said. The variables of
+an app (`inputs`) and its own instructions are not in these exports, and so not in the prompt.
+"""
+
+from collections.abc import Iterator
+from typing import Any, Final, NamedTuple
+
+from pipeline.importers import feedback, joins, values
+from pipeline.importers.base import ImporterSpec, RowError
+from pipeline.importers.joins import Row, Vote, micros, text_or_problem
+from pipeline.importers.texts import Text, TextIndex
+
+NAME: Final = "dify"
+# What Dify writes as the parent of a conversation's first message.
+_ROOT: Final = "00000000-0000-0000-0000-000000000000"
+_ONLY_DIFY: Final = frozenset(
+    {"inputs", "parent_message_id", "message_files", "retriever_resources", "agent_thoughts", "from_source", "app_id"}
+)
+
+
+def _is_feedback(row: Row) -> bool:
+    return row.keys() >= {"message_id", "rating", "conversation_id"} and bool({"from_source", "app_id"} & row.keys())
+
+
+def _is_message(row: Row) -> bool:
+    return row.keys() >= {"id", "conversation_id", "query", "answer"} and bool(_ONLY_DIFY & row.keys())
+
+
+def detect(rows: list[dict[str, Any]]) -> bool:
+    """Whether a row is a message or the feedback on one."""
+    return any(_is_feedback(row) or _is_message(row) for row in rows)
+
+
+class _Reader(NamedTuple):
+    settings: feedback.Settings
+
+    def texts(self, row: Row) -> Iterator[Text]:
+        if _is_message(row):
+            key, parent, conversation = f"{row.get('id')}", row.get("parent_message_id"), row["conversation_id"]
+            at = micros(row, "created_at")
+            text = text_or_problem(key, lambda: _text(key, row, ordered=parent is not None or at is not None))
+            yield text._replace(
+                parent=parent if isinstance(parent, str) and parent != _ROOT else None,
+                conversation=conversation if isinstance(conversation, str) else None,
+                place=None if parent is not None else at if at is not None else -1,
+            )
+
+    def votes(self, row: Row, index: TextIndex) -> Iterator[Vote | RowError]:
+        if _is_feedback(row):
+            yield self._vote(row)
+        elif _is_message(row):
+            for stated in _embedded(row):
+                try:
+                    yield self._vote({"message_id": row.get("id"), "conversation_id": row["conversation_id"], **stated})
+                except RowError as error:
+                    yield error
+
+    def _vote(self, row: Row) -> Vote:
+        message = values.identifier(row, "message_id")
+        if message is None:
+            raise RowError("missing_field", "field 'message_id' is null")
+        vote = self.settings.vote(row, "rating")
+        taken_back = "rating" in row and row["rating"] is None
+        return Vote(
+            about=(message,),
+            vote="retracted" if taken_back else vote,
+            source_event_id=values.identifier(row, "id"),
+            user_id=values.identifier(row, "from_end_user_id") or values.identifier(row, "from_account_id"),
+            conversation_id=values.identifier(row, "conversation_id"),
+            created_at=values.time(row, "updated_at") or values.time(row, "created_at"),
+        )
+
+
+def _text(key: str, row: Row, *, ordered: bool) -> Text:
+    if not ordered:
+        raise RowError("bad_time", "a message of the conversation has neither a parent nor a time")
+    return Text(
+        key,
+        [
+            {"role": "user", "content": values.text(row, "query", empty="empty_prompt")},
+            {"role": "assistant", "content": values.text(row, "answer", empty="empty_completion")},
+        ],
+        user_id=values.identifier(row, "from_end_user_id"),
+        model=values.identifier(row, "model_id"),
+    )
+
+
+def _embedded(row: Row) -> list[dict[str, Any]]:
+    """The feedback in a message: one object, or a list of them."""
+    listed = row.get("feedbacks")
+    stated = [row.get("feedback"), *(listed if isinstance(listed, list) else [])]
+    return [entry for entry in stated if isinstance(entry, dict) and "rating" in entry]
+
+
+SPEC: Final[ImporterSpec] = joins.joined_spec(
+    NAME,
+    "Dify: feedbacks (like, dislike, null to take it back) with the app's messages.",
+    detect,
+    lambda options: _Reader(feedback.settings(options, names=None)),
+    dict(feedback.LABEL_OPTIONS),
+)

@@ -1,0 +1,148 @@
+"""FastChat's server log, and the battles that are released from it.
+
+A row of the log is an answer (`chat`), a thumb (`upvote`, `downvote`) or an arena vote, and holds its conversation as
+the server's state. The state's system message and examples belong to a model's template, not to the conversation, and
+are left out. A released battle holds two conversations and a `winner`. Two conversations compare two answers only
+where all that stands before the last answers is equal: later turns of a battle follow each model's own answers.
+"""
+
+from collections.abc import Iterator
+from typing import Any, Final
+
+from pipeline.importers import values
+from pipeline.importers.base import (
+    Batch,
+    ImporterSpec,
+    Message,
+    Options,
+    RawEvent,
+    Record,
+    RowError,
+    Sample,
+    Source,
+    bounded_label,
+    read_rows,
+)
+from pipeline.importers.threads import listed, nested, plain_text
+from pipeline.importers.votes import compared, known_label
+
+NAME: Final = "fastchat"
+_THUMBS: Final = {"chat": "unrated", "upvote": "up", "downvote": "down"}
+_ARENA: Final = {"leftvote": "first", "rightvote": "second", "tievote": "tied", "bothbad_vote": "both_bad"}
+_WINNERS: Final = {"model_a": "first", "model_b": "second", "tie": "tied", "tie (bothbad)": "both_bad"}
+_NO_VOTES: Final = ("flag", "share")
+
+
+def detect(sample: Sample, options: Options) -> bool:
+    """Whether the rows are of the server's log, or released battles."""
+    fields = set(sample.fields)
+    return fields >= {"conversation_a", "conversation_b", "winner"} or (
+        fields >= {"tstamp", "type"} and bool(fields & {"state", "states"})
+    )
+
+
+def read(source: Source, options: Options) -> Iterator[Batch]:
+    """Batches of the answers, thumbs and arena votes."""
+    return read_rows(source, _events)
+
+
+def _events(record: Record) -> list[RawEvent]:
+    row = record.value
+    if "conversation_a" in row:
+        return _battle(record)
+    kind = row.get("type")
+    if kind in _NO_VOTES:
+        raise RowError("not_a_vote", f"field 'type' is {bounded_label(kind)}")
+    found = known_label(kind, _THUMBS | _ARENA, "type")
+    if kind in _THUMBS:
+        state = nested(row, "state")
+        name = f"{values.identifier(state, 'conv_id')}/{row.get('tstamp')}/{kind}"
+        return [_event(record, state, values.identifier(row, "model"), name)._replace(vote=found)]
+    states = _two(row, "states")
+    models = row.get("models") or [None, None]
+    if not isinstance(models, list) or len(models) != 2:
+        raise RowError("wrong_type", "field 'models' is not a list of two names")
+    name = f"{'/'.join(str(state.get('conv_id')) for state in states)}/{row.get('tstamp')}/{kind}"
+    first, second = (
+        _event(record, state, values.identifier({"models": model}, "models"), name)
+        for state, model in zip(states, models, strict=True)
+    )
+    return compared(first._replace(position=1), second._replace(position=2), found, "arena")
+
+
+def _two(row: dict[str, Any], field: str) -> list[dict[str, Any]]:
+    states = listed(row, field)
+    if len(states) != 2:
+        raise RowError("wrong_type", f"field '{field}' has {len(states)} entries, not two")
+    return states
+
+
+def _event(record: Record, state: dict[str, Any], model: str | None, name: str) -> RawEvent:
+    messages = _messages(state)
+    if not messages or messages[-1]["role"] != "assistant":
+        raise RowError("not_an_answer", "the conversation does not end in an answer")
+    return RawEvent(
+        line=record.line,
+        source_event_id=name,
+        conversation_id=values.identifier(state, "conv_id"),
+        user_id=values.identifier(record.value, "ip"),
+        # Before an anonymous vote the log's own field is blank: the state knows who answered.
+        model=values.identifier(state, "model_name") or model,
+        prompt=messages[:-1],
+        completion=values.text(messages[-1], "content", empty="empty_completion"),
+        vote="unrated",
+        comparison_id=None,
+        created_at=values.time(record.value, "tstamp"),
+    )
+
+
+def _messages(state: dict[str, Any]) -> list[Message]:
+    """The state's messages after the template's examples.
+
+    Raises:
+        RowError: Messages or roles are not there or not of the server's form.
+    """
+    roles, entries, offset = state.get("roles"), state.get("messages"), state.get("offset") or 0
+    if not isinstance(roles, list | tuple) or len(roles) != 2 or not all(isinstance(role, str) for role in roles):
+        raise RowError("wrong_type", "field 'roles' of the state is not two names")
+    if not isinstance(entries, list) or type(offset) is not int:
+        raise RowError("wrong_type", "field 'messages' of the state is not a list")
+    return [_message(entry, {roles[0]: "user", roles[1]: "assistant"}) for entry in entries[offset:]]
+
+
+def _message(entry: Any, roles: dict[str, str]) -> Message:
+    if not isinstance(entry, list) or len(entry) != 2:
+        raise RowError("wrong_type", "field 'messages' of the state lists something else than role and text")
+    # An answer that never came is null.
+    content = "" if entry[1] is None else plain_text(entry[1], "messages")
+    return {"role": known_label(entry[0], roles, "messages"), "content": content}
+
+
+def _battle(record: Record) -> list[RawEvent]:
+    row = record.value
+    sides = []
+    for place, side in enumerate(("a", "b"), start=1):
+        messages = values.messages(values.present(row, f"conversation_{side}"), "conversation", empty="no_text")
+        event = RawEvent(
+            line=record.line,
+            source_event_id=values.identifier(row, "question_id"),
+            conversation_id=values.identifier(row, "question_id"),
+            user_id=values.identifier(row, "judge"),
+            model=values.identifier(row, f"model_{side}"),
+            prompt=messages[:-1],
+            completion=values.answer(messages[-1:], f"conversation_{side}"),
+            vote="unrated",
+            comparison_id=None,
+            created_at=values.time(row, "tstamp"),
+            position=place,
+        )
+        sides.append(event)
+    return compared(sides[0], sides[1], known_label(row.get("winner"), _WINNERS, "winner"), "arena")
+
+
+SPEC: Final = ImporterSpec(
+    name=NAME,
+    description="FastChat's server log (upvote, downvote, arena votes), and battles released from it.",
+    detect=detect,
+    read=read,
+)

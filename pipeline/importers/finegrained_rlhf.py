@@ -1,0 +1,105 @@
+"""Fine-grained RLHF's human feedback: four answers to a question, and a preference between every two of them.
+
+`preference` holds six judgements in the order 1-2, 1-3, 1-4, 2-3, 2-4, 3-4: 1 where the first of the two is better, 2
+where the second is, 0 where they are tied. The people saw the question together with passages of text; the prompt
+holds the question alone, or with the option `passages` set to `true` the passages before it, as the models were asked.
+The annotations of single errors are not read.
+"""
+
+from collections.abc import Iterator
+from itertools import combinations
+from typing import Any, Final
+
+from pipeline.artifacts import digest_json
+from pipeline.errors import ConfigError
+from pipeline.importers import values
+from pipeline.importers.base import (
+    Batch,
+    ImporterSpec,
+    Message,
+    Options,
+    RawEvent,
+    Record,
+    RowError,
+    Sample,
+    Source,
+    read_rows,
+)
+from pipeline.importers.votes import compared, known_label
+
+NAME: Final = "finegrained_rlhf"
+_OUTCOMES: Final = {0: "tied", 1: "first", 2: "second"}
+_ANSWERS: Final = tuple(f"prediction {number}" for number in (1, 2, 3, 4))
+_PAIRS: Final = tuple(combinations(_ANSWERS, 2))
+
+
+def detect(sample: Sample, options: Options) -> bool:
+    """Whether the rows have four answers and preferences."""
+    return set(sample.fields) >= {"question", "preference", *_ANSWERS}
+
+
+def read(source: Source, options: Options) -> Iterator[Batch]:
+    """Batches of the comparisons, twelve events a row.
+
+    Raises:
+        ConfigError: The option `passages` is neither true nor false.
+    """
+    stated = options.get("passages", "false")
+    if stated not in ("true", "false"):
+        raise ConfigError(f"option passages is '{stated}', not true or false.")
+    return read_rows(source, lambda record: _events(record, stated == "true"))
+
+
+def _events(record: Record, with_passages: bool) -> Iterator[RawEvent | RowError]:
+    row = record.value
+    prompt = _prompt(row, with_passages)
+    judgements = values.present(row, "preference")
+    if not isinstance(judgements, list) or len(judgements) != len(_PAIRS):
+        raise RowError("wrong_type", f"field 'preference' is not a list of {len(_PAIRS)} judgements")
+    row_id = digest_json([row.get(field) for field in ("question", *_ANSWERS)])
+    for place, ((first, second), judgement) in enumerate(zip(_PAIRS, judgements, strict=True)):
+        try:
+            outcome = known_label(judgement, _OUTCOMES, f"preference[{place}]")
+            sides = [_event(record, f"{row_id}/{place}", prompt, answer) for answer in (first, second)]
+            yield from compared(sides[0], sides[1], outcome, "preference")
+        except RowError as error:
+            yield error
+
+
+def _prompt(row: dict[str, Any], with_passages: bool) -> list[Message]:
+    question = values.text(row, "question", empty="empty_prompt")
+    if not with_passages:
+        return [{"role": "user", "content": question}]
+    passages = values.present(row, "passages")
+    if not isinstance(passages, list) or not all(_is_passage(passage) for passage in passages):
+        raise RowError("wrong_type", "field 'passages' is not a list of passages")
+    return [{"role": "user", "content": "\n\n".join([*(" ".join(passage) for passage in passages), question])}]
+
+
+def _is_passage(passage: Any) -> bool:
+    return isinstance(passage, list) and all(isinstance(sentence, str) for sentence in passage)
+
+
+def _event(record: Record, name: str, prompt: list[Message], answer: str) -> RawEvent:
+    return RawEvent(
+        line=record.line,
+        source_event_id=name,
+        conversation_id=None,
+        user_id=None,
+        model=None,
+        prompt=prompt,
+        completion=values.text(record.value, answer, empty="empty_completion"),
+        vote="unrated",
+        comparison_id=None,
+        created_at=None,
+        position=_ANSWERS.index(answer) + 1,
+    )
+
+
+SPEC: Final = ImporterSpec(
+    name=NAME,
+    description="Fine-grained RLHF feedback: four answers to a question, preference[6] between every two, 0 a tie.",
+    detect=detect,
+    read=read,
+    options={"passages": "true puts the passages that were searched before the question; default false."},
+)

@@ -1,0 +1,102 @@
+"""GPT4All's datalake: one conversation a row, answers rated positive or negative, or edited by their user.
+
+An edit is a comparison too: the user's text is chosen over the model's. Later answers were made after the model's own
+text, so that stays in their prompts.
+"""
+
+from collections.abc import Iterator
+from typing import Any, Final
+
+from pipeline.artifacts import digest_json
+from pipeline.importers import values
+from pipeline.importers.base import (
+    Batch,
+    ImporterSpec,
+    Message,
+    Options,
+    RawEvent,
+    Record,
+    RowError,
+    Sample,
+    Source,
+    read_rows,
+)
+from pipeline.importers.threads import listed
+from pipeline.importers.votes import compared, known_label
+
+NAME: Final = "gpt4all"
+_RATINGS: Final = {"positive": "up", "negative": "down"}
+_ROLES: Final = {"user": "user", "assistant": "assistant", "system": "system"}
+
+
+def detect(sample: Sample, options: Options) -> bool:
+    """Whether the rows are conversations of messages with a role."""
+    for record in sample.records:
+        messages = record.get("conversation")
+        if isinstance(messages, list) and messages and isinstance(messages[0], dict):
+            return {"role", "content"} <= set(messages[0])
+    return False
+
+
+def read(source: Source, options: Options) -> Iterator[Batch]:
+    """Batches of the conversations' answers, and of their edits."""
+    return read_rows(source, _events)
+
+
+def _events(record: Record) -> Iterator[RawEvent | RowError]:
+    messages = [_checked(message) for message in listed(record.value, "conversation")]
+    conversation_id = values.identifier(record.value, "ingest_id") or digest_json(messages)
+    if not any(message["role"] == "assistant" for message in messages):
+        raise RowError("no_completion", "no answer in the conversation")
+    history: list[Message] = []
+    for place, message in enumerate(messages):
+        if message["role"] == "assistant":
+            try:
+                yield from _answer(record, conversation_id, place, message, list(history))
+            except RowError as error:
+                yield error
+        if message["content"].strip():
+            history.append({"role": message["role"], "content": message["content"]})
+
+
+def _checked(message: dict[str, Any]) -> dict[str, Any]:
+    content = values.present(message, "content")
+    if not isinstance(content, str):
+        raise RowError("wrong_type", f"field 'content' is a {type(content).__name__}, not a text")
+    return message | {"role": known_label(message.get("role"), _ROLES, "role")}
+
+
+def _answer(
+    record: Record, conversation_id: str, place: int, message: dict[str, Any], prompt: list[Message]
+) -> Iterator[RawEvent | RowError]:
+    rating = message.get("rating")
+    event = RawEvent(
+        line=record.line,
+        source_event_id=f"{conversation_id}:{place}",
+        conversation_id=conversation_id,
+        user_id=values.identifier(record.value, "submitter_id"),
+        model=values.identifier(record.value, "agent_id"),
+        prompt=prompt,
+        completion=values.text(message, "content", empty="empty_completion"),
+        vote="unrated",
+        comparison_id=None,
+        created_at=values.time(record.value, "ingest_timestamp"),
+    )
+    try:
+        yield event._replace(vote="unrated" if rating is None else known_label(rating, _RATINGS, "rating"))
+    except RowError as error:
+        yield error
+    if message.get("edited_content") is not None:
+        # What a user wrote is of no model.
+        edited = values.text(message, "edited_content", empty="empty_completion")
+        if edited != event.completion:
+            event = event._replace(source_event_id=f"{conversation_id}:{place}/edit")
+            yield from compared(event._replace(completion=edited, model=None), event, "first", "edit")
+
+
+SPEC: Final = ImporterSpec(
+    name=NAME,
+    description="GPT4All datalake conversations: answers rated positive or negative, edits chosen over what they edit.",
+    detect=detect,
+    read=read,
+)

@@ -1,0 +1,104 @@
+"""Label Studio's pairwise export: one task a row, each annotation of it a choice of the left or the right answer.
+
+An annotation that was cancelled, or that chose neither, is rejected, so that it is counted. Tasks hold their texts
+under names of the project's own making; the options `prompt`, `left` and `right` state them.
+"""
+
+from collections.abc import Iterator
+from typing import Any, Final
+
+from pipeline.importers import values
+from pipeline.importers.base import Batch, ImporterSpec, Options, RawEvent, Record, RowError, Sample, Source, read_rows
+from pipeline.importers.threads import listed, nested
+from pipeline.importers.votes import compared, known_label
+
+NAME: Final = "label_studio"
+_SELECTED: Final = {"left": "first", "right": "second"}
+_NAMES: Final = {"prompt": "prompt", "left": "answer1", "right": "answer2"}
+
+
+def detect(sample: Sample, options: Options) -> bool:
+    """Whether the rows are tasks with a pairwise result in an annotation."""
+    tasks = [record for record in sample.records if isinstance(record.get("data"), dict)]
+    annotations = [task["annotations"] for task in tasks if isinstance(task.get("annotations"), list)]
+    return any(_pairwise(entry) for entries in annotations for entry in entries if isinstance(entry, dict))
+
+
+def read(source: Source, options: Options) -> Iterator[Batch]:
+    """Batches of the annotations."""
+    names = {name: options.get(name, usual) for name, usual in _NAMES.items()}
+    return read_rows(source, lambda record: _events(record, names))
+
+
+def _pairwise(annotation: dict[str, Any]) -> list[dict[str, Any]]:
+    """The pairwise results of an annotation; it may hold results of other kinds beside."""
+    found = annotation.get("result")
+    return (
+        [entry for entry in found if isinstance(entry, dict) and entry.get("type") == "pairwise"]
+        if isinstance(found, list)
+        else []
+    )
+
+
+def _events(record: Record, names: dict[str, str]) -> Iterator[RawEvent | RowError]:
+    annotations = listed(record.value, "annotations")
+    if not annotations:
+        raise RowError("no_vote", "nobody annotated the task")
+    for place, annotation in enumerate(annotations):
+        try:
+            yield from _comparison(record, annotation, place, names)
+        except RowError as error:
+            yield error
+
+
+def _comparison(record: Record, annotation: dict[str, Any], place: int, names: dict[str, str]) -> list[RawEvent]:
+    if annotation.get("was_cancelled") is True:
+        raise RowError("cancelled", "the annotator skipped the task")
+    results = _pairwise(annotation)
+    if len(results) != 1:
+        raise RowError("no_vote", f"the annotation has {len(results)} pairwise results, not one")
+    selected = nested(results[0], "value").get("selected")
+    if selected is None:
+        raise RowError("no_vote", "the annotation chose neither side")
+    outcome = known_label(selected, _SELECTED, "value.selected")
+    task = nested(record.value, "data")
+    prompt = values.messages(values.present(task, names["prompt"]), names["prompt"], empty="empty_prompt")
+    task_id = values.identifier(record.value, "id")
+    # Annotations have numbers of their own; an export without them still tells them apart by their order.
+    number = values.identifier(annotation, "id") or str(place)
+    sides = [
+        RawEvent(
+            line=record.line,
+            source_event_id=f"{task_id}/{number}",
+            conversation_id=None,
+            user_id=_annotator(annotation),
+            model=None,
+            prompt=prompt,
+            completion=values.answer(values.present(task, names[side]), names[side]),
+            vote="unrated",
+            comparison_id=None,
+            created_at=values.time(annotation, "updated_at") or values.time(annotation, "created_at"),
+            position=position,
+        )
+        for position, side in enumerate(("left", "right"), start=1)
+    ]
+    return compared(sides[0], sides[1], outcome, "preference")
+
+
+def _annotator(annotation: dict[str, Any]) -> str | None:
+    """Who annotated: a number, or where the export expands it, that of an object."""
+    found = annotation.get("completed_by")
+    return values.identifier(found, "id") if isinstance(found, dict) else values.identifier(annotation, "completed_by")
+
+
+SPEC: Final = ImporterSpec(
+    name=NAME,
+    description="Label Studio pairwise export: the left or the right answer chosen by each annotator.",
+    detect=detect,
+    read=read,
+    options={
+        "prompt": "Field of a task's data with the prompt; default prompt.",
+        "left": "Field with the left answer; default answer1.",
+        "right": "Field with the right answer; default answer2.",
+    },
+)

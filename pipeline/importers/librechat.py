@@ -1,0 +1,110 @@
+"""LibreChat's conversation export: messages with parents, answers with a thumb.
+
+All three shapes of the export are read: the messages in a flat list, or in a tree as `messagesTree` or by `children`.
+An answer without feedback is unrated. The tag that a user picked says why and is not a vote, so any tag is let pass.
+"""
+
+from collections.abc import Iterator
+from typing import Any, Final
+
+from pipeline.importers import values
+from pipeline.importers.base import Batch, ImporterSpec, Options, RawEvent, Record, RowError, Sample, Source, read_rows
+from pipeline.importers.mongo import plain_fields
+from pipeline.importers.threads import Turn, Turns, answer_of, listed, nested, plain_text, read_turns
+from pipeline.importers.votes import known_label
+
+NAME: Final = "librechat"
+RATINGS: Final = {"thumbsUp": "up", "thumbsDown": "down"}
+# The tool's own mark of a message without a parent.
+_NO_PARENT: Final = "00000000-0000-0000-0000-000000000000"
+
+
+def detect(sample: Sample, options: Options) -> bool:
+    """Whether the rows are conversations whose messages have LibreChat's ids."""
+    for record in sample.records:
+        messages = record.get("messages") or record.get("messagesTree")
+        if "conversationId" in record and isinstance(messages, list) and messages:
+            return isinstance(messages[0], dict) and "messageId" in messages[0]
+    return False
+
+
+def read(source: Source, options: Options) -> Iterator[Batch]:
+    """Batches of the conversations' answers."""
+    return read_rows(source, _events)
+
+
+def _events(record: Record) -> Iterator[RawEvent | RowError]:
+    conversation = plain_fields(record.value)
+    messages = _messages(conversation)
+    turns = read_turns(messages, turn_from)
+    answers = [message_id for message_id, message in messages.items() if message.get("isCreatedByUser") is not True]
+    if not answers:
+        raise RowError("no_completion", "no answer in the conversation")
+    for message_id in answers:
+        try:
+            yield _event(record, conversation, messages[message_id], turns)
+        except RowError as error:
+            yield error
+
+
+def _messages(conversation: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """All messages by id, those nested in others too.
+
+    Raises:
+        RowError: There is no list of messages, or a message has no id of its own.
+    """
+    waiting = listed(conversation, "messagesTree" if "messagesTree" in conversation else "messages")[::-1]
+    found: dict[str, dict[str, Any]] = {}
+    while waiting:
+        message = plain_fields(waiting.pop())
+        message_id = values.text(message, "messageId", empty="missing_field")
+        if message_id in found:
+            raise RowError("duplicate_key", "two messages of the conversation have one messageId")
+        found[message_id] = message
+        if message.get("children"):
+            waiting.extend(reversed(listed(message, "children")))
+    return found
+
+
+def turn_from(message: dict[str, Any]) -> Turn:
+    """One message and what it follows.
+
+    Raises:
+        RowError: It does not say whose it is, or has no text.
+    """
+    by_user = message.get("isCreatedByUser")
+    if not isinstance(by_user, bool):
+        raise RowError("wrong_type", f"field 'isCreatedByUser' is a {type(by_user).__name__}, not true or false")
+    # Agents answer in parts and leave the text blank.
+    content = message.get("text") or message.get("content")
+    parent = values.identifier(message, "parentMessageId")
+    role = "user" if by_user else "assistant"
+    return Turn(None if parent == _NO_PARENT else parent, role, plain_text(content, "text"))
+
+
+def _event(record: Record, conversation: dict[str, Any], message: dict[str, Any], turns: Turns) -> RawEvent:
+    if message.get("error") is True:
+        raise RowError("no_completion", "the answer is an error message of the tool")
+    message_id = message["messageId"]
+    prompt, completion = answer_of(turns, message_id)
+    rating = nested(message, "feedback").get("rating")
+    return RawEvent(
+        line=record.line,
+        source_event_id=message_id,
+        conversation_id=values.identifier(conversation, "conversationId"),
+        user_id=values.identifier(message, "user") or values.identifier(conversation, "user"),
+        model=values.identifier(message, "model") or values.identifier(nested(conversation, "options"), "model"),
+        prompt=prompt,
+        completion=completion,
+        vote="unrated" if rating is None else known_label(rating, RATINGS, "feedback.rating"),
+        comparison_id=None,
+        created_at=values.time(message, "updatedAt") or values.time(message, "createdAt"),
+    )
+
+
+SPEC: Final = ImporterSpec(
+    name=NAME,
+    description="LibreChat conversation export (flat or recursive): answers with feedback thumbsUp or thumbsDown.",
+    detect=detect,
+    read=read,
+)

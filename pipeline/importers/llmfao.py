@@ -1,0 +1,94 @@
+"""LLMFAO's crowd: which of two models' answers a worker found better, or that they tie.
+
+The votes (`crowd-comparisons.csv`) and the texts (`pairs-crowd.jsonl`) lie in two files of one folder and meet on the
+pair's `id`; both are inputs of a run. Workers were told to call two failures a tie too, so a tie says no more than
+that. A vote on a pair of which one answer is empty is rejected: nothing was written that could be learnt from.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import Any, Final
+
+from pipeline.importers import values
+from pipeline.importers.base import Batch, ImporterSpec, Options, RawEvent, Record, RowError, Sample, Source, read_rows
+from pipeline.importers.joins import text_or_problem
+from pipeline.importers.texts import Text, TextIndex
+from pipeline.importers.votes import compared, known_label
+
+NAME: Final = "llmfao"
+_WINNERS: Final = {"left": "first", "right": "second", "tie": "tied"}
+_VOTE_FIELDS: Final = frozenset({"id", "worker", "winner", "left", "right"})
+_PAIR_FIELDS: Final = frozenset({"id", "text", "model_x", "result_x", "model_y", "result_y"})
+
+
+def detect(sample: Sample, options: Options) -> bool:
+    """Whether the rows are the crowd's votes, or the pairs that they are about."""
+    fields = set(sample.fields)
+    return fields >= _VOTE_FIELDS or fields >= _PAIR_FIELDS
+
+
+def read_together(sources: Sequence[Source], options: Options) -> Iterator[tuple[str, Batch]]:
+    """Batches of the votes of all sources, their texts looked up in all sources."""
+    index = TextIndex()
+    try:
+        for source in sources:
+            index.put(_texts(source))
+        for source in sources:
+            for batch in read_rows(source, lambda record: _events(record, index)):
+                yield source.name, batch
+    finally:
+        index.close()
+
+
+def _texts(source: Source) -> Iterator[Text]:
+    for record in source.rows():
+        if isinstance(record, Record) and "result_x" in record.value:
+            yield _side(record.value, "left", "result_x")
+            yield _side(record.value, "right", "result_y")
+
+
+def _side(row: dict[str, Any], side: str, field: str) -> Text:
+    key = f"{row.get('id')}/{side}"
+    return text_or_problem(key, lambda: _text(key, row, field))
+
+
+def _text(key: str, row: dict[str, Any], field: str) -> Text:
+    prompt = values.text(row, "text", empty="empty_prompt")
+    answer = values.text(row, field, empty="empty_completion")
+    return Text(key, [{"role": "user", "content": prompt}, {"role": "assistant", "content": answer}])
+
+
+def _events(record: Record, index: TextIndex) -> list[RawEvent]:
+    row = record.value
+    if "result_x" in row:
+        return []
+    outcome = known_label(values.present(row, "winner"), _WINNERS, "winner")
+    pair_id, worker = values.identifier(row, "id"), values.identifier(row, "worker")
+    if pair_id is None:
+        raise RowError("missing_field", "field 'id' is empty")
+    sides = []
+    for position, side in enumerate(("left", "right"), start=1):
+        answer = index.answer([f"{pair_id}/{side}"])
+        event = RawEvent(
+            line=record.line,
+            source_event_id=f"{pair_id}/{worker}",
+            conversation_id=None,
+            user_id=worker,
+            model=values.identifier(row, side),
+            prompt=answer.prompt,
+            completion=answer.completion,
+            vote="unrated",
+            comparison_id=None,
+            created_at=None,
+            position=position,
+        )
+        sides.append(event)
+    return compared(sides[0], sides[1], outcome, "preference")
+
+
+SPEC: Final = ImporterSpec(
+    name=NAME,
+    description="LLMFAO's crowd votes (left, right, tie), with the answers in pairs-crowd.jsonl as a second input.",
+    detect=detect,
+    read=lambda source, options: (batch for _, batch in read_together([source], options)),
+    read_together=read_together,
+)

@@ -1,0 +1,122 @@
+"""Logs of tools with values that nobody expects: never a crash, never a vote that the log does not hold.
+
+Quick by default; `-m slow` takes 500 logs a format.
+"""
+
+import copy
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import pytest
+
+from pipeline.errors import PipelineError
+from pipeline.importers.base import Record
+from pipeline.importers.files import FileSource
+from pipeline.importers.registry import IMPORTERS
+from tests.unit.importers.logs import read_lines
+from tests.unit.importers.test_argilla import COMPARED, RATINGS
+from tests.unit.importers.test_registry import FIXTURES
+from tests.unit.importers.test_signals import FIRST, TRY, sides
+
+ODD: Final[list[Any]] = [
+    *(None, True, False, 0, 1, 2, -1, -3, 1.0, 0.5, 10**400, 1e308, "", " ", "1", "-1", "👍", "up", "x" * 300),
+    *([], [[]], [None], ["a", "b"], [1, 2], {}, {"$oid": 1}, {"$date": {"$numberLong": "x"}}, {"$date": []}),
+    *(
+        {"role": "user", "content": "x"},
+        {"value": "x"},
+        [{"type": "text"}],
+        [{"type": "text", "text": {}}],
+        "{}",
+        "[0,1]",
+    ),
+]
+SIGNALS: Final = [
+    *sides("chosen", "rejected", comparison_kind="arena"),
+    FIRST | {"copied": True, "regenerated": False, "edited_response": "Very far.", "propensity": 0.5},
+    TRY | {"answer_position": 2},
+]
+OPTIONS: Final = {"argilla": RATINGS | COMPARED | {"edit": "better"}}
+
+
+def rows_of(name: str, folder: Path) -> list[dict[str, Any]]:
+    """The records of a format's fixture, JSON in its cells and all; where votes lie apart from texts, those of both."""
+    if name == "thumbs_jsonl":
+        return copy.deepcopy(SIGNALS)
+    folder.mkdir()
+    FIXTURES[name](folder)
+    sources = [FileSource(path, path.name, 1 << 24) for path in sorted(folder.iterdir())]
+    return [row.value for source in sources for row in source.rows() if isinstance(row, Record)]
+
+
+def places(value: Any) -> Iterator[tuple[Any, Any]]:
+    """Every key of every object and every index of every list."""
+    for key in value if isinstance(value, dict) else range(len(value)) if isinstance(value, list) else ():
+        yield value, key
+        yield from places(value[key])
+
+
+def texts(value: Any) -> Iterator[str]:
+    """Every text, those of JSON in a text too."""
+    if isinstance(value, str):
+        yield value
+        if value[:1] in ("{", "["):
+            yield from texts(json.loads(value))
+    for inside in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+        yield from texts(inside)
+
+
+def damage(rows: list[dict[str, Any]], random: np.random.Generator) -> list[dict[str, Any]]:
+    """One to four values replaced, taken from elsewhere in the log, or dropped."""
+    rows = copy.deepcopy(rows)
+    for _ in range(random.integers(1, 5)):
+        found = [place for row in rows for place in places(row)]
+        if not found:
+            break
+        (container, key), (other, other_key) = (found[index] for index in random.integers(0, len(found), 2))
+        kind = random.integers(0, 4)
+        if kind == 0 and isinstance(container, dict):
+            del container[key]
+        elif kind == 1:
+            container[key] = copy.deepcopy(other[other_key])
+        else:
+            container[key] = copy.deepcopy(ODD[random.integers(0, len(ODD))])
+    return rows
+
+
+def check(folder: Path, name: str, logs: int, seed: int) -> None:
+    random = np.random.default_rng(seed)
+    rows = rows_of(name, folder / "whole")
+    for _ in range(logs):
+        damaged = damage(rows, random)
+        try:
+            result = read_lines(folder, *damaged, format=name, options=OPTIONS.get(name, {}))
+        except PipelineError as error:
+            assert "State" in str(error)  # a log that could mean two things: the user is told what to state
+            continue
+        said = "\0".join(texts(damaged))
+        for completion in result.events["completion"].unique():
+            # Parts of one message are joined by line breaks; each part is still the log's own.
+            assert all(part in said for part in completion.split("\n"))
+
+
+NAMES: Final = sorted({*FIXTURES, "thumbs_jsonl"})
+
+
+def test_every_format_with_a_fixture_is_tried() -> None:
+    assert set(NAMES) <= set(IMPORTERS)
+    assert len(NAMES) > 10
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_odd_values(tmp_path: Path, name: str) -> None:
+    check(tmp_path, name, logs=40, seed=1)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("name", NAMES)
+def test_many_odd_values(tmp_path: Path, name: str) -> None:
+    check(tmp_path, name, logs=500, seed=2)

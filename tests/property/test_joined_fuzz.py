@@ -1,0 +1,73 @@
+"""Joined formats whose values are anything at all: never a crash, never an answer that nobody gave."""
+
+import copy
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import pytest
+
+from pipeline.config import EventsConfig
+from pipeline.stages.events import ingest
+from pipeline.tables import validate
+from tests.unit.importers.joined_fixtures import FILES
+from tests.unit.importers.joined_logs import write
+
+STRANGE: Final[list[Any]] = [
+    None, True, False, 0, 1, -1, 2.5, 10**30, "", " ", "x", "{", "[1]", '{"role": 1}', "👍", [], [[]], [None], {},
+    {"role": "user"}, {"messages": 7}, {"content": None, "role": "assistant"}, [{"role": [], "content": {}}],
+    {"kwargs": {}, "id": []}, {"weave": {"feedback": [1]}}, [{"key": "a", "value": {"arrayValue": 3}}],
+    {"a": {"b": {"c": "d"}}},
+]  # fmt: skip
+
+
+def places(value: Any, found: list[tuple[Any, Any]]) -> list[tuple[Any, Any]]:
+    """Every container with every key or position in it."""
+    keys = list(value) if isinstance(value, dict) else range(len(value)) if isinstance(value, list) else []
+    for key in keys:
+        found.append((value, key))
+        places(value[key], found)
+    return found
+
+
+def mutated(files: dict[str, list[Any]], random: np.random.Generator) -> dict[str, list[Any]]:
+    """Files with one to three values replaced, dropped or doubled; rows stay objects."""
+    changed = copy.deepcopy(files)
+    for _ in range(int(random.integers(1, 4))):
+        inside = [place for rows in changed.values() for row in rows for place in places(row, [])]
+        container, key = inside[int(random.integers(0, len(inside)))]
+        deed = int(random.integers(0, 4))
+        if deed == 0 and isinstance(container, dict):
+            del container[key]
+        elif deed == 1 and isinstance(container, list):
+            container.append(copy.deepcopy(container[key]))
+        else:
+            container[key] = copy.deepcopy(STRANGE[int(random.integers(0, len(STRANGE)))])
+    return changed
+
+
+def fuzz(folder: Path, name: str, count: int, seed: int) -> None:
+    random = np.random.default_rng(seed)
+    whole = ingest(EventsConfig(inputs=tuple(write(folder, FILES[name])), format=name))
+    known = set(whole.events["completion"])
+    for _ in range(count):
+        files = mutated(FILES[name], random)
+        result = ingest(EventsConfig(inputs=tuple(write(folder, files)), format=name))
+        validate("events", result.events)
+        validate("rejects", result.rejects)
+        assert result.counts.rows_in <= 4 * whole.counts.rows_in + 4
+        # Whatever the damage, an answer is a text of the files, or several parts of one joined.
+        said = [container[key] for rows in files.values() for container, key in places(rows, [])]
+        found = set(result.events["completion"]) - {text for text in said if isinstance(text, str)} - known
+        assert not [text for text in found if "\n" not in text]
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_mutated_values(tmp_path: Path, name: str) -> None:
+    fuzz(tmp_path, name, count=60, seed=1)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", FILES)
+def test_many_mutated_values(tmp_path: Path, name: str) -> None:
+    fuzz(tmp_path, name, count=300, seed=2)

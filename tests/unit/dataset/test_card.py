@@ -1,0 +1,38 @@
+import pytest
+from huggingface_hub import DatasetCard
+
+from pipeline.config import build_config
+from pipeline.dataset import dataset_card
+
+
+def card(rows):
+    config = build_config({"name": "mine", "model": "demo", "events": {"inputs": ["log.jsonl"]}}, origin="test")
+    return DatasetCard(dataset_card(config, rows))
+
+
+def test_the_hub_reads_every_filled_split_as_one_configuration_a_kind():
+    found = card({"dataset/unpaired/train.parquet": 900, "dataset/unpaired/test.parquet": 200,
+                  "dataset/unpaired/validation.parquet": 0, "dataset/pairs/train.parquet": 30})  # fmt: skip
+    assert found.data.to_dict()["configs"] == [
+        {
+            "config_name": "unpaired",
+            "data_files": [
+                {"split": "train", "path": "unpaired/train.parquet"},
+                {"split": "test", "path": "unpaired/test.parquet"},
+            ],
+        },
+        {"config_name": "pairs", "data_files": [{"split": "train", "path": "pairs/train.parquet"}]},
+    ]
+    assert "Rows: 900 train, 0 validation, 200 test." in found.text
+
+
+@pytest.mark.parametrize(
+    ("rows", "size"),
+    [(999, "n<1K"), (1_000, "1K<n<10K"), (9_999_999, "1M<n<10M"), (100_000_000, "n>100M")],
+)
+def test_size_categories_are_the_hubs(rows, size):
+    assert card({"dataset/pairs/train.parquet": rows}).data.size_categories == [size]
+
+
+def test_no_row_at_all_is_still_a_card():
+    assert card({}).data.to_dict().get("configs") == []

@@ -1,0 +1,172 @@
+"""Public layouts of preference data: what each record gives, and that nothing is guessed."""
+
+import json
+
+import polars as pl
+import pytest
+
+from pipeline.errors import ConfigError, InputError
+from pipeline.evaluation.layouts import LAYOUTS
+from pipeline.evaluation.rows import ReadOptions, read_pairs
+
+TURNS = "\n\nHuman: Hi\n\nAssistant: Hello.\n\nHuman: When?\n\nAssistant:"
+QUESTION = [{"role": "user", "content": "When?"}]
+
+
+def said(role, content):
+    return {"role": role, "content": content}
+
+
+@pytest.fixture
+def read(tmp_path):
+    def make(rows, name="rows.jsonl", **options):
+        path = tmp_path / name
+        if path.suffix == ".parquet":
+            pl.DataFrame(rows).write_parquet(path)
+        else:
+            path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+        return read_pairs(str(path), ReadOptions(**options))
+
+    return make
+
+
+def texts(pairs):
+    """(last message of the prompt, chosen, rejected) of each pair, sorted."""
+    return sorted(
+        (row["prompt"][-1]["content"], row["chosen"][0]["content"], row["rejected"][0]["content"])
+        for row in pairs.frame.iter_rows(named=True)
+    )
+
+
+@pytest.mark.parametrize("name", ["rows.jsonl", "rows.parquet", "rows.csv"])
+def test_rewardbench_is_sliced_by_its_subset(read, name, tmp_path):
+    rows = [
+        {"id": 7, "prompt": "When?", "chosen": "May.", "rejected": "No.", "subset": "chat", "chosen_model": "m"},
+        {"id": 8, "prompt": "Why?", "chosen": "Sun.", "rejected": "No.", "subset": "reasoning", "chosen_model": "m"},
+    ]
+    if name.endswith("csv"):
+        pl.DataFrame(rows).write_csv(tmp_path / name)
+        pairs = read_pairs(str(tmp_path / name), ReadOptions())
+    else:
+        pairs = read(rows, name)
+    assert pairs.layout == "rewardbench" and pairs.slices == ("subset",)
+    assert texts(pairs) == [("When?", "May.", "No."), ("Why?", "Sun.", "No.")]
+    assert sorted(pairs.frame["subset"].to_list()) == ["chat", "reasoning"]
+
+
+def test_lists_of_answers_are_every_pair_of_them(read):
+    row = {"prompt": "When?", "chosen": ["May."], "rejected": ["No.", "Go.", "Never."], "subset": "focus"}
+    pairs = read([row])
+    assert [rejected for _, _, rejected in texts(pairs)] == ["Go.", "Never.", "No."]
+    assert pairs.frame["group_id"].n_unique() == 1
+
+
+def test_transcripts_share_all_turns_but_the_last(read):
+    pairs = read([{"chosen": f"{TURNS} In May.", "rejected": f"{TURNS} Go away."}])
+    assert pairs.layout == "hh_rlhf"
+    row = pairs.frame.row(0, named=True)
+    assert row["prompt"] == [said("user", "Hi"), said("assistant", "Hello."), said("user", "When?")]
+    assert (row["chosen"][0]["content"], row["rejected"][0]["content"]) == ("In May.", "Go away.")
+
+
+def test_transcripts_that_part_earlier_or_end_with_the_user_are_set_aside_by_reason(read):
+    good = {"chosen": f"{TURNS} In May.", "rejected": f"{TURNS} Go away."}
+    parted = {"chosen": f"{TURNS} In May.", "rejected": f"{TURNS.replace('When', 'Where')} Go away."}
+    open_end = {"chosen": f"{TURNS} In May.\n\nHuman: Thanks", "rejected": f"{TURNS} Go away."}
+    empty = {"chosen": f"{TURNS} In May.", "rejected": f"{TURNS}  "}
+    pairs = read([good, parted, open_end, empty])
+    assert pairs.frame.height == 1 and pairs.records == 4
+    assert pairs.rejected == {"prompts_differ": 1, "no_transcript": 1, "empty_completion": 1}
+    assert "prompts_differ 1" in pairs.told()
+
+
+def test_ultrafeedback_cuts_the_prompt_and_takes_no_tie(read):
+    sides = {side: [*QUESTION, said("assistant", text)] for side, text in (("chosen", "May."), ("rejected", "No."))}
+    scored = [(7.0, 5.0), (5.0, 5.0), (4.0, 5.0)]
+    rows = [{"prompt": "When?", **sides, "score_chosen": a, "score_rejected": b} for a, b in scored]
+    pairs = read(rows, layout="auto")
+    assert pairs.layout == "ultrafeedback" and texts(pairs) == [("When?", "May.", "No.")]
+    assert pairs.rejected == {"tied": 1, "scores_disagree": 1}
+
+
+def test_ratings_make_a_pair_of_each_two_answers_that_differ(read):
+    ratings = {"A": 4, "B": 2, "C": 2}
+    rows = [
+        {"prompt": "When?", "response": text, "helpfulness": value, "verbosity": 5 - value}
+        for text, value in ratings.items()
+    ]
+    rows += [{"prompt": "Alone?", "response": "Yes.", "helpfulness": 3, "verbosity": 1}]
+    rows += [{"prompt": "Tied?", "response": text, "helpfulness": 3, "verbosity": 1} for text in ("Yes.", "No.")]
+    pairs = read(rows)
+    assert pairs.layout == "helpsteer"
+    assert texts(pairs) == [("When?", "A", "B"), ("When?", "A", "C")]
+    assert pairs.rejected == {"one_response": 1, "tied": 1}
+    other = read(rows, rating="verbosity")
+    assert texts(other) == [("When?", "B", "A"), ("When?", "C", "A")]
+
+
+def test_earlier_turns_in_a_helpsteer_prompt_become_messages(read):
+    prompt = "Hi<extra_id_1>Assistant\nHello.<extra_id_1>User\nWhen?<extra_id_1>Assistant\n"
+    rows = [{"prompt": prompt, "response": text, "helpfulness": value} for text, value in (("A", 4), ("B", 1))]
+    assert read(rows).frame["prompt"].to_list()[0] == [
+        said("user", "Hi"),
+        said("assistant", "Hello."),
+        said("user", "When?"),
+    ]
+
+
+def test_pairs_with_the_prompt_inside_are_split_where_the_sides_part(read):
+    sides = {side: [*QUESTION, said("assistant", text)] for side, text in (("chosen", "May."), ("rejected", "No."))}
+    assert texts(read([sides])) == [("When?", "May.", "No.")]
+    assert texts(read([{"chosen": "When? May.", "rejected": "When? No."}])) == [("When?", " May.", " No.")]
+
+
+def test_equal_pairs_count_once_and_prompts_that_differ_trivially_are_one_group(read):
+    row = {"prompt": "When?", "chosen": "May.", "rejected": "No."}
+    pairs = read([row, row | {"chosen": " May. "}, row | {"prompt": "WHEN ?", "chosen": "June."}])
+    assert (pairs.frame.height, pairs.merged, pairs.frame["group_id"].n_unique()) == (2, 1, 1)
+
+
+def test_columns_to_slice_by_keep_numbers_as_numbers(read):
+    row = {"prompt": "When?", "chosen": "May.", "rejected": "No."}
+    rows = [row | {"turns": n, "score": n / 2, "kind": f"k{n}", "odd": n if n else "none"} for n in range(3)]
+    rows = [row | {"chosen": f"May {place}."} for place, row in enumerate(rows)]
+    frame = read(rows, slices=("turns", "score", "kind", "odd")).frame
+    assert [frame.schema[name] for name in ("turns", "score", "kind", "odd")] == [
+        pl.Int64,
+        pl.Float64,
+        pl.String,
+        pl.String,
+    ]
+
+
+@pytest.mark.parametrize(
+    ("rows", "options", "error", "message"),
+    [
+        ([{"question": "q", "answer": "a"}], {}, InputError, "columns question, answer fit no layout of pairs"),
+        ([{"prompt": "q", "chosen": "a", "rejected": " "}], {}, InputError, "no pair can be read as trl"),
+        ([{"prompt": "q", "chosen": "a", "rejected": "b"}], {"layout": "rewardbnch"}, ConfigError, "'rewardbench'"),
+        ([{"prompt": "q", "chosen": "a", "rejected": "b"}], {"slices": ("topic",)}, ConfigError, "unknown column"),
+        ([{"prompt": "q", "chosen": "a", "rejected": "b"}], {"slices": ("prompt",)}, ConfigError, "cannot be sliced"),
+    ],
+)
+def test_what_cannot_be_read_is_refused_with_what_there_is(read, rows, options, error, message):
+    with pytest.raises(error, match=message):
+        read(rows, **options)
+
+
+def test_a_missing_file_is_named():
+    with pytest.raises(InputError, match="none.jsonl: no such file"):
+        read_pairs("none.jsonl", ReadOptions())
+
+
+def test_no_text_reaches_a_reason(read):
+    secret = "my private words"
+    rows = [{"prompt": secret, "chosen": [secret], "rejected": {"text": secret}, "subset": secret}]
+    with pytest.raises(InputError) as caught:
+        read(rows)
+    assert secret not in str(caught.value)
+
+
+def test_every_layout_says_what_it_is():
+    assert all(layout.description.endswith(".") for layout in LAYOUTS.values())

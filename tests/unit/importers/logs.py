@@ -1,0 +1,59 @@
+"""Write a small log, read it, and look at what came out in the log's order."""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from pipeline.config import EventsConfig
+from pipeline.stages.events import EventsResult, ingest
+from pipeline.tables import validate
+
+# Real logs lie beside the repository, or where this variable says.
+SHARED = Path(os.environ.get("THUMBLINE_SHARED_DATA") or Path(__file__).parents[4] / "shared" / "data")
+
+
+def user(content: str) -> dict[str, str]:
+    return {"role": "user", "content": content}
+
+
+def assistant(content: str) -> dict[str, str]:
+    return {"role": "assistant", "content": content}
+
+
+def write_lines(path: Path, *rows: object) -> Path:
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return path
+
+
+def read(path: Path, **config: Any) -> EventsResult:
+    """Everything that a file gives, as it would be written: the tables hold, and the rows add up."""
+    result = ingest(EventsConfig.model_validate({"inputs": [str(path)], **config}))
+    validate("events", result.events)
+    validate("rejects", result.rejects)
+    result.counts.check("events")
+    return result
+
+
+def read_lines(folder: Path, *rows: object, **config: Any) -> EventsResult:
+    return read(write_lines(folder / "log.jsonl", *rows), **config)
+
+
+def votes(result: EventsResult) -> list[tuple[str, str]]:
+    """Every event's completion and vote, sorted."""
+    return sorted(result.events.select("completion", "vote").rows())
+
+
+def reasons(result: EventsResult) -> list[str]:
+    return result.rejects["reason"].to_list()
+
+
+def comparisons(result: EventsResult) -> list[tuple[str, ...]]:
+    """Every comparison as its kind and its two sides, a side as its vote and completion; sorted."""
+    sides = result.events.filter(pl.col("comparison_id").is_not_null()).sort("vote", "completion")
+    grouped = sides.group_by("comparison_id", maintain_order=True).agg(
+        pl.col("comparison_kind").cast(pl.String).unique(), pl.format("{}: {}", "vote", "completion").alias("sides")
+    )
+    return sorted((*kinds, *both) for _, kinds, both in grouped.iter_rows())

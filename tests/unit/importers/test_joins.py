@@ -1,0 +1,144 @@
+"""Every file of every joined format is detected as its own, and no other format's file is."""
+
+from pathlib import Path
+
+import pytest
+
+from pipeline.config import EventsConfig
+from pipeline.errors import ConfigError
+from pipeline.importers.base import Sample
+from pipeline.importers.joins import sample_rows
+from pipeline.importers.registry import IMPORTERS, detect_format
+from pipeline.stages.events import ingest
+from tests.unit.importers.joined_fixtures import FILES
+from tests.unit.importers.joined_logs import Row, read, votes, write
+from tests.unit.importers.test_registry import SAMPLES
+
+EVERY_FILE = [(name, file) for name, files in FILES.items() for file in files]
+
+
+@pytest.mark.parametrize(("name", "file"), EVERY_FILE)
+def test_votes_and_texts_are_each_detected_as_their_own_format(tmp_path: Path, name: str, file: str) -> None:
+    (path,) = write(tmp_path, {file: FILES[name][file]})
+    assert detect_format(Path(path)) == name
+
+
+@pytest.mark.parametrize(("name", "file"), EVERY_FILE)
+def test_no_other_joined_format_would_take_the_file(name: str, file: str) -> None:
+    sample = Sample(file, FILES[name][file])
+    assert [other for other in FILES if IMPORTERS[other].detect(sample, {})] == [name]
+
+
+def test_each_of_these_formats_reads_all_its_files_together() -> None:
+    assert [name for name in FILES if IMPORTERS[name].read_together is None] == []
+
+
+def test_a_folder_of_every_formats_files_is_each_formats_own_events(tmp_path: Path) -> None:
+    expected = {name: len(votes(read(tmp_path / name, files))) for name, files in FILES.items()}
+    result = ingest(EventsConfig(inputs=(str(tmp_path),)))
+    assert result.notes["formats"] == expected
+    assert result.rejects.is_empty()
+
+
+EVERY_UP = "1, 1.0, true, up, like, thumbs_up, thumbs-up, thumbsup, 👍"
+
+
+@pytest.mark.parametrize("vote", ["down", "retracted", "unrated"])
+@pytest.mark.parametrize("name", FILES)
+def test_stated_labels_win_in_every_format(tmp_path: Path, name: str, vote: str) -> None:
+    usual = read(tmp_path, FILES[name]).events["vote"].to_list()
+    stated = (
+        read(tmp_path, FILES[name], options={vote: f"{EVERY_UP}, 2" if vote == "down" else EVERY_UP})
+        .events["vote"]
+        .to_list()
+    )
+    assert "up" not in stated
+    assert stated.count(vote) - usual.count(vote) == usual.count("up") > 0
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_number_that_is_stated_as_up(tmp_path: Path, name: str) -> None:
+    stated = read(
+        tmp_path, FILES[name], options={"up": "0, false, down, dislike, thumbs_down, thumbs-down, thumbsdown, 👎, 2"}
+    )
+    assert "down" not in stated.events["vote"].to_list()
+    assert "up" in stated.events["vote"].to_list()
+
+
+OPTIONS = [
+    ("name", "another name", "other_feedback"),
+    ("prompt", "no.such.path", "missing_field"),
+    ("completion", "no.such.path", "missing_field"),
+]
+
+
+@pytest.mark.parametrize(("option", "value", "reason"), OPTIONS)
+@pytest.mark.parametrize("name", FILES)
+def test_names_and_paths_are_followed_where_a_format_has_them(
+    tmp_path: Path, name: str, option: str, value: str, reason: str
+) -> None:
+    if option in IMPORTERS[name].options:
+        result = read(tmp_path, FILES[name], options={option: value})
+        assert result.events.is_empty()
+        assert set(result.rejects["reason"]) == {reason}
+
+
+@pytest.mark.parametrize("name", [name for name in FILES if "annotators" in IMPORTERS[name].options])
+def test_only_human_and_all_are_annotators(tmp_path: Path, name: str) -> None:
+    with pytest.raises(ConfigError, match="annotators is 'robots', not human or all"):
+        read(tmp_path, FILES[name], options={"annotators": "robots"})
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_fields_that_nobody_knows_change_nothing(tmp_path: Path, name: str) -> None:
+    more = {file: [row | {"a field of next year": {"x": [1]}} for row in rows] for file, rows in FILES[name].items()}
+    expected = read(tmp_path / "a", FILES[name]).events.drop("source_file")
+    assert read(tmp_path / "b", more).events.drop("source_file").equals(expected)
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_votes_whose_texts_are_in_no_file_are_each_rejected(tmp_path: Path, name: str) -> None:
+    file = next(iter(FILES[name]))
+    result = read(tmp_path, {file: FILES[name][file]})
+    whole = read(tmp_path, FILES[name])
+    if len(FILES[name]) > 1 and name not in ("helicone", "opik"):
+        assert set(result.rejects["reason"]) == {"no_trace"}
+        assert result.rejects.height == whole.events.filter(whole.events["source_file"].str.ends_with(file)).height
+
+
+THUMBS_LOGS: list[Row] = [
+    {
+        "id": "1",
+        "conversation_id": "c",
+        "query": "q",
+        "answer": "a",
+        "rating": "up",
+        "user_id": "u",
+        "created_at": "2026-01-01",
+    },
+    {"id": "1", "trace_id": "t", "input": "q", "output": "a", "feedback": "up", "session_id": "s", "model": "m"},
+    {"request_id": "r", "prompt": "q", "response": "a", "rating": "up", "value": 1, "comment": "", "name": "n"},
+    {"message_id": "m", "conversation_id": "c", "question": "q", "reply": "a", "rating": "down", "content": "x"},
+    {"run_id": "r", "span_id": "s", "prompt": "q", "completion": "a", "vote": "up", "score": 1, "source": "app"},
+]
+
+
+@pytest.mark.parametrize("row", THUMBS_LOGS)
+def test_a_product_log_with_ids_of_traces_stays_one(tmp_path: Path, row: Row) -> None:
+    assert votes(read(tmp_path, {"log.jsonl": [row]}))[0][:2] == ("q", "a")
+    (path,) = write(tmp_path, {"log.jsonl": [row]})
+    assert detect_format(Path(path)) == "thumbs_jsonl"
+
+
+@pytest.mark.parametrize("name", SAMPLES)
+def test_samples_of_other_formats_are_not_taken(name: str) -> None:
+    if name not in FILES:
+        assert not [other for other in FILES if IMPORTERS[other].detect(Sample("x", [SAMPLES[name]]), {})]
+
+
+def test_a_list_inside_an_interfaces_answer_is_its_rows() -> None:
+    rows = [{"id": "1"}, {"id": "2"}]
+    assert sample_rows(Sample("x", [{"data": rows, "meta": {}}, {"id": "3", "data": rows}])) == [
+        *rows,
+        {"id": "3", "data": rows},
+    ]
