@@ -184,10 +184,10 @@ class TableWriter:
             stream: Where the bytes go.
             table: A name in `tables.TABLES`.
         """
+        self._stream = stream
         self._table = table
         self._held: list[pl.DataFrame] = []
-        empty = polars_schema(table).to_frame().to_arrow(compat_level=pl.CompatLevel.oldest())
-        self._file = pq.ParquetWriter(stream, empty.schema, compression="zstd", compression_level=_COMPRESSION_LEVEL)
+        self._file: Any = None
         self.rows = 0
 
     def write(self, frame: pl.DataFrame) -> None:
@@ -202,14 +202,20 @@ class TableWriter:
 
     def close(self) -> None:
         """Write what is left, and the file's end."""
-        rows = pl.concat(self._held) if self._held else pl.DataFrame()
-        if rows.height:
+        rows = pl.concat(self._held) if self._held else polars_schema(self._table).to_frame()
+        if rows.height or self._file is None:
             self._write_group(rows)
         self._file.close()
 
     def _write_group(self, rows: pl.DataFrame) -> None:
         table = rows.rechunk().to_arrow(compat_level=pl.CompatLevel.oldest()).combine_chunks()
-        self._file.write_table(table, row_group_size=_ROW_GROUP_ROWS)
+        if self._file is None:
+            # Its first rows' columns: a table may have columns that are not always there.
+            self._file = pq.ParquetWriter(
+                self._stream, table.schema, compression="zstd", compression_level=_COMPRESSION_LEVEL
+            )
+        if table.num_rows:
+            self._file.write_table(table, row_group_size=_ROW_GROUP_ROWS)
 
 
 def write_tables(
