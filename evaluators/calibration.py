@@ -13,7 +13,7 @@ from evaluators.temperature import temperature
 from evaluators.types import Draft, Estimand, EvaluationSettings, FloatArray, Metric
 
 NAME = "calibration"
-VERSION = 2
+VERSION = 3
 _BIASED = "no interval: chance alone makes it larger, and resampling adds more; compare it with ece_if_calibrated"
 _EXPECTED = "what a calibrated model would show, on average, on this many rows and groups"
 

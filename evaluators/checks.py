@@ -88,7 +88,7 @@ def check_slices(tables: Sequence[pl.DataFrame], settings: EvaluationSettings) -
 def _check_columns(rows: pl.DataFrame, kind: RowKind, settings: EvaluationSettings) -> None:
     label = ("label",) if kind == "unpaired" else ()
     needed = (ID_COLUMN[kind], "group_id", "model", *label, *POLICY_COLUMNS[kind], *COUNT_COLUMNS[kind])
-    reference = REFERENCE_COLUMNS[kind] if settings.reward == "implicit" else ()
+    reference = REFERENCE_COLUMNS[kind] if settings.needs_reference else ()
     missing = [name for name in (*needed, *reference) if name not in rows.columns]
     if missing:
         raise EvaluationError(
@@ -121,7 +121,7 @@ def _log_prob_rules(rows: pl.DataFrame, kind: RowKind, settings: EvaluationSetti
     for column in REFERENCE_COLUMNS[kind]:
         if column in rows.columns:
             rules.append(_Rule(~_finite(column), f"a {column} that is NaN or infinite"))
-        if settings.reward == "implicit":
+        if settings.needs_reference:
             advice = "; score the reference, or read the rows with reward sum_logps or mean_logps"
             rules.append(_Rule(pl.col(column).is_null(), f"no {column}, which the implicit reward needs", advice))
     return rules

@@ -11,7 +11,7 @@ from evaluators.types import Draft, EvaluationSettings
 from evaluators.uncertainty import clustered_error
 
 NAME = "comparison"
-VERSION = 2
+VERSION = 3
 
 
 def drafts(scores: Sequence[PairScores], settings: EvaluationSettings) -> list[Draft]:

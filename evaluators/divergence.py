@@ -12,8 +12,8 @@ from evaluators.types import Draft, Estimand, EvaluationSettings, FloatArray
 
 NAME = "divergence"
 PAIR_NAME = "pair_divergence"
-VERSION = 2
-PAIR_VERSION = 1
+VERSION = 3
+PAIR_VERSION = 2
 _NO_REFERENCE = "there are no reference log-probs to compare with"
 
 

@@ -11,7 +11,7 @@ from evaluators.scores import PairScores, win_shares
 from evaluators.types import Draft, Estimand, EvaluationSettings, FloatArray
 
 NAME = "length_bias"
-VERSION = 2
+VERSION = 3
 # Two answers are matched in length when the longer has at most a tenth more tokens.
 _MATCHED_RATIO = 1.1
 # Strata of chosen's tokens over rejected's: matched, at most double, more than double; and the same for rejected.

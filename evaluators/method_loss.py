@@ -10,7 +10,7 @@ from evaluators.types import Draft, EvaluationSettings
 
 PAIR_NAME = "pair_loss"
 UNPAIRED_NAME = "unpaired_loss"
-VERSION = 1
+VERSION = 2
 _NOT_STORED = (
     "the rows have no column `loss`, or not a value in each: the method does not take them, or nobody stored it"
 )

@@ -8,27 +8,39 @@ import numpy as np
 
 from evaluators.estimands import Source, small_slice
 from evaluators.groups import BoolArray
+from evaluators.paired_tests import sign_flip_exact
 from evaluators.scores import PairScores
 from evaluators.slices import each_slice
-from evaluators.types import Draft, EvaluationSettings
+from evaluators.types import Draft, EvaluationSettings, Metric
 
 NAME = "pair_accuracy"
-VERSION = 2
+VERSION = 3
 
 
 def drafts(scores: Sequence[PairScores], settings: EvaluationSettings) -> list[Draft]:
-    """`accuracy` (a tie counts half) and `n_ties` over all pairs and each slice; `decided_accuracy` without ties."""
+    """`accuracy` (a tie counts half) and `n_ties` over all pairs and each slice; `decided_accuracy` without ties.
+
+    `chance_p` is the exact p-value, by prompt group, of a model that prefers either answer as often.
+    """
     found: list[Draft] = []
     for model in scores:
         source = Source(NAME, VERSION, model.model, model.groups)
         found += _of_rows(source, model, None, np.ones(model.wins.shape[0], dtype=bool), None)
         for name, rows in each_slice(model.slices):
             found += _of_rows(source, model, name, rows, small_slice(model.groups.present(rows), settings))
+        found.append(_against_chance(source, model))
         decided = model.wins != 0.5
         found.append(
             source.mean("decided_accuracy", model.wins, "share", decided, proportion=True, undefined="all pairs tie")
         )
     return found
+
+
+def _against_chance(source: Source, model: PairScores) -> Metric:
+    sums = model.groups.sums(model.wins - 0.5)
+    above, below = int((sums > 0).sum()), int((sums < 0).sum())
+    words = f"{above} prompt groups above chance, {below} below, {model.groups.present() - above - below} at it"
+    return source.metric("chance_p", sign_flip_exact(sums), "probability", words)
 
 
 def _of_rows(source: Source, model: PairScores, name: str | None, rows: BoolArray, warning: str | None) -> list[Draft]:

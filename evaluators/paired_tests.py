@@ -99,6 +99,23 @@ def sign_flip_exact(changes: FloatArray) -> float:
     return float(np.clip(chances[np.abs(sums) >= observed].sum(), _LEAST_P, 1.0))
 
 
+def t_test(value: float, error: float, groups: int) -> float:
+    """Two-sided p-value of a value that would be 0, by Student's t with one degree of freedom less than groups.
+
+    It never claims more than a test that exchanges two models (or two labels) by prompt group can: 2 of 2^G exchanges
+    are as far apart when all G groups agree.
+    """
+    if abs(value) < LEAST_ERROR:
+        return 1.0
+    least = 2.0 ** (1 - groups)
+    return least if error < LEAST_ERROR else max(least, 2 * float(stats.t.sf(abs(value) / error, groups - 1)))
+
+
+def told_errors(source: Source) -> str:
+    """What a p-value of `t_test` rests on."""
+    return f"errors clustered by {source.groups.present()} prompt groups"
+
+
 def holm(p_values: Sequence[float]) -> list[float]:
     """p-values corrected for their number. Source: Holm (1979)."""
     order = np.argsort(p_values)

@@ -13,7 +13,7 @@ from evaluators.types import Draft, EvaluationSettings, FloatArray, Metric
 from evaluators.uncertainty import clustered_error, t_quantile
 
 NAME = "reward_margin"
-VERSION = 2
+VERSION = 3
 _NO_REFERENCE = "there are no reference log-probs to compare with"
 
 

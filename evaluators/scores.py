@@ -192,9 +192,10 @@ def _rewards(
     if settings.reward == "mean_logps":
         return settings.beta * policy / counts
     if reference is None:
-        raise ValueError("the implicit reward needs reference log-probs; check_rows should have refused these rows")
+        raise ValueError("an implicit reward needs reference log-probs; checked_rows should have refused these rows")
     with np.errstate(over="ignore"):  # an overflow is refused with its model and count
-        return settings.beta * (policy - reference)
+        moved = settings.beta * (policy - reference)
+    return moved / counts if settings.reward == "mean_implicit" else moved
 
 
 def _check_finite(model: str, values: FloatArray, what: str, settings: EvaluationSettings) -> None:

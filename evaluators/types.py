@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal, NamedTuple, TypeAlias
+from typing import Literal, NamedTuple, TypeAlias, get_args
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
 FloatArray: TypeAlias = NDArray[np.float64]
-RewardKind: TypeAlias = Literal["implicit", "sum_logps", "mean_logps"]
+RewardKind: TypeAlias = Literal["implicit", "mean_implicit", "sum_logps", "mean_logps"]
 RowKind: TypeAlias = Literal["pairs", "unpaired"]
 
 
@@ -25,8 +25,9 @@ class EvaluationSettings:
 
     Attributes:
         beta: Scale of every reward, unitless, > 0. A reward is `beta` times what `reward` names.
-        reward: `implicit` is policy logps minus reference logps (DPO, IPO, KTO); `sum_logps` is policy
-            logps (CPO); `mean_logps` is policy logps per token (SimPO, ORPO).
+        reward: `implicit` is policy logps minus reference logps (DPO, KTO); `mean_implicit` is the same per token
+            (length-normalised DPO, IPO); `sum_logps` is policy logps (CPO); `mean_logps` is policy logps per token
+            (SimPO, ORPO).
         tie_tolerance: A pair whose absolute margin is at most this is a tie. Reward units, >= 0.
         bootstrap_draws: Resamples of the prompt groups behind each interval, >= 100.
         confidence: Level of every interval, and one minus the level of every test, in (0, 1).
@@ -55,6 +56,11 @@ class EvaluationSettings:
     small_slice_groups: int = 30
     most_slices: int = 20
 
+    @property
+    def needs_reference(self) -> bool:
+        """Whether a reward is measured against the reference."""
+        return self.reward in ("implicit", "mean_implicit")
+
     def __post_init__(self) -> None:
         """Refuse a setting outside its range.
 
@@ -63,7 +69,7 @@ class EvaluationSettings:
         """
         rules = {
             "beta": (0 < self.beta < float("inf"), "above 0 and finite"),
-            "reward": (self.reward in ("implicit", "sum_logps", "mean_logps"), "implicit, sum_logps or mean_logps"),
+            "reward": (self.reward in get_args(RewardKind), ", ".join(get_args(RewardKind))),
             "tie_tolerance": (0 <= self.tie_tolerance < float("inf"), "at least 0 and finite"),
             "bootstrap_draws": (self.bootstrap_draws >= 100, "at least 100"),
             "confidence": (0 < self.confidence < 1, "between 0 and 1"),

@@ -16,26 +16,28 @@ from evaluators.estimands import (
     small_slice,
 )
 from evaluators.groups import BoolArray, IntArray
+from evaluators.paired_tests import t_test, told_errors
 from evaluators.scores import UnpairedScores
 from evaluators.slices import each_slice
 from evaluators.types import Draft, Estimand, EvaluationSettings, FloatArray, Metric
 from evaluators.uncertainty import LEAST_ERROR, clustered_error, exact_share, t_quantile
 
 NAME = "unpaired_auc"
-VERSION = 2
+VERSION = 3
 ONE_CLASS = "all rows have one label: two classes are needed"
 
 
 def drafts(scores: Sequence[UnpairedScores], settings: EvaluationSettings) -> list[Draft]:
     """AUC, balanced accuracy at the best and at zero threshold, and the difference of the classes' mean rewards.
 
-    AUC and separation are given for each slice too.
+    `auc_chance_p` tests the AUC against chance. AUC and separation are given for each slice too.
     """
     found: list[Draft] = []
     for model in scores:
         source = Source(NAME, VERSION, model.model, model.groups)
         order = np.argsort(model.rewards, kind="stable")
         found.append(_auc(source, model, order, None, None, settings))
+        found.append(_chance(source, model, order))
         best = _best_threshold(model.rewards[order], model.labels[order])
         note = f"threshold {best:.4g} was chosen on these same rows, so this is an upper bound"
         called = {"zero": model.rewards > 0, "best": model.rewards > best}
@@ -79,6 +81,19 @@ def _auc(
     reach = t_quantile(0.5 + settings.confidence / 2, fewest) * error
     ends = {"ci_low": max(0.0, auc.value - reach), "ci_high": min(1.0, auc.value + reach)}
     return source.metric("auc", auc.value, "share", warning, standard_error=error, **ends, **where)
+
+
+def _chance(source: Source, model: UnpairedScores, order: IntArray) -> Metric:
+    """Two-sided p-value that rewards do not tell the labels apart."""
+    auc = clustered_auc(model.rewards, model.labels, order)
+    if auc is None:
+        return source.metric("auc_chance_p", None, "probability", ONE_CLASS)
+    fewest = min(model.groups.present(model.labels), model.groups.present(~model.labels))
+    error = clustered_error(auc.influence, model.groups, fewest)
+    p_value = None if error is None else t_test(auc.value - 0.5, error, fewest)
+    refusal = ONE_GROUP if model.groups.present() < 2 else ONE_GROUP_OF_A_KIND
+    words = refusal.replace("interval", "test") if p_value is None else told_errors(source)
+    return source.metric("auc_chance_p", p_value, "probability", words)
 
 
 def _best_threshold(ordered: FloatArray, labels: BoolArray) -> float:

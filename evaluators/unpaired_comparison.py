@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from scipy import stats
 
 from evaluators.auc import Auc, clustered_auc
 from evaluators.estimands import ONE_GROUP, ONE_GROUP_OF_A_KIND, Source, difference_of_means, mean_of_two_shares
@@ -16,7 +15,9 @@ from evaluators.paired_tests import (
     least_effect,
     mcnemar_exact,
     sign_flip_exact,
+    t_test,
     to_compare,
+    told_errors,
 )
 from evaluators.scores import UnpairedScores
 from evaluators.types import Draft, EvaluationSettings, Metric
@@ -24,7 +25,7 @@ from evaluators.uncertainty import LEAST_ERROR, clustered_error, t_quantile
 from evaluators.unpaired_auc import ONE_CLASS
 
 NAME = "unpaired_comparison"
-VERSION = 1
+VERSION = 2
 _UNITS = ("share", "probability")
 _AGREE = "no interval: all prompt groups changed alike, so they show no spread"
 
@@ -75,9 +76,8 @@ def drafts(scores: Sequence[UnpairedScores], settings: EvaluationSettings) -> li
 def _gap(model: UnpairedScores, after: Auc | None, before: Auc | None) -> _Gap | None:
     """The difference in AUC, its error and its test; None where one class is absent.
 
-    The test is Student's t with as many groups as the rarer class has, of the difference of the rows' influences: the
-    two AUCs share rows, and rows of one prompt belong together. It never claims more than a test that exchanges the two
-    models by prompt group can: 2 of 2^G exchanges are as far apart when all G groups agree.
+    The error is of the difference of the rows' influences, because the two AUCs share rows and rows of one prompt
+    belong together; the test has as many groups as the rarer class.
 
     Source: Obuchowski (1997) for clustered curves; DeLong et al. (1988) for two curves on the same rows.
     """
@@ -86,13 +86,7 @@ def _gap(model: UnpairedScores, after: Auc | None, before: Auc | None) -> _Gap |
     value = after.value - before.value
     fewest = min(model.groups.present(model.labels), model.groups.present(~model.labels))
     error = clustered_error(after.influence - before.influence, model.groups, fewest)
-    if error is None:
-        return _Gap(value, None, None, fewest)
-    if abs(value) < LEAST_ERROR:
-        return _Gap(value, error, 1.0, fewest)
-    least = 2.0 ** (1 - fewest)
-    p_value = least if error < LEAST_ERROR else max(least, 2 * float(stats.t.sf(abs(value) / error, fewest - 1)))
-    return _Gap(value, error, min(1.0, p_value), fewest)
+    return _Gap(value, error, None if error is None else t_test(value, error, fewest), fewest)
 
 
 def _of_auc(
@@ -109,7 +103,7 @@ def _of_auc(
             source.metric(names[1], None, _UNITS[1], refusal.replace("interval", "test")),
             least,
         ]
-    words = f"errors clustered by {source.groups.present()} prompt groups"
+    words = told_errors(source)
     words += f"; corrected for {comparisons} comparisons" if comparisons > 1 else ""
     tested = source.metric(names[1], p_value, _UNITS[1], words)
     if gap.error < LEAST_ERROR:

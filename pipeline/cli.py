@@ -1,23 +1,30 @@
-"""The `thumbline` command: arguments to settings to the line. The only module that prints."""
+"""The `thumbline` command: arguments to settings to the line. With its reference part, all that prints."""
 
 import logging
 import os
 import shlex
 import sys
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
 from pipeline.config import RunConfig, build_config, load_config
-from pipeline.context import Advance
 from pipeline.errors import MISUSE, PipelineError
+from pipeline.reference_cli import app as reference_app
+from pipeline.terminal import (
+    ConsoleReporter,
+    DtypeOption,
+    EngineOption,
+    MaxTokensOption,
+    ModelOption,
+    TemplateOption,
+    err,
+    out,
+    print_rows,
+)
 
 if TYPE_CHECKING:
     # Imported where it is used: the line loads every stage, which `thumbline --help` should not wait for.
@@ -32,52 +39,28 @@ app = typer.Typer(
     add_completion=False,
     rich_markup_mode="markdown",
 )
-_out = Console(highlight=False)
-_err = Console(stderr=True, highlight=False)
+app.add_typer(reference_app, name="reference")
+_out = out
+_err = err
 
 SetOption = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Override a setting, for example `train.method=kto`. Repeatable."),
 ]
 OutputOption = Annotated[Path, typer.Option("--output", "-o", help="Folder to write to.")]
-ModelOption = Annotated[
-    str, typer.Option("--model", "-m", help="Hub id, local folder, or `demo` for the embedded SmolLM2-135M-Instruct.")
-]
-EngineOption = Annotated[str, typer.Option(help="auto, vllm or hf.")]
-DtypeOption = Annotated[str, typer.Option(help="bfloat16, float32 or float16.")]
-TemplateOption = Annotated[str, typer.Option(help="chat or plain.")]
-MaxTokensOption = Annotated[int, typer.Option(help="Tokens of prompt and completion together.")]
 BetaOption = Annotated[float | None, typer.Option(help="Scale of a reward; default: the run's own, else 0.1.")]
 RewardOption = Annotated[
-    str | None, typer.Option(help="implicit, sum_logps or mean_logps; default: what the rows allow.")
+    str | None, typer.Option(help="implicit, mean_implicit, sum_logps or mean_logps; default: what the rows allow.")
 ]
-DrawsOption = Annotated[int, typer.Option(help="Resamples of prompt groups an interval.")]
+DrawsOption = Annotated[
+    int | None, typer.Option(help="Resamples of prompt groups an interval; default: the run's own, else 1000.")
+]
+ConfidenceOption = Annotated[
+    float | None, typer.Option(help="Mass of every interval; default: the run's own, else 0.95.")
+]
+SeedOption = Annotated[int | None, typer.Option(help="Draws the resamples; default: the run's own, else 0.")]
 BaselineOption = Annotated[str | None, typer.Option(help="Name of the model that others are compared with.")]
 SliceOption = Annotated[list[str] | None, typer.Option("--slice", help="Column to evaluate apart. Repeatable.")]
-
-
-class ConsoleReporter:
-    """Progress bars and notes on the terminal."""
-
-    @contextmanager
-    def progress(self, description: str, total: int, unit: str) -> Iterator[Advance]:
-        """A bar that vanishes when it is done: the stage's own line stays."""
-        columns = (
-            TextColumn("  {task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn(unit),
-            TimeElapsedColumn(),
-            TextColumn("left"),
-            TimeRemainingColumn(),
-        )
-        with Progress(*columns, console=_err, transient=True) as bar:
-            task = bar.add_task(description, total=total)
-            yield lambda done: bar.advance(task, done)
-
-    def say(self, message: str) -> None:
-        """One line."""
-        _err.print(f"  {message}", style="yellow", markup=False)
 
 
 class _SayHandler(logging.Handler):
@@ -216,34 +199,6 @@ def prepare_command(
     _out.print(f"Data report: {output / exported.report}")
 
 
-@app.command("reference")
-def reference_command(
-    rows: Annotated[str, typer.Argument(help="Parquet or JSONL in one of TRL's layouts.", metavar="ROWS")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="Parquet file to write.")],
-    model: ModelOption,
-    engine: EngineOption = "auto",
-    dtype: DtypeOption = "bfloat16",
-    template: TemplateOption = "chat",
-    max_tokens: MaxTokensOption = 1024,
-    store: Annotated[Path | None, typer.Option(help="Folder of stored log-probs; default: beside the output.")] = None,
-) -> None:
-    """Add the reference model's log-probs to rows, as the columns that TRL's trainers take.
-
-    What the store already holds is not scored again.
-    """
-    from pipeline import commands
-
-    document = {"name": "reference", "model": model, "events": {"inputs": [rows]}}
-    document["reference"] = {"engine": engine, "dtype": dtype}
-    document["sequences"] = {"template": template, "max_tokens": max_tokens}
-    config = build_config(document, origin="command line")
-    place = store or output.parent / "store"
-    done = commands.score_rows(rows, output, model, config.reference, config.sequences, place, ConsoleReporter())
-    left_out = ", ".join(f"{reason} {count:,}" for reason, count in done.rejected.items()) or "none"
-    _out.print(f"{output}: {done.rows:,} {done.kind} rows; left out: {left_out}")
-    _out.print(f"{done.scored:,} sequences scored, {done.stored:,} from the store {place}")
-
-
 @app.command("train")
 def train_command(
     inputs: Annotated[list[str], typer.Argument(help="Rows in TRL's layouts, or logs.", metavar="ROWS...")],
@@ -279,12 +234,14 @@ def evaluate_command(
     ] = None,
     reference: Annotated[str | None, typer.Option(help="Model that rewards are measured against.")] = None,
     output: OutputOption = Path("evaluation"),
-    layout: Annotated[str, typer.Option(help="auto, rewardbench, ultrafeedback, hh_rlhf, helpsteer or trl.")] = "auto",
+    layout: Annotated[str, typer.Option(help="auto, rewardbench, ratings, or a name of `thumbline formats`.")] = "auto",
     split: Annotated[str, typer.Option(help="Split of a `hub:` data set.")] = "train",
     rating: Annotated[str | None, typer.Option(help="Column that rates an answer, of which pairs are made.")] = None,
     beta: BetaOption = None,
     reward: RewardOption = None,
-    draws: DrawsOption = 1000,
+    draws: DrawsOption = None,
+    confidence: ConfidenceOption = None,
+    seed: SeedOption = None,
     baseline: BaselineOption = None,
     slice_by: SliceOption = None,
     engine: EngineOption = "auto",
@@ -327,14 +284,14 @@ def evaluate_command(
         tensorboard=tensorboard,
         wandb=wandb,
     )
-    choices = outcome.Choices(beta, reward, draws, baseline=baseline)
+    choices = outcome.Choices(beta, reward, draws, confidence, seed, baseline)
     outcome.check_choices(choices)
     evaluation.check_request(wanted)
     found = outcome.evaluate_subject(evaluation.read_request(wanted, ConsoleReporter()), choices)
     _print_told(outcome.write_outcome(found, output, _command_line()), output)
     evaluation.track(wanted, found)
     conditions = evaluation.check_gate(wanted, found)
-    _print_rows([{"condition": c.name, "holds": "yes" if c.holds else "NO", "numbers": c.detail} for c in conditions])
+    print_rows([{"condition": c.name, "holds": "yes" if c.holds else "NO", "numbers": c.detail} for c in conditions])
     gate.refuse(conditions)
 
 
@@ -356,7 +313,9 @@ def compare_command(
     output: OutputOption = Path("comparison"),
     beta: BetaOption = None,
     reward: RewardOption = None,
-    draws: DrawsOption = 1000,
+    draws: DrawsOption = None,
+    confidence: ConfidenceOption = None,
+    seed: SeedOption = None,
     baseline: BaselineOption = None,
     slice_by: SliceOption = None,
 ) -> None:
@@ -366,7 +325,9 @@ def compare_command(
     """
     from pipeline.evaluation import compare, outcome
 
-    found = compare.compare(runs, outcome.Choices(beta, reward, draws, baseline=baseline), tuple(slice_by or ()))
+    choices = outcome.Choices(beta, reward, draws, confidence, seed, baseline)
+    outcome.check_choices(choices)
+    found = compare.compare(runs, choices, tuple(slice_by or ()))
     logs = compare.training_logs(runs)
     title = "thumbline comparison"
     _print_told(outcome.write_outcome(found, output, _command_line(), title=title, training_logs=logs), output)
@@ -386,7 +347,7 @@ def _print_told(told: "outcome_module.Told", output: Path) -> None:
         }
         for row in told.numbers
     ]
-    _print_rows(rows, whole=("metric", "value"))
+    print_rows(rows, whole=("metric", "value"))
     _out.print(told.sentence, markup=False)
     _out.print(f"Report: {output / 'report.html'}  every number: {output / 'metrics.json'}")
 
@@ -397,7 +358,7 @@ def losses_command() -> None:
     from losses.registry import describe
 
     rows = describe()
-    _print_rows(rows)
+    print_rows(rows)
 
 
 @app.command("formats")
@@ -405,7 +366,7 @@ def formats_command() -> None:
     """List the log formats that can be read."""
     from pipeline.importers.registry import describe
 
-    _print_rows([dict(zip(("format", "reads", "options"), row, strict=True)) for row in describe()])
+    print_rows([dict(zip(("format", "reads", "options"), row, strict=True)) for row in describe()])
 
 
 @app.command("tables")
@@ -416,21 +377,9 @@ def tables_command(
     from pipeline.tables import TABLES, describe_table
 
     if name is None:
-        _print_rows([{"table": table, "columns": ", ".join(schema.columns)} for table, schema in TABLES.items()])
+        print_rows([{"table": table, "columns": ", ".join(schema.columns)} for table, schema in TABLES.items()])
         return
-    _print_rows(describe_table(name))
-
-
-def _print_rows(rows: list[dict[str, str]], whole: tuple[str, ...] = ()) -> None:
-    """A table; cells of the columns in `whole` are never broken into lines."""
-    if not rows:
-        return
-    table = Table(box=None, pad_edge=False)
-    for heading in rows[0]:
-        table.add_column(heading, overflow="fold", no_wrap=heading in whole)
-    for row in rows:
-        table.add_row(*(str(value) for value in row.values()))
-    _out.print(table)
+    print_rows(describe_table(name))
 
 
 def _quiet_libraries() -> None:

@@ -1,7 +1,7 @@
 """What a run can be told: one frozen pydantic model a stage, checked before any work starts."""
 
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, TypeAlias
+from typing import Annotated, Any, Final, Literal, Self, TypeAlias
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -198,6 +198,9 @@ class SequencesConfig(StageConfig):
     template: Literal["chat", "plain"] = Field(
         "chat", description="`chat` writes the tokenizer's chat template; `plain` joins prompt and completion as text."
     )
+    template_options: dict[str, Any] = Field(
+        {}, description="Variables that the chat template reads, such as `enable_thinking` or `date_string`."
+    )
     max_tokens: int = Field(1024, ge=2, description="Tokens of prompt and completion together.")
     truncation: Literal["drop", "keep_end", "keep_start"] = Field(
         "drop",
@@ -214,6 +217,30 @@ class SequencesConfig(StageConfig):
     seed: int = Field(0, description="Draws the mismatched rows.")
 
 
+# Arguments of vLLM's engine that the settings or the scorer itself decide.
+_OWN_ENGINE_ARGS: Final = frozenset(
+    {
+        "model",
+        "tokenizer",
+        "skip_tokenizer_init",
+        "runner",
+        "pooler_config",
+        "hf_overrides",
+        "dtype",
+        "quantization",
+        "max_model_len",
+        "max_num_batched_tokens",
+        "max_num_seqs",
+        "gpu_memory_utilization",
+        "tensor_parallel_size",
+        "enable_prefix_caching",
+        "enable_lora",
+        "max_loras",
+        "max_lora_rank",
+    }
+)
+
+
 class EngineConfig(StageConfig):
     """Where log-probs are computed."""
 
@@ -226,13 +253,36 @@ class EngineConfig(StageConfig):
     cpu_kv_cache_gib: NaturalCount = Field(2, description="vLLM on CPU: memory for the key-value cache, GiB.")
     tensor_parallel_size: NaturalCount = Field(1, description="vLLM: GPUs that share one model.")
     batch_tokens: int = Field(4096, ge=1, description="HF: padded tokens a batch.")
+    routes: tuple[Literal["native", "adapter", "prompt_logprobs", "transformers"], ...] = Field(
+        ("native", "adapter", "prompt_logprobs", "transformers"),
+        min_length=1,
+        description="vLLM: ways to the same numbers, tried in this order until one agrees with an independent one: "
+        "vLLM's own scoring of given tokens (GPU), the pooling adapter, prompt log-probs, and transformers.",
+    )
+    token_logps: bool = Field(False, description="Also keep the log-prob of each completion token, float32.")
+    adapter: str | None = Field(
+        None, description="A LoRA adapter on the model: folder or hub id. The reference is the model with it."
+    )
+    quantization: str | None = Field(None, description="vLLM: quantise the weights by this method, such as fp8.")
+    engine_args: dict[str, Any] = Field({}, description="vLLM: further arguments of its engine, by vLLM's own names.")
+
+    @model_validator(mode="after")
+    def _keep_to_the_engine(self) -> Self:
+        if self.engine == "hf" and (self.engine_args or self.quantization is not None):
+            raise ValueError("engine_args and quantization are vLLM's; engine is hf, which would not read them")
+        taken = sorted(self.engine_args.keys() & _OWN_ENGINE_ARGS)
+        if taken:
+            raise ValueError(f"engine_args sets {', '.join(taken)}, which has a key of its own or is set by the engine")
+        return self
 
 
 class ReferenceConfig(EngineConfig):
     """How the reference model's log-probs are computed and where they are kept."""
 
     store: str = Field(
-        "store", description="Folder of stored log-probs, relative to the run's parent: several runs share it."
+        "store",
+        description="Folder of stored log-probs, relative to the run's parent, or an address (s3://bucket/store): "
+        "several runs and machines share it.",
     )
     shard_rows: NaturalCount = Field(512, description="Sequences a shard: what a killed run can lose at most.")
 
@@ -302,7 +352,7 @@ class MetricsConfig(StageConfig):
     bootstrap_draws: int = Field(1000, ge=100, description="Resamples of prompt groups an interval.")
     confidence: float = Field(0.95, gt=0.5, lt=1.0, description="Mass of an interval.")
     seed: int = Field(0, description="Draws the resamples.")
-    reward: Literal["auto", "implicit", "sum_logps", "mean_logps"] = Field(
+    reward: Literal["auto", "implicit", "mean_implicit", "sum_logps", "mean_logps"] = Field(
         "auto", description="What a row's reward is; `auto` follows the method (ORPO and SimPO have no reference)."
     )
     beta: Positive | None = Field(None, description="Scale of the implicit reward; None: the method's own beta.")
@@ -353,9 +403,9 @@ class RunConfig(StageConfig):
         return Path(self.runs) / self.name
 
     @property
-    def store_dir(self) -> Path:
-        """The folder of stored log-probs."""
-        return Path(self.runs) / self.reference.store
+    def store(self) -> str:
+        """Folder or address of stored log-probs."""
+        return self.reference.store if "://" in self.reference.store else str(Path(self.runs) / self.reference.store)
 
 
 def load_config(path: Path, overrides: tuple[str, ...] = ()) -> RunConfig:

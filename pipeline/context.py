@@ -9,6 +9,7 @@ from typing import Any, Protocol
 import polars as pl
 
 from pipeline.artifacts import Counts, TableRecord, read_by_prompt, read_parquet, read_table, write_table, write_tables
+from pipeline.blocks import count_rows, iter_table, write_table_batches
 from pipeline.config import RunConfig
 
 # Called with the number of units just finished.
@@ -91,6 +92,18 @@ class StageContext:
     def written(self, table: str, columns: Sequence[str]) -> pl.DataFrame:
         """Columns of an output table that this stage has written."""
         return read_parquet(self.folder / f"{table}.parquet", list(columns))
+
+    def rows(self, table: str) -> int:
+        """How many rows an input table has."""
+        return count_rows(self.tables[table])
+
+    def blocks(self, table: str) -> Callable[[list[str]], Iterator[pl.DataFrame]]:
+        """Gives columns of an input table, a bounded number of rows at a time, each time that it is called."""
+        return lambda columns: iter_table(self.tables[table], table, columns)
+
+    def write_batches(self, table: str, batches: Iterable[pl.DataFrame]) -> TableRecord:
+        """Write an output table a batch at a time; ids must not repeat across batches."""
+        return write_table_batches(self.folder / f"{table}.parquet", table, batches)
 
     def write(self, table: str, frame: pl.DataFrame) -> TableRecord:
         """Write an output table after checking every value."""

@@ -254,6 +254,8 @@ LOGPS: Final = _schema(
         "sequence_id": _identifier(unique=True),
         "logps": pa.Column(pl.Float64, pa.Check.le(0.0)),
         "token_count": pa.Column(pl.Int64, pa.Check.ge(1)),
+        # Only where the run asks for it: `reference.token_logps`.
+        "token_logps": pa.Column(pl.List(pl.Float32), required=False),
     }
 )
 PARITY: Final = _schema(
@@ -381,7 +383,7 @@ def describe_table(table: str) -> list[dict[str, str]]:
             "column": name,
             "type": str(column.dtype),
             "values": "; ".join(str(check.error or check.name) for check in column.checks),
-            "missing": ("allowed" if column.required else "the column too") if column.nullable else "no",
+            "missing": "the column too" if not column.required else "allowed" if column.nullable else "no",
         }
         for name, column in _lookup(table).columns.items()
     ]

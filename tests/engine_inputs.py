@@ -1,11 +1,17 @@
 """Sequences for engines: the shapes that have gone wrong, and tables of them."""
 
 import random
+import tempfile
+import time
+from contextlib import contextmanager
+from pathlib import Path
 
 import polars as pl
 
 from pipeline.artifacts import digest_text
-from pipeline.engines.base import TokenSequence
+from pipeline.engines.base import Score, TokenSequence
+from pipeline.engines.feeding import blocks_of, catalogue
+from pipeline.engines.missing import Work, score_missing
 from pipeline.tables import polars_schema
 
 
@@ -63,3 +69,51 @@ def sequences_table(sequences: list[TokenSequence]) -> pl.DataFrame:
         for entry in sequences
     ]
     return pl.DataFrame(rows, schema=polars_schema("sequences"), orient="row")
+
+
+class FakeEngine:
+    """Log-probs that, like a real engine's, depend in their last digits on what else is in the call."""
+
+    def __init__(self, pause=0.0, short=False, route="fake", tokens=False, spoil=None):
+        self.calls = []
+        self.closed = False
+        self.route = route
+        self.switches = ()
+        self._pause = pause
+        self._short = short
+        self._tokens = tokens
+        self._spoil = spoil
+
+    def settle(self, sample):
+        self.sample = sample
+        return self.route
+
+    def score(self, sequences):
+        time.sleep(self._pause)
+        self.calls.append([entry.sequence_id for entry in sequences])
+        noise = len(sequences) * 1e-9 + sum(len(entry.prompt_token_ids) for entry in sequences) * 1e-12
+        return [
+            Score(
+                entry.sequence_id,
+                -float(sum(entry.completion_token_ids)) - noise * place if self._spoil is None else self._spoil,
+                len(entry.completion_token_ids) - self._short,
+                tuple(-float(token) for token in entry.completion_token_ids) if self._tokens else None,
+            )
+            for place, entry in enumerate(sequences)
+        ]
+
+    def close(self):
+        self.closed = True
+
+
+def score_all(table, stores, open_engine, shard_rows=8, *, token_logps=False, totals=None, steps=None):
+    """Log-probs of a table from stores and an engine, as a stage asks for them."""
+
+    @contextmanager
+    def bar(total):
+        (totals if totals is not None else []).append(total)
+        yield (steps if steps is not None else []).append
+
+    blocks = blocks_of(table)
+    scratch = Path(tempfile.mkdtemp()) / "scratch"
+    return score_missing(Work(blocks, catalogue(blocks), stores, shard_rows, token_logps, scratch), open_engine, bar)

@@ -11,8 +11,9 @@ from pathlib import Path
 
 from pipeline.config import EngineConfig
 from pipeline.engines.vllm import process as processes
-from pipeline.engines.vllm import worker
-from pipeline.engines.vllm.worker import Answer, RawScore, Settings, _end_with_parent, _prepare
+from pipeline.engines.vllm import routes, worker
+from pipeline.engines.vllm.messages import Answer, RawScore, Settings
+from pipeline.engines.vllm.worker import _end_with_parent, _prepare
 
 RIGHT_SCORES = "right_scores.json"
 CALLS = "calls.jsonl"
@@ -47,6 +48,32 @@ def serve_one_wrong(connection, settings):
         return Answer(scores)
 
     _loop(connection, answer)
+
+
+def serve_native_only(connection, settings):
+    """vLLM's own scoring is right; every other route leaves a token out."""
+    if settings.route == "native":
+        serve_right(connection, settings)
+    else:
+        serve_short(connection, settings)
+
+
+def serve_with_tokens(connection, settings):
+    """Right sums, each with its tokens' values."""
+
+    def answer(sequences):
+        return Answer(
+            [
+                score._replace(token_logps=(score.logps / score.token_count,) * score.token_count)
+                for score in _right(settings, sequences)
+            ]
+        )
+
+    _loop(connection, answer)
+
+
+def serve_wrong_setting(connection, settings):
+    connection.send(Answer([], "reference.engine_args: unknown vLLM engine argument", is_setting=True))
 
 
 def serve_short(connection, settings):
@@ -103,7 +130,7 @@ def send_environment(config, log, connection):
 
 def serve_wrong_pooler(connection, settings):
     """vLLM itself, but the adapter scores every token by the row of the one before it."""
-    open_adapter = worker._OPENERS["adapter"]
+    open_adapter = worker.OPENERS["adapter"]
 
     def open_wrong(settings):
         from pipeline.engines.vllm.pooler import CompletionLogpsPooler
@@ -112,18 +139,18 @@ def serve_wrong_pooler(connection, settings):
         CompletionLogpsPooler._chunk_logps = lambda self, hidden, targets: right(self, hidden, targets.roll(1))
         return open_adapter(settings)
 
-    worker._OPENERS = {**worker._OPENERS, "adapter": open_wrong}
+    worker.OPENERS = {**worker.OPENERS, "adapter": open_wrong}
     worker.serve(connection, settings)
 
 
 def serve_and_count(connection, settings):
     """vLLM itself; each call of the adapter leaves a line: how many sequences, and whether without the cache."""
-    encode = worker._encode
+    encode = routes._encode
 
-    def counted(engine, sequences, *, skip_cache):
+    def counted(engine, settings, sequences, *, skip_cache):
         with (Path(settings.model_dir) / CALLS).open("a") as calls:
             calls.write(json.dumps([len(sequences), skip_cache]) + "\n")
-        return encode(engine, sequences, skip_cache=skip_cache)
+        return encode(engine, settings, sequences, skip_cache=skip_cache)
 
-    worker._encode = counted
+    routes._encode = counted
     worker.serve(connection, settings)

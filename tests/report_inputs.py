@@ -3,6 +3,7 @@
 Texts and numbers are made up and seeded; what they are made from is stated at each constant.
 """
 
+import dataclasses
 from datetime import UTC, datetime
 
 import numpy as np
@@ -350,3 +351,23 @@ def evaluate_only() -> ReportInputs:
         versions=VERSIONS,
         beta=BETA,
     )
+
+
+def sliced_run() -> ReportInputs:
+    """The DPO run sliced by a column of long names, one of which looks like markup."""
+    run = dpo_run()
+    names = ("a topic with quite a long name of its own, for a phone", "<b>bold</b>", "tides", "rain")
+    topic = pl.col("pair_id").str.slice(0, 1).str.to_integer(base=16).mod(4)
+    pairs = run.tables["scored_pairs"].with_columns(topic=topic.replace_strict(dict(enumerate(names))))
+    settings = EvaluationSettings(beta=BETA, bootstrap_draws=200, slice_columns=("topic",))
+    found = evaluate(pairs, run.tables["scored_unpaired"], settings)
+    return dataclasses.replace(run, tables={**run.tables, "metrics": found})
+
+
+def compared_runs() -> ReportInputs:
+    """Two finished models with the learning curves of two runs of long names."""
+    logs = {
+        "acme/helper-7b-preference-optimised-2026-03-14": training_log(60, final_loss=0.42, sides=True),
+        "acme/helper-7b": training_log(40, final_loss=0.6, sides=True, seed=4),
+    }
+    return dataclasses.replace(evaluate_only(), training_logs=logs, title="Two runs")

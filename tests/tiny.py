@@ -1,8 +1,10 @@
 """A tiny instruct model with a real tokenizer and chat template, made on the spot: seconds, not gigabytes."""
 
+import json
 from pathlib import Path
 
 import torch
+from safetensors.torch import save_file
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
@@ -53,4 +55,22 @@ def save_tiny_model(folder: Path, *, template: str | None = CHATML, seed: int = 
         model = LlamaForCausalLM(config)
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
+    return folder
+
+
+def save_lora(folder: Path, model_dir: Path, modules: tuple[str, ...], *, rank: int = 4, seed: int = 0) -> Path:
+    """Write a LoRA adapter with random weights on some modules of a model, in peft's layout."""
+    weights = LlamaForCausalLM.from_pretrained(model_dir).state_dict()
+    generator = torch.Generator().manual_seed(seed)
+    tensors = {}
+    for module in modules:
+        out_size, in_size = weights[f"{module}.weight"].shape
+        name = f"base_model.model.{module}"
+        tensors[f"{name}.lora_A.weight"] = torch.randn(rank, in_size, generator=generator) * 0.2
+        tensors[f"{name}.lora_B.weight"] = torch.randn(out_size, rank, generator=generator) * 0.2
+    folder.mkdir()
+    save_file(tensors, folder / "adapter_model.safetensors")
+    targets = sorted({module.rpartition(".")[2] for module in modules})
+    settings = {"peft_type": "LORA", "r": rank, "lora_alpha": 2 * rank, "target_modules": targets, "bias": "none"}
+    (folder / "adapter_config.json").write_text(json.dumps(settings))
     return folder

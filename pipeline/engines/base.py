@@ -2,7 +2,10 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol
+
+# The route that every machine has.
+TRANSFORMERS: Final = "transformers"
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,11 +30,13 @@ class Score(NamedTuple):
         sequence_id: The sequence that was scored.
         logps: Nats, summed over the completion's tokens.
         token_count: Completion tokens that the sum holds; always the completion's length.
+        token_logps: Float32 nats of each completion token, where they were asked for.
     """
 
     sequence_id: str
     logps: float
     token_count: int
+    token_logps: tuple[float, ...] | None = None
 
 
 # Called with the number of sequences just finished.
@@ -44,6 +49,21 @@ class Engine(Protocol):
     The same call with the same sequences in the same order gives the same numbers: the store relies on it
     when a killed run repeats a shard.
     """
+
+    @property
+    def route(self) -> str | None:
+        """How the scores are made; None before that is settled."""
+
+    @property
+    def switches(self) -> Sequence[str]:
+        """Each change of the way that scores are made, as one line that says why."""
+
+    def settle(self, sample: Sequence[TokenSequence]) -> str:
+        """The way in which scores will be made, found by scoring `sample` where there are several.
+
+        Raises:
+            EngineError: No way scores the sample.
+        """
 
     def score(self, sequences: Sequence[TokenSequence]) -> list[Score]:
         """One score a sequence, in the order given.

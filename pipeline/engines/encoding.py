@@ -7,29 +7,29 @@ and never scored. Tokens of the prompt must be a prefix of the tokens of prompt 
 and the row says so.
 """
 
-from collections.abc import Iterator, Sequence
+import logging
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, TypedDict
+from typing import Any, Literal, NamedTuple
 
 import polars as pl
 
+from pipeline.engines.templates import Message, Renderer, Template, TurnTexts, special_token_ids, writes_the_date
 from pipeline.errors import InputError
 from pipeline.identity import digest, joined
 from pipeline.tables import TOKEN_IDS, polars_schema
 
-Template = Literal["chat", "plain"]
 Truncation = Literal["drop", "keep_end", "keep_start"]
 # How the boundary between prompt and completion was found.
 Boundary = Literal["prefix", "text_apart", "completion_apart"]
 
+# What is known of a row beside its token ids.
+ENTRY_COLUMNS = ("reason", "boundary", "cut")
 _ROWS_PER_CALL = 1024
+_EMPTY = "empty_completion"
 
 
-class Message(TypedDict):
-    """One turn of a conversation."""
-
-    role: str
-    content: str
+_logger = logging.getLogger(__name__)
 
 
 class Encoded(NamedTuple):
@@ -53,7 +53,14 @@ class Encoded(NamedTuple):
 class Encoder:
     """A tokenizer with fixed rules for template, length and truncation."""
 
-    def __init__(self, tokenizer: Any, template: Template, max_tokens: int, truncation: Truncation) -> None:
+    def __init__(
+        self,
+        tokenizer: Any,
+        template: Template,
+        max_tokens: int,
+        truncation: Truncation,
+        template_options: Mapping[str, Any] | None = None,
+    ) -> None:
         """Take a loaded tokenizer.
 
         Args:
@@ -61,6 +68,7 @@ class Encoder:
             template: `chat` or `plain`.
             max_tokens: Most tokens of prompt and completion together.
             truncation: What happens to a longer row.
+            template_options: Variables that the chat template reads.
 
         Raises:
             InputError: `chat` is asked for and the tokenizer has no chat template.
@@ -71,10 +79,10 @@ class Encoder:
                 "Set sequences.template to 'plain', or take an instruct model."
             )
         self._tokenizer = tokenizer
-        self._template = template
+        self._renderer = Renderer(tokenizer, template, template_options or {})
         self._max_tokens = max_tokens
         self._truncation = truncation
-        self._special_ids = set(tokenizer.all_special_ids)
+        self._special_ids = special_token_ids(tokenizer)
 
     def encode(self, prompts: Sequence[Sequence[Message]], completions: Sequence[str]) -> Iterator[Encoded]:
         """Token ids of each (prompt, completion), in order, a block of rows at a time."""
@@ -83,44 +91,49 @@ class Encoder:
             yield from self._encode_block(prompts[block], completions[block])
 
     def _encode_block(self, prompts: Sequence[Sequence[Message]], completions: Sequence[str]) -> Iterator[Encoded]:
-        texts = [self._texts(prompt, completion) for prompt, completion in zip(prompts, completions, strict=True)]
-        prompt_ids = self._ids([text.prompt for text in texts])
-        full_ids = self._ids([text.full for text in texts])
-        apart_ids = self._ids([text.completion for text in texts])
-        for text, prompt, full, apart in zip(texts, prompt_ids, full_ids, apart_ids, strict=True):
+        rows = [
+            self._renderer.texts(prompt, completion) if completion.strip() else None
+            for prompt, completion in zip(prompts, completions, strict=True)
+        ]
+        split = iter(self._split([row for row in rows if row is not None]))
+        for row, completion in zip(rows, completions, strict=True):
+            if row is not None:
+                yield self._fit(*next(split))
+            else:
+                yield Encoded([], [], "prefix", drop_reason="template_refuses" if completion.strip() else _EMPTY)
+
+    def _split(self, rows: list[TurnTexts]) -> list[tuple[list[int], list[int], Boundary]]:
+        """Prompt ids, completion ids and boundary of each row."""
+        prompts, fulls = self._ids([row.prompt for row in rows]), self._ids([row.full for row in rows])
+        found: list[tuple[list[int], list[int], Boundary]] = []
+        apart = []
+        for place, (row, prompt, full) in enumerate(zip(rows, prompts, fulls, strict=True)):
             boundary: Boundary = "prefix"
-            completion = full[len(prompt) :]
             if full[: len(prompt)] != prompt:
-                boundary = "text_apart" if text.is_prefix else "completion_apart"
-                completion = apart
-            yield self._fit(prompt, self._trim(completion), boundary)
-
-    def _texts(self, prompt: Sequence[Message], completion: str) -> "_Texts":
-        """The prompt, prompt with completion, and the completion alone, as the template writes them."""
-        end = self._tokenizer.eos_token or ""
-        if self._template == "plain":
-            start = "".join(message["content"] for message in prompt)
-            start = (self._tokenizer.bos_token or "") + start
-            return _Texts(start, start + completion + end, completion + end, is_prefix=True)
-        if not prompt:
-            # The model opened the conversation: no template writes a prompt of no messages. Dropped as empty_prompt.
-            return _Texts("", completion, completion, is_prefix=True)
-        answer = Message(role="assistant", content=completion)
-        start = self._render(prompt, add_generation_prompt=True)
-        full = self._render([*prompt, answer], add_generation_prompt=False)
-        if full.startswith(start):
-            return _Texts(start, full, full[len(start) :], is_prefix=True)
-        return _Texts(start, full, completion + end, is_prefix=False)
-
-    def _render(self, messages: Sequence[Message], *, add_generation_prompt: bool) -> str:
-        text = self._tokenizer.apply_chat_template(
-            messages, tokenize=False, add_generation_prompt=add_generation_prompt
-        )
-        return str(text)
+                boundary = "text_apart" if row.is_prefix else "completion_apart"
+                apart.append(place)
+            found.append((prompt, self._trim(full[len(prompt) :]), boundary))
+        for place, ids in zip(apart, self._ids_apart([rows[place].completion for place in apart]), strict=True):
+            found[place] = (found[place][0], self._trim(ids), found[place][2])
+        return found
 
     def _ids(self, texts: list[str]) -> list[list[int]]:
-        ids: list[list[int]] = self._tokenizer(texts, add_special_tokens=False)["input_ids"]
+        ids: list[list[int]] = self._tokenizer(texts, add_special_tokens=False)["input_ids"] if texts else []
         return ids
+
+    def _ids_apart(self, texts: list[str]) -> list[list[int]]:
+        """Ids of texts that something stands before, which is not to be tokenised with them.
+
+        Some tokenizers put a space before the first word of a text. So the end token is written before it, which no
+        text merges with, and taken away again.
+        """
+        anchor, anchor_id = self._tokenizer.eos_token, self._tokenizer.eos_token_id
+        if anchor is None:
+            return self._ids(texts)
+        anchored = self._ids([anchor + text for text in texts])
+        return [
+            ids[1:] if ids[0] == anchor_id else self._ids([text])[0] for ids, text in zip(anchored, texts, strict=True)
+        ]
 
     def _trim(self, completion: list[int]) -> list[int]:
         """The ids up to the end token, without the white space that a template writes after it."""
@@ -135,7 +148,7 @@ class Encoder:
         if not prompt:
             return Encoded(prompt, completion, boundary, drop_reason="empty_prompt")
         if all(token in self._special_ids for token in completion):
-            return Encoded(prompt, completion, boundary, drop_reason="empty_completion")
+            return Encoded(prompt, completion, boundary, drop_reason=_EMPTY)
         surplus = len(prompt) + len(completion) - self._max_tokens
         if surplus <= 0:
             return Encoded(prompt, completion, boundary)
@@ -146,17 +159,10 @@ class Encoder:
         return Encoded(prompt, completion, boundary, drop_reason="too_long")
 
 
-class _Texts(NamedTuple):
-    prompt: str
-    full: str
-    completion: str
-    is_prefix: bool
-
-
 def sequence_columns(rows: pl.DataFrame, encoded: Sequence[Encoded]) -> pl.DataFrame:
-    """`rows` with the columns of table `sequences`, and `reason` why a row is to be dropped, or null.
+    """`rows` with the columns of table `sequences`, then `reason`, `boundary` and `cut` of each entry.
 
-    A sequence's id is the digest of its two token id lists.
+    A sequence's id is the digest of its two token id lists. `reason` is why a row is to be dropped, or null.
 
     Args:
         rows: Any columns.
@@ -170,17 +176,25 @@ def sequence_columns(rows: pl.DataFrame, encoded: Sequence[Encoded]) -> pl.DataF
         rows.with_columns(
             *(pl.Series(name, [getattr(entry, name) for entry in encoded], dtype=TOKEN_IDS) for name in lists),
             pl.Series("reason", [entry.drop_reason for entry in encoded], dtype=pl.String),
+            pl.Series("boundary", [entry.boundary for entry in encoded], dtype=pl.String),
+            pl.Series("cut", [entry.cut for entry in encoded], dtype=pl.Int64),
         )
         .with_columns(
             sequence_id=digest(joined(*texts)),
             prompt_token_count=pl.col("prompt_token_ids").list.len().cast(pl.Int64),
             completion_token_count=pl.col("completion_token_ids").list.len().cast(pl.Int64),
         )
-        .select(*rows.columns, *polars_schema("sequences"), "reason")
+        .select(*rows.columns, *polars_schema("sequences"), *ENTRY_COLUMNS)
     )
 
 
-def load_encoder(model_dir: Path, template: Template, max_tokens: int, truncation: Truncation) -> Encoder:
+def load_encoder(
+    model_dir: Path,
+    template: Template,
+    max_tokens: int,
+    truncation: Truncation,
+    template_options: Mapping[str, Any] | None = None,
+) -> Encoder:
     """An encoder with the tokenizer that lies in `model_dir`.
 
     Raises:
@@ -192,4 +206,9 @@ def load_encoder(model_dir: Path, template: Template, max_tokens: int, truncatio
         tokenizer = AutoTokenizer.from_pretrained(model_dir)
     except (OSError, ValueError) as error:
         raise InputError(f"{model_dir}: no tokenizer can be loaded from this folder: {error}") from error
-    return Encoder(tokenizer, template, max_tokens, truncation)
+    if template == "chat" and writes_the_date(tokenizer, template_options or {}):
+        _logger.warning(
+            "sequences: this model's chat template writes today's date, so every row is new tomorrow. Fix it with "
+            "sequences.template_options: {date_string: 01 Jan 2026}."
+        )
+    return Encoder(tokenizer, template, max_tokens, truncation, template_options)

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import torch
 
-from losses.logps import completion_logps
+from losses.logps import token_logps
 from pipeline.config import EngineConfig
-from pipeline.engines.base import Score, TokenSequence
+from pipeline.engines.adapters import merge_adapter, resolve_adapter
+from pipeline.engines.base import TRANSFORMERS, Score, TokenSequence
 from pipeline.engines.head import body_of, head_of, load_model
 
 
@@ -23,29 +24,41 @@ class HFEngine:
 
         Args:
             model_dir: Folder of the model.
-            config: Its dtype and batch size are read.
+            config: Its dtype, batch size, adapter and whether values a token are kept are read.
 
         Raises:
-            EngineError: No causal language model can be loaded from the folder.
+            EngineError: No causal language model can be loaded from the folder, or the adapter does not fit it.
         """
         self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        self._model = load_model(model_dir, getattr(torch, config.dtype)).to(self._device).eval()
+        model = load_model(model_dir, getattr(torch, config.dtype))
+        if config.adapter is not None:
+            model = merge_adapter(model, resolve_adapter(config.adapter))
+        self._model = model.to(self._device).eval()
         self._head = head_of(self._model)
         self._batch_tokens = config.batch_tokens
+        self._keeps_tokens = config.token_logps
         # How the scores are made, kept beside them: see the vLLM engine, which has several ways.
-        self.route = "transformers"
+        self.route = TRANSFORMERS
+        self.switches: Sequence[str] = ()
+
+    def settle(self, sample: Sequence[TokenSequence]) -> str:
+        """The only way there is."""
+        return self.route
 
     def score(self, sequences: Sequence[TokenSequence]) -> list[Score]:
         """One score a sequence, in the order given."""
         scores: dict[int, Score] = {}
         for batch in _batches(sequences, self._batch_tokens):
-            for place, logps in zip(batch, self._logps([sequences[place] for place in batch]), strict=True):
-                sequence = sequences[place]
-                scores[place] = Score(sequence.sequence_id, logps, len(sequence.completion_token_ids))
+            for place, values in zip(batch, self._logps([sequences[place] for place in batch]), strict=True):
+                # A long sum keeps the digits of its float32 terms.
+                total = float(values.double().sum())
+                tokens = tuple(values.tolist()) if self._keeps_tokens else None
+                scores[place] = Score(sequences[place].sequence_id, total, len(values), tokens)
         return [scores[place] for place in range(len(sequences))]
 
     @torch.no_grad()
-    def _logps(self, batch: Sequence[TokenSequence]) -> list[float]:
+    def _logps(self, batch: Sequence[TokenSequence]) -> Sequence[torch.Tensor]:
+        """(completion tokens,) float32 nats of each sequence, on the CPU."""
         lengths = [len(entry.prompt_token_ids) + len(entry.completion_token_ids) for entry in batch]
         input_ids = torch.zeros(len(batch), max(lengths), dtype=torch.int64)
         attention_mask = torch.zeros_like(input_ids)
@@ -58,8 +71,10 @@ class HFEngine:
         hidden = body_of(self._model)(
             input_ids=input_ids, attention_mask=attention_mask.to(self._device), use_cache=False
         ).last_hidden_state
-        found = completion_logps(hidden, self._head, input_ids, completion_mask.to(self._device))
-        return [float(value) for value in found.logps]
+        # The hidden state at t - 1 predicts the token at t.
+        rows, columns = completion_mask.to(self._device).nonzero(as_tuple=True)
+        values = token_logps(hidden[rows, columns - 1], self._head, input_ids[rows, columns]).cpu()
+        return torch.split(values, [len(entry.completion_token_ids) for entry in batch])
 
     def close(self) -> None:
         """Free the model's memory."""

@@ -1,12 +1,13 @@
 """Scoring engines by name, and what each is without loading it."""
 
+import json
 from collections.abc import Callable, Mapping
 from importlib import metadata
 from pathlib import Path
 from typing import Final, Literal
 
 from pipeline.config import EngineConfig
-from pipeline.engines.base import Engine
+from pipeline.engines.base import TRANSFORMERS, Engine
 from pipeline.errors import MissingDependencyError
 
 EngineName = Literal["vllm", "hf"]
@@ -31,25 +32,38 @@ def choose_engine(config: EngineConfig) -> EngineName:
     return "hf"
 
 
-def engine_identity(config: EngineConfig) -> dict[str, str]:
-    """What, beside weights and tokenizer, decides the numbers: engine, its version, dtype, and how it batches.
+def routes_of(config: EngineConfig) -> tuple[str, ...]:
+    """The ways in which the engine may come to score, the one that it tries first first."""
+    return (TRANSFORMERS,) if choose_engine(config) == "hf" else config.routes
 
-    Neither torch nor vLLM is loaded for it.
+
+def engine_identity(config: EngineConfig, route: str | None = None) -> dict[str, str]:
+    """What, beside the model, decides the numbers: engine, its version, dtype, how it batches, and the route.
+
+    Neither torch nor vLLM is loaded for it. What vLLM left to transformers has transformers' identity: it is the
+    same as if that engine had been asked for.
+
+    Args:
+        config: The engine's settings.
+        route: How the scores were made; None for what the settings ask for, before that is known.
     """
-    name = choose_engine(config)
-    if name == "vllm":
-        version = f"{_vllm_distribution()} {metadata.version(_vllm_distribution() or '')}"
-        batching = f"{config.max_num_batched_tokens}/{config.max_num_seqs}/{config.prefix_caching}"
-    else:
+    shared = {"torch": metadata.version("torch"), "dtype": config.dtype}
+    if choose_engine(config) == "hf" or route == TRANSFORMERS:
         version = f"transformers {metadata.version('transformers')}"
-        batching = str(config.batch_tokens)
-    return {
-        "engine": version,
-        "torch": metadata.version("torch"),
-        "dtype": config.dtype,
-        "batching": batching,
-        "tensor_parallel_size": str(config.tensor_parallel_size if name == "vllm" else 1),
+        return {"engine": version, "route": TRANSFORMERS, "batching": str(config.batch_tokens), **shared}
+    name = _vllm_distribution() or ""
+    identity = {
+        "engine": f"{name} {metadata.version(name)}",
+        "route": route or ">".join(config.routes),
+        "batching": f"{config.max_num_batched_tokens}/{config.max_num_seqs}/{config.prefix_caching}",
+        "tensor_parallel_size": str(config.tensor_parallel_size),
+        **shared,
     }
+    if config.quantization is not None:
+        identity["quantization"] = config.quantization
+    if config.engine_args:
+        identity["engine_args"] = json.dumps(config.engine_args, sort_keys=True, default=str)
+    return identity
 
 
 def open_engine(config: EngineConfig, model_dir: Path, max_tokens: int) -> Engine:

@@ -1,65 +1,147 @@
-"""Sequences to log-probs for a stage: the store first, then the engine, with a progress bar."""
+"""Sequences to log-probs: the store first, then the engine for what the store lacks, with a progress bar."""
 
+import shutil
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from tempfile import TemporaryDirectory
+from typing import Any, Final, NamedTuple
 
 import polars as pl
 
 from pipeline.config import EngineConfig
 from pipeline.context import Reporter
+from pipeline.engines.adapters import adapter_digest, resolve_adapter
+from pipeline.engines.base import Engine
+from pipeline.engines.feeding import Blocks, blocks_of, catalogue
+from pipeline.engines.missing import Work, score_missing
 from pipeline.engines.models import model_digest, tokenizer_digest
-from pipeline.engines.registry import choose_engine, engine_identity, open_engine
-from pipeline.engines.store import LogpsStore, score_missing
+from pipeline.engines.places import open_place
+from pipeline.engines.registry import engine_identity, open_engine, routes_of
+from pipeline.engines.results import Results
+from pipeline.engines.store import LogpsStore
+from pipeline.errors import InputError
+
+# Its own name: the folder that it is made in may be a user's.
+SCRATCH: Final = ".thumbline-scratch"
+
+
+@dataclass(frozen=True)
+class Scorer:
+    """A model and an engine, with the store that belongs to them.
+
+    Attributes:
+        model_dir: Folder of the model.
+        config: The engine's settings.
+        store: Folder or address of the store.
+    """
+
+    model_dir: Path
+    config: EngineConfig
+    store: str
+
+    def key(self, route: str) -> dict[str, str]:
+        """Everything that decides the numbers of one route."""
+        return scorer_key(self.model_dir, self.config, route)
+
+    def stores(self) -> dict[str, LogpsStore]:
+        """The store of each route, the one that is tried first first."""
+        place = open_place(self.store)
+        return {route: LogpsStore(place, self.key(route)) for route in routes_of(self.config)}
+
+    def open(self, longest: int) -> Engine:
+        """The engine, for sequences of at most `longest` tokens."""
+        return open_engine(self.config, self.model_dir, longest)
+
+
+def scorer_key(model_dir: Path, config: EngineConfig, route: str | None = None) -> dict[str, str]:
+    """Digests of weights, tokenizer and adapter, and what the engine is, by one route (None: before it is known)."""
+    key = {"model": model_digest(model_dir), "tokenizer": tokenizer_digest(model_dir)}
+    if config.adapter is not None:
+        key["adapter"] = adapter_digest(resolve_adapter(config.adapter))
+    return key | engine_identity(config, route)
 
 
 class ScoredTable(NamedTuple):
     """Log-probs and how they came about.
 
     Attributes:
+        results: Gives table `reference`, sorted by sequence id.
+        notes: Counts, tokens, seconds, engine, route and keys, for the manifest.
+    """
+
+    results: Results
+    notes: dict[str, Any]
+
+
+def score_table(
+    blocks: Blocks, scorer: Scorer, shard_rows: int, scratch: Path, reporter: Reporter, description: str
+) -> ScoredTable:
+    """Log-probs of every sequence.
+
+    Args:
+        blocks: Table `sequences`.
+        scorer: Model, engine and store.
+        shard_rows: Sequences a shard.
+        scratch: Folder for files; see `scratch_folder`.
+        reporter: Where progress goes.
+        description: What the progress bar says.
+    """
+    started = time.monotonic()
+    stores, wanted = scorer.stores(), catalogue(blocks)
+    longest = int(wanted.token_counts.max()) if len(wanted) else 1
+    work = Work(blocks, wanted, stores, shard_rows, scorer.config.token_logps, scratch)
+    done = score_missing(
+        work, lambda: scorer.open(longest), lambda tokens: reporter.progress(description, tokens, "tokens")
+    )
+    store = stores[done.route]
+    notes = {
+        "engine": store.key["engine"],
+        "route": done.route,
+        "dtype": scorer.config.dtype,
+        "model": store.key["model"],
+        "store_key": store.name,
+        "stored": done.n_stored,
+        "scored": done.n_scored,
+        "scored_tokens": done.n_tokens,
+        "scoring_seconds": round(time.monotonic() - started, 3),
+    }
+    return ScoredTable(done.results, notes | ({"switches": list(done.switches)} if done.switches else {}))
+
+
+class ScoredFrame(NamedTuple):
+    """The same where the table fits in memory.
+
+    Attributes:
         frame: Columns of table `reference`, sorted by sequence id.
-        notes: Counts, tokens, seconds and engine, for the manifest.
+        notes: As above.
     """
 
     frame: pl.DataFrame
     notes: dict[str, Any]
 
 
-def score_table(
-    sequences: pl.DataFrame,
-    model_dir: Path,
-    config: EngineConfig,
-    store_dir: Path,
-    shard_rows: int,
-    reporter: Reporter,
-    description: str,
-) -> ScoredTable:
-    """Log-probs of every sequence under the model in `model_dir`.
+def score_frame(
+    sequences: pl.DataFrame, scorer: Scorer, shard_rows: int, reporter: Reporter, description: str
+) -> ScoredFrame:
+    """Log-probs of every sequence of a table in memory; the arguments are those of `score_table`."""
+    with TemporaryDirectory() as folder, scratch_folder(Path(folder)) as scratch:
+        scored = score_table(blocks_of(sequences), scorer, shard_rows, scratch, reporter, description)
+        return ScoredFrame(scored.results.frame(), scored.notes)
 
-    Args:
-        sequences: Table `sequences`.
-        model_dir: Folder of the model.
-        config: The engine's settings.
-        store_dir: Where log-probs are kept.
-        shard_rows: Sequences a shard.
-        reporter: Where progress goes.
-        description: What the progress bar says.
-    """
-    identity = engine_identity(config)
-    key = {"model": model_digest(model_dir), "tokenizer": tokenizer_digest(model_dir), **identity}
-    store = LogpsStore(store_dir, key)
-    lengths = sequences["prompt_token_count"] + sequences["completion_token_count"]
-    longest = int(lengths.to_numpy().max()) if sequences.height else 1
-    started = time.monotonic()
-    with reporter.progress(f"{description} ({choose_engine(config)})", sequences.height, "sequences") as advance:
-        found = score_missing(sequences, store, lambda: open_engine(config, model_dir, longest), shard_rows, advance)
-    notes = {
-        "engine": identity["engine"],
-        "dtype": config.dtype,
-        "model": key["model"],
-        "stored": found.n_stored,
-        "scored": found.n_scored,
-        "scored_tokens": found.n_tokens,
-        "scoring_seconds": round(time.monotonic() - started, 3),
-    }
-    return ScoredTable(found.frame, notes)
+
+@contextmanager
+def scratch_folder(folder: Path) -> Iterator[Path]:
+    """A folder for files that do not outlast the block; what a killed run left in it is deleted first."""
+    place = folder / SCRATCH
+    shutil.rmtree(place, ignore_errors=True)
+    try:
+        yield place
+    except OSError as error:
+        if error.errno is not None and str(place) in str(error.filename or ""):
+            raise InputError(f"{place}: cannot be written: {error.strerror}. Free some disk.") from error
+        raise
+    finally:
+        shutil.rmtree(place, ignore_errors=True)

@@ -32,9 +32,9 @@ class Choices(NamedTuple):
 
     beta: float | None = None
     reward: str | None = None
-    draws: int = 1000
-    confidence: float = 0.95
-    seed: int = 0
+    draws: int | None = None
+    confidence: float | None = None
+    seed: int | None = None
     baseline: str | None = None
 
 
@@ -70,18 +70,11 @@ def check_choices(choices: Choices) -> None:
     Raises:
         ConfigError: The message names each setting, its value and its range.
     """
-    reward: Any = choices.reward or "implicit"
-    beta = _DEFAULT_BETA if choices.beta is None else choices.beta
-    try:
-        EvaluationSettings(
-            beta, reward, bootstrap_draws=choices.draws, confidence=choices.confidence, seed=choices.seed
-        )
-    except EvaluationError as error:
-        raise ConfigError(str(error)) from error
+    _settings(choices, EvaluationSettings())
 
 
 def settings_of(subject: Subject, choices: Choices) -> EvaluationSettings:
-    """The evaluators' settings: what the user decides, else what the rows say, else the defaults.
+    """The evaluators' settings: what the user decides, else what the rows and their run say, else the defaults.
 
     Raises:
         ConfigError: A value is out of range, or the baseline is none of the models.
@@ -89,17 +82,30 @@ def settings_of(subject: Subject, choices: Choices) -> EvaluationSettings:
     names = subject.model_names()
     if choices.baseline is not None and choices.baseline not in names:
         raise ConfigError(f"--baseline: {unknown_name('model', choices.baseline, names)}")
-    reward: Any = choices.reward or subject.reward or "implicit"
+    said = EvaluationSettings(
+        beta=_DEFAULT_BETA if subject.beta is None else subject.beta,
+        reward=subject.reward or "implicit",
+        baseline=subject.baseline or UNTRAINED,
+        slice_columns=subject.slices,
+    )
+    if subject.config is not None:
+        own = subject.config.metrics
+        said = dataclasses.replace(said, bootstrap_draws=own.bootstrap_draws, confidence=own.confidence, seed=own.seed)
+    return _settings(choices, said)
+
+
+def _settings(choices: Choices, said: EvaluationSettings) -> EvaluationSettings:
+    """`said` with the user's choices over it."""
+    chosen: dict[str, Any] = {
+        "beta": choices.beta,
+        "reward": choices.reward,
+        "bootstrap_draws": choices.draws,
+        "confidence": choices.confidence,
+        "seed": choices.seed,
+        "baseline": choices.baseline,
+    }
     try:
-        return EvaluationSettings(
-            beta=next(beta for beta in (choices.beta, subject.beta, _DEFAULT_BETA) if beta is not None),
-            reward=reward,
-            bootstrap_draws=choices.draws,
-            confidence=choices.confidence,
-            seed=choices.seed,
-            baseline=choices.baseline or subject.baseline or UNTRAINED,
-            slice_columns=subject.slices,
-        )
+        return dataclasses.replace(said, **{name: value for name, value in chosen.items() if value is not None})
     except EvaluationError as error:
         raise ConfigError(str(error)) from error
 

@@ -1,7 +1,8 @@
 """A file of preferences, in whatever public layout, as pairs with ids, prompt groups and the columns to slice by."""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from itertools import combinations
 from pathlib import Path
 from typing import Any, Final, NamedTuple, TypeAlias
@@ -11,12 +12,12 @@ import pyarrow as pa
 
 from pipeline.artifacts import digest_file
 from pipeline.errors import ConfigError, InputError, unknown_name
-from pipeline.evaluation.layouts import LAYOUTS, Layout, Preference, Rated, layout_of, rating_column, slice_value
+from pipeline.evaluation.layouts import LAYOUTS, Layout, Preference, Rated, rating_column, slice_value
 from pipeline.identity import as_answer, digest, joined, normalised, prompt_key
-from pipeline.importers.base import Record, Reject, RowError, Sample, Source
+from pipeline.importers import hub
+from pipeline.importers.base import ImporterSpec, RawEvent, Reject, RowError, Sample, Source
 from pipeline.importers.files import FileSource, take_sample
-from pipeline.importers.hub import PREFIX, HubSource
-from pipeline.importers.hub import digest as digest_hub
+from pipeline.importers.registry import IMPORTERS
 from pipeline.tables import MESSAGES, polars_schema
 
 MAX_LINE_BYTES: Final = 16 * 1024 * 1024
@@ -62,7 +63,7 @@ class ReadOptions(NamedTuple):
     """How a file of preferences is read.
 
     Attributes:
-        layout: A name of `LAYOUTS`, or `auto`.
+        layout: A name of `layout_names()`, or `auto`.
         split: Split of a hub data set.
         rating: Column that rates an answer; None for the first of a known name.
         slices: Columns to slice by, beside the layout's own.
@@ -74,10 +75,22 @@ class ReadOptions(NamedTuple):
     slices: tuple[str, ...] = ()
 
 
-class _Line(NamedTuple):
+class _Read(NamedTuple):
+    """One record's preferences or rated answer."""
+
     line: int
     parsed: list[Preference] | Rated
-    slices: SliceValues
+
+
+@dataclass
+class _Tally:
+    """What became of the records."""
+
+    records: int = 0
+    rejected: Counter[str] = field(default_factory=Counter)
+
+    def told(self) -> str:
+        return ", ".join(f"{reason} {count}" for reason, count in sorted(self.rejected.items())) or "no record"
 
 
 def read_pairs(location: str, options: ReadOptions) -> PairRows:
@@ -93,19 +106,23 @@ def read_pairs(location: str, options: ReadOptions) -> PairRows:
     """
     source, content = _source(location, options.split)
     sample = take_sample(source)
-    layout = _layout(location, sample, options.layout)
-    slices = tuple(dict.fromkeys((*layout.slices, *options.slices)))
+    name = _layout_name(location, sample, options.layout)
+    own = LAYOUTS[name].slices if name in LAYOUTS else ()
+    slices = tuple(dict.fromkeys((*own, *options.slices)))
     _check_slices(location, options.slices, sample)
-    rejected: Counter[str] = Counter()
-    records = Counter[str]()
-    lines = _lines(source, layout, options.rating or rating_column(sample), slices, rejected, records)
-    rows = _pair_up(lines, rejected)
+    tally = _Tally()
+    if name in LAYOUTS:
+        reads = _own_reads(source, LAYOUTS[name], options.rating or rating_column(sample), tally)
+    else:
+        reads = _imported_reads(source, IMPORTERS[name], tally)
+    rows = _sliced(list(_pair_up(reads, tally)), source, slices, tally)
     if not rows:
-        reasons = ", ".join(f"{reason} {count}" for reason, count in sorted(rejected.items())) or "no record"
-        raise InputError(f"{location}: no pair can be read as {layout.name} ({reasons}).")
+        raise InputError(f"{location}: no pair can be read as {name} ({tally.told()}).")
     frame = _frame(rows, slices)
     kept = frame.unique("pair_id", keep="first", maintain_order=True).sort("pair_id")
-    return PairRows(kept, layout.name, slices, content, records["records"], frame.height - kept.height, dict(rejected))
+    return PairRows(
+        kept, name, slices, content, tally.records, frame.height - kept.height, dict(sorted(tally.rejected.items()))
+    )
 
 
 def _check_slices(location: str, slices: Sequence[str], sample: Sample) -> None:
@@ -117,79 +134,104 @@ def _check_slices(location: str, slices: Sequence[str], sample: Sample) -> None:
 
 
 def _source(location: str, split: str) -> tuple[Source, str]:
-    if location.startswith(PREFIX):
+    if location.startswith(hub.PREFIX):
         options = {"split": split}
-        return HubSource(location, options), digest_hub(location, options)
+        return hub.HubSource(location, options), hub.digest(location, options)
     path = Path(location)
     if not path.is_file():
         raise InputError(f"{location}: no such file.")
     return FileSource(path, location, MAX_LINE_BYTES), digest_file(path)
 
 
-def _layout(location: str, sample: Sample, name: str) -> Layout:
-    if name != "auto":
-        if name not in LAYOUTS:
-            raise ConfigError(f"--layout: {unknown_name('layout', name, ['auto', *LAYOUTS])}")
-        return LAYOUTS[name]
-    found = layout_of(sample)
-    if found is None:
-        columns = ", ".join(sample.fields) or "none that can be read"
-        raise InputError(
-            f"{location}: columns {columns} fit no layout of pairs. Rename them to prompt, chosen and rejected; "
-            f"known layouts: {', '.join(LAYOUTS)}."
-        )
-    return found
+def layout_names() -> list[str]:
+    """Layouts that can be asked for: those of evaluation alone, and importers that take one file at a time."""
+    formats = [name for name, spec in IMPORTERS.items() if name != hub.NAME and spec.read_together is None]
+    return [*LAYOUTS, *formats]
 
 
-def _lines(
-    source: Source,
-    layout: Layout,
-    rating: str,
-    slices: Sequence[str],
-    rejected: Counter[str],
-    records: Counter[str],
-) -> Iterator[_Line]:
+def _layout_name(location: str, sample: Sample, asked: str) -> str:
+    if asked != "auto":
+        if asked not in layout_names():
+            raise ConfigError(f"--layout: {unknown_name('layout', asked, ['auto', *layout_names()])}")
+        return asked
+    for name in layout_names() if sample.records else ():
+        fits = LAYOUTS[name].detect(sample) if name in LAYOUTS else IMPORTERS[name].detect(sample, {})
+        if fits:
+            return name
+    columns = ", ".join(sample.fields) or "none that can be read"
+    raise InputError(
+        f"{location}: columns {columns} fit no layout of pairs. Rename them to prompt, chosen and rejected; "
+        f"known layouts: {', '.join(LAYOUTS)}, and what `thumbline formats` lists."
+    )
+
+
+def _own_reads(source: Source, layout: Layout, rating: str, tally: _Tally) -> Iterator[_Read]:
     for row in source.rows():
-        records["records"] += 1
+        tally.records += 1
         if isinstance(row, Reject):
-            rejected[row.reason] += 1
+            tally.rejected[row.reason] += 1
             continue
         try:
-            yield _read(row, layout, rating, slices)
+            yield _Read(row.line, layout.parse(row, rating))
         except RowError as error:
-            rejected[error.reason] += 1
+            tally.rejected[error.reason] += 1
 
 
-def _read(record: Record, layout: Layout, rating: str, slices: Sequence[str]) -> _Line:
-    parsed = layout.parse(record, rating)
-    return _Line(record.line, parsed, tuple(slice_value(record.value.get(name)) for name in slices))
+def _imported_reads(source: Source, spec: ImporterSpec, tally: _Tally) -> Iterator[_Read]:
+    """Explicit comparisons of a log format: both sides of one are events of one record."""
+    for batch in spec.read(source, {}):
+        tally.records += batch.records
+        tally.rejected.update(reject.reason for reject in batch.rejects)
+        waiting: dict[tuple[int, str], RawEvent] = {}
+        for event in batch.events:
+            if event.comparison_id is None:
+                tally.rejected["no_comparison"] += 1
+                continue
+            other = waiting.pop((event.line, event.comparison_id), None)
+            if other is None:
+                waiting[event.line, event.comparison_id] = event
+                continue
+            sides = {event.vote: event, other.vote: other}
+            if sides.keys() == {"chosen", "rejected"}:
+                pair = Preference(event.prompt, sides["chosen"].completion, sides["rejected"].completion)
+                yield _Read(event.line, [pair])
+            else:
+                tally.rejected[event.vote] += 1
 
 
-def _pair_up(lines: Iterator[_Line], rejected: Counter[str]) -> list[tuple[Preference, SliceValues]]:
+def _pair_up(reads: Iterable[_Read], tally: _Tally) -> Iterator[tuple[int, Preference]]:
     """Preferences as they are, and rated answers as pairs of each two that differ in their rating."""
-    found: list[tuple[Preference, SliceValues]] = []
-    rated: dict[str, list[tuple[Rated, SliceValues]]] = {}
-    for line in lines:
-        if isinstance(line.parsed, Rated):
-            rated.setdefault(repr(line.parsed.prompt), []).append((line.parsed, line.slices))
+    rated: dict[str, list[tuple[int, Rated]]] = {}
+    for read in reads:
+        if isinstance(read.parsed, Rated):
+            rated.setdefault(repr(read.parsed.prompt), []).append((read.line, read.parsed))
         else:
-            found += [(preference, line.slices) for preference in line.parsed]
+            yield from ((read.line, preference) for preference in read.parsed)
     for answers in rated.values():
-        pairs = list(_by_rating(answers))
-        if not pairs:
-            rejected["one_response" if len(answers) == 1 else "tied"] += 1
-        found += pairs
-    return found
+        differ = [pair for pair in combinations(answers, 2) if pair[0][1].rating != pair[1][1].rating]
+        if not differ:
+            tally.rejected["one_response" if len(answers) == 1 else "tied"] += 1
+        for pair in differ:
+            (line, better), (_, worse) = sorted(pair, key=lambda entry: -entry[1].rating)
+            yield line, Preference(better.prompt, better.completion, worse.completion)
 
 
-def _by_rating(
-    answers: Sequence[tuple[Rated, SliceValues]],
-) -> Iterator[tuple[Preference, SliceValues]]:
-    for first, second in combinations(answers, 2):
-        if first[0].rating == second[0].rating:
+def _sliced(
+    pairs: list[tuple[int, Preference]], source: Source, slices: Sequence[str], tally: _Tally
+) -> list[tuple[Preference, SliceValues]]:
+    """Pairs with the values that they are sliced by, which are read from their records again."""
+    if not slices:
+        return [(preference, ()) for _, preference in pairs]
+    found: dict[int, SliceValues] = {}
+    lines = {line for line, _ in pairs}
+    for row in source.rows():
+        if isinstance(row, Reject) or row.line not in lines:
             continue
-        (better, slices), (worse, _) = sorted((first, second), key=lambda entry: -entry[0].rating)
-        yield Preference(better.prompt, better.completion, worse.completion), slices
+        try:
+            found[row.line] = tuple(slice_value(row.value.get(name)) for name in slices)
+        except RowError as error:
+            tally.rejected[error.reason] += 1
+    return [(preference, found[line]) for line, preference in pairs if line in found]
 
 
 def _frame(rows: Sequence[tuple[Preference, SliceValues]], slices: Sequence[str]) -> pl.DataFrame:

@@ -14,7 +14,7 @@ import polars as pl
 from pipeline.config import EngineConfig, SequencesConfig
 from pipeline.context import Reporter
 from pipeline.engines.encoding import load_encoder, sequence_columns
-from pipeline.engines.scoring import score_table
+from pipeline.engines.scoring import Scorer, score_frame
 from pipeline.errors import ConfigError, InputError
 from pipeline.evaluation.adapters import resolve_any_model
 from pipeline.evaluation.rows import PairRows
@@ -127,9 +127,8 @@ def _score(pairs: PairRows, name: str, model: str, options: ScoringOptions, repo
     dropped = table.filter(pl.col("reason").is_not_null()).select("pair_id", "reason")
     kept = table.join(dropped.select("pair_id").unique(), on="pair_id", how="anti").drop("reason")
     sequences = kept.drop("pair_id", "side").unique("sequence_id", keep="first", maintain_order=True)
-    scored = score_table(
-        sequences, folder, options.engine, options.store, _SHARD_ROWS, reporter, f"log-probs of {name}"
-    )
+    scorer = Scorer(folder, options.engine, str(options.store))
+    scored = score_frame(sequences, scorer, _SHARD_ROWS, reporter, f"log-probs of {name}")
     logps = kept.select("pair_id", "side", "sequence_id").join(
         scored.frame, on="sequence_id", how="left", validate="m:1"
     )

@@ -197,7 +197,7 @@ def _of_run(folder: Path, slices: Sequence[str]) -> Subject:
         baseline=UNTRAINED,
         reward=notes["reward"],
         beta=notes["beta"],
-        slices=tuple(dict.fromkeys((*getattr(config.metrics, "slices", ()), *slices))),
+        slices=tuple(dict.fromkeys((*config.metrics.slices, *slices))),
         sources=tuple(
             Source(f"{folder.name}/metrics/{outputs[name].file}", outputs[name].rows, outputs[name].sha256)
             for name in _TABLE.values()

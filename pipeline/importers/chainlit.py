@@ -8,7 +8,7 @@ a vote. Whose thread it is, is whose vote it is.
 from collections.abc import Iterator
 from typing import Any, Final, NamedTuple
 
-from pipeline.importers import feedback, joins, values
+from pipeline.importers import chat, feedback, joins, values
 from pipeline.importers.base import ImporterSpec, Message, RowError
 from pipeline.importers.joins import Row, Vote, micros, text_or_problem
 from pipeline.importers.texts import Mark, Text, TextIndex
@@ -55,7 +55,7 @@ class _Reader(NamedTuple):
         if _is_feedback(row):
             yield self._vote(row, row, index)
         for step in [row] if _is_step(row) else _steps(row):
-            stated = step.get("feedback")
+            stated = chat.parsed(step.get("feedback"))
             if isinstance(stated, dict):
                 try:
                     yield self._vote({"forId": step.get("id"), **stated}, step, index)

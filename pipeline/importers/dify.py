@@ -8,7 +8,7 @@ an app (`inputs`) and its own instructions are not in these exports, and so not 
 from collections.abc import Iterator
 from typing import Any, Final, NamedTuple
 
-from pipeline.importers import feedback, joins, values
+from pipeline.importers import chat, feedback, joins, values
 from pipeline.importers.base import ImporterSpec, RowError
 from pipeline.importers.joins import Row, Vote, micros, text_or_problem
 from pipeline.importers.texts import Text, TextIndex
@@ -26,7 +26,10 @@ def _is_feedback(row: Row) -> bool:
 
 
 def _is_message(row: Row) -> bool:
-    return row.keys() >= {"id", "conversation_id", "query", "answer"} and bool(_ONLY_DIFY & row.keys())
+    named = row.keys() >= {"id", "conversation_id", "query", "answer"} and bool(_ONLY_DIFY & row.keys())
+    # Dify's own feedback is an object; a label there, or a vote beside it, is somebody's own log.
+    own = bool({"rating", "vote"} & row.keys()) or not isinstance(chat.parsed(row.get("feedback")), dict | None)
+    return named and not own
 
 
 def detect(rows: list[dict[str, Any]]) -> bool:
@@ -90,8 +93,8 @@ def _text(key: str, row: Row, *, ordered: bool) -> Text:
 
 def _embedded(row: Row) -> list[dict[str, Any]]:
     """The feedback in a message: one object, or a list of them."""
-    listed = row.get("feedbacks")
-    stated = [row.get("feedback"), *(listed if isinstance(listed, list) else [])]
+    listed = chat.parsed(row.get("feedbacks"))
+    stated = [chat.parsed(row.get("feedback")), *(listed if isinstance(listed, list) else [])]
     return [entry for entry in stated if isinstance(entry, dict) and "rating" in entry]
 
 

@@ -2,7 +2,8 @@
 
 Every file of such a format is read twice: first its texts go into an index (`texts`), then its votes are looked up
 there. So votes and texts may share a row, a file, a folder, or only a run's `inputs`; and since every file is an
-input, a changed file of texts makes the events again. A text that nobody voted on is no event.
+input, a changed file of texts makes the events again. A text that nobody voted on is no event, nor is a row that is
+neither a vote nor a text; a file of nothing else is one reject that says so.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -17,6 +18,7 @@ from pipeline.importers.base import (
     Options,
     RawEvent,
     Record,
+    Reject,
     RowError,
     Sample,
     Source,
@@ -108,7 +110,7 @@ def joined_spec(
     """
 
     def read_together(sources: Sequence[Source], stated: Options) -> Iterator[tuple[str, Batch]]:
-        return _read_together(name, sources, reader(stated))
+        return _read_together(name, sources, reader(stated), detect)
 
     return ImporterSpec(
         name=name,
@@ -120,23 +122,42 @@ def joined_spec(
     )
 
 
-def _read_together(name: str, sources: Sequence[Source], reader: Reader) -> Iterator[tuple[str, Batch]]:
+def _read_together(
+    name: str, sources: Sequence[Source], reader: Reader, detect: Callable[[list[dict[str, Any]]], bool]
+) -> Iterator[tuple[str, Batch]]:
     index = TextIndex()
     try:
+        known = {source.name for source in sources if _index(source, reader, index, detect)}
         for source in sources:
-            index.put(_facts(source, reader))
-        for source in sources:
+            silent = source.name not in known
             for batch in read_rows(source, lambda record: _events(name, record, reader, index)):
+                silent = silent and not batch.events and not batch.rejects
                 yield source.name, batch
+            if silent:
+                detail = f"no row is a vote or a text of format {name}"
+                yield source.name, Batch([], [Reject(0, "unknown_format", detail, "")], 0)
     finally:
         index.close()
 
 
-def _facts(source: Source, reader: Reader) -> Iterator[Text | Mark]:
-    for record in source.rows():
-        if isinstance(record, Record):
-            for row in rows(record.value):
-                yield from reader.texts(row)
+def _index(source: Source, reader: Reader, index: TextIndex, detect: Callable[[list[dict[str, Any]]], bool]) -> bool:
+    """Put what a source tells about texts into the index; whether any row of it is of the format."""
+    known = False
+
+    def facts() -> Iterator[Text | Mark]:
+        nonlocal known
+        for record in source.rows():
+            if not isinstance(record, Record):
+                continue
+            inner = rows(record.value)
+            known = known or detect(inner)
+            for row in inner:
+                for fact in reader.texts(row):
+                    known = True
+                    yield fact
+
+    index.put(facts())
+    return known
 
 
 def _events(name: str, record: Record, reader: Reader, index: TextIndex) -> Iterator[RawEvent | RowError]:

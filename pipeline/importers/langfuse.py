@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
-from pipeline.importers import feedback, joins, values
+from pipeline.importers import chat, feedback, joins, values
 from pipeline.importers.base import ImporterSpec, Options, RowError, bounded_label
 from pipeline.importers.joins import Correction, Row, Vote, text_or_problem
 from pipeline.importers.texts import Text, TextIndex
@@ -24,6 +24,8 @@ _FIELDS_OF_TYPE: Final[Mapping[str | None, tuple[str, ...]]] = {
     "CATEGORICAL": ("stringValue",),
     None: ("stringValue", "value"),
 }
+# A log that has one of these in each row is somebody's own log, with its vote beside the text.
+_OWN_VOTE: Final = frozenset({"feedback", "vote", "rating", "thumb", "thumbs", "reaction"})
 _TRACE_FIELDS: Final = frozenset({"bookmarked", "public", "release", "htmlPath", "environment"})
 
 
@@ -46,7 +48,8 @@ def _is_observation(row: Row) -> bool:
 
 
 def _is_trace(row: Row) -> bool:
-    return row.keys() >= {"id", "input", "output", "sessionId"} and bool(_TRACE_FIELDS & row.keys())
+    named = row.keys() >= {"id", "input", "output", "sessionId"} and bool(_TRACE_FIELDS & row.keys())
+    return named and not (_OWN_VOTE & row.keys())
 
 
 def detect(rows: list[dict[str, Any]]) -> bool:
@@ -64,6 +67,8 @@ class _Reader(NamedTuple):
             return
         if _is_observation(found):
             yield from self._observation(found)
+            return
+        if not {"input", "output", "observations"} & found.keys():
             return
         yield self._text(f"trace:{found.get('id')}", found, rank=1)
         for observation in _objects(found.get("observations")):
@@ -122,7 +127,8 @@ class _Reader(NamedTuple):
 
 
 def _objects(value: Any) -> list[dict[str, Any]]:
-    return [entry for entry in value if isinstance(entry, dict)] if isinstance(value, list) else []
+    found = chat.parsed(value)
+    return [entry for entry in found if isinstance(entry, dict)] if isinstance(found, list) else []
 
 
 def _about(row: Row) -> tuple[str, ...]:
@@ -131,7 +137,7 @@ def _about(row: Row) -> tuple[str, ...]:
     Raises:
         RowError: It is a session or an experiment, not one answer.
     """
-    subject = row.get("subject")
+    subject = chat.parsed(row.get("subject"))
     if isinstance(subject, dict):
         kind = subject.get("kind")
         if kind not in ("trace", "observation"):

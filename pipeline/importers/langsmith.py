@@ -45,13 +45,14 @@ class _Reader(NamedTuple):
             yield Mark(f"run:{side}", f"{row.get('run_id')}", rank)
 
     def _run(self, key: str, row: Row) -> Text:
-        extra = row.get("extra")
+        extra = chat.parsed(row.get("extra"))
+        sides = [chat.parsed(row.get(name)) for name in ("inputs", "outputs")]
         metadata = extra.get("metadata") if isinstance(extra, dict) else None
         known = metadata if isinstance(metadata, dict) else {}
         threads = (values.identifier(known, name) for name in _THREADS)
         return Text(
             key,
-            self.settings.messages(row.get("inputs"), row.get("outputs"), ("inputs", "outputs")),
+            self.settings.messages(sides[0], sides[1], ("inputs", "outputs")),
             conversation=next((thread for thread in threads if thread is not None), None),
             user_id=values.identifier(known, "user_id"),
             model=values.identifier(known, "ls_model_name"),
@@ -60,8 +61,8 @@ class _Reader(NamedTuple):
     def votes(self, row: Row, index: TextIndex) -> Iterator[Vote | Correction | Preference | RowError]:
         if not _is_feedback(row):
             return
-        source = row.get("feedback_source")
-        kind, voter = (source.get("type"), source) if isinstance(source, dict) else (None, {})
+        source = chat.parsed(row.get("feedback_source"))
+        kind, voter = (source.get("type"), source) if isinstance(source, dict) else (source, {})
         self.settings.check_human(kind in _HUMAN, kind)
         vote = Vote(
             about=_about(row),
@@ -74,7 +75,7 @@ class _Reader(NamedTuple):
             yield from _preference(row, vote, index)
             return
         if row.get("correction") is not None:
-            corrected = chat.answer_text(row["correction"], "correction", self.settings.completion)
+            corrected = chat.answer_text(chat.parsed(row["correction"]), "correction", self.settings.completion)
             yield Correction(vote, corrected)
             if row.get("score") is None and row.get("value") is None:
                 return

@@ -23,7 +23,7 @@ def _is_assessment(row: Row) -> bool:
 
 
 def _is_trace(row: Row) -> bool:
-    info = row.get("info")
+    info = chat.parsed(row.get("info"))
     if isinstance(info, dict):
         return "data" in row and bool({"trace_id", "request_id"} & info.keys())
     return row.keys() >= {"trace_id", "request", "response"} and bool(_TRACE_FIELDS & row.keys())
@@ -45,7 +45,7 @@ class _Trace(NamedTuple):
 
 
 def _trace(row: Row) -> _Trace:
-    stated, data = row.get("info"), chat.parsed(row.get("data"))
+    stated, data = chat.parsed(row.get("info")), chat.parsed(row.get("data"))
     info = stated if isinstance(stated, dict) else row
     inner = data if isinstance(data, dict) else row
     return _Trace(

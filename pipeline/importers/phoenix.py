@@ -7,7 +7,7 @@ its input and output values. Annotations by models and code are no person's.
 from collections.abc import Iterator
 from typing import Any, Final, NamedTuple
 
-from pipeline.importers import feedback, joins, values
+from pipeline.importers import chat, feedback, joins, values
 from pipeline.importers.base import ImporterSpec, RowError
 from pipeline.importers.joins import Row, Vote
 from pipeline.importers.spans import attributes, has_texts, span_id, span_text
@@ -63,7 +63,7 @@ class _Reader(NamedTuple):
 
 def _result(row: Row) -> dict[str, Any]:
     """What was judged: an object of its own, or columns."""
-    result = row.get("result")
+    result = chat.parsed(row.get("result"))
     if isinstance(result, dict):
         return result
     return {name: row.get(name, row.get(f"result.{name}")) for name in ("label", "score")}

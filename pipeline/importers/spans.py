@@ -69,7 +69,7 @@ def _typed(value: Any) -> Any:
 
 def span_id(row: Row) -> str | None:
     """The id of a span, or of the span that an event or a log record belongs to, without the mark of hexadecimal."""
-    context = row.get("context")
+    context = chat.parsed(row.get("context"))
     inner = context if isinstance(context, dict) else {}
     for found in (row.get("span_id"), row.get("spanId"), row.get("context.span_id"), inner.get("span_id")):
         if isinstance(found, str) and found:

@@ -11,6 +11,7 @@ from typing import Final, NamedTuple
 
 import msgspec
 
+from pipeline.errors import InputError
 from pipeline.importers.base import Message, RowError
 
 _ROWS_PER_WRITE: Final = 500
@@ -20,22 +21,26 @@ PRAGMA journal_mode = OFF;
 PRAGMA synchronous = OFF;
 PRAGMA cache_size = -65536;
 CREATE TABLE texts (seq INTEGER PRIMARY KEY, key TEXT UNIQUE, rank INTEGER, good INTEGER, conversation TEXT,
-                    place INTEGER, data BLOB);
+                    place INTEGER, said BLOB, data BLOB);
 CREATE INDEX by_conversation ON texts (conversation, place, seq) WHERE place IS NOT NULL;
 CREATE TABLE marks (key TEXT PRIMARY KEY, rank INTEGER, value TEXT) WITHOUT ROWID;
 """
-# The better of two texts of one id: a usable one, then one of higher rank. Two that are equally good and differ leave
-# nobody to say which was voted on: `two` takes their place and matches neither.
-_PUT_TEXT: Final = """
-INSERT INTO texts (key, rank, good, conversation, place, data) VALUES (:key, :rank, :good, :conversation, :place, :data)
+# The better of two texts of one id: a usable one, then one of higher rank. Of two that say the same the one counts of
+# which more is known. Two that are equally good and say different things leave nobody to say which was voted on: `two`
+# takes their place, which says nothing that another could say too.
+_BETTER: Final = "(excluded.good, excluded.rank) > (good, rank)"
+_WORSE: Final = "(excluded.good, excluded.rank) < (good, rank) OR NOT good"
+_FULLER: Final = "(length(excluded.data), excluded.data) > (length(data), data)"
+_PUT_TEXT: Final = f"""
+INSERT INTO texts (key, rank, good, conversation, place, said, data)
+VALUES (:key, :rank, :good, :conversation, :place, :said, :data)
 ON CONFLICT (key) DO UPDATE SET
-  data = CASE WHEN (excluded.good, excluded.rank) > (good, rank) THEN excluded.data
-              WHEN (excluded.good, excluded.rank) < (good, rank) OR excluded.data = data OR NOT good THEN data
-              ELSE :two END,
-  conversation = CASE WHEN (excluded.good, excluded.rank) > (good, rank) THEN excluded.conversation
-                      ELSE conversation END,
-  place = CASE WHEN (excluded.good, excluded.rank) > (good, rank) THEN excluded.place ELSE place END,
-  rank = CASE WHEN (excluded.good, excluded.rank) > (good, rank) THEN excluded.rank ELSE rank END,
+  data = CASE WHEN {_BETTER} THEN excluded.data WHEN {_WORSE} THEN data
+              WHEN excluded.said != said THEN :two WHEN {_FULLER} THEN excluded.data ELSE data END,
+  said = CASE WHEN {_BETTER} THEN excluded.said WHEN {_WORSE} OR excluded.said = said THEN said ELSE x'' END,
+  conversation = CASE WHEN {_BETTER} THEN excluded.conversation ELSE conversation END,
+  place = CASE WHEN {_BETTER} THEN excluded.place ELSE place END,
+  rank = CASE WHEN {_BETTER} THEN excluded.rank ELSE rank END,
   good = max(excluded.good, good)
 """
 _PUT_MARK: Final = """
@@ -102,15 +107,27 @@ class TextIndex:
         self._database.close()
 
     def put(self, facts: Iterable[Text | Mark]) -> None:
-        """Add texts and marks."""
+        """Add texts and marks.
+
+        Raises:
+            InputError: The temporary file has no room.
+        """
         rest = iter(facts)
         while chunk := list(islice(rest, _ROWS_PER_WRITE)):
-            with self._database:
-                self._database.execute("BEGIN")
-                self._database.executemany(_PUT_TEXT, [self._row(fact) for fact in chunk if isinstance(fact, Text)])
-                self._database.executemany(
-                    _PUT_MARK, [(fact.key, fact.rank, fact.value) for fact in chunk if isinstance(fact, Mark)]
-                )
+            try:
+                self._write(chunk)
+            except sqlite3.OperationalError as error:
+                raise InputError(
+                    f"texts to join votes with do not fit into a temporary file ({error}); "
+                    "name a folder with more room in the environment variable SQLITE_TMPDIR."
+                ) from error
+
+    def _write(self, chunk: list[Text | Mark]) -> None:
+        marks = [(fact.key, fact.rank, fact.value) for fact in chunk if isinstance(fact, Mark)]
+        with self._database:
+            self._database.execute("BEGIN")
+            self._database.executemany(_PUT_TEXT, [self._row(fact) for fact in chunk if isinstance(fact, Text)])
+            self._database.executemany(_PUT_MARK, marks)
 
     def _row(self, text: Text) -> dict[str, object]:
         return {
@@ -119,6 +136,7 @@ class TextIndex:
             "good": text.problem is None,
             "conversation": text.conversation,
             "place": text.place,
+            "said": msgspec.msgpack.encode((text.messages, text.parent)),
             "data": _encoded(text),
             "two": self._two,
         }

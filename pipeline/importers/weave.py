@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator
 from typing import Any, Final, NamedTuple
 
-from pipeline.importers import feedback, joins, values
+from pipeline.importers import chat, feedback, joins, values
 from pipeline.importers.base import ImporterSpec, RowError, bounded_label
 from pipeline.importers.joins import Row, Vote, text_or_problem
 from pipeline.importers.texts import Text, TextIndex
@@ -42,10 +42,10 @@ class _Reader(NamedTuple):
             yield text_or_problem(key, lambda: self._text(key, row))
 
     def _text(self, key: str, row: Row) -> Text:
-        inputs = row.get("inputs")
+        inputs, output = chat.parsed(row.get("inputs")), chat.parsed(row.get("output"))
         return Text(
             key,
-            self.settings.messages(inputs, row.get("output"), ("inputs", "output")),
+            self.settings.messages(inputs, output, ("inputs", "output")),
             conversation=values.identifier(row, "thread_id"),
             model=values.identifier(inputs if isinstance(inputs, dict) else {}, "model"),
         )
@@ -61,7 +61,7 @@ class _Reader(NamedTuple):
                     yield error
 
     def _vote(self, row: Row) -> Vote:
-        kind, payload = row.get("feedback_type"), row.get("payload")
+        kind, payload = row.get("feedback_type"), chat.parsed(row.get("payload"))
         if not isinstance(kind, str) or not _REACTION.fullmatch(kind):
             raise RowError("other_feedback", f"its feedback_type is {bounded_label(kind)}, not a reaction")
         emoji = payload.get("emoji") if isinstance(payload, dict) else None
@@ -78,7 +78,7 @@ class _Reader(NamedTuple):
 
 def _embedded(row: Row) -> list[dict[str, Any]]:
     """The feedback in a call's summary."""
-    found: Any = row.get("summary")
+    found: Any = chat.parsed(row.get("summary"))
     for name in ("weave", "feedback"):
         found = found.get(name) if isinstance(found, dict) else None
     return [entry for entry in found if isinstance(entry, dict)] if isinstance(found, list) else []

@@ -6,23 +6,24 @@ order or number of processes can change them.
 """
 
 from collections.abc import Mapping
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import polars as pl
 
-from evaluators import EvaluationError, EvaluationSettings, evaluate
+from evaluators import EvaluationError, EvaluationSettings, RewardKind, evaluate
 from pipeline.artifacts import Counts
 from pipeline.config import RunConfig, TrainConfig
 from pipeline.context import StageContext, StageResult
 from pipeline.errors import TableError
 from pipeline.tables import polars_schema
 
-VERSION = 2
+VERSION = 3
 INPUTS = ("responses", "pairs", "unpaired", "splits", "sequences", "row_sequences", "reference", "policy")
 OUTPUTS = ("scored_pairs", "scored_unpaired", "metrics")
 
-# Methods that train without a reference: their own reward is the log-prob itself, not a ratio.
-_REWARD_OF_METHOD: Mapping[str, Literal["sum_logps", "mean_logps"]] = {
+# Methods whose own reward is no summed log-ratio: those without a reference, and those that take it a token.
+_REWARD_OF_METHOD: Mapping[str, RewardKind] = {
+    "dpo_norm": "mean_implicit",
     "orpo": "mean_logps",
     "simpo": "mean_logps",
     "alphapo": "mean_logps",
@@ -64,10 +65,12 @@ def settings(config: RunConfig) -> dict[str, Any]:
     }
 
 
-def reward_kind(config: RunConfig) -> Literal["implicit", "sum_logps", "mean_logps"]:
+def reward_kind(config: RunConfig) -> RewardKind:
     """What a row's reward is: as set, or what the method trains."""
     if config.metrics.reward != "auto":
         return config.metrics.reward
+    if config.train.method == "ipo" and config.train.loss.get("reading", "mean") == "mean":
+        return "mean_implicit"
     return _REWARD_OF_METHOD.get(config.train.method, "implicit")
 
 

@@ -1,17 +1,17 @@
 """Held-out sequences to log-probs under the trained model, by the engine that scored the reference."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import polars as pl
 
-from pipeline.artifacts import Counts
+from pipeline.artifacts import Counts, read_manifest
 from pipeline.config import RunConfig
 from pipeline.context import StageContext, StageResult
 from pipeline.engines.registry import engine_identity
-from pipeline.engines.scoring import score_table
+from pipeline.engines.scoring import Scorer, score_table, scratch_folder
 
-VERSION = 2
+VERSION = 3
 INPUTS = ("sequences", "row_sequences")
 FILES = ("model",)
 OUTPUTS = ("policy",)
@@ -35,27 +35,55 @@ def external(config: RunConfig) -> Mapping[str, str]:
     return engine_identity(config.reference)
 
 
-def transform(sequences: pl.LazyFrame, row_sequences: pl.LazyFrame, *, mismatched: bool) -> pl.LazyFrame:
-    """The sequences of the test split's rows with their own prompt, and with another one where `mismatched` is set."""
+def transform(row_sequences: pl.LazyFrame, *, mismatched: bool) -> pl.LazyFrame:
+    """Ids of the test split's sequences: of rows with their own prompt, and `mismatched` of those with another."""
     held_out = row_sequences.filter((pl.col("split") == "test") & ((pl.col("role") == "matched") | mismatched))
-    return sequences.join(held_out.select("sequence_id").unique(), on="sequence_id", how="semi")
+    return held_out.select("sequence_id").unique()
+
+
+def other_route(reference: Mapping[str, Any], policy: Mapping[str, Any]) -> str | None:
+    """What to say where the two models were scored in different ways; None where they were not.
+
+    Args:
+        reference: Notes of the reference stage.
+        policy: Notes of this one.
+    """
+    before, now = (f"{notes.get('engine')} by {notes.get('route')}" for notes in (reference, policy))
+    if before == now:
+        return None
+    return (
+        f"policy: the reference was scored by {before}, the trained model by {now}: their rounding differs, and small "
+        f"rewards with it. Set reference.routes or reference.engine so that both are scored alike."
+    )
 
 
 def run(context: StageContext) -> StageResult:
     """Read the held-out sequences, score them under the trained model, write `policy`."""
-    sequences, row_sequences = (context.read(name).lazy() for name in INPUTS)
-    kept = transform(sequences, row_sequences, mismatched=scores_mismatched(context.config)).collect()
-    result = score_table(
-        kept,
-        context.run_dir / "train" / "model",
-        context.config.reference,
-        context.config.store_dir,
-        context.config.reference.shard_rows,
-        context.reporter,
-        "trained model's log-probs",
-    )
+    held_out = transform(context.read("row_sequences").lazy(), mismatched=scores_mismatched(context.config)).collect()
+    read = context.blocks("sequences")
+
+    def blocks(columns: list[str]) -> Iterator[pl.DataFrame]:
+        for block in read(columns):
+            yield block.join(held_out, on="sequence_id", how="semi")
+
+    # The trained model was saved with everything in its own weights.
+    engine = context.config.reference.model_copy(update={"adapter": None})
+    with scratch_folder(context.folder) as scratch:
+        result = score_table(
+            blocks,
+            Scorer(context.run_dir / "train" / "model", engine, context.config.store),
+            context.config.reference.shard_rows,
+            scratch,
+            context.reporter,
+            "trained model's log-probs",
+        )
+        written = context.write_batches("policy", result.results.batches())
+    reference = read_manifest(context.run_dir / "reference")
+    warning = None if reference is None else other_route(reference.notes, result.notes)
+    if warning is not None:
+        context.reporter.say(warning)
     return StageResult(
-        outputs={"policy": context.write("policy", result.frame)},
-        counts=Counts(rows_in=kept.height, rows_out=result.frame.height),
+        outputs={"policy": written},
+        counts=Counts(rows_in=held_out.height, rows_out=written.rows),
         notes=result.notes,
     )

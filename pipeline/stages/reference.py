@@ -3,16 +3,13 @@
 from collections.abc import Mapping
 from typing import Any
 
-import polars as pl
-
 from pipeline.artifacts import Counts
 from pipeline.config import RunConfig
 from pipeline.context import StageContext, StageResult
-from pipeline.engines.models import model_digest, resolve_model, tokenizer_digest
-from pipeline.engines.registry import engine_identity
-from pipeline.engines.scoring import score_table
+from pipeline.engines.models import resolve_model
+from pipeline.engines.scoring import Scorer, score_table, scorer_key, scratch_folder
 
-VERSION = 1
+VERSION = 2
 INPUTS = ("sequences",)
 OUTPUTS = ("reference",)
 
@@ -23,30 +20,29 @@ def settings(config: RunConfig) -> dict[str, Any]:
 
 
 def external(config: RunConfig) -> Mapping[str, str]:
-    """Digests of the model and its tokenizer, and what the engine is."""
-    model_dir = resolve_model(config.model, config.revision)
-    return {
-        "model": model_digest(model_dir),
-        "tokenizer": tokenizer_digest(model_dir),
-        **engine_identity(config.reference),
-    }
+    """Digests of the model, its tokenizer and adapter, and what the engine is."""
+    return scorer_key(resolve_model(config.model, config.revision), config.reference)
+
+
+def scorer(config: RunConfig) -> Scorer:
+    """The reference model, its engine and the store."""
+    return Scorer(resolve_model(config.model, config.revision), config.reference, config.store)
 
 
 def run(context: StageContext) -> StageResult:
-    """Read `sequences`, score what the store lacks, write `reference`."""
-    sequences: pl.DataFrame = context.read("sequences")
-    model_dir = resolve_model(context.config.model, context.config.revision)
-    result = score_table(
-        sequences,
-        model_dir,
-        context.config.reference,
-        context.config.store_dir,
-        context.config.reference.shard_rows,
-        context.reporter,
-        "reference log-probs",
-    )
+    """Read `sequences` a block at a time, score what the store lacks, write `reference`."""
+    with scratch_folder(context.folder) as scratch:
+        result = score_table(
+            context.blocks("sequences"),
+            scorer(context.config),
+            context.config.reference.shard_rows,
+            scratch,
+            context.reporter,
+            "reference log-probs",
+        )
+        written = context.write_batches("reference", result.results.batches())
     return StageResult(
-        outputs={"reference": context.write("reference", result.frame)},
-        counts=Counts(rows_in=sequences.height, rows_out=result.frame.height),
+        outputs={"reference": written},
+        counts=Counts(rows_in=context.rows("sequences"), rows_out=written.rows),
         notes=result.notes,
     )

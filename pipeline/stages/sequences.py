@@ -13,16 +13,16 @@ import polars as pl
 
 from pipeline.artifacts import Counts
 from pipeline.context import StageContext, StageResult
-from pipeline.engines.encoding import Encoded, Encoder, load_encoder, sequence_columns
+from pipeline.engines.encoding import Encoder, load_encoder, sequence_columns
 from pipeline.engines.models import resolve_model
 from pipeline.errors import InputError
 from pipeline.tables import SEQUENCE_ROLE, SPLIT, polars_schema
 
-VERSION = 1
+VERSION = 2
 INPUTS = ("unpaired", "pairs", "splits")
 OUTPUTS = ("sequences", "row_sequences", "sequence_drops")
 
-_BAR_ROWS = 256
+_BAR_ROWS = 1024
 
 
 class Sequences(NamedTuple):
@@ -107,14 +107,12 @@ def _shuffled_partners(rows: pl.DataFrame, generator: np.random.Generator) -> pl
     return rows[found].with_columns(completion=rows["completion"].gather(partner[found]))
 
 
-def transform(rows: pl.DataFrame, encoded: list[Encoded]) -> Sequences:
-    """Tables from rows and their token ids, which stand in the same order.
+def transform(table: pl.DataFrame) -> Sequences:
+    """Tables from encoded rows.
 
     Args:
-        rows: Columns response_id, role, split (others are ignored).
-        encoded: One entry a row.
+        table: Columns response_id, role and split of each row, with those of `sequence_columns`.
     """
-    table = sequence_columns(rows.select("response_id", "role", "split"), encoded)
     lengths = pl.col("prompt_token_count") + pl.col("completion_token_count")
     dropped = table.filter(pl.col("reason").is_not_null() & (pl.col("role") == "matched")).select(
         "response_id", "reason", detail=pl.concat_str(lengths, pl.lit(" tokens"))
@@ -125,18 +123,19 @@ def transform(rows: pl.DataFrame, encoded: list[Encoded]) -> Sequences:
         sequences.select(list(polars_schema("sequences"))).sort("sequence_id"),
         kept.select(list(polars_schema("row_sequences"))).sort("response_id", "role"),
         dropped.select(list(polars_schema("sequence_drops"))).sort("response_id"),
-        _notes(encoded),
+        _notes(table),
     )
 
 
-def _notes(encoded: list[Encoded]) -> dict[str, int]:
-    boundaries = Counter(entry.boundary for entry in encoded)
+def _notes(table: pl.DataFrame) -> dict[str, int]:
+    counts = dict(table["boundary"].value_counts().iter_rows())
+    cut = table.filter(pl.col("reason").is_null() & (pl.col("cut") > 0))["cut"]
     return {
-        "boundary_prefix": boundaries["prefix"],
-        "boundary_text_apart": boundaries["text_apart"],
-        "boundary_completion_apart": boundaries["completion_apart"],
-        "truncated_rows": sum(entry.cut > 0 and entry.drop_reason is None for entry in encoded),
-        "truncated_tokens": sum(entry.cut for entry in encoded if entry.drop_reason is None),
+        "boundary_prefix": counts.get("prefix", 0),
+        "boundary_text_apart": counts.get("text_apart", 0),
+        "boundary_completion_apart": counts.get("completion_apart", 0),
+        "truncated_rows": cut.len(),
+        "truncated_tokens": int(cut.sum()),
     }
 
 
@@ -149,13 +148,24 @@ def _train_on(context: StageContext) -> Literal["pairs", "unpaired", "both"]:
     return "pairs" if loss_spec(context.config.train.method).paired else "unpaired"
 
 
-def _encode(encoder: Encoder, rows: pl.DataFrame, context: StageContext) -> list[Encoded]:
-    encoded: list[Encoded] = []
+def _encode(encoder: Encoder, rows: pl.DataFrame, context: StageContext) -> pl.DataFrame:
+    """The rows with their token ids: a block at a time, since lists of Python numbers are ten times as large."""
+    blocks = []
     with context.reporter.progress("tokenising", rows.height, "rows") as advance:
-        for block in rows.iter_slices(_BAR_ROWS):
-            encoded.extend(encoder.encode(block["prompt"].to_list(), block["completion"].to_list()))
+        for block in rows.iter_slices(_BAR_ROWS) if rows.height else [rows]:
+            encoded = list(encoder.encode(block["prompt"].to_list(), block["completion"].to_list()))
+            blocks.append(sequence_columns(block.select("response_id", "role", "split"), encoded))
             advance(block.height)
-    return encoded
+    return pl.concat(blocks)
+
+
+def _say_apart(notes: dict[str, int], rows: int, context: StageContext) -> None:
+    apart = notes["boundary_text_apart"] + notes["boundary_completion_apart"]
+    if apart:
+        context.reporter.say(
+            f"sequences: in {apart:,} of {rows:,} rows the prompt's tokens are no beginning of those of prompt and "
+            f"answer (the template rewrites turns, or tokens merge across); both were tokenised apart."
+        )
 
 
 def run(context: StageContext) -> StageResult:
@@ -167,12 +177,14 @@ def run(context: StageContext) -> StageResult:
     if context.config.needs_mismatched:
         rows = pl.concat([rows, mismatched_rows(rows, unpaired, config.seed)])
     model_dir = resolve_model(context.config.model, context.config.revision)
-    encoder = load_encoder(model_dir, config.template, config.max_tokens, config.truncation)
-    made = transform(rows, _encode(encoder, rows, context))
+    encoder = load_encoder(model_dir, config.template, config.max_tokens, config.truncation, config.template_options)
+    made = transform(_encode(encoder, rows, context))
+    _say_apart(made.notes, rows.height, context)
     if made.sequences.is_empty():
         raise InputError(
-            f"sequences: all {matched} rows were dropped ({_reasons(made.sequence_drops)}). Raise sequences.max_tokens "
-            f"(now {config.max_tokens}) or set sequences.truncation."
+            f"sequences: all {matched} rows were dropped ({_reasons(made.sequence_drops)}). too_long: raise "
+            f"sequences.max_tokens (now {config.max_tokens}) or set sequences.truncation; template_refuses: set "
+            f"sequences.template to plain."
         )
     return StageResult(
         outputs={

@@ -12,12 +12,13 @@ import polars as pl
 from pipeline.artifacts import Counts
 from pipeline.config import RunConfig, TrainConfig
 from pipeline.context import StageContext, StageResult
+from pipeline.engines.adapters import adapter_digest, merge_adapter, resolve_adapter
 from pipeline.engines.models import model_digest, resolve_model
 from pipeline.errors import ConfigError, TrainingError
 from pipeline.tables import polars_schema
 
 if TYPE_CHECKING:
-    from pipeline.training.rows import Row, TrainingSequence
+    from pipeline.training.rows import Row
 
 VERSION = 1
 INPUTS = ("pairs", "unpaired", "splits", "sequences", "row_sequences", "reference")
@@ -31,8 +32,11 @@ def settings(config: RunConfig) -> dict[str, Any]:
 
 
 def external(config: RunConfig) -> Mapping[str, str]:
-    """The untrained model's digest."""
-    return {"untrained_model": model_digest(resolve_model(config.model, config.revision))}
+    """Digests of the untrained model, and of the adapter that it begins with."""
+    digests = {"untrained_model": model_digest(resolve_model(config.model, config.revision))}
+    if config.reference.adapter is not None:
+        digests["adapter"] = adapter_digest(resolve_adapter(config.reference.adapter))
+    return digests
 
 
 def check_methods(config: TrainConfig) -> None:
@@ -90,8 +94,12 @@ def run(context: StageContext) -> StageResult:
     policy = load_policy(
         model_dir, device=config.device, dtype=config.dtype, gradient_checkpointing=config.gradient_checkpointing
     )
-    compared = parity.compare(policy, _parity_sample(rows["train"], config.parity_rows), config.micro_batch_rows)
-    gate = parity.judge(compared, config)
+    if context.config.reference.adapter is not None:
+        # The policy begins where the reference stands.
+        merge_adapter(policy.model, resolve_adapter(context.config.reference.adapter))
+    sample = parity.sample_of(rows["train"], config.parity_rows)
+    compared = parity.compare(policy, sample.sequences, config.micro_batch_rows)
+    gate = parity.judge(compared, config, sample.pairs)
     parity.enforce(gate, config.dtype)
     objective = Objective(
         spec,
@@ -143,19 +151,6 @@ def _rows(context: StageContext, split: str, *, paired: bool) -> "list[Row]":
 def _rows_in_split(context: StageContext, paired: bool) -> int:
     prompts = context.read("splits").filter(pl.col("split") == "train").select("prompt_id")
     return context.read("pairs" if paired else "unpaired").join(prompts, on="prompt_id", how="semi").height
-
-
-def _parity_sample(rows: "list[Row]", limit: int) -> "list[tuple[str, TrainingSequence]]":
-    """Ids and sequences of the first rows: they are sorted by a hash, so the first are as good as random ones."""
-    from pipeline.training.rows import PairRow
-
-    sample: dict[str, TrainingSequence] = {}
-    for row in rows:
-        for sequence in (row.chosen, row.rejected) if isinstance(row, PairRow) else (row.matched,):
-            sample.setdefault(sequence.sequence_id, sequence)
-        if len(sample) >= limit:
-            break
-    return list(sample.items())[:limit]
 
 
 def _loss_config(config: TrainConfig, rows: "list[Row]") -> Any:

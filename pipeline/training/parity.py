@@ -6,9 +6,10 @@ a reward before the first step.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
 import polars as pl
 import torch
 
@@ -17,7 +18,7 @@ from pipeline.errors import ParityError
 from pipeline.tables import polars_schema
 from pipeline.training.batches import collate
 from pipeline.training.policy import Policy
-from pipeline.training.rows import TrainingSequence
+from pipeline.training.rows import PairRow, Row, TrainingSequence
 
 
 class Parity(NamedTuple):
@@ -29,6 +30,7 @@ class Parity(NamedTuple):
         max_difference: Largest of them.
         noise: Mean of |batched - row by row|: the training engine against itself.
         limit: What the mean difference may be.
+        margins: Margins that the stored values put between two answers to one prompt.
     """
 
     rows: int
@@ -36,10 +38,76 @@ class Parity(NamedTuple):
     max_difference: float
     noise: float
     limit: float
+    margins: "Margins"
 
     def notes(self) -> dict[str, Any]:
         """The same as plain values."""
-        return self._asdict()
+        return self._asdict() | {"margins": self.margins._asdict()}
+
+
+class Margins(NamedTuple):
+    """What the differences do to pairs: a margin is chosen less rejected, in nats.
+
+    A reward is a difference of log-probs under policy and reference, so a gap between the engines in a pair's margin
+    is a margin of rewards before the first step.
+
+    Attributes:
+        pairs: Pairs whose two sides are in the sample.
+        induced_margin: Mean of |stored margin - margin row by row|; None without a pair.
+        noise: Mean of |margin batched - margin row by row|.
+        flipped: Pairs that the stored values order the other way round than the training engine does row by row.
+        flipped_by_noise: Pairs that the training engine, batched, orders the other way round than row by row.
+    """
+
+    pairs: int
+    induced_margin: float | None
+    noise: float | None
+    flipped: int
+    flipped_by_noise: int
+
+
+class Sample(NamedTuple):
+    """What is compared.
+
+    Attributes:
+        sequences: Ids and sequences.
+        pairs: Ids of two answers to one prompt, the better one first.
+    """
+
+    sequences: list[tuple[str, TrainingSequence]]
+    pairs: list[tuple[str, str]]
+
+
+def sample_of(rows: Sequence[Row], limit: int) -> Sample:
+    """The first rows' sequences: rows are sorted by a hash, so the first are as good as random ones.
+
+    Args:
+        rows: Training rows.
+        limit: Sequences at most.
+    """
+    found: dict[str, TrainingSequence] = {}
+    for row in rows:
+        for sequence in (row.chosen, row.rejected) if isinstance(row, PairRow) else (row.matched,):
+            found.setdefault(sequence.sequence_id, sequence)
+        if len(found) >= limit:
+            break
+    kept = dict(list(found.items())[:limit])
+    pairs = [pair for pair in dict.fromkeys(_pairs(rows)) if kept.keys() >= set(pair)]
+    return Sample(list(kept.items()), pairs)
+
+
+def _pairs(rows: Sequence[Row]) -> Iterator[tuple[str, str]]:
+    """Ids of each pair's sides; of unpaired rows, of each liked answer with each disliked one to the same prompt."""
+    disliked: dict[tuple[int, ...], list[str]] = {}
+    for row in rows:
+        if isinstance(row, PairRow):
+            yield row.chosen.sequence_id, row.rejected.sequence_id
+        elif not row.label:
+            disliked.setdefault(row.matched.prompt_token_ids, []).append(row.matched.sequence_id)
+    for row in rows:
+        if not isinstance(row, PairRow) and row.label:
+            for other in disliked.get(row.matched.prompt_token_ids, []):
+                yield row.matched.sequence_id, other
 
 
 @torch.no_grad()
@@ -68,8 +136,14 @@ def compare(policy: Policy, sequences: Sequence[tuple[str, TrainingSequence]], r
     )
 
 
-def judge(parity: pl.DataFrame, config: TrainConfig) -> Parity:
-    """The differences and what they may be."""
+def judge(parity: pl.DataFrame, config: TrainConfig, pairs: Sequence[tuple[str, str]] = ()) -> Parity:
+    """The differences and what they may be.
+
+    Args:
+        parity: Table `parity`.
+        config: The limits.
+        pairs: Ids of two answers to one prompt, the better one first.
+    """
     difference = (parity["stored_logps"] - parity["row_logps"]).abs()
     tokens = float(parity["token_count"].to_numpy().mean())
     noise = float((parity["batched_logps"] - parity["row_logps"]).abs().to_numpy().mean())
@@ -79,6 +153,23 @@ def judge(parity: pl.DataFrame, config: TrainConfig) -> Parity:
         max_difference=float(difference.to_numpy().max()),
         noise=noise,
         limit=max(config.parity_floor * math.sqrt(tokens), config.parity_multiple * noise),
+        margins=_margins(parity, pairs),
+    )
+
+
+def _margins(parity: pl.DataFrame, pairs: Sequence[tuple[str, str]]) -> Margins:
+    ways = ("stored_logps", "row_logps", "batched_logps")
+    known = {row["sequence_id"]: row for row in parity.iter_rows(named=True)}
+    margins = np.array([[known[chosen][way] - known[rejected][way] for way in ways] for chosen, rejected in pairs])
+    if not len(margins):
+        return Margins(0, None, None, 0, 0)
+    stored, single, batched = margins.T
+    return Margins(
+        pairs=len(margins),
+        induced_margin=float(np.abs(stored - single).mean()),
+        noise=float(np.abs(batched - single).mean()),
+        flipped=int((np.sign(stored) != np.sign(single)).sum()),
+        flipped_by_noise=int((np.sign(batched) != np.sign(single)).sum()),
     )
 
 
@@ -92,7 +183,17 @@ def enforce(parity: Parity, dtype: str) -> None:
         raise ParityError(
             f"train: stored reference log-probs differ from the training engine's by {parity.mean_difference:.3g} nats "
             f"a sequence on {parity.rows} rows (at most {parity.max_difference:.3g}). Allowed are {parity.limit:.3g}; "
-            f"the training engine's own noise is {parity.noise:.3g}. Training would chase that gap. Set "
+            f"the training engine's own noise is {parity.noise:.3g}. {_in_words(parity.margins)}Training would chase "
+            f"that gap. Set "
             f"reference.dtype to {dtype} as in training, or reference.engine to hf; raise train.parity_multiple only "
             f"if you know why."
         )
+
+
+def _in_words(margins: Margins) -> str:
+    if margins.induced_margin is None:
+        return ""
+    return (
+        f"Between the answers of {margins.pairs} pairs it puts a margin of {margins.induced_margin:.3g} nats before "
+        f"the first step, and {margins.flipped} of them the other way round. "
+    )

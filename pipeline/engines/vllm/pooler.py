@@ -22,6 +22,8 @@ from vllm.model_executor.models.interfaces_base import VllmModelForPooling
 TASK: Final = "token_classify"
 # Key in a request's `extra_kwargs`: the place of its first completion token.
 COMPLETION_START: Final = "completion_start"
+# Key in a request's `extra_kwargs`: whether the answer holds a value a token.
+TOKEN_LOGPS: Final = "token_logps"
 
 # Head rows at a time. On CPU 64 rows keep a chunk of logits in cache; a GPU wants larger products.
 _CHUNK_ROWS_CPU: Final = 64
@@ -64,7 +66,9 @@ class CompletionLogpsPooler(Pooler):  # type: ignore[misc]  # vLLM's classes are
         return PoolingParamsUpdate(requires_token_ids=True)
 
     def forward(self, hidden_states: torch.Tensor, pooling_metadata: Any) -> list[torch.Tensor | None]:
-        """One float64 tensor (summed log-prob, token count) a finished request, None for an unfinished one.
+        """One float64 tensor a finished request, None for an unfinished one.
+
+        A tensor holds the summed log-prob and the token count, then each token's log-prob where that was asked for.
 
         Args:
             hidden_states: (step tokens, hidden) of all requests in this step.
@@ -84,7 +88,9 @@ class CompletionLogpsPooler(Pooler):  # type: ignore[misc]  # vLLM's classes are
                 continue
             parts = state.hidden_states_cache
             scored = torch.cat(parts).double() if parts else logps[:0].double()
-            answers.append(torch.stack([scored.sum(), scored.new_tensor(float(scored.numel()))]))
+            answer = torch.stack([scored.sum(), scored.new_tensor(float(scored.numel()))])
+            options = pooling_metadata.pooling_params[place].extra_kwargs or {}
+            answers.append(torch.cat([answer, scored]) if options.get(TOKEN_LOGPS) else answer)
             state.clean()
         return answers
 
@@ -108,14 +114,17 @@ class CompletionLogpsPooler(Pooler):  # type: ignore[misc]  # vLLM's classes are
         if get_tensor_model_parallel_world_size() > 1:
             return self._sharded_chunk_logps(hidden_states, targets)
         # The model's own way to logits, so that its scale and soft-cap are in them.
-        logits: torch.Tensor = model.compute_logits(hidden_states).float()
+        processor = _below_lora(model)
+        made = model.compute_logits(hidden_states) if processor is None else processor(model.lm_head, hidden_states)
+        logits: torch.Tensor = made.float()
         return logits.gather(-1, targets[:, None])[:, 0] - torch.logsumexp(logits, dim=-1)
 
     def _sharded_chunk_logps(self, hidden_states: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         """The same where each rank holds a part of the vocabulary: only two numbers a row travel between ranks."""
         head = self._model.lm_head
         shard = head.shard_indices
-        logits: torch.Tensor = self._model.logits_processor(head, hidden_states, skip_gather=True).float()
+        processor = _below_lora(self._model) or self._model.logits_processor
+        logits: torch.Tensor = processor(head, hidden_states, skip_gather=True).float()
         if shard.num_org_vocab_padding:
             logits[..., -shard.num_org_vocab_padding :] = float("-inf")
         local = torch.logsumexp(logits, dim=-1, keepdim=True)
@@ -125,6 +134,15 @@ class CompletionLogpsPooler(Pooler):  # type: ignore[misc]  # vLLM's classes are
         own = logits.gather(-1, (targets - first).clamp(0, logits.shape[-1] - 1)[:, None])[:, 0]
         found: torch.Tensor = tensor_model_parallel_all_reduce(torch.where(here, own, torch.zeros_like(own)))
         return found - normaliser
+
+
+def _below_lora(model: Any) -> Any:
+    """The logits processor that one for LoRA adapters wraps; None where none does.
+
+    The wrapper takes one row a request; here are many. It changes nothing for an adapter that leaves the head alone,
+    and no other comes here.
+    """
+    return getattr(getattr(model, "logits_processor", None), "base_layer", None)
 
 
 def _rows_to_score(pooling_metadata: Any, cursor: Any) -> _Rows:

@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import Final
 
 from pipeline.config import EngineConfig
+from pipeline.engines.adapters import resolve_adapter
 from pipeline.engines.base import Score, TokenSequence
-from pipeline.engines.vllm.worker import Answer, Route, Settings, serve
-from pipeline.errors import EngineError, examples
+from pipeline.engines.vllm.messages import Answer, Route, Settings
+from pipeline.engines.vllm.worker import serve
+from pipeline.errors import ConfigError, EngineError, examples
 
 # vLLM takes ten seconds to end several workers.
 _STOP_SECONDS: Final = 60.0
@@ -27,13 +29,14 @@ class WorkerProcess:
             config: The engine's settings.
             max_tokens: Tokens of the longest sequence that will be scored.
         """
+        adapter = None if config.adapter is None else str(resolve_adapter(config.adapter))
         self._log = tempfile.NamedTemporaryFile("r", prefix="thumbline-vllm-", suffix=".log", errors="replace")  # noqa: SIM115  open until close()
         # spawn: a forked process would inherit torch's threads and, on a GPU machine, a CUDA state it cannot use.
         context = multiprocessing.get_context("spawn")
         self._connection, theirs = context.Pipe()
         self._process = context.Process(
             target=serve,
-            args=(theirs, Settings(route, str(model_dir), config, max_tokens, self._log.name)),
+            args=(theirs, Settings(route, str(model_dir), config, max_tokens, self._log.name, adapter)),
             # vLLM's own workers, one a GPU, are children of this process, which a daemon may not have.
             daemon=config.tensor_parallel_size == 1,
         )
@@ -47,14 +50,14 @@ class WorkerProcess:
 
         Raises:
             EngineError: vLLM failed, its process ended, or a sequence came back without all its tokens.
+            ConfigError: A setting does not hold, so that no other route can help.
         """
         if not self._is_ready:
             self._receive()
             self._is_ready = True
         self._connection.send(list(sequences))
         scores = [
-            Score(sequence.sequence_id, logps, count)
-            for sequence, (logps, count) in zip(sequences, self._receive().scores, strict=True)
+            Score(sequence.sequence_id, *raw) for sequence, raw in zip(sequences, self._receive().scores, strict=True)
         ]
         short = [
             score.sequence_id
@@ -84,6 +87,8 @@ class WorkerProcess:
                 f"Out of memory is the usual cause: lower reference.max_num_batched_tokens or "
                 f"reference.cpu_kv_cache_gib."
             ) from None
+        if answer.is_setting:
+            raise ConfigError(answer.error)
         if answer.error:
             raise EngineError(answer.error)
         return answer

@@ -153,6 +153,8 @@ def _responses(inputs: ReportInputs) -> Step | None:
     detail = "votes on the same answer to the same prompt are counted together"
     both = int(inputs.manifests["responses"].notes.get("responses_with_both_votes", 0))
     detail += f"; {plural(both, 'response')} got votes both ways" if both else ""
+    screened = ", ".join(f"{count(rows)} for {name}" for name, rows in _noted_reasons(inputs, "responses", "dropped"))
+    detail += f"; responses screened out: {screened}" if screened else ""
     return _step(counts, "Events to responses", "responses", "events", (), detail)
 
 

@@ -13,6 +13,8 @@ CALIBRATION: Final = "calibration"
 LENGTH: Final = "length_bias"
 _RELIABILITY: Final = ("reliability_accuracy", "reliability_confidence")
 _STRATUM: Final = "accuracy_in_stratum"
+_CHECKPOINT: Final = re.compile(r"(?P<stem>.*(?:checkpoint|step))[-_]?(?P<step>\d+)$", re.IGNORECASE)
+_LEAST_CHECKPOINTS: Final = 3
 _NUMBER: Final = re.compile(r"\d+(?:\.\d+)?")
 _SMALL: Final = "small slice"
 # Evaluators whose slices are bins and strata of their own making, shown in their own sections.
@@ -59,6 +61,37 @@ class SliceTable(NamedTuple):
 
     headline: Headline
     rows: tuple[Measure, ...]
+
+
+class CheckpointCurve(NamedTuple):
+    """A headline number over the checkpoints of one training.
+
+    Attributes:
+        headline: Which number.
+        stem: What the checkpoints' names have in common.
+        points: (step, the number), by step.
+    """
+
+    headline: Headline
+    stem: str
+    points: tuple[tuple[int, Measure], ...]
+
+
+def checkpoint_curves(facts: EvaluationFacts) -> tuple[CheckpointCurve, ...]:
+    """Headline numbers of models that are named like `checkpoint-200` or `step_200`, where there are several."""
+    found = []
+    for headline in HEADLINES:
+        by_stem: dict[str, list[tuple[int, Measure]]] = {}
+        for model in facts.models:
+            step, row = _CHECKPOINT.match(model), facts.headline(headline, model)
+            if step is not None and row is not None and row.value is not None:
+                by_stem.setdefault(step["stem"], []).append((int(step["step"]), row))
+        found += [
+            CheckpointCurve(headline, stem, tuple(sorted(points, key=lambda point: point[0])))
+            for stem, points in sorted(by_stem.items())
+            if len(points) >= _LEAST_CHECKPOINTS
+        ]
+    return tuple(found)
 
 
 def changes(facts: EvaluationFacts) -> tuple[Change, ...]:

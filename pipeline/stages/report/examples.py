@@ -86,7 +86,8 @@ def rewards(inputs: ReportInputs, kind: str) -> pl.DataFrame | Missing:
         return Missing("The scale of a reward (beta) is not known, so no reward is shown.")
     sides = ("chosen_", "rejected_") if kind == "pairs" else ("",)
     references = [f"reference_{side}logps" for side in sides]
-    if inputs.reward == "implicit" and frame.select(pl.any_horizontal(pl.col(references).is_null()).any()).item():
+    implicit = inputs.reward in ("implicit", "mean_implicit")
+    if implicit and frame.select(pl.any_horizontal(pl.col(references).is_null()).any()).item():
         return Missing("The reward is measured against a reference model, and these rows have no reference log-probs.")
     beta = inputs.beta
     scored = frame.with_columns(reward_of(inputs.reward, beta, side).alias(f"{side}reward") for side in sides)
@@ -104,9 +105,9 @@ def reward_of(kind: RewardKind, beta: float, side: str) -> pl.Expr:
         side: `chosen_` or `rejected_` of pairs, nothing of unpaired rows.
     """
     policy = pl.col(f"policy_{side}logps")
-    if kind == "implicit":
+    if kind in ("implicit", "mean_implicit"):
         policy = policy - pl.col(f"reference_{side}logps")
-    elif kind == "mean_logps":
+    if kind in ("mean_implicit", "mean_logps"):
         policy = policy / pl.col(f"{side}token_count")
     return policy * beta
 

@@ -35,11 +35,12 @@ def warnings(inputs: ReportInputs, facts: EvaluationFacts, subject: Measure) -> 
 
 def _both_fell(inputs: ReportInputs, rows: pl.DataFrame, before: pl.DataFrame) -> Flag | None:
     """Both sides became less likely: against the reference where rewards are implicit, else against the baseline."""
-    if inputs.reward != "implicit" and before.is_empty():
+    implicit = inputs.reward in ("implicit", "mean_implicit")
+    if not implicit and before.is_empty():
         return None
     changes = {}
     for side in ("chosen", "rejected"):
-        start = 0.0 if inputs.reward == "implicit" else float(before[f"{side}_reward"].to_numpy().mean())
+        start = 0.0 if implicit else float(before[f"{side}_reward"].to_numpy().mean())
         changes[side] = float(rows[f"{side}_reward"].to_numpy().mean()) - start
     if changes["chosen"] >= 0 or changes["rejected"] >= 0:
         return None

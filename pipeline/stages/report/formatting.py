@@ -79,12 +79,13 @@ def plural(number_of: int, noun: str) -> str:
 
 def words(name: str) -> str:
     """A column's or a reason's name as words: `low_confidence` is `low confidence`."""
-    return " ".join(_ACRONYMS.get(part, part) for part in name.replace("_", " ").split(" "))
+    return name.replace("_", " ")
 
 
 def sentence(text: str) -> str:
-    """With a capital first letter."""
-    return text[:1].upper() + text[1:]
+    """With a capital first letter, and acronyms as such."""
+    spelt = " ".join(_ACRONYMS.get(part, part) for part in text.split(" "))
+    return spelt[:1].upper() + spelt[1:]
 
 
 def seconds(value: float) -> str:

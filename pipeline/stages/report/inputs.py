@@ -9,7 +9,7 @@ import polars as pl
 from pipeline.artifacts import Manifest
 from pipeline.config import RunConfig
 
-RewardKind: TypeAlias = Literal["implicit", "sum_logps", "mean_logps"]
+RewardKind: TypeAlias = Literal["implicit", "mean_implicit", "sum_logps", "mean_logps"]
 
 
 class Source(NamedTuple):

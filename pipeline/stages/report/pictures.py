@@ -14,10 +14,11 @@ from pipeline.stages.report.evaluation_facts import (
     Headline,
     Measure,
 )
-from pipeline.stages.report.evaluation_parts import is_small, reliability, slice_tables, strata
+from pipeline.stages.report.evaluation_parts import checkpoint_curves, is_small, reliability, slice_tables, strata
 from pipeline.stages.report.examples import rewards
 from pipeline.stages.report.facts import ReportFacts
 from pipeline.stages.report.figures.canvas import ACCENT, BAND, CHOSEN, REJECTED, Picture
+from pipeline.stages.report.figures.checkpoints import checkpoint_picture
 from pipeline.stages.report.figures.data import funnel_picture, yield_picture
 from pipeline.stages.report.figures.evaluation import Dot, Sample, dot_picture, histogram_picture
 from pipeline.stages.report.figures.reliability import reliability_picture
@@ -55,8 +56,12 @@ def draw(inputs: ReportInputs, facts: ReportFacts) -> Pictures:
         pair_yield=None if isinstance(data.pair_yield, Missing) else yield_picture(data.pair_yield),
         parity=None if isinstance(training.parity, Missing) else parity_picture(training.parity),
         curves=() if isinstance(training.curves, Missing) else curve_pictures(training.curves),
-        headlines=_some(
-            _headline(evaluation, headline, headline.name) for headline in HEADLINES if headline not in main
+        headlines=(
+            *(
+                checkpoint_picture(f"checkpoints-{place}", curve)
+                for place, curve in enumerate(checkpoint_curves(evaluation))
+            ),
+            *_some(_headline(evaluation, headline, headline.name) for headline in HEADLINES if headline not in main),
         ),
         distributions=_distributions(inputs, evaluation),
         reliability=_reliability(evaluation),
@@ -107,21 +112,24 @@ def _part(row: Measure, small: bool) -> Dot:
 
 
 def _slices(evaluation: EvaluationFacts) -> tuple[Picture, ...]:
-    """A picture a headline number and column, of the model that the report is about."""
+    """A picture a column, of the first headline number that has slices; a column of one value shows nothing."""
     drawn: list[Picture] = []
-    for table in slice_tables(evaluation):
+    for table in slice_tables(evaluation)[:1]:
         rows = [row for row in table.rows if row.model == evaluation.subject and row.value is not None]
         for column in dict.fromkeys(str(row.slice).partition("=")[0] for row in rows):
             of_column = [row for row in rows if str(row.slice).startswith(f"{column}=")]
-            shown = sorted(of_column, key=lambda row: -row.n_groups)[:_MOST_SLICES]
-            dots = [_part(row, is_small(row)) for row in of_column if row in shown]
-            left_out = len(of_column) - len(dots)
-            caption = f"{table.headline.title} by {words(column)}. A small slice has a hollow dot."
-            caption += f" The {left_out} smallest are in the table only." if left_out else ""
-            name = f"slice-{table.headline.name}-{len(drawn)}"
-            unit, chance = of_column[0].unit, table.headline.chance
-            drawn.append(dot_picture(name, dots, unit=unit, chance=chance, caption=caption))
+            if len(of_column) > 1:
+                drawn.append(_column(table.headline, column, of_column, len(drawn)))
     return tuple(drawn)
+
+
+def _column(headline: Headline, column: str, rows: Sequence[Measure], place: int) -> Picture:
+    shown = sorted(rows, key=lambda row: -row.n_groups)[:_MOST_SLICES]
+    dots = [_part(row, is_small(row)) for row in rows if row in shown]
+    caption = f"{headline.title} by {words(column)}. A small slice has a hollow dot."
+    if len(rows) > len(dots):
+        caption += f" The {len(rows) - len(dots)} smallest are in the table only."
+    return dot_picture(f"slice-{place}", dots, unit=rows[0].unit, chance=headline.chance, caption=caption)
 
 
 def _rules(evaluation: EvaluationFacts) -> Picture | None:

@@ -25,17 +25,19 @@ class _Evidence(NamedTuple):
     Attributes:
         evaluator: Who compares them.
         test: The p-value that decides. Rows of one prompt are not independent, so it is one of whole groups.
-        called: What the test is called.
+        chance_test: The p-value that decides where there is one model only, which is held against chance.
+        called: What the tests are called.
     """
 
     evaluator: str
     test: str
+    chance_test: str
     called: str
 
 
 _EVIDENCE: dict[str, _Evidence] = {
-    ACCURACY.name: _Evidence(COMPARISON, "sign_flip_p", "exact test by prompt group"),
-    AUC.name: _Evidence("unpaired_comparison", "auc_difference_p", "t test"),
+    ACCURACY.name: _Evidence(COMPARISON, "sign_flip_p", "chance_p", "exact test by prompt group"),
+    AUC.name: _Evidence("unpaired_comparison", "auc_difference_p", "auc_chance_p", "t test"),
 }
 _WORDS: dict[Tone, str] = {
     "better": "Better",
@@ -89,7 +91,9 @@ def _why_unknown(facts: EvaluationFacts) -> str:
 def _judged(inputs: ReportInputs, facts: EvaluationFacts, headline: Headline, subject: Measure) -> Verdict:
     baseline = facts.headline(headline, facts.baseline)
     if baseline is None or baseline.value is None:
-        tone = _tone(subject.ci_low, subject.ci_high, headline.chance or 0.0)
+        chance = headline.chance or 0.0
+        test = facts.find(headline.evaluator, _EVIDENCE[headline.name].chance_test, subject.model)
+        tone = _tone_by_test(inputs, subject, test, chance) or _tone(subject.ci_low, subject.ci_high, chance)
         sentence = _against_chance(inputs, headline, subject, tone)
     else:
         evidence = _EVIDENCE[headline.name]
@@ -111,16 +115,26 @@ def _tone(low: float | None, high: float | None, chance: float) -> Tone:
     return "worse" if high < chance else "same"
 
 
+def _tone_by_test(inputs: ReportInputs, row: Measure, test: Measure | None, chance: float) -> Tone | None:
+    """From a number's interval and its test, which must agree; None where there is no test, or one prompt group.
+
+    An interval knows nothing of the other models that were tried, nor of how little a few groups can show.
+    """
+    if row.value is None or test is None or test.value is None or row.n_groups < 2:
+        return None
+    if test.value > 1 - inputs.confidence:
+        return "same"
+    # Groups that all agree have no interval, and yet their test decides.
+    return _tone(row.value, row.value, chance) if row.ci_low is None else _tone(row.ci_low, row.ci_high, chance)
+
+
 def _tone_of_difference(
     inputs: ReportInputs, subject: Measure, baseline: Measure, gap: Measure | None, test: Measure | None
 ) -> Tone:
-    """From the paired difference, whose interval and test must agree; without one, from intervals that do not touch."""
-    if gap is not None and gap.value is not None and test is not None and test.value is not None and gap.n_groups > 1:
-        # An interval knows nothing of the other models that were tried, nor of how little a few groups can show.
-        if test.value > 1 - inputs.confidence:
-            return "same"
-        low, high = (gap.value, gap.value) if gap.ci_low is None else (gap.ci_low, gap.ci_high)
-        return _tone(low, high, 0.0)
+    """From the paired difference; without one, only intervals that do not touch count as different."""
+    by_test = None if gap is None else _tone_by_test(inputs, gap, test, 0.0)
+    if by_test is not None:
+        return by_test
     if gap is not None and gap.ci_low is not None:
         return _tone(gap.ci_low, gap.ci_high, 0.0)
     if subject.ci_low is None or subject.ci_high is None or baseline.ci_low is None or baseline.ci_high is None:
@@ -178,10 +192,11 @@ def _basis(facts: EvaluationFacts, headline: Headline, subject: Measure) -> str:
     rows = "held-out pair" if headline is ACCURACY else "held-out row"
     how = "whole groups were resampled" if headline is ACCURACY else "the rows of a group count together"
     parts = [f"{plural(subject.n, rows)} in {plural(subject.n_groups, 'prompt group')}; {how}."]
-    if facts.baseline is None:
-        return parts[0]
     evidence = _EVIDENCE[headline.name]
-    test = facts.find(evidence.evaluator, evidence.test, subject.model, facts.baseline)
+    if facts.baseline is None:
+        test = facts.find(headline.evaluator, evidence.chance_test, subject.model)
+    else:
+        test = facts.find(evidence.evaluator, evidence.test, subject.model, facts.baseline)
     if test is not None and test.value is not None:
         told = test.reason or "tested"
         parts.append(f"{told[0].upper()}{told[1:]} ({evidence.called}: p = {number(test.value)}).")

@@ -61,7 +61,10 @@ def test_counts_and_evidence_are_those_of_a_slow_oracle(rows, half_life):
     newest = max((row["created_at"] for row in rows if row["created_at"]), default=None)
     assert set(made["response_id"]) == {row["response_id"] for row in rows}
     assert made["n_events"].sum() == len(rows)
+    logged = {(row["response_id"], row["completion"]) for row in rows}
     for found in made.iter_rows(named=True):
+        # Normalised for identity only: what the table holds was logged, letter by letter.
+        assert (found["response_id"], found["completion"]) in logged
         last = [given[-1] for given in votes[found["response_id"]].values()]
         for vote in ("up", "down", "retracted"):
             assert found[f"n_{vote}"] == sum(row["vote"] == vote for row in last)

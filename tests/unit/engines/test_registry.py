@@ -9,7 +9,7 @@ import pytest
 from pipeline.config import EngineConfig
 from pipeline.engines import registry
 from pipeline.engines.hf import HFEngine
-from pipeline.engines.registry import choose_engine, engine_identity, open_engine
+from pipeline.engines.registry import choose_engine, engine_identity, open_engine, routes_of
 from pipeline.engines.vllm import plugin
 from pipeline.engines.vllm.engine import VLLMEngine
 from pipeline.errors import MissingDependencyError
@@ -60,6 +60,9 @@ def test_the_identity_names_what_decides_the_numbers(installed):
         ("vllm", {"max_num_batched_tokens": 128}),
         ("vllm", {"max_num_seqs": 3}),
         ("vllm", {"tensor_parallel_size": 2}),
+        ("vllm", {"quantization": "fp8"}),
+        ("vllm", {"engine_args": {"kv_cache_dtype": "fp8"}}),
+        ("vllm", {"routes": ("prompt_logprobs",)}),
         ("hf", {"dtype": "float32"}),
         ("hf", {"batch_tokens": 5}),
     ],
@@ -78,11 +81,21 @@ def test_a_setting_that_does_not_is_not(installed, engine, change):
     assert engine_identity(EngineConfig(engine=engine)) == engine_identity(EngineConfig(engine=engine, **change))
 
 
+def test_what_vllm_left_to_transformers_is_stored_as_transformers_own(installed):
+    installed(vllm="0.32.0", torch="2.13.0", transformers="5.19.0")
+    vllm, hf = EngineConfig(engine="vllm", max_num_seqs=3), EngineConfig(engine="hf")
+    assert engine_identity(vllm, "transformers") == engine_identity(hf, "transformers") == engine_identity(hf)
+    assert engine_identity(vllm, "adapter") != engine_identity(vllm, "prompt_logprobs")
+    assert engine_identity(vllm, "adapter")["route"] == "adapter"
+    assert routes_of(vllm) == ("native", "adapter", "prompt_logprobs", "transformers")
+    assert routes_of(hf) == ("transformers",)
+
+
 def test_the_identity_and_the_store_load_neither_torch_nor_vllm():
     code = (
         "import sys\n"
         "from pipeline.config import EngineConfig\n"
-        "from pipeline.engines import models, registry, scoring, store\n"
+        "from pipeline.engines import models, registry, scoring, store, upkeep\n"
         "from pipeline.engines.vllm import plugin, worker\n"
         "registry.engine_identity(EngineConfig())\n"
         "sys.exit(','.join({'torch', 'transformers', 'vllm', 'huggingface_hub'} & set(sys.modules)) or 0)"

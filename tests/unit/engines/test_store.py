@@ -7,47 +7,20 @@ import random
 import signal
 import time
 from itertools import pairwise
+from pathlib import Path
 
 import polars as pl
 import pytest
 
-from pipeline.engines.base import Score
-from pipeline.engines.store import LogpsStore, score_missing
-from pipeline.engines.store import _set_aside as set_aside
+from pipeline.engines.feeding import Spill
+from pipeline.engines.places import LocalPlace, open_place
+from pipeline.engines.store import LogpsStore
 from pipeline.errors import EngineError
 from pipeline.tables import polars_schema, validate
-from tests.engine_inputs import random_sequences, sequence, sequences_table
+from tests.engine_inputs import FakeEngine, random_sequences, score_all, sequence, sequences_table
 
-KEY = {"model": "m", "tokenizer": "t", "engine": "e"}
+KEY = {"model": "m", "tokenizer": "t", "engine": "e", "route": "fake"}
 ROWS = 8
-
-
-class FakeEngine:
-    """Log-probs that, like a real engine's, depend in their last digits on what else is in the call."""
-
-    route = "fake"
-
-    def __init__(self, pause=0.0, short=False):
-        self.calls = []
-        self.closed = False
-        self._pause = pause
-        self._short = short
-
-    def score(self, sequences):
-        time.sleep(self._pause)
-        self.calls.append([entry.sequence_id for entry in sequences])
-        noise = len(sequences) * 1e-9 + sum(len(entry.prompt_token_ids) for entry in sequences) * 1e-12
-        return [
-            Score(
-                entry.sequence_id,
-                -float(sum(entry.completion_token_ids)) - noise * place,
-                len(entry.completion_token_ids) - self._short,
-            )
-            for place, entry in enumerate(sequences)
-        ]
-
-    def close(self):
-        self.closed = True
 
 
 @pytest.fixture
@@ -57,20 +30,36 @@ def table():
 
 @pytest.fixture
 def store(tmp_path):
-    return LogpsStore(tmp_path, KEY)
+    return store_at(tmp_path)
+
+
+def store_at(root, **key):
+    return LogpsStore(open_place(root), KEY | key)
 
 
 def fill(table, store, engine=None, shard_rows=ROWS):
     engine = engine or FakeEngine()
-    return score_missing(table, store, lambda: engine, shard_rows, lambda count: None), engine
+    return score_all(table, {"fake": store}, lambda: engine, shard_rows), engine
 
 
 def never():
     raise AssertionError("the engine was opened")
 
 
+def folder(store):
+    return Path(store.place.address(store.name))
+
+
+def shard_files(store):
+    return sorted(folder(store).glob("*.parquet"))
+
+
 def contents(store):
-    return {path.name: path.read_bytes() for path in store.folder.iterdir()}
+    return {file.name: store.place.read(f"{store.name}/{file.name}") for file in store.place.files(store.name)}
+
+
+def stored(store, table):
+    return score_all(table, {"fake": store}, FakeEngine, ROWS).n_stored
 
 
 def test_every_sequence_is_scored_once(table, store):
@@ -80,15 +69,15 @@ def test_every_sequence_is_scored_once(table, store):
     assert (result.n_stored, result.n_scored) == (0, 100)
     assert result.n_tokens == table["prompt_token_count"].sum() + table["completion_token_count"].sum()
     expected = {name: -float(sum(ids)) for name, ids in table.select("sequence_id", "completion_token_ids").iter_rows()}
-    assert dict(result.frame.select("sequence_id", "logps").iter_rows()) == pytest.approx(expected, abs=1e-4)
-    assert result.frame["sequence_id"].is_sorted()
-    validate("reference", result.frame)
+    assert dict(result.results.frame().select("sequence_id", "logps").iter_rows()) == pytest.approx(expected, abs=1e-4)
+    assert result.results.frame()["sequence_id"].is_sorted()
+    validate("reference", result.results.frame())
 
 
 def test_a_second_run_does_not_open_the_engine(table, store):
     first, _ = fill(table, store)
-    second = score_missing(table, store, never, ROWS, lambda count: None)
-    assert second.frame.equals(first.frame)
+    second = score_all(table, {"fake": store}, never)
+    assert second.results.frame().equals(first.results.frame())
     assert (second.n_stored, second.n_scored, second.n_tokens) == (100, 0, 0)
 
 
@@ -102,20 +91,19 @@ def test_new_rows_are_scored_and_no_others(table, store):
 def test_only_the_sequences_asked_for_come_back(table, store):
     fill(table, store)
     part = table.sample(20, seed=1)
-    result = score_missing(part, store, never, ROWS, lambda count: None)
-    assert sorted(result.frame["sequence_id"]) == sorted(part["sequence_id"])
-    assert store.load(table["sequence_id"].head(3)).height == 3
+    result = score_all(part, {"fake": store}, never)
+    assert sorted(result.results.frame()["sequence_id"]) == sorted(part["sequence_id"])
 
 
 def test_a_repeated_sequence_counts_once(table, store):
     result, engine = fill(pl.concat([table, table.head(30)]), store)
-    assert sum(len(call) for call in engine.calls) == result.frame.height == 100
+    assert sum(len(call) for call in engine.calls) == result.results.frame().height == 100
 
 
 def test_no_sequences_are_no_work(store):
     empty = pl.DataFrame(schema=polars_schema("sequences"))
-    result = score_missing(empty, store, never, ROWS, lambda count: None)
-    assert (result.frame.height, result.n_scored) == (0, 0)
+    result = score_all(empty, {"fake": store}, never)
+    assert (result.results.frame().height, result.n_scored) == (0, 0)
 
 
 def test_completions_of_a_prompt_are_adjacent_and_long_prompts_come_first(store):
@@ -130,7 +118,7 @@ def test_completions_of_a_prompt_are_adjacent_and_long_prompts_come_first(store)
 
 
 def test_the_order_of_the_table_changes_nothing(table, tmp_path):
-    one, other = LogpsStore(tmp_path / "one", KEY), LogpsStore(tmp_path / "other", KEY)
+    one, other = store_at(tmp_path / "one"), store_at(tmp_path / "other")
     fill(table, one)
     fill(table.sample(fraction=1.0, shuffle=True, seed=3), other)
     assert contents(one) == contents(other)
@@ -138,17 +126,19 @@ def test_the_order_of_the_table_changes_nothing(table, tmp_path):
 
 def test_progress_adds_up(table, store):
     fill(table.head(33), store)
-    steps = []
-    score_missing(table, store, FakeEngine, ROWS, steps.append)
-    assert steps[0] == 33
-    assert sum(steps) == 100
+    totals, steps = [], []
+    score_all(table, {"fake": store}, FakeEngine, ROWS, totals=totals, steps=steps)
+    rest = table.tail(67)
+    tokens = rest["prompt_token_count"].sum() + rest["completion_token_count"].sum()
+    assert totals == [tokens]
+    assert sum(steps) == tokens
+    assert len(steps) == 9  # 67 sequences in shards of 8
 
 
 @pytest.mark.parametrize("part", KEY)
 def test_another_key_is_another_store(table, store, tmp_path, part):
     fill(table, store)
-    other = LogpsStore(tmp_path, KEY | {part: "another"})
-    assert other.load(table["sequence_id"]).height == 0
+    other = store_at(tmp_path, **{part: "another"})
     _, engine = fill(table, other)
     assert sum(len(call) for call in engine.calls) == 100
 
@@ -170,12 +160,12 @@ DAMAGES = {
 def test_a_damaged_shard_is_named_set_aside_and_scored_again(table, store, damage, caplog):
     whole, _ = fill(table, store)
     before = contents(store)
-    victim = sorted(store.folder.iterdir())[3]
+    victim = shard_files(store)[3]
     victim.write_bytes(DAMAGES[damage](bytearray(victim.read_bytes())))
     with caplog.at_level(logging.WARNING):
         again, engine = fill(table, store)
     assert [len(call) for call in engine.calls] == [ROWS]
-    assert again.frame.equals(whole.frame)
+    assert again.results.frame().equals(whole.results.frame())
     assert len(caplog.records) == 1
     assert str(victim) in caplog.text
     assert victim.with_suffix(".bad").is_file()
@@ -186,33 +176,34 @@ def test_a_damaged_shard_is_named_set_aside_and_scored_again(table, store, damag
 def test_no_flipped_byte_gets_through(store):
     table = sequences_table(random_sequences(4, 90))
     whole, _ = fill(table, store)
-    (shard,) = store.folder.glob("*.parquet")
+    frame = whole.results.frame()
+    (shard,) = shard_files(store)
     data = shard.read_bytes()
     for place in range(0, len(data), 7):
         damaged = bytearray(data)
         damaged[place] ^= 0x41
         shard.write_bytes(damaged)
         # Either the shard is refused, or the byte carried nothing (a name of the writer, statistics).
-        found = store.load(table["sequence_id"])
-        assert found.height == 0 or found.sort("sequence_id").equals(whole.frame), place
+        found = list(store.shards(token_logps=False))
+        assert not found or found[0].sort("sequence_id").equals(frame), place
 
 
 def test_a_shard_of_another_model_is_never_joined(table, store, tmp_path, caplog):
-    other = LogpsStore(tmp_path, KEY | {"model": "another"})
+    other = store_at(tmp_path, model="another")
     fill(table, other)
-    store.folder.mkdir()
-    for path in other.folder.iterdir():
-        path.rename(store.folder / path.name)
+    folder(store).mkdir()
+    for path in folder(other).iterdir():
+        path.rename(folder(store) / path.name)
     result, engine = fill(table, store)
     assert result.n_stored == 0
     assert sum(len(call) for call in engine.calls) == 100
-    assert "belongs to another model or engine" in caplog.text
+    assert "belongs to another model, engine or route" in caplog.text
 
 
 def test_a_shard_that_says_how_it_was_made(table, store):
     fill(table, store)
-    metadata = pl.read_parquet_metadata(next(store.folder.glob("*.parquet")))
-    assert metadata["thumbline.route"] == "fake"
+    metadata = pl.read_parquet_metadata(shard_files(store)[0])
+    assert metadata["thumbline.key.route"] == "fake"
     assert metadata["thumbline.key.model"] == "m"
 
 
@@ -221,11 +212,11 @@ def test_a_short_score_is_refused_and_not_stored(table, store):
     with pytest.raises(EngineError, match=r"8 of 8 scores are not of all completion tokens"):
         fill(table, store, engine)
     assert engine.closed
-    assert not store.folder.exists()
+    assert not folder(store).exists()
 
 
 def _fill_slowly(root, rows):
-    fill(sequences_table(random_sequences(rows, 90)), LogpsStore(root, KEY), FakeEngine(pause=0.02))
+    fill(sequences_table(random_sequences(rows, 90)), store_at(root), FakeEngine(pause=0.02))
 
 
 def _start(*arguments):
@@ -236,15 +227,15 @@ def _start(*arguments):
 
 @pytest.mark.parametrize("shards", [1, 4, 9])
 def test_a_killed_run_repeats_only_what_it_had_not_finished(table, tmp_path, shards):
-    whole, store = LogpsStore(tmp_path / "whole", KEY), LogpsStore(tmp_path / "killed", KEY)
+    whole, store = store_at(tmp_path / "whole"), store_at(tmp_path / "killed")
     fill(table, whole)
-    process = _start(store.root, 100)
+    process = _start(store.place.address(""), 100)
     deadline = time.monotonic() + 60
-    while len(list(store.folder.glob("*.parquet"))) < shards and time.monotonic() < deadline:
+    while len(shard_files(store)) < shards and time.monotonic() < deadline:
         time.sleep(0.002)
     os.kill(process.pid, signal.SIGKILL)
     process.join()
-    done = len(list(store.folder.glob("*.parquet")))
+    done = len(shard_files(store))
     assert done >= shards
     result, engine = fill(table, store)
     assert result.n_stored == min(done * ROWS, 100)
@@ -254,9 +245,9 @@ def test_a_killed_run_repeats_only_what_it_had_not_finished(table, tmp_path, sha
 
 
 def test_two_processes_share_a_store(table, tmp_path):
-    whole, store = LogpsStore(tmp_path / "whole", KEY), LogpsStore(tmp_path / "shared", KEY)
+    whole, store = store_at(tmp_path / "whole"), store_at(tmp_path / "shared")
     fill(table, whole)
-    processes = [_start(store.root, 100), _start(store.root, 100)]
+    processes = [_start(store.place.address(""), 100), _start(store.place.address(""), 100)]
     for process in processes:
         process.join(60)
         assert process.exitcode == 0
@@ -265,16 +256,124 @@ def test_two_processes_share_a_store(table, tmp_path):
 
 def test_a_shard_set_aside_by_another_process_is_no_error(table, store, monkeypatch):
     fill(table, store)
-    victim = sorted(store.folder.iterdir())[0]
-    victim.write_bytes(b"x")
-    monkeypatch.setattr("pipeline.engines.store._set_aside", lambda path: (path.unlink(), set_aside(path)))
-    assert store.load(table["sequence_id"]).height == 100 - ROWS
+    gone, broken = shard_files(store)[:2]
+    broken.write_bytes(b"x")
+    read = LocalPlace.read
+
+    def slow_read(place, name):
+        data = b"" if name.endswith(gone.name) else read(place, name)
+        for victim in (gone, broken):
+            # The other process is quicker: between listing and reading, and between reading and setting aside.
+            if name.endswith(victim.name):
+                victim.unlink(missing_ok=True)
+        return read(place, name) if name.endswith(gone.name) else data
+
+    monkeypatch.setattr(LocalPlace, "read", slow_read)
+    assert stored(store, table) == 100 - 2 * ROWS
 
 
-def test_the_prompt_order_does_not_depend_on_block_size(monkeypatch, tmp_path):
+def test_blocks_and_buckets_change_nothing(monkeypatch, tmp_path):
     table = sequences_table([*random_sequences(40, 90), sequence([7], [8])])
-    one, other = LogpsStore(tmp_path / "one", KEY), LogpsStore(tmp_path / "other", KEY)
-    fill(table, one)
-    monkeypatch.setattr("pipeline.engines.store._PROMPTS_PER_BLOCK", 7)
-    fill(table, other)
+    one, other = store_at(tmp_path / "one"), store_at(tmp_path / "other")
+    result, _ = fill(table, one)
+    monkeypatch.setattr("pipeline.engines.feeding._FRAME_ROWS", 7)
+    monkeypatch.setattr("pipeline.engines.feeding._BUCKET_TOKENS", 50)
+    monkeypatch.setattr("pipeline.engines.results._BUCKET_TOKENS", 30)
+    monkeypatch.setattr("pipeline.engines.results._BATCH_ROWS", 6)
+    again, _ = fill(table, other)
+    assert again.results.frame().equals(result.results.frame())
     assert contents(one) == contents(other)
+
+
+def test_a_stores_numbers_are_of_the_route_that_really_scored(table, tmp_path):
+    """A fall-back fills its own route's store; the next run finds it there, and a later repair starts afresh."""
+    stores = {route: store_at(tmp_path, route=route) for route in ("adapter", "transformers")}
+    fallen = score_all(table, stores, lambda: FakeEngine(route="transformers"))
+    assert (fallen.route, fallen.n_scored) == ("transformers", 100)
+    assert not contents(stores["adapter"])
+    again = score_all(table, stores, never)
+    assert (again.route, again.n_stored) == ("transformers", 100)
+    more = sequences_table(random_sequences(120, 90))
+    engine = FakeEngine(route="adapter")
+    repaired = score_all(more, stores, lambda: engine)
+    assert (repaired.route, repaired.n_stored, repaired.n_scored) == ("adapter", 0, 120)
+    assert len(engine.sample) == 8
+    other = score_all(more, stores, never)
+    assert other.route == "adapter"
+
+
+def test_a_fallen_back_engine_uses_what_its_route_has(table, tmp_path):
+    stores = {route: store_at(tmp_path, route=route) for route in ("adapter", "transformers")}
+    score_all(table.head(90), stores, lambda: FakeEngine(route="transformers"))
+    engine = FakeEngine(route="transformers")
+    result = score_all(table, stores, lambda: engine)
+    assert (result.n_stored, sum(map(len, engine.calls))) == (90, 10)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("-inf"), 0.1])
+def test_what_is_no_log_probability_is_refused_and_not_stored(table, store, value):
+    with pytest.raises(EngineError, match=r"8 of 8 scores are no log-probability.*reference.dtype to float32"):
+        fill(table, store, FakeEngine(spoil=value))
+    assert not contents(store)
+
+
+def test_values_a_token_come_back_in_order_and_serve_sums_too(table, store):
+    made = score_all(table, {"fake": store}, lambda: FakeEngine(tokens=True), token_logps=True).results.frame()
+    expected = {
+        name: [-float(token) for token in ids] for name, ids in table[["sequence_id", "completion_token_ids"]].rows()
+    }
+    assert dict(made.select("sequence_id", "token_logps").iter_rows()) == expected
+    again = score_all(table, {"fake": store}, never, token_logps=True).results.frame()
+    assert again.equals(made)
+    assert score_all(table, {"fake": store}, never).results.frame().equals(made.drop("token_logps"))
+
+
+def test_sums_alone_do_not_serve_values_a_token(table, store):
+    fill(table, store)
+    result = score_all(table, {"fake": store}, lambda: FakeEngine(tokens=True), token_logps=True)
+    assert result.n_scored == 100
+    assert result.results.frame()["token_logps"].null_count() == 0
+
+
+def test_an_engine_that_forgets_values_a_token_is_refused(table, store):
+    with pytest.raises(EngineError, match="not of all completion tokens"):
+        score_all(table, {"fake": store}, FakeEngine, token_logps=True)
+
+
+def test_many_tokens_go_by_way_of_files_that_are_gone_afterwards(table, store, monkeypatch, tmp_path):
+    whole = score_all(table, {"fake": store}, lambda: FakeEngine(tokens=True), token_logps=True).results.frame()
+    monkeypatch.setattr("pipeline.engines.feeding._FRAME_ROWS", 7)
+    monkeypatch.setattr("pipeline.engines.feeding._BUCKET_TOKENS", 400)
+    monkeypatch.setattr("pipeline.engines.results._BUCKET_TOKENS", 300)
+    written = []
+    add = Spill._append
+    monkeypatch.setattr(Spill, "_append", lambda *arguments: (written.append(arguments[0]._folder), add(*arguments)))
+    other = store_at(tmp_path / "other")
+    result = score_all(table, {"fake": other}, lambda: FakeEngine(tokens=True), token_logps=True)
+    assert result.results.frame().equals(whole)
+    assert len(set(written)) == 2
+    assert not any(folder.exists() for folder in written)
+
+
+def test_two_machines_share_a_store_behind_an_address(table, tmp_path):
+    whole, shared = store_at(tmp_path), store_at(f"memory://shared-{tmp_path.name}")
+    fill(table, whole)
+    fill(table.head(40), shared)
+    result, engine = fill(table, store_at(f"memory://shared-{tmp_path.name}"))
+    assert (result.n_stored, sum(map(len, engine.calls))) == (40, 60)
+    assert result.results.frame()["sequence_id"].equals(fill(table, whole)[0].results.frame()["sequence_id"])
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_shard_behind_an_address_is_set_aside_too(table, tmp_path, damage, caplog):
+    store = store_at(f"memory://damage-{tmp_path.name}")
+    fill(table, store)
+    (victim, *_) = contents(store)
+    path = f"{store.name}/{victim}"
+    store.place.write(path, bytes(DAMAGES[damage](bytearray(store.place.read(path)))))
+    with caplog.at_level(logging.WARNING):
+        result, engine = fill(table, store)
+    assert [len(call) for call in engine.calls] == [ROWS]
+    assert result.n_stored == 100 - ROWS
+    assert store.place.address(path) in caplog.text
+    assert victim.replace(".parquet", ".bad") in contents(store)

@@ -19,16 +19,19 @@ from pipeline.engines.vllm import process as processes
 from pipeline.engines.vllm.check import CHECK_ROWS, check_places, disagreement
 from pipeline.engines.vllm.engine import VLLMEngine
 from pipeline.engines.vllm.worker import _one_line
-from pipeline.errors import EngineError
+from pipeline.errors import ConfigError, EngineError
 from tests.engine_inputs import random_sequences
 from tests.engine_stand_ins import (
     RIGHT_SCORES,
     send_environment,
+    serve_native_only,
     serve_nothing,
     serve_one_wrong,
     serve_right,
     serve_short,
     serve_until_second_call,
+    serve_with_tokens,
+    serve_wrong_setting,
     start_and_wait,
 )
 from tests.tiny import save_tiny_model
@@ -104,6 +107,64 @@ def test_where_no_route_works_transformers_scores(opened, entries, expected, cap
     assert engine.route == "transformers"
     assert [reason in record.getMessage() for record in caplog.records] == [True, True]
     assert not multiprocessing.active_children()
+
+
+def test_each_switch_can_be_read_afterwards(opened, entries):
+    engine = opened(serve_nothing)
+    assert engine.settle(entries[:4]) == "transformers"
+    assert engine.switches == (
+        "vLLM by adapter: ValueError: adapter does not know this model; "
+        "scoring by vLLM's prompt_logprobs, which is slower instead.",
+        "vLLM by prompt_logprobs: ValueError: prompt_logprobs does not know this model; "
+        "scoring by transformers instead.",
+    )
+
+
+def test_routes_are_tried_in_the_order_that_is_set(opened, entries, expected):
+    engine = opened(serve_one_wrong, CONFIG.model_copy(update={"routes": ("prompt_logprobs", "adapter")}))
+    assert engine.score(entries) == expected
+    assert (engine.route, engine.switches) == ("prompt_logprobs", ())
+    engine = opened(serve_nothing, CONFIG.model_copy(update={"routes": ("adapter",)}))
+    with pytest.raises(EngineError, match="adapter does not know this model. No further route is in reference.routes"):
+        engine.score(entries)
+    engine = opened(serve_nothing, CONFIG.model_copy(update={"routes": ("transformers",)}))
+    assert engine.score(entries) == expected
+
+
+def test_vllms_own_scoring_is_left_out_where_its_runner_does_not_run(opened, entries, expected, monkeypatch):
+    config = CONFIG.model_copy(update={"routes": ("native", "adapter")})
+    with pytest.raises(EngineError, match="vLLM by adapter"):
+        opened(serve_native_only, config).score(entries)
+    with pytest.raises(EngineError, match="reference.routes: native cannot score here"):
+        opened(serve_native_only, CONFIG.model_copy(update={"routes": ("native",)})).score(entries)
+    monkeypatch.setattr(VLLMEngine, "_has_gpu", lambda self: True)
+    engine = opened(serve_native_only, config)
+    assert engine.score(entries) == expected
+    assert engine.route == "native"
+
+
+def test_quantised_weights_are_never_compared_with_or_left_to_whole_ones(opened, entries, monkeypatch):
+    monkeypatch.setattr("pipeline.engines.vllm.engine.HFEngine", lambda *arguments: 1 / 0)
+    engine = opened(serve_right, CONFIG.model_copy(update={"quantization": "fp8"}))
+    engine.score(entries)
+    assert engine.route == "adapter"
+    engine = opened(serve_nothing, CONFIG.model_copy(update={"quantization": "fp8"}))
+    with pytest.raises(EngineError, match="does not know this model"):
+        engine.score(entries)
+
+
+def test_a_wrong_setting_stops_the_run_and_no_other_route_is_tried(opened, entries, caplog):
+    engine = opened(serve_wrong_setting)
+    with pytest.raises(ConfigError, match="reference.engine_args: unknown vLLM engine argument"):
+        engine.score(entries)
+    assert not caplog.records
+
+
+def test_values_a_token_come_through_the_pipe(opened, entries, expected):
+    engine = opened(serve_with_tokens, CONFIG.model_copy(update={"token_logps": True}))
+    found = engine.score(entries)
+    assert [len(score.token_logps) for score in found] == [score.token_count for score in expected]
+    assert [sum(score.token_logps) for score in found] == pytest.approx([score.logps for score in expected])
 
 
 def test_a_process_that_dies_later_stops_the_run_and_says_why(opened, entries, expected):

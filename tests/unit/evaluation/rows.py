@@ -41,7 +41,7 @@ def run_like(right: int, wrong: int, *, name: str = "run") -> Subject:
 
 
 def outcome(of: Subject, **choices) -> Outcome:
-    return evaluate_subject(of, Choices(draws=200, **choices))
+    return evaluate_subject(of, Choices(**{"draws": 200, **choices}))
 
 
 IMPLICIT = Reward("implicit", 0.1)

@@ -10,6 +10,7 @@ from pipeline.errors import ConfigError, GateError, InputError
 from pipeline.evaluation.gate import Condition, Floor, check_floors, check_no_worse, parse_floor, refuse
 from pipeline.evaluation.junit import junit_xml
 from pipeline.evaluation.outcome import write_outcome
+from pipeline.evaluation.subject import Subject
 from tests.unit.evaluation.rows import margins, outcome, run_like, scored, subject
 
 
@@ -112,6 +113,29 @@ def test_no_worse_takes_each_side_by_its_own_reward(tmp_path):
     assert not condition.holds and "accuracy moved by -1" in condition.detail
     (condition,) = check_no_worse(outcome(lost, reward="mean_logps"), str(tmp_path / "own"), None)
     assert condition.holds and "+0" in condition.detail
+
+
+@pytest.mark.parametrize(("theirs", "holds"), [(12, True), (20, False)])
+def test_without_pairs_the_auc_decides(tmp_path, theirs, holds):
+    def unpaired(model, right):
+        """20 groups of a desirable and an undesirable row; in the first `right` of them the desirable one is ahead."""
+        rows = [(place, label) for place in range(20) for label in (True, False)]
+        return pl.DataFrame(
+            {
+                "response_id": [f"r{place}{label}" for place, label in rows],
+                "group_id": [f"g{place}" for place, _ in rows],
+                "model": model,
+                "label": [label for _, label in rows],
+                "policy_logps": [-9.0 if label == (place < right) else -11.0 for place, label in rows],
+                "reference_logps": -10.0,
+                "token_count": 5,
+            }
+        )
+
+    unpaired("best", theirs).write_parquet(tmp_path / "best.parquet")
+    ours = Subject(name="run", pairs=None, unpaired=unpaired("trained", 12), baseline=None)
+    (condition,) = check_no_worse(outcome(ours), str(tmp_path / "best.parquet"), None)
+    assert condition.holds is holds and condition.detail.startswith("auc moved by "), condition
 
 
 def test_no_worse_needs_rows_of_one_kind_on_both_sides(tmp_path):

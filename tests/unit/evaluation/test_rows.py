@@ -76,8 +76,8 @@ def test_transcripts_that_part_earlier_or_end_with_the_user_are_set_aside_by_rea
     empty = {"chosen": f"{TURNS} In May.", "rejected": f"{TURNS}  "}
     pairs = read([good, parted, open_end, empty])
     assert pairs.frame.height == 1 and pairs.records == 4
-    assert pairs.rejected == {"prompts_differ": 1, "no_transcript": 1, "empty_completion": 1}
-    assert "prompts_differ 1" in pairs.told()
+    assert pairs.rejected == {"different_prompts": 1, "not_an_answer": 1, "empty_completion": 1}
+    assert "different_prompts 1" in pairs.told()
 
 
 def test_ultrafeedback_cuts_the_prompt_and_takes_no_tie(read):
@@ -85,8 +85,8 @@ def test_ultrafeedback_cuts_the_prompt_and_takes_no_tie(read):
     scored = [(7.0, 5.0), (5.0, 5.0), (4.0, 5.0)]
     rows = [{"prompt": "When?", **sides, "score_chosen": a, "score_rejected": b} for a, b in scored]
     pairs = read(rows, layout="auto")
-    assert pairs.layout == "ultrafeedback" and texts(pairs) == [("When?", "May.", "No.")]
-    assert pairs.rejected == {"tied": 1, "scores_disagree": 1}
+    assert pairs.layout == "trl" and texts(pairs) == [("When?", "May.", "No.")]
+    assert pairs.rejected == {"tied": 1, "contradiction": 1}
 
 
 def test_ratings_make_a_pair_of_each_two_answers_that_differ(read):
@@ -98,7 +98,7 @@ def test_ratings_make_a_pair_of_each_two_answers_that_differ(read):
     rows += [{"prompt": "Alone?", "response": "Yes.", "helpfulness": 3, "verbosity": 1}]
     rows += [{"prompt": "Tied?", "response": text, "helpfulness": 3, "verbosity": 1} for text in ("Yes.", "No.")]
     pairs = read(rows)
-    assert pairs.layout == "helpsteer"
+    assert pairs.layout == "ratings"
     assert texts(pairs) == [("When?", "A", "B"), ("When?", "A", "C")]
     assert pairs.rejected == {"one_response": 1, "tied": 1}
     other = read(rows, rating="verbosity")
@@ -119,6 +119,27 @@ def test_pairs_with_the_prompt_inside_are_split_where_the_sides_part(read):
     sides = {side: [*QUESTION, said("assistant", text)] for side, text in (("chosen", "May."), ("rejected", "No."))}
     assert texts(read([sides])) == [("When?", "May.", "No.")]
     assert texts(read([{"chosen": "When? May.", "rejected": "When? No."}])) == [("When?", " May.", " No.")]
+
+
+def test_a_log_formats_comparisons_are_pairs_with_the_columns_of_their_records(read):
+    row = {"context": QUESTION, "response1": "No.", "response2": "May.", "language": "english"}
+    rows = [row | {"overall_preference": value, "domain": f"d{place}"} for place, value in enumerate((2, 0, -1))]
+    pairs = read(rows, slices=("domain",))
+    assert pairs.layout == "helpsteer" and pairs.rejected == {"tied": 1}
+    found = {row["domain"]: row["chosen"][0]["content"] for row in pairs.frame.iter_rows(named=True)}
+    assert found == {"d0": "May.", "d2": "No."}
+
+
+def test_thumbs_alone_are_no_pairs(read):
+    rows = [{"prompt": "When?", "completion": "May.", "label": True}]
+    with pytest.raises(InputError, match=r"no pair can be read as trl \(no_comparison 1\)"):
+        read(rows)
+
+
+def test_a_value_that_cannot_be_sliced_by_sets_its_row_aside(read):
+    row = {"prompt": "When?", "chosen": "May.", "rejected": "No."}
+    pairs = read([row | {"tags": ["a"]}, row | {"chosen": "June.", "tags": None}], slices=("tags",))
+    assert (pairs.frame.height, pairs.rejected) == (1, {"wrong_type": 1})
 
 
 def test_equal_pairs_count_once_and_prompts_that_differ_trivially_are_one_group(read):
@@ -170,3 +191,15 @@ def test_no_text_reaches_a_reason(read):
 
 def test_every_layout_says_what_it_is():
     assert all(layout.description.endswith(".") for layout in LAYOUTS.values())
+
+
+def test_a_folder_of_a_data_set_is_read_by_its_split(tmp_path):
+    row = {"prompt": "When?", "chosen": "May.", "rejected": "No.", "subset": "chat"}
+    folder = tmp_path / "set"
+    folder.mkdir()
+    pl.DataFrame([row]).write_parquet(folder / "train.parquet")
+    pl.DataFrame([row, row | {"prompt": "Why?"}]).write_parquet(folder / "test.parquet")
+    sizes = {split: read_pairs(f"hub:{folder}", ReadOptions(split=split)).frame.height for split in ("train", "test")}
+    assert sizes == {"train": 1, "test": 2}
+    with pytest.raises(InputError, match="no data set loads"):
+        read_pairs(f"hub:{folder}", ReadOptions(split="filtered"))

@@ -38,6 +38,28 @@ def test_accuracy_of_decided_pairs():
     assert (ties["value"], ties["n"], ties["reason"]) == (None, 0, "all pairs tie")
 
 
+def test_accuracy_against_chance():
+    row = metric(metrics_of("pair_accuracy", scored_pairs([1, 1, 1, 1, -1, 0], list("aabcde"))), "chance_p")
+    # Above one half by group: 1, 1/2, 1/2, -1/2, 0. Of 16 choices of signs of the first four, sums of 1.5 and more in
+    # size are 2.5, three of 1.5 and their mirrors.
+    assert row["value"] == pytest.approx(0.5)
+    assert row["reason"] == "3 prompt groups above chance, 1 below, 1 at it"
+
+
+def test_auc_against_chance():
+    row = metric(metrics_of("unpaired_auc", unpaired=scored_unpaired([5, 5, 0], [1, 1, 1])), "auc_chance_p")
+    # AUC 2/3 with an error of 1/3 (below): t = 0.5 with 2 degrees of freedom: 1 - 0.5 / root(2 + 0.25)
+    assert row["value"] == pytest.approx(2 / 3)
+    assert row["reason"] == "errors clustered by 6 prompt groups"
+    sure = metric(metrics_of("unpaired_auc", unpaired=scored_unpaired([5, 6, 7], [1, 2, 3])), "auc_chance_p")
+    assert sure["value"] == 0.25  # 2 of 2^3 exchanges
+    one = metric(metrics_of("unpaired_auc", unpaired=scored_unpaired([5], [1])), "auc_chance_p")
+    assert (one["value"], one["reason"]) == (
+        None,
+        "all rows of one kind are of one prompt group: no test can be given",
+    )
+
+
 def test_the_standard_error_of_a_mean_is_clustered():
     row = metric(metrics_of("reward_margin", scored_pairs([2, 1, 0, -1], list("aabc"))), "mean")
     # less 0.5, by group: 1.5 + 0.5, -0.5, -1.5; squares 6.5, times 3/2; root 3.122499, over 4
@@ -108,8 +130,11 @@ def test_auc_balanced_accuracies_and_separation():
         "balanced_accuracy_zero": 7 / 12,  # above 0: 2 of 3 desirable; not above 0: 1 of 2 undesirable
         "balanced_accuracy_best": 0.75,  # above -1: 3 of 3 and 1 of 2; above 0: 7/12; above 1: 1/3 and 1, 2/3
         "reward_separation": 1.0,  # (2 + 1 + 0) / 3 - (1 - 1) / 2
+        # Placements 1, 3/4, 1/2 and 1/2, 1, less 3/4, over 3 and 2: squares 2/144 + 2/64, times 2/1, root 0.300463;
+        # Student's t 0.25 / 0.300463 = 0.832050 with 1 degree of freedom: 1 - 2/pi atan(0.832050)
+        "auc_chance_p": 0.558198,
     }
-    assert {name: value(found, name) for name in expected} == pytest.approx(expected)
+    assert {name: value(found, name) for name in expected} == pytest.approx(expected, abs=1e-6)
     assert found.height == len(expected)
     assert "threshold -1 was chosen on these same rows" in metric(found, "balanced_accuracy_best")["reason"]
 
@@ -299,6 +324,7 @@ def test_the_power_sets_the_least_effect():
     ("reward", "margin", "chosen"),
     [
         ("implicit", 2.0, 0.5),  # 0.5 * ((-6 + 7) - (-9 + 6)) and 0.5 * (-6 + 7)
+        ("mean_implicit", 11 / 12, 1 / 6),  # 0.5 * (1/3 + 3/2) and 0.5 * 1/3
         ("sum_logps", 1.5, -3.0),  # 0.5 * (-6 + 9) and 0.5 * -6
         ("mean_logps", 1.25, -1.0),  # 0.5 * (-6/3 + 9/2) and 0.5 * -6/3
     ],
@@ -312,7 +338,9 @@ def test_what_a_reward_is(reward, margin, chosen):
     assert value(found, "chosen_reward") == pytest.approx(chosen)
 
 
-@pytest.mark.parametrize(("reward", "separation"), [("implicit", 3.0), ("sum_logps", 3.0), ("mean_logps", 0.75)])
+@pytest.mark.parametrize(
+    ("reward", "separation"), [("implicit", 3.0), ("mean_implicit", 0.75), ("sum_logps", 3.0), ("mean_logps", 0.75)]
+)
 def test_what_a_reward_is_of_unpaired_rows(reward, separation):
     settings = EvaluationSettings(beta=1.0, reward=reward)
     found = metrics_of("unpaired_auc", unpaired=scored_unpaired([1], [-2], tokens=4), settings=settings)

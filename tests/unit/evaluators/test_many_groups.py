@@ -1,12 +1,17 @@
 """Very many prompt groups are merged into sets before they are resampled: what that keeps, and what it may not move."""
 
+import os
+import subprocess
+import sys
+from math import fsum
+
 import numpy as np
 import polars as pl
 import pytest
 
 from evaluators import EvaluationSettings, evaluate
 from evaluators.groups import MOST_SETS, Groups, numbered
-from evaluators.uncertainty import clustered_error, group_totals
+from evaluators.uncertainty import clustered_error, exactly_summed, group_totals
 from tests.evaluator_rows import scored_pairs
 
 GROUPS = 25_000
@@ -68,6 +73,26 @@ def test_the_resampled_mean_spreads_as_its_clustered_error_says(groups):
     assert spread == pytest.approx(expected, rel=0.07)
 
 
+@pytest.mark.parametrize("scale", [1e-280, 1e-9, 1.0, 1e12])
+def test_totals_of_resamples_are_exact_in_any_order_of_adding(scale):
+    # So that the number of threads of a matrix product moves no digit.
+    generator = np.random.default_rng(6)
+    columns = scale * generator.normal(size=(MOST_SETS, 3)) * [1.0, 1e6, 1e-6]
+    counts = generator.poisson(1.0, size=(20, MOST_SETS)).astype(np.float64)
+    rounded = exactly_summed(columns)
+    forward, backward = counts @ rounded, counts[:, ::-1] @ rounded[::-1]
+    one_by_one = np.array([[fsum(row * column) for column in rounded.T] for row in counts])
+    assert np.array_equal(forward, backward)
+    assert np.array_equal(forward, one_by_one)
+    assert not np.array_equal(counts @ columns, counts[:, ::-1] @ columns[::-1])
+    assert rounded == pytest.approx(columns, abs=1e-11 * np.abs(columns).max(axis=0).max())
+
+
+def test_columns_of_nothing_stay_nothing():
+    assert np.array_equal(exactly_summed(np.zeros((5, 2))), np.zeros((5, 2)))
+    assert exactly_summed(np.zeros((0, 2))).shape == (0, 2)
+
+
 def test_the_order_of_rows_changes_nothing_with_very_many_groups():
     margins = np.random.default_rng(2).normal(0.2, 1.0, MOST_SETS + 1_000)
     rows = scored_pairs(margins.tolist())
@@ -87,3 +112,27 @@ def test_the_interval_of_very_many_groups_agrees_with_the_normal_one():
     # Half the distance of two quantiles of 5,000 draws is known to 1.3%; four of that, and the sets' 0.7%.
     assert (row["ci_high"] - row["ci_low"]) / 2 == pytest.approx(reach, rel=0.06)
     assert row["standard_error"] == pytest.approx(reach / 1.959964, rel=0.03)
+
+
+_EVALUATE = """
+import sys
+from evaluators import EvaluationSettings, evaluate
+from tests.benchmarks.bench_evaluators import scored_rows
+
+settings = EvaluationSettings(bootstrap_draws=200, slice_columns=("turns", "votes"))
+sys.stdout.write(repr(evaluate(*scored_rows(20_000, 9_000), settings).rows()))
+"""
+
+
+@pytest.mark.slow
+def test_processes_with_other_numbers_of_threads_find_the_same_to_the_last_bit():
+    found = set()
+    for threads in ("1", "2"):
+        limits = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "POLARS_MAX_THREADS"), threads)
+        paths = {"PYTHONPATH": os.pathsep.join(sys.path)}
+        done = subprocess.run(
+            [sys.executable, "-c", _EVALUATE], env={**os.environ, **limits, **paths}, capture_output=True, check=True
+        )
+        found.add(done.stdout)
+    assert len(found) == 1
+    assert len(found.pop()) > 10_000

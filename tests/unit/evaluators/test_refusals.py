@@ -286,7 +286,7 @@ def test_an_unknown_evaluator_names_the_nearest():
     [
         ("beta", 0, "above 0 and finite"),
         ("beta", nan, "above 0 and finite"),
-        ("reward", "logps", "implicit, sum_logps or mean_logps"),
+        ("reward", "logps", "implicit, mean_implicit, sum_logps, mean_logps"),
         ("tie_tolerance", -1, "at least 0 and finite"),
         ("bootstrap_draws", 99, "at least 100"),
         ("confidence", 1.0, "between 0 and 1"),

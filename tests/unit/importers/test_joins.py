@@ -1,5 +1,7 @@
 """Every file of every joined format is detected as its own, and no other format's file is."""
 
+import csv
+import json
 from pathlib import Path
 
 import pytest
@@ -7,6 +9,7 @@ import pytest
 from pipeline.config import EventsConfig
 from pipeline.errors import ConfigError
 from pipeline.importers.base import Sample
+from pipeline.importers.files import FileSource
 from pipeline.importers.joins import sample_rows
 from pipeline.importers.registry import IMPORTERS, detect_format
 from pipeline.stages.events import ingest
@@ -106,6 +109,53 @@ def test_votes_whose_texts_are_in_no_file_are_each_rejected(tmp_path: Path, name
         assert result.rejects.height == whole.events.filter(whole.events["source_file"].str.ends_with(file)).height
 
 
+@pytest.mark.parametrize("name", FILES)
+def test_the_order_of_files_and_rows_changes_nothing(tmp_path: Path, name: str) -> None:
+    turned = {file: rows[::-1] for file, rows in reversed(FILES[name].items())}
+    first, second = read(tmp_path / "a", FILES[name]), read(tmp_path / "b", turned)
+    assert first.events.drop("source_file", "source_line").equals(second.events.drop("source_file", "source_line"))
+
+
+def test_one_source_can_be_read_alone(tmp_path: Path) -> None:
+    files = FILES["langsmith"]
+    (path,) = write(tmp_path, {"all.jsonl": [row for rows in files.values() for row in rows]})
+    source = FileSource(Path(path), "all.jsonl", 1 << 20)
+    events = [event for batch in IMPORTERS["langsmith"].read(source, {}) for event in batch.events]
+    assert len(events) == len(votes(read(tmp_path / "two", files)))
+
+
+def as_cells(row: Row) -> dict[str, str]:
+    """A row as a spreadsheet holds it: what is no text is JSON, and nothing is an empty cell."""
+    cells = {name: value if isinstance(value, str) else json.dumps(value) for name, value in row.items()}
+    return {name: "" if value == "null" else value for name, value in cells.items()}
+
+
+# Trees and nested resources are exported as JSON alone, and so are the interface's answers that count seconds.
+@pytest.mark.parametrize("name", sorted(set(FILES) - {"chatgpt", "otel", "dify"}))
+def test_a_spreadsheet_of_the_same_rows_gives_the_same_events(tmp_path: Path, name: str) -> None:
+    for file, rows in FILES[name].items():
+        columns = list(dict.fromkeys(column for row in rows for column in row))
+        with (tmp_path / file).with_suffix(".csv").open("w", encoding="utf-8", newline="") as stream:
+            sheet = csv.DictWriter(stream, columns, lineterminator="\n")
+            sheet.writeheader()
+            sheet.writerows(as_cells(row) for row in rows)
+    result = ingest(EventsConfig(inputs=(str(tmp_path),)))
+    expected = read(tmp_path / "json", FILES[name])
+    assert result.rejects.is_empty()
+    columns = ["event_id", "prompt", "completion", "vote", "user_id", "created_at"]
+    assert result.events.select(columns).equals(expected.events.select(columns))
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_file_of_another_format_read_as_a_stated_one_is_said_to_be(tmp_path: Path, name: str) -> None:
+    files = {**FILES[name], "stray.jsonl": [{"nothing": 1}, {"of": "this"}]}
+    result = read(tmp_path, files, format=name)
+    assert result.events.equals(read(tmp_path, FILES[name]).events)
+    assert result.rejects.select("source_line", "reason", "detail").rows() == [
+        (0, "unknown_format", f"no row is a vote or a text of format {name}")
+    ]
+
+
 THUMBS_LOGS: list[Row] = [
     {
         "id": "1",
@@ -119,6 +169,9 @@ THUMBS_LOGS: list[Row] = [
     {"id": "1", "trace_id": "t", "input": "q", "output": "a", "feedback": "up", "session_id": "s", "model": "m"},
     {"request_id": "r", "prompt": "q", "response": "a", "rating": "up", "value": 1, "comment": "", "name": "n"},
     {"message_id": "m", "conversation_id": "c", "question": "q", "reply": "a", "rating": "down", "content": "x"},
+    {"id": "1", "session_id": "s", "input": "q", "output": "a", "environment": "live", "public": True, "vote": "up"},
+    {"id": "1", "conversation_id": "c", "query": "q", "answer": "a", "app_id": "x", "inputs": {}, "rating": "down"},
+    {"id": "1", "conversation_id": "c", "query": "q", "answer": "a", "app_id": "x", "feedback": "up"},
     {"run_id": "r", "span_id": "s", "prompt": "q", "completion": "a", "vote": "up", "score": 1, "source": "app"},
 ]
 

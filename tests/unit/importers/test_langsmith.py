@@ -108,6 +108,8 @@ def test_one_file_of_both_gives_the_same(tmp_path: Path) -> None:
         ({"score": True, "value": "down"}, "contradiction", "'value' and 'score'"),
         ({"key": "helpfulness"}, "other_feedback", "'helpfulness'"),
         ({"feedback_source": {"type": "model"}}, "not_human", "'model'"),
+        ({"feedback_source": '{"type": "model"}'}, "not_human", "'model'"),
+        ({"feedback_source": "a robot"}, "not_human", "'a robot'"),
         ({"feedback_source": {"type": "auto_eval"}}, "not_human", "'auto_eval'"),
         ({"run_id": "gone"}, "no_trace", "in none of the inputs"),
         ({"run_id": None}, "not_an_answer", "neither"),

@@ -1,18 +1,21 @@
 """The metrics stage: which rows are held out, what they can be sliced by, and the method's loss on them by hand."""
 
+import dataclasses
 from math import exp, log
 from pathlib import Path
 
 import polars as pl
 import pytest
+import torch
 
-from losses import LOSSES, loss_config
+from losses import LOSSES, PairLogps, UnpairedLogps, loss_config
 from pipeline.artifacts import digest_text, read_table, write_table
 from pipeline.config import RunConfig, build_config
 from pipeline.context import SilentReporter, StageContext, StageResult
 from pipeline.errors import ConfigError, TableError
-from pipeline.stages.metrics import INPUTS, reward_beta, run, settings, transform, with_losses
-from pipeline.tables import polars_schema, validate
+from pipeline.stages.metrics import INPUTS, reward_beta, reward_kind, run, settings, transform, with_losses
+from pipeline.stages.report import reward_of
+from pipeline.tables import TABLES, polars_schema, validate
 
 
 def identifier(*parts: object) -> str:
@@ -51,6 +54,16 @@ def _answer(text: str) -> list[dict[str, str]]:
     return [{"role": "assistant", "content": text}]
 
 
+def _blank(table: str) -> dict[str, object]:
+    """A row that says nothing: missing where it may be, else the least value of its type."""
+    least = {pl.Int64: 0, pl.Float64: 0.5, pl.List: []}
+    columns = TABLES[table].columns
+    return {
+        name: None if columns[name].nullable else least.get(kind.base_type())
+        for name, kind in polars_schema(table).items()
+    }
+
+
 @pytest.fixture(scope="module")
 def tables() -> dict[str, pl.DataFrame]:
     """Input tables of a run over three prompts."""
@@ -58,21 +71,16 @@ def tables() -> dict[str, pl.DataFrame]:
     split = {0: "test", 1: "test", 2: "train"}
     responses = [
         {
+            **_blank("responses"),
             "response_id": identifier("r", *key),
             "prompt_id": identifier("p", key[0]),
             "prompt": _prompt(key[0]),
             "completion": f"{key}",
             "model": "model-a" if key[1] == "good" else "model-b",
-            "conversation_ids": [],
             "n_events": 3,
             "n_up": 2 if key[1] == "good" else 0,
             "n_down": 1,
-            "n_retracted": 0,
-            "n_compared": 0,
-            **dict.fromkeys(("posterior_mean", "posterior_low", "posterior_high", "probability_desirable"), 0.5),
             "label": "desirable" if key[1] == "good" else "undesirable",
-            "abstain_reason": None,
-            "weight": 1.0,
         }
         for key in keys
     ]
@@ -242,6 +250,33 @@ def test_no_held_out_row_has_no_loss(tables):
     for method in ("dpo", "kto"):
         scored = with_losses(transform(empty), empty, config(method).train)
         assert scored.pairs.is_empty() and scored.unpaired.is_empty()
+
+
+@pytest.mark.parametrize("method", sorted(set(LOSSES) - {"alphapo", "f_dpo"}))
+def test_a_reward_is_the_one_that_the_loss_gives_back(tables, method):
+    # AlphaPO and f-DPO bend theirs, which keeps the order; any other is a scale times what `reward_kind` names.
+    spec, chosen = LOSSES[method], config(method)
+    scored = transform(tables)
+    rows = (scored.pairs if spec.paired else scored.unpaired).filter(pl.col("model") == "trained")
+    columns = {name: torch.tensor(rows[name].to_list()) for name in rows.columns if "logps" in name or "count" in name}
+    if spec.paired:
+        counts = {f"{side}_token_counts": columns.pop(f"{side}_token_count") for side in ("chosen", "rejected")}
+        own = spec.function(PairLogps(**columns, **counts), loss_config(method, {})).chosen_rewards
+    else:
+        columns.pop("token_count")
+        nothing = torch.zeros(0)
+        batch = UnpairedLogps(**columns, labels=torch.tensor(rows["label"].to_list()))
+        batch = dataclasses.replace(batch, policy_mismatched_logps=nothing, reference_mismatched_logps=nothing)
+        own = spec.function(batch, loss_config(method, {})).rewards
+    side = "chosen_" if spec.paired else ""
+    ours = rows.select(reward_of(reward_kind(chosen), reward_beta(chosen), side)).to_series()
+    assert ours.to_list() == pytest.approx(own.tolist(), rel=1e-5)
+
+
+def test_ipo_summed_has_a_summed_reward():
+    assert reward_kind(config("ipo")) == "mean_implicit"
+    assert reward_kind(config("ipo", loss={"reading": "sum"})) == "implicit"
+    assert reward_kind(config("ipo", metrics={"reward": "sum_logps"})) == "sum_logps"
 
 
 @pytest.mark.parametrize("method", sorted(LOSSES))

@@ -378,6 +378,17 @@ def test_the_funnel_adds_up_and_names_its_reasons(dpo):
     ]
 
 
+def test_responses_that_were_screened_out_are_told_by_reason(dpo):
+    stage = dpo.manifests["responses"]
+    noted = stage.model_copy(update={"notes": {**stage.notes, "dropped": {"language": 2, "secret": 7}}})
+    inputs = dataclasses.replace(dpo, manifests={**dpo.manifests, "responses": noted})
+    details = [
+        next(step for step in collect_facts(each).data.steps if step.stage == "responses") for each in (dpo, inputs)
+    ]
+    assert "screened" not in details[0].detail
+    assert details[1].detail.endswith("; responses screened out: 7 for secret, 2 for language")
+
+
 def test_reasons_of_abstaining_come_from_the_responses_where_they_are_given(dpo):
     reasons = pl.Series("abstain_reason", ["tied", "tied", "unrated", None], dtype=pl.String)
     inputs = with_tables(dpo, responses=reasons.to_frame())

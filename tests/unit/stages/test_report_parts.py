@@ -10,6 +10,7 @@ from pipeline.stages.report import render_report
 from pipeline.stages.report.evaluation_facts import evaluation_facts
 from pipeline.stages.report.evaluation_parts import (
     changes,
+    checkpoint_curves,
     is_small,
     other_slices,
     reliability,
@@ -106,6 +107,7 @@ def test_slices_have_a_table_a_headline_and_small_ones_are_marked(run):
         row("pair_accuracy", "accuracy", 0.25, part="subset=math", low=0.1, high=0.6, n=8, reason=SMALL),
         row("pair_accuracy", "accuracy", 0.5, part="subset=chat", model="untrained", n=80),
         row("pair_accuracy", "n_ties", 3.0, part="subset=chat", n=80),
+        row("pair_accuracy", "accuracy", 0.7, part="only=one", n=80),
         row("reward_margin", "mean", 0.4, part="subset=chat", n=80),
         *curve("trained", ("0.5 to 0.55", 0.53, 0.5, 10)),
     ]
@@ -113,17 +115,19 @@ def test_slices_have_a_table_a_headline_and_small_ones_are_marked(run):
     facts = evaluation_facts(inputs)
     accuracy, margin = slice_tables(facts)
     assert [(one.slice, one.model) for one in accuracy.rows] == [
+        ("only=one", "trained"),
         ("subset=chat", "untrained"),
         ("subset=chat", "trained"),
         ("subset=math", "trained"),
     ]
-    assert [is_small(one) for one in accuracy.rows] == [False, False, True]
+    assert [is_small(one) for one in accuracy.rows] == [False, False, False, True]
     assert [one.value for one in margin.rows] == [0.4]
     assert [one.metric for one in other_slices(facts)] == ["n_ties"]
     page = render_report(inputs)
     assert page.count('<span class="chip">small</span>') == 1
+    # One picture a column, of the first headline number; the others are in tables.
     captions = [picture.caption for picture in draw(inputs, collect_facts(inputs)).slices]
-    assert captions[0] == "Preference accuracy by subset. A small slice has a hollow dot."
+    assert captions == ["Preference accuracy by subset. A small slice has a hollow dot."]
 
 
 def test_of_very_many_slices_the_picture_shows_the_largest(run):
@@ -210,3 +214,40 @@ def test_build_config_is_what_a_card_names_its_data_by(run):
 
     text = model_card(dataclasses.replace(run, config=config), collect_facts(run))
     assert "type: acme/thumbs" in text and "split: test" in text
+
+
+def order(page):
+    return [page.index(f'<section id="{name}">') for name in ("data", "training", "evaluation", "examples", "lineage")]
+
+
+def test_a_run_is_told_along_its_line_and_finished_rows_begin_with_their_results(run):
+    data, training, evaluation, examples, lineage = order(render_report(run))
+    assert data < training < evaluation < examples < lineage
+    page = render_report(made.evaluate_only())
+    data, training, evaluation, examples, lineage = order(page)
+    assert evaluation < examples < training < data < lineage
+    assert page.index('href="#evaluation"') < page.index('href="#training"') < page.index('href="#data"')
+
+
+def checkpoints(run, names):
+    """Metrics of models of these names, each the trained model's."""
+    own = run.tables["metrics"].filter((pl.col("model") == "trained") & pl.col("compared_with").is_null())
+    frame = pl.concat([own.with_columns(model=pl.lit(name)) for name in names])
+    return dataclasses.replace(run, tables={"metrics": frame}, config=None)
+
+
+def test_checkpoints_are_a_curve_in_the_order_of_their_steps(run):
+    inputs = checkpoints(run, ["checkpoint-1000", "checkpoint-20", "checkpoint-300", "acme/other"])
+    curves = checkpoint_curves(evaluation_facts(inputs))
+    assert {curve.headline.name for curve in curves} == {"accuracy", "margin", "auc", "separation"}
+    assert [step for step, _ in curves[0].points] == [20, 300, 1000]
+    picture = draw(inputs, collect_facts(inputs)).headlines[0]
+    assert picture.caption.startswith("Preference accuracy over checkpoints.")
+    assert picture.svg.index("step 20:") < picture.svg.index("step 300:") < picture.svg.index("step 1,000:")
+
+
+@pytest.mark.parametrize(
+    "names", [["checkpoint-10", "checkpoint-20"], ["a-1", "a-2", "a-3"], ["x/step1", "y/step2", "z/step3"]]
+)
+def test_two_checkpoints_or_other_names_are_no_curve(run, names):
+    assert checkpoint_curves(evaluation_facts(checkpoints(run, names))) == ()

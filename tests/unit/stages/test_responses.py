@@ -85,3 +85,55 @@ def test_comparisons_are_counted_and_named_by_their_majority():
     chosen = table.filter(pl.col("response_id") == comparisons["chosen_response_id"][0])
     assert chosen["completion"][0] == "a"
     assert set(table["abstain_reason"]) == {"comparison_only"}
+
+
+def test_what_users_did_with_an_answer_is_counted_beside_their_votes():
+    rows = [
+        event("p", "c", "copied"),
+        event("p", "c", "copied", user="u2"),
+        event("p", "c", "regenerated"),
+        event("p", "c", "tied", comparison_id="1"),
+        event("p", "d", "tied", comparison_id="1"),
+        event("p", "c", "both_bad", comparison_id="2"),
+        event("p", "d", "both_bad", comparison_id="2"),
+    ]
+    table, _ = made(rows)
+    row = table.filter(pl.col("completion") == "c").row(0, named=True)
+    counts = {name: row[f"n_{name}"] for name in ("copied", "regenerated", "compared", "tied", "both_bad", "up")}
+    assert counts == {"copied": 2, "regenerated": 1, "compared": 2, "tied": 1, "both_bad": 1, "up": 0}
+
+
+def test_of_two_comparisons_by_one_user_the_last_counts():
+    def compared(winner, loser, name, at):
+        shared = {"comparison_id": name, "comparison_kind": "arena", "at": at}
+        return [event("p", winner, "chosen", **shared), event("p", loser, "rejected", **shared)]
+
+    table, comparisons = made(compared("a", "b", "1", 0) + compared("b", "a", "2", 5))
+    assert comparisons.select("n_chosen", "n_rejected").rows() == [(1, 0)]
+    chosen = table.filter(pl.col("response_id") == comparisons["chosen_response_id"][0])
+    assert chosen["completion"].to_list() == ["b"]
+
+
+def test_votes_of_raters_that_count_for_nothing_are_abstained_from():
+    rows = [event(f"p{number}", "c", "up") for number in range(10)] + [event("p0", "d", "down", user="u2")]
+    table, _ = made(rows, reliability="one_label")
+    reasons = dict(table.select("completion", "abstain_reason").unique().iter_rows())
+    assert reasons == {"c": "unreliable_raters", "d": None}
+
+
+def test_notes_count_contradictions_raters_and_drops():
+    rows = [event(f"p{number}", "long enough", "up") for number in range(10)]
+    rows += [event("p0", "long enough", "down", user="u2"), event("p1", "no", "up", user="u2")]
+    rows += [event("p2", "long enough", "down", user="u2", at=0), event("p2", "long enough", "up", user="u2", at=3)]
+    config = ResponsesConfig(min_completion_chars=5, reliability="one_label")
+    events = events_table(rows).lazy()
+    known = responses.shared([responses.narrow(events)], config)
+    tables = responses.transform(events, config, known)
+    collected = {name: getattr(tables, name).collect() for name in responses.Responses._fields}
+    of_raters = responses.rater_contradictions(known.raters)
+    collected |= {"raters": known.raters, "contradictions": pl.concat([collected["contradictions"], of_raters])}
+    validate("contradictions", collected["contradictions"])
+    noted = responses.notes(collected, config)
+    assert noted["responses_with_both_votes"] == noted["changed_minds"] == noted["raters_of_one_label"] == 1
+    assert (noted["raters"], noted["dropped"]) == (2, {"completion_length": 1})
+    assert noted["rater_weights"] == {"below_0.1": 1, "below_0.5": 1, "below_0.9": 1}

@@ -6,7 +6,7 @@ import pytest
 from pipeline.config import PairsConfig, ResponsesConfig, SplitsConfig, UnpairedConfig, load_config
 from pipeline.errors import InputError
 from pipeline.stages import pairs, responses, splits, unpaired
-from pipeline.tables import validate
+from pipeline.tables import polars_schema, validate
 from tests.conftest import event, events_table
 
 
@@ -235,3 +235,22 @@ def test_evaluation_sets_lie_beside_the_run_file_and_are_part_of_the_fingerprint
     before = splits.external(config)
     (tmp_path / "held.jsonl").write_text('{"prompt": "b"}')
     assert splits.external(config) != before
+
+
+def test_notes_say_how_far_the_shares_are_off_and_what_leaks():
+    rows = [event(f"prompt {number}", "I cannot help with that!", "up") for number in range(40)]
+    rows += [event(f"turn {number}", f"{number}", "up", conversation_id="k") for number in range(60)]
+    table = responses.transform(events_table(rows).lazy(), ResponsesConfig()).responses
+    labelled = unpaired.transform(table, UnpairedConfig()).collect()
+    config = SplitsConfig(validation=0.2, test=0.3)
+    found = splits.transform(table, labelled.lazy(), config).collect()
+    none = pl.DataFrame(schema=polars_schema("pairs"))
+    keys = splits.leak_keys(labelled.lazy(), none.lazy(), found.lazy(), near=False).collect()
+    noted = splits.notes(found, labelled, none, splits.leakage_of(keys, config), config)
+    assert noted["groups"] == 41
+    assert noted["largest_group_rows"] == 60
+    assert sum(noted["unpaired"].values()) == 100
+    off = max(abs(noted["unpaired"]["test"] / 100 - 0.3), abs(noted["unpaired"]["validation"] / 100 - 0.2))
+    assert noted["off_share"] == pytest.approx(off)
+    assert off > 0.05
+    assert noted["leaks_from_train"] == {"exact completion validation": 1, "exact completion test": 1}

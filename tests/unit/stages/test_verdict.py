@@ -69,6 +69,18 @@ def test_the_best_of_ten_equal_models_is_not_called_better():
     assert judged(pl.concat([*models, base])).tone == "same"
 
 
+@pytest.mark.parametrize(("groups", "tone"), [(3, "same"), (5, "same"), (6, "better")])
+def test_a_single_model_is_above_chance_only_with_enough_groups(groups, tone):
+    # 40 pairs a prompt, one of which is wrong: the groups hardly differ, and yet they are few.
+    margins, names = [1.0] * 39 + [-1.0], [f"g{group}" for group in range(groups) for _ in range(40)]
+    pairs = scored_pairs(margins * groups, names, model="alone").with_columns(
+        policy_chosen_logps=pl.col("policy_chosen_logps") + pl.int_range(pl.len()) / 1e6
+    )
+    found = judged(pairs)
+    assert found.tone == tone
+    assert f"{groups} prompt groups above chance, 0 below, 0 at it (exact test by prompt group: p = 0." in found.basis
+
+
 @pytest.mark.parametrize(("groups", "tone"), [(1, "unknown"), (3, "same"), (5, "same"), (6, "better")])
 def test_few_groups_of_unpaired_rows_that_all_flip_prove_as_little(groups, tone):
     names = [f"g{group}" for group in range(groups)] * 2

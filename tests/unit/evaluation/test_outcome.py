@@ -1,0 +1,89 @@
+"""What a user decides about an evaluation changes its numbers, and is checked before anything else."""
+
+import json
+
+import numpy as np
+import polars as pl
+import pytest
+
+from pipeline.errors import ConfigError, InputError
+from pipeline.evaluation.outcome import Choices, check_choices, write_outcome
+from pipeline.evaluation.scoring import model_names
+from pipeline.evaluation.subject import read_subject
+from tests.unit.evaluation.rows import outcome, run_like, scored, subject
+
+
+@pytest.mark.parametrize("choice", [{"draws": 500}, {"confidence": 0.8}, {"seed": 1}])
+def test_the_choices_of_resampling_move_the_interval_alone(choice):
+    uneven = subject(scored("m", list(np.random.default_rng(0).standard_normal(40))), baseline=None)
+    rows = [
+        found.metrics.filter(pl.col("metric") == "mean").row(0, named=True)
+        for found in (outcome(uneven), outcome(uneven, **choice))
+    ]
+    assert rows[0]["value"] == rows[1]["value"]
+    assert (rows[0]["ci_low"], rows[0]["ci_high"]) != (rows[1]["ci_low"], rows[1]["ci_high"])
+
+
+@pytest.mark.parametrize(("choice", "mean"), [({}, 0.02), ({"beta": 0.5}, 0.1), ({"reward": "sum_logps"}, 0.02)])
+def test_the_choices_of_reward_move_the_margin(choice, mean):
+    # 30 pairs at +1 nat and 20 at -1: 0.2 nats in the mean, times beta.
+    found = outcome(run_like(30, 20), **choice).metrics
+    row = found.filter((pl.col("metric") == "mean") & (pl.col("model") == "trained")).row(0, named=True)
+    assert row["value"] == pytest.approx(mean)
+
+
+def test_the_baseline_is_what_others_are_compared_with():
+    three = subject(scored("untrained", [0.0] * 10), scored("a", [1.0] * 10), scored("b", [-1.0] * 10))
+    assert outcome(three).judged() == ["a", "b"]
+    assert outcome(three, baseline="a").judged() == ["b", "untrained"]
+
+
+@pytest.mark.parametrize(
+    ("choice", "message"),
+    [
+        ({"draws": 99}, "bootstrap_draws is 99"),
+        ({"confidence": 1.0}, "confidence is 1.0"),
+        ({"seed": -1}, "seed is -1"),
+        ({"beta": 0.0}, "beta is 0.0"),
+        ({"reward": "best"}, "reward is 'best'"),
+    ],
+)
+def test_a_choice_out_of_range_is_refused_at_once(choice, message):
+    with pytest.raises(ConfigError, match=message):
+        check_choices(Choices(**choice))
+
+
+def test_what_was_written_is_read_back_with_its_reward_and_baseline(tmp_path):
+    before = outcome(run_like(15, 5), reward="sum_logps", beta=0.3)
+    told = write_outcome(before, tmp_path / "out", "thumbline evaluate")
+    assert "beats" in told.sentence or "no improvement" in told.sentence
+    again = read_subject(str(tmp_path / "out"))
+    assert (again.reward, again.beta, again.baseline, again.name) == ("sum_logps", 0.3, "untrained", "out")
+    assert outcome(again).metrics.equals(before.metrics)
+
+
+def test_a_broken_metrics_file_is_named(tmp_path):
+    write_outcome(outcome(run_like(15, 5)), tmp_path, "")
+    (tmp_path / "metrics.json").write_text("{")
+    with pytest.raises(InputError, match=r"metrics.json: no JSON"):
+        read_subject(str(tmp_path))
+    (tmp_path / "metrics.json").write_text(json.dumps([1]))
+    with pytest.raises(InputError, match="not the metrics of an evaluation"):
+        read_subject(str(tmp_path))
+
+
+def test_a_models_name_is_short_where_it_can_be(tmp_path):
+    for place in ("a/train/model", "b/train/model", "c/tuned", "d/tuned"):
+        (tmp_path / place).mkdir(parents=True)
+    one, two, three, four = (
+        str(tmp_path / place) for place in ("a/train/model", "b/train/model", "c/tuned", "d/tuned")
+    )
+    assert model_names([one, two, three, "acme/helper"]) == {
+        "a": one,
+        "b": two,
+        "tuned": three,
+        "acme/helper": "acme/helper",
+    }
+    assert model_names([three, four]) == {three: three, four: four}
+    with pytest.raises(ConfigError, match="named twice"):
+        model_names([one, one])
