@@ -6,12 +6,13 @@ import logging
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Final, Literal
 
 import polars as pl
+import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from pipeline.errors import InputError, TableError
@@ -20,6 +21,10 @@ from pipeline.tables import has_columns_of, polars_schema, validate
 MANIFEST: Final = "manifest.json"
 # A row group this size keeps a reader's memory small and its files near the size of larger groups.
 _ROW_GROUP_ROWS: Final = 50_000
+# Against level 3, half the time for a tenth more bytes (tests/benchmarks/bench_prepare.py).
+_COMPRESSION_LEVEL: Final = 1
+# Rows that a stage holds at a time, as many prompts as that is.
+_PART_ROWS: Final = 100_000
 _READ_BYTES: Final = 1 << 20
 # A file changed this shortly ago may change again without its time telling: its digest is not kept.
 _SETTLED_SECONDS: Final = 2.0
@@ -169,9 +174,85 @@ def write_parquet(path: Path, frame: pl.DataFrame, metadata: Mapping[str, str] |
         )
 
 
+class TableWriter:
+    """Writes a table part by part; how it was cut into parts does not show in the file."""
+
+    def __init__(self, stream: Any, table: str) -> None:
+        """Begin a table.
+
+        Args:
+            stream: Where the bytes go.
+            table: A name in `tables.TABLES`.
+        """
+        self._stream = stream
+        self._table = table
+        self._held: list[pl.DataFrame] = []
+        self._file: Any = None
+        self.rows = 0
+
+    def write(self, frame: pl.DataFrame) -> None:
+        """Add rows once every value of theirs fits the schema; a key must not repeat in two parts."""
+        self._held.append(validate(self._table, frame))
+        self.rows += frame.height
+        held = sum(part.height for part in self._held)
+        while held >= _ROW_GROUP_ROWS:
+            rows = pl.concat(self._held)
+            self._write_group(rows.head(_ROW_GROUP_ROWS))
+            self._held, held = [rows.slice(_ROW_GROUP_ROWS)], held - _ROW_GROUP_ROWS
+
+    def close(self) -> None:
+        """Write what is left, and the file's end."""
+        rows = pl.concat(self._held) if self._held else polars_schema(self._table).to_frame()
+        if rows.height or self._file is None:
+            self._write_group(rows)
+        self._file.close()
+
+    def _write_group(self, rows: pl.DataFrame) -> None:
+        table = rows.rechunk().to_arrow(compat_level=pl.CompatLevel.oldest()).combine_chunks()
+        if self._file is None:
+            # Its first rows' columns: a table may have columns that are not always there.
+            self._file = pq.ParquetWriter(
+                self._stream, table.schema, compression="zstd", compression_level=_COMPRESSION_LEVEL
+            )
+        if table.num_rows:
+            self._file.write_table(table, row_group_size=_ROW_GROUP_ROWS)
+
+
+def write_tables(
+    folder: Path, parts: Iterable[Mapping[str, pl.DataFrame]], tables: Iterable[str]
+) -> dict[str, TableRecord]:
+    """Write tables whose rows come in parts, atomically, and return their records by name.
+
+    Args:
+        folder: Where the files go.
+        parts: Rows by table, in their order; no key stands in two parts.
+        tables: Names in `tables.TABLES`.
+
+    Raises:
+        TableError: Values break a schema.
+    """
+    paths = {table: folder / f"{table}.parquet" for table in tables}
+    with ExitStack() as open_files:
+        writers = {
+            table: TableWriter(open_files.enter_context(atomic_file(path)), table) for table, path in paths.items()
+        }
+        for part in parts:
+            for table, frame in part.items():
+                writers[table].write(frame)
+        for writer in writers.values():
+            writer.close()
+    return {
+        table: TableRecord(file=path.name, rows=writers[table].rows, sha256=digest_file(path))
+        for table, path in paths.items()
+    }
+
+
 def write_table(path: Path, table: str, frame: pl.DataFrame) -> TableRecord:
     """Write `frame` once every value fits the schema of `table`, and return its record."""
-    write_parquet(path, validate(table, frame))
+    with atomic_file(path) as temporary:
+        writer = TableWriter(temporary, table)
+        writer.write(frame)
+        writer.close()
     return TableRecord(file=path.name, rows=frame.height, sha256=digest_file(path))
 
 
@@ -201,13 +282,45 @@ def read_table(path: Path, table: str) -> pl.DataFrame:
         TableError: The file's columns are not those of `table` (another version wrote it).
     """
     frame = read_parquet(path)
-    if not has_columns_of(table, frame.schema):
+    _check_columns(path, table, frame.schema)
+    return frame
+
+
+def _check_columns(path: Path, table: str, found: pl.Schema) -> None:
+    if not has_columns_of(table, found):
         expected = list(polars_schema(table))
         raise TableError(
-            f"{path}: columns differ from those of table '{table}': {list(frame.columns)} against {expected}. "
+            f"{path}: columns differ from those of table '{table}': {list(found)} against {expected}. "
             f"Another version wrote it: run the stage again."
         )
-    return frame
+
+
+def read_by_prompt(path: Path, table: str, columns: Sequence[str] | None = None) -> Iterator[pl.DataFrame]:
+    """A table that is sorted by prompt_id, in bounded parts that no prompt crosses; at least one part.
+
+    Args:
+        path: Its file.
+        table: A name in `tables.TABLES`.
+        columns: Those to read, `prompt_id` among them; None: all.
+
+    Raises:
+        TableError: The file's columns are not those of `table`.
+    """
+    scan = pl.scan_parquet(path)
+    _check_columns(path, table, scan.collect_schema())
+    total = scan.select(pl.len()).collect().item()
+    scan = scan.select(columns or polars_schema(table).names())
+    held = scan.head(0).collect()
+    for start in range(0, total, _PART_ROWS):
+        held = pl.concat([held, scan.slice(start, _PART_ROWS).collect()])
+        if start + _PART_ROWS >= total:
+            break
+        open_prompt = pl.col("prompt_id") == held["prompt_id"][-1]
+        whole = held.filter(~open_prompt)
+        if whole.height:
+            yield whole
+        held = held.filter(open_prompt)
+    yield held
 
 
 def read_manifest(stage_dir: Path) -> Manifest | None:

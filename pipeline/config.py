@@ -35,6 +35,15 @@ class EventsConfig(StageConfig):
         description="Key of the HMAC that pseudonymises user ids; keep your own one secret.",
     )
     max_line_bytes: NaturalCount = Field(16 * 1024 * 1024, description="Bytes; a longer line is rejected.")
+    workers: NaturalCount | None = Field(
+        None, description="Processes that read; None: one a core. The tables are the same."
+    )
+    unit_bytes: NaturalCount = Field(
+        64 * 1024 * 1024, description="Bytes of a file that one worker reads at a time; what it holds grows with it."
+    )
+    partition_bytes: NaturalCount = Field(
+        48 * 1024 * 1024, description="Bytes of input that are sorted at a time; what sorting holds grows with it."
+    )
 
 
 class ResponsesConfig(StageConfig):

@@ -1,6 +1,6 @@
 """What a stage is given and what it gives back."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 import polars as pl
 
-from pipeline.artifacts import Counts, TableRecord, read_table, write_table
+from pipeline.artifacts import Counts, TableRecord, read_by_prompt, read_parquet, read_table, write_table, write_tables
 from pipeline.blocks import count_rows, iter_table, write_table_batches
 from pipeline.config import RunConfig
 
@@ -76,6 +76,22 @@ class StageContext:
     def read(self, table: str) -> pl.DataFrame:
         """The rows of an input table."""
         return read_table(self.tables[table], table)
+
+    def read_by_prompt(self, table: str, columns: Sequence[str] | None = None) -> Iterator[pl.DataFrame]:
+        """An input table in bounded parts that no prompt crosses, in the order of prompt_id; at least one part."""
+        return read_by_prompt(self.tables[table], table, columns)
+
+    def read_columns(self, table: str, columns: Sequence[str]) -> pl.DataFrame:
+        """Some columns of all rows of an input table."""
+        return read_parquet(self.tables[table], list(columns))
+
+    def write_parts(self, parts: Iterable[Mapping[str, pl.DataFrame]], tables: Iterable[str]) -> dict[str, TableRecord]:
+        """Write output tables that are made part by part; how they were cut does not show."""
+        return write_tables(self.folder, parts, tables)
+
+    def written(self, table: str, columns: Sequence[str]) -> pl.DataFrame:
+        """Columns of an output table that this stage has written."""
+        return read_parquet(self.folder / f"{table}.parquet", list(columns))
 
     def rows(self, table: str) -> int:
         """How many rows an input table has."""

@@ -55,6 +55,8 @@ def _schema(columns: dict[str, pa.Column], unique: list[str] | None = None) -> p
 EVENTS: Final = _schema(
     {
         "event_id": _identifier(unique=True),
+        "prompt_id": _identifier(),
+        "response_id": _identifier(),
         "source_file": pa.Column(pl.String, _NON_EMPTY),
         "source_line": pa.Column(pl.Int64, _NON_NEGATIVE),
         "format": pa.Column(pl.String, _NON_EMPTY),

@@ -4,15 +4,26 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import polars as pl
+import pytest
 from hypothesis import settings
 
 from pipeline.artifacts import digest_text
+from pipeline.identity import prompt_id, response_id
 from pipeline.tables import polars_schema
 
 # The same examples every time: a run that fails can be repeated, and one that passes passes again.
 settings.register_profile("repeatable", derandomize=True, deadline=None)
 settings.load_profile("repeatable")
 
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """How many mutated files the fuzzer reads."""
+    parser.addoption(
+        "--fuzz-files", type=int, default=420, help="mutated files that property/test_ingest_fuzz.py reads"
+    )
+
+
+_MADE = ("prompt_id", "response_id")
 _START = datetime(2026, 1, 1, tzinfo=UTC)
 
 
@@ -42,5 +53,10 @@ def event(
 
 
 def events_table(rows: list[dict[str, Any]]) -> pl.DataFrame:
-    """Rows as table `events`."""
-    return pl.DataFrame(rows, schema=polars_schema("events"))
+    """Rows as table `events`, in its order."""
+    schema = polars_schema("events")
+    frame = pl.DataFrame(rows, schema={name: dtype for name, dtype in schema.items() if name not in _MADE})
+    named = frame.with_columns(prompt_id=prompt_id(pl.col("prompt"))).with_columns(
+        response_id=response_id(pl.col("prompt_id"), pl.col("completion"))
+    )
+    return named.select(schema.names()).sort("prompt_id", "response_id", "event_id")

@@ -13,6 +13,7 @@ from pipeline.importers.spread_json import begins_spread, spread_objects
 from pipeline.importers.streams import Line, content_suffix, read_lines
 
 SUFFIXES: Final = frozenset({".jsonl", ".ndjson", ".json", ".csv", ".parquet"})
+_LINES: Final = frozenset({".jsonl", ".ndjson"})
 _SAMPLE_RECORDS: Final = 200
 # How far a sample looks for readable rows in a file that begins with broken ones.
 _SAMPLE_ROWS: Final = 10_000
@@ -30,6 +31,18 @@ class FileSource(NamedTuple):
     path: Path
     name: str
     max_line_bytes: int
+
+    @property
+    def is_parquet(self) -> bool:
+        """Whether it is a table in Parquet."""
+        return content_suffix(self.path) == ".parquet"
+
+    @property
+    def holds_lines(self) -> bool:
+        """Whether each row is a line of JSON."""
+        if content_suffix(self.path) != ".json":
+            return content_suffix(self.path) in _LINES
+        return not begins_array(self.path) and not begins_spread(self.path)
 
     def rows(self) -> Iterator[Record | Reject]:
         """Every row in order; a file without any gives one reject that says so."""
@@ -55,15 +68,19 @@ class FileSource(NamedTuple):
 
 
 def _json_rows(lines: Iterator[Line]) -> Iterator[Record | Reject]:
-    for line in lines:
-        if line.error is None and not line.data.strip():
-            continue
-        try:
-            if line.error is not None:
-                raise line.error
-            yield Record(line.number, decode_object(line.data), line.data)
-        except RowError as error:
-            yield Reject(line.number, error.reason, error.detail, bounded_raw(line.data))
+    return (row for line in lines if (row := json_row(line)) is not None)
+
+
+def json_row(line: Line) -> Record | Reject | None:
+    """The row of one line of JSON; None where the line is blank."""
+    if line.error is None and not line.data.strip():
+        return None
+    try:
+        if line.error is not None:
+            raise line.error
+        return Record(line.number, decode_object(line.data), line.data)
+    except RowError as error:
+        return Reject(line.number, error.reason, error.detail, bounded_raw(line.data))
 
 
 def take_sample(source: Source) -> Sample:

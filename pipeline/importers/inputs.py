@@ -9,6 +9,7 @@ from typing import Final, NamedTuple
 from pipeline.errors import InputError
 from pipeline.importers.files import SUFFIXES
 from pipeline.importers.hub import PREFIX
+from pipeline.importers.remote import fetch
 from pipeline.importers.streams import content_suffix, is_compressed
 
 _GLOB_SIGNS: Final = frozenset("*?[")
@@ -18,7 +19,8 @@ class InputFile(NamedTuple):
     """One file of a run.
 
     Attributes:
-        name: The tables' `source_file`: the path as given, relative to the working folder where it lies below it.
+        name: The tables' `source_file`: the path as given, relative to the working folder where it lies below it, or
+            the address of a remote file.
         path: Where it lies.
         explicit: Whether the user named this very file; a folder or a glob may also hold what is no log.
     """
@@ -46,7 +48,7 @@ def expand_inputs(entries: tuple[str, ...]) -> Inputs:
     """The files and data sets that `entries` stand for.
 
     Raises:
-        InputError: An entry stands for nothing, or is an address of another kind.
+        InputError: An entry stands for nothing, or is an address that cannot be read.
     """
     found: dict[Path, InputFile] = {}
     skipped: set[Path] = set()
@@ -55,7 +57,9 @@ def expand_inputs(entries: tuple[str, ...]) -> Inputs:
         if entry.startswith(PREFIX):
             continue
         if "://" in entry:
-            raise InputError(f"{entry}: addresses of this kind are not read; download it, or use {PREFIX}ID.")
+            for remote in fetch(entry, _is_log):
+                found[remote.path.resolve()] = InputFile(remote.name, remote.path, remote.explicit)
+            continue
         _add(entry, found, skipped)
     files = sorted(found.values())
     return Inputs(files, addresses, len(skipped - set(found)))

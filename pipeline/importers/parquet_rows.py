@@ -15,7 +15,7 @@ _BATCH_ROWS: Final = 256
 # Below this much content no ratio is dangerous.
 _FREE_CONTENT_BYTES: Final = 1 << 20
 # A null or a number weighs this much, so that billions of them in a few bytes are noticed too.
-_VALUE_BYTES: Final = 8
+VALUE_BYTES: Final = 8
 
 
 def read_parquet_rows(path: Path, max_row_bytes: int) -> Iterator[Record | Reject]:
@@ -23,12 +23,12 @@ def read_parquet_rows(path: Path, max_row_bytes: int) -> Iterator[Record | Rejec
 
     A file that does not open gives one reject; a damaged row group gives its rows up to the damage and one reject.
     """
-    budget = max(_FREE_CONTENT_BYTES, MAX_DECOMPRESSION_RATIO * path.stat().st_size)
+    budget = content_budget(path)
     try:
-        with pq.ParquetFile(path, read_dictionary=_text_columns(path)) as file:
+        with pq.ParquetFile(path, read_dictionary=text_columns(path)) as file:
             before = 0
             for group in range(file.num_row_groups):
-                for row, weight in _group_rows(file, group, before, max_row_bytes):
+                for row, weight in group_rows(file, group, before, max_row_bytes):
                     yield row
                     budget -= weight
                     if budget < 0:
@@ -40,28 +40,33 @@ def read_parquet_rows(path: Path, max_row_bytes: int) -> Iterator[Record | Rejec
         yield Reject(0, "unreadable_parquet", f"the file does not open ({type(error).__name__})", "")
 
 
-def _group_rows(file: Any, group: int, before: int, max_row_bytes: int) -> Iterator[tuple[Record | Reject, int]]:
+def content_budget(path: Path) -> int:
+    """Bytes that the file's rows may weigh together."""
+    return max(_FREE_CONTENT_BYTES, MAX_DECOMPRESSION_RATIO * path.stat().st_size)
+
+
+def group_rows(file: Any, group: int, before: int, max_row_bytes: int) -> Iterator[tuple[Record | Reject, int]]:
     """Each row of a row group with its weight; where a page is damaged, what follows in the group is one reject."""
     end = before + file.metadata.row_group(group).num_rows
     try:
         for batch in file.iter_batches(batch_size=_BATCH_ROWS, row_groups=[group]):
-            yield from _rows(batch, before, max_row_bytes)
+            yield from batch_rows(batch, before, max_row_bytes)
             before += batch.num_rows
     except (pa.ArrowException, OSError) as error:
         detail = f"{end - before} rows of row group {group} are not readable from here on ({type(error).__name__})"
-        yield Reject(before + 1, "unreadable_parquet", detail, ""), _VALUE_BYTES
+        yield Reject(before + 1, "unreadable_parquet", detail, ""), VALUE_BYTES
 
 
-def _text_columns(path: Path) -> list[str]:
+def text_columns(path: Path) -> list[str]:
     """Columns of plain text: kept as dictionaries, a long text that repeats is held once."""
     schema = pq.read_schema(path)
     return [field.name for field in schema if pa.types.is_string(field.type)]
 
 
-def _rows(batch: Any, before: int, max_row_bytes: int) -> Iterator[tuple[Record | Reject, int]]:
+def batch_rows(batch: Any, before: int, max_row_bytes: int) -> Iterator[tuple[Record | Reject, int]]:
     """Each row of a batch with its weight."""
     names = batch.schema.names
-    columns = [_python_times(column) for column in batch.columns]
+    columns = [python_times(column) for column in batch.columns]
     for index in range(batch.num_rows):
         try:
             if len(set(names)) != len(names):
@@ -69,14 +74,14 @@ def _rows(batch: Any, before: int, max_row_bytes: int) -> Iterator[tuple[Record 
             value = {name: column[index].as_py() for name, column in zip(names, columns, strict=True)}
             yield _guarded(Record(before + index + 1, value, None), max_row_bytes), _weight(value)
         except UnicodeDecodeError:
-            yield Reject(before + index + 1, "invalid_utf8", "a text of the row is not UTF-8", ""), _VALUE_BYTES
+            yield Reject(before + index + 1, "invalid_utf8", "a text of the row is not UTF-8", ""), VALUE_BYTES
         except RowError as error:
-            yield Reject(before + index + 1, error.reason, error.detail, ""), _VALUE_BYTES * len(names)
+            yield Reject(before + index + 1, error.reason, error.detail, ""), VALUE_BYTES * len(names)
         except (ValueError, OverflowError):
-            yield Reject(before + index + 1, "wrong_type", "a value has no Python form", ""), _VALUE_BYTES * len(names)
+            yield Reject(before + index + 1, "wrong_type", "a value has no Python form", ""), VALUE_BYTES * len(names)
 
 
-def _python_times(column: Any) -> Any:
+def python_times(column: Any) -> Any:
     """Times in microseconds, which Python's have; the nanoseconds that pandas writes would not convert."""
     if pa.types.is_timestamp(column.type) and column.type.unit == "ns":
         return column.cast(pa.timestamp("us", tz=column.type.tz), safe=False)
@@ -94,7 +99,7 @@ def _guarded(record: Record, max_row_bytes: int) -> Record | Reject:
 def _weight(value: Any) -> int:
     """About how many bytes a decoded value takes."""
     if isinstance(value, str | bytes):
-        return _VALUE_BYTES + len(value)
+        return VALUE_BYTES + len(value)
     if isinstance(value, dict):
         return sum(map(_weight, value.values()))
-    return sum(map(_weight, value)) if isinstance(value, list) else _VALUE_BYTES
+    return sum(map(_weight, value)) if isinstance(value, list) else VALUE_BYTES

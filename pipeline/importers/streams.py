@@ -12,11 +12,12 @@ from pipeline.importers.base import MAX_RAW_CHARACTERS, RowError
 MAX_DECOMPRESSION_RATIO: Final = 200
 # Below this much output no ratio is dangerous, and small files of few distinct rows do compress that well.
 _FREE_OUTPUT_BYTES: Final = 1 << 20
-_CHUNK_BYTES: Final = 1 << 20
+_CHUNK_BYTES: Final = 4 << 20
 _COMPRESSED_CHUNK_BYTES: Final = 1 << 16
 _GZIP_MAGIC: Final = b"\x1f\x8b"
 _ZSTD_MAGIC: Final = b"\x28\xb5\x2f\xfd"
 _COMPRESSED: Final = {".gz": _GZIP_MAGIC, ".zst": _ZSTD_MAGIC}
+_BOM: Final = b"\xef\xbb\xbf"
 _KEPT_OF_LONG_LINE: Final = 4 * MAX_RAW_CHARACTERS
 
 
@@ -32,6 +33,27 @@ class Line(NamedTuple):
     number: int
     data: bytes
     error: RowError | None = None
+
+
+class LineBlock(NamedTuple):
+    """Consecutive lines.
+
+    Attributes:
+        first: Number of the first line.
+        lines: Their bytes.
+        errors: By index in `lines`: why a line cannot be used.
+    """
+
+    first: int
+    lines: list[bytes]
+    errors: dict[int, RowError]
+
+
+class ByteRange(NamedTuple):
+    """A part of a plain file: the lines that begin at `start` or after it and before `stop`."""
+
+    start: int
+    stop: int
 
 
 def content_suffix(path: Path) -> str:
@@ -136,15 +158,28 @@ def _zstd_stream(stream: IO[bytes]) -> Any:
     return pa.CompressedInputStream(pa.PythonFile(stream, mode="r"), "zstd")
 
 
-def read_lines(path: Path, max_line_bytes: int) -> Iterator[Line]:
+def read_lines(path: Path, max_line_bytes: int, part: ByteRange | None = None) -> Iterator[Line]:
     r"""The file's lines, split at `\n`; a byte order mark is not part of the first.
 
     A stream that breaks gives what it held of its last line as one line with an error.
     """
-    splitter = _LineSplitter(max_line_bytes)
+    for block in read_blocks(path, max_line_bytes, part):
+        for index, data in enumerate(block.lines):
+            yield Line(block.first + index, data, block.errors.get(index))
+
+
+def read_blocks(path: Path, max_line_bytes: int, part: ByteRange | None = None) -> Iterator[LineBlock]:
+    """The lines of `read_lines`, many at a time.
+
+    Args:
+        path: A plain or compressed file.
+        max_line_bytes: Of a longer line only the beginning is kept.
+        part: Only the lines that begin in this range of a plain file, numbered from 1; None: all.
+    """
+    splitter = _LineSplitter(max_line_bytes, begins_file=part is None or part.start == 0)
     try:
-        for chunk in read_chunks(path):
-            yield from splitter.feed(chunk)
+        for chunk in read_chunks(path) if part is None else _range_chunks(path, part):
+            yield splitter.feed(chunk)
     except RowError as error:
         yield splitter.last(error)
         return
@@ -152,42 +187,72 @@ def read_lines(path: Path, max_line_bytes: int) -> Iterator[Line]:
         yield splitter.last(None)
 
 
+def _range_chunks(path: Path, part: ByteRange) -> Iterator[bytes]:
+    """The lines that begin in a range, whole, however far the last one reaches beyond it."""
+    with path.open("rb") as stream:
+        if part.start and not _seek_line(stream, part.start, part.stop):
+            return
+        ended = True
+        while (left := part.stop - stream.tell()) > 0 and (chunk := stream.read(min(left, _CHUNK_BYTES))):
+            ended = chunk.endswith(b"\n")
+            yield chunk
+        while not ended and (chunk := stream.read(_COMPRESSED_CHUNK_BYTES)):
+            end = chunk.find(b"\n") + 1
+            ended = end > 0
+            yield chunk[:end] if ended else chunk
+
+
+def _seek_line(stream: IO[bytes], start: int, stop: int) -> bool:
+    """Go to the first line that begins at `start` or after it; False where none begins before `stop`."""
+    stream.seek(start - 1)
+    while stream.tell() < stop and (chunk := stream.read(_COMPRESSED_CHUNK_BYTES)):
+        end = chunk.find(b"\n") + 1
+        if end:
+            stream.seek(end - len(chunk), 1)
+            return stream.tell() < stop
+    return False
+
+
 class _LineSplitter:
     """Chunks to lines, holding at most one line and never more of it than the limit and one chunk."""
 
-    def __init__(self, max_line_bytes: int) -> None:
+    def __init__(self, max_line_bytes: int, *, begins_file: bool) -> None:
         self._limit = max_line_bytes
         self._carry = b""
         self._too_long = False
-        self._number = 0
+        self._next = 1
+        self._begins_file = begins_file
 
     @property
     def pending(self) -> bool:
         """Whether the last line did not end yet."""
         return bool(self._carry)
 
-    def feed(self, chunk: bytes) -> Iterator[Line]:
+    def feed(self, chunk: bytes) -> LineBlock:
         """The lines that end in `chunk`."""
-        first, *others = chunk.split(b"\n")
-        for piece in others:
-            yield self._take(self._carry if self._too_long else self._carry + first)
-            first, self._carry, self._too_long = piece, b"", False
-        if self._too_long:
-            return
-        self._carry += first
+        lines = chunk.split(b"\n")
+        was_too_long = self._too_long and len(lines) > 1
+        lines[0] = self._carry if self._too_long else self._carry + lines[0]
+        self._carry, self._too_long = lines.pop(), self._too_long and not lines
         if len(self._carry) > self._limit:
             self._carry, self._too_long = self._carry[:_KEPT_OF_LONG_LINE], True
+        return self._block(lines, was_too_long)
 
-    def last(self, error: RowError | None) -> Line:
+    def last(self, error: RowError | None) -> LineBlock:
         """What there is of the line that did not end."""
-        line = self._take(self._carry)
-        return line if error is None else line._replace(error=error)
+        block = self._block([self._carry], self._too_long)
+        return block if error is None else block._replace(errors={0: error})
 
-    def _take(self, data: bytes) -> Line:
-        self._number += 1
-        if self._number == 1 and data.startswith(b"\xef\xbb\xbf"):
-            data = data[3:]
-        if self._too_long or len(data) > self._limit:
-            error = RowError("line_too_long", f"more than {self._limit} bytes")
-            return Line(self._number, data[:_KEPT_OF_LONG_LINE], error)
-        return Line(self._number, data)
+    def _block(self, lines: list[bytes], first_too_long: bool) -> LineBlock:
+        first = self._next
+        self._next += len(lines)
+        if first == 1 and lines and self._begins_file:
+            lines[0] = lines[0].removeprefix(_BOM)
+        # A line that lies within a chunk can only be too long where the limit is below a chunk's size.
+        looked_at = len(lines) if self._limit < _CHUNK_BYTES else min(1, len(lines))
+        errors: dict[int, RowError] = {}
+        for index in range(looked_at):
+            if len(lines[index]) > self._limit or (index == 0 and first_too_long):
+                errors[index] = RowError("line_too_long", f"more than {self._limit} bytes")
+                lines[index] = lines[index][:_KEPT_OF_LONG_LINE]
+        return LineBlock(first, lines, errors)

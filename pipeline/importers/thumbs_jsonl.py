@@ -10,7 +10,7 @@ the options `up`, `down`, `retracted` and `unrated`, such as `up: "1"`, `down: "
 """
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Final
+from typing import Final, NamedTuple
 
 from pipeline.errors import InputError, examples
 from pipeline.importers import signals, values
@@ -33,6 +33,25 @@ _OPTIONAL: Final[Mapping[str, tuple[str, ...]]] = {
 }
 _LABELS: Final = {**values.VOTE_LABELS, **signals.COMPARED}
 _NAMES: Final = {**_REQUIRED, **_OPTIONAL}
+_NOTHING_EARLIER: Final = signals.Earlier({}, frozenset(), flagged=False)
+
+
+class Layout(NamedTuple):
+    """How the rows of one log are read.
+
+    Attributes:
+        columns: Field of an event to column of the log.
+        votes: Label, lower case, to vote.
+        time_unit: What a numeric time counts.
+        watched: Columns of what users do beside voting: a row that has one may be several events.
+        linked: Whether rows name other rows of the log, so that they cannot be read apart.
+    """
+
+    columns: Mapping[str, str]
+    votes: Mapping[str, str]
+    time_unit: str
+    watched: frozenset[str]
+    linked: bool
 
 
 def detect(sample: Sample, options: Options) -> bool:
@@ -49,25 +68,46 @@ def read(source: Source, options: Options) -> Iterator[Batch]:
         ConfigError: An option's value does not hold.
     """
     sample = take_sample(source)
+    layout = layout_of(sample, options)
+    earlier = signals.find_earlier(source, sample.fields, layout.columns, lambda record: _exposed(record, layout))
+    return read_rows(source, lambda record: parse(record, layout, earlier))
+
+
+def layout_of(sample: Sample, options: Options) -> Layout:
+    """How the sample's log is to be read.
+
+    Raises:
+        InputError: As in `read`.
+        ConfigError: As in `read`.
+    """
     mapping = _mapping(sample, options)
     stated = {vote: options[vote] for vote in _LABELS if vote in options}
     known = {label: vote for vote, labels in signals.COMPARED.items() for label in labels}
     table, unit = known | dict(signals.DONE) | values.vote_table(stated), values.time_unit(options)
-
     watched = frozenset(mapping[name] for name in signals.COLUMNS)
+    return Layout(mapping, table, unit, watched, linked=mapping["regenerated_from"] in sample.fields)
 
-    def event_of(record: Record) -> RawEvent:
-        event = _event(record, mapping, table, unit)
-        return event if watched.isdisjoint(record.value) else signals.exposed(event, record.value, mapping)
 
-    def events_of(record: Record) -> Iterable[RawEvent | RowError]:
-        event = event_of(record)
-        if watched.isdisjoint(record.value):  # the plain row of most logs: nothing else to look for
-            return [_compared(event, record, mapping)]
-        return _events(event, record, mapping, earlier)
+def parse(record: Record, layout: Layout, earlier: signals.Earlier = _NOTHING_EARLIER) -> Iterable[RawEvent | RowError]:
+    """The events of one row.
 
-    earlier = signals.find_earlier(source, sample.fields, mapping, event_of)
-    return read_rows(source, events_of)
+    Args:
+        record: The row.
+        layout: How its log is read.
+        earlier: Answers that other rows were regenerated from; a layout that is not `linked` has none.
+
+    Raises:
+        RowError: The row cannot be used.
+    """
+    event = _exposed(record, layout)
+    if layout.watched.isdisjoint(record.value):  # the plain row of most logs: nothing else to look for
+        return [_compared(event, record, layout.columns)]
+    return _events(event, record, layout.columns, earlier)
+
+
+def _exposed(record: Record, layout: Layout) -> RawEvent:
+    event = _event(record, layout)
+    return event if layout.watched.isdisjoint(record.value) else signals.exposed(event, record.value, layout.columns)
 
 
 def _candidates(name: str, fields: list[str], options: Options) -> list[str]:
@@ -116,8 +156,8 @@ def _events(
     yield from signals.regenerated(event, record.value, mapping, earlier)
 
 
-def _event(record: Record, mapping: Mapping[str, str], table: Mapping[str, str], unit: str) -> RawEvent:
-    row = record.value
+def _event(record: Record, layout: Layout) -> RawEvent:
+    row, mapping = record.value, layout.columns
     prompt, completion = mapping["prompt"], mapping["completion"]
     return RawEvent(
         line=record.line,
@@ -127,9 +167,9 @@ def _event(record: Record, mapping: Mapping[str, str], table: Mapping[str, str],
         model=values.identifier(row, mapping.get("model")),
         prompt=values.messages(values.present(row, prompt), prompt, empty="empty_prompt"),
         completion=values.answer(values.present(row, completion), completion),
-        vote=values.vote(row, mapping["vote"], table),
+        vote=values.vote(row, mapping["vote"], layout.votes),
         comparison_id=None,
-        created_at=values.time(row, mapping.get("created_at"), unit),
+        created_at=values.time(row, mapping.get("created_at"), layout.time_unit),
     )
 
 

@@ -7,41 +7,39 @@ them is right is for the votes' order to say, not for the reader. A log without 
 one vote delivered twice from two equal votes; it is read as the former.
 """
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Final, NamedTuple
 
 import polars as pl
 
-from pipeline.artifacts import Counts, cached_digest
+from pipeline.artifacts import Counts, TableRecord, cached_digest, read_table, write_tables
 from pipeline.config import EventsConfig, RunConfig
 from pipeline.context import StageContext, StageResult
-from pipeline.identity import digest, joined
-from pipeline.importers import hub
-from pipeline.importers.ingest import RAW_EVENTS, RawBatch, read_inputs
+from pipeline.importers import hub, shuffle
+from pipeline.importers.distinct import count_contradicted, count_distinct
+from pipeline.importers.files import FileSource
+from pipeline.importers.ingest import Unit, plan, units
 from pipeline.importers.inputs import expand_inputs
-from pipeline.tables import polars_schema
+from pipeline.importers.spill import partition_count
+from pipeline.workers import available_cores, in_order, made_ahead
 
-VERSION: Final = 2
+VERSION: Final = 3
 INPUTS: Final = ()
 OUTPUTS: Final = ("events", "rejects")
 
-_NAMED_BY: Final = (
-    "source_event_id",
-    "conversation_id",
-    "user_id",
-    "model",
-    "comparison_id",
-    "comparison_kind",
-    "propensity",
-    "position",
-)
+# A process is worth its start from this much input on.
+_WORKER_BYTES: Final = 48 << 20
 
 
 class EventsResult(NamedTuple):
     """What the inputs gave.
 
     Attributes:
-        events: Table `events`, sorted by event_id.
+        events: Table `events`, sorted by prompt_id, response_id, event_id.
         rejects: Table `rejects`, sorted by source_file, source_line, reason.
         counts: An event that was read is one row in, and so is a reject.
         notes: Rows read, and events and rejects by format, vote and reason.
@@ -53,84 +51,133 @@ class EventsResult(NamedTuple):
     notes: dict[str, Any]
 
 
-def transform(raw: pl.LazyFrame) -> pl.LazyFrame:
-    """Table `events`: ids made, equal deliveries merged, sorted by id.
+def transform(raw: pl.DataFrame) -> pl.DataFrame:
+    """Table `events`: ids made, equal deliveries merged, sorted by its ids.
 
     Args:
         raw: Schema `importers.ingest.RAW_EVENTS`, in any order.
     """
-    kept = [name for name in polars_schema("events") if name not in ("event_id", "deliveries")]
-    return (
-        raw.with_columns(event_id=_event_id())
-        .sort("event_id", "source_file", "source_line")
-        .group_by("event_id", maintain_order=True)
-        .agg(pl.col(kept).first(), pl.len().cast(pl.Int64).alias("deliveries"))
-        .select(list(polars_schema("events")))
-    )
-
-
-def _event_id() -> pl.Expr:
-    """Digest of all that an event says; where it was read is not part of it."""
-    role, content = pl.element().struct.field("role"), pl.element().struct.field("content")
-    prompt = pl.col("prompt").list.eval(joined(role, content)).list.join("")
-    optional = [_optional(pl.col(name).cast(pl.String)) for name in _NAMED_BY]
-    time_us = _optional(pl.col("created_at").dt.epoch("us").cast(pl.String))
-    return digest(
-        joined(pl.col("format"), *optional, time_us, prompt, pl.col("completion"), pl.col("vote").cast(pl.String))
-    )
-
-
-def _optional(text: pl.Expr) -> pl.Expr:
-    """A text that may be missing, so that missing and empty differ."""
-    return pl.concat_str(pl.lit("="), text).fill_null("")
+    return shuffle.merged(shuffle.with_ids(raw))
 
 
 def ingest(config: EventsConfig) -> EventsResult:
-    """Read all inputs.
+    """Read all inputs into memory.
 
     Raises:
         InputError: An input stands for nothing, or its columns are not clear.
         ConfigError: The format or an option does not hold.
         TableError: Rows were lost, which is a fault of an importer.
     """
-    batches = list(read_inputs(config))
-    raw = pl.concat([batch.events for batch in batches]) if batches else RAW_EVENTS.to_frame()
-    rejects = _sorted_rejects(batches)
-    events = transform(raw.lazy()).collect()
+    with TemporaryDirectory(prefix="thumbline-") as place:
+        made = ingest_to(config, Path(place))
+        tables = {name: read_table(Path(place) / record.file, name) for name, record in made.outputs.items()}
+    return EventsResult(tables["events"], tables["rejects"], made.counts, dict(made.notes))
+
+
+def ingest_to(config: EventsConfig, folder: Path) -> StageResult:
+    """Read all inputs and write tables `events` and `rejects` to `folder`; memory does not grow with the inputs.
+
+    Raises:
+        As `ingest` does.
+    """
+    with TemporaryDirectory(prefix=".spill-", dir=folder) as place:
+        spilled = _spill(config, Path(place))
+        tally = _Tally()
+        events = made_ahead(map(shuffle.merged, shuffle.read_events(spilled)))
+        parts = chain(
+            ({"events": tally.events(frame)} for frame in events),
+            ({"rejects": tally.rejects(frame)} for frame in shuffle.read_rejects(spilled)),
+        )
+        outputs = write_tables(folder, parts, OUTPUTS)
+        counts = _counts(spilled, outputs, tally.deliveries)
+        return StageResult(outputs=outputs, counts=counts, notes=_notes(spilled, tally))
+
+
+def _spill(config: EventsConfig, folder: Path) -> list[shuffle.Spilled]:
+    """Read everything, in as many processes as the inputs are worth."""
+    plans = plan(expand_inputs(config.inputs), config)
+    sizes = {entry.source.name: sum(map(_size, (entry.source, *entry.beside))) for entry in plans}
+    total = sum(sizes.values())
+    partitions = partition_count(total, config.partition_bytes)
+    tasks = [
+        shuffle.Task(number, group, config, partitions, folder)
+        for number, group in enumerate(_groups(units(plans, config.unit_bytes), sizes, config.unit_bytes))
+    ]
+    wanted = config.workers if config.workers is not None else available_cores()
+    processes = min(wanted, len(tasks), 1 + total // _WORKER_BYTES)
+    # Hub data sets stay in this process, which has their libraries, tokens and caches.
+    here = [task for task in tasks if not all(isinstance(unit.plan.source, FileSource) for unit in task.units)]
+    away = [task for task in tasks if task not in here]
+    spilled = [*in_order(shuffle.spill, away, processes), *map(shuffle.spill, here)]
+    return sorted(spilled, key=lambda entry: entry.units[0].number)
+
+
+def _size(source: object) -> int:
+    return source.path.stat().st_size if isinstance(source, FileSource) else 0
+
+
+def _groups(parts: Sequence[Unit], sizes: Mapping[str, int], group_bytes: int) -> Iterator[list[Unit]]:
+    """Consecutive units, together about `group_bytes`: many small files are one task."""
+    group: list[Unit] = []
+    held = 0
+    for unit in parts:
+        size = sizes[unit.plan.source.name] if unit.part is None else unit.part.stop - unit.part.start
+        alone = not isinstance(unit.plan.source, FileSource)
+        if group and (held + size > group_bytes or alone):
+            yield group
+            group, held = [], 0
+        group.append(unit)
+        held = group_bytes if alone else held + size
+    if group:
+        yield group
+
+
+class _Tally:
+    """Counts over the parts of the two tables, as they pass."""
+
+    def __init__(self) -> None:
+        self.formats: Counter[str] = Counter()
+        self.votes: Counter[str] = Counter()
+        self.reasons: Counter[str] = Counter()
+        self.openers = 0
+        self.deliveries = 0
+
+    def events(self, frame: pl.DataFrame) -> pl.DataFrame:
+        self.formats.update(_value_counts(frame["format"]))
+        self.votes.update(_value_counts(frame["vote"]))
+        self.openers += int((frame["prompt"].list.len() == 0).sum())
+        self.deliveries += int(frame["deliveries"].sum())
+        return frame
+
+    def rejects(self, frame: pl.DataFrame) -> pl.DataFrame:
+        self.reasons.update(_value_counts(frame["reason"]))
+        return frame
+
+
+def _counts(spilled: Sequence[shuffle.Spilled], outputs: Mapping[str, TableRecord], deliveries: int) -> Counts:
+    read = [count for entry in spilled for count in entry.units]
     counts = Counts(
-        rows_in=raw.height + rejects.height,
-        rows_out=events.height,
-        merged=int((events["deliveries"] - 1).sum()),
-        rejected=rejects.height,
+        rows_in=sum(count.events + count.rejects for count in read),
+        rows_out=outputs["events"].rows,
+        merged=deliveries - outputs["events"].rows,
+        rejected=outputs["rejects"].rows,
     )
     counts.check("events")
-    notes = _notes(raw, events, rejects)
-    return EventsResult(events, rejects, counts, {"records": sum(batch.records for batch in batches), **notes})
+    return counts
 
 
-def _sorted_rejects(batches: list[RawBatch]) -> pl.DataFrame:
-    schema = polars_schema("rejects")
-    frames = [batch.rejects for batch in batches]
-    return (pl.concat(frames) if frames else schema.to_frame()).sort(list(schema))
-
-
-def _notes(raw: pl.DataFrame, events: pl.DataFrame, rejects: pl.DataFrame) -> dict[str, Any]:
+def _notes(spilled: Sequence[shuffle.Spilled], tally: _Tally) -> dict[str, Any]:
+    read = [count for entry in spilled for count in entry.units]
     return {
-        "formats": _value_counts(events["format"]),
-        "votes": _value_counts(events["vote"]),
-        "reject_reasons": _value_counts(rejects["reason"]),
-        "files": raw["source_file"].n_unique(),
-        "users": events["user_id"].drop_nulls().n_unique(),
-        "openers": events.filter(pl.col("prompt").list.len() == 0).height,
-        "source_event_ids_with_several_contents": _contradicted_ids(raw),
+        "records": sum(count.records for count in read),
+        "formats": dict(sorted(tally.formats.items())),
+        "votes": dict(sorted(tally.votes.items())),
+        "reject_reasons": dict(sorted(tally.reasons.items())),
+        "files": len({count.source_file for count in read if count.events}),
+        "users": count_distinct([entry.users for entry in spilled]),
+        "openers": tally.openers,
+        "source_event_ids_with_several_contents": count_contradicted([entry.names for entry in spilled]),
     }
-
-
-def _contradicted_ids(raw: pl.DataFrame) -> int:
-    """Event ids of the logs that stand for more than one content."""
-    named = raw.lazy().filter(pl.col("source_event_id").is_not_null()).with_columns(event_id=_event_id())
-    contents = named.group_by("format", "source_event_id").agg(pl.col("event_id").n_unique().alias("contents"))
-    return contents.filter(pl.col("contents") > 1).collect().height
 
 
 def _value_counts(values: pl.Series) -> dict[str, int]:
@@ -147,6 +194,11 @@ def input_digests(config: EventsConfig) -> dict[str, str]:
     return digests | {address: hub.digest(address, config.options) for address in inputs.addresses}
 
 
+def settings(config: RunConfig) -> dict[str, Any]:
+    """The settings that the tables depend on: not how many read, or how much at a time."""
+    return config.events.model_dump(mode="json", exclude={"workers", "unit_bytes", "partition_bytes"})
+
+
 def external(config: RunConfig) -> Mapping[str, str]:
     """Digests of the inputs' content."""
     return input_digests(config.events)
@@ -154,9 +206,4 @@ def external(config: RunConfig) -> Mapping[str, str]:
 
 def run(context: StageContext) -> StageResult:
     """Read the logs, write `events` and `rejects`."""
-    result = ingest(context.config.events)
-    return StageResult(
-        outputs={"events": context.write("events", result.events), "rejects": context.write("rejects", result.rejects)},
-        counts=result.counts,
-        notes=result.notes,
-    )
+    return ingest_to(context.config.events, context.folder)

@@ -10,6 +10,8 @@ it.
 together.
 """
 
+from collections.abc import Iterator
+from itertools import chain
 from typing import Any, Final, NamedTuple
 
 import polars as pl
@@ -21,6 +23,7 @@ from pipeline.evidence.prompts import loose_keys, prompt_groups, prompt_signatur
 from pipeline.evidence.sides import LAYOUT, comparison_sides, vote_sides
 from pipeline.identity import as_answer, digest, joined
 from pipeline.tables import polars_schema
+from pipeline.workers import made_ahead
 
 VERSION = 2
 INPUTS = ("responses", "comparisons")
@@ -40,6 +43,10 @@ _ADVICE: Final = {
     "different_models": "The better and the worse answer are of different models, or not of the one asked for: set "
     "pairs.same_model to false, or pairs.model to null.",
 }
+
+
+# What `notes` looks at.
+_NOTED: Final = {"pairs": ("pair_source",), "pair_drops": ("reason",)}
 
 
 class Pairs(NamedTuple):
@@ -194,22 +201,51 @@ def _outcome(config: PairsConfig) -> pl.Expr:
 
 
 def run(context: StageContext) -> StageResult:
-    """Read `responses` and `comparisons`, write all of `OUTPUTS`."""
-    responses, comparisons = context.read("responses"), context.read("comparisons")
-    made = transform(responses.lazy(), comparisons.lazy(), context.config.pairs, context.config.responses)
-    collected = dict(zip(Pairs._fields, pl.collect_all(list(made)), strict=True))
-    pair_yield = collected["pair_yield"]
+    """Read `responses` and `comparisons` a set of prompts at a time, write all of `OUTPUTS`."""
+    config = context.config.pairs
+    counted: list[pl.DataFrame] = []
+
+    def made(part: tuple[pl.DataFrame, pl.DataFrame]) -> dict[str, pl.DataFrame]:
+        lazy = transform(part[0].lazy(), part[1].lazy(), config, context.config.responses)
+        tables = dict(zip(Pairs._fields, pl.collect_all(list(lazy)), strict=True))
+        counted.append(tables.pop("pair_yield"))
+        return tables
+
+    total = ({"pair_yield": _added(counted)} for _ in range(1))
+    outputs = context.write_parts(chain(made_ahead(map(made, _parts(context))), total), OUTPUTS)
+    pair_yield = _added(counted)
     paired = int(pair_yield.filter(pl.col("outcome") == "paired")["n_prompts"].sum())
     prompts = int(pair_yield["n_prompts"].sum())
+    noted = {table: context.written(table, columns) for table, columns in _NOTED.items()}
     return StageResult(
-        outputs={name: context.write(name, collected[name]) for name in OUTPUTS},
+        outputs=outputs,
         counts=Counts(rows_in=prompts, rows_out=paired, rejected=prompts - paired),
-        notes=notes(collected, context.config.pairs),
+        notes=notes(noted, config),
     )
 
 
+def _parts(context: StageContext) -> Iterator[tuple[pl.DataFrame, pl.DataFrame]]:
+    """Responses and comparisons of the same prompts; all at once where pairs may cross prompts."""
+    comparisons = pl.scan_parquet(context.tables["comparisons"])
+    if context.config.pairs.group_prompts != "none":
+        yield context.read("responses"), context.read("comparisons")
+        return
+    for responses in context.read_by_prompt("responses"):
+        if responses.is_empty():
+            yield responses, comparisons.head(0).collect()
+            continue
+        first, last = pl.lit(responses["prompt_id"][0]), pl.lit(responses["prompt_id"][-1])
+        yield responses, comparisons.filter(pl.col("prompt_id").is_between(first, last)).collect()
+
+
+def _added(parts: list[pl.DataFrame]) -> pl.DataFrame:
+    """Table `pair_yield` of all parts."""
+    rows = pl.concat(parts)
+    return rows.group_by("outcome", maintain_order=True).agg(pl.col("n_prompts").sum(), pl.col("advice").first())
+
+
 def notes(made: dict[str, pl.DataFrame], config: PairsConfig) -> dict[str, Any]:
-    """Facts for the report, from the stage's collected tables by name."""
+    """Facts for the report, from the columns of the stage's tables that are in `_NOTED`."""
     return {
         "pairs": made["pairs"].height,
         "rows_are": "prompts" if config.group_prompts == "none" else "prompt groups",

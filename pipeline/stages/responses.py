@@ -10,6 +10,7 @@ whole table. What takes the whole log (raters, positions, the newest time) is ma
 """
 
 from datetime import datetime
+from itertools import chain
 from typing import Any, Final, NamedTuple
 
 import polars as pl
@@ -24,11 +25,20 @@ from pipeline.evidence.raters import NARROW, rater_contradictions, rater_table
 from pipeline.evidence.screening import screened
 from pipeline.evidence.votes import counted, last_votes, named, recency, weighed
 from pipeline.tables import ABSTAIN_REASON, LABEL, TIME, polars_schema
+from pipeline.workers import made_ahead
 
 VERSION = 2
 INPUTS = ("events",)
 OUTPUTS = ("responses", "comparisons", "raters", "contradictions", "response_drops")
 
+# What `notes` looks at: no text and no ids.
+_NOTED: Final = {
+    "responses": ("label", "abstain_reason", "exposure_weight"),
+    "comparisons": ("kind",),
+    "raters": ("weight",),
+    "contradictions": ("kind",),
+    "response_drops": ("reason",),
+}
 _COUNTS: Final = ("n_up", "n_down", "n_retracted", "up_evidence", "down_evidence")
 
 
@@ -229,34 +239,52 @@ def _drops(texts: pl.LazyFrame) -> pl.LazyFrame:
 
 
 def run(context: StageContext) -> StageResult:
-    """Read `events`, write all of `OUTPUTS`."""
-    events, config = context.read("events"), context.config.responses
-    known = shared([narrow(events.lazy())], config)
-    made = transform(events.lazy(), config, known)
-    collected = dict(zip(Responses._fields, pl.collect_all(list(made)), strict=True))
-    found = collected["contradictions"]
-    collected["contradictions"] = pl.concat([found, rater_contradictions(known.raters)])
-    collected["raters"] = known.raters
-    responses, drops = collected["responses"], collected["response_drops"]
+    """Read `events` a set of prompts at a time, write all of `OUTPUTS`."""
+    config = context.config.responses
+    without_text = [name for name in polars_schema("events").names() if name not in ("prompt", "completion")]
+    known = shared([_narrowed(part) for part in context.read_by_prompt("events", without_text)], config)
+    seen = _Seen()
+    made = made_ahead(_made(part, config, known, seen) for part in context.read_by_prompt("events"))
+    of_raters = {"raters": known.raters, "contradictions": rater_contradictions(known.raters)}
+    outputs = context.write_parts(chain(made, [of_raters]), OUTPUTS)
+    collected = {table: context.written(table, columns) for table, columns in _NOTED.items()}
     return StageResult(
-        outputs={name: context.write(name, collected[name]) for name in OUTPUTS},
+        outputs=outputs,
         counts=Counts(
-            rows_in=events.height,
-            rows_out=responses.height,
-            merged=events.height - responses.height - int(drops["n_events"].sum()),
-            rejected=int(drops["n_events"].sum()),
+            rows_in=seen.events,
+            rows_out=outputs["responses"].rows,
+            merged=seen.events - outputs["responses"].rows - seen.dropped,
+            rejected=seen.dropped,
         ),
-        notes=notes(collected, config),
+        notes={"prompts": seen.prompts, **notes(collected, config)},
     )
 
 
+class _Seen:
+    """Counts over the parts."""
+
+    def __init__(self) -> None:
+        self.events = self.dropped = self.prompts = 0
+
+
+def _narrowed(part: pl.DataFrame) -> Narrow:
+    return Narrow(*(table.lazy() for table in pl.collect_all(list(narrow(part.lazy())))))
+
+
+def _made(part: pl.DataFrame, config: ResponsesConfig, known: Shared, seen: _Seen) -> dict[str, pl.DataFrame]:
+    tables = dict(zip(Responses._fields, pl.collect_all(list(transform(part.lazy(), config, known))), strict=True))
+    seen.events += part.height
+    seen.dropped += int(tables["response_drops"]["n_events"].sum())
+    seen.prompts += tables["responses"]["prompt_id"].n_unique()
+    return tables
+
+
 def notes(made: dict[str, pl.DataFrame], config: ResponsesConfig) -> dict[str, Any]:
-    """Facts for the report, from the stage's collected tables by name."""
+    """Facts for the report, from the columns of the stage's tables that are in `_NOTED`."""
     responses, raters = made["responses"], made["raters"]
     contradictions = _value_counts(made["contradictions"]["kind"])
     labelled = responses.filter(pl.col("label") != "abstain")
     return {
-        "prompts": responses["prompt_id"].n_unique(),
         "labels": _value_counts(responses["label"]),
         "abstain_reasons": _value_counts(responses["abstain_reason"].drop_nulls()),
         "responses_with_both_votes": contradictions.get("both_labels", 0),

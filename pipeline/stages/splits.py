@@ -180,21 +180,38 @@ def external(config: RunConfig) -> Mapping[str, str]:
 def run(context: StageContext) -> StageResult:
     """Read `responses`, `unpaired` and `pairs`, write `splits` and `leakage`."""
     config = context.config.splits
-    unpaired, pairs = context.read("unpaired"), context.read("pairs")
+    unpaired = context.read_columns("unpaired", ("prompt_id",))
+    pairs = context.read_columns("pairs", ("prompt_id", "rejected_response_id"))
     evidence = pl.concat([unpaired.select("prompt_id"), pairs.select("prompt_id")])
     if evidence.is_empty():
         raise InputError(
             "splits: no response has a label and no pair could be made, so there is nothing to split. "
             "Look at the reasons in the events and responses stages (`thumbline status`)."
         )
-    splits = transform(context.read("responses").lazy(), evidence.lazy(), config, pairs.lazy()).collect()
-    keys = leak_keys(unpaired.lazy(), pairs.lazy(), splits.lazy(), near=config.near_duplicates).collect()
-    leakage = leakage_of(keys, config)
+    without_answers = [name for name in polars_schema("responses").names() if name != "completion"]
+    parts = [_narrowed(part, config) for part in context.read_by_prompt("responses", without_answers)]
+    splits = assign(parts, evidence.lazy(), config, pairs.lazy())
+    leakage = leakage_of(_leak_keys(context, splits, config), config)
     return StageResult(
         outputs={"splits": context.write("splits", splits), "leakage": context.write("leakage", leakage)},
         counts=Counts(rows_in=evidence["prompt_id"].n_unique(), rows_out=splits.height),
         notes=notes(splits, unpaired, pairs, leakage, config),
     )
+
+
+def _narrowed(part: pl.DataFrame, config: SplitsConfig) -> Narrow:
+    return Narrow(*(table.lazy() for table in pl.collect_all(list(narrow(part.lazy(), config)))))
+
+
+def _leak_keys(context: StageContext, splits: pl.DataFrame, config: SplitsConfig) -> pl.DataFrame:
+    """`leak_keys` of all unpaired rows and pairs, a set of prompts at a time."""
+    nothing = {table: polars_schema(table).to_frame().lazy() for table in ("unpaired", "pairs")}
+    keys = [
+        leak_keys(**(nothing | {table: part.lazy()}), splits=splits.lazy(), near=config.near_duplicates).collect()
+        for table in nothing
+        for part in context.read_by_prompt(table)
+    ]
+    return pl.concat(keys).unique(["owner", "text", "key"], keep="any")
 
 
 def leakage_of(keys: pl.DataFrame, config: SplitsConfig) -> pl.DataFrame:

@@ -15,6 +15,7 @@ from pipeline.context import StageContext, StageResult
 from pipeline.evidence.exposure import effective_sample_size
 from pipeline.identity import as_answer
 from pipeline.tables import polars_schema
+from pipeline.workers import made_ahead
 
 VERSION = 2
 INPUTS = ("responses",)
@@ -56,18 +57,26 @@ def _weight(config: UnpairedConfig) -> pl.Expr:
 
 
 def run(context: StageContext) -> StageResult:
-    """Read `responses`, write `unpaired`."""
-    responses = context.read("responses")
-    rows = transform(responses.lazy(), context.config.unpaired).collect()
+    """Read `responses` a set of prompts at a time, write `unpaired`."""
+    config = context.config.unpaired
+    seen = 0
+
+    def made(part: pl.DataFrame) -> dict[str, pl.DataFrame]:
+        nonlocal seen
+        seen += part.height
+        return {"unpaired": transform(part.lazy(), config).collect()}
+
+    outputs = context.write_parts(made_ahead(map(made, context.read_by_prompt("responses"))), OUTPUTS)
+    rows = outputs["unpaired"].rows
     return StageResult(
-        outputs={"unpaired": context.write("unpaired", rows)},
-        counts=Counts(rows_in=responses.height, rows_out=rows.height, rejected=responses.height - rows.height),
-        notes=notes(rows),
+        outputs=outputs,
+        counts=Counts(rows_in=seen, rows_out=rows, rejected=seen - rows),
+        notes=notes(context.written("unpaired", ("label", "weight"))),
     )
 
 
 def notes(rows: pl.DataFrame) -> dict[str, Any]:
-    """Facts for the report, from the stage's collected table."""
+    """Facts for the report, from the columns `label` and `weight`."""
     desirable = int(rows["label"].sum())
     weights = rows["weight"]
     spread = {} if rows.is_empty() else {"least": weights.min(), "mean": weights.mean(), "most": weights.max()}

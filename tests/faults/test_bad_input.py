@@ -3,6 +3,7 @@
 import gzip
 import json
 import logging
+import os
 import resource
 import subprocess
 import sys
@@ -11,15 +12,18 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import fsspec
 import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from pipeline.artifacts import read_parquet
 from pipeline.config import EventsConfig
-from pipeline.errors import PipelineError
+from pipeline.errors import InputError, PipelineError
 from pipeline.stages.events import EventsResult, ingest
 from pipeline.tables import validate
+from pipeline.workers import in_order
 
 GOOD = {"prompt": "p", "response": "r", "feedback": "up", "user_id": "ann"}
 LIMIT = 20_000
@@ -80,7 +84,7 @@ FAULTS: dict[str, tuple[bytes, str]] = {
     "number out of range": (b'{"x": 1e999, ' + good(9)[1:], "number_out_of_range"),
     "too long": (row(response="x" * LIMIT), "line_too_long"),
     "deep": (b'{"x": ' + b"[" * 100 + b"]" * 100 + b", " + good(9)[1:], "nesting_too_deep"),
-    "10,000 deep": (b'{"x": ' + b'{"a":' * 3_000 + b"1" + b"}" * 3_000 + b", " + good(9)[1:], "nesting_too_deep"),
+    "10,000 deep": (b'{"x": ' + b"[" * 9_900 + b"]" * 9_900 + b", " + good(9)[1:], "nesting_too_deep"),
     "number as text": (row(prompt=17), "wrong_type"),
     "boolean as text": (row(response=True), "wrong_type"),
     "object as text": (row(response={"text": "r"}), "wrong_type"),
@@ -214,7 +218,8 @@ def test_columns_of_other_types_in_parquet() -> None:
     assert result.rejects["reason"].to_list() == ["wrong_type", "wrong_type"]
 
 
-def test_a_folder_of_mixed_formats_and_faults() -> None:
+def test_a_folder_of_mixed_formats_and_faults(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
+    monkeypatch.setenv("THUMBLINE_CACHE", str(folder / "cache"))
     Path("logs").mkdir()
     pl.DataFrame([GOOD | {"event_id": "parquet"}]).write_parquet("logs/a.parquet")
     Path("logs/b.csv").write_text("event_id,prompt,response,feedback\ncsv,p,r,up\nbad\n", encoding="utf-8")
@@ -223,12 +228,63 @@ def test_a_folder_of_mixed_formats_and_faults() -> None:
     Path("logs/e.json").write_bytes(b"[" + row(event_id="array") + b"]")
     Path("logs/f.jsonl").write_bytes(b"\xff\xfe" + "x".encode("utf-16-le") * 50)
     Path("logs/g.jsonl").write_bytes(row(prompt="q", chosen="a", rejected="b"))
-    result = ingest(EventsConfig(inputs=("logs",)))
-    assert result.notes["formats"] == {"thumbs_jsonl": 5, "trl": 2}
-    assert result.rejects.select("source_file", "reason").rows() == [
-        ("logs/b.csv", "wrong_column_count"),
-        ("logs/f.jsonl", "nul_character"),
+    Path("glob-1.jsonl").write_bytes(row(event_id="glob") + b"\n{")
+    store = fsspec.filesystem("memory")
+    store.pipe("/far/h.jsonl.gz", gzip.compress(row(event_id="far") + b"\n{\n"))
+    result = ingest(EventsConfig(inputs=("logs", "glob-*.jsonl", "memory://far/*.gz")))
+    store.rm("/far", recursive=True)
+    assert result.notes["formats"] == {"thumbs_jsonl": 7, "trl": 2}
+    assert result.counts.model_dump() == {"rows_in": 13, "rows_out": 9, "merged": 0, "rejected": 4}
+    assert result.rejects.select("source_file", "source_line", "reason").rows() == [
+        ("glob-1.jsonl", 2, "broken_json"),
+        ("logs/b.csv", 3, "wrong_column_count"),
+        ("logs/f.jsonl", 1, "nul_character"),
+        ("memory:///far/h.jsonl.gz", 2, "broken_json"),
     ]
+
+
+def test_missing_and_extra_fields_and_fields_in_another_order() -> None:
+    rows = [
+        row(event_id="1", extra={"deep": [1, {"a": None}]}),
+        row(event_id="2", extra="x", more=[1, 2]),
+        json.dumps({name: GOOD[name] for name in ("prompt", "response", "feedback")}).encode(),
+        json.dumps(dict(reversed((GOOD | {"event_id": "4"}).items()))).encode(),
+    ]
+    result = read("log.jsonl", b"\n".join([good(0), *rows]))
+    assert result.rejects.is_empty()
+    assert sorted(result.events["source_line"]) == [1, 2, 3, 4, 5]
+
+
+def test_a_line_that_spans_the_parts_of_a_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Workers read ranges of bytes: wherever these end, a row belongs to one of them and keeps its number."""
+    lines = [
+        good(0),
+        row(response="x" * LIMIT),
+        b"",
+        good(1),
+        b"broken",
+        row(event_id="2", response="y" * 900),
+        good(3),
+    ]
+    data = b"\xef\xbb\xbf" + b"\n".join(lines)
+    whole = read("log.jsonl", data, max_line_bytes=LIMIT)
+    assert whole.rejects.select("source_line", "reason").rows() == [(2, "line_too_long"), (5, "broken_json")]
+    assert sorted(whole.events["source_line"]) == [1, 4, 6, 7]
+    for unit_bytes in (61, 100, 997, LIMIT - 3):
+        cut = read("log.jsonl", data, max_line_bytes=LIMIT, unit_bytes=unit_bytes, workers=1)
+        assert cut.events.equals(whole.events)
+        assert cut.rejects.equals(whole.rejects)
+        assert (cut.counts, cut.notes) == (whole.counts, whole.notes)
+
+
+def test_a_worker_that_is_killed_is_an_error_that_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(PipelineError, match=r"ended without a result: .* Set events.workers to 1"):
+        list(in_order(os._exit, [3, 3, 3], processes=2))
+
+
+def test_an_error_in_a_worker_is_raised_here() -> None:
+    with pytest.raises(InputError, match="no such file"):
+        list(in_order(read_parquet, [Path("none.parquet")] * 3, processes=2))
 
 
 SECRETS = {"prompt": "my secret prompt", "response": "my secret answer", "user_id": "ann.secret@example.org"}
@@ -268,7 +324,7 @@ def test_a_line_of_200_megabytes_takes_little_memory(name: str) -> None:
         "from pipeline.config import EventsConfig\n"
         "from pipeline.stages.events import ingest\n"
         "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
-        f"result = ingest(EventsConfig(inputs=({name!r},), format='thumbs_jsonl'))\n"
+        f"result = ingest(EventsConfig(inputs=({name!r},), format='thumbs_jsonl', workers=1))\n"
         "after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
         "print(result.counts.rows_out, result.rejects['reason'].to_list(), (after - before) // 1024)\n"
     )

@@ -3,6 +3,7 @@
 from itertools import permutations
 from pathlib import Path
 
+import fsspec
 import pytest
 
 from pipeline.errors import InputError
@@ -69,5 +70,54 @@ def test_an_entry_that_stands_for_nothing(logs: Path, entry: str) -> None:
 
 def test_addresses(logs: Path) -> None:
     assert expand_inputs(("hub:b/c", "hub:a/b", "hub:a/b")).addresses == ["hub:a/b", "hub:b/c"]
-    with pytest.raises(InputError, match="addresses of this kind are not read"):
-        expand_inputs(("s3://bucket/log.jsonl",))
+    with pytest.raises(InputError, match="nowhere://x: cannot be fetched"):
+        expand_inputs(("nowhere://x",))
+
+
+@pytest.fixture
+def store(tmp_path, monkeypatch):
+    """A store in memory with three logs and what is none."""
+    monkeypatch.setenv("THUMBLINE_CACHE", str(tmp_path / "cache"))
+    system = fsspec.filesystem("memory")
+    system.store.clear()
+    for name in ("logs/a.jsonl", "logs/deep/b.csv.gz", "logs/c.parquet", "logs/note.txt", "logs/_old.jsonl"):
+        system.pipe(f"/{name}", name.encode())
+    yield system
+    system.store.clear()
+
+
+@pytest.mark.parametrize(
+    ("address", "names"),
+    [
+        ("memory://logs/a.jsonl", ["a.jsonl"]),
+        ("memory://logs", ["a.jsonl", "c.parquet", "deep/b.csv.gz"]),
+        ("memory://logs/*.jsonl", ["a.jsonl"]),
+        ("memory://logs/note.txt", ["note.txt"]),
+    ],
+)
+def test_addresses_are_fetched(store, address, names):
+    files = expand_inputs((address,)).files
+    assert [file.name for file in files] == [f"memory:///logs/{name}" for name in names]
+    assert [file.path.read_bytes() for file in files] == [f"logs/{name}".encode() for name in names]
+
+
+def test_a_file_is_fetched_once_and_again_when_it_changes(store, monkeypatch):
+    first = expand_inputs(("memory://logs/a.jsonl",)).files[0].path
+    monkeypatch.setattr(type(store), "get_file", None)
+    assert expand_inputs(("memory://logs/a.jsonl",)).files[0].path == first
+    monkeypatch.undo()
+    monkeypatch.setenv("THUMBLINE_CACHE", str(first.parents[2]))
+    store.pipe("/logs/a.jsonl", b"changed")
+    assert expand_inputs(("memory://logs/a.jsonl",)).files[0].path.read_bytes() == b"changed"
+
+
+def test_an_address_of_nothing_is_named_without_its_secrets(store):
+    with pytest.raises(InputError, match="memory://logs/none.jsonl: cannot be fetched"):
+        expand_inputs(("memory://logs/none.jsonl",))
+    with pytest.raises(InputError, match="memory://logs/x: no log is there") as caught:
+        store.makedirs("/logs/x")
+        expand_inputs(("memory://logs/x",))
+    assert "secret" not in str(caught.value)
+    with pytest.raises(InputError) as caught:
+        expand_inputs(("nowhere://user:secret@host/x?token=secret",))
+    assert "secret" not in str(caught.value)

@@ -1,0 +1,78 @@
+"""Work in several processes or beside the caller, with results in the order of the work, and only so much in flight."""
+
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from multiprocessing import get_context
+from typing import Final, TypeVar, cast
+
+from pipeline.errors import PipelineError
+
+_Item = TypeVar("_Item")
+_Result = TypeVar("_Result")
+_THREADS_VARIABLE: Final = "POLARS_MAX_THREADS"
+
+
+def available_cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0))
+
+
+def in_order(function: Callable[[_Item], _Result], items: Iterable[_Item], processes: int) -> Iterator[_Result]:
+    """`function` of each item, in the items' order, whatever the number of processes.
+
+    Args:
+        function: Of a module's top level, since other processes import it by name.
+        items: Picklable; taken only a few ahead of the results.
+        processes: 1: in this process, one after the other.
+
+    Raises:
+        PipelineError: A process ended without a result. What `function` raises is raised here.
+    """
+    if processes <= 1:
+        yield from map(function, items)
+        return
+    waiting: deque[Future[_Result]] = deque()
+    with _one_polars_thread(), ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
+        try:
+            for item in items:
+                waiting.append(pool.submit(function, item))
+                if len(waiting) > 2 * processes:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        except BrokenProcessPool as error:
+            raise PipelineError(
+                "A worker process ended without a result: it ran out of memory or was stopped, or the program that "
+                "calls this has no `if __name__ == '__main__'`. Set events.workers to 1 to read without workers."
+            ) from error
+        finally:
+            for future in waiting:
+                future.cancel()
+
+
+@contextmanager
+def _one_polars_thread() -> Iterator[None]:
+    """Processes started inside have polars on one thread each: together they have all cores already."""
+    before = os.environ.get(_THREADS_VARIABLE)
+    os.environ[_THREADS_VARIABLE] = "1"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[_THREADS_VARIABLE]
+        else:
+            os.environ[_THREADS_VARIABLE] = before
+
+
+def made_ahead(items: Iterator[_Item]) -> Iterator[_Item]:
+    """The same items, each made in another thread while the caller works on the one before."""
+    end = object()
+    with ThreadPoolExecutor(max_workers=1) as pool:
+        coming: Future[_Item | object] = pool.submit(next, items, end)
+        while (item := coming.result()) is not end:
+            coming = pool.submit(next, items, end)
+            yield cast(_Item, item)

@@ -1,0 +1,176 @@
+"""Logs to KTO rows and pairs: seconds, CPU seconds and peak memory beside DuckDB's, on the same file in one run.
+
+    python -m tests.benchmarks.bench_prepare --events 10000000
+
+DuckDB does the least that gives the same rows: parse, drop what does not read, last vote of a user, votes counted, rows
+and best-and-worst pairs to Parquet. Ours also names what it drops, keeps every event and answer with its evidence, and
+gives the same bytes however the work is cut. Peak memory is that of all processes together, sampled.
+"""
+
+import argparse
+import importlib.util
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, Final, NamedTuple
+
+from tests.benchmarks.feedback_log import write_log
+
+_SAMPLE_SECONDS: Final = 0.05
+_CHUNK_BYTES: Final = 1 << 25
+_COLUMNS: Final = ("event_id", "timestamp", "conversation_id", "user_id", "model", "prompt", "response", "feedback")
+
+
+class Measured(NamedTuple):
+    """One run: what it took, and the rows and pairs that it made."""
+
+    seconds: float
+    cpu_seconds: float
+    peak_mib: float
+    made: dict[str, Any]
+
+
+def ours(source: str, folder: Path) -> dict[str, Any]:
+    """The line up to its pairs."""
+    from pipeline import line
+    from pipeline.config import build_config
+
+    document = {"name": "ours", "runs": str(folder), "model": "none", "events": {"inputs": [source]}}
+    made: dict[str, Any] = {}
+    for done in line.run(build_config(document, origin="benchmark"), line.select(None, "pairs")):
+        made |= {
+            table: record.rows for table, record in done.manifest.outputs.items() if table in ("unpaired", "pairs")
+        }
+        made[f"{done.stage.name} s"] = done.manifest.seconds
+    return made
+
+
+def duckdb_way(source: str, folder: Path) -> dict[str, Any]:
+    """The same rows from two statements of SQL."""
+    import duckdb
+
+    texts = ", ".join(f"{name}: 'VARCHAR'" for name in _COLUMNS)
+    lines = f"read_json('{source}', format='newline_delimited', ignore_errors=true, columns={{{texts}}})"
+    read = lines if source.endswith("jsonl") else f"read_parquet('{source}')"
+    database = duckdb.connect()
+    database.execute(f"SET preserve_insertion_order=false; SET temp_directory='{folder}/spill'")
+    database.execute(f"""
+        CREATE TEMP TABLE answers AS
+        WITH votes AS (
+            SELECT prompt, response, user_id, arg_max(feedback, timestamp) AS vote FROM {read}
+            WHERE length(trim(prompt)) > 0 AND length(trim(response)) > 0 AND feedback IN ('thumbs_up', 'thumbs_down')
+            GROUP BY ALL)
+        SELECT prompt, response, count(*) FILTER (vote = 'thumbs_up') AS ups,
+               count(*) FILTER (vote = 'thumbs_down') AS downs FROM votes GROUP BY ALL""")
+    database.execute(f"""
+        COPY (SELECT prompt, response, ups > downs AS label FROM answers WHERE ups <> downs)
+        TO '{folder}/unpaired.parquet' (FORMAT parquet, COMPRESSION zstd)""")
+    database.execute(f"""
+        COPY (SELECT prompt, arg_max(response, (ups + 1.0) / (ups + downs + 2)) AS chosen,
+                     arg_min(response, (ups + 1.0) / (ups + downs + 2)) AS rejected
+              FROM answers WHERE ups <> downs GROUP BY prompt HAVING max(ups > downs) AND NOT min(ups > downs))
+        TO '{folder}/pairs.parquet' (FORMAT parquet, COMPRESSION zstd)""")
+    count = "SELECT count(*) FROM read_parquet('{}/{}.parquet')"
+    return {name: database.execute(count.format(folder, name)).fetchone()[0] for name in ("unpaired", "pairs")}
+
+
+WAYS: Final[dict[str, Callable[[str, Path], dict[str, Any]]]] = {"ours": ours, "duckdb": duckdb_way}
+
+
+def measure(way: str, source: Path, folder: Path) -> Measured:
+    """Run one way in a process of its own."""
+    command = [sys.executable, "-m", "tests.benchmarks.bench_prepare", "--way", way, str(source), str(folder)]
+    begun = time.perf_counter()
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    peak = 0
+    while process.poll() is None:
+        peak = max(peak, _resident_kib(process.pid))
+        time.sleep(_SAMPLE_SECONDS)
+    seconds = time.perf_counter() - begun
+    if process.returncode or process.stdout is None:
+        raise SystemExit(f"{way}: ended with {process.returncode}")
+    made = json.loads(process.stdout.read().splitlines()[-1])
+    return Measured(seconds, made.pop("cpu_seconds"), peak / 1024, made)
+
+
+def _resident_kib(pid: int) -> int:
+    """KiB of a process and all its children; shared pages count once a process."""
+    try:
+        status = Path(f"/proc/{pid}/status").read_text(encoding="utf-8")
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="utf-8").split()
+        own = next((int(line.split()[1]) for line in status.splitlines() if line.startswith("VmRSS")), 0)
+    except OSError:
+        return 0
+    return own + sum(_resident_kib(int(child)) for child in children)
+
+
+def run_one(way: str, source: str, folder: str) -> None:
+    """What the process of one way does."""
+    import resource
+
+    made = WAYS[way](source, Path(folder))
+    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    print(json.dumps({**made, "cpu_seconds": sum(usage.ru_utime + usage.ru_stime for usage in used)}))
+
+
+def to_parquet(log: Path, path: Path) -> None:
+    """The readable lines of the log as a Parquet file."""
+    import msgspec
+    import polars as pl
+    import pyarrow.parquet as pq
+
+    decode = msgspec.json.Decoder(dict[str, str | None]).decode
+    writer: Any = None
+    with log.open("rb") as stream:
+        while lines := stream.readlines(_CHUNK_BYTES):
+            rows = []
+            for line in lines:
+                with suppress(msgspec.DecodeError):
+                    rows.append(decode(line))
+            frame = pl.DataFrame(rows, schema=dict.fromkeys(_COLUMNS, pl.String)).to_arrow()
+            writer = writer or pq.ParquetWriter(path, frame.schema, compression="zstd")
+            writer.write_table(frame)
+    writer.close()
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--events", type=int, default=1_000_000)
+    parser.add_argument("--folder", type=Path, help="where the log and all that is made lie; a temporary folder else")
+    parser.add_argument("--way", nargs=3, help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.way:
+        run_one(*arguments.way)
+        return
+    with TemporaryDirectory(prefix="prepare-", dir=arguments.folder) as place:
+        _compare(Path(place), arguments.events)
+
+
+def _compare(folder: Path, events: int) -> None:
+    log, table = folder / "log.jsonl", folder / "log.parquet"
+    write_log(log, events)
+    to_parquet(log, table)
+    ways = [way for way in WAYS if way != "duckdb" or importlib.util.find_spec("duckdb")]
+    print(f"{events:,} events; JSONL {log.stat().st_size / 1e6:,.0f} MB, Parquet {table.stat().st_size / 1e6:,.0f} MB")
+    print(f"{'source':<9}{'way':<8}{'s':>8}{'CPU s':>8}{'MB/s':>8}{'peak MiB':>10}   made")
+    for source in (log, table):
+        for way in ways:
+            place = folder / f"{way}-{source.suffix[1:]}"
+            place.mkdir()
+            found = measure(way, source, place)
+            speed = log.stat().st_size / 1e6 / found.seconds
+            print(
+                f"{source.suffix[1:]:<9}{way:<8}{found.seconds:>8.1f}{found.cpu_seconds:>8.1f}{speed:>8.0f}"
+                f"{found.peak_mib:>10.0f}   {found.made}",
+                flush=True,
+            )
+
+
+if __name__ == "__main__":
+    main()

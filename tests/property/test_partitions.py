@@ -1,0 +1,91 @@
+"""The same tables, byte for byte, however the work is cut: workers, units, partitions, parts, order of files."""
+
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+
+from pipeline import artifacts, line
+from pipeline.config import EventsConfig, RunConfig, build_config
+from pipeline.importers import shuffle, spill
+from pipeline.importers.ingest import plan, units
+from pipeline.importers.inputs import expand_inputs
+from pipeline.importers.spill import partition_count
+from pipeline.stages import events
+from tests.benchmarks.feedback_log import feedback_lines
+
+PREPARED: Final = ("events", "responses", "unpaired", "pairs", "splits")
+SHARDS: Final = ("a.jsonl", "b.jsonl", "c.csv", "d.jsonl")
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    lines = list(feedback_lines(900, seed=3))
+    # A line that is delivered in two files, a prompt with very many rows, and files that end without a line end.
+    Path("a.jsonl").write_bytes(b"".join(lines[:500]))
+    Path("b.jsonl").write_bytes(b"".join([*lines[450:], *lines[5:6] * 3]).rstrip(b"\n"))
+    Path("c.csv").write_bytes(b"event_id,prompt,response,feedback\nx1,p,r,thumbs_up\nx2,p,s,thumbs_down\nbad\n")
+    hot = b'{"event_id": "h%d", "prompt": "hi", "response": "r%d", "feedback": "thumbs_up"}\n'
+    Path("d.jsonl").write_bytes(b"".join(hot % (index, index % 40) for index in range(600)))
+    return tmp_path
+
+
+def prepared(name: str, inputs: tuple[str, ...] = SHARDS, **settings: Any) -> dict[str, str]:
+    """Digest of every table up to the splits, and the stages' counts and notes."""
+    document = {"name": name, "model": "m", "events": {"inputs": list(inputs), **settings}}
+    config: RunConfig = build_config(document, origin="test")
+    found: dict[str, str] = {}
+    for done in line.run(config, line.select(None, "splits")):
+        found |= {table: record.sha256 for table, record in done.manifest.outputs.items()}
+        found[f"{done.stage.name} counts"] = str(done.manifest.counts)
+        found[f"{done.stage.name} notes"] = str(done.manifest.notes)
+    return found
+
+
+def test_however_the_work_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = prepared("whole", workers=1)
+    assert prepared("cut", inputs=SHARDS[::-1], workers=1, unit_bytes=70_001, partition_bytes=40_000) == whole
+    # Passes over a partition, writes of a run, and parts of a table, each far smaller than the data.
+    monkeypatch.setattr(spill, "_PASS_BYTES", 50_000)
+    monkeypatch.setattr(shuffle, "_HELD_BYTES", 100_000)
+    monkeypatch.setattr(artifacts, "_PART_ROWS", 211)
+    monkeypatch.setattr(events, "_WORKER_BYTES", 1)
+    assert prepared("tiny", workers=1, unit_bytes=323_457, partition_bytes=300_000) == whole
+    assert prepared("processes", workers=2, unit_bytes=400_003) == whole
+
+
+def test_row_groups_do_not_depend_on_the_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(artifacts, "_ROW_GROUP_ROWS", 200)
+    whole = prepared("whole", workers=1)
+    monkeypatch.setattr(artifacts, "_PART_ROWS", 433)
+    assert prepared("parts", workers=1, partition_bytes=200_000) == whole
+
+
+def test_settings_cut_the_work() -> None:
+    """The knobs that change no table do change what is held at a time."""
+    config = EventsConfig(inputs=("a.jsonl",))
+    plans = plan(expand_inputs(config.inputs), config)
+    assert len(units(plans, 1 << 30)) == 1
+    parts = [unit.part for unit in units(plans, 100_000)]
+    assert len(parts) == -(-Path("a.jsonl").stat().st_size // 100_000)
+    assert partition_count(1_000_000, 1_000_000) == 1
+    assert partition_count(1_000_000, 100_000) == 16
+    assert partition_count(1 << 60, 1) == 16**3
+
+
+def test_how_many_read_and_how_much_at_a_time_is_no_reason_to_read_again() -> None:
+    document = {"name": "run", "model": "m", "events": {"inputs": ["d.jsonl"], "workers": 1}}
+    first = list(line.run(build_config(document, origin="test"), line.select(None, "events")))
+    document["events"] |= {"workers": 2, "unit_bytes": 1_000, "partition_bytes": 1_000}
+    again = list(line.run(build_config(document, origin="test"), line.select(None, "events")))
+    assert [done.action for done in (*first, *again)] == ["ran", "skipped"]
+
+
+def test_nothing_is_left_of_what_was_spilled() -> None:
+    prepared("run", workers=1)
+    assert sorted(path.name for path in Path("runs/run/events").iterdir()) == [
+        "events.parquet",
+        "manifest.json",
+        "rejects.parquet",
+    ]

@@ -1,0 +1,84 @@
+"""Ids: what counts as the same text, and that the quick ways to say so say the same as the plain ones."""
+
+import re
+import unicodedata
+
+import polars as pl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline import identity
+
+TEXTS = [
+    "",
+    " ",
+    "a",
+    "a  b",
+    "\t a\n\nb ",
+    "é",
+    "e\u0301",
+    "日本語 テスト",
+    "か\u3099",
+    "🙂\ufe0f ok",
+    "Ω \u2126",
+    "\x1c",
+]
+SIGNS = "a b\t\n\u00a0\u2003é\u0301e가\u11a8か\u3099日🙂\ufe0fΩ\u2126\x1c"
+
+
+def plainly_normalised(text: str) -> str:
+    composed = unicodedata.normalize("NFC", text)
+    # White space as Unicode has it; Python adds the four separators of ASCII.
+    return re.sub(r"(?:(?![\x1c-\x1f])\s)+", " ", composed).strip(" ")
+
+
+def normalised(texts: list[str]) -> list[str]:
+    return pl.DataFrame({"x": texts}, schema={"x": pl.String}).select(identity.normalised(pl.col("x")))["x"].to_list()
+
+
+@given(st.lists(st.text(st.sampled_from(SIGNS)), max_size=5))
+def test_normalised_text_is_what_its_definition_says(texts: list[str]) -> None:
+    assert normalised(texts + TEXTS) == [plainly_normalised(text) for text in texts + TEXTS]
+
+
+def test_what_is_taken_as_composed_is_composed() -> None:
+    escaped = re.sub(r"\\x\{([0-9A-F]+)\}", lambda found: rf"\U{int(found[1], 16):08X}", identity._MAY_COMPOSE)
+    may_compose = re.compile(escaped)
+    joins = {
+        int(parts[1], 16)
+        for code in range(0x110000)
+        if len(parts := unicodedata.decomposition(chr(code)).split()) == 2 and not parts[0].startswith("<")
+    }
+    jamo = set(range(0x1161, 0x1176)) | set(range(0x11A8, 0x11C3))
+    for code in range(0x110000):
+        if 0xD800 <= code < 0xE000 or may_compose.match(chr(code)):
+            continue
+        assert unicodedata.normalize("NFC", chr(code)) == chr(code), hex(code)
+        assert unicodedata.combining(chr(code)) == 0, hex(code)
+        assert code not in joins | jamo, hex(code)
+
+
+def test_nulls_stay_null() -> None:
+    frame = pl.DataFrame({"x": [None, "é  é", "e\u0301"]})
+    assert frame.select(identity.normalised(pl.col("x")))["x"].to_list() == [None, "é é", "é"]
+
+
+@pytest.mark.parametrize("loose", [False, True])
+def test_a_prompt_has_the_same_key_alone_and_among_others(loose: bool) -> None:
+    prompts = [
+        [{"role": "user", "content": " A  b"}],
+        [],
+        [{"role": "system", "content": "s"}, {"role": "user", "content": "A b"}],
+        [{"role": "user", "content": "e\u0301"}],
+    ]
+    dtype = pl.List(pl.Struct({"role": pl.String, "content": pl.String}))
+
+    def keys(some: list) -> list[str]:
+        frame = pl.DataFrame({"p": some}, schema={"p": dtype})
+        return frame.select(identity.prompt_key(pl.col("p"), loose=loose))["p"].to_list()
+
+    together = keys(prompts)
+    assert together == [key for prompt in prompts for key in keys([prompt])]
+    assert together[1] == ""
+    assert together[0] == ("4:user3:a b" if loose else "4:user3:A b")
