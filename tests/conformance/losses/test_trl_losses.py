@@ -280,6 +280,18 @@ def test_orpo_is_trls():
     assert_same(ours, theirs, made.policy)
 
 
+def test_trls_orpo_has_no_gradient_at_a_certain_completion_and_ours_has():
+    leaf, other = torch.tensor([-1e-9], requires_grad=True), torch.tensor([-1.0])
+    trainer = bare(experimental("orpo", "ORPOTrainer"), beta=0.1)
+    (theirs,) = torch.autograd.grad(-trainer.odds_ratio_loss(other, leaf)[0].mean(), leaf)
+    one = torch.ones(1, dtype=torch.int64)
+    batch = PairLogps(other, leaf, chosen_token_counts=one, rejected_token_counts=one)
+    (ours,) = torch.autograd.grad(LOSSES["orpo"].function(batch, loss_config("orpo", {})).losses.sum(), leaf)
+    assert not bool(theirs.isfinite())
+    assert bool(ours.isfinite())
+    assert float(ours) > 0
+
+
 @pytest.mark.parametrize(
     ("method", "loss_type", "settings", "alpha", "smoothing"),
     [
