@@ -158,5 +158,5 @@ def _models_picture(models: tuple[ModelRate, ...]) -> Picture:
         dots,
         unit="share",
         chance=None,
-        caption="Share of thumbs up by model, with 95% intervals of its votes. Models may have answered different prompts.",
+        caption="Share of thumbs up by model, with 95% intervals of its votes. Their prompts may differ.",
     )
