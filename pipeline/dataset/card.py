@@ -42,22 +42,24 @@ _ABOUT: Final[Mapping[str, str]] = {
 }
 
 
-def dataset_card(config: RunConfig, rows: Mapping[str, int]) -> str:
+def dataset_card(config: RunConfig, rows: Mapping[str, int], digest: str) -> str:
     """The card's Markdown, with its YAML block.
 
     Args:
         config: The run that prepared the data.
         rows: Rows by file, as `dataset/KIND/SPLIT.parquet`. Files without rows are no split of the data set.
+        digest: Hexadecimal digest of all rows. It makes the version: `datasets` keeps a copy of what it loaded by the
+            folder's name and card, and would give the old rows of a folder that was written anew.
     """
     filled = {
         kind: {split: rows.get(f"dataset/{kind}/{split}.parquet", 0) for split in SPLIT.categories} for kind in _ABOUT
     }
     kinds = {kind: splits for kind, splits in filled.items() if any(splits.values())}
-    block = yaml.safe_dump(_metadata(kinds), sort_keys=False, allow_unicode=True)
+    block = yaml.safe_dump(_metadata(kinds, digest), sort_keys=False, allow_unicode=True)
     return f"---\n{block}---\n\n{_text(config, kinds)}"
 
 
-def _metadata(kinds: Mapping[str, Mapping[str, int]]) -> dict[str, Any]:
+def _metadata(kinds: Mapping[str, Mapping[str, int]], digest: str) -> dict[str, Any]:
     total = sum(sum(splits.values()) for splits in kinds.values())
     return {
         "pretty_name": "Prepared feedback",
@@ -67,6 +69,7 @@ def _metadata(kinds: Mapping[str, Mapping[str, int]]) -> dict[str, Any]:
         "configs": [
             {
                 "config_name": kind,
+                "version": f"1.0.{int(digest[:8], 16)}",
                 "data_files": [
                     {"split": split, "path": f"{kind}/{split}.parquet"} for split, count in splits.items() if count
                 ],

@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 
 import polars as pl
 
-from pipeline.artifacts import read_manifest, read_table, write_parquet, write_text
+from pipeline.artifacts import digest_file, digest_text, read_manifest, read_table, write_parquet, write_text
 from pipeline.config import RunConfig
 from pipeline.dataset.card import CARD, dataset_card
 from pipeline.tables import SPLIT
@@ -52,7 +52,8 @@ def export_dataset(config: RunConfig, command: str) -> Exported:
             write_parquet(config.run_dir / name, part)
             written[name] = part.height
     card = f"{FOLDER}/{CARD}"
-    write_text(config.run_dir / card, dataset_card(config, written))
+    digest = digest_text(*(digest_file(config.run_dir / name) for name in written))
+    write_text(config.run_dir / card, dataset_card(config, written, digest))
     write_text(config.run_dir / REPORT, _page(config, command))
     return Exported(written, card, REPORT)
 

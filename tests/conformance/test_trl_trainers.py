@@ -58,6 +58,18 @@ def test_every_split_loads_with_its_rows(prepared, kind, tmp_path):
     }
 
 
+def test_a_folder_written_anew_gives_its_new_rows(tmp_path):
+    log, rows = tmp_path / "thumbs.jsonl", []
+    for prompts in (24, 30):
+        write_log(log, prompts=prompts)
+        config = run_config([str(log)], tmp_path / "out", "demo", [])
+        list(line.run(config, line.select(None, "splits")))
+        written = export_dataset(config, "").rows["dataset/unpaired/train.parquet"]
+        assert len(load(config.run_dir / "dataset", "unpaired")["train"]) == written
+        rows.append(written)
+    assert rows[0] != rows[1]
+
+
 def test_pairs_train_in_trls_dpo_trainer(prepared, model, tmp_path):
     trainer = trl.DPOTrainer(
         model=model,

@@ -7,7 +7,7 @@ from pipeline.dataset import dataset_card
 
 def card(rows):
     config = build_config({"name": "mine", "model": "demo", "events": {"inputs": ["log.jsonl"]}}, origin="test")
-    return DatasetCard(dataset_card(config, rows))
+    return DatasetCard(dataset_card(config, rows, "0000000b" + "f" * 24))
 
 
 def test_the_hub_reads_every_filled_split_as_one_configuration_a_kind():
@@ -16,12 +16,17 @@ def test_the_hub_reads_every_filled_split_as_one_configuration_a_kind():
     assert found.data.to_dict()["configs"] == [
         {
             "config_name": "unpaired",
+            "version": "1.0.11",
             "data_files": [
                 {"split": "train", "path": "unpaired/train.parquet"},
                 {"split": "test", "path": "unpaired/test.parquet"},
             ],
         },
-        {"config_name": "pairs", "data_files": [{"split": "train", "path": "pairs/train.parquet"}]},
+        {
+            "config_name": "pairs",
+            "version": "1.0.11",
+            "data_files": [{"split": "train", "path": "pairs/train.parquet"}],
+        },
     ]
     assert "Rows: 900 train, 0 validation, 200 test." in found.text
 
