@@ -119,7 +119,7 @@ def scoring_order(blocks: Blocks, wanted: Catalogue, missing: npt.NDArray[np.boo
     places = np.flatnonzero(missing)
     keys = (-wanted.completion_counts[places], prompts[places], -wanted.prompt_counts[places])
     # Stable, so that what is equal stays in the order of ids.
-    return places[np.lexsort(keys)]
+    return np.asarray(places[np.lexsort(keys)])
 
 
 def _prompt_digests(prompts: pl.Series) -> npt.NDArray[np.uint64]:
