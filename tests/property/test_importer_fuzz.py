@@ -1,6 +1,6 @@
 """Logs of tools with values that nobody expects: never a crash, never a vote that the log does not hold.
 
-Quick by default; `-m slow` takes 100 logs a format.
+Quick by default; `-m slow` takes 500 logs a format.
 """
 
 import copy
@@ -119,4 +119,4 @@ def test_odd_values(tmp_path: Path, name: str) -> None:
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("name", NAMES)
 def test_many_odd_values(tmp_path: Path, name: str) -> None:
-    check(tmp_path, name, logs=100, seed=2)
+    check(tmp_path, name, logs=500, seed=2)

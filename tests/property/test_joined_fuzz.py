@@ -70,4 +70,4 @@ def test_mutated_values(tmp_path: Path, name: str) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("name", FILES)
 def test_many_mutated_values(tmp_path: Path, name: str) -> None:
-    fuzz(tmp_path, name, count=100, seed=2)
+    fuzz(tmp_path, name, count=300, seed=2)
