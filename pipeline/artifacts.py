@@ -315,11 +315,12 @@ def read_by_prompt(path: Path, table: str, columns: Sequence[str] | None = None)
         held = pl.concat([held, scan.slice(start, _PART_ROWS).collect()])
         if start + _PART_ROWS >= total:
             break
-        open_prompt = pl.col("prompt_id") == held["prompt_id"][-1]
-        whole = held.filter(~open_prompt)
-        if whole.height:
-            yield whole
-        held = held.filter(open_prompt)
+        others = (held["prompt_id"] != held["prompt_id"][-1]).arg_true()
+        # Slices share the rows' memory; filtering would copy all texts.
+        whole = int(others[-1]) + 1 if len(others) else 0
+        if whole:
+            yield held.head(whole)
+        held = held.slice(whole)
     yield held
 
 

@@ -90,7 +90,9 @@ def merge_adapter(model: Any, folder: Path) -> Any:
         from peft import PeftModel
     except ImportError:
         return _merge_plain(model, folder)
-    return PeftModel.from_pretrained(model, folder).merge_and_unload()
+    merged = PeftModel.from_pretrained(model, folder).merge_and_unload()
+    # peft freezes all weights that are not the adapter's own; the merged model is to be trained as any other.
+    return merged.requires_grad_(True)
 
 
 def _merge_plain(model: Any, folder: Path) -> Any:

@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Final
 
 import polars as pl
+import pyarrow.compute as pc
 
 from pipeline.identity import prompt_id, response_id
 
@@ -15,6 +16,18 @@ BALLOTS: Final = ("up", "down", "retracted")
 _ORDER: Final = ("created_at", "source_file", "source_line", "event_id")
 _UNITS: Final = 1_000_000_000
 _US_PER_DAY: Final = 86_400_000_000.0
+
+
+def divided(numbers: pl.Expr, by: float) -> pl.Expr:
+    """Each number over `by`, correctly rounded.
+
+    polars multiplies a column by the inverse of a constant, yet divides a column of one row: with its own operator the
+    last bit of a quotient would say how many rows its partition has.
+    """
+    return numbers.map_batches(
+        lambda column: pl.Series(column.name, pc.divide(column.cast(pl.Float64).to_arrow(), by)),
+        return_dtype=pl.Float64,
+    )
 
 
 def named(events: pl.LazyFrame) -> pl.LazyFrame:
@@ -77,8 +90,8 @@ def recency(time: pl.Expr, newest: datetime | None, half_life: float | None) -> 
     """0.5 ** (age in days / half-life), 1 where the time or the half-life is not known."""
     if half_life is None or newest is None:
         return pl.lit(1.0)
-    age_days = (pl.lit(newest, dtype=pl.Datetime("us", "UTC")) - time).dt.total_microseconds() / _US_PER_DAY
-    return pl.lit(0.5).pow(age_days.clip(lower_bound=0.0) / half_life).fill_null(1.0)
+    age_us = (pl.lit(newest, dtype=pl.Datetime("us", "UTC")) - time).dt.total_microseconds().clip(lower_bound=0)
+    return pl.lit(0.5).pow(divided(divided(age_us, _US_PER_DAY), half_life)).fill_null(1.0)
 
 
 def counted(votes: pl.LazyFrame) -> pl.LazyFrame:
@@ -87,12 +100,13 @@ def counted(votes: pl.LazyFrame) -> pl.LazyFrame:
     def count(vote: str) -> pl.Expr:
         return (pl.col("vote") == vote).sum().cast(pl.Int64).alias(f"n_{vote}")
 
-    def evidence(vote: str) -> pl.Expr:
-        return (pl.col("units").filter(pl.col("vote") == vote).sum() / _UNITS).alias(f"{vote}_evidence")
+    def units(vote: str) -> pl.Expr:
+        return pl.col("units").filter(pl.col("vote") == vote).sum().alias(f"{vote}_evidence")
 
-    return votes.group_by("response_id").agg(
+    counts = votes.group_by("response_id").agg(
         *[count(vote) for vote in BALLOTS],
-        evidence("up"),
-        evidence("down"),
+        units("up"),
+        units("down"),
         pl.col("created_at").filter(pl.col("vote") != "retracted").max().alias("voted_at"),
     )
+    return counts.with_columns(divided(pl.col(name), _UNITS) for name in ("up_evidence", "down_evidence"))

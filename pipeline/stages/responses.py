@@ -19,7 +19,8 @@ from pipeline.artifacts import Counts
 from pipeline.config import ResponsesConfig
 from pipeline.context import StageContext, StageResult
 from pipeline.evidence import exposure
-from pipeline.evidence.comparisons import SIDES, counted_comparisons
+from pipeline.evidence.answers import answers
+from pipeline.evidence.comparisons import counted_comparisons
 from pipeline.evidence.posterior import beta_above_half, beta_quantile
 from pipeline.evidence.raters import NARROW, rater_contradictions, rater_table
 from pipeline.evidence.screening import screened
@@ -39,6 +40,7 @@ _NOTED: Final = {
     "contradictions": ("kind",),
     "response_drops": ("reason",),
 }
+_TEXTS: Final = ("prompt", "completion")
 _COUNTS: Final = ("n_up", "n_down", "n_retracted", "up_evidence", "down_evidence")
 
 
@@ -104,48 +106,33 @@ def transform(events: pl.LazyFrame, config: ResponsesConfig, known: Shared | Non
     """
     if known is None:
         known = shared([narrow(events)], config)
-    with_ids = named(events)
-    texts = screened(_texts(with_ids), config)
+    with_ids = named(events).collect()
+    texts = screened(answers(with_ids).lazy(), config).collect()
     kept = texts.filter(pl.col("drop_reason").is_null())
-    votes = weighed(last_votes(with_ids), known.raters.lazy(), known.newest, config.half_life_days)
-    weights = exposure.exposure_weights(with_ids, known.positions.lazy(), config.exposure, config.exposure_clip)
-    with_votes = (
-        kept.join(counted(votes), on="response_id", how="left", validate="1:1")
-        .join(weights, on="response_id", how="left", validate="1:1")
-        .with_columns(
-            pl.col(_COUNTS).fill_null(0),
-            recency_weight=recency(pl.col("voted_at"), known.newest, config.half_life_days),
-        )
-    )
-    responses = _label(_posterior(with_votes, config), config).select(list(polars_schema("responses")))
+    votes = weighed(last_votes(with_ids.lazy()), known.raters.lazy(), known.newest, config.half_life_days).collect()
+    judged = _label(_posterior(_with_evidence(kept, with_ids, votes, known, config), config), config).collect()
+    # Texts join by place: whatever looks at votes need not carry them along.
+    responses = kept.select(_TEXTS).hstack(judged.get_columns()).select(list(polars_schema("responses")))
     return Responses(
-        responses.sort("prompt_id", "response_id"),
-        _comparisons(with_ids, kept),
-        _contradictions(votes),
-        _drops(texts),
+        responses.lazy(),
+        _comparisons(with_ids.lazy(), kept.lazy()),
+        _contradictions(votes.lazy()),
+        _drops(texts.lazy()),
     )
 
 
-def _texts(events: pl.LazyFrame) -> pl.LazyFrame:
-    """One row a response; spellings that are the same text share the one of the smallest event id."""
-    ordered = events.sort("event_id")
-    prompts = ordered.group_by("prompt_id").agg(pl.col("prompt").first())
-    vote = pl.col("vote")
-    counts = {"n_copied": ["copied"], "n_regenerated": ["regenerated"], "n_compared": list(SIDES)}
-    counts |= {"n_tied": ["tied"], "n_both_bad": ["both_bad"]}
-    responses = ordered.group_by("response_id").agg(
-        pl.col("prompt_id").first(),
-        pl.col("completion").first(),
-        pl.col("model").drop_nulls().min(),
-        pl.col("model").drop_nulls().unique().sort().alias("models"),
-        pl.col("conversation_id").drop_nulls().unique().sort().alias("conversation_ids"),
-        pl.col("user_id").drop_nulls().unique().sort().alias("user_ids"),
-        pl.col("created_at").min().alias("oldest_event_at"),
-        pl.col("created_at").max().alias("newest_event_at"),
-        pl.len().cast(pl.Int64).alias("n_events"),
-        *[vote.is_in(members).sum().cast(pl.Int64).alias(name) for name, members in counts.items()],
+def _with_evidence(
+    kept: pl.DataFrame, events: pl.DataFrame, votes: pl.DataFrame, known: Shared, config: ResponsesConfig
+) -> pl.LazyFrame:
+    """The kept responses without their texts, in their order, with votes, exposure and recency."""
+    weights = exposure.exposure_weights(events.lazy(), known.positions.lazy(), config.exposure, config.exposure_clip)
+    joined = kept.drop(_TEXTS).lazy()
+    for table in (counted(votes.lazy()), weights):
+        joined = joined.join(table, on="response_id", how="left", validate="1:1", maintain_order="left")
+    return joined.with_columns(
+        pl.col(_COUNTS).fill_null(0),
+        recency_weight=recency(pl.col("voted_at"), known.newest, config.half_life_days),
     )
-    return responses.join(prompts, on="prompt_id", how="left", validate="m:1")
 
 
 def _posterior(with_votes: pl.LazyFrame, config: ResponsesConfig) -> pl.LazyFrame:

@@ -2,7 +2,6 @@
 
 import json
 import sys
-from types import SimpleNamespace
 
 import pytest
 import torch
@@ -17,6 +16,7 @@ from pipeline.errors import EngineError, InputError
 from tests.engine_inputs import random_sequences
 from tests.tiny import save_lora, save_tiny_model
 
+WEIGHT = "model.layers.1.mlp.down_proj.weight"
 MODULES = ("model.layers.0.self_attn.q_proj", "model.layers.1.mlp.down_proj")
 
 
@@ -117,22 +117,29 @@ def test_another_kind_of_adapter_needs_peft(model, adapter, settings):
         merge_adapter(load(model), adapter)
 
 
-def test_peft_merges_where_it_is_installed(model, adapter, monkeypatch):
-    change_settings(adapter, use_dora=True)
-    calls = []
+def test_peft_merges_what_the_plain_way_merges(model, adapter, monkeypatch):
+    plain = merge_adapter(load(model), adapter)
+    monkeypatch.delitem(sys.modules, "peft")
+    pytest.importorskip("peft", reason="peft is not installed")
+    merged = merge_adapter(load(model), adapter)
+    found = merged.state_dict()
+    assert list(found) == list(plain.state_dict())
+    assert all(torch.allclose(found[name], weight, atol=1e-6) for name, weight in plain.state_dict().items())
+    assert all(weight.requires_grad for weight in merged.parameters())
 
-    class PeftModel:
-        @classmethod
-        def from_pretrained(cls, *arguments):
-            calls.append(arguments)
-            return cls()
 
-        def merge_and_unload(self):
-            return "merged"
-
-    monkeypatch.setitem(sys.modules, "peft", SimpleNamespace(PeftModel=PeftModel))
-    assert merge_adapter("model", adapter) == "merged"
-    assert calls == [("model", adapter)]
+def test_peft_merges_another_kind_of_adapter(model, tmp_path, monkeypatch):
+    monkeypatch.delitem(sys.modules, "peft")
+    peft = pytest.importorskip("peft", reason="peft is not installed")
+    settings = peft.LoraConfig(r=2, target_modules=["down_proj"], use_dora=True, init_lora_weights=False)
+    torch.manual_seed(0)
+    adapted = peft.get_peft_model(load(model), settings)
+    adapted.save_pretrained(tmp_path / "dora")
+    expected = adapted.merge_and_unload().state_dict()
+    merged = merge_adapter(load(model), tmp_path / "dora")
+    assert all(torch.allclose(merged.state_dict()[name], weight, atol=1e-6) for name, weight in expected.items())
+    assert not torch.equal(merged.state_dict()[WEIGHT], load(model).state_dict()[WEIGHT])
+    assert all(weight.requires_grad for weight in merged.parameters())
 
 
 def test_an_adapter_of_another_model_is_refused(model, adapter):

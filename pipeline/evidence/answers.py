@@ -1,0 +1,113 @@
+"""Events to answers: one row a response with its text, and what all of its events say together.
+
+Rows are sorted by their ids first, which they mostly are: then the events of a response stand together, every group
+is a range of rows, and texts are copied once, by place, instead of being hashed and aggregated.
+"""
+
+from collections.abc import Sequence
+from typing import Final
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+
+from pipeline.evidence.comparisons import SIDES
+
+_ORDER: Final = ("prompt_id", "response_id", "event_id")
+_COUNTED: Final[dict[str, Sequence[str]]] = {
+    "n_copied": ["copied"],
+    "n_regenerated": ["regenerated"],
+    "n_compared": SIDES,
+    "n_tied": ["tied"],
+    "n_both_bad": ["both_bad"],
+}
+
+
+def answers(events: pl.DataFrame) -> pl.DataFrame:
+    """One row a response, sorted by prompt_id and response_id.
+
+    Spellings that are the same text share the one of the smallest event id.
+
+    Args:
+        events: Named events.
+
+    Returns:
+        `prompt_id`, `response_id`, `prompt`, `completion`, `model` (the first by name), `models`, `conversation_ids`,
+        `user_ids` (each sorted), `oldest_event_at`, `newest_event_at`, `n_events` and the counts of `_COUNTED`.
+    """
+    ordered = _sorted(events)
+    first = _starts(ordered["response_id"])
+    group = _groups(first, ordered.height)
+    counts = _counts(ordered, group)
+    several = (counts["n_events"] > 1).gather(group)
+    lists = {
+        name: _distinct(ordered[column], group, several, counts.height)
+        for name, column in (("models", "model"), ("conversation_ids", "conversation_id"), ("user_ids", "user_id"))
+    }
+    return ordered.select("prompt_id", "response_id", "completion")[first].with_columns(
+        ordered["prompt"].gather(_prompt_rows(ordered, first)),
+        **lists,
+        model=lists["models"].list.first(),
+        **{name: counts[name] for name in counts.columns if name != "group"},
+    )
+
+
+def _sorted(events: pl.DataFrame) -> pl.DataFrame:
+    keys = events.select(pl.concat_str(_ORDER)).to_series()
+    return events if keys.is_sorted() else events.sort(_ORDER)
+
+
+def _starts(ids: pl.Series) -> np.ndarray:
+    """Row of each first of equal neighbours."""
+    return (ids != ids.shift(1)).fill_null(True).arg_true().to_numpy()
+
+
+def _groups(starts: np.ndarray, rows: int) -> pl.Series:
+    """(rows,) number of the group that each row is in."""
+    sizes = np.diff(np.append(starts, rows))
+    return pl.Series("group", np.repeat(np.arange(len(starts), dtype=np.uint32), sizes))
+
+
+def _counts(ordered: pl.DataFrame, group: pl.Series) -> pl.DataFrame:
+    vote = pl.col("vote")
+    counted = [vote.is_in(members).sum().cast(pl.Int64).alias(name) for name, members in _COUNTED.items()]
+    return (
+        ordered.select("vote", "created_at", group)
+        .group_by("group")
+        .agg(
+            pl.col("created_at").min().alias("oldest_event_at"),
+            pl.col("created_at").max().alias("newest_event_at"),
+            pl.len().cast(pl.Int64).alias("n_events"),
+            *counted,
+        )
+        .sort("group")
+    )
+
+
+def _prompt_rows(ordered: pl.DataFrame, first: np.ndarray) -> np.ndarray:
+    """(responses,) the event whose spelling of the prompt is taken: the one of the prompt's smallest event id."""
+    starts = _starts(ordered["prompt_id"])
+    order = ordered["event_id"].arg_sort().to_numpy()
+    rank = np.empty(len(order), dtype=np.int64)
+    rank[order] = np.arange(len(order))
+    smallest = order[np.minimum.reduceat(rank, starts)] if len(starts) else order
+    return smallest[np.searchsorted(starts, first, side="right") - 1]
+
+
+def _distinct(values: pl.Series, group: pl.Series, several: pl.Series, count: int) -> pl.Series:
+    """List column: the different values of each group, sorted, without nulls.
+
+    Args:
+        values: (rows,) texts.
+        group: (rows,) their groups, ascending.
+        several: (rows,) whether the group has another row: only those have to be looked at together.
+        count: How many groups there are.
+    """
+    rows = pl.DataFrame([group, values.alias("value"), several.alias("several")]).drop_nulls("value")
+    alone = rows.filter(~pl.col("several"))
+    together = rows.filter("several").unique(["group", "value"]).sort("group", "value")
+    found = pl.concat([alone, together]).sort("group", maintain_order=True)
+    sizes = np.bincount(found["group"].to_numpy(), minlength=count)
+    offsets = np.concatenate([[0], np.cumsum(sizes)])
+    texts = found["value"].to_arrow(compat_level=pl.CompatLevel.oldest())
+    return pl.Series(pa.LargeListArray.from_arrays(pa.array(offsets, pa.int64()), texts), dtype=pl.List(pl.String))
