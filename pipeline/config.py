@@ -32,7 +32,7 @@ class EventsConfig(StageConfig):
     user_key: str = Field(
         "thumbline",
         min_length=1,
-        description="Key of the HMAC that pseudonymises user ids; keep your own one secret.",
+        description="Key of the hash (BLAKE2b) that pseudonymises user ids; keep your own one secret.",
     )
     max_line_bytes: NaturalCount = Field(16 * 1024 * 1024, description="Bytes; a longer line is rejected.")
     workers: NaturalCount | None = Field(

@@ -3,20 +3,24 @@
 Text is normalised for identity only; what the tables hold is the text as it was logged.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable
 from typing import Any, Final, cast
 
+import numpy as np
 import polars as pl
 import polars_hash  # noqa: F401  registers the `chash` namespace on expressions
 
 _ID_LENGTH = 32
-# Any character but those of common scripts and signs that composition neither changes nor joins to one before them
-# (tests/unit/pipeline/test_identity.py holds that): a text without any other is in NFC as it is.
-_MAY_COMPOSE: Final = (
-    r"[^\x00-\x{2FF}\x{391}-\x{3A1}\x{3A3}-\x{3C9}\x{400}-\x{482}\x{48A}-\x{52F}\x{1E00}-\x{1E99}\x{1EA0}-\x{1EF9}"
-    r"\x{200B}-\x{2027}\x{202F}-\x{205E}\x{20A0}-\x{20BF}\x{2190}-\x{21FF}\x{2500}-\x{27BF}\x{3001}-\x{3029}"
-    r"\x{3041}-\x{3096}\x{30A1}-\x{30FA}\x{4E00}-\x{9FFF}\x{AC00}-\x{D7A3}\x{FE0F}\x{FF01}-\x{FF5E}\x{1F300}-\x{1FAFF}]"
+# Any character but those of common scripts and signs that composition neither changes nor joins to one before them,
+# and that are no white space outside of ASCII (tests/unit/pipeline/test_identity.py holds that): a text without any
+# other is in NFC as it is, and parted by nothing but the white space of ASCII.
+_UNUSUAL: Final = (
+    r"[^\x00-\x{84}\x{86}-\x{9F}\x{A1}-\x{2FF}\x{391}-\x{3A1}\x{3A3}-\x{3C9}\x{400}-\x{482}\x{48A}-\x{52F}"
+    r"\x{1E00}-\x{1E99}\x{1EA0}-\x{1EF9}\x{200B}-\x{2027}\x{2030}-\x{205E}\x{20A0}-\x{20BF}\x{2190}-\x{21FF}"
+    r"\x{2500}-\x{27BF}\x{3001}-\x{3029}\x{3041}-\x{3096}\x{30A1}-\x{30FA}\x{4E00}-\x{9FFF}\x{AC00}-\x{D7A3}\x{FE0F}"
+    r"\x{FF01}-\x{FF5E}\x{1F300}-\x{1FAFF}]"
 )
+_ASCII_SPACE: Final = "\t\n\x0b\x0c\r"
 
 
 def digest(text: pl.Expr) -> pl.Expr:
@@ -39,19 +43,28 @@ def normalised(text: pl.Expr) -> pl.Expr:
 
 
 def _normalised(texts: pl.Series) -> pl.Series:
-    # White space that is one space already matches nothing here: most of it in most texts.
-    return _composed(texts).str.replace_all(r"[^\S ]\s*| \s+", " ").str.strip_chars()
+    spaced = _changed(texts, _unusual(texts), lambda rows: rows.str.normalize("NFC").str.replace_all(r"\s", " "))
+    for character in _ASCII_SPACE:
+        found = spaced.str.contains(character, literal=True)
+        spaced = _changed(spaced, found, lambda rows, space=character: rows.str.replace_all(space, " ", literal=True))
+    while (doubled := spaced.str.contains("  ", literal=True)).any():
+        # Halves every run of spaces, in the texts that have one.
+        spaced = _changed(spaced, doubled, lambda rows: rows.str.replace_all("  ", " ", literal=True))
+    return spaced.str.strip_chars(" ")
 
 
-def _composed(texts: pl.Series) -> pl.Series:
-    """Unicode NFC; composing is slow, and most texts are composed as they are."""
-    others = (texts.str.len_bytes() != texts.str.len_chars()).fill_null(False).arg_true()
-    if others.is_empty():
-        return texts
-    foreign = texts.gather(others)
-    changeable = foreign.str.contains(_MAY_COMPOSE)
-    places = others.filter(changeable)
-    return texts.clone().scatter(places, foreign.filter(changeable).str.normalize("NFC"))
+def _unusual(texts: pl.Series) -> pl.Series:
+    """Which texts may have to be composed, or hold white space outside of ASCII: slow to change, and few."""
+    wide = (texts.str.len_bytes() != texts.str.len_chars()).fill_null(False)
+    return _changed(wide, wide, lambda _: texts.filter(wide).str.contains(_UNUSUAL))
+
+
+def _changed(values: pl.Series, where: pl.Series, change: Callable[[pl.Series], pl.Series]) -> pl.Series:
+    """The values, those at some places changed; costs nothing where there are none."""
+    places = where.fill_null(False).arg_true()
+    if places.is_empty():
+        return values
+    return values.clone().scatter(places, change(values.gather(places)))
 
 
 def loosely_normalised(text: pl.Expr) -> pl.Expr:
@@ -67,19 +80,27 @@ def loosely_normalised(text: pl.Expr) -> pl.Expr:
 
 def prompt_key(messages: pl.Expr, *, loose: bool = False) -> pl.Expr:
     """One string a message list, equal exactly where roles and normalised contents are equal."""
-    return messages.map_batches(lambda lists: _prompt_keys(lists, loose=loose), return_dtype=pl.String)
+    normal = loosely_normalised if loose else normalised
+    return messages.map_batches(lambda lists: _joined_messages(lists, normal), return_dtype=pl.String)
 
 
-def _prompt_keys(lists: pl.Series, *, loose: bool) -> pl.Series:
+def written_prompt(messages: pl.Expr) -> pl.Expr:
+    """One string a message list, equal exactly where roles and contents are equal as they were written."""
+    return messages.map_batches(lambda lists: _joined_messages(lists, lambda text: text), return_dtype=pl.String)
+
+
+def _joined_messages(lists: pl.Series, normal: Callable[[pl.Expr], pl.Expr]) -> pl.Series:
     """All messages in one column are normalised together: a list at a time would take a hundred times as long."""
-    messages = lists.to_frame("message").with_row_index("row").explode("message").unnest("message")
-    content = pl.col("content")
-    content = loosely_normalised(content) if loose else normalised(content)
-    parts = messages.with_columns(content=content).select("row", part=joined(pl.col("role"), pl.col("content")))
-    if (lists.list.len() == 1).all():
-        return parts["part"]
-    keys = parts.group_by("row").agg(pl.col("part").str.join(""))
-    rows = lists.to_frame().with_row_index("row").select("row")
+    lengths = lists.list.len()
+    # An empty list explodes to a row of nothing.
+    messages = lists.filter(lengths > 0).explode().struct.unnest()
+    parts = messages.select(part=joined(pl.col("role"), normal(pl.col("content"))))["part"]
+    if (lengths == 1).all():
+        return parts.rename(lists.name)
+    numbers = np.arange(len(lists))
+    keys = pl.DataFrame({"row": np.repeat(numbers, lengths.to_numpy()), "part": parts})
+    keys = keys.group_by("row", maintain_order=True).agg(pl.col("part").str.join(""))
+    rows = pl.DataFrame({"row": numbers})
     return rows.join(keys, on="row", how="left", maintain_order="left", validate="1:1")["part"].fill_null("")
 
 
@@ -90,12 +111,12 @@ def prompt_id(messages: pl.Expr) -> pl.Expr:
 
 def response_id(prompt_ids: pl.Expr, completion: pl.Expr) -> pl.Expr:
     """Id of a response: the digest of its prompt's id and its normalised text."""
-    return pl.map_batches([prompt_ids, completion], _response_ids, return_dtype=pl.String)
+    return id_of_normalised(prompt_ids, normalised(completion))
 
 
-def _response_ids(columns: Sequence[pl.Series]) -> pl.Series:
-    texts = pl.DataFrame({"prompt_id": columns[0], "text": _normalised(columns[1])})
-    return texts.select(digest(joined(pl.col("prompt_id"), pl.col("text")))).to_series()
+def id_of_normalised(prompt_ids: pl.Expr, text: pl.Expr) -> pl.Expr:
+    """`response_id` of a text that is normalised already."""
+    return digest(joined(prompt_ids, text))
 
 
 def as_answer(completion: pl.Expr) -> pl.Expr:

@@ -16,7 +16,7 @@ import numpy as np
 import polars as pl
 
 from pipeline.config import EventsConfig
-from pipeline.identity import digest, joined, prompt_id, response_id
+from pipeline.identity import digest, id_of_normalised, joined, normalised, prompt_key, written_prompt
 from pipeline.importers.distinct import append_numbers
 from pipeline.importers.ingest import RawBatch, Unit, read_unit
 from pipeline.importers.spill import Run, RunWriter, read_partitions
@@ -106,19 +106,28 @@ class Spilled(NamedTuple):
 
 def with_ids(raw: pl.DataFrame) -> pl.DataFrame:
     """Raw events with their ids: those of prompt, response and event."""
-    named = raw.with_columns(prompt_id=prompt_id(pl.col("prompt")), event_id=_event_ids(raw))
-    return named.with_columns(response_id=response_id(pl.col("prompt_id"), pl.col("completion")))
+    key, text = prompt_key(pl.col("prompt")), normalised(pl.col("completion"))
+    texts = raw.select(key=key, text=text, prompt=written_prompt(pl.col("prompt")), completion=pl.col("completion"))
+    texts = texts.with_columns(prompt_id=digest(pl.col("key")))
+    ids = texts.select("prompt_id", response_id=id_of_normalised(pl.col("prompt_id"), pl.col("text")))
+    named = raw.hstack(ids)
+    return named.with_columns(_event_ids(named, texts.select(_as_written()).to_series()))
 
 
-def _event_ids(raw: pl.DataFrame) -> pl.Series:
+def _as_written() -> pl.Expr:
+    """The texts where they differ from what their ids are made of, which stands for them otherwise."""
+    parts = [pl.when(pl.col(a) != pl.col(b)).then(pl.col(a)) for a, b in (("prompt", "key"), ("completion", "text"))]
+    return joined(*map(_optional, parts)).alias("spelling")
+
+
+def _event_ids(named: pl.DataFrame, spelling: pl.Series) -> pl.Series:
     """Digests of all that the events say; where they were read is not part of it."""
-    role, content = pl.element().struct.field("role"), pl.element().struct.field("content")
-    prompt = pl.col("prompt").list.eval(joined(role, content)).list.join("")
     # A column without any value costs nothing this way.
-    optional = [_optional(pl.col(name).cast(pl.String)) if raw[name].count() else pl.lit("") for name in _NAMED_BY]
-    time_us = _optional(pl.col("created_at").dt.epoch("us").cast(pl.String))
-    last = (prompt, pl.col("completion"), pl.col("vote").cast(pl.String))
-    return raw.select(digest(joined(pl.col("format"), *optional, time_us, *last)).alias("event_id")).to_series()
+    optional = [_optional(pl.col(name).cast(pl.String)) if named[name].count() else pl.lit("") for name in _NAMED_BY]
+    # These hold no space, so that their ends are clear without a length.
+    plain = [pl.col("format"), pl.col("vote").cast(pl.String), pl.col("created_at").dt.epoch("us").cast(pl.String)]
+    said = pl.concat_str(*(text.fill_null("-") for text in plain), "response_id", joined(*optional), separator=" ")
+    return named.select(digest(pl.concat_str(said, spelling)).alias("event_id")).to_series()
 
 
 def _optional(text: pl.Expr) -> pl.Expr:

@@ -117,7 +117,7 @@ def _read_partition(places: list[tuple[Path, int]], schema: pl.Schema) -> Iterat
 
 def _batches(places: list[tuple[Path, int]]) -> Iterator[Any]:
     for path, index in places:
-        with pa.OSFile(str(path)) as source, pa.ipc.open_file(source) as file:
+        with pa.memory_map(str(path)) as source, pa.ipc.open_file(source) as file:
             yield file.get_batch(index)
 
 

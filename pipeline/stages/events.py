@@ -27,7 +27,7 @@ from pipeline.importers.inputs import expand_inputs
 from pipeline.importers.spill import partition_count
 from pipeline.workers import available_cores, in_order, made_ahead
 
-VERSION: Final = 3
+VERSION: Final = 4
 INPUTS: Final = ()
 OUTPUTS: Final = ("events", "rejects")
 

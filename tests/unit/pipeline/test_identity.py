@@ -42,9 +42,9 @@ def test_normalised_text_is_what_its_definition_says(texts: list[str]) -> None:
     assert normalised(texts + TEXTS) == [plainly_normalised(text) for text in texts + TEXTS]
 
 
-def test_what_is_taken_as_composed_is_composed() -> None:
-    escaped = re.sub(r"\\x\{([0-9A-F]+)\}", lambda found: rf"\U{int(found[1], 16):08X}", identity._MAY_COMPOSE)
-    may_compose = re.compile(escaped)
+def test_what_is_taken_as_usual_is_composed_and_no_foreign_space() -> None:
+    escaped = re.sub(r"\\x\{([0-9A-F]+)\}", lambda found: rf"\U{int(found[1], 16):08X}", identity._UNUSUAL)
+    unusual = re.compile(escaped)
     joins = {
         int(parts[1], 16)
         for code in range(0x110000)
@@ -52,11 +52,12 @@ def test_what_is_taken_as_composed_is_composed() -> None:
     }
     jamo = set(range(0x1161, 0x1176)) | set(range(0x11A8, 0x11C3))
     for code in range(0x110000):
-        if 0xD800 <= code < 0xE000 or may_compose.match(chr(code)):
+        if 0xD800 <= code < 0xE000 or unusual.match(chr(code)):
             continue
         assert unicodedata.normalize("NFC", chr(code)) == chr(code), hex(code)
         assert unicodedata.combining(chr(code)) == 0, hex(code)
         assert code not in joins | jamo, hex(code)
+        assert code < 0x80 or not chr(code).isspace(), hex(code)
 
 
 def test_nulls_stay_null() -> None:

@@ -1,7 +1,6 @@
 """The stage: ids from content, deliveries merged, counts that add up, the same tables in any order of files."""
 
 import hashlib
-import hmac
 import json
 import os
 from collections import Counter
@@ -12,7 +11,7 @@ from typing import Any
 import pytest
 
 from pipeline import artifacts
-from pipeline.artifacts import digest_file, digest_text
+from pipeline.artifacts import digest_file
 from pipeline.config import EventsConfig
 from pipeline.errors import ConfigError, InputError
 from pipeline.importers import shuffle
@@ -93,7 +92,8 @@ def test_users_are_keyed_hashes() -> None:
     write("a.jsonl", ROW)
     first, second = read("a.jsonl").events, read("a.jsonl", user_key="other").events
     for key in ("other", "k" * 64, "k\u00e9" * 50):
-        expected = hmac.new(key.encode(), b"ann", hashlib.sha256).hexdigest()[:16]
+        short = key.encode() if len(key.encode()) <= 64 else hashlib.blake2b(key.encode()).digest()
+        expected = hashlib.blake2b(b"ann", key=short, digest_size=8).hexdigest()
         assert read("a.jsonl", user_key=key).events["user_id"].to_list() == [expected]
     assert first["user_id"].to_list() != second["user_id"].to_list()
     # Not even the id lets a stranger test a name: it is made from the pseudonym.
@@ -237,11 +237,27 @@ def test_the_cache_lies_where_the_environment_says(monkeypatch: pytest.MonkeyPat
     assert artifacts.cache_dir() == Path.home() / ".cache" / "thumbline"
 
 
+def event_id(event: dict[str, object], prompt: str, completion: str) -> str:
+    """Texts are said by the response's id, and once more where they are not written as that id has them."""
+    optional = ["=e1", "", f"={event['user_id']}", "", "", "", "", "", prompt, completion]
+    said = f"thumbs_jsonl up 1772366400000000 {event['response_id']} "
+    said += "".join(f"{len(text.encode())}:{text}" for text in optional)
+    return hashlib.sha256(said.encode()).hexdigest()[:32]
+
+
 def test_an_event_id_is_the_digest_of_its_fields_in_order() -> None:
     write("a.jsonl", ROW)
     (event,) = read("a.jsonl").events.to_dicts()
-    fields = ["=e1", "", f"={event['user_id']}", "", "", "", "", "", "=1772366400000000"]
-    assert event["event_id"] == digest_text("thumbs_jsonl", *fields, "4:user1:p", "r", "up")
+    assert event["event_id"] == event_id(event, "", "")
+
+
+def test_spellings_of_one_text_are_events_of_their_own() -> None:
+    write("a.jsonl", ROW, ROW | {"response": " r\n"}, ROW | {"prompt": "p ", "response": "r "})
+    events = read("a.jsonl").events.sort("source_line").to_dicts()
+    assert len({event["response_id"] for event in events}) == 1
+    spelled = [("", ""), ("", "= r\n"), ("=4:user2:p ", "=r ")]
+    for event, (prompt, completion) in zip(events, spelled, strict=True):
+        assert event["event_id"] == event_id(event, prompt, completion)
 
 
 SAMPLE = Path(__file__).parents[3] / "data" / "sample"
