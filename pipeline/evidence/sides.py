@@ -31,7 +31,6 @@ _CANDIDATES: Final = 8
 _CANDIDATE_COLUMNS: Final = (
     "prompt_id",
     "response_id",
-    "completion",
     "label",
     "posterior_mean",
     "n_up",
@@ -51,6 +50,8 @@ def vote_sides(responses: pl.LazyFrame, config: PairsConfig, prior: ResponsesCon
     """
     place = ["pair_group", "model"] if config.same_model else ["pair_group"]
     candidates = _candidates(responses, config).select(*place, *_CANDIDATE_COLUMNS)
+    # Most prompts have one answer; the others are few enough to be ranked.
+    candidates = candidates.filter(pl.len().over(place) > 1)
     better, worse = _ends(candidates, place, config)
     worse = worse.rename(lambda name: name if name in place else f"{name}_rejected")
     # Every better answer meets every worse one of its place; an answer without a model meets those without one.
@@ -58,7 +59,7 @@ def vote_sides(responses: pl.LazyFrame, config: PairsConfig, prior: ResponsesCon
     margin = pl.col("posterior_mean") - pl.col("posterior_mean_rejected")
     kept = crossed.with_columns(margin=margin).filter((pl.col("margin") > 0) & (pl.col("margin") >= config.min_margin))
     limit = 1 if config.strategy == "best_worst" else config.max_per_prompt
-    ranked = _largest(kept, _CANDIDATES * limit).with_columns(
+    ranked = _with_completions(_largest(kept, _CANDIDATES * limit), responses).with_columns(
         similarity=text_similarity(normalised(pl.col("completion")), normalised(pl.col("completion_rejected"))),
         same_text=loosely_normalised(pl.col("completion")) == loosely_normalised(pl.col("completion_rejected")),
         ups=pl.col("up_evidence") + prior.prior_up,
@@ -105,6 +106,17 @@ def _largest(crossed: pl.LazyFrame, limit: int) -> pl.LazyFrame:
     order = ["pair_group", "margin", "response_id", "response_id_rejected"]
     ranked = crossed.sort(order, descending=[False, True, False, False])
     return ranked.group_by("pair_group", maintain_order=True).head(limit)
+
+
+def _with_completions(sides: pl.LazyFrame, responses: pl.LazyFrame) -> pl.LazyFrame:
+    """Sides with the texts of both answers, `completion` and `completion_rejected`, in their order."""
+    ids = pl.concat([sides.select("response_id"), sides.select(response_id="response_id_rejected")])
+    # Few of all texts: picked once, so that the two joins are of small tables.
+    texts = responses.select("response_id", "completion").join(ids, on="response_id", how="semi").collect().lazy()
+    other = texts.rename(lambda name: f"{name}_rejected")
+    for table, name in ((texts, "response_id"), (other, "response_id_rejected")):
+        sides = sides.join(table, on=name, how="left", validate="m:1", maintain_order="left")
+    return sides
 
 
 def _first_unmarked(sides: pl.LazyFrame, limit: int) -> pl.LazyFrame:

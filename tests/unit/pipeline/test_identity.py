@@ -83,3 +83,16 @@ def test_a_prompt_has_the_same_key_alone_and_among_others(loose: bool) -> None:
     assert together == [key for prompt in prompts for key in keys([prompt])]
     assert together[1] == ""
     assert together[0] == ("4:user3:a b" if loose else "4:user3:A b")
+
+
+def plainly_loose(text: str) -> str:
+    folded = unicodedata.normalize("NFKC", text).lower()
+    kept = "".join(sign if unicodedata.category(sign)[0] in "LN" else " " for sign in folded)
+    return re.sub(" +", " ", kept).strip(" ") or plainly_normalised(text)
+
+
+@given(st.lists(st.text(st.sampled_from(SIGNS + "AZ09-.!`{@[/:\x7f\u00df\uff21\u00b2")), max_size=5))
+def test_loosely_normalised_text_is_what_its_definition_says(texts: list[str]) -> None:
+    frame = pl.DataFrame({"x": texts + TEXTS}, schema={"x": pl.String})
+    found = frame.select(identity.loosely_normalised(pl.col("x")))["x"].to_list()
+    assert found == [plainly_loose(text) for text in texts + TEXTS]
