@@ -21,6 +21,7 @@ from pipeline.tables import polars_schema
 
 # What the estimate needs of the log's last votes: ids, no text.
 NARROW: Final = ("response_id", "user_id", "vote", "ever_up", "ever_down")
+_SUMS: Final = ("n_votes", "n_up", "n_down", "n_changed")
 _ROUNDS: Final = 200
 _TOLERANCE: Final = 1e-6
 # Rates stay inside (0, 1), so that no vote is impossible and every log-odds is finite.
@@ -82,25 +83,50 @@ def _rates(chance: np.ndarray, rater: np.ndarray, up: np.ndarray, prior_votes: f
     return np.asarray(np.clip(rates, _EDGE, 1.0 - _EDGE), dtype=np.float64)
 
 
-def rater_table(votes: pl.DataFrame, config: ResponsesConfig) -> pl.DataFrame:
-    """Table `raters`, sorted: every user who voted, and what that user's votes weigh.
+class RaterVotes:
+    """Votes of any number of partitions, added up by rater; single ones are kept only where the estimate needs them."""
 
-    Args:
-        votes: Last votes of the whole log with the columns of `NARROW`, in any order; those without a user are left
-            out, since nothing can be learned of them: they weigh 1.
-        config: Which estimate, and its settings.
-    """
-    known = votes.filter(pl.col("user_id").is_not_null()).sort("response_id", "user_id")
-    table = known.group_by("user_id").agg(
-        n_votes=(pl.col("vote") != "retracted").sum().cast(pl.Int64),
-        n_up=(pl.col("vote") == "up").sum().cast(pl.Int64),
-        n_down=(pl.col("vote") == "down").sum().cast(pl.Int64),
-        n_changed=((pl.col("ever_up") > 0) & (pl.col("ever_down") > 0)).sum().cast(pl.Int64),
-    )
-    only_one = (pl.min_horizontal("n_up", "n_down") == 0) & (pl.col("n_votes") >= config.one_label_votes)
-    table = table.with_columns(one_label=only_one).sort("user_id")
-    rated = _with_confusion(table, known, config)
-    return rated.with_columns(weight=_weight(config)).select(list(polars_schema("raters")))
+    def __init__(self, config: ResponsesConfig) -> None:
+        """Begin without votes.
+
+        Args:
+            config: Which estimate, and its settings.
+        """
+        self._config = config
+        self._counts = polars_schema("raters").to_frame().select("user_id", *_SUMS)
+        self._standing: list[pl.DataFrame] = []
+
+    def add(self, votes: pl.DataFrame) -> None:
+        """Add last votes with the columns of `NARROW`, in any order.
+
+        Those without a user are left out, since nothing can be learned of them: they weigh 1.
+        """
+        known = votes.filter(pl.col("user_id").is_not_null())
+        vote = pl.col("vote")
+        changed = (pl.col("ever_up") > 0) & (pl.col("ever_down") > 0)
+        kinds = zip(_SUMS, (vote != "retracted", vote == "up", vote == "down", changed), strict=True)
+        ones = known.select("user_id", **{name: kind.cast(pl.Int64) for name, kind in kinds})
+        # Added up twice, so that what is put together is a row a rater on both sides.
+        both = [self._counts, ones.group_by("user_id").agg(pl.all().sum())]
+        self._counts = pl.concat(both).group_by("user_id").agg(pl.all().sum())
+        if self._config.reliability == "dawid_skene":
+            standing = known.filter(pl.col("vote") != "retracted")
+            self._standing.append(standing.select("response_id", "user_id", up=pl.col("vote") == "up"))
+
+    def table(self) -> pl.DataFrame:
+        """Table `raters`, sorted: every user who voted, and what that user's votes weigh."""
+        config = self._config
+        only_one = (pl.min_horizontal("n_up", "n_down") == 0) & (pl.col("n_votes") >= config.one_label_votes)
+        table = self._counts.with_columns(one_label=only_one).sort("user_id")
+        rated = _with_confusion(table, self._standing, config)
+        return rated.with_columns(weight=_weight(config)).select(list(polars_schema("raters")))
+
+
+def rater_table(votes: pl.DataFrame, config: ResponsesConfig) -> pl.DataFrame:
+    """Table `raters` of all votes at once; see `RaterVotes`."""
+    raters = RaterVotes(config)
+    raters.add(votes)
+    return raters.table()
 
 
 def _weight(config: ResponsesConfig) -> pl.Expr:
@@ -112,9 +138,9 @@ def _weight(config: ResponsesConfig) -> pl.Expr:
     return pl.lit(1.0)
 
 
-def _with_confusion(table: pl.DataFrame, known: pl.DataFrame, config: ResponsesConfig) -> pl.DataFrame:
-    standing = known.filter(pl.col("vote") != "retracted")
-    if config.reliability != "dawid_skene" or standing.is_empty():
+def _with_confusion(table: pl.DataFrame, parts: list[pl.DataFrame], config: ResponsesConfig) -> pl.DataFrame:
+    standing = pl.concat(parts).sort("response_id", "user_id") if parts else pl.DataFrame()
+    if standing.is_empty():
         return table.with_columns(up_if_good=pl.lit(None, pl.Float64), up_if_bad=pl.lit(None, pl.Float64))
     raters = standing.select(pl.col("user_id").unique().sort()).with_row_index("rater")
     placed = standing.join(raters, on="user_id", how="inner", validate="m:1", maintain_order="left")
@@ -122,7 +148,7 @@ def _with_confusion(table: pl.DataFrame, known: pl.DataFrame, config: ResponsesC
     found = dawid_skene(
         response,
         placed["rater"].cast(pl.Int64).to_numpy(),
-        (placed["vote"] == "up").to_numpy(),
+        placed["up"].to_numpy(),
         config.reliability_prior,
     )
     rates = raters.with_columns(up_if_good=pl.Series(found.up_if_good), up_if_bad=pl.Series(found.up_if_bad))

@@ -9,6 +9,7 @@ sure enough, else the stage abstains and says why.
 whole table. What takes the whole log (raters, positions, the newest time) is made by `shared` from narrow tables.
 """
 
+from collections.abc import Iterable
 from datetime import datetime
 from itertools import chain
 from typing import Any, Final, NamedTuple
@@ -22,7 +23,7 @@ from pipeline.evidence import exposure
 from pipeline.evidence.answers import answers
 from pipeline.evidence.comparisons import counted_comparisons
 from pipeline.evidence.posterior import beta_above_half, beta_quantile
-from pipeline.evidence.raters import NARROW, rater_contradictions, rater_table
+from pipeline.evidence.raters import NARROW, RaterVotes, rater_contradictions
 from pipeline.evidence.screening import screened
 from pipeline.evidence.votes import counted, last_votes, named, recency, weighed
 from pipeline.tables import ABSTAIN_REASON, LABEL, TIME, polars_schema
@@ -88,12 +89,19 @@ def narrow(events: pl.LazyFrame) -> Narrow:
     return Narrow(votes, exposure.position_counts(events), newest)
 
 
-def shared(parts: list[Narrow], config: ResponsesConfig) -> Shared:
-    """What takes the whole log, from the narrow tables of all partitions in any order."""
-    votes, positions, newest = pl.collect_all([pl.concat(tables) for tables in zip(*parts, strict=True)])
-    latest = newest["created_at"].cast(TIME).max()
-    assert latest is None or isinstance(latest, datetime)
-    return Shared(rater_table(votes, config), exposure.position_propensities(positions), latest)
+def shared(parts: Iterable[Narrow], config: ResponsesConfig) -> Shared:
+    """What takes the whole log, from the narrow tables of all partitions in any order, one after the other."""
+    raters = RaterVotes(config)
+    positions: list[pl.DataFrame] = []
+    newest: list[pl.DataFrame] = []
+    for part in parts:
+        votes, counts, latest = pl.collect_all(list(part))
+        raters.add(votes)
+        positions.append(counts)
+        newest.append(latest)
+    last = pl.concat(newest)["created_at"].cast(TIME).max()
+    assert last is None or isinstance(last, datetime)
+    return Shared(raters.table(), exposure.position_propensities(pl.concat(positions)), last)
 
 
 def transform(events: pl.LazyFrame, config: ResponsesConfig, known: Shared | None = None) -> Responses:
@@ -229,7 +237,7 @@ def run(context: StageContext) -> StageResult:
     """Read `events` a set of prompts at a time, write all of `OUTPUTS`."""
     config = context.config.responses
     without_text = [name for name in polars_schema("events").names() if name not in ("prompt", "completion")]
-    known = shared([_narrowed(part) for part in context.read_by_prompt("events", without_text)], config)
+    known = shared((narrow(part.lazy()) for part in context.read_by_prompt("events", without_text)), config)
     seen = _Seen()
     made = made_ahead(_made(part, config, known, seen) for part in context.read_by_prompt("events"))
     of_raters = {"raters": known.raters, "contradictions": rater_contradictions(known.raters)}
@@ -252,10 +260,6 @@ class _Seen:
 
     def __init__(self) -> None:
         self.events = self.dropped = self.prompts = 0
-
-
-def _narrowed(part: pl.DataFrame) -> Narrow:
-    return Narrow(*(table.lazy() for table in pl.collect_all(list(narrow(part.lazy())))))
 
 
 def _made(part: pl.DataFrame, config: ResponsesConfig, known: Shared, seen: _Seen) -> dict[str, pl.DataFrame]:
