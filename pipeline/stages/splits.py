@@ -42,7 +42,7 @@ class Narrow(NamedTuple):
         prompts: `id`, `text_key`, `oldest_event_at`, `newest_event_at`.
         links: `id` and `key`: prompts with a common key, of a conversation or a user, belong together.
         signatures: `id` and `signature`, empty unless near-duplicates are kept together.
-        answers: `response_id` and `prompt_id`.
+        answers: `response_id` and `prompt_id` of the answers that a pair may take from another prompt.
     """
 
     prompts: pl.LazyFrame
@@ -51,8 +51,14 @@ class Narrow(NamedTuple):
     answers: pl.LazyFrame
 
 
-def narrow(responses: pl.LazyFrame, config: SplitsConfig) -> Narrow:
-    """The narrow tables of one partition of `responses`."""
+def narrow(responses: pl.LazyFrame, config: SplitsConfig, pairs: pl.LazyFrame | None = None) -> Narrow:
+    """The narrow tables of one partition of `responses`.
+
+    Args:
+        responses: Rows of table `responses`.
+        config: Grouping.
+        pairs: `rejected_response_id` of all pairs; None: no pair spans prompts.
+    """
     times = responses.group_by("prompt_id").agg(pl.col("oldest_event_at").min(), pl.col("newest_event_at").max())
     prompts = loose_keys(responses).join(times, left_on="id", right_on="prompt_id", how="left", validate="1:1")
     links = [pl.LazyFrame(schema={"id": pl.String, "key": pl.String})]
@@ -61,12 +67,12 @@ def narrow(responses: pl.LazyFrame, config: SplitsConfig) -> Narrow:
     if config.group_by == "prompt_conversation_and_user":
         links.append(_shared(responses, "user_ids"))
     signed = prompt_signatures(responses) if config.near_duplicates else pl.LazyFrame(schema=["id", "signature"])
-    return Narrow(
-        prompts.rename({"key": "text_key"}),
-        pl.concat(links),
-        signed,
-        responses.select("response_id", "prompt_id"),
-    )
+    answers = responses.select("response_id", "prompt_id")
+    if pairs is None:
+        answers = answers.head(0)
+    else:
+        answers = answers.join(pairs, left_on="response_id", right_on="rejected_response_id", how="semi")
+    return Narrow(prompts.rename({"key": "text_key"}), pl.concat(links), signed, answers)
 
 
 def _shared(responses: pl.LazyFrame, column: str) -> pl.LazyFrame:
@@ -78,7 +84,7 @@ def transform(
     responses: pl.LazyFrame, evidence: pl.LazyFrame, config: SplitsConfig, pairs: pl.LazyFrame | None = None
 ) -> pl.LazyFrame:
     """Table `splits` of a whole table of responses; see `assign`."""
-    return assign([narrow(responses, config)], evidence, config, pairs).lazy()
+    return assign([narrow(responses, config, pairs)], evidence, config, pairs).lazy()
 
 
 def assign(
@@ -189,7 +195,7 @@ def run(context: StageContext) -> StageResult:
             "Look at the reasons in the events and responses stages (`thumbline status`)."
         )
     without_answers = [name for name in polars_schema("responses").names() if name != "completion"]
-    parts = [_narrowed(part, config) for part in context.read_by_prompt("responses", without_answers)]
+    parts = [_narrowed(part, config, pairs) for part in context.read_by_prompt("responses", without_answers)]
     splits = assign(parts, evidence.lazy(), config, pairs.lazy())
     leakage = leakage_of(_leak_keys(context, splits, config), config)
     return StageResult(
@@ -199,8 +205,8 @@ def run(context: StageContext) -> StageResult:
     )
 
 
-def _narrowed(part: pl.DataFrame, config: SplitsConfig) -> Narrow:
-    return Narrow(*(table.lazy() for table in pl.collect_all(list(narrow(part.lazy(), config)))))
+def _narrowed(part: pl.DataFrame, config: SplitsConfig, pairs: pl.DataFrame) -> Narrow:
+    return Narrow(*(table.lazy() for table in pl.collect_all(list(narrow(part.lazy(), config, pairs.lazy())))))
 
 
 def _leak_keys(context: StageContext, splits: pl.DataFrame, config: SplitsConfig) -> pl.DataFrame:

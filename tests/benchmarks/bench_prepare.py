@@ -10,6 +10,7 @@ gives the same bytes however the work is cut. Peak memory is that of all process
 import argparse
 import importlib.util
 import json
+import shutil
 import subprocess
 import sys
 import time
@@ -143,19 +144,22 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--events", type=int, default=1_000_000)
     parser.add_argument("--folder", type=Path, help="where the log and all that is made lie; a temporary folder else")
+    parser.add_argument("--log", type=Path, help="where the log lies, or is to be kept; its Parquet file beside it")
     parser.add_argument("--way", nargs=3, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.way:
         run_one(*arguments.way)
         return
     with TemporaryDirectory(prefix="prepare-", dir=arguments.folder) as place:
-        _compare(Path(place), arguments.events)
+        _compare(Path(place), arguments.log or Path(place) / "log.jsonl", arguments.events)
 
 
-def _compare(folder: Path, events: int) -> None:
-    log, table = folder / "log.jsonl", folder / "log.parquet"
-    write_log(log, events)
-    to_parquet(log, table)
+def _compare(folder: Path, log: Path, events: int) -> None:
+    table = log.with_suffix(".parquet")
+    if not log.exists():
+        write_log(log, events)
+    if not table.exists():
+        to_parquet(log, table)
     ways = [way for way in WAYS if way != "duckdb" or importlib.util.find_spec("duckdb")]
     print(f"{events:,} events; JSONL {log.stat().st_size / 1e6:,.0f} MB, Parquet {table.stat().st_size / 1e6:,.0f} MB")
     print(f"{'source':<9}{'way':<8}{'s':>8}{'CPU s':>8}{'MB/s':>8}{'peak MiB':>10}   made")
@@ -164,6 +168,7 @@ def _compare(folder: Path, events: int) -> None:
             place = folder / f"{way}-{source.suffix[1:]}"
             place.mkdir()
             found = measure(way, source, place)
+            shutil.rmtree(place)
             speed = log.stat().st_size / 1e6 / found.seconds
             print(
                 f"{source.suffix[1:]:<9}{way:<8}{found.seconds:>8.1f}{found.cpu_seconds:>8.1f}{speed:>8.0f}"
