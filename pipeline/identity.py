@@ -31,6 +31,11 @@ def digest(text: pl.Expr) -> pl.Expr:
     return cast(pl.Expr, cast(Any, text).chash.sha2_256().str.head(_ID_LENGTH))
 
 
+def as_number(digits: pl.Expr) -> pl.Expr:
+    """A digest as the number that it writes: a fifth of the memory of its digits."""
+    return digits.str.decode("hex").bin.reinterpret(dtype=pl.UInt128, endianness="big")
+
+
 def joined(*texts: pl.Expr) -> pl.Expr:
     """Strings as one string from which they could be told apart again: each is preceded by its length."""
     parts = [part for text in texts for part in (text.str.len_bytes().cast(pl.String), pl.lit(":"), text)]

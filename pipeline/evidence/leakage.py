@@ -14,7 +14,7 @@ import polars as pl
 from pipeline.artifacts import read_parquet, user_table_format
 from pipeline.errors import InputError
 from pipeline.evidence.neighbours import near_matches, signatures
-from pipeline.identity import digest, loosely_normalised
+from pipeline.identity import as_number, digest, loosely_normalised
 from pipeline.tables import LEAK_MATCH, LEAK_TEXT, SPLIT, polars_schema
 
 _TEXTS: Final = ("prompt", "completion")
@@ -56,7 +56,8 @@ def leak_keys(unpaired: pl.LazyFrame, pairs: pl.LazyFrame, splits: pl.LazyFrame,
 
 
 def _keyed(texts: pl.LazyFrame, *, near: bool) -> pl.LazyFrame:
-    keyed = texts.filter(pl.col("value").is_not_null()).with_columns(key=digest(loosely_normalised(pl.col("value"))))
+    key = as_number(digest(loosely_normalised(pl.col("value"))))
+    keyed = texts.filter(pl.col("value").is_not_null()).with_columns(key=key)
     once = keyed.unique(["owner", "text", "key"], keep="any")
     if not near:
         return once.select("owner", "text", "key")

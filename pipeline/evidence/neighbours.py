@@ -98,8 +98,8 @@ def near_matches(left: pl.DataFrame, right: pl.DataFrame, similarity: float) -> 
     """Ids of `right` that have a near-duplicate in `left`, sorted.
 
     Args:
-        left: Schema `SIGNATURES`.
-        right: Schema `SIGNATURES`.
+        left: Schema `SIGNATURES`; ids may be numbers.
+        right: The same.
         similarity: Least estimated Jaccard similarity, in (0, 1).
     """
     left, right = (side.unique("id").sort("id") for side in (left, right))
@@ -147,7 +147,4 @@ def _verified(
         block = candidates[start : start + 65_536]
         agree[start : start + len(block)] = (left_matrix[block[:, 0]] == right_matrix[block[:, 1]]).mean(axis=1)
     kept = candidates[agree >= similarity]
-    return pl.DataFrame(
-        {"left": left["id"].gather(kept[:, 0]), "right": right["id"].gather(kept[:, 1])},
-        schema={"left": pl.String, "right": pl.String},
-    )
+    return pl.DataFrame([left["id"].gather(kept[:, 0]).alias("left"), right["id"].gather(kept[:, 1]).alias("right")])
