@@ -4,7 +4,8 @@
 
 DuckDB does the least that gives the same rows: parse, drop what does not read, last vote of a user, votes counted, rows
 and best-and-worst pairs to Parquet. Ours also names what it drops, keeps every event and answer with its evidence, and
-gives the same bytes however the work is cut. Peak memory is that of all processes together, sampled.
+gives the same bytes however the work is cut. DuckDB's few more rows are broken lines that it takes: a number where the
+answer's text should be, and texts with a NUL. Peak memory is that of all processes together, sampled.
 """
 
 import argparse
