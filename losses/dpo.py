@@ -53,7 +53,8 @@ def dpo(batch: PairLogps, config: DPOConfig) -> PairLossOutput:
     logits = config.beta * (chosen - rejected)
     wrong: torch.Tensor | float = config.label_smoothing
     if config.soft_labels:
-        wrong = 1.0 - required(batch.chosen_better_probability, "chosen_better_probability", "DPO with soft labels")
+        better = required(batch.chosen_better_probability, "chosen_better_probability", "DPO with soft labels")
+        wrong = 1.0 - better.to(logits)
     if config.robust:
         losses = (-(1 - wrong) * logsigmoid(logits) + wrong * logsigmoid(-logits)) / (1 - 2 * wrong)
     else:
