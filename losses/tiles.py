@@ -145,7 +145,7 @@ def _scan(
 
     Where the gradient is kept, `pull` runs along: the mean, under the probabilities so far, of head rows times slope.
     """
-    normaliser = torch.full(targets.shape, -torch.inf, device=hidden.device)
+    normaliser = torch.full(targets.shape, -torch.inf, dtype=torch.float32, device=hidden.device)
     target_logit = torch.zeros_like(normaliser)
     pull = hidden.new_zeros(hidden.shape, dtype=torch.float32) if keep_gradient else None
     spread = _Spread(normaliser) if settings.statistics else None
