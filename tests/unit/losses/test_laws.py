@@ -32,6 +32,32 @@ def test_ln_2_where_the_policy_is_the_reference(method):
     torch.testing.assert_close(run(method, same).losses, torch.full((8,), math.log(2), dtype=torch.float64))
 
 
+@pytest.mark.parametrize(
+    ("method", "settings"),
+    [(name, {}) for name in PAIRED if LOSSES[name].needs_reference]
+    + [("f_dpo", {"divergence": "forward_kl"}), ("f_dpo", {"divergence": "alpha", "alpha": 0.5})],
+)
+def test_no_reward_where_the_policy_is_the_reference(method, settings):
+    batch = pairs()
+    same = dataclasses.replace(
+        batch, reference_chosen_logps=batch.policy_chosen_logps, reference_rejected_logps=batch.policy_rejected_logps
+    )
+    found = run(method, same, **settings)
+    assert found.chosen_rewards.abs().max() < 1e-12 and found.rejected_rewards.abs().max() < 1e-12
+
+
+@pytest.mark.parametrize("side", ["chosen", "rejected"])
+@pytest.mark.parametrize("method", ["ipo", "dpo_norm", "rpo", "cpo", "orpo", "simpo", "alphapo"])
+def test_one_token_is_its_own_mean_and_an_empty_completion_counts_as_one(method, side):
+    def losses(count):
+        counts = torch.full((8,), count)
+        return run(method, dataclasses.replace(pairs(grad=False), **{f"{side}_token_counts": counts})).losses
+
+    torch.testing.assert_close(losses(0), losses(1), atol=0, rtol=0)
+    if (method, side) not in {("rpo", "rejected"), ("cpo", "rejected")}:
+        assert (losses(1) - losses(2)).abs().max() > 1e-3
+
+
 @pytest.mark.parametrize("method", [name for name in BY_ROW if name not in NOT_MONOTONE])
 def test_a_better_margin_never_costs_more(method):
     losses = []
@@ -128,6 +154,30 @@ def test_the_classes_reduction_averages_the_classes_means():
     rows = run("kto", batch, desirable_weight=1.5, undesirable_weight=1.0).losses
     classes = run("kto", batch, desirable_weight=1.5, undesirable_weight=1.0, reduction="classes").losses
     torch.testing.assert_close(classes.mean(), (rows[:3].mean() + rows[3]) / 2)
+
+
+@pytest.mark.parametrize("label", [True, False])
+def test_the_classes_reduction_of_one_class_is_its_mean(label):
+    batch = unpaired((label,) * 3)
+    torch.testing.assert_close(run("kto", batch, reduction="classes").losses, run("kto", batch).losses)
+
+
+@pytest.mark.parametrize("method", PAIRED)
+def test_no_pair_gives_no_loss(method):
+    batch = dataclasses.replace(pairs(rows=0), weights=torch.zeros(0))
+    for settings in ({}, {"shift": "batch"}) if method == "bco_pair" else ({},):
+        assert run(method, batch, **settings).losses.shape == (0,)
+
+
+@pytest.mark.parametrize(
+    ("method", "settings"),
+    [("kto", {"reference_point": point}) for point in ("batch", "zero")] + [("bco", {})],
+)
+def test_no_thumb_gives_no_loss_and_a_reference_point_of_zero(method, settings):
+    nothing = torch.zeros(0)
+    found = run(method, UnpairedLogps(nothing, nothing.bool(), nothing), **settings)
+    assert found.losses.shape == (0,)
+    assert found.reference_point.tolist() == 0.0
 
 
 def test_ktos_soft_labels_mix_both_classes():

@@ -24,9 +24,9 @@ def plain(states, weight, bias, targets, scale=1.0, soft_cap=None):
 
 
 @pytest.mark.parametrize("soft_cap", [None, 5.0])
-@pytest.mark.parametrize("scale", [1.0, 0.25])
+@pytest.mark.parametrize("scale", [1.0, 0.25, 2.0])
 @pytest.mark.parametrize("bias", [False, True])
-@pytest.mark.parametrize(("tile", "block"), [(7, 4096), (1000, 4096), (7, 10)])
+@pytest.mark.parametrize(("tile", "block"), [(7, 4096), (1000, 4096), (7, 10), (1, 4096)])
 def test_values_and_gradients_are_those_of_full_logits_in_float64(bias, scale, soft_cap, tile, block, monkeypatch):
     monkeypatch.setattr("losses.tiles._BLOCK_TOKENS", block)
     states, weight, offset, targets, upstream = inputs(bias=bias)
@@ -56,7 +56,7 @@ def test_a_frozen_head_gives_the_same_gradient_and_computes_logits_once(monkeypa
 
 
 @pytest.mark.parametrize("soft_cap", [None, 5.0])
-@pytest.mark.parametrize("scale", [1.0, 0.25])
+@pytest.mark.parametrize("scale", [1.0, 0.25, 2.0])
 @pytest.mark.parametrize("bias", [False, True])
 def test_a_frozen_heads_gradient_is_that_of_full_logits(bias, scale, soft_cap):
     states, weight, offset, targets, upstream = inputs(bias=bias)
@@ -81,6 +81,8 @@ def test_a_tile_without_rows_is_refused():
     states, weight, _, targets, _ = inputs()
     with pytest.raises(ValueError, match="tile must be at least 1"):
         token_logps(states, Head(weight), targets, 0)
+    with pytest.raises(ValueError, match="tile must be at least 1"):
+        completion_logps(states[None], Head(weight), targets[None], torch.arange(37)[None] > 0, 0)
 
 
 def test_the_sum_of_512_tokens_in_bfloat16_stays_within_0_02_nat():

@@ -557,7 +557,7 @@ NEEDS = [
 @pytest.mark.parametrize(("name", "settings", "field"), NEEDS)
 def test_a_missing_input_is_named(name, settings, field):
     batch = dataclasses.replace(batch_for(name), **{field: None})
-    with pytest.raises(MissingInputError, match=f"{LOSSES[name].title.split()[0]}.* needs `{field}`"):
+    with pytest.raises(MissingInputError, match=f"^{LOSSES[name].title.split()[0]}.* needs `{field}`"):
         run(name, batch, **settings)
 
 
@@ -617,6 +617,7 @@ def test_the_description_names_every_method_with_its_defaults():
         ({"undesirable_weight": 2.0}, (30, 10), (8 / 9, 2.0)),  # 8/9 * 3 / 2 = 4/3
         ({"desirable_weight": 0.0}, (30, 10), (0.0, 1.0)),
         ({"undesirable_weight": 0.5}, (0, 10), (1.0, 0.5)),
+        ({"desirable_weight": 2.0}, (10, 0), (2.0, 1.0)),
         ({"desirable_weight": 5.0, "undesirable_weight": 7.0}, (30, 10), (5.0, 7.0)),
     ],
 )

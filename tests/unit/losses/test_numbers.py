@@ -30,7 +30,14 @@ WORKED = [
     ("ipo", {}, (1 / 2 + 0.5 / 5 - 5) ** 2),
     ("hinge", {}, 0.85),
     ("dpo_norm", {"beta": 2.0}, -math.log(sigmoid(2 * (0.5 + 0.1)))),
+    (
+        "dpo_norm",
+        {"beta": 2.0, "label_smoothing": 0.2},
+        -0.8 * math.log(sigmoid(2 * (0.5 + 0.1))) - 0.2 * math.log(sigmoid(-2 * (0.5 + 0.1))),
+    ),
     ("rpo", {"alpha": 2.0}, 0.620957 + 2 * 0.5),
+    ("rpo", {"alpha": 2.0, "label_smoothing": 0.1}, 0.9 * 0.620957 + 0.1 * 0.770957 + 2 * 0.5),
+    ("f_dpo", {"divergence": "reverse_kl", "label_smoothing": 0.1}, 0.9 * 0.620957 + 0.1 * 0.770957),
     ("f_dpo", {"divergence": "forward_kl"}, -math.log(sigmoid(0.1 * (math.exp(0.5) - math.exp(-1))))),
     ("f_dpo", {"divergence": "jensen_shannon"}, -math.log(sigmoid(0.1 * math.log(sigmoid(1) / sigmoid(-0.5))))),
     (
@@ -82,11 +89,69 @@ def test_every_paired_method_has_a_worked_number():
     assert {method for method, _, _ in WORKED} == {name for name, spec in LOSSES.items() if spec.paired}
 
 
+# What each method calls a reward, chosen then rejected.
+REWARDS = [
+    *(
+        (name, {"beta": 0.2}, (0.2, -0.1))
+        for name in (
+            *("dpo", "rpo", "hinge", "exo", "nca", "apo_zero", "apo_down", "sppo", "bco_pair", "discopop"),
+            *("aot", "aot_unpaired"),
+        )
+    ),
+    ("ipo", {"reading": "sum"}, (0.1, -0.05)),
+    ("ipo", {"reading": "mean"}, (0.1 / 2, -0.05 / 5)),
+    ("dpo_norm", {"beta": 5.0}, (5 * 1 / 2, 5 * -0.5 / 5)),
+    ("f_dpo", {"divergence": "reverse_kl"}, (0.1, -0.05)),
+    ("f_dpo", {"divergence": "forward_kl"}, (0.1 * (1 - math.exp(-1)), 0.1 * (1 - math.exp(0.5)))),
+    ("f_dpo", {}, (0.1 * math.log(2 * sigmoid(1)), 0.1 * math.log(2 * sigmoid(-0.5)))),
+    (
+        "f_dpo",
+        {"divergence": "alpha", "alpha": 3.0},
+        (0.1 * (math.exp(2) - 1) / 2, 0.1 * (math.exp(-1) - 1) / 2),
+    ),
+    ("orpo", {"lambda_orpo": 0.3}, (0.3 * -0.5, 0.3 * -0.6)),
+    ("simpo", {"beta": 3.0}, (3 * -0.5, 3 * -0.6)),
+    ("alphapo", {"beta": 2.0, "alpha": 0.5}, (4 * (1 - math.exp(0.25)), 4 * (1 - math.exp(0.3)))),
+    ("alphapo", {"beta": 2.0, "alpha": 0.0}, (2 * -0.5, 2 * -0.6)),
+    ("cpo", {"beta": 0.2}, (0.2 * -1, 0.2 * -3)),
+]
+
+
+@pytest.mark.parametrize(("method", "settings", "expected"), REWARDS)
+def test_worked_rewards(method, settings, expected):
+    found = LOSSES[method].function(batch(ONE, COUNTS), loss_config(method, settings))
+    assert (*found.chosen_rewards.tolist(), *found.rejected_rewards.tolist()) == pytest.approx(expected, abs=1e-12)
+
+
+def test_every_paired_method_has_a_worked_reward():
+    assert {method for method, _, _ in REWARDS} == {name for name, spec in LOSSES.items() if spec.paired}
+
+
+@pytest.mark.parametrize("certain", [0.0, 1.0])
+def test_exo_keeps_a_sure_label_within_its_smoothing(certain):
+    made = batch(ONE, chosen_better_probability=torch.tensor([certain], dtype=torch.float64))
+    label = 0.9 if certain else 0.1
+    expected = sigmoid(0.15) * math.log(sigmoid(0.15) / label) + sigmoid(-0.15) * math.log(sigmoid(-0.15) / (1 - label))
+    assert losses("exo", made, label_smoothing=0.1, soft_labels=True) == pytest.approx([expected])
+
+
 def test_bco_of_single_rows():
     made = UnpairedLogps(torch.tensor([1.0, -2.0]), torch.tensor([True, False]), torch.zeros(2))
     # the middle of 1 and -2 is -0.5; gaps 1.5 and -1.5
     expected = -math.log(sigmoid(0.15))
     assert losses("bco", made, beta=0.1) == pytest.approx([expected, expected], abs=1e-6)
+
+
+def test_bco_holds_the_policy_against_the_reference():
+    made = UnpairedLogps(
+        torch.tensor([-4.0, -9.0, -2.0]), torch.tensor([True, False, True]), torch.tensor([-6.0, -8.0, -2.0])
+    )
+    # Log-ratios 2, -1 and 0: class means 1 and -1, their middle 0.
+    found = LOSSES["bco"].function(made, loss_config("bco", {"beta": 0.5}))
+    expected = [-math.log(sigmoid(1.0)), -math.log(sigmoid(0.5)), math.log(2)]
+    assert found.losses.tolist() == pytest.approx(expected, abs=1e-6)
+    assert found.rewards.tolist() == pytest.approx([1.0, -0.5, 0.0])
+    assert float(found.reference_point) == 0.0
 
 
 def test_orpo_over_the_prompt_takes_the_given_likelihood():

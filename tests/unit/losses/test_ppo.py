@@ -66,6 +66,51 @@ def test_the_value_loss_takes_the_worse_of_both():
     torch.testing.assert_close(losses, torch.tensor([[0.5 * 1.5**2, 0.5 * 0.9**2]]))
 
 
+def test_the_policy_loss_depends_on_the_change_of_the_log_prob_alone():
+    old, everywhere = torch.tensor([[-2.0, -0.5, -7.0]]), torch.ones(1, 3, dtype=torch.bool)
+    advantages = torch.tensor([[1.0, -1.0, 0.5]])
+    shifted = policy_losses(old + 0.1, old, advantages, everywhere, PPOConfig())
+    torch.testing.assert_close(shifted, -advantages * math.exp(0.1))
+
+
+def test_a_log_ratio_ends_at_20_either_way():
+    old, everywhere = torch.zeros(1, 2), torch.ones(1, 2, dtype=torch.bool)
+    new = torch.tensor([[-50.0, 50.0]])
+    # -A rho is the larger term where rho is small and A above 0, and where rho is large and A below 0.
+    losses = policy_losses(new, old, torch.tensor([[1.0, -1.0]]), everywhere, PPOConfig())
+    torch.testing.assert_close(losses, torch.tensor([[-math.exp(-20.0), math.exp(20.0)]]))
+
+
+def test_the_value_loss_by_hand():
+    old = torch.tensor([[1.0, 1.0, 1.0, 1.0, -1.0]])
+    new = torch.tensor([[3.0, -1.0, -1.0, 1.25, -1.0]])
+    returns = torch.tensor([[-1.0, 3.0, -1.0, 1.0, 0.0]])
+    losses = value_losses(new, old, returns, torch.ones(1, 5, dtype=torch.bool), PPOConfig(value_clip_range=0.5))
+    # Unclipped is worse in the first two: 4 away, where the clipped ones, 1.5 and 0.5, lie 2.5 away. The third is right
+    # unclipped and 1.5 away clipped. Within the range both agree: 0.25 and 1 away.
+    torch.testing.assert_close(losses, torch.tensor([[8.0, 8.0, 1.125, 0.03125, 0.5]]))
+
+
+def test_the_value_losss_gradient_is_the_distance_where_unclipped():
+    new = torch.tensor([[1.25, 3.0]], requires_grad=True)
+    old, returns = torch.ones(1, 2), torch.tensor([[0.0, 2.0]])
+    losses = value_losses(new, old, returns, torch.ones(1, 2, dtype=torch.bool), PPOConfig(value_clip_range=0.5))
+    (gradient,) = torch.autograd.grad(losses.sum(), new)
+    torch.testing.assert_close(gradient, torch.tensor([[1.25, 1.0]]))
+
+
+def test_a_response_of_one_token():
+    mask = torch.ones(1, 1, dtype=torch.bool)
+    found = generalised_advantages(torch.tensor([[3.0]]), torch.tensor([[1.0]]), mask, PPOConfig())
+    assert (found.advantages.tolist(), found.returns.tolist()) == ([[2.0]], [[3.0]])
+    assert float(masked_mean(torch.tensor([[3.0, 9.0]]), torch.tensor([[True, False]]))) == 3.0
+
+
+def test_the_ends_of_each_range_are_taken():
+    PPOConfig(kl_coefficient=0.0, discount=0.0, trace_decay=0.0)
+    PPOConfig(discount=1.0, trace_decay=1.0)
+
+
 def test_what_lies_outside_the_mask_changes_nothing():
     config = PPOConfig()
     wild = torch.tensor([[0.0, 0.0, 1e9], [0.0, 0.0, 0.0]])

@@ -1,5 +1,7 @@
 """Refusals of what stands beside the methods: sums, length, the reward model, the table."""
 
+import dataclasses
+
 import pytest
 import torch
 
@@ -16,6 +18,17 @@ def test_length_desensitising_names_what_is_missing():
     assert length_desensitised(pairs(), tails, 0.5, reference_too=False).reference_chosen_logps is not None
     with pytest.raises(ValueError, match="ld_alpha must be in"):
         length_desensitised(pairs(), tails, 1.5)
+
+
+@pytest.mark.parametrize("side", ["chosen", "rejected"])
+def test_length_desensitising_the_reference_takes_its_log_probs_and_tails(side):
+    tails = TailLogps(*(torch.zeros(8) for _ in range(4)))
+    lacking = dataclasses.replace(pairs(), **{f"reference_{side}_logps": None})
+    with pytest.raises(MissingInputError, match=f"^ld_alpha on the reference needs `reference_{side}_logps`"):
+        length_desensitised(lacking, tails, 0.5)
+    lacking = dataclasses.replace(tails, **{f"reference_{side}": None})
+    with pytest.raises(MissingInputError, match=f"^ld_alpha on the reference needs `tails.reference_{side}`"):
+        length_desensitised(pairs(), lacking, 0.5)
 
 
 def test_sums_refuse_terms_that_do_not_fit():
@@ -37,6 +50,14 @@ def test_a_sum_of_unpaired_methods_keeps_the_first_ones_rewards():
     bco = LOSSES["bco"].function(batch, loss_config("bco", {}))
     torch.testing.assert_close(found.losses, 0.5 * kto.losses + 2 * bco.losses)
     torch.testing.assert_close(found.rewards, kto.rewards)
+    assert float(found.reference_point) == float(kto.reference_point) != 0.0
+
+
+def test_a_sum_of_methods_on_pairs_keeps_the_first_ones_rewards():
+    found = combined(pairs(), [Term("ipo", 0.5, {"reading": "sum"}), Term("dpo", 2.0)])
+    first = LOSSES["ipo"].function(pairs(), loss_config("ipo", {"reading": "sum"}))
+    torch.testing.assert_close(found.chosen_rewards, first.chosen_rewards)
+    torch.testing.assert_close(found.rejected_rewards, first.rejected_rewards)
 
 
 def test_the_reward_model_refuses_scores_that_do_not_match():
