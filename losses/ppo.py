@@ -159,11 +159,12 @@ def value_losses(
 
     Source: the PPO2 implementation of OpenAI's baselines; the paper (arXiv 1707.06347, equation 9) leaves it unclipped.
     """
-    new, old = widened(values), widened(old_values).detach()
-    target = returns.detach()
+    # Masked before anything is computed: 0 times the slope of a square at NaN or infinity would be NaN.
+    new, old, target = (
+        side.masked_fill(~mask, 0.0) for side in (widened(values), old_values.detach(), returns.detach())
+    )
     clipped = old + (new - old).clamp(-config.value_clip_range, config.value_clip_range)
-    losses = 0.5 * torch.maximum((new - target) ** 2, (clipped - target) ** 2)
-    return losses.masked_fill(~mask, 0.0)
+    return 0.5 * torch.maximum((new - target) ** 2, (clipped - target) ** 2)
 
 
 def masked_mean(values: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:

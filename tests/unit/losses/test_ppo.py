@@ -99,6 +99,62 @@ def test_the_value_losss_gradient_is_the_distance_where_unclipped():
     torch.testing.assert_close(gradient, torch.tensor([[1.25, 1.0]]))
 
 
+def test_the_score_comes_at_the_last_token_wherever_the_response_begins():
+    mask = torch.tensor([[False, True, False, True, False], [False, False, False, True, False], [False] * 5])
+    zeros = torch.zeros(3, 5)
+    found = shaped_rewards(torch.tensor([3.0, 5.0, 7.0]), zeros, zeros, mask, PPOConfig())
+    torch.testing.assert_close(found, torch.tensor([[0.0, 0, 0, 3, 0], [0.0, 0, 0, 5, 0], [0.0] * 5]))
+
+
+def test_only_what_is_trained_takes_a_gradient():
+    leaves = {name: torch.randn(2, 3, requires_grad=True) for name in ("new", "old", "third")}
+    everywhere, config = torch.ones(2, 3, dtype=torch.bool), PPOConfig()
+    for losses in (policy_losses, value_losses):
+        found = losses(*leaves.values(), everywhere, config)
+        gradients = torch.autograd.grad(found.sum(), list(leaves.values()), allow_unused=True)
+        assert [gradient is None for gradient in gradients] == [False, True, True]
+    rewards = shaped_rewards(leaves["new"][:, 0], leaves["old"], leaves["third"], everywhere, config)
+    found = generalised_advantages(leaves["new"], leaves["old"], everywhere, config)
+    assert not any(value.requires_grad for value in (rewards, *found))
+
+
+def test_half_precision_is_computed_with_in_float32():
+    half = [torch.randn(2, 3).bfloat16() for _ in range(3)]
+    wide = [value.float() for value in half]
+    config = PPOConfig()
+
+    def results(one, other, third):
+        yield shaped_rewards(one[:, 0], other, third, MASK, config)
+        yield from generalised_advantages(one, other, MASK, config)
+        yield policy_losses(one, other, third, MASK, config)
+        yield value_losses(one, other, third, MASK, config)
+
+    for found, expected in zip(results(*half), results(*wide), strict=True):
+        torch.testing.assert_close(found, expected, atol=0, rtol=0)
+
+
+@pytest.mark.parametrize("outside", [math.nan, math.inf, -math.inf])
+def test_not_even_nan_outside_the_mask_reaches_a_result_or_a_gradient(outside):
+    clean = [torch.randn(2, 3) for _ in range(3)]
+    wild = [value.masked_fill(~MASK, outside) for value in clean]
+    config = PPOConfig()
+
+    def results(one, other, third):
+        yield shaped_rewards(torch.tensor([1.0, 2.0]), one, other, MASK, config)
+        yield from generalised_advantages(one, other, MASK, config)
+        yield whitened(one, MASK)
+        yield policy_losses(one, other, third, MASK, config)
+        yield value_losses(one, other, third, MASK, config)
+
+    for found, expected in zip(results(*wild), results(*clean), strict=True):
+        torch.testing.assert_close(found, expected)
+        assert not found[~MASK].any()
+    for losses in (policy_losses, value_losses):
+        leaf = wild[0].clone().requires_grad_()
+        (gradient,) = torch.autograd.grad(losses(leaf, *wild[1:], MASK, config).sum(), leaf)
+        assert gradient.isfinite().all() and not gradient[~MASK].any()
+
+
 def test_a_response_of_one_token():
     mask = torch.ones(1, 1, dtype=torch.bool)
     found = generalised_advantages(torch.tensor([[3.0]]), torch.tensor([[1.0]]), mask, PPOConfig())
