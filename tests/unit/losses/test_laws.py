@@ -198,8 +198,20 @@ def test_bcos_soft_labels_mix_both_classes():
 
 
 def test_the_running_mean_is_that_of_all_values():
-    mean = RunningMean().updated(torch.tensor([])).updated(torch.tensor([1.0, 2.0])).updated(torch.tensor([6.0]))
-    assert (mean.mean, mean.count) == (3.0, 3)
+    mean = RunningMean().updated(torch.tensor([])).updated(torch.tensor([1.0, 2.0])).updated(torch.tensor([9.0]))
+    assert (mean.mean, mean.count) == (4.0, 3)
+
+
+def test_the_running_mean_keeps_digits_that_float32_would_lose():
+    mean = RunningMean().updated(torch.tensor([2.0**24, 1.0, 1.0]).requires_grad_())
+    assert mean.mean == (2**24 + 2) / 3
+    assert isinstance(mean.mean, float)
+
+
+def test_bcos_given_point_takes_no_gradient():
+    point = torch.tensor(0.4, requires_grad=True)
+    losses = run("bco", unpaired(reference_point=point)).losses
+    assert torch.autograd.grad(losses.sum(), [point], allow_unused=True) == (None,)
 
 
 def test_bcos_point_leaves_an_absent_class_out():

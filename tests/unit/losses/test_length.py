@@ -40,3 +40,13 @@ def test_both_sides_of_the_reference_are_scaled_unless_told_otherwise():
     batch = PairLogps(*(torch.tensor([-10.0]) for _ in range(4)))
     tails = TailLogps(*(torch.tensor([-4.0]) for _ in range(4)))
     assert float(length_desensitised(batch, tails, 0.5).reference_chosen_logps) == -8.0
+
+
+def test_half_precision_log_probs_are_scaled_in_float32():
+    batch = PairLogps(*(torch.tensor([-1000.0]).bfloat16() for _ in range(4)))
+    tails = TailLogps(*(torch.tensor([-1.0]).bfloat16() for _ in range(4)))
+    found = length_desensitised(batch, tails, 0.5)
+    for side in (found.policy_chosen_logps, found.policy_rejected_logps):
+        assert (side.dtype, side.tolist()) == (torch.float32, [-999.5])
+    for side in (found.reference_chosen_logps, found.reference_rejected_logps):
+        assert (side.dtype, side.tolist()) == (torch.float32, [-999.5])

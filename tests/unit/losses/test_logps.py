@@ -125,9 +125,9 @@ def test_no_completion_token_gives_zero_and_a_zero_gradient():
 
 
 def test_a_completion_at_position_zero_is_refused():
-    mask = torch.tensor([[True, False]])
-    with pytest.raises(ValueError, match="1 of 1 completions start at position 0"):
-        completion_logps(torch.zeros(1, 2, 4), Head(torch.zeros(5, 4)), torch.zeros(1, 2, dtype=torch.int64), mask)
+    mask = torch.tensor([[True, False], [False, True]])
+    with pytest.raises(ValueError, match="1 of 2 completions start at position 0"):
+        completion_logps(torch.zeros(2, 2, 4), Head(torch.zeros(5, 4)), torch.zeros(2, 2, dtype=torch.int64), mask)
 
 
 @pytest.mark.parametrize("frozen", [False, True])
@@ -156,6 +156,13 @@ def test_a_sure_and_a_clueless_token_have_their_entropies():
     assert found.entropies.tolist() == pytest.approx([0.0, 1.386294], abs=1e-5)
     assert found.log_sum_squares.tolist() == pytest.approx([0.0, -1.386294], abs=1e-5)
     assert found.logps.tolist() == pytest.approx([0.0, -1.386294], abs=1e-5)
+
+
+def test_no_entropy_lies_below_zero_where_logits_are_large():
+    generator = torch.Generator().manual_seed(0)
+    states = torch.randn(256, 4, generator=generator) * 20
+    found = token_statistics(states, Head(torch.randn(60, 4, generator=generator) * 20), torch.arange(256) % 60, 7)
+    assert float(found.entropies.min()) == 0.0
 
 
 def test_log_probs_alone_compute_no_statistics(monkeypatch):

@@ -266,8 +266,8 @@ def test_weights_multiply_each_rows_loss(name):
 @pytest.mark.parametrize("name", LOSSES)
 def test_only_losses_carry_a_gradient(name):
     batch = dataclasses.replace(batch_for(name), weights=None)
-    side = "policy_chosen_logps" if LOSSES[name].paired else "policy_logps"
-    found = run(name, dataclasses.replace(batch, **{side: getattr(batch, side).requires_grad_()}))
+    sides = ("policy_chosen_logps", "policy_rejected_logps") if LOSSES[name].paired else ("policy_logps",)
+    found = run(name, dataclasses.replace(batch, **{side: getattr(batch, side).requires_grad_() for side in sides}))
     assert {key: value.requires_grad for key, value in vars(found).items() if value.requires_grad} == {"losses": True}
 
 

@@ -135,6 +135,16 @@ def test_exo_keeps_a_sure_label_within_its_smoothing(certain):
     assert losses("exo", made, label_smoothing=0.1, soft_labels=True) == pytest.approx([expected])
 
 
+def test_bcos_shift_on_pairs_is_the_batchs_mean_reward():
+    made = batch(([-1.0, -4.0], [-3.0, -3.0], [-2.0, -8.0], [-2.5, -2.0]))
+    # Log-ratios 1 and 4 of chosen, -0.5 and -1 of rejected: means 2.5 and -0.75, their middle 0.875.
+    expected = [
+        -math.log(sigmoid(0.1 * (1 - 0.875))) - math.log(sigmoid(0.1 * (0.875 + 0.5))),
+        -math.log(sigmoid(0.1 * (4 - 0.875))) - math.log(sigmoid(0.1 * (0.875 + 1))),
+    ]
+    assert losses("bco_pair", made, shift="batch") == pytest.approx(expected)
+
+
 def test_bco_of_single_rows():
     made = UnpairedLogps(torch.tensor([1.0, -2.0]), torch.tensor([True, False]), torch.zeros(2))
     # the middle of 1 and -2 is -0.5; gaps 1.5 and -1.5

@@ -40,6 +40,19 @@ def test_orpo_takes_lambda_and_a_tenth_without_it(settings, factor):
     assert float(loss) == pytest.approx(2.0 - factor * math.log(0.75), abs=1e-6)
 
 
+def test_orpo_is_a_mean_over_pairs():
+    half, quarter = math.log(0.5), math.log(0.25)
+    # Odds ratios 3 and 1/3.
+    loss = orpo_loss([half, quarter], [quarter, half], sft_loss=0.0, lambda_orpo=1.0)
+    assert float(loss) == pytest.approx(-(math.log(0.75) + math.log(0.25)) / 2, abs=1e-6)
+
+
+def test_orpo_computes_with_half_precision_means_in_float32():
+    means = torch.tensor([-0.3, -1e-3]).bfloat16(), torch.tensor([-0.7, -2.0]).bfloat16()
+    found = orpo_loss(*means, sft_loss=0.0)
+    torch.testing.assert_close(found, orpo_loss(*(side.float() for side in means), sft_loss=0.0), atol=0, rtol=0)
+
+
 def test_accuracy_counts_wins_losses_and_ties():
     # Margins 1, -1, 0 and 2: two wins and half a win for the tie.
     _, metrics = dpo_loss([1.0, -1.0, 0.0, 2.0], [0.0] * 4, [0.0] * 4, [0.0] * 4)
