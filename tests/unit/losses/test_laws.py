@@ -198,7 +198,8 @@ def test_bcos_soft_labels_mix_both_classes():
 
 
 def test_the_running_mean_is_that_of_all_values():
-    mean = RunningMean().updated(torch.tensor([])).updated(torch.tensor([1.0, 2.0])).updated(torch.tensor([9.0]))
+    assert RunningMean().updated(torch.tensor([])) == RunningMean(0.0, 0)
+    mean = RunningMean().updated(torch.tensor([1.0, 2.0])).updated(torch.tensor([9.0]))
     assert (mean.mean, mean.count) == (4.0, 3)
 
 

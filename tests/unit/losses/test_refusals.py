@@ -56,6 +56,8 @@ def test_a_sum_of_unpaired_methods_keeps_the_first_ones_rewards():
 def test_a_sum_of_methods_on_pairs_keeps_the_first_ones_rewards():
     found = combined(pairs(), [Term("ipo", 0.5, {"reading": "sum"}), Term("dpo", 2.0)])
     first = LOSSES["ipo"].function(pairs(), loss_config("ipo", {"reading": "sum"}))
+    torch.testing.assert_close(found.losses, 0.5 * first.losses + 2 * combined(pairs(), [Term("dpo")]).losses)
+    torch.testing.assert_close(combined(pairs(), [Term("ipo", settings={"reading": "sum"})]).losses, first.losses)
     torch.testing.assert_close(found.chosen_rewards, first.chosen_rewards)
     torch.testing.assert_close(found.rejected_rewards, first.rejected_rewards)
 
