@@ -101,9 +101,10 @@ def test_the_defaults_of_every_method():
     }
 
 
-def test_only_methods_on_single_thumbs_have_a_value_over_the_step():
+def test_what_methods_take_and_which_have_a_value_over_the_step():
     assert {name for name, spec in LOSSES.items() if spec.step_statistic} == {"kto", "bco"}
     assert {name for name, spec in LOSSES.items() if not spec.paired} == {"kto", "bco"}
+    assert {name for name, spec in LOSSES.items() if not spec.needs_reference} == {"orpo", "simpo", "alphapo", "cpo"}
 
 
 def test_names_that_are_half_alike_are_suggested_and_others_are_not():
