@@ -50,6 +50,13 @@ def test_soft_labels_leave_the_losses_type(name, dtype):
     assert found.losses.dtype == dtype
 
 
+@pytest.mark.parametrize("default_dtype", [torch.bfloat16, torch.float64], indirect=True)
+@pytest.mark.parametrize(("name", "settings"), [(name, {}) for name in LOSSES] + [("kto", {"reduction": "classes"})])
+def test_a_default_type_of_the_callers_leaves_the_losses_type(name, settings, default_dtype):
+    found = LOSSES[name].function(batch(name, torch.float32), loss_config(name, settings))
+    assert found.losses.dtype == torch.float32
+
+
 def test_half_precision_scores_are_computed_with_in_float32():
     scores = torch.tensor([1.01, 2.0, -3.3]).bfloat16(), torch.tensor([1.0, 2.5, -3.1]).bfloat16()
     found = reward_model_loss(*scores, centering=0.1)

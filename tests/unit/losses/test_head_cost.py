@@ -19,14 +19,6 @@ def plain(states, weight, targets):
     return (states @ weight.T).log_softmax(-1).gather(1, targets[:, None])[:, 0]
 
 
-@pytest.fixture
-def default_dtype(request):
-    before = torch.get_default_dtype()
-    torch.set_default_dtype(request.param)
-    yield request.param
-    torch.set_default_dtype(before)
-
-
 @pytest.mark.parametrize("default_dtype", [torch.bfloat16, torch.float64], indirect=True)
 @pytest.mark.parametrize("frozen", [True, False])
 def test_a_default_type_of_the_callers_changes_nothing(default_dtype, frozen):
@@ -113,3 +105,10 @@ def test_with_a_frozen_head_only_each_tokens_gradient_is_kept():
     states, weight, targets = inputs()
     kept = token_logps(states, Head(weight.detach()), targets).grad_fn.saved_tensors
     assert [None if value is None else value.shape for value in kept] == [None] * 5 + [states.shape]
+
+
+def test_statistics_that_nobody_asked_for_are_empty():
+    states, weight, targets = inputs()
+    settings = tiles.Settings(scale=1.0, soft_cap=None, tile=7, compute_dtype=torch.float32, rounded_products=False)
+    found = tiles.HeadOutput(*tiles.HeadPass.apply(states, weight, None, targets, settings))
+    assert (found.entropies.shape, found.log_sum_squares.shape) == ((0,), (0,))

@@ -109,9 +109,9 @@ def test_what_methods_take_and_which_have_a_value_over_the_step():
 
 def test_names_that_are_half_alike_are_suggested_and_others_are_not():
     with pytest.raises(ValueError) as near:
-        loss_config("dpo", {"smoothing": 0.1})
+        loss_config("dpo", {"smooth": 0.1})
     assert str(near.value) == (
-        "dpo: unknown hyper-parameter 'smoothing'. Did you mean 'label_smoothing'? "
+        "dpo: unknown hyper-parameter 'smooth'. Did you mean 'label_smoothing'? "
         "Known: beta, label_smoothing, robust, soft_labels."
     )
     with pytest.raises(ValueError) as far:
