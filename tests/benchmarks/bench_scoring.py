@@ -4,20 +4,27 @@
 
 One thread, bfloat16, models loaded beforehand, the best of several rounds. `share of limit`: the least work that
 the numbers take (a prompt once, the head at completion positions only), at the rate of a large bfloat16 matrix
-product on the same core, against the CPU-seconds used.
+product on the same core, against the CPU-seconds used. `TRL precompute` is the pass of TRL's own DPO trainer with
+`precompute_ref_log_probs=True` at its default batch size and settings, two answers to one prompt being a pair.
+Fails where the sums of two ways differ by more than bfloat16's rounding.
 """
 
 import argparse
 import json
 import os
+import sys
+import tempfile
 import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
+import datasets
 import torch
-from transformers import AutoModelForCausalLM
+from datasets import Dataset
+from transformers import AutoModelForCausalLM, AutoTokenizer
+from trl import DPOConfig, DPOTrainer
 from trl.trainer.utils import selective_log_softmax
 
 from pipeline.config import EngineConfig
@@ -29,8 +36,10 @@ from pipeline.engines.vllm.process import WorkerProcess
 from tests.engine_inputs import sequence
 
 SAMPLE = Path(__file__).parents[2] / "data" / "sample" / "completions.jsonl"
-# Rows a batch, as a preference trainer that precomputes its reference takes them.
+# Rows a batch where logits of every position are held: four pairs, half of what TRL takes, so that they fit memory.
 PADDED_ROWS = 8
+# Most that two ways may differ, as a share of the sums: one token off is several times as much, rounding a third of it.
+AGREE = 0.005
 
 
 class Measured(NamedTuple):
@@ -103,7 +112,7 @@ def by_sorted(folder: Path, rows: list[TokenSequence], rounds: int) -> tuple[flo
 
 @torch.no_grad()
 def padded_sums(model: torch.nn.Module, rows: list[TokenSequence]) -> list[float]:
-    """Batches in the order given, logits of every position, as TRL computes a reference's log-probs."""
+    """Batches in the order given, logits of every position: what a loop without a fused head does."""
     sums = []
     for start in range(0, len(rows), PADDED_ROWS):
         batch = rows[start : start + PADDED_ROWS]
@@ -121,6 +130,49 @@ def by_padded(folder: Path, rows: list[TokenSequence], rounds: int) -> tuple[flo
     model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.bfloat16).eval()
     padded_sums(model, rows[:2])
     return best(rounds, time.process_time, partial(padded_sums, model, rows))
+
+
+class PairTrainer(DPOTrainer):
+    """TRL's trainer, given token ids: what it writes as text and tokenises is neither timed nor compared."""
+
+    def _prepare_dataset(self, dataset: Dataset, *_) -> Dataset:
+        return dataset
+
+
+def as_pairs(rows: list[TokenSequence]) -> Dataset:
+    """Two neighbours, which are answers to one prompt, as a pair in the columns that TRL's collator reads."""
+    return Dataset.from_list(
+        [
+            {
+                "prompt_ids": list(chosen.prompt_token_ids),
+                "chosen_ids": list(chosen.completion_token_ids),
+                "rejected_ids": list(rejected.completion_token_ids),
+            }
+            for chosen, rejected in zip(rows[::2], rows[1::2], strict=True)
+        ]
+    )
+
+
+def trl_sums(trainer: DPOTrainer, pairs: Dataset) -> list[float]:
+    """What TRL writes beside the pairs, in the order of the rows."""
+    rows_a_batch = trainer.args.precompute_ref_batch_size or trainer.args.per_device_train_batch_size
+    made = trainer._precompute_ref_logps(pairs, "train", rows_a_batch)
+    return [value for pair in zip(made["ref_chosen_logps"], made["ref_rejected_logps"], strict=True) for value in pair]
+
+
+def by_trl(folder: Path, rows: list[TokenSequence], rounds: int) -> tuple[float, list[float]]:
+    datasets.disable_progress_bars()
+    # Else its second round would read what the first has stored.
+    datasets.disable_caching()
+    with tempfile.TemporaryDirectory() as output:
+        # As it comes but for the length: what is cut could not be compared. The trainer warms up as it is made.
+        settings = DPOConfig(
+            output_dir=output, precompute_ref_log_probs=True, max_length=None, use_cpu=True, report_to=[]
+        )
+        model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.bfloat16).eval()
+        tokenizer = AutoTokenizer.from_pretrained(folder)
+        trainer = PairTrainer(model=model, args=settings, train_dataset=as_pairs(rows[:2]), processing_class=tokenizer)
+        return best(rounds, time.process_time, partial(trl_sums, trainer, as_pairs(rows)))
 
 
 def least_work(folder: Path, rows: list[TokenSequence]) -> float:
@@ -153,13 +205,15 @@ def matmul_rate(size: int = 2048) -> float:
     return 2 * size**3 / seconds
 
 
-def main() -> None:
+def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--prompts", type=int, default=16)
     parser.add_argument("--completions", type=int, default=2)
     parser.add_argument("--prompt-tokens", type=int, default=250)
     parser.add_argument("--rounds", type=int, default=2)
     options = parser.parse_args()
+    if options.completions % 2:
+        parser.error(f"--completions: {options.completions} is odd, but TRL takes pairs of answers to one prompt.")
     # Two threads that wait for each other spend CPU-seconds without computing.
     os.environ["OMP_NUM_THREADS"] = "1"
     torch.set_num_threads(1)
@@ -171,26 +225,34 @@ def main() -> None:
         Measured("vLLM adapter, no cache", *by_vllm("adapter", *given, prefix_caching=False)),
         Measured("vLLM prompt_logprobs", *by_vllm("prompt_logprobs", *given)),
         Measured("HF sorted, completion head", *by_sorted(*given)),
+        Measured(f"TRL precompute, {DPOConfig.per_device_train_batch_size} pairs", *by_trl(*given)),
         Measured("HF padded, all logits", *by_padded(*given)),
     ]
-    report(measured, rows, least_work(folder, rows) / matmul_rate())
+    return report(measured, rows, least_work(folder, rows) / matmul_rate())
 
 
-def report(measured: list[Measured], rows: list[TokenSequence], least_seconds: float) -> None:
+def report(measured: list[Measured], rows: list[TokenSequence], least_seconds: float) -> int:
+    """Print the table; returns 1 where the ways do not agree."""
     tokens = sum(len(row.prompt_token_ids) + len(row.completion_token_ids) for row in rows)
     completion = sum(len(row.completion_token_ids) for row in rows)
     print(f"{len(rows)} sequences, {tokens} tokens, {completion} of them in completions, bfloat16, one thread")
     print(f"{'route':28} {'CPU s':>8} {'ms/token':>9} {'against best':>13} {'share of limit':>15} {'mean |diff|':>12}")
     fastest = min(entry.cpu_seconds for entry in measured)
     base = measured[-1].sums
+    most = AGREE * sum(map(abs, base)) / len(base)
+    far = []
     for name, seconds, sums in measured:
         apart = sum(abs(one - other) for one, other in zip(sums, base, strict=True)) / len(base)
+        # A sum that is not a number is far as well.
+        far += [] if apart <= most else [name]
         print(
             f"{name:28} {seconds:8.1f} {1e3 * seconds / tokens:9.3f} {seconds / fastest:12.2f}x "
             f"{least_seconds / seconds:15.0%} {apart:12.2f}"
         )
-    print("mean |diff|: nats a sequence against the last row; bfloat16's own noise is of this size")
+    print(f"mean |diff|: nats a sequence against the last row; up to {most:.2f} is taken for bfloat16's own noise")
+    print(f"NOT THE SAME NUMBERS: {', '.join(far)}" if far else "all ways give the same numbers")
+    return 1 if far else 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())
