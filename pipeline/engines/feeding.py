@@ -7,17 +7,16 @@ four numbers a sequence are held in memory; token ids pass through in blocks, by
 
 import hashlib
 from collections.abc import Callable, Generator, Iterator
-from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
-import pyarrow as pa
 
 from pipeline.engines.base import TokenSequence
+from pipeline.engines.spilling import BucketFiles
 
 # Gives the table again, in blocks of rows, each time that it is called with the columns to read.
 Blocks = Callable[[list[str]], Iterator[pl.DataFrame]]
@@ -192,11 +191,9 @@ class Spill:
 
     def __init__(self, folder: Path, count: int) -> None:
         """Take a folder that does not exist yet and the number of buckets."""
-        self._folder = folder
+        self._files = BucketFiles(folder)
         self._count = count
         self._kept: list[pl.DataFrame] = []
-        self._stack = ExitStack()
-        self._writers: dict[int, Any] = {}
 
     def __enter__(self) -> "Spill":
         """Nothing is opened before the first row."""
@@ -204,11 +201,7 @@ class Spill:
 
     def __exit__(self, *_: object) -> None:
         """Close and delete every file."""
-        self._close()
-        if self._folder.is_dir():
-            for path in self._folder.iterdir():
-                path.unlink()
-            self._folder.rmdir()
+        self._files.__exit__()
 
     def add(self, rows: pl.DataFrame, buckets: Places) -> None:
         """Sort rows into their buckets.
@@ -219,39 +212,15 @@ class Spill:
         """
         if self._count == 1:
             self._kept.append(rows)
-            return
-        numbers = pl.Series("bucket", buckets[rows[_PLACE].to_numpy()])
-        for (number,), part in (
-            rows.with_columns(numbers).partition_by("bucket", as_dict=True, include_key=False).items()
-        ):
-            self._append(int(number), part)
+        else:
+            self._files.append_each(rows, pl.Series(buckets[rows[_PLACE].to_numpy()]))
 
     def sorted(self) -> Iterator[pl.DataFrame]:
         """The rows of one bucket after the other, each sorted by place."""
-        self._close()
-        if self._count == 1:
-            yield from ([_in_order(pl.concat(self._kept))] if self._kept else [])
-            return
-        for number in range(self._count):
-            path = self._file(number)
-            if path.exists():
-                yield _in_order(pl.read_ipc_stream(path))
-                path.unlink()
-
-    def _append(self, number: int, rows: pl.DataFrame) -> None:
-        table = rows.to_arrow()
-        if number not in self._writers:
-            self._folder.mkdir(parents=True, exist_ok=True)
-            writer = pa.ipc.new_stream(str(self._file(number)), table.schema)
-            self._writers[number] = self._stack.enter_context(writer)
-        self._writers[number].write_table(table)
-
-    def _file(self, number: int) -> Path:
-        return self._folder / f"{number}.arrows"
-
-    def _close(self) -> None:
-        self._stack.close()
-        self._writers.clear()
+        if self._count > 1:
+            yield from map(_in_order, self._files.frames())
+        elif self._kept:
+            yield _in_order(pl.concat(self._kept))
 
 
 def _in_order(rows: pl.DataFrame) -> pl.DataFrame:

@@ -12,8 +12,8 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from pipeline.engines.feeding import Spill
 from pipeline.engines.places import LocalPlace, open_place
+from pipeline.engines.spilling import BucketFiles
 from pipeline.engines.store import LogpsStore
 from pipeline.errors import EngineError
 from pipeline.tables import polars_schema, validate
@@ -346,8 +346,8 @@ def test_many_tokens_go_by_way_of_files_that_are_gone_afterwards(table, store, m
     monkeypatch.setattr("pipeline.engines.feeding._BUCKET_TOKENS", 400)
     monkeypatch.setattr("pipeline.engines.results._BUCKET_TOKENS", 300)
     written = []
-    add = Spill._append
-    monkeypatch.setattr(Spill, "_append", lambda *arguments: (written.append(arguments[0]._folder), add(*arguments)))
+    add = BucketFiles.append
+    monkeypatch.setattr(BucketFiles, "append", lambda *given: (written.append(given[0].folder), add(*given)))
     other = store_at(tmp_path / "other")
     result = score_all(table, {"fake": other}, lambda: FakeEngine(tokens=True), token_logps=True)
     assert result.results.frame().equals(whole)
