@@ -1,7 +1,7 @@
 """Parquet that does not lie whole in a file or in memory: tables read and written a block at a time, and bytes."""
 
 import io
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -9,9 +9,9 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.artifacts import TableRecord, atomic_file, digest_file
+from pipeline.artifacts import TableRecord, TableWriter, atomic_file, digest_file
 from pipeline.errors import InputError, TableError
-from pipeline.tables import polars_schema, validate
+from pipeline.tables import polars_schema
 
 BLOCK_ROWS: Final = 50_000
 
@@ -38,25 +38,22 @@ def read_parquet_bytes(data: bytes) -> tuple[pl.DataFrame, dict[str, str]]:
 def write_table_batches(path: Path, table: str, batches: Iterable[pl.DataFrame]) -> TableRecord:
     """Write the rows of all batches as one table, each checked like `write_table`'s; returns its record.
 
+    How the rows were cut into batches does not show in the file.
+
     Uniqueness is checked inside a batch only: the caller gives rows whose keys cannot repeat across batches.
 
     Raises:
         TableError: A value breaks the schema, or there is no batch (an empty one says which columns there are).
     """
-    rows, writer = 0, None
     with atomic_file(path) as temporary:
-        try:
-            for batch in batches:
-                arrow = validate(table, batch).to_arrow()
-                writer = writer or pq.ParquetWriter(temporary, arrow.schema, compression="zstd")
-                writer.write_table(arrow.cast(writer.schema), row_group_size=BLOCK_ROWS)
-                rows += batch.height
-        finally:
-            if writer is not None:
-                writer.close()
-        if writer is None:
+        writer, is_given = TableWriter(temporary, table), False
+        for batch in batches:
+            writer.write(batch)
+            is_given = True
+        if not is_given:
             raise TableError(f"{table}: no batch of rows was given.")
-    return TableRecord(file=path.name, rows=rows, sha256=digest_file(path))
+        writer.close()
+    return TableRecord(file=path.name, rows=writer.rows, sha256=digest_file(path))
 
 
 def iter_table(path: Path, table: str, columns: list[str], batch_rows: int = BLOCK_ROWS) -> Iterator[pl.DataFrame]:
@@ -75,6 +72,33 @@ def iter_table(path: Path, table: str, columns: list[str], batch_rows: int = BLO
                 yield pl.DataFrame(batch).select(columns).cast(expected)
     except (pa.ArrowException, OSError) as error:
         raise InputError(f"{path}: not readable as Parquet ({type(error).__name__}); is it whole?") from error
+
+
+def side_by_side(tables: Sequence[Iterator[pl.DataFrame]]) -> Iterator[tuple[pl.DataFrame, ...]]:
+    """The rows of several tables that have the same prompts, a bounded set of prompts after the other.
+
+    Args:
+        tables: What `read_by_prompt` gives of each: at least one part, in the order of prompt_id.
+
+    Yields:
+        One frame a table, in the order given; at least once.
+    """
+    held = [next(parts) for parts in tables]
+    ended = [False] * len(held)
+    while True:
+        for place, parts in enumerate(tables):
+            while held[place].is_empty() and not ended[place]:
+                following = next(parts, None)
+                ended[place] = following is None
+                held[place] = held[place] if following is None else following
+        # Of a table that goes on, nothing is known beyond the prompts in hand.
+        known = [frame["prompt_id"][-1] for frame, is_over in zip(held, ended, strict=True) if not is_over]
+        if not known:
+            yield tuple(held)
+            return
+        is_known = pl.col("prompt_id") <= min(known)
+        yield tuple(frame.filter(is_known) for frame in held)
+        held = [frame.filter(~is_known) for frame in held]
 
 
 def count_rows(path: Path) -> int:

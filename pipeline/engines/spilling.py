@@ -97,7 +97,7 @@ class SortedById:
     def add(self, rows: pl.DataFrame) -> None:
         """Take rows in any order."""
         self._held.append(rows)
-        self._held_bytes += rows.estimated_size()
+        self._held_bytes += int(rows.estimated_size())
         if self._held_bytes > _HELD_BYTES:
             self._spill()
 

@@ -1,28 +1,39 @@
 """Rows to sequences: every (prompt, completion) that a later stage scores, as token ids, each once.
 
-Unpaired rows and both sides of pairs stand on responses, so a sequence is made per response. KTO's mismatched
-rows (a prompt with the completion of another prompt, for the reference point z0) are made after the split and
-inside it, from a seed: never with the row's own prompt, never equal to the row's own completion.
+Unpaired rows and both sides of pairs stand on responses, so a sequence is made per response. KTO's mismatched rows
+(`pipeline/training/mismatched.py`) are sequences too. Rows are read and encoded a set of prompts at a time, and the
+tables sorted by way of files where they are large; how it was cut does not show in them.
 """
 
 from collections import Counter
-from typing import Literal, NamedTuple
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Final, Literal, NamedTuple
 
-import numpy as np
 import polars as pl
 
 from pipeline.artifacts import Counts
+from pipeline.blocks import side_by_side
 from pipeline.context import StageContext, StageResult
 from pipeline.engines.encoding import Encoder, load_encoder, sequence_columns
 from pipeline.engines.models import resolve_model
+from pipeline.engines.scoring import scratch_folder
+from pipeline.engines.spilling import SortedById
 from pipeline.errors import InputError
-from pipeline.tables import SEQUENCE_ROLE, SPLIT, polars_schema
+from pipeline.tables import SEQUENCE_ROLE, polars_schema
+from pipeline.training.mismatched import Exchange, narrow, partners
 
 VERSION = 2
 INPUTS = ("unpaired", "pairs", "splits")
 OUTPUTS = ("sequences", "row_sequences", "sequence_drops")
 
-_BAR_ROWS = 1024
+_BLOCK_ROWS: Final = 1024
+_READ: Final = {
+    "unpaired": ("response_id", "prompt_id", "prompt", "completion"),
+    "pairs": ("prompt_id", "prompt", "chosen", "rejected", "chosen_response_id", "rejected_response_id"),
+    "splits": ("prompt_id", "split"),
+}
+_COUNTED: Final = {"prompt_tokens": "prompt_token_count", "completion_tokens": "completion_token_count"}
 
 
 class Sequences(NamedTuple):
@@ -70,43 +81,6 @@ def rows_to_encode(
     )
 
 
-def mismatched_rows(rows: pl.DataFrame, unpaired: pl.DataFrame, seed: int) -> pl.DataFrame:
-    """Each unpaired row's prompt with the completion of another prompt of the same split.
-
-    Args:
-        rows: What `rows_to_encode` returns.
-        unpaired: Table `unpaired`: only these rows need a partner.
-        seed: Draws the partners.
-
-    Returns:
-        Rows like `rows`, with role `mismatched`. A row without any possible partner (all others share its prompt
-        or its text) has none.
-    """
-    own = rows.join(unpaired.select("response_id"), on="response_id", how="semi")
-    parts = [
-        _shuffled_partners(own.filter(pl.col("split") == split), np.random.default_rng([seed, place]))
-        for place, split in enumerate(SPLIT.categories)
-        if split != "test"
-    ]
-    return pl.concat(parts).with_columns(role=pl.lit("mismatched").cast(SEQUENCE_ROLE)).sort("response_id")
-
-
-def _shuffled_partners(rows: pl.DataFrame, generator: np.random.Generator) -> pl.DataFrame:
-    rows = rows[generator.permutation(rows.height)]
-    prompts = rows["prompt_id"].rank("dense").to_numpy()
-    texts = rows["completion"].rank("dense").to_numpy()
-    partner = np.full(rows.height, -1)
-    for shift in range(1, rows.height):
-        open_rows = np.flatnonzero(partner < 0)
-        if open_rows.size == 0:
-            break
-        candidate = (open_rows + shift) % rows.height
-        fits = (prompts[candidate] != prompts[open_rows]) & (texts[candidate] != texts[open_rows])
-        partner[open_rows[fits]] = candidate[fits]
-    found = np.flatnonzero(partner >= 0)
-    return rows[found].with_columns(completion=rows["completion"].gather(partner[found]))
-
-
 def transform(table: pl.DataFrame) -> Sequences:
     """Tables from encoded rows.
 
@@ -148,18 +122,100 @@ def _train_on(context: StageContext) -> Literal["pairs", "unpaired", "both"]:
     return "pairs" if loss_spec(context.config.train.method).paired else "unpaired"
 
 
-def _encode(encoder: Encoder, rows: pl.DataFrame, context: StageContext) -> pl.DataFrame:
-    """The rows with their token ids: a block at a time, since lists of Python numbers are ten times as large."""
-    blocks = []
-    with context.reporter.progress("tokenising", rows.height, "rows") as advance:
-        for block in rows.iter_slices(_BAR_ROWS) if rows.height else [rows]:
-            encoded = list(encoder.encode(block["prompt"].to_list(), block["completion"].to_list()))
-            blocks.append(sequence_columns(block.select("response_id", "role", "split"), encoded))
-            advance(block.height)
-    return pl.concat(blocks)
+class _Part(NamedTuple):
+    """Rows of one set of prompts.
+
+    Attributes:
+        prompts: How many prompts those are.
+        rows: What `rows_to_encode` gives.
+        own: Those of them that are unpaired rows.
+    """
+
+    prompts: int
+    rows: pl.DataFrame
+    own: pl.DataFrame
 
 
-def _say_apart(notes: dict[str, int], rows: int, context: StageContext) -> None:
+def _parts(context: StageContext) -> Iterator[_Part]:
+    """All rows in bounded sets of prompts; all at once where a pair may have an answer to another prompt."""
+    train_on = _train_on(context)
+    tables = (context.read_by_prompt(table, columns) for table, columns in _READ.items())
+    parts = side_by_side(list(tables))
+    if context.config.pairs.group_prompts != "none":
+        parts = iter([tuple(map(pl.concat, zip(*parts, strict=True)))])
+    for unpaired, pairs, splits in parts:
+        rows = rows_to_encode(unpaired, pairs, splits, train_on=train_on)
+        own = rows.join(unpaired.select("response_id"), on="response_id", how="semi", maintain_order="left")
+        yield _Part(splits.height, rows, own)
+
+
+def _to_encode(context: StageContext, scratch: Path) -> Iterator[_Part]:
+    """The parts, with KTO's mismatched rows among their rows where the run needs them."""
+    if not context.config.needs_mismatched:
+        yield from _parts(context)
+        return
+    partner = partners([narrow(part.own) for part in _parts(context)], context.config.sequences.seed)
+    with Exchange(partner, scratch / "partners") as exchange:
+        for part in _parts(context):
+            exchange.give(part.own["completion"])
+        for part in _parts(context):
+            mismatched = exchange.take(part.own).with_columns(role=pl.lit("mismatched").cast(SEQUENCE_ROLE))
+            yield part._replace(rows=pl.concat([part.rows, mismatched]))
+
+
+class _Made:
+    """The stage's tables while they grow, and what was counted on the way."""
+
+    def __init__(self, scratch: Path) -> None:
+        self.rows: Counter[str] = Counter()
+        self.notes: Counter[str] = Counter()
+        self.reasons: Counter[str] = Counter()
+        keys = {
+            "sequences": ["sequence_id"],
+            "row_sequences": ["response_id", "role"],
+            "sequence_drops": ["response_id"],
+        }
+        # Rows of the narrow tables are a hundred bytes each.
+        self._tables = {
+            table: SortedById(scratch / table, key, digits=2 if table == "sequences" else 1)
+            for table, key in keys.items()
+        }
+
+    def add(self, table: pl.DataFrame) -> None:
+        """Take encoded rows."""
+        made = transform(table)
+        for name, rows in self._tables.items():
+            rows.add(getattr(made, name))
+        self.rows.update(table["role"].to_list())
+        self.reasons.update(made.sequence_drops["reason"].to_list())
+        self.notes.update(made.notes)
+
+    def parts(self) -> Iterator[dict[str, pl.DataFrame]]:
+        """All tables, part by part; their tokens are counted as they pass."""
+        for name, rows in self._tables.items():
+            for batch in rows.batches():
+                if name == "sequences":
+                    self.notes.update({note: int(batch[column].sum()) for note, column in _COUNTED.items()})
+                yield {name: batch}
+
+
+def _encode(encoder: Encoder, context: StageContext, scratch: Path) -> _Made:
+    """All rows with their token ids: a block at a time, since lists of Python numbers are ten times as large."""
+    made = _Made(scratch)
+    with context.reporter.progress("tokenising", context.rows("splits"), "prompts") as advance:
+        for part in _to_encode(context, scratch):
+            done = 0
+            for block in part.rows.iter_slices(_BLOCK_ROWS):
+                encoded = list(encoder.encode(block["prompt"].to_list(), block["completion"].to_list()))
+                made.add(sequence_columns(block.select("response_id", "role", "split"), encoded))
+                done += block.height
+                advance(
+                    part.prompts * done // part.rows.height - part.prompts * (done - block.height) // part.rows.height
+                )
+    return made
+
+
+def _say_apart(notes: Mapping[str, int], rows: int, context: StageContext) -> None:
     apart = notes["boundary_text_apart"] + notes["boundary_completion_apart"]
     if apart:
         context.reporter.say(
@@ -169,44 +225,25 @@ def _say_apart(notes: dict[str, int], rows: int, context: StageContext) -> None:
 
 
 def run(context: StageContext) -> StageResult:
-    """Read rows and splits, write `sequences`, `row_sequences` and `sequence_drops`."""
+    """Read rows and splits a set of prompts at a time, write `sequences`, `row_sequences` and `sequence_drops`."""
     config = context.config.sequences
-    unpaired = context.read("unpaired")
-    rows = rows_to_encode(unpaired, context.read("pairs"), context.read("splits"), train_on=_train_on(context))
-    matched = rows.height
-    if context.config.needs_mismatched:
-        rows = pl.concat([rows, mismatched_rows(rows, unpaired, config.seed)])
     model_dir = resolve_model(context.config.model, context.config.revision)
     encoder = load_encoder(model_dir, config.template, config.max_tokens, config.truncation, config.template_options)
-    made = transform(_encode(encoder, rows, context))
-    _say_apart(made.notes, rows.height, context)
-    if made.sequences.is_empty():
+    with scratch_folder(context.folder) as scratch:
+        made = _encode(encoder, context, scratch)
+        rows = made.rows.total()
+        _say_apart(made.notes, rows, context)
+        outputs = context.write_parts(made.parts(), OUTPUTS)
+    sequences, kept = outputs["sequences"].rows, outputs["row_sequences"].rows
+    if not sequences:
+        reasons = ", ".join(f"{reason} {count}" for reason, count in sorted(made.reasons.items()))
         raise InputError(
-            f"sequences: all {matched} rows were dropped ({_reasons(made.sequence_drops)}). too_long: raise "
+            f"sequences: all {made.rows['matched']} rows were dropped ({reasons}). too_long: raise "
             f"sequences.max_tokens (now {config.max_tokens}) or set sequences.truncation; template_refuses: set "
             f"sequences.template to plain."
         )
     return StageResult(
-        outputs={
-            "sequences": context.write("sequences", made.sequences),
-            "row_sequences": context.write("row_sequences", made.row_sequences),
-            "sequence_drops": context.write("sequence_drops", made.sequence_drops),
-        },
-        counts=Counts(
-            rows_in=rows.height,
-            rows_out=made.sequences.height,
-            merged=made.row_sequences.height - made.sequences.height,
-            rejected=rows.height - made.row_sequences.height,
-        ),
-        notes=made.notes
-        | {
-            "mismatched_rows": rows.height - matched,
-            "prompt_tokens": int(made.sequences["prompt_token_count"].sum()),
-            "completion_tokens": int(made.sequences["completion_token_count"].sum()),
-        },
+        outputs=outputs,
+        counts=Counts(rows_in=rows, rows_out=sequences, merged=kept - sequences, rejected=rows - kept),
+        notes={**made.notes, "mismatched_rows": made.rows["mismatched"]},
     )
-
-
-def _reasons(drops: pl.DataFrame) -> str:
-    counts = Counter(drops["reason"].to_list())
-    return ", ".join(f"{reason} {count}" for reason, count in sorted(counts.items()))

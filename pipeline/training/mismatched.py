@@ -1,0 +1,136 @@
+"""KTO's mismatched rows: a prompt with the completion of another prompt, for the reference point z0.
+
+They are made after the split and inside it, from a seed: never with the row's own prompt, never equal to the row's own
+completion. Who is given whose completion is decided on a few numbers a row; the texts themselves go to the rows that
+take them by way of files, where there are many.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final, NamedTuple, Self
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from pipeline.engines.feeding import Ids, Places, Spill, as_ids
+from pipeline.identity import digest
+from pipeline.tables import SPLIT
+
+# Digits of a text's digest that fit a signed number of 64 bits.
+_TEXT_DIGITS: Final = 15
+# Completions in memory at a time.
+_BUCKET_ROWS: Final = 25_000
+_MOST_BUCKETS: Final = 256
+
+
+class Narrow(NamedTuple):
+    """What the choice of partners needs of some rows: no text.
+
+    Attributes:
+        response_ids: (rows,) 16 bytes each.
+        prompt_ids: (rows,) 16 bytes each.
+        texts: (rows,) int64, equal for equal completions.
+        splits: (rows,) uint8, the place of the row's split in `SPLIT`.
+    """
+
+    response_ids: Ids
+    prompt_ids: Ids
+    texts: Places
+    splits: npt.NDArray[np.uint8]
+
+
+def narrow(rows: pl.DataFrame) -> Narrow:
+    """What is needed of rows with the columns response_id, prompt_id, completion (a text) and split."""
+    texts = rows.select(digest(pl.col("completion")).str.head(_TEXT_DIGITS).str.to_integer(base=16)).to_series()
+    return Narrow(
+        as_ids(rows["response_id"]),
+        as_ids(rows["prompt_id"]),
+        texts.to_numpy(),
+        rows["split"].to_physical().to_numpy().astype(np.uint8),
+    )
+
+
+def partners(parts: Sequence[Narrow], seed: int) -> Places:
+    """(rows,) the number of the row whose completion each row is given; rows are numbered as they come.
+
+    -1 for a row without a partner: those of the test split have none, nor has one where all other rows of its split
+    share its prompt or its text.
+
+    Args:
+        parts: All rows, in any parts.
+        seed: Draws the partners. The draw depends on the rows alone, not on their order.
+    """
+    rows = Narrow(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
+    found = np.full(len(rows.texts), -1, dtype=np.int64)
+    for place, split in enumerate(SPLIT.categories):
+        if split == "test":
+            continue
+        own = np.flatnonzero(rows.splits == place)
+        own = own[np.argsort(rows.response_ids[own])]
+        own = own[np.random.default_rng([seed, place]).permutation(len(own))]
+        partner = _next_that_fits(np.unique(rows.prompt_ids[own], return_inverse=True)[1], rows.texts[own])
+        found[own[partner >= 0]] = own[partner[partner >= 0]]
+    return found
+
+
+def _next_that_fits(prompts: Places, texts: Places) -> Places:
+    """(rows,) for each row the next one, round about, of another prompt and another text; -1 where there is none."""
+    partner = np.full(len(prompts), -1, dtype=np.int64)
+    for shift in range(1, len(prompts)):
+        open_rows = np.flatnonzero(partner < 0)
+        if open_rows.size == 0:
+            break
+        candidate = (open_rows + shift) % len(prompts)
+        fits = (prompts[candidate] != prompts[open_rows]) & (texts[candidate] != texts[open_rows])
+        partner[open_rows[fits]] = candidate[fits]
+    return partner
+
+
+class Exchange:
+    """Completions on their way from the rows that have them to the rows that are given them.
+
+    All rows are passed by twice in the order in which they were numbered: first each gives, then each takes.
+    """
+
+    def __init__(self, partner: Places, folder: Path) -> None:
+        """Take what `partners` gives, and a folder for files that does not exist yet."""
+        takers = np.flatnonzero(partner >= 0)
+        order = np.argsort(partner[takers], kind="stable")
+        self._takers, self._givers = takers[order], partner[takers][order]
+        count = min(_MOST_BUCKETS, len(partner) // _BUCKET_ROWS + 1)
+        self._buckets = np.arange(len(partner)) * count // max(len(partner), 1)
+        self._spill = Spill(folder, count)
+        self._given = self._taken = 0
+        self._coming = self._spill.sorted()
+        self._held = pl.DataFrame(schema={"place": pl.Int64, "completion": pl.String})
+
+    def __enter__(self) -> Self:
+        """The exchange itself."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Delete every file."""
+        self._spill.__exit__()
+
+    def give(self, completions: pl.Series) -> None:
+        """Hand on the completions of the next rows."""
+        first, self._given = self._given, self._given + len(completions)
+        low, high = np.searchsorted(self._givers, [first, self._given])
+        chosen = completions.gather(self._givers[low:high] - first)
+        places = pl.Series("place", self._takers[low:high])
+        self._spill.add(pl.DataFrame([places, chosen.alias("completion")]), self._buckets)
+
+    def take(self, rows: pl.DataFrame) -> pl.DataFrame:
+        """The next rows, each with its partner's completion for its own; those without a partner are left out."""
+        first, self._taken = self._taken, self._taken + rows.height
+        frames = [self._held]
+        while frames[-1].is_empty() or frames[-1]["place"][-1] < self._taken:
+            following = next(self._coming, None)
+            if following is None:
+                break
+            frames.append(following)
+        held = pl.concat(frames)
+        self._held = held.filter(pl.col("place") >= self._taken)
+        numbered = rows.drop("completion").with_columns(place=pl.int_range(first, self._taken, dtype=pl.Int64))
+        return numbered.join(held, on="place", how="inner", validate="1:1", maintain_order="left").select(rows.columns)
