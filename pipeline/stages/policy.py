@@ -59,8 +59,10 @@ def other_route(reference: Mapping[str, Any], policy: Mapping[str, Any]) -> str 
 
 def run(context: StageContext) -> StageResult:
     """Read the held-out sequences, score them under the trained model, write `policy`."""
-    held_out = transform(context.read("row_sequences").lazy(), mismatched=scores_mismatched(context.config)).collect()
-    read = context.blocks("sequences")
+    mismatched, read = scores_mismatched(context.config), context.blocks("sequences")
+    rows = context.blocks("row_sequences")(["sequence_id", "role", "split"])
+    # Each block is narrowed before the next is read: the held-out rows are few.
+    held_out = pl.concat([transform(block.lazy(), mismatched=mismatched).collect() for block in rows]).unique()
 
     def blocks(columns: list[str]) -> Iterator[pl.DataFrame]:
         for block in read(columns):

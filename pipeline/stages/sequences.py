@@ -7,6 +7,7 @@ tables sorted by way of files where they are large; how it was cut does not show
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Final, Literal, NamedTuple
 
@@ -166,7 +167,7 @@ def _to_encode(context: StageContext, scratch: Path) -> Iterator[_Part]:
 class _Made:
     """The stage's tables while they grow, and what was counted on the way."""
 
-    def __init__(self, scratch: Path) -> None:
+    def __init__(self, scratch: Path, files: ExitStack) -> None:
         self.rows: Counter[str] = Counter()
         self.notes: Counter[str] = Counter()
         self.reasons: Counter[str] = Counter()
@@ -177,7 +178,7 @@ class _Made:
         }
         # Rows of the narrow tables are a hundred bytes each.
         self._tables = {
-            table: SortedById(scratch / table, key, digits=2 if table == "sequences" else 1)
+            table: files.enter_context(SortedById(scratch / table, key, digits=2 if table == "sequences" else 1))
             for table, key in keys.items()
         }
 
@@ -199,20 +200,17 @@ class _Made:
                 yield {name: batch}
 
 
-def _encode(encoder: Encoder, context: StageContext, scratch: Path) -> _Made:
+def _encode(encoder: Encoder, context: StageContext, made: _Made, scratch: Path) -> None:
     """All rows with their token ids: a block at a time, since lists of Python numbers are ten times as large."""
-    made = _Made(scratch)
     with context.reporter.progress("tokenising", context.rows("splits"), "prompts") as advance:
         for part in _to_encode(context, scratch):
-            done = 0
+            blocks = -(-part.rows.height // _BLOCK_ROWS)
+            prompts_each = part.prompts // max(blocks, 1)
             for block in part.rows.iter_slices(_BLOCK_ROWS):
                 encoded = list(encoder.encode(block["prompt"].to_list(), block["completion"].to_list()))
                 made.add(sequence_columns(block.select("response_id", "role", "split"), encoded))
-                done += block.height
-                advance(
-                    part.prompts * done // part.rows.height - part.prompts * (done - block.height) // part.rows.height
-                )
-    return made
+                advance(prompts_each)
+            advance(part.prompts - prompts_each * blocks)
 
 
 def _say_apart(notes: Mapping[str, int], rows: int, context: StageContext) -> None:
@@ -229,8 +227,9 @@ def run(context: StageContext) -> StageResult:
     config = context.config.sequences
     model_dir = resolve_model(context.config.model, context.config.revision)
     encoder = load_encoder(model_dir, config.template, config.max_tokens, config.truncation, config.template_options)
-    with scratch_folder(context.folder) as scratch:
-        made = _encode(encoder, context, scratch)
+    with scratch_folder(context.folder) as scratch, ExitStack() as files:
+        made = _Made(scratch, files)
+        _encode(encoder, context, made, scratch)
         rows = made.rows.total()
         _say_apart(made.notes, rows, context)
         outputs = context.write_parts(made.parts(), OUTPUTS)

@@ -1,0 +1,99 @@
+"""The stage `sequences`: the same bytes however its work is cut, and each sequence once."""
+
+from contextlib import contextmanager
+
+import pytest
+
+from pipeline import artifacts, line
+from pipeline.artifacts import read_table
+from pipeline.config import load_config
+from pipeline.context import SilentReporter, StageContext
+from pipeline.engines import spilling
+from pipeline.errors import InputError
+from pipeline.stages import sequences
+from pipeline.training import mismatched
+from tests.line.conftest import write_config
+
+# So short that prompts which differ in their beginning are the same sequences.
+CUT = {"max_tokens": 44, "truncation": "keep_end"}
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory, small_log, tiny_model):
+    """A run with sections of its own, done up to the splits."""
+
+    def run(name, **sections):
+        folder = tmp_path_factory.mktemp(name)
+        config = load_config(write_config(folder, small_log, tiny_model, name=name, **sections))
+        list(line.run(config, line.select(None, "splits")))
+        return config
+
+    return run
+
+
+def made(config, folder, reporter=None):
+    folder.mkdir()
+    tables = {table: config.run_dir / table / f"{table}.parquet" for table in sequences.INPUTS}
+    context = StageContext(config, folder, tables, reporter or SilentReporter(), config.run_dir)
+    return sequences.run(context)
+
+
+SECTIONS = {
+    "dpo": {},
+    "kto": {"train": {"method": "kto"}},
+    "cut": {"train": {"method": "kto"}, "sequences": CUT},
+    "grouped": {"train": {"method": "kto"}, "sequences": CUT, "pairs": {"group_prompts": "near_duplicate"}},
+}
+
+
+@pytest.mark.parametrize("name", sorted(SECTIONS))
+def test_the_same_bytes_however_the_work_is_cut(runs, tmp_path, monkeypatch, name):
+    config = runs(name, **SECTIONS[name])
+    whole = made(config, tmp_path / "whole")
+    for part_rows, held_bytes, bucket_rows in ((17, 2_000, 5), (1, 1, 1)):
+        monkeypatch.setattr(artifacts, "_PART_ROWS", part_rows)
+        monkeypatch.setattr(spilling, "_HELD_BYTES", held_bytes)
+        monkeypatch.setattr(mismatched, "_BUCKET_ROWS", bucket_rows)
+        cut = made(config, tmp_path / f"{part_rows}")
+        assert cut == whole
+        assert sorted(path.stem for path in (tmp_path / f"{part_rows}").iterdir()) == sorted(sequences.OUTPUTS)
+    whole.counts.check("sequences")
+    assert (whole.notes["mismatched_rows"] > 0) == (name != "dpo")
+
+
+def test_a_sequence_of_two_prompts_is_there_once_also_where_they_are_in_two_parts(runs, tmp_path, monkeypatch):
+    config = runs("once", train={"method": "kto"}, sequences=CUT)
+    monkeypatch.setattr(artifacts, "_PART_ROWS", 1)
+    result = made(config, tmp_path / "run")
+    assert result.counts.merged > 0
+    ids = read_table(tmp_path / "run" / "sequences.parquet", "sequences")["sequence_id"]
+    assert ids.is_sorted() and ids.n_unique() == len(ids) == result.counts.rows_out
+    rows = read_table(tmp_path / "run" / "row_sequences.parquet", "row_sequences")
+    assert set(rows["sequence_id"]) == set(ids)
+    assert rows.equals(rows.sort("response_id", "role"))
+
+
+class Counting(SilentReporter):
+    """Adds up what a bar was told."""
+
+    total = seen = 0
+
+    @contextmanager
+    def progress(self, description, total, unit):
+        self.total = total
+        yield self.advance
+
+    def advance(self, count):
+        self.seen += count
+
+
+def test_progress_ends_at_the_number_of_prompts(runs, tmp_path):
+    reporter = Counting()
+    made(runs("progress", train={"method": "kto"}), tmp_path / "run", reporter)
+    assert reporter.seen == reporter.total > 0
+
+
+def test_where_every_row_is_dropped_it_is_said_why(runs, tmp_path):
+    config = runs("dropped", sequences={"max_tokens": 5})
+    with pytest.raises(InputError, match=r"all \d+ rows were dropped \(too_long \d+\).*now 5"):
+        made(config, tmp_path / "run")
