@@ -3,9 +3,10 @@
 Before the first step the parity gate compares stored log-probs with the untrained policy's own.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import polars as pl
 
@@ -14,16 +15,21 @@ from pipeline.config import RunConfig, TrainConfig
 from pipeline.context import StageContext, StageResult
 from pipeline.engines.adapters import adapter_digest, merge_adapter, resolve_adapter
 from pipeline.engines.models import model_digest, resolve_model
+from pipeline.engines.scoring import scratch_folder
 from pipeline.errors import ConfigError, TrainingError
 from pipeline.tables import polars_schema
 
 if TYPE_CHECKING:
+    from pipeline.training.mapped import MappedRows
     from pipeline.training.rows import Row
 
 VERSION = 1
 INPUTS = ("pairs", "unpaired", "splits", "sequences", "row_sequences", "reference")
 OUTPUTS = ("training_log", "parity")
 MODEL = "model"
+
+_PAIR_COLUMNS: Final = ("pair_id", "chosen_response_id", "rejected_response_id", "chosen_better_probability")
+_UNPAIRED_COLUMNS: Final = ("response_id", "label", "weight", "probability_desirable")
 
 
 def settings(config: RunConfig) -> dict[str, Any]:
@@ -75,6 +81,11 @@ def check_methods(config: TrainConfig) -> None:
 
 def run(context: StageContext) -> StageResult:
     """Read rows and log-probs, gate, train, and write the model, `training_log` and `parity`."""
+    with scratch_folder(context.folder) as scratch:
+        return _train(context, scratch)
+
+
+def _train(context: StageContext, scratch: Path) -> StageResult:
     # Imported here, so that a run that skips training does not wait for torch and transformers.
     from losses import Term, loss_spec
     from pipeline.training import checkpoints, parity
@@ -84,7 +95,7 @@ def run(context: StageContext) -> StageResult:
 
     config = context.config.train
     spec = loss_spec(config.method)
-    rows = {split: _rows(context, split, paired=spec.paired) for split in ("train", "validation")}
+    rows = {split: _rows(context, split, scratch, paired=spec.paired) for split in ("train", "validation")}
     if not rows["train"]:
         raise TrainingError(
             f"train: the training split holds no {'pair' if spec.paired else 'unpaired row'} with token ids. "
@@ -114,7 +125,7 @@ def run(context: StageContext) -> StageResult:
     checkpoints.save_model(policy, model_dir, context.folder / MODEL)
     checkpoints.remove_checkpoint(context.folder)
     table = pl.DataFrame(log, schema=polars_schema("training_log"), orient="row")
-    in_split = _rows_in_split(context, spec.paired)
+    in_split = _of_split(context, "train", (), paired=spec.paired).height
     return StageResult(
         outputs={
             "training_log": context.write("training_log", table),
@@ -134,32 +145,33 @@ def run(context: StageContext) -> StageResult:
     )
 
 
-def _rows(context: StageContext, split: str, *, paired: bool) -> "list[Row]":
-    """Training rows of one split, with stored reference log-probs."""
-    from pipeline.training.rows import pair_rows, unpaired_rows
+def _rows(context: StageContext, split: str, scratch: Path, *, paired: bool) -> "MappedRows[Row]":
+    """Training rows of one split, with stored reference log-probs; token ids stay in a file under `scratch`."""
+    from pipeline.training.mapped import Stored, pair_rows, unpaired_rows
 
-    prompts = context.read("splits").filter(pl.col("split") == split).select("prompt_id")
-    row_sequences = context.read("row_sequences").filter(pl.col("split") == split)
-    sequences, reference = context.read("sequences"), context.read("reference")
-    kept = context.read("pairs" if paired else "unpaired").join(prompts, on="prompt_id", how="semi")
+    blocks = context.blocks("row_sequences")(["response_id", "role", "sequence_id", "split"])
+    row_sequences = pl.concat([block.filter(pl.col("split") == split) for block in blocks])
+    stored = Stored(context.blocks("sequences"), context.blocks("reference"), scratch / f"{split}.tokens")
+    kept = _of_split(context, split, _PAIR_COLUMNS if paired else _UNPAIRED_COLUMNS, paired=paired)
     if paired:
         matched = row_sequences.filter(pl.col("role") == "matched").select("response_id", "sequence_id")
-        return list(pair_rows(kept, matched, sequences, reference))
-    return list(unpaired_rows(kept, row_sequences, sequences, reference))
+        return cast("MappedRows[Row]", pair_rows(kept, matched, stored))
+    return cast("MappedRows[Row]", unpaired_rows(kept, row_sequences, stored))
 
 
-def _rows_in_split(context: StageContext, paired: bool) -> int:
-    prompts = context.read("splits").filter(pl.col("split") == "train").select("prompt_id")
-    return context.read("pairs" if paired else "unpaired").join(prompts, on="prompt_id", how="semi").height
+def _of_split(context: StageContext, split: str, columns: Sequence[str], *, paired: bool) -> pl.DataFrame:
+    """Columns of the pairs or unpaired rows of one split; no text is read."""
+    prompts = context.read("splits").filter(pl.col("split") == split).select("prompt_id")
+    rows = context.read_columns("pairs" if paired else "unpaired", ["prompt_id", *columns])
+    return rows.join(prompts, on="prompt_id", how="semi")
 
 
-def _loss_config(config: TrainConfig, rows: "list[Row]") -> Any:
+def _loss_config(config: TrainConfig, rows: "MappedRows[Row]") -> Any:
     """The method's hyper-parameters, with the class counts of the training rows where it weighs classes."""
     from losses import loss_config
-    from pipeline.training.rows import UnpairedRow
 
     settings = dict(config.loss)
     if config.method == "kto":
-        desirable = sum(isinstance(row, UnpairedRow) and row.label for row in rows)
+        desirable = int(rows.table["label"].sum())
         settings = {"n_desirable": desirable, "n_undesirable": len(rows) - desirable} | settings
     return loss_config(config.method, settings)

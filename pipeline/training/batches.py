@@ -38,8 +38,8 @@ def collate(sequences: Sequence[TrainingSequence], padding_id: int = 0) -> Colla
     completion_mask = torch.zeros_like(input_ids, dtype=torch.bool)
     for place, sequence in enumerate(sequences):
         start, end = len(sequence.prompt_token_ids), sequence.length
-        ids = sequence.prompt_token_ids + sequence.completion_token_ids
-        input_ids[place, :end] = torch.tensor(ids, dtype=torch.int64)
+        ids = np.concatenate([sequence.prompt_token_ids, sequence.completion_token_ids], dtype=np.int64)
+        input_ids[place, :end] = torch.from_numpy(ids)
         attention_mask[place, :end] = 1
         completion_mask[place, start:end] = True
     return Collated(input_ids, attention_mask, completion_mask)

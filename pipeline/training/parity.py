@@ -6,7 +6,7 @@ a reward before the first step.
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -92,21 +92,21 @@ def sample_of(rows: Sequence[Row], limit: int) -> Sample:
         if len(found) >= limit:
             break
     kept = dict(list(found.items())[:limit])
-    pairs = [pair for pair in dict.fromkeys(_pairs(rows)) if kept.keys() >= set(pair)]
-    return Sample(list(kept.items()), pairs)
+    return Sample(list(kept.items()), list(dict.fromkeys(_pairs(rows, kept))))
 
 
-def _pairs(rows: Sequence[Row]) -> Iterator[tuple[str, str]]:
-    """Ids of each pair's sides; of unpaired rows, of each liked answer with each disliked one to the same prompt."""
+def _pairs(rows: Sequence[Row], kept: Container[str]) -> Iterator[tuple[str, str]]:
+    """Ids of pairs of kept sequences: a pair's sides, and each liked answer with each disliked one to its prompt."""
     disliked: dict[tuple[int, ...], list[str]] = {}
     for row in rows:
         if isinstance(row, PairRow):
-            yield row.chosen.sequence_id, row.rejected.sequence_id
-        elif not row.label:
-            disliked.setdefault(row.matched.prompt_token_ids, []).append(row.matched.sequence_id)
+            if row.chosen.sequence_id in kept and row.rejected.sequence_id in kept:
+                yield row.chosen.sequence_id, row.rejected.sequence_id
+        elif not row.label and row.matched.sequence_id in kept:
+            disliked.setdefault(tuple(row.matched.prompt_token_ids), []).append(row.matched.sequence_id)
     for row in rows:
-        if not isinstance(row, PairRow) and row.label:
-            for other in disliked.get(row.matched.prompt_token_ids, []):
+        if not isinstance(row, PairRow) and row.label and row.matched.sequence_id in kept:
+            for other in disliked.get(tuple(row.matched.prompt_token_ids), []):
                 yield row.matched.sequence_id, other
 
 

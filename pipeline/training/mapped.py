@@ -1,0 +1,201 @@
+"""Tables to training rows that are made when they are looked at: token ids lie in a file that is mapped into memory.
+
+Of a sequence a few numbers are held, of a row its id and its numbers. What a step reads of the file is loaded by the
+operating system, which drops it again where memory is short.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, Final, NamedTuple, TypeVar, overload
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from pipeline.engines.feeding import COUNTS, Blocks, Catalogue, Places, as_text, catalogue
+from pipeline.errors import TrainingError
+from pipeline.training.rows import PairRow, Row, TrainingSequence, UnpairedRow
+
+RowT = TypeVar("RowT", bound=Row)
+_TOKENS: Final = ["sequence_id", "prompt_token_ids", "completion_token_ids"]
+_NO_PLACE: Final = -1
+
+
+class Stored(NamedTuple):
+    """Where what training reads lies.
+
+    Attributes:
+        sequences: Table `sequences`.
+        reference: Table `reference`; None for a method without a reference.
+        path: A file for the token ids, in a folder that need not exist.
+    """
+
+    sequences: Blocks
+    reference: Blocks | None
+    path: Path
+
+
+class MappedSequences:
+    """The sequences that training reads, each with its stored reference log-prob."""
+
+    def __init__(self, stored: Stored, needed: pl.Series) -> None:
+        """Write the tokens of the needed sequences to a file and map it.
+
+        Args:
+            stored: Where the tables lie, and where the file goes.
+            needed: Ids of the sequences that training reads, repeats included.
+
+        Raises:
+            TrainingError: A needed sequence is missing, or has no stored log-prob, or one over another number of
+                tokens.
+        """
+        ids = needed.unique().to_frame("sequence_id")
+        self._wanted = catalogue(lambda _: _only(stored.sequences(COUNTS), ids))
+        if len(self._wanted) < ids.height:
+            raise TrainingError(
+                f"train: {ids.height - len(self._wanted)} of {ids.height} sequences of the rows are not in the table "
+                f"of sequences. Run the sequences stage again."
+            )
+        self._starts = _write_tokens(stored, ids, self._wanted)
+        # What is empty cannot be mapped.
+        self._tokens = np.memmap(stored.path, dtype=np.int32, mode="r") if len(self._wanted) else np.empty(0, np.int32)
+        self._logps = None if stored.reference is None else _logps(stored.reference, self._wanted)
+
+    def placed(self, rows: pl.DataFrame, columns: Sequence[str]) -> pl.DataFrame:
+        """Rows with places for the sequence ids of some columns; -1 where there is none."""
+        return rows.with_columns(self._places(rows[column]) for column in columns)
+
+    def _places(self, ids: pl.Series) -> pl.Series:
+        found = np.full(len(ids), _NO_PLACE, dtype=np.int64)
+        found[ids.is_not_null().to_numpy()] = self._wanted.places(ids.drop_nulls())
+        return pl.Series(ids.name, found)
+
+    def at(self, place: int) -> TrainingSequence:
+        """The sequence at a place; its token ids are read from the file when they are used."""
+        start = int(self._starts[place])
+        middle = start + int(self._wanted.prompt_counts[place])
+        end = middle + int(self._wanted.completion_counts[place])
+        return TrainingSequence(
+            as_text(self._wanted.ids[place : place + 1])[0],
+            self._tokens[start:middle],
+            self._tokens[middle:end],
+            None if self._logps is None else float(self._logps[place]),
+        )
+
+
+def _only(blocks: Iterator[pl.DataFrame], ids: pl.DataFrame) -> Iterator[pl.DataFrame]:
+    for block in blocks:
+        yield block.join(ids, on="sequence_id", how="semi", maintain_order="left")
+
+
+def _write_tokens(stored: Stored, ids: pl.DataFrame, wanted: Catalogue) -> Places:
+    """Write prompt and completion of each sequence one after the other; returns (sequences,) where each begins."""
+    starts, written = np.zeros(len(wanted), dtype=np.int64), 0
+    stored.path.parent.mkdir(parents=True, exist_ok=True)
+    with stored.path.open("wb") as file:
+        for block in _only(stored.sequences(_TOKENS), ids):
+            places = wanted.places(block["sequence_id"])
+            ends = written + wanted.token_counts[places].cumsum()
+            starts[places] = ends - wanted.token_counts[places]
+            tokens = block.select(pl.concat_list(_TOKENS[1:])).to_series().explode().drop_nulls()
+            file.write(tokens.to_numpy().astype(np.int32).tobytes())
+            written += len(tokens)
+    return starts
+
+
+def _logps(reference: Blocks, wanted: Catalogue) -> npt.NDArray[np.float64]:
+    """(sequences,) nats: the stored log-prob of each."""
+    logps = np.full(len(wanted), np.nan)
+    for block in reference(["sequence_id", "logps", "token_count"]) if len(wanted) else ():
+        places = wanted.places(block["sequence_id"])
+        fits = (places >= 0) & (wanted.completion_counts[places] == block["token_count"].to_numpy())
+        logps[places[fits]] = block["logps"].to_numpy()[fits]
+    wrong = np.flatnonzero(np.isnan(logps))
+    if wrong.size:
+        raise TrainingError(
+            f"train: {wrong.size} of {len(wanted)} sequences have no reference log-prob of all their tokens "
+            f"(first: {as_text(wanted.ids[wrong[:1]])[0]}). Run the reference stage again."
+        )
+    return logps
+
+
+class MappedRows(Sequence[RowT]):
+    """Rows that are made when they are looked at.
+
+    Attributes:
+        table: A row's id and its numbers; of its sequences, their places.
+    """
+
+    def __init__(self, table: pl.DataFrame, make: Callable[[dict[str, Any]], RowT]) -> None:
+        """Take the table and what makes a training row of one of its rows."""
+        self.table = table
+        self._make = make
+
+    def __len__(self) -> int:
+        """Number of rows."""
+        return self.table.height
+
+    @overload
+    def __getitem__(self, index: int) -> RowT: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[RowT]: ...
+    def __getitem__(self, index: int | slice) -> RowT | Sequence[RowT]:
+        """The row at a place, or the rows of a range."""
+        if isinstance(index, slice):
+            return MappedRows(self.table[index], self._make)
+        # What lies outside the range raises IndexError, as a sequence must.
+        return self._make(self.table.row(range(len(self))[index], named=True))
+
+
+def pair_rows(pairs: pl.DataFrame, matched: pl.DataFrame, stored: Stored) -> MappedRows[PairRow]:
+    """The pairs whose two sides both have a sequence, sorted by pair id.
+
+    Args:
+        pairs: Rows of table `pairs` of one split: ids and chosen_better_probability.
+        matched: `response_id` and `sequence_id` of matched sequences.
+        stored: Where sequences and log-probs lie.
+    """
+    sides = (
+        pairs.select("pair_id", "chosen_response_id", "rejected_response_id", "chosen_better_probability")
+        .join(matched.rename({"sequence_id": "chosen"}), left_on="chosen_response_id", right_on="response_id")
+        .join(matched.rename({"sequence_id": "rejected"}), left_on="rejected_response_id", right_on="response_id")
+        .sort("pair_id")
+        .select("pair_id", "chosen", "rejected", "chosen_better_probability")
+    )
+    sequences = MappedSequences(stored, pl.concat([sides["chosen"], sides["rejected"]]))
+
+    def make(row: dict[str, Any]) -> PairRow:
+        chosen, rejected = sequences.at(row["chosen"]), sequences.at(row["rejected"])
+        return PairRow(row["pair_id"], chosen, rejected, 1.0, row["chosen_better_probability"])
+
+    return MappedRows(sequences.placed(sides, ("chosen", "rejected")), make)
+
+
+def unpaired_rows(unpaired: pl.DataFrame, row_sequences: pl.DataFrame, stored: Stored) -> MappedRows[UnpairedRow]:
+    """The unpaired rows that have a sequence, sorted by response id.
+
+    Args:
+        unpaired: Rows of table `unpaired` of one split: ids, label and weights.
+        row_sequences: Rows of table `row_sequences`.
+        stored: Where sequences and log-probs lie.
+    """
+    roles = {
+        role: row_sequences.filter(pl.col("role") == role).select("response_id", pl.col("sequence_id").alias(role))
+        for role in ("matched", "mismatched")
+    }
+    rows = (
+        unpaired.select("response_id", "label", "weight", "probability_desirable")
+        .join(roles["matched"], on="response_id", how="inner", validate="1:1")
+        .join(roles["mismatched"], on="response_id", how="left", validate="1:1")
+        .sort("response_id")
+    )
+    sequences = MappedSequences(stored, pl.concat([rows["matched"], rows["mismatched"].drop_nulls()]))
+
+    def make(row: dict[str, Any]) -> UnpairedRow:
+        partner = None if row["mismatched"] == _NO_PLACE else sequences.at(row["mismatched"])
+        matched = sequences.at(row["matched"])
+        return UnpairedRow(
+            row["response_id"], matched, partner, row["label"], row["weight"], row["probability_desirable"]
+        )
+
+    return MappedRows(sequences.placed(rows, ("matched", "mismatched")), make)
