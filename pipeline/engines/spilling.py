@@ -9,7 +9,7 @@ import polars as pl
 import pyarrow as pa
 
 # Rows are held up to here before they are written to their buckets.
-_HELD_BYTES: Final = 64 << 20
+_HELD_BYTES: Final = 32 << 20
 
 
 class BucketFiles:
