@@ -24,7 +24,7 @@ from pipeline.errors import InputError
 from pipeline.tables import SEQUENCE_ROLE, polars_schema
 from pipeline.training.mismatched import Exchange, narrow, partners
 
-VERSION = 2
+VERSION = 3
 INPUTS = ("unpaired", "pairs", "splits")
 OUTPUTS = ("sequences", "row_sequences", "sequence_drops")
 

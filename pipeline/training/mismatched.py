@@ -54,8 +54,8 @@ def narrow(rows: pl.DataFrame) -> Narrow:
 def partners(parts: Sequence[Narrow], seed: int) -> Places:
     """(rows,) the number of the row whose completion each row is given; rows are numbered as they come.
 
-    -1 for a row without a partner: those of the test split have none, nor has one where all other rows of its split
-    share its prompt or its text.
+    -1 for a row without a partner: where all other rows of its split share its prompt or its text. The test split's
+    rows have partners too: KTO's loss on them takes the policy's own distance from the reference.
 
     Args:
         parts: All rows, in any parts.
@@ -63,9 +63,7 @@ def partners(parts: Sequence[Narrow], seed: int) -> Places:
     """
     rows = Narrow(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
     found = np.full(len(rows.texts), -1, dtype=np.int64)
-    for place, split in enumerate(SPLIT.categories):
-        if split == "test":
-            continue
+    for place in range(len(SPLIT.categories)):
         own = np.flatnonzero(rows.splits == place)
         own = own[np.argsort(rows.response_ids[own])]
         own = own[np.random.default_rng([seed, place]).permutation(len(own))]

@@ -120,8 +120,10 @@ def test_other_methods_are_one_setting_away(tmp_path, small_log, tiny_model, met
     sections = {"train": {"method": method, "epochs": 4, "learning_rate": 2e-3}}
     config = load_config(write_config(tmp_path, small_log, tiny_model, **sections))
     run_all(config)
-    roles = set(table(config, "sequences", "row_sequences")["role"])
-    assert roles == ({"matched", "mismatched"} if method == "kto" else {"matched"})
+    rows = table(config, "sequences", "row_sequences")
+    others = {"mismatched": {"train", "validation", "test"}} if method == "kto" else {}
+    splits = {role: set(rows.filter(pl.col("role") == role)["split"]) for role in ("matched", "mismatched")}
+    assert {role: found for role, found in splits.items() if found} == {"matched": splits["matched"], **others}
     log = table(config, "train", "training_log").filter((pl.col("metric") == "loss") & (pl.col("phase") == "train"))
     assert log["value"].tail(3).mean() < log["value"].head(3).mean()
     assert metric(config, "auc", "trained", "unpaired_auc")["value"] > 0.8
