@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 import polars as pl
+import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -24,7 +25,7 @@ _ROW_GROUP_ROWS: Final = 50_000
 # Against level 3, half the time for a tenth more bytes (tests/benchmarks/bench_prepare.py).
 _COMPRESSION_LEVEL: Final = 1
 # Rows that a stage holds at a time, as many prompts as that is.
-_PART_ROWS: Final = 100_000
+_PART_ROWS: Final = 50_000
 _READ_BYTES: Final = 1 << 20
 # A file changed this shortly ago may change again without its time telling: its digest is not kept.
 _SETTLED_SECONDS: Final = 2.0
@@ -186,29 +187,33 @@ class TableWriter:
         """
         self._stream = stream
         self._table = table
-        self._held: list[pl.DataFrame] = []
+        self._held: list[Any] = []
         self._file: Any = None
         self.rows = 0
 
     def write(self, frame: pl.DataFrame) -> None:
         """Add rows once every value of theirs fits the schema; a key must not repeat in two parts."""
-        self._held.append(validate(self._table, frame))
+        # As Arrow's strings, which are copied: polars' few rows of a part would keep the texts of the whole part.
+        self._held.append(validate(self._table, frame).to_arrow(compat_level=pl.CompatLevel.oldest()))
         self.rows += frame.height
-        held = sum(part.height for part in self._held)
+        held = sum(part.num_rows for part in self._held)
         while held >= _ROW_GROUP_ROWS:
-            rows = pl.concat(self._held)
-            self._write_group(rows.head(_ROW_GROUP_ROWS))
+            rows = pa.concat_tables(self._held)
+            self._write_group(rows.slice(0, _ROW_GROUP_ROWS))
             self._held, held = [rows.slice(_ROW_GROUP_ROWS)], held - _ROW_GROUP_ROWS
 
     def close(self) -> None:
         """Write what is left, and the file's end."""
-        rows = pl.concat(self._held) if self._held else polars_schema(self._table).to_frame()
-        if rows.height or self._file is None:
+        if not self._held:
+            empty = polars_schema(self._table).to_frame()
+            self._held = [empty.to_arrow(compat_level=pl.CompatLevel.oldest())]
+        rows = pa.concat_tables(self._held)
+        if rows.num_rows or self._file is None:
             self._write_group(rows)
         self._file.close()
 
-    def _write_group(self, rows: pl.DataFrame) -> None:
-        table = rows.rechunk().to_arrow(compat_level=pl.CompatLevel.oldest()).combine_chunks()
+    def _write_group(self, rows: Any) -> None:
+        table = rows.combine_chunks()
         if self._file is None:
             # Its first rows' columns: a table may have columns that are not always there.
             self._file = pq.ParquetWriter(

@@ -50,8 +50,9 @@ _REJECTS: Final = pl.Schema(
 _NO_REJECTS: Final = polars_schema("rejects").to_frame()
 # The number of a unit's source is that of the unit times this, and its place in it.
 _SOURCES_PER_UNIT: Final = 1 << 24
-# Rows are held up to here before they are spilled.
-_HELD_BYTES: Final = 64 << 20
+# Rows get their ids so many at a time, and are held up to here before they are spilled.
+_IDENTIFIED_BYTES: Final = 8 << 20
+_HELD_BYTES: Final = 48 << 20
 
 
 class Task(NamedTuple):
@@ -179,8 +180,9 @@ class _Spill:
 
     def __init__(self, stem: Path, partitions: int) -> None:
         self._writer = RunWriter(stem.with_suffix(".arrow"), partitions)
+        self._raw: list[pl.DataFrame] = []
         self._held: list[pl.DataFrame] = []
-        self._size = 0
+        self._raw_bytes = self._held_bytes = 0
         self.run = Run(stem, [])
         self.rejects = [_REJECTS.to_frame()]
         self.names, self.users = stem.with_suffix(".names"), stem.with_suffix(".users")
@@ -190,17 +192,26 @@ class _Spill:
         if len(batch.rejects):
             self.rejects.append(batch.rejects.with_columns(number).select(_REJECTS.names()))
         if len(batch.events):
-            self._held.append(batch.events.with_columns(number))
-            self._size += int(batch.events.estimated_size())
-        if self._size > _HELD_BYTES:
+            self._raw.append(batch.events.with_columns(number))
+            self._raw_bytes += int(batch.events.estimated_size())
+        if self._raw_bytes > _IDENTIFIED_BYTES:
+            self._identify()
+        if self._held_bytes > _HELD_BYTES:
             self._write()
 
+    def _identify(self) -> None:
+        if self._raw:
+            events = with_ids(pl.concat(self._raw))
+            append_numbers(self.names, _named_contents(events))
+            append_numbers(self.users, _user_numbers(events))
+            self._held.append(events.select(SPILLED.names()))
+            self._held_bytes += self._raw_bytes
+        self._raw, self._raw_bytes = [], 0
+
     def _write(self) -> None:
-        events = with_ids(pl.concat(self._held))
-        self._held, self._size = [], 0
-        append_numbers(self.names, _named_contents(events))
-        append_numbers(self.users, _user_numbers(events))
-        self._writer.write(events.select(SPILLED.names()))
+        if self._held:
+            self._writer.write(pl.concat(self._held))
+        self._held, self._held_bytes = [], 0
 
     def __enter__(self) -> Self:
         return self
@@ -208,7 +219,8 @@ class _Spill:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._held and error is None:
+        if error is None:
+            self._identify()
             self._write()
         self.run = self._writer.close()
 
