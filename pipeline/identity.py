@@ -32,7 +32,7 @@ def digest(text: pl.Expr) -> pl.Expr:
 
 
 def as_number(digits: pl.Expr) -> pl.Expr:
-    """A digest as the number that it writes: a fifth of the memory of its digits."""
+    """A digest as the number that it writes: half the memory of its digits."""
     return digits.str.decode("hex").bin.reinterpret(dtype=pl.UInt128, endianness="big")
 
 
@@ -112,7 +112,7 @@ def written_prompt(messages: pl.Expr) -> pl.Expr:
 
 def _joined_messages(lists: pl.Series, normal: Callable[[pl.Expr], pl.Expr]) -> pl.Series:
     """All messages in one column are normalised together: a list at a time would take a hundred times as long."""
-    lengths = lists.list.len()
+    lengths = lists.list.len().fill_null(0)
     # An empty list explodes to a row of nothing.
     messages = lists.filter(lengths > 0).explode().struct.unnest()
     parts = messages.select(part=joined(pl.col("role"), normal(pl.col("content"))))["part"]
@@ -121,8 +121,9 @@ def _joined_messages(lists: pl.Series, normal: Callable[[pl.Expr], pl.Expr]) -> 
     numbers = np.arange(len(lists))
     keys = pl.DataFrame({"row": np.repeat(numbers, lengths.to_numpy()), "part": parts})
     keys = keys.group_by("row", maintain_order=True).agg(pl.col("part").str.join(""))
-    rows = pl.DataFrame({"row": numbers})
-    return rows.join(keys, on="row", how="left", maintain_order="left", validate="1:1")["part"].fill_null("")
+    rows = pl.DataFrame({"row": numbers, "is_missing": lists.is_null()})
+    found = rows.join(keys, on="row", how="left", maintain_order="left", validate="1:1")
+    return found.select(pl.when(~pl.col("is_missing")).then(pl.col("part").fill_null(""))).to_series()
 
 
 def prompt_id(messages: pl.Expr) -> pl.Expr:

@@ -53,7 +53,7 @@ def answers(events: pl.DataFrame) -> pl.DataFrame:
 
 
 def _sorted(events: pl.DataFrame) -> pl.DataFrame:
-    keys = events.select(pl.concat_str(_ORDER)).to_series()
+    keys = events.select(pl.concat_str(_ORDER, separator=" ")).to_series()
     return events if keys.is_sorted() else events.sort(_ORDER)
 
 
@@ -108,6 +108,7 @@ def _distinct(values: pl.Series, group: pl.Series, several: pl.Series, count: in
     together = rows.filter("several").unique(["group", "value"]).sort("group", "value")
     found = pl.concat([alone, together]).sort("group", maintain_order=True)
     sizes = np.bincount(found["group"].to_numpy(), minlength=count)
-    offsets = np.concatenate([[0], np.cumsum(sizes)])
+    # Memory of polars' own: numpy's takes Python's lock to be freed, and polars may hold that while it waits for it.
+    offsets = pl.concat([pl.Series([0]), pl.Series(sizes, dtype=pl.Int64).cum_sum()]).rechunk().to_arrow()
     texts = found["value"].to_arrow(compat_level=pl.CompatLevel.oldest())
-    return pl.Series(pa.LargeListArray.from_arrays(pa.array(offsets, pa.int64()), texts), dtype=pl.List(pl.String))
+    return pl.Series(pa.LargeListArray.from_arrays(offsets, texts), dtype=pl.List(pl.String))

@@ -98,7 +98,7 @@ def near_matches(left: pl.DataFrame, right: pl.DataFrame, similarity: float) -> 
     """Ids of `right` that have a near-duplicate in `left`, sorted.
 
     Args:
-        left: Schema `SIGNATURES`; ids may be numbers.
+        left: As `SIGNATURES`, but ids may be numbers too.
         right: The same.
         similarity: Least estimated Jaccard similarity, in (0, 1).
     """

@@ -111,8 +111,8 @@ def _largest(crossed: pl.LazyFrame, limit: int) -> pl.LazyFrame:
 def _with_completions(sides: pl.LazyFrame, responses: pl.LazyFrame) -> pl.LazyFrame:
     """Sides with the texts of both answers, `completion` and `completion_rejected`, in their order."""
     ids = pl.concat([sides.select("response_id"), sides.select(response_id="response_id_rejected")])
-    # Few of all texts: picked once, so that the two joins are of small tables.
-    texts = responses.select("response_id", "completion").join(ids, on="response_id", how="semi").collect().lazy()
+    # Few of all texts, so that the two joins are of small tables.
+    texts = responses.select("response_id", "completion").join(ids, on="response_id", how="semi")
     other = texts.rename(lambda name: f"{name}_rejected")
     for table, name in ((texts, "response_id"), (other, "response_id_rejected")):
         sides = sides.join(table, on=name, how="left", validate="m:1", maintain_order="left")

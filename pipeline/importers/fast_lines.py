@@ -12,7 +12,6 @@ from operator import attrgetter
 from typing import Any, Final, NamedTuple
 
 import msgspec
-import numpy as np
 import polars as pl
 import pyarrow as pa
 
@@ -234,5 +233,7 @@ def user_message(text: pl.Series) -> pl.Series:
     contents = text.to_arrow(compat_level=pl.CompatLevel.oldest())
     roles = pa.repeat(pa.scalar("user", pa.large_string()), len(text))
     messages = pa.StructArray.from_arrays([roles, contents], ["role", "content"])
-    lists = pa.LargeListArray.from_arrays(pa.array(np.arange(len(text) + 1)), messages)
+    # Not numpy's memory: it takes Python's lock to be freed, and polars may hold that while it waits for it.
+    starts = pl.int_range(len(text) + 1, eager=True).to_arrow()
+    lists = pa.LargeListArray.from_arrays(starts, messages)
     return pl.Series("prompt", lists, dtype=MESSAGES)

@@ -93,14 +93,14 @@ def assign(
     """Table `splits`, sorted by prompt id.
 
     Args:
-        parts: `narrow` of all partitions of the table `responses`, in any order: every prompt, since an unlabelled
-            answer can still join two conversations.
+        parts: `narrow` of all partitions of the table `responses` with the same pairs, in any order: every prompt,
+            since an unlabelled answer can still join two conversations.
         evidence: `prompt_id` of every unpaired row and every pair, repeats included; only these prompts get a split.
         config: Method, shares, grouping and salt.
         pairs: `prompt_id` and `rejected_response_id` of the pairs, which may span prompts; None: they do not.
 
     Raises:
-        InputError: The split is by time, and no event has one.
+        InputError: The split is by time, and no event has one; or a pair's answer is in no partition.
     """
     prompts, links, signed, answers = pl.collect_all([pl.concat(tables) for tables in zip(*parts, strict=True)])
     prompts = prompts.sort("oldest_event_at", "id", nulls_last=True)
@@ -123,6 +123,11 @@ def _across_prompts(pairs: pl.DataFrame, answers: pl.DataFrame) -> pl.DataFrame:
     met = pairs.select("prompt_id", "rejected_response_id").join(
         other, left_on="rejected_response_id", right_on="response_id", how="inner", validate="m:1"
     )
+    if met.height < pairs.height:
+        raise InputError(
+            f"splits: {pairs.height - met.height} of {pairs.height} pairs reject an answer that is not in table "
+            f"responses, so prompts that belong together could be parted. Run the stages from responses on again."
+        )
     links = met.filter(pl.col("prompt_id") != pl.col("other_id")).select(left="prompt_id", right="other_id")
     return links_as_keys(links)
 

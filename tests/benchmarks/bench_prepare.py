@@ -39,6 +39,9 @@ class Measured(NamedTuple):
 
 def ours(source: str, folder: Path) -> dict[str, Any]:
     """The line up to its pairs."""
+    from pipeline.launch import settle_allocator
+
+    settle_allocator()
     from pipeline import line
     from pipeline.config import build_config
 

@@ -96,3 +96,13 @@ def test_loosely_normalised_text_is_what_its_definition_says(texts: list[str]) -
     frame = pl.DataFrame({"x": texts + TEXTS}, schema={"x": pl.String})
     found = frame.select(identity.loosely_normalised(pl.col("x")))["x"].to_list()
     assert found == [plainly_loose(text) for text in texts + TEXTS]
+
+
+def test_a_missing_prompt_has_no_key_and_keeps_its_row() -> None:
+    turns = [{"role": "user", "content": "x"}, {"role": "assistant", "content": "y"}]
+    messages = pl.List(pl.Struct({"role": pl.String, "content": pl.String}))
+    for given_lists in ([None, turns[:1]], [None, turns], [None], [[], None, turns[:1]]):
+        frame = pl.DataFrame({"x": given_lists}, schema={"x": messages})
+        found = frame.select(identity.prompt_key(pl.col("x")))["x"].to_list()
+        keys = {0: "", 1: "4:user1:x", 2: "4:user1:x9:assistant1:y"}
+        assert found == [None if one is None else keys[len(one)] for one in given_lists]
