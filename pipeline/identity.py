@@ -64,7 +64,8 @@ def _spaced(texts: pl.Series, old: str, where: pl.Series) -> pl.Series:
 def _unusual(texts: pl.Series) -> pl.Series:
     """Which texts may have to be composed, or hold white space outside of ASCII: slow to change, and few."""
     wide = _is_wide(texts)
-    return _changed(wide, wide, lambda _: texts.filter(wide).str.contains(_UNUSUAL))
+    places = wide.arg_true()
+    return wide.clone().scatter(places, texts.gather(places).str.contains(_UNUSUAL))
 
 
 def _is_wide(texts: pl.Series) -> pl.Series:
@@ -96,7 +97,8 @@ def _loosely_normalised(texts: pl.Series) -> pl.Series:
     folded = _changed(folded, ~wide, lambda rows: rows.str.to_lowercase().str.replace_all(r"[\x00-/:-`{-\x7F]+", " "))
     kept = folded.str.strip_chars(" ")
     # A prompt of symbols alone would become empty and join every other such prompt.
-    return _changed(kept, kept == "", lambda _: _normalised(texts.filter(kept == "")))
+    places = (kept == "").fill_null(False).arg_true()
+    return kept.scatter(places, _normalised(texts.gather(places)))
 
 
 def prompt_key(messages: pl.Expr, *, loose: bool = False) -> pl.Expr:
