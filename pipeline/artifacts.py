@@ -6,24 +6,20 @@ import logging
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final, Literal
 
 import polars as pl
-import pyarrow as pa
-import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from pipeline.errors import InputError, TableError
-from pipeline.tables import has_columns_of, polars_schema, validate
+from pipeline.tables import has_columns_of, polars_schema
 
 MANIFEST: Final = "manifest.json"
 # A row group this size keeps a reader's memory small and its files near the size of larger groups.
 _ROW_GROUP_ROWS: Final = 50_000
-# Against level 3, half the time for a tenth more bytes (tests/benchmarks/bench_prepare.py).
-_COMPRESSION_LEVEL: Final = 1
 # Rows that a stage holds at a time, as many prompts as that is.
 _PART_ROWS: Final = 50_000
 _READ_BYTES: Final = 1 << 20
@@ -173,92 +169,6 @@ def write_parquet(path: Path, frame: pl.DataFrame, metadata: Mapping[str, str] |
             row_group_size=_ROW_GROUP_ROWS,
             metadata=dict(metadata) if metadata is not None else None,
         )
-
-
-class TableWriter:
-    """Writes a table part by part; how it was cut into parts does not show in the file."""
-
-    def __init__(self, stream: Any, table: str) -> None:
-        """Begin a table.
-
-        Args:
-            stream: Where the bytes go.
-            table: A name in `tables.TABLES`.
-        """
-        self._stream = stream
-        self._table = table
-        self._held: list[Any] = []
-        self._file: Any = None
-        self.rows = 0
-
-    def write(self, frame: pl.DataFrame) -> None:
-        """Add rows once every value of theirs fits the schema; a key must not repeat in two parts."""
-        # As Arrow's strings, which are copied: polars' few rows of a part would keep the texts of the whole part.
-        self._held.append(validate(self._table, frame).to_arrow(compat_level=pl.CompatLevel.oldest()))
-        self.rows += frame.height
-        held = sum(part.num_rows for part in self._held)
-        while held >= _ROW_GROUP_ROWS:
-            rows = pa.concat_tables(self._held)
-            self._write_group(rows.slice(0, _ROW_GROUP_ROWS))
-            self._held, held = [rows.slice(_ROW_GROUP_ROWS)], held - _ROW_GROUP_ROWS
-
-    def close(self) -> None:
-        """Write what is left, and the file's end."""
-        if not self._held:
-            empty = polars_schema(self._table).to_frame()
-            self._held = [empty.to_arrow(compat_level=pl.CompatLevel.oldest())]
-        rows = pa.concat_tables(self._held)
-        if rows.num_rows or self._file is None:
-            self._write_group(rows)
-        self._file.close()
-
-    def _write_group(self, rows: Any) -> None:
-        table = rows.combine_chunks()
-        if self._file is None:
-            # Its first rows' columns: a table may have columns that are not always there.
-            self._file = pq.ParquetWriter(
-                self._stream, table.schema, compression="zstd", compression_level=_COMPRESSION_LEVEL
-            )
-        if table.num_rows:
-            self._file.write_table(table, row_group_size=_ROW_GROUP_ROWS)
-
-
-def write_tables(
-    folder: Path, parts: Iterable[Mapping[str, pl.DataFrame]], tables: Iterable[str]
-) -> dict[str, TableRecord]:
-    """Write tables whose rows come in parts, atomically, and return their records by name.
-
-    Args:
-        folder: Where the files go.
-        parts: Rows by table, in their order; no key stands in two parts.
-        tables: Names in `tables.TABLES`.
-
-    Raises:
-        TableError: Values break a schema.
-    """
-    paths = {table: folder / f"{table}.parquet" for table in tables}
-    with ExitStack() as open_files:
-        writers = {
-            table: TableWriter(open_files.enter_context(atomic_file(path)), table) for table, path in paths.items()
-        }
-        for part in parts:
-            for table, frame in part.items():
-                writers[table].write(frame)
-        for writer in writers.values():
-            writer.close()
-    return {
-        table: TableRecord(file=path.name, rows=writers[table].rows, sha256=digest_file(path))
-        for table, path in paths.items()
-    }
-
-
-def write_table(path: Path, table: str, frame: pl.DataFrame) -> TableRecord:
-    """Write `frame` once every value fits the schema of `table`, and return its record."""
-    with atomic_file(path) as temporary:
-        writer = TableWriter(temporary, table)
-        writer.write(frame)
-        writer.close()
-    return TableRecord(file=path.name, rows=frame.height, sha256=digest_file(path))
 
 
 def read_parquet(path: Path, columns: list[str] | None = None) -> pl.DataFrame:

@@ -1,7 +1,7 @@
 """Parquet that does not lie whole in a file or in memory: tables read and written a block at a time, and bytes."""
 
 import io
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -9,7 +9,6 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.artifacts import TableRecord, TableWriter, atomic_file, digest_file
 from pipeline.errors import InputError, TableError
 from pipeline.tables import polars_schema
 
@@ -33,27 +32,6 @@ def read_parquet_bytes(data: bytes) -> tuple[pl.DataFrame, dict[str, str]]:
         return pl.read_parquet(data), dict(pl.read_parquet_metadata(data))
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:
         raise InputError(f"not readable as Parquet ({type(error).__name__})") from error
-
-
-def write_table_batches(path: Path, table: str, batches: Iterable[pl.DataFrame]) -> TableRecord:
-    """Write the rows of all batches as one table, each checked like `write_table`'s; returns its record.
-
-    How the rows were cut into batches does not show in the file.
-
-    Uniqueness is checked inside a batch only: the caller gives rows whose keys cannot repeat across batches.
-
-    Raises:
-        TableError: A value breaks the schema, or there is no batch (an empty one says which columns there are).
-    """
-    with atomic_file(path) as temporary:
-        writer, is_given = TableWriter(temporary, table), False
-        for batch in batches:
-            writer.write(batch)
-            is_given = True
-        if not is_given:
-            raise TableError(f"{table}: no batch of rows was given.")
-        writer.close()
-    return TableRecord(file=path.name, rows=writer.rows, sha256=digest_file(path))
 
 
 def iter_table(path: Path, table: str, columns: list[str], batch_rows: int = BLOCK_ROWS) -> Iterator[pl.DataFrame]:

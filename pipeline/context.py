@@ -8,9 +8,10 @@ from typing import Any, Protocol
 
 import polars as pl
 
-from pipeline.artifacts import Counts, TableRecord, read_by_prompt, read_parquet, read_table, write_table, write_tables
-from pipeline.blocks import count_rows, iter_table, write_table_batches
+from pipeline.artifacts import Counts, TableRecord, read_by_prompt, read_parquet, read_table
+from pipeline.blocks import count_rows, iter_table
 from pipeline.config import RunConfig
+from pipeline.writing import write_table, write_table_batches, write_tables
 
 # Called with the number of units just finished.
 Advance = Callable[[int], None]

@@ -10,10 +10,11 @@ import polars as pl
 
 from evaluators import EvaluationError, EvaluationSettings, evaluate
 from evaluators.types import RewardKind
-from pipeline.artifacts import write_parquet, write_table
+from pipeline.artifacts import write_parquet
 from pipeline.errors import ConfigError, InputError, unknown_name
 from pipeline.evaluation.subject import UNTRAINED, Subject
 from pipeline.stages.report import Measure, ReportInputs, report_files, summary, versions, write_files
+from pipeline.writing import write_table
 
 _DEFAULT_BETA: Final = 0.1
 

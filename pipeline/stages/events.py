@@ -16,7 +16,7 @@ from typing import Any, Final, NamedTuple
 
 import polars as pl
 
-from pipeline.artifacts import Counts, TableRecord, cached_digest, read_table, write_tables
+from pipeline.artifacts import Counts, TableRecord, cached_digest, read_table
 from pipeline.config import EventsConfig, RunConfig
 from pipeline.context import StageContext, StageResult
 from pipeline.importers import hub, shuffle
@@ -26,6 +26,7 @@ from pipeline.importers.ingest import Unit, plan, units
 from pipeline.importers.inputs import expand_inputs
 from pipeline.importers.spill import partition_count
 from pipeline.workers import available_cores, in_order, made_ahead
+from pipeline.writing import write_tables
 
 VERSION: Final = 4
 INPUTS: Final = ()

@@ -19,11 +19,11 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from pipeline.artifacts import write_tables
 from pipeline.config import build_config
 from pipeline.context import SilentReporter, StageContext
 from pipeline.identity import as_answer, digest
 from pipeline.tables import MESSAGES, SPLIT, polars_schema
+from pipeline.writing import write_tables
 from tests.benchmarks.bench_reference_scale import peak_mib
 from tests.tiny import tiny_tokenizer
 

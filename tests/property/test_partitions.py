@@ -5,7 +5,7 @@ from typing import Any, Final
 
 import pytest
 
-from pipeline import artifacts, line
+from pipeline import artifacts, line, writing
 from pipeline.config import EventsConfig, RunConfig, build_config
 from pipeline.importers import shuffle, spill
 from pipeline.importers.ingest import plan, units
@@ -56,7 +56,7 @@ def test_however_the_work_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_row_groups_do_not_depend_on_the_parts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(artifacts, "_ROW_GROUP_ROWS", 200)
+    monkeypatch.setattr(writing, "_ROW_GROUP_ROWS", 200)
     whole = prepared("whole", workers=1)
     monkeypatch.setattr(artifacts, "_PART_ROWS", 433)
     assert prepared("parts", workers=1, partition_bytes=200_000) == whole

@@ -5,10 +5,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline import artifacts
-from pipeline.blocks import side_by_side, write_table_batches
+from pipeline import writing
+from pipeline.blocks import side_by_side
 from pipeline.errors import TableError
 from pipeline.tables import polars_schema
+from pipeline.writing import write_table_batches
 
 PARTS = st.lists(st.lists(st.integers(0, 3), min_size=0, max_size=4), min_size=1, max_size=6)
 
@@ -47,8 +48,8 @@ def test_no_more_is_held_than_the_largest_parts():
 
 
 def test_how_a_table_was_cut_into_batches_does_not_show(tmp_path, monkeypatch):
-    monkeypatch.setattr(artifacts, "_ROW_GROUP_ROWS", 4)
-    whole = artifacts.write_table(tmp_path / "whole.parquet", "reference", logps(10))
+    monkeypatch.setattr(writing, "_ROW_GROUP_ROWS", 4)
+    whole = writing.write_table(tmp_path / "whole.parquet", "reference", logps(10))
     for size in (1, 3, 4, 10):
         batches = logps(10).iter_slices(size)
         assert write_table_batches(tmp_path / "cut.parquet", "reference", batches).sha256 == whole.sha256

@@ -9,13 +9,14 @@ import pytest
 import torch
 
 from losses import LOSSES, PairLogps, UnpairedLogps, loss_config
-from pipeline.artifacts import digest_text, read_table, write_table
+from pipeline.artifacts import digest_text, read_table
 from pipeline.config import RunConfig, build_config
 from pipeline.context import SilentReporter, StageContext, StageResult
 from pipeline.errors import ConfigError, TableError
 from pipeline.stages.metrics import INPUTS, reward_beta, reward_kind, run, settings, transform, with_losses
 from pipeline.stages.report import reward_of
 from pipeline.tables import TABLES, polars_schema, validate
+from pipeline.writing import write_table
 
 
 def identifier(*parts: object) -> str:
