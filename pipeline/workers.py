@@ -7,7 +7,7 @@ from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from multiprocessing import get_context
-from typing import Final, TypeVar, cast
+from typing import Final, TypeVar
 
 from pipeline.errors import PipelineError
 
@@ -68,11 +68,19 @@ def _one_polars_thread() -> Iterator[None]:
             os.environ[_THREADS_VARIABLE] = before
 
 
-def made_ahead(items: Iterator[_Item]) -> Iterator[_Item]:
-    """The same items, each made in another thread while the caller works on the one before."""
-    end = object()
-    with ThreadPoolExecutor(max_workers=1) as pool:
-        coming: Future[_Item | object] = pool.submit(next, items, end)
-        while (item := coming.result()) is not end:
-            coming = pool.submit(next, items, end)
-            yield cast(_Item, item)
+def made_ahead(make: Callable[[_Item], _Result], items: Iterable[_Item]) -> Iterator[_Result]:
+    """`make` of each item, in the items' order, made in threads while the caller works on those before.
+
+    Args:
+        make: Called in several threads at a time; it should do its work where Python's lock is not held.
+        items: Taken in the caller's thread, as many ahead of the results as there are cores.
+    """
+    threads = available_cores()
+    coming: deque[Future[_Result]] = deque()
+    with ThreadPoolExecutor(threads) as pool:
+        for item in items:
+            coming.append(pool.submit(make, item))
+            if len(coming) > threads:
+                yield coming.popleft().result()
+        while coming:
+            yield coming.popleft().result()

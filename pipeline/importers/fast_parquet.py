@@ -35,10 +35,11 @@ _LATEST_YEAR: Final = 2100
 
 
 class RowGroups(NamedTuple):
-    """Row groups of a Parquet file, from `start` up to `stop`."""
+    """Row groups of a Parquet file, from `start` up to `stop`, and how large they are uncompressed."""
 
     start: int
     stop: int
+    content_bytes: int
 
 
 class ParquetRows(NamedTuple):
@@ -90,10 +91,10 @@ def row_group_parts(path: Path, unit_bytes: int) -> list[RowGroups]:
     for group, size in enumerate(sizes):
         held += size
         if held >= unit_bytes:
-            parts.append(RowGroups(start, group + 1))
+            parts.append(RowGroups(start, group + 1, held))
             start, held = group + 1, 0
     if start < len(sizes):
-        parts.append(RowGroups(start, len(sizes)))
+        parts.append(RowGroups(start, len(sizes), held))
     return parts if len(parts) > 1 else []
 
 
@@ -101,7 +102,7 @@ def read_parquet_fast(path: Path, layout: Layout, part: RowGroups | None, max_ro
     """The rows of a file of plain columns, or of a part of it, numbered from 1."""
     budget = content_budget(path)
     with pq.ParquetFile(path, read_dictionary=text_columns(path)) as file:
-        groups = range(*(part or (0, file.num_row_groups)))
+        groups = range(file.num_row_groups) if part is None else range(part.start, part.stop)
         sizes = [file.metadata.row_group(group).num_rows for group in groups]
         for group, before in zip(groups, accumulate(sizes, initial=0), strict=False):
             for rows, weight in _group(file, group, before, layout, max_row_bytes):

@@ -72,6 +72,16 @@ class Unit(NamedTuple):
     plan: Plan
     part: ByteRange | RowGroups | None
 
+    @property
+    def content_bytes(self) -> int:
+        """About how much there is to read: what a file takes on disk, or what its row groups hold."""
+        if isinstance(self.part, RowGroups):
+            return self.part.content_bytes
+        if self.part is not None:
+            return self.part.stop - self.part.start
+        sources = (self.plan.source, *self.plan.beside)
+        return sum(source.path.stat().st_size for source in sources if isinstance(source, FileSource))
+
 
 class RawBatch(NamedTuple):
     """A bounded number of rows as frames.

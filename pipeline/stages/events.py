@@ -84,7 +84,7 @@ def ingest_to(config: EventsConfig, folder: Path) -> StageResult:
     with TemporaryDirectory(prefix=".spill-", dir=folder) as place:
         spilled = _spill(config, Path(place))
         tally = _Tally()
-        events = made_ahead(map(shuffle.merged, shuffle.read_events(spilled)))
+        events = made_ahead(shuffle.merged, shuffle.read_events(spilled))
         parts = chain(
             ({"events": tally.events(frame)} for frame in events),
             ({"rejects": tally.rejects(frame)} for frame in shuffle.read_rejects(spilled)),
@@ -96,13 +96,12 @@ def ingest_to(config: EventsConfig, folder: Path) -> StageResult:
 
 def _spill(config: EventsConfig, folder: Path) -> list[shuffle.Spilled]:
     """Read everything, in as many processes as the inputs are worth."""
-    plans = plan(expand_inputs(config.inputs), config)
-    sizes = {entry.source.name: sum(map(_size, (entry.source, *entry.beside))) for entry in plans}
-    total = sum(sizes.values())
+    parts = units(plan(expand_inputs(config.inputs), config), config.unit_bytes)
+    total = sum(part.content_bytes for part in parts)
     partitions = partition_count(total, config.partition_bytes)
     tasks = [
         shuffle.Task(number, group, config, partitions, folder)
-        for number, group in enumerate(_groups(units(plans, config.unit_bytes), sizes, config.unit_bytes))
+        for number, group in enumerate(_groups(parts, config.unit_bytes))
     ]
     wanted = config.workers if config.workers is not None else available_cores()
     processes = min(wanted, len(tasks), 1 + total // _WORKER_BYTES)
@@ -113,16 +112,12 @@ def _spill(config: EventsConfig, folder: Path) -> list[shuffle.Spilled]:
     return sorted(spilled, key=lambda entry: entry.units[0].number)
 
 
-def _size(source: object) -> int:
-    return source.path.stat().st_size if isinstance(source, FileSource) else 0
-
-
-def _groups(parts: Sequence[Unit], sizes: Mapping[str, int], group_bytes: int) -> Iterator[list[Unit]]:
+def _groups(parts: Sequence[Unit], group_bytes: int) -> Iterator[list[Unit]]:
     """Consecutive units, together about `group_bytes`: many small files are one task."""
     group: list[Unit] = []
     held = 0
     for unit in parts:
-        size = sizes[unit.plan.source.name] if unit.part is None else unit.part.stop - unit.part.start
+        size = unit.content_bytes
         alone = not isinstance(unit.plan.source, FileSource)
         if group and (held + size > group_bytes or alone):
             yield group

@@ -11,7 +11,6 @@ together.
 """
 
 from collections.abc import Iterator
-from itertools import chain
 from typing import Any, Final, NamedTuple
 
 import polars as pl
@@ -207,12 +206,15 @@ def run(context: StageContext) -> StageResult:
 
     def made(part: tuple[pl.DataFrame, pl.DataFrame]) -> dict[str, pl.DataFrame]:
         lazy = transform(part[0].lazy(), part[1].lazy(), config, context.config.responses)
-        tables = dict(zip(Pairs._fields, pl.collect_all(list(lazy)), strict=True))
-        counted.append(tables.pop("pair_yield"))
-        return tables
+        return dict(zip(Pairs._fields, pl.collect_all(list(lazy)), strict=True))
 
-    total = ({"pair_yield": _added(counted)} for _ in range(1))
-    outputs = context.write_parts(chain(made_ahead(map(made, _parts(context))), total), OUTPUTS)
+    def written() -> Iterator[dict[str, pl.DataFrame]]:
+        for tables in made_ahead(made, _parts(context)):
+            counted.append(tables.pop("pair_yield"))
+            yield tables
+        yield {"pair_yield": _added(counted)}
+
+    outputs = context.write_parts(written(), OUTPUTS)
     pair_yield = _added(counted)
     paired = int(pair_yield.filter(pl.col("outcome") == "paired")["n_prompts"].sum())
     prompts = int(pair_yield["n_prompts"].sum())

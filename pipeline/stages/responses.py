@@ -11,6 +11,7 @@ whole table. What takes the whole log (raters, positions, the newest time) is ma
 
 from collections.abc import Iterable
 from datetime import datetime
+from functools import partial
 from itertools import chain
 from typing import Any, Final, NamedTuple
 
@@ -241,16 +242,17 @@ def run(context: StageContext) -> StageResult:
     without_text = [name for name in polars_schema("events").names() if name not in ("prompt", "completion")]
     known = shared((narrow(part.lazy()) for part in context.read_by_prompt("events", without_text)), config)
     seen = _Seen()
-    made = made_ahead(_made(part, config, known, seen) for part in context.read_by_prompt("events"))
+    made = map(seen.add, made_ahead(partial(_made, config=config, known=known), context.read_by_prompt("events")))
     of_raters = {"raters": known.raters, "contradictions": rater_contradictions(known.raters)}
     outputs = context.write_parts(chain(made, [of_raters]), OUTPUTS)
+    events = context.rows("events")
     collected = {table: context.written(table, columns) for table, columns in _NOTED.items()}
     return StageResult(
         outputs=outputs,
         counts=Counts(
-            rows_in=seen.events,
+            rows_in=events,
             rows_out=outputs["responses"].rows,
-            merged=seen.events - outputs["responses"].rows - seen.dropped,
+            merged=events - outputs["responses"].rows - seen.dropped,
             rejected=seen.dropped,
         ),
         notes={"prompts": seen.prompts, **notes(collected, config)},
@@ -258,18 +260,19 @@ def run(context: StageContext) -> StageResult:
 
 
 class _Seen:
-    """Counts over the parts."""
+    """Counts over the parts, as they pass."""
 
     def __init__(self) -> None:
-        self.events = self.dropped = self.prompts = 0
+        self.dropped = self.prompts = 0
+
+    def add(self, tables: dict[str, pl.DataFrame]) -> dict[str, pl.DataFrame]:
+        self.dropped += int(tables["response_drops"]["n_events"].sum())
+        self.prompts += tables["responses"]["prompt_id"].n_unique()
+        return tables
 
 
-def _made(part: pl.DataFrame, config: ResponsesConfig, known: Shared, seen: _Seen) -> dict[str, pl.DataFrame]:
-    tables = dict(zip(Responses._fields, pl.collect_all(list(transform(part.lazy(), config, known))), strict=True))
-    seen.events += part.height
-    seen.dropped += int(tables["response_drops"]["n_events"].sum())
-    seen.prompts += tables["responses"]["prompt_id"].n_unique()
-    return tables
+def _made(part: pl.DataFrame, config: ResponsesConfig, known: Shared) -> dict[str, pl.DataFrame]:
+    return dict(zip(Responses._fields, pl.collect_all(list(transform(part.lazy(), config, known))), strict=True))
 
 
 def notes(made: dict[str, pl.DataFrame], config: ResponsesConfig) -> dict[str, Any]:

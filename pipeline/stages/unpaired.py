@@ -59,15 +59,12 @@ def _weight(config: UnpairedConfig) -> pl.Expr:
 def run(context: StageContext) -> StageResult:
     """Read `responses` a set of prompts at a time, write `unpaired`."""
     config = context.config.unpaired
-    seen = 0
 
     def made(part: pl.DataFrame) -> dict[str, pl.DataFrame]:
-        nonlocal seen
-        seen += part.height
         return {"unpaired": transform(part.lazy(), config).collect()}
 
-    outputs = context.write_parts(made_ahead(map(made, context.read_by_prompt("responses"))), OUTPUTS)
-    rows = outputs["unpaired"].rows
+    outputs = context.write_parts(made_ahead(made, context.read_by_prompt("responses")), OUTPUTS)
+    seen, rows = context.rows("responses"), outputs["unpaired"].rows
     return StageResult(
         outputs=outputs,
         counts=Counts(rows_in=seen, rows_out=rows, rejected=seen - rows),
