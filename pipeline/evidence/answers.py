@@ -12,6 +12,7 @@ import polars as pl
 import pyarrow as pa
 
 from pipeline.evidence.comparisons import SIDES
+from pipeline.message_lists import gathered
 
 _ORDER: Final = ("prompt_id", "response_id", "event_id")
 _COUNTED: Final[dict[str, Sequence[str]]] = {
@@ -45,7 +46,7 @@ def answers(events: pl.DataFrame) -> pl.DataFrame:
         for name, column in (("models", "model"), ("conversation_ids", "conversation_id"), ("user_ids", "user_id"))
     }
     return ordered.select("prompt_id", "response_id", "completion")[first].with_columns(
-        ordered["prompt"].gather(_prompt_rows(ordered, first)),
+        gathered(ordered["prompt"], _prompt_rows(ordered, first)),
         **lists,
         model=lists["models"].list.first(),
         **{name: counts[name] for name in counts.columns if name != "group"},
@@ -85,13 +86,20 @@ def _counts(ordered: pl.DataFrame, group: pl.Series) -> pl.DataFrame:
 
 
 def _prompt_rows(ordered: pl.DataFrame, first: np.ndarray) -> np.ndarray:
-    """(responses,) the event whose spelling of the prompt is taken: the one of the prompt's smallest event id."""
-    starts = _starts(ordered["prompt_id"])
-    order = ordered["event_id"].arg_sort().to_numpy()
-    rank = np.empty(len(order), dtype=np.int64)
-    rank[order] = np.arange(len(order))
-    smallest = order[np.minimum.reduceat(rank, starts)] if len(starts) else order
-    return smallest[np.searchsorted(starts, first, side="right") - 1]
+    """(responses,) the event whose spelling of the prompt is taken: the one of the prompt's smallest event id.
+
+    Of a response that is its first event, so that the first events of the prompt's responses are left to be compared.
+    """
+    ids = ordered.select("prompt_id", "event_id")[first]
+    starts = _starts(ids["prompt_id"])
+    group = _groups(starts, ids.height).to_numpy()
+    smallest = first[starts]
+    several = np.bincount(group, minlength=len(starts))[group] > 1
+    rows = np.flatnonzero(several)
+    ranked = rows[ids["event_id"].gather(rows).arg_sort(descending=True).to_numpy()]
+    # Where places repeat, numpy keeps what is written last: the smallest id.
+    smallest[group[ranked]] = first[ranked]
+    return np.asarray(smallest[group])
 
 
 def _distinct(values: pl.Series, group: pl.Series, several: pl.Series, count: int) -> pl.Series:

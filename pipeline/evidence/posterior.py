@@ -1,5 +1,7 @@
 """Beta posteriors as polars expressions: quantiles, and the probability that one share is above another."""
 
+from functools import lru_cache
+
 import numpy as np
 import polars as pl
 from scipy import special
@@ -7,8 +9,7 @@ from scipy import special
 # Midpoint rule for P(X > Y): with 512 quantiles of X the error stays below 1e-4 for counts from 0 to 1,000
 # (tests/unit/stages/test_pairs.py compares it with adaptive quadrature).
 _QUANTILES = 512
-# Rows at once: 512 quantiles a row in float64 are 4 kB.
-_BLOCK = 8_192
+_MIDDLES = (np.arange(_QUANTILES) + 0.5) / _QUANTILES
 
 
 def beta_quantile(ups: pl.Expr, downs: pl.Expr, probability: float) -> pl.Expr:
@@ -52,10 +53,12 @@ def beta_greater(ups: np.ndarray, downs: np.ndarray, other_ups: np.ndarray, othe
         (n,) float64: the mean of Y's distribution function over the quantiles of X, by the midpoint rule.
     """
     shapes, inverse = np.unique(np.stack([ups, downs, other_ups, other_downs], axis=1), axis=0, return_inverse=True)
-    middle = (np.arange(_QUANTILES) + 0.5) / _QUANTILES
-    probability = np.empty(len(shapes), dtype=np.float64)
-    for start in range(0, len(shapes), _BLOCK):
-        block = shapes[start : start + _BLOCK]
-        quantiles = special.betaincinv(block[:, 0:1], block[:, 1:2], middle)
-        probability[start : start + _BLOCK] = special.betainc(block[:, 2:3], block[:, 3:4], quantiles).mean(axis=1)
+    probability = np.array([_greater(*shape) for shape in shapes.tolist()], dtype=np.float64)
     return np.asarray(probability[inverse.reshape(-1)], dtype=np.float64)
+
+
+# Few shapes are most of a log's, and two incomplete beta functions a quantile are slow.
+@lru_cache(maxsize=1 << 16)
+def _greater(ups: float, downs: float, other_ups: float, other_downs: float) -> float:
+    quantiles = special.betaincinv(ups, downs, _MIDDLES)
+    return float(special.betainc(other_ups, other_downs, quantiles).mean())

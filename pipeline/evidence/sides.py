@@ -146,10 +146,12 @@ def comparison_sides(responses: pl.LazyFrame, comparisons: pl.LazyFrame, config:
         comparisons: Table `comparisons`.
         config: Kinds, models and thresholds.
     """
-    facts = responses.select("response_id", "completion", "model", "models")
+    compared = comparisons.filter(pl.col("kind").is_in(config.comparison_kinds))
+    # Few of all answers, so that the joins are of small tables.
+    answers = responses.join(compared.select("prompt_id"), on="prompt_id", how="semi")
+    facts = answers.select("response_id", "completion", "model", "models")
     sides = (
-        comparisons.filter(pl.col("kind").is_in(config.comparison_kinds))
-        .join(responses.select("prompt_id", "pair_group").unique(), on="prompt_id", how="left", validate="m:1")
+        compared.join(answers.select("prompt_id", "pair_group").unique(), on="prompt_id", how="left", validate="m:1")
         .join(facts, left_on="chosen_response_id", right_on="response_id", how="left", validate="m:1")
         .join(
             facts,

@@ -13,13 +13,13 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 import polars as pl
-import pyarrow as pa
 
 from pipeline.importers import signals
 from pipeline.importers.base import Batch, Record, Reject, read_rows
 from pipeline.importers.files import json_row
 from pipeline.importers.streams import Line, LineBlock
 from pipeline.importers.thumbs_jsonl import Layout, parse
+from pipeline.message_lists import single_messages
 from pipeline.tables import MESSAGES, TIME, VOTE
 
 _Name = str | int | None
@@ -138,8 +138,10 @@ class LineReader:
 
     def _events(self, good: pl.DataFrame) -> pl.DataFrame:
         ids = {name: not_empty(self._field(field)) for name, field in IDENTIFIERS.items()}
-        prompts = user_message(good[str(self._columns["prompt"])])
-        return good.select("source_line", "vote", "created_at", prompts, completion=self._field("completion"), **ids)
+        prompts = single_messages(good[str(self._columns["prompt"])], "user")
+        return good.select(
+            "source_line", "vote", "created_at", prompt=prompts, completion=self._field("completion"), **ids
+        )
 
     def _exactly(self, block: LineBlock, places: Sequence[int]) -> Batch:
         """What lines give that are read one at a time."""
@@ -226,14 +228,3 @@ def iso_moment(text: pl.Expr) -> pl.Expr:
     whole = seconds.str.to_datetime("%Y-%m-%dT%H:%M:%S", time_unit="us", strict=False).dt.replace_time_zone("UTC")
     fraction = usual.str.extract(r"\.([0-9]+)").str.pad_end(6, "0").cast(pl.Int64).fill_null(0)
     return (whole + pl.duration(microseconds=fraction)).cast(TIME)
-
-
-def user_message(text: pl.Series) -> pl.Series:
-    """Column `prompt`: each text as a list of one user message."""
-    contents = text.to_arrow(compat_level=pl.CompatLevel.oldest())
-    roles = pa.repeat(pa.scalar("user", pa.large_string()), len(text))
-    messages = pa.StructArray.from_arrays([roles, contents], ["role", "content"])
-    # Not numpy's memory: it takes Python's lock to be freed, and polars may hold that while it waits for it.
-    starts = pl.int_range(len(text) + 1, eager=True).to_arrow()
-    lists = pa.LargeListArray.from_arrays(starts, messages)
-    return pl.Series("prompt", lists, dtype=MESSAGES)

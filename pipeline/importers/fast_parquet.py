@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pipeline.importers.base import Batch, Reject
-from pipeline.importers.fast_lines import IDENTIFIERS, NOT_BLANK, exactly, iso_moment, not_empty, user_message, votes_of
+from pipeline.importers.fast_lines import IDENTIFIERS, NOT_BLANK, exactly, iso_moment, not_empty, votes_of
 from pipeline.importers.parquet_rows import (
     VALUE_BYTES,
     batch_rows,
@@ -26,6 +26,7 @@ from pipeline.importers.parquet_rows import (
 )
 from pipeline.importers.streams import MAX_DECOMPRESSION_RATIO
 from pipeline.importers.thumbs_jsonl import Layout
+from pipeline.message_lists import single_messages
 
 _BATCH_ROWS: Final = 8_192
 # A batch whose texts are larger goes the exact way, a few rows at a time.
@@ -174,8 +175,8 @@ def _batch(batch: Any, before: int, layout: Layout, weights: Any, max_row_bytes:
         "source_line",
         pl.col("vote_code").alias("vote"),
         pl.col("moment").alias("created_at"),
-        user_message(kept[columns["prompt"]]),
         pl.col(columns["completion"]).alias("completion"),
+        prompt=single_messages(kept[columns["prompt"]], "user"),
         **ids,
     )
     others = [

@@ -20,6 +20,7 @@ from pipeline.identity import digest, id_of_normalised, joined, normalised, prom
 from pipeline.importers.distinct import append_numbers
 from pipeline.importers.ingest import RawBatch, Unit, read_unit
 from pipeline.importers.spill import Run, RunWriter, read_partitions
+from pipeline.message_lists import gathered_rows
 from pipeline.tables import polars_schema
 
 ORDER: Final = ("prompt_id", "response_id", "event_id")
@@ -138,12 +139,13 @@ def _optional(text: pl.Expr) -> pl.Expr:
 
 def merged(identified: pl.DataFrame) -> pl.DataFrame:
     """Table `events`: equal deliveries merged, the first by file and line kept; sorted by `ORDER`."""
-    ordered = identified.sort(*ORDER, "source_file", "source_line")
-    first = (ordered["event_id"] != ordered["event_id"].shift(1)).fill_null(True).arg_true()
+    order = identified.select(pl.arg_sort_by(*ORDER, "source_file", "source_line")).to_series()
+    ids = identified["event_id"].gather(order)
+    first = (ids != ids.shift(1)).fill_null(True).arg_true()
     # The rows up to the next first one are its deliveries.
-    ends = first.shift(-1, fill_value=ordered.height).cast(pl.Int64)
-    counted = ordered[first].with_columns(deliveries=ends - first.cast(pl.Int64))
-    return counted.select(list(polars_schema("events")))
+    ends = first.shift(-1, fill_value=len(ids)).cast(pl.Int64)
+    counted = gathered_rows(identified, order.gather(first).to_numpy())
+    return counted.with_columns(deliveries=ends - first.cast(pl.Int64)).select(list(polars_schema("events")))
 
 
 def spill(task: Task) -> Spilled:

@@ -11,6 +11,8 @@ from typing import Any, Final, NamedTuple, Self
 import polars as pl
 import pyarrow as pa
 
+from pipeline.message_lists import gathered_rows
+
 _HEX_DIGITS: Final = 3
 _FINEST: Final = 16**_HEX_DIGITS
 # A partition this large is read in several passes, each of a range of its keys.
@@ -53,9 +55,10 @@ class RunWriter:
         """Add rows; column `prompt_id` tells their partition. Enums are stored by their codes."""
         codes = [pl.col(name).to_physical() for name, dtype in frame.schema.items() if isinstance(dtype, pl.Enum)]
         place = pl.col("prompt_id").str.head(_HEX_DIGITS).str.to_integer(base=16, dtype=pl.Int32) // self._divisor
-        placed = frame.with_columns(*codes, place.alias("partition")).sort("partition")
-        sizes = placed.group_by("partition", maintain_order=True).len()
-        table = placed.drop("partition").to_arrow(compat_level=pl.CompatLevel.oldest())
+        partitions = frame.select(place.alias("partition")).to_series()
+        placed = gathered_rows(frame.with_columns(codes), partitions.arg_sort().to_numpy())
+        sizes = partitions.value_counts().sort("partition")
+        table = placed.to_arrow(compat_level=pl.CompatLevel.oldest())
         if self._file is None:
             self._file = pa.ipc.new_file(str(self._path), table.schema)
         start = 0

@@ -94,7 +94,8 @@ def transform(
     if known is None:
         known = groups([narrow(responses, config)], config)
     placed = _placed(responses, known)
-    sides = _sides(placed, comparisons, config, prior)
+    # Made once for all three tables: polars would make it for each.
+    sides = _sides(placed, comparisons, config, prior).collect().lazy()
     unmarked = pl.col("reason").is_null()
     pairs = _with_texts(_one_a_pair(sides.filter(unmarked)), responses)
     drops = sides.filter(~unmarked).select(list(polars_schema("pair_drops")))
@@ -139,7 +140,8 @@ _ENDS: Final = ("chosen_response_id", "rejected_response_id")
 
 def _with_texts(sides: pl.LazyFrame, responses: pl.LazyFrame) -> pl.LazyFrame:
     """Sides with the texts of both answers under the chosen one's prompt."""
-    texts = responses.select("response_id", "prompt", "completion")
+    ids = pl.concat([sides.select(response_id=end) for end in _ENDS])
+    texts = responses.select("response_id", "prompt", "completion").join(ids, on="response_id", how="semi")
     chosen = texts.select(chosen_response_id="response_id", prompt="prompt", chosen=as_answer(pl.col("completion")))
     rejected = texts.select(rejected_response_id="response_id", rejected=as_answer(pl.col("completion")))
     return (

@@ -120,10 +120,8 @@ def transform(events: pl.LazyFrame, config: ResponsesConfig, known: Shared | Non
     kept = texts.filter(pl.col("drop_reason").is_null())
     votes = weighed(last_votes(with_ids.lazy()), known.raters.lazy(), known.newest, config.half_life_days).collect()
     judged = _label(_posterior(_with_evidence(kept, with_ids, votes, known, config), config), config).collect()
-    # Texts join at the end: whatever looks at votes need not carry them along.
-    texts_of = kept.select("response_id", *_TEXTS)
-    whole = judged.join(texts_of, on="response_id", how="left", validate="1:1", maintain_order="left")
-    responses = whole.select(list(polars_schema("responses")))
+    # Texts come back at the end, row beside row: whatever looks at votes need not carry them along.
+    responses = judged.hstack(kept.select(_TEXTS)).select(list(polars_schema("responses")))
     return Responses(
         responses.lazy(),
         _comparisons(with_ids.lazy(), kept.lazy()),

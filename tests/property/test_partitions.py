@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any, Final
 
+import polars as pl
 import pytest
 
 from pipeline import artifacts, line, writing
@@ -60,6 +61,17 @@ def test_row_groups_do_not_depend_on_the_parts(monkeypatch: pytest.MonkeyPatch) 
     whole = prepared("whole", workers=1)
     monkeypatch.setattr(artifacts, "_PART_ROWS", 433)
     assert prepared("parts", workers=1, partition_bytes=200_000) == whole
+
+
+def test_row_groups_of_one_parquet_file_are_read_side_by_side() -> None:
+    pl.read_ndjson("d.jsonl").write_parquet("d.parquet", row_group_size=100)
+    config = EventsConfig(inputs=("d.parquet",))
+    plans = plan(expand_inputs(config.inputs), config)
+    assert [unit.part for unit in units(plans, 1 << 30)] == [None]
+    parts = [unit.part for unit in units(plans, 1)]
+    assert [part[:2] for part in parts if part] == [(group, group + 1) for group in range(6)]
+    whole = prepared("whole", inputs=("d.parquet",), workers=1)
+    assert prepared("processes", inputs=("d.parquet",), workers=2, unit_bytes=1) == whole
 
 
 def test_settings_cut_the_work() -> None:

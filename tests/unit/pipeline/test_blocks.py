@@ -6,10 +6,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline import writing
+from pipeline.artifacts import read_table
 from pipeline.blocks import side_by_side
 from pipeline.errors import TableError
 from pipeline.tables import polars_schema
-from pipeline.writing import write_table_batches
+from pipeline.writing import write_table_batches, write_tables
 
 PARTS = st.lists(st.lists(st.integers(0, 3), min_size=0, max_size=4), min_size=1, max_size=6)
 
@@ -62,3 +63,17 @@ def test_every_batch_is_checked_and_nothing_is_left_of_a_table_that_breaks(tmp_p
     with pytest.raises(TableError, match="reference: no batch of rows was given"):
         write_table_batches(tmp_path / "none.parquet", "reference", [])
     assert list(tmp_path.iterdir()) == []
+
+
+def test_tables_side_by_side_break_with_the_first_error_and_leave_nothing(tmp_path):
+    broken = [{"reference": logps(2)}, {"reference": logps(2, start=2).with_columns(logps=pl.lit(0.5))}]
+    with pytest.raises(TableError, match="column 'logps' fails"):
+        write_tables(tmp_path, broken, ["reference"])
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_table_without_rows_still_has_its_columns(tmp_path):
+    records = write_tables(tmp_path, iter([]), ["reference", "sequences"])
+    assert {table: record.rows for table, record in records.items()} == {"reference": 0, "sequences": 0}
+    assert read_table(tmp_path / "reference.parquet", "reference").is_empty()
+    assert read_table(tmp_path / "sequences.parquet", "sequences").is_empty()

@@ -1,0 +1,48 @@
+"""Work made ahead in threads and in processes: the order of the work, little in flight, and errors as they are."""
+
+import threading
+import time
+
+import pytest
+
+from pipeline.errors import TableError
+from pipeline.workers import available_cores, in_order, made_ahead
+
+
+def test_results_come_in_the_order_of_the_work():
+    def slower_first(number):
+        time.sleep(0.02 if number == 0 else 0)
+        return number
+
+    assert list(made_ahead(slower_first, range(20))) == list(range(20))
+    assert list(made_ahead(slower_first, [])) == []
+    assert list(in_order(str, range(5), 1)) == [str(number) for number in range(5)]
+    assert list(in_order(str, range(9), 2)) == [str(number) for number in range(9)]
+
+
+def test_only_a_few_are_taken_ahead_and_in_the_callers_thread():
+    taken, threads = [], set()
+
+    def items():
+        for number in range(50):
+            taken.append(number)
+            threads.add(threading.current_thread())
+            yield number
+
+    results = made_ahead(lambda number: number, items())
+    assert next(results) == 0
+    assert len(taken) <= available_cores() + 1
+    assert list(results) == list(range(1, 50))
+    assert threads == {threading.current_thread()}
+
+
+def test_what_fails_in_a_thread_is_raised_in_its_place():
+    def made(number):
+        if number == 3:
+            raise TableError("row 3")
+        return number
+
+    found = []
+    with pytest.raises(TableError, match="row 3"):
+        found.extend(made_ahead(made, range(100)))
+    assert found == [0, 1, 2]
