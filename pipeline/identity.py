@@ -117,7 +117,9 @@ def _joined_messages(lists: pl.Series, normal: Callable[[pl.Expr], pl.Expr]) -> 
     lengths = lists.list.len().fill_null(0)
     # An empty list explodes to a row of nothing.
     messages = lists.filter(lengths > 0).explode().struct.unnest()
-    parts = messages.select(part=joined(pl.col("role"), normal(pl.col("content"))))["part"]
+    # First alone: `joined` names a text twice, and would have it normalised twice.
+    normals = messages.select("role", normal(pl.col("content")))
+    parts = normals.select(part=joined(pl.col("role"), pl.col("content")))["part"]
     if (lengths == 1).all():
         return parts.rename(lists.name)
     numbers = np.arange(len(lists))

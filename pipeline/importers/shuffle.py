@@ -113,13 +113,14 @@ def with_ids(raw: pl.DataFrame) -> pl.DataFrame:
     texts = texts.with_columns(prompt_id=digest(pl.col("key")))
     ids = texts.select("prompt_id", response_id=id_of_normalised(pl.col("prompt_id"), pl.col("text")))
     named = raw.hstack(ids)
-    return named.with_columns(_event_ids(named, texts.select(_as_written()).to_series()))
+    return named.with_columns(_event_ids(named, _as_written(texts)))
 
 
-def _as_written() -> pl.Expr:
+def _as_written(texts: pl.DataFrame) -> pl.Series:
     """The texts where they differ from what their ids are made of, which stands for them otherwise."""
     parts = [pl.when(pl.col(a) != pl.col(b)).then(pl.col(a)) for a, b in (("prompt", "key"), ("completion", "text"))]
-    return joined(*map(_optional, parts)).alias("spelling")
+    written = texts.select(_optional(part).alias(str(place)) for place, part in enumerate(parts))
+    return written.select(joined(*map(pl.col, written.columns)).alias("spelling")).to_series()
 
 
 def _event_ids(named: pl.DataFrame, spelling: pl.Series) -> pl.Series:

@@ -22,7 +22,7 @@ from pipeline.evidence.prompts import loose_keys, prompt_groups, prompt_signatur
 from pipeline.evidence.sides import LAYOUT, comparison_sides, vote_sides
 from pipeline.identity import as_answer, digest, joined
 from pipeline.tables import polars_schema
-from pipeline.workers import made_ahead
+from pipeline.workers import IN_MEMORY, made_ahead
 
 VERSION = 2
 INPUTS = ("responses", "comparisons")
@@ -95,7 +95,7 @@ def transform(
         known = groups([narrow(responses, config)], config)
     placed = _placed(responses, known)
     # Made once for all three tables: polars would make it for each.
-    sides = _sides(placed, comparisons, config, prior).collect().lazy()
+    sides = _sides(placed, comparisons, config, prior).collect(engine=IN_MEMORY).lazy()
     unmarked = pl.col("reason").is_null()
     pairs = _with_texts(_one_a_pair(sides.filter(unmarked)), responses)
     drops = sides.filter(~unmarked).select(list(polars_schema("pair_drops")))
@@ -208,7 +208,7 @@ def run(context: StageContext) -> StageResult:
 
     def made(part: tuple[pl.DataFrame, pl.DataFrame]) -> dict[str, pl.DataFrame]:
         lazy = transform(part[0].lazy(), part[1].lazy(), config, context.config.responses)
-        return dict(zip(Pairs._fields, pl.collect_all(list(lazy)), strict=True))
+        return dict(zip(Pairs._fields, pl.collect_all(list(lazy), engine=IN_MEMORY), strict=True))
 
     def written() -> Iterator[dict[str, pl.DataFrame]]:
         for tables in made_ahead(made, _parts(context)):

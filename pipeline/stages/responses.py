@@ -28,7 +28,7 @@ from pipeline.evidence.raters import NARROW, RaterVotes, rater_contradictions
 from pipeline.evidence.screening import screened
 from pipeline.evidence.votes import counted, last_votes, named, recency, weighed
 from pipeline.tables import ABSTAIN_REASON, LABEL, TIME, polars_schema
-from pipeline.workers import made_ahead
+from pipeline.workers import IN_MEMORY, made_ahead
 
 VERSION = 3
 INPUTS = ("events",)
@@ -96,7 +96,7 @@ def shared(parts: Iterable[Narrow], config: ResponsesConfig) -> Shared:
     positions: list[pl.DataFrame] = []
     newest: list[pl.DataFrame] = []
     for part in parts:
-        votes, counts, latest = pl.collect_all(list(part))
+        votes, counts, latest = pl.collect_all(list(part), engine=IN_MEMORY)
         raters.add(votes)
         positions.append(counts)
         newest.append(latest)
@@ -115,11 +115,13 @@ def transform(events: pl.LazyFrame, config: ResponsesConfig, known: Shared | Non
     """
     if known is None:
         known = shared([narrow(events)], config)
-    with_ids = named(events).collect()
-    texts = screened(answers(with_ids).lazy(), config).collect()
+    with_ids = named(events).collect(engine=IN_MEMORY)
+    texts = screened(answers(with_ids).lazy(), config).collect(engine=IN_MEMORY)
     kept = texts.filter(pl.col("drop_reason").is_null())
-    votes = weighed(last_votes(with_ids.lazy()), known.raters.lazy(), known.newest, config.half_life_days).collect()
-    judged = _label(_posterior(_with_evidence(kept, with_ids, votes, known, config), config), config).collect()
+    voted = weighed(last_votes(with_ids.lazy()), known.raters.lazy(), known.newest, config.half_life_days)
+    votes = voted.collect(engine=IN_MEMORY)
+    evident = _with_evidence(kept, with_ids, votes, known, config)
+    judged = _label(_posterior(evident, config), config).collect(engine=IN_MEMORY)
     # Texts come back at the end, row beside row: whatever looks at votes need not carry them along.
     responses = judged.hstack(kept.select(_TEXTS)).select(list(polars_schema("responses")))
     return Responses(
@@ -270,7 +272,8 @@ class _Seen:
 
 
 def _made(part: pl.DataFrame, config: ResponsesConfig, known: Shared) -> dict[str, pl.DataFrame]:
-    return dict(zip(Responses._fields, pl.collect_all(list(transform(part.lazy(), config, known))), strict=True))
+    made = pl.collect_all(list(transform(part.lazy(), config, known)), engine=IN_MEMORY)
+    return dict(zip(Responses._fields, made, strict=True))
 
 
 def notes(made: dict[str, pl.DataFrame], config: ResponsesConfig) -> dict[str, Any]:

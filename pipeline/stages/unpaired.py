@@ -15,7 +15,7 @@ from pipeline.context import StageContext, StageResult
 from pipeline.evidence.exposure import effective_sample_size
 from pipeline.identity import as_answer
 from pipeline.tables import polars_schema
-from pipeline.workers import made_ahead
+from pipeline.workers import IN_MEMORY, made_ahead
 
 VERSION = 2
 INPUTS = ("responses",)
@@ -61,7 +61,7 @@ def run(context: StageContext) -> StageResult:
     config = context.config.unpaired
 
     def made(part: pl.DataFrame) -> dict[str, pl.DataFrame]:
-        return {"unpaired": transform(part.lazy(), config).collect()}
+        return {"unpaired": transform(part.lazy(), config).collect(engine=IN_MEMORY)}
 
     outputs = context.write_parts(made_ahead(made, context.read_by_prompt("responses")), OUTPUTS)
     seen, rows = context.rows("responses"), outputs["unpaired"].rows
