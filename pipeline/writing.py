@@ -100,7 +100,7 @@ def _sink(temporary: Path, table: str, frames: Iterator[pl.DataFrame]) -> int:
         try:
             for frame in chain([leading], frames):
                 rows += frame.height
-                yield validate(table, frame)
+                yield _alone(validate(table, frame))
         except BaseException as error:
             # polars would raise an error of its own, which holds no more than this one's text.
             failures.append(error)
@@ -119,6 +119,14 @@ def _sink(temporary: Path, table: str, frames: Iterator[pl.DataFrame]) -> int:
             raise failures[0] from None
         raise
     return rows
+
+
+def _alone(frame: pl.DataFrame) -> pl.DataFrame:
+    """A frame of few rows with texts of its own: while it waits for a row group, it would keep those of its part."""
+    if frame.height >= _ROW_GROUP_ROWS // 2:
+        return frame
+    own = frame.to_arrow(compat_level=pl.CompatLevel.oldest())
+    return pl.DataFrame(pl.from_arrow(own)).cast(frame.schema)
 
 
 class _TableWriter:

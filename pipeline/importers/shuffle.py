@@ -53,7 +53,7 @@ _NO_REJECTS: Final = polars_schema("rejects").to_frame()
 _SOURCES_PER_UNIT: Final = 1 << 24
 # Rows get their ids so many at a time, and are held up to here before they are spilled.
 _IDENTIFIED_BYTES: Final = 8 << 20
-_HELD_BYTES: Final = 48 << 20
+_HELD_BYTES: Final = 96 << 20
 
 
 class Task(NamedTuple):
@@ -186,7 +186,7 @@ class _Spill:
         self._raw: list[pl.DataFrame] = []
         self._held: list[pl.DataFrame] = []
         self._raw_bytes = self._held_bytes = 0
-        self.run = Run(stem, [])
+        self.run = Run([], None)
         self.rejects = [_REJECTS.to_frame()]
         self.names, self.users = stem.with_suffix(".names"), stem.with_suffix(".users")
 

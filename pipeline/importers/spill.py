@@ -1,9 +1,11 @@
 """Rows on disk by partition, so that no more than one partition need be in memory.
 
-A run is one Arrow file: record batches of one partition each, as often as its writer had a memory full of rows.
+A run is one Arrow stream: record batches of one partition each, as often as its writer had a memory full of rows.
 """
 
 from collections.abc import Iterator, Sequence
+from itertools import groupby
+from operator import attrgetter
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, NamedTuple, Self
@@ -21,16 +23,32 @@ _PASS_BYTES: Final = 192 << 20
 _KEY: Final = pl.col("prompt_id") + pl.col("response_id") + pl.col("event_id")
 
 
+class Piece(NamedTuple):
+    """One record batch in a run.
+
+    Attributes:
+        partition: Whose rows it holds.
+        path: The run's file.
+        start: Its first byte there.
+        size: How many bytes it has.
+    """
+
+    partition: int
+    path: Path
+    start: int
+    size: int
+
+
 class Run(NamedTuple):
     """One file of partitioned rows.
 
     Attributes:
-        path: Where it lies.
-        partitions: The partition of each of its batches, in their order.
+        pieces: Its batches, in their order.
+        schema: Arrow's schema of the rows; None where there are none.
     """
 
-    path: Path
-    partitions: list[int]
+    pieces: list[Piece]
+    schema: Any
 
 
 def partition_count(content_bytes: int, bytes_each: int) -> int:
@@ -49,7 +67,9 @@ class RunWriter:
         self._path = path
         self._divisor = _FINEST // partitions
         self._file: Any = None
-        self._written: list[int] = []
+        self._stream: Any = None
+        self._schema: Any = None
+        self._pieces: list[Piece] = []
 
     def write(self, frame: pl.DataFrame) -> None:
         """Add rows; column `prompt_id` tells their partition. Enums are stored by their codes."""
@@ -58,21 +78,26 @@ class RunWriter:
         partitions = frame.select(place.alias("partition")).to_series()
         placed = gathered_rows(frame.with_columns(codes), partitions.arg_sort().to_numpy())
         sizes = partitions.value_counts().sort("partition")
-        table = placed.to_arrow(compat_level=pl.CompatLevel.oldest())
+        (rows,) = placed.rechunk().to_arrow(compat_level=pl.CompatLevel.oldest()).combine_chunks().to_batches()
         if self._file is None:
-            self._file = pa.ipc.new_file(str(self._path), table.schema)
+            self._schema = rows.schema
+            self._file = pa.OSFile(str(self._path), "wb")
+            self._stream = pa.ipc.new_stream(self._file, self._schema)
+            # The schema is written with the first batch, and would be taken for a part of it.
+            self._stream.write_batch(rows.slice(0, 0))
         start = 0
         for partition, size in sizes.iter_rows():
-            for batch in table.slice(start, size).combine_chunks().to_batches():
-                self._file.write_batch(batch)
-                self._written.append(partition)
+            before = self._file.tell()
+            self._stream.write_batch(rows.slice(start, size))
+            self._pieces.append(Piece(partition, self._path, before, self._file.tell() - before))
             start += size
 
     def close(self) -> Run:
         """The finished run."""
         if self._file is not None:
+            self._stream.close()
             self._file.close()
-        return Run(self._path, self._written)
+        return Run(self._pieces, self._schema)
 
     def __enter__(self) -> Self:
         """The writer itself."""
@@ -92,54 +117,46 @@ def read_partitions(runs: Sequence[Run], schema: pl.Schema) -> Iterator[pl.DataF
         runs: What the writers gave.
         schema: Columns of the rows; enums come back from their codes.
     """
-    batches: dict[int, list[tuple[Path, int]]] = {}
-    for run in runs:
-        for index, partition in enumerate(run.partitions):
-            batches.setdefault(partition, []).append((run.path, index))
-    for partition in sorted(batches):
-        yield from _read_partition(batches[partition], schema)
+    found = sorted((piece for run in runs for piece in run.pieces), key=attrgetter("partition"))
+    written = next((run.schema for run in runs if run.pieces), None)
+    for _, pieces in groupby(found, key=attrgetter("partition")):
+        yield from _read_partition(list(pieces), written, schema)
 
 
-def _read_partition(places: list[tuple[Path, int]], schema: pl.Schema) -> Iterator[pl.DataFrame]:
-    held: list[Any] = []
-    size = 0
-    for batch in _batches(places):
-        held.append(batch)
-        size += batch.nbytes
-        if size > _PASS_BYTES:
-            break
-    else:
-        yield _frame(held, schema)
+def _read_partition(pieces: list[Piece], written: Any, schema: pl.Schema) -> Iterator[pl.DataFrame]:
+    size = sum(piece.size for piece in pieces)
+    if size <= _PASS_BYTES:
+        yield _frame(list(_batches(pieces, written)), schema)
         return
-    held.clear()
-    for low, high in _key_ranges(places):
+    for low, high in _key_ranges(pieces, written, -(-size // _PASS_BYTES)):
         inside = _KEY.is_between(pl.lit(low), pl.lit(high), closed="right")
-        parts = [_frame([batch], schema).filter(inside) for batch in _batches(places)]
+        parts = [_frame([batch], schema).filter(inside) for batch in _batches(pieces, written)]
         yield pl.concat(parts, rechunk=True)
 
 
-def _batches(places: list[tuple[Path, int]]) -> Iterator[Any]:
-    for path, index in places:
-        with pa.memory_map(str(path)) as source, pa.ipc.open_file(source) as file:
-            yield file.get_batch(index)
+def _batches(pieces: list[Piece], written: Any) -> Iterator[Any]:
+    """Record batches as they lie in their files: nothing is read before it is looked at."""
+    for path, within in groupby(pieces, key=attrgetter("path")):
+        with pa.memory_map(str(path)) as file:
+            for piece in within:
+                file.seek(piece.start)
+                yield pa.ipc.read_record_batch(file.read_buffer(piece.size), written)
 
 
-def _key_ranges(places: list[tuple[Path, int]]) -> list[tuple[str, str]]:
-    """Ranges (from, to], about `_PASS_BYTES` of rows each, in ascending order of the joined keys."""
+def _key_ranges(pieces: list[Piece], written: Any, count: int) -> list[tuple[str, str]]:
+    """About `count` ranges (from, to] of as many rows each, in ascending order of the joined keys."""
     keys: list[pl.Series] = []
-    size = 0
-    for batch in _batches(places):
-        size += batch.nbytes
+    for batch in _batches(pieces, written):
         frame = pl.DataFrame(pl.from_arrow(batch.select(["prompt_id", "response_id", "event_id"])))
         keys.append(frame.select(key=_KEY).to_series())
     ordered = pl.concat(keys).sort()
-    count = -(-size // _PASS_BYTES)
     ends = [ordered[min(len(ordered), (index + 1) * -(-len(ordered) // count)) - 1] for index in range(count)]
     ends = sorted(set(ends))
     return list(zip(["", *ends[:-1]], ends, strict=True))
 
 
 def _frame(batches: list[Any], schema: pl.Schema) -> pl.DataFrame:
-    frame = pl.DataFrame(pl.from_arrow(pa.Table.from_batches(batches)))
+    # Of many small batches; all that follows is several times as fast on columns in one piece.
+    frame = pl.DataFrame(pl.from_arrow(pa.Table.from_batches(batches))).rechunk()
     codes = [pl.col(name).cat.to(dtype) for name, dtype in schema.items() if isinstance(dtype, pl.Enum)]
     return frame.with_columns(codes)
