@@ -51,10 +51,15 @@ def _normalised(texts: pl.Series) -> pl.Series:
     spaced = _changed(texts, _unusual(texts), lambda rows: rows.str.normalize("NFC").str.replace_all(r"\s", " "))
     for character in _ASCII_SPACE:
         spaced = _spaced(spaced, character, spaced.str.contains(character, literal=True))
-    while (doubled := spaced.str.contains("  ", literal=True)).any():
-        # Halves every run of spaces, in the texts that have one.
-        spaced = _spaced(spaced, "  ", doubled)
-    return spaced.str.strip_chars(" ")
+    return _single_spaced(spaced)
+
+
+def _single_spaced(texts: pl.Series) -> pl.Series:
+    """Every run of spaces one space, none at the ends."""
+    while (doubled := texts.str.contains("  ", literal=True)).any():
+        # Halves every run, in the texts that have one.
+        texts = _spaced(texts, "  ", doubled)
+    return texts.str.strip_chars(" ")
 
 
 def _spaced(texts: pl.Series, old: str, where: pl.Series) -> pl.Series:
@@ -90,12 +95,13 @@ def loosely_normalised(text: pl.Expr) -> pl.Expr:
 
 
 def _loosely_normalised(texts: pl.Series) -> pl.Series:
-    # Of ASCII there is nothing to fold, and its letters and digits are found several times as fast.
+    # Of ASCII there is nothing to fold, and its letters and digits are found several times as fast. Spaces stay out of
+    # what is replaced: there is one after every word.
     wide = _is_wide(texts)
-    folded = _changed(texts, wide, lambda rows: rows.str.normalize("NFKC").str.to_lowercase())
-    folded = _changed(folded, wide, lambda rows: rows.str.replace_all(r"[^\p{L}\p{N}]+", " "))
-    folded = _changed(folded, ~wide, lambda rows: rows.str.to_lowercase().str.replace_all(r"[\x00-/:-`{-\x7F]+", " "))
-    kept = folded.str.strip_chars(" ")
+    folded = _changed(texts, wide, lambda rows: rows.str.normalize("NFKC")).str.to_lowercase()
+    folded = _changed(folded, wide, lambda rows: rows.str.replace_all(r"[^\p{L}\p{N} ]+", " "))
+    folded = _changed(folded, ~wide, lambda rows: rows.str.replace_all(r"[\x00-\x1F!-/:-`{-\x7F]+", " "))
+    kept = _single_spaced(folded)
     # A prompt of symbols alone would become empty and join every other such prompt.
     places = (kept == "").fill_null(False).arg_true()
     return kept.scatter(places, _normalised(texts.gather(places)))

@@ -42,15 +42,15 @@ def leak_keys(unpaired: pl.LazyFrame, pairs: pl.LazyFrame, splits: pl.LazyFrame,
         table.select("prompt_id", "prompt", answer=side, response_id=response_id) for table, side, response_id in sides
     )
     placed = rows.join(splits.select("prompt_id", "split"), on="prompt_id", how="inner", validate="m:1").select(
-        "prompt_id", "prompt", "answer", "response_id", owner=pl.col("split").cast(pl.String)
+        "prompt_id", "prompt", "answer", "response_id", owner="split"
     )
     # A text that many rows hold is normalised once.
     prompts = placed.unique("prompt_id", keep="any")
     answers = placed.unique(["owner", "response_id"], keep="any")
     said = pl.col("answer").list.first().struct.field("content")
     texts = [
-        prompts.select("owner", text=pl.lit("prompt"), value=user_text(pl.col("prompt"))),
-        answers.select("owner", text=pl.lit("completion"), value=said),
+        prompts.select("owner", text=pl.lit("prompt", LEAK_TEXT), value=user_text(pl.col("prompt"))),
+        answers.select("owner", text=pl.lit("completion", LEAK_TEXT), value=said),
     ]
     return _keyed(pl.concat(texts), near=near)
 
@@ -86,7 +86,7 @@ def set_keys(name: str, path: Path, *, near: bool) -> pl.LazyFrame:
     for text in _TEXTS:
         if text in frame.columns:
             value = _as_text(name, path, text, frame.schema[text])
-            texts.append(frame.lazy().select(owner=pl.lit(name), text=pl.lit(text), value=value))
+            texts.append(frame.lazy().select(owner=pl.lit(name), text=pl.lit(text, LEAK_TEXT), value=value))
     return _keyed(pl.concat(texts), near=near)
 
 

@@ -71,7 +71,7 @@ def groups(parts: list[pl.LazyFrame], config: PairsConfig) -> pl.DataFrame | Non
     """`prompt_id` and `pair_group` of the whole log's prompts; None where prompts are not grouped."""
     if config.group_prompts == "none":
         return None
-    return prompt_groups(pl.concat(parts).collect(), config.group_prompts, config.group_similarity)
+    return prompt_groups(pl.concat(parts).collect(engine=IN_MEMORY), config.group_prompts, config.group_similarity)
 
 
 def transform(

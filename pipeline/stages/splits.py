@@ -12,6 +12,7 @@ rows, and new data moves the cuts.
 """
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -27,6 +28,7 @@ from pipeline.evidence.neighbours import near_links
 from pipeline.evidence.prompts import links_as_keys, loose_keys, prompt_signatures
 from pipeline.identity import digest, joined
 from pipeline.tables import SPLIT, polars_schema
+from pipeline.workers import IN_MEMORY, made_ahead
 
 VERSION = 2
 INPUTS = ("responses", "unpaired", "pairs")
@@ -102,7 +104,8 @@ def assign(
     Raises:
         InputError: The split is by time, and no event has one; or a pair's answer is in no partition.
     """
-    prompts, links, signed, answers = pl.collect_all([pl.concat(tables) for tables in zip(*parts, strict=True)])
+    wholes = [pl.concat(tables) for tables in zip(*parts, strict=True)]
+    prompts, links, signed, answers = pl.collect_all(wholes, engine=IN_MEMORY)
     prompts = prompts.sort("oldest_event_at", "id", nulls_last=True)
     found = [prompts.select("id", key="text_key"), links.select("id", "key")]
     if config.near_duplicates:
@@ -111,7 +114,7 @@ def assign(
     if pairs is not None:
         found.append(_across_prompts(pairs.collect(), answers))
     grouped = _named(prompts, pl.concat(found))
-    rows = evidence.group_by("prompt_id").agg(n_rows=pl.len().cast(pl.Int64)).collect()
+    rows = evidence.group_by("prompt_id").agg(n_rows=pl.len().cast(pl.Int64)).collect(engine=IN_MEMORY)
     kept = grouped.join(rows, on="prompt_id", how="inner", validate="1:1")
     placed = _by_time(kept, config) if config.method == "time" else kept.with_columns(split=_by_hash(config))
     return placed.select(list(polars_schema("splits"))).sort("prompt_id")
@@ -200,8 +203,9 @@ def run(context: StageContext) -> StageResult:
             "Look at the reasons in the events and responses stages (`thumbline status`)."
         )
     without_answers = [name for name in polars_schema("responses").names() if name != "completion"]
-    parts = [_narrowed(part, config, pairs) for part in context.read_by_prompt("responses", without_answers)]
-    splits = assign(parts, evidence.lazy(), config, pairs.lazy())
+    responses = context.read_by_prompt("responses", without_answers)
+    parts = made_ahead(partial(_narrowed, config=config, pairs=pairs), responses)
+    splits = assign(list(parts), evidence.lazy(), config, pairs.lazy())
     leakage = leakage_of(_leak_keys(context, splits, config), config)
     return StageResult(
         outputs={"splits": context.write("splits", splits), "leakage": context.write("leakage", leakage)},
@@ -211,24 +215,41 @@ def run(context: StageContext) -> StageResult:
 
 
 def _narrowed(part: pl.DataFrame, config: SplitsConfig, pairs: pl.DataFrame) -> Narrow:
-    return Narrow(*(table.lazy() for table in pl.collect_all(list(narrow(part.lazy(), config, pairs.lazy())))))
+    tables = pl.collect_all(list(narrow(part.lazy(), config, pairs.lazy())), engine=IN_MEMORY)
+    return Narrow(*(table.lazy() for table in tables))
 
 
 def _leak_keys(context: StageContext, splits: pl.DataFrame, config: SplitsConfig) -> pl.DataFrame:
     """`leak_keys` of all unpaired rows and pairs, a set of prompts at a time."""
-    nothing = {table: polars_schema(table).to_frame().lazy() for table in ("unpaired", "pairs")}
-    keys = [
-        leak_keys(**(nothing | {table: part.lazy()}), splits=splits.lazy(), near=config.near_duplicates).collect()
-        for table in nothing
-        for part in context.read_by_prompt(table)
-    ]
-    return pl.concat(keys).unique(["owner", "text", "key"], keep="any")
+    tables = ("unpaired", "pairs")
+    nothing = {table: polars_schema(table).to_frame().lazy() for table in tables}
+
+    def keyed(rows: tuple[str, pl.DataFrame]) -> pl.DataFrame:
+        table, part = rows
+        of_part = _of_prompts(splits, part["prompt_id"]).lazy()
+        keys = leak_keys(**(nothing | {table: part.lazy()}), splits=of_part, near=config.near_duplicates)
+        return keys.collect(engine=IN_MEMORY)
+
+    parts = ((table, part) for table in tables for part in context.read_by_prompt(table))
+    return pl.concat(made_ahead(keyed, parts)).unique(["owner", "text", "key"], keep="any")
+
+
+def _of_prompts(splits: pl.DataFrame, prompt_ids: pl.Series) -> pl.DataFrame:
+    """The rows from the first to the last prompt of a part; both are sorted."""
+    if prompt_ids.is_empty():
+        return splits.clear()
+    ids = splits["prompt_id"]
+    start, stop = ids.search_sorted(prompt_ids[0], "left"), ids.search_sorted(prompt_ids[-1], "right")
+    return splits.slice(start, stop - start)
 
 
 def leakage_of(keys: pl.DataFrame, config: SplitsConfig) -> pl.DataFrame:
     """Table `leakage` from the `leak_keys` of all partitions and the evaluation sets' files."""
     near = config.near_duplicates
-    sets = {name: set_keys(name, Path(file), near=near).collect() for name, file in config.evaluation_sets.items()}
+    sets = {
+        name: set_keys(name, Path(file), near=near).collect(engine=IN_MEMORY)
+        for name, file in config.evaluation_sets.items()
+    }
     return audit(keys, sets, config.near_similarity)
 
 
