@@ -178,13 +178,32 @@ def read_blocks(path: Path, max_line_bytes: int, part: ByteRange | None = None) 
     """
     splitter = _LineSplitter(max_line_bytes, begins_file=part is None or part.start == 0)
     try:
-        for chunk in read_chunks(path) if part is None else _range_chunks(path, part):
+        for chunk in _large(read_chunks(path)) if part is None else _range_chunks(path, part):
             yield splitter.feed(chunk)
     except RowError as error:
         yield splitter.last(error)
         return
     if splitter.pending:
         yield splitter.last(None)
+
+
+def _large(chunks: Iterator[bytes]) -> Iterator[bytes]:
+    """The same content in chunks of about `_CHUNK_BYTES`: decompressed ones are small, and a block has its price."""
+    held: list[bytes] = []
+    size = 0
+    try:
+        for chunk in chunks:
+            held.append(chunk)
+            size += len(chunk)
+            if size >= _CHUNK_BYTES:
+                yield b"".join(held)
+                held, size = [], 0
+    except RowError:
+        # What came before the damage is good.
+        yield b"".join(held)
+        raise
+    if held:
+        yield b"".join(held)
 
 
 def _range_chunks(path: Path, part: ByteRange) -> Iterator[bytes]:

@@ -18,6 +18,7 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Final, NamedTuple
@@ -38,8 +39,8 @@ class Measured(NamedTuple):
     made: dict[str, Any]
 
 
-def ours(source: str, folder: Path) -> dict[str, Any]:
-    """The line up to its pairs."""
+def ours(source: str, folder: Path, until: str = "pairs") -> dict[str, Any]:
+    """The line up to a stage."""
     from pipeline.launch import settle_allocator
 
     settle_allocator()
@@ -48,7 +49,7 @@ def ours(source: str, folder: Path) -> dict[str, Any]:
 
     document = {"name": "ours", "runs": str(folder), "model": "none", "events": {"inputs": [source]}}
     made: dict[str, Any] = {}
-    for done in line.run(build_config(document, origin="benchmark"), line.select(None, "pairs")):
+    for done in line.run(build_config(document, origin="benchmark"), line.select(None, until)):
         made |= {
             table: record.rows for table, record in done.manifest.outputs.items() if table in ("unpaired", "pairs")
         }
@@ -142,7 +143,9 @@ WAYS: Final[dict[str, Callable[[str, Path], dict[str, Any]]]] = {
     "ours": ours,
     "duckdb": duckdb_least,
     "duckdb-tables": duckdb_tables,
+    "ours-split": partial(ours, until="splits"),
 }
+_COMPARED: Final = ("ours", "duckdb", "duckdb-tables")
 
 
 def measure(way: str, source: Path, folder: Path) -> Measured:
@@ -222,7 +225,7 @@ def _compare(folder: Path, log: Path, events: int) -> None:
         write_log(log, events)
     if not table.exists():
         to_parquet(log, table)
-    ways = [way for way in WAYS if way == "ours" or importlib.util.find_spec("duckdb")]
+    ways = [way for way in _COMPARED if way == "ours" or importlib.util.find_spec("duckdb")]
     print(f"{events:,} events; JSONL {log.stat().st_size / 1e6:,.0f} MB, Parquet {table.stat().st_size / 1e6:,.0f} MB")
     print(f"{'source':<9}{'way':<14}{'s':>8}{'CPU s':>8}{'MB/s':>8}{'peak MiB':>10}   made")
     for source in (log, table):

@@ -1,4 +1,4 @@
-"""Preparation as the log grows: seconds, CPU seconds and peak memory of the first files of a log, and of all of them.
+"""Preparation up to the splits as a log grows: seconds, CPU seconds and peak memory of its first files and of all.
 
     python -m tests.benchmarks.bench_prepare_scale --files 10 30
 
@@ -53,7 +53,7 @@ def main() -> None:
             part.mkdir()
             for path in paths[:files]:
                 (part / path.name).symlink_to(path.resolve())
-            found = measure("ours", part, Path(place) / f"run-{files}")
+            found = measure("ours-split", part, Path(place) / f"run-{files}")
             shutil.rmtree(Path(place) / f"run-{files}")
             least = least or found.seconds
             print(
