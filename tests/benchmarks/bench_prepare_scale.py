@@ -1,4 +1,4 @@
-"""Preparation up to the splits as a log grows: seconds, CPU seconds and peak memory of its first files and of all.
+"""Preparation as a log grows: seconds, CPU seconds and peak memory of its first files and of all.
 
     python -m tests.benchmarks.bench_prepare_scale --files 10 30
 
@@ -40,7 +40,9 @@ def main() -> None:
     parser.add_argument("--events", type=int, default=_EVENTS_PER_FILE, help="events a file")
     parser.add_argument("--folder", type=Path, help="where all that is made lies; a temporary folder else")
     parser.add_argument("--logs", type=Path, help="where the log lies, or is to be kept")
+    parser.add_argument("--splits", action="store_true", help="up to the splits, not to the pairs alone")
     arguments = parser.parse_args()
+    way = "ours-split" if arguments.splits else "ours"
     with TemporaryDirectory(prefix="prepare-", dir=arguments.folder) as place:
         logs = arguments.logs or Path(place) / "logs"
         logs.mkdir(parents=True, exist_ok=True)
@@ -53,7 +55,7 @@ def main() -> None:
             part.mkdir()
             for path in paths[:files]:
                 (part / path.name).symlink_to(path.resolve())
-            found = measure("ours-split", part, Path(place) / f"run-{files}")
+            found = measure(way, part, Path(place) / f"run-{files}")
             shutil.rmtree(Path(place) / f"run-{files}")
             least = least or found.seconds
             print(
