@@ -14,7 +14,7 @@ from pipeline.errors import PipelineError
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
 _THREADS_VARIABLE: Final = "POLARS_MAX_THREADS"
-# The engine of polars for a part of a table that is in memory: its streaming one, made for files, takes a tenth longer.
+# The engine of polars for a part of a table that is in memory: its streaming one is made for files, and is slower here.
 IN_MEMORY: Final = "in-memory"
 
 
