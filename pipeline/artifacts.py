@@ -210,8 +210,29 @@ def _check_columns(path: Path, table: str, found: pl.Schema) -> None:
         )
 
 
+def read_parts(path: Path, table: str, columns: Sequence[str] | None = None) -> Iterator[pl.DataFrame]:
+    """A table in bounded parts, in its order; at least one part.
+
+    Args:
+        path: Its file.
+        table: A name in `tables.TABLES`.
+        columns: Those to read; None: all.
+
+    Raises:
+        TableError: The file's columns are not those of `table`.
+    """
+    scan = pl.scan_parquet(path)
+    _check_columns(path, table, scan.collect_schema())
+    total = scan.select(pl.len()).collect().item()
+    scan = scan.select(columns or polars_schema(table).names())
+    for start in range(0, max(total, 1), _PART_ROWS):
+        yield scan.slice(start, _PART_ROWS).collect()
+
+
 def read_by_prompt(path: Path, table: str, columns: Sequence[str] | None = None) -> Iterator[pl.DataFrame]:
-    """A table that is sorted by prompt_id, in bounded parts that no prompt crosses; at least one part.
+    """A table that is sorted by prompt_id, in parts that no prompt crosses; at least one part.
+
+    A part is bounded by the largest prompt.
 
     Args:
         path: Its file.
@@ -221,21 +242,15 @@ def read_by_prompt(path: Path, table: str, columns: Sequence[str] | None = None)
     Raises:
         TableError: The file's columns are not those of `table`.
     """
-    scan = pl.scan_parquet(path)
-    _check_columns(path, table, scan.collect_schema())
-    total = scan.select(pl.len()).collect().item()
-    scan = scan.select(columns or polars_schema(table).names())
-    held = scan.head(0).collect()
-    for start in range(0, total, _PART_ROWS):
-        held = pl.concat([held, scan.slice(start, _PART_ROWS).collect()])
-        if start + _PART_ROWS >= total:
-            break
+    parts = read_parts(path, table, columns)
+    held = next(parts)
+    for part in parts:
         others = (held["prompt_id"] != held["prompt_id"][-1]).arg_true()
         # Slices share the rows' memory; filtering would copy all texts.
         whole = int(others[-1]) + 1 if len(others) else 0
         if whole:
             yield held.head(whole)
-        held = held.slice(whole)
+        held = pl.concat([held.slice(whole), part])
     yield held
 
 

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 import polars as pl
 
-from pipeline.artifacts import Counts, TableRecord, read_by_prompt, read_parquet, read_table
+from pipeline.artifacts import Counts, TableRecord, read_by_prompt, read_parquet, read_parts, read_table
 from pipeline.blocks import count_rows, iter_table
 from pipeline.config import RunConfig
 from pipeline.writing import write_table, write_table_batches, write_tables
@@ -78,8 +78,12 @@ class StageContext:
         """The rows of an input table."""
         return read_table(self.tables[table], table)
 
+    def read_parts(self, table: str, columns: Sequence[str] | None = None) -> Iterator[pl.DataFrame]:
+        """An input table in bounded parts, in its order; at least one part."""
+        return read_parts(self.tables[table], table, columns)
+
     def read_by_prompt(self, table: str, columns: Sequence[str] | None = None) -> Iterator[pl.DataFrame]:
-        """An input table in bounded parts that no prompt crosses, in the order of prompt_id; at least one part."""
+        """An input table in parts that no prompt crosses, in the order of prompt_id; at least one part."""
         return read_by_prompt(self.tables[table], table, columns)
 
     def read_columns(self, table: str, columns: Sequence[str]) -> pl.DataFrame:

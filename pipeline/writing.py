@@ -16,6 +16,7 @@ from polars.io.plugins import register_io_source
 
 from pipeline.artifacts import TableRecord, atomic_file, digest_file
 from pipeline.errors import TableError
+from pipeline.own_texts import with_own_texts
 from pipeline.tables import polars_schema, validate
 
 # A row group this size keeps a reader's memory small and its files near the size of larger groups.
@@ -100,7 +101,9 @@ def _sink(temporary: Path, table: str, frames: Iterator[pl.DataFrame]) -> int:
         try:
             for frame in chain([leading], frames):
                 rows += frame.height
-                yield _alone(validate(table, frame))
+                validate(table, frame)
+                # Few rows wait for a row group, and would keep the texts of the part that they are from.
+                yield with_own_texts(frame) if frame.height < _ROW_GROUP_ROWS // 2 else frame
         except BaseException as error:
             # polars would raise an error of its own, which holds no more than this one's text.
             failures.append(error)
@@ -119,14 +122,6 @@ def _sink(temporary: Path, table: str, frames: Iterator[pl.DataFrame]) -> int:
             raise failures[0] from None
         raise
     return rows
-
-
-def _alone(frame: pl.DataFrame) -> pl.DataFrame:
-    """A frame of few rows with texts of its own: while it waits for a row group, it would keep those of its part."""
-    if frame.height >= _ROW_GROUP_ROWS // 2:
-        return frame
-    own = frame.to_arrow(compat_level=pl.CompatLevel.oldest())
-    return pl.DataFrame(pl.from_arrow(own)).cast(frame.schema)
 
 
 class _TableWriter:

@@ -14,6 +14,7 @@ import polars as pl
 import pyarrow as pa
 
 from pipeline.message_lists import gathered_rows
+from pipeline.own_texts import with_own_texts
 
 _HEX_DIGITS: Final = 3
 _FINEST: Final = 16**_HEX_DIGITS
@@ -130,7 +131,8 @@ def _read_partition(pieces: list[Piece], written: Any, schema: pl.Schema) -> Ite
         return
     for low, high in _key_ranges(pieces, written, -(-size // _PASS_BYTES)):
         inside = _KEY.is_between(pl.lit(low), pl.lit(high), closed="right")
-        parts = [_frame([batch], schema).filter(inside) for batch in _batches(pieces, written)]
+        # With texts of their own, or each pass would hold all batches.
+        parts = [with_own_texts(_frame([batch], schema).filter(inside)) for batch in _batches(pieces, written)]
         yield pl.concat(parts, rechunk=True)
 
 

@@ -220,7 +220,7 @@ def _narrowed(part: pl.DataFrame, config: SplitsConfig, pairs: pl.DataFrame) -> 
 
 
 def _leak_keys(context: StageContext, splits: pl.DataFrame, config: SplitsConfig) -> pl.DataFrame:
-    """`leak_keys` of all unpaired rows and pairs, a set of prompts at a time."""
+    """`leak_keys` of all unpaired rows and pairs, a part of a table at a time."""
     tables = ("unpaired", "pairs")
     nothing = {table: polars_schema(table).to_frame().lazy() for table in tables}
 
@@ -230,7 +230,7 @@ def _leak_keys(context: StageContext, splits: pl.DataFrame, config: SplitsConfig
         keys = leak_keys(**(nothing | {table: part.lazy()}), splits=of_part, near=config.near_duplicates)
         return keys.collect(engine=IN_MEMORY)
 
-    parts = ((table, part) for table in tables for part in context.read_by_prompt(table))
+    parts = ((table, part) for table in tables for part in context.read_parts(table))
     return pl.concat(made_ahead(keyed, parts)).unique(["owner", "text", "key"], keep="any")
 
 

@@ -57,13 +57,13 @@ def _weight(config: UnpairedConfig) -> pl.Expr:
 
 
 def run(context: StageContext) -> StageResult:
-    """Read `responses` a set of prompts at a time, write `unpaired`."""
+    """Read `responses` a part at a time, write `unpaired`."""
     config = context.config.unpaired
 
     def made(part: pl.DataFrame) -> dict[str, pl.DataFrame]:
         return {"unpaired": transform(part.lazy(), config).collect(engine=IN_MEMORY)}
 
-    outputs = context.write_parts(made_ahead(made, context.read_by_prompt("responses")), OUTPUTS)
+    outputs = context.write_parts(made_ahead(made, context.read_parts("responses")), OUTPUTS)
     seen, rows = context.rows("responses"), outputs["unpaired"].rows
     return StageResult(
         outputs=outputs,

@@ -93,6 +93,22 @@ def test_a_write_that_fails_leaves_the_old_file(tmp_path):
     assert [entry.name for entry in tmp_path.iterdir()] == ["a.txt"]
 
 
+def test_parts_are_bounded_or_end_with_a_prompt(tmp_path, monkeypatch):
+    ids = [f"{number:032x}" for number in (1, 1, 1, 1, 1, 2, 3, 3)]
+    table = polars_schema("splits").to_frame().clear(len(ids)).with_columns(prompt_id=pl.Series(ids))
+    artifacts.write_parquet(tmp_path / "splits.parquet", table)
+    monkeypatch.setattr(artifacts, "_PART_ROWS", 2)
+    parts = list(artifacts.read_parts(tmp_path / "splits.parquet", "splits"))
+    assert [part.height for part in parts] == [2, 2, 2, 2]
+    assert pl.concat(parts).equals(table)
+    whole = list(artifacts.read_by_prompt(tmp_path / "splits.parquet", "splits", ["prompt_id"]))
+    assert [part.height for part in whole] == [5, 3]
+    assert pl.concat(whole)["prompt_id"].to_list() == ids
+    artifacts.write_parquet(tmp_path / "empty.parquet", table.clear())
+    for read in (artifacts.read_parts, artifacts.read_by_prompt):
+        assert [part.height for part in read(tmp_path / "empty.parquet", "splits")] == [0]
+
+
 def test_a_users_cut_file_is_named(tmp_path):
     path = tmp_path / "cut.parquet"
     artifacts.write_parquet(path, LOGPS)
