@@ -15,17 +15,27 @@ def components(links: pl.DataFrame) -> pl.DataFrame:
     Returns:
         Sorted by id. A component's number means nothing beyond this call: name it by its members.
     """
-    # Most keys are of one id and join nothing. Looked up by hashes: one that two keys have costs time alone.
-    shared = links.filter(pl.col("key").hash().is_duplicated())
-    met = shared.select(pl.col("id").unique()).with_row_index("place")
-    keys = shared.select(pl.col("key").unique()).with_row_index("node")
-    edges = shared.join(met, on="id", validate="m:1").join(keys, on="key", validate="m:1").select("place", "node")
-    size = met.height + keys.height
-    ends = edges["place"].to_numpy().astype(np.int32), edges["node"].to_numpy().astype(np.int32) + met.height
-    matrix = coo_array((np.ones(edges.height, dtype=np.int8), ends), shape=(size, size))
-    count, component = connected_components(matrix, directed=False)
-    joined = met.select("id", component=pl.Series(component[: met.height], dtype=pl.Int64))
-    ids = links.select(pl.col("id").unique().sort())
-    alone = pl.int_range(count, count + pl.len(), dtype=pl.Int64)
-    found = ids.join(joined, on="id", how="left", validate="1:1", maintain_order="left")
-    return found.select("id", pl.col("component").fill_null(alone))
+    ids = links.select(pl.col("id").unique().sort()).with_row_index("place")
+    places = links.join(ids, on="id", validate="m:1").select("place", "key")
+    none = pl.DataFrame(schema={"left": pl.UInt32, "right": pl.UInt32})
+    return ids.select("id", component=components_of_places(ids.height, places, none))
+
+
+def components_of_places(count: int, links: pl.DataFrame, edges: pl.DataFrame) -> pl.Series:
+    """(count,) the component of each place: places that a chain of shared keys and edges joins have one.
+
+    Args:
+        count: Places are the numbers below.
+        links: `place` and `key`, of any type; a place has one row a key.
+        edges: `left` and `right`: places that belong together.
+    """
+    # Most keys are of one place and join nothing.
+    shared = links.filter(pl.col("key").is_duplicated())
+    keys = shared.select(pl.col("key").unique()).with_row_index("node", offset=count)
+    by_key = shared.join(keys, on="key", validate="m:1").select(left="place", right="node")
+    joined = pl.concat([by_key, edges])
+    ends = joined["left"].to_numpy().astype(np.int32), joined["right"].to_numpy().astype(np.int32)
+    size = count + keys.height
+    matrix = coo_array((np.ones(joined.height, dtype=np.int8), ends), shape=(size, size))
+    _, component = connected_components(matrix, directed=False)
+    return pl.Series("component", component[:count], dtype=pl.Int32)
