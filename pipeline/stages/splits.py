@@ -278,7 +278,7 @@ def _leak_keys(context: StageContext, splits: pl.DataFrame, config: SplitsConfig
         return keys.collect(engine=IN_MEMORY)
 
     parts = ((table, part) for table in tables for part in context.read_parts(table))
-    return pl.concat(made_ahead(keyed, parts)).unique(["owner", "text", "key"], keep="any")
+    return pl.concat(made_ahead(keyed, parts))
 
 
 def _of_prompts(splits: pl.DataFrame, prompt_ids: pl.Series) -> pl.DataFrame:
