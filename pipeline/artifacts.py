@@ -213,6 +213,9 @@ def _check_columns(path: Path, table: str, found: pl.Schema) -> None:
 def read_parts(path: Path, table: str, columns: Sequence[str] | None = None) -> Iterator[pl.DataFrame]:
     """A table in bounded parts, in its order; at least one part.
 
+    A part is a row group as `writing` makes them, so that each is decoded once, by all threads; of a file with other
+    row groups `blocks.iter_table` reads as much at a time.
+
     Args:
         path: Its file.
         table: A name in `tables.TABLES`.

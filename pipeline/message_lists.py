@@ -1,7 +1,6 @@
 """Columns of message lists, taken apart and put together by their flat columns.
 
-polars copies a list at a time where rows are gathered, which takes five times as long as to gather all roles and
-contents in their flat columns.
+polars copies a list at a time where rows are gathered; all contents are gathered faster in their flat column.
 """
 
 import numpy as np

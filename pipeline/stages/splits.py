@@ -14,7 +14,7 @@ rows, and new data moves the cuts.
 from collections.abc import Iterable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import polars as pl
 
@@ -22,11 +22,10 @@ from pipeline.artifacts import Counts, cached_digest
 from pipeline.config import RunConfig, SplitsConfig
 from pipeline.context import StageContext, StageResult
 from pipeline.errors import InputError
-from pipeline.evidence.groups import components_of_places
+from pipeline.evidence.clusters import Narrow, prompt_clusters
 from pipeline.evidence.leakage import audit, leak_keys, set_keys
-from pipeline.evidence.neighbours import near_links
 from pipeline.evidence.prompts import loose_keys, prompt_signatures
-from pipeline.identity import as_number, digest, joined
+from pipeline.identity import digest, joined
 from pipeline.tables import SPLIT, polars_schema
 from pipeline.workers import IN_MEMORY, made_ahead
 
@@ -35,22 +34,6 @@ INPUTS = ("responses", "unpaired", "pairs")
 OUTPUTS = ("splits", "leakage")
 
 _HEX_DIGITS: Final = 12
-
-
-class Narrow(NamedTuple):
-    """What the assignment needs of one partition of `responses`: no text.
-
-    Attributes:
-        prompts: `id`, `text_key`, `oldest_event_at`, `newest_event_at`.
-        links: `id` and `key`: prompts with a common key, of a conversation or a user, belong together.
-        signatures: `id` and `signature`, empty unless near-duplicates are kept together.
-        answers: `response_id` and `prompt_id` of the answers that a pair may take from another prompt.
-    """
-
-    prompts: pl.LazyFrame
-    links: pl.LazyFrame
-    signatures: pl.LazyFrame
-    answers: pl.LazyFrame
 
 
 def narrow(responses: pl.LazyFrame, config: SplitsConfig, pairs: pl.LazyFrame | None = None) -> Narrow:
@@ -104,93 +87,13 @@ def assign(
     Raises:
         InputError: The split is by time, and no event has one; or a pair's answer is in no partition.
     """
-    prompts, links, signed, answers = _gathered(parts)
-    met = [pl.DataFrame(schema={"left": pl.String, "right": pl.String})]
-    if config.near_duplicates:
-        in_age = prompts.select("id", "oldest_event_at").sort("oldest_event_at", "id", nulls_last=True).select("id")
-        signed = in_age.join(signed, on="id", how="left", validate="1:1", maintain_order="left")
-        met.append(near_links(signed, config.near_similarity).select("left", "right"))
-    if pairs is not None:
-        met.append(_across_prompts(pairs.collect(), answers))
-    component = components_of_places(prompts.height, links, _edges(prompts, pl.concat(met)))
-    grouped = _named(prompts, component)
+    near = config.near_similarity if config.near_duplicates else None
+    grouped = prompt_clusters(parts, near, None if pairs is None else pairs.collect(engine=IN_MEMORY))
     rows = evidence.group_by("prompt_id").agg(n_rows=pl.len().cast(pl.Int64)).collect(engine=IN_MEMORY)
     kept = grouped.join(rows, on="prompt_id", how="inner", validate="1:1")
     kept = kept.with_columns(pl.col("group_id").bin.encode("hex"))
     placed = _by_time(kept, config) if config.method == "time" else kept.with_columns(split=_by_hash(config))
     return placed.select(list(polars_schema("splits"))).sort("prompt_id")
-
-
-class _Gathered(NamedTuple):
-    """What all partitions say, with as little memory a prompt as may be.
-
-    Attributes:
-        prompts: `id`, `text_key` as bytes, `oldest_event_at`, `newest_event_at`; a prompt's place is its row.
-        links: `place` and `key`, a number: prompts with a common key belong together.
-        signatures: As `Narrow` has them.
-        answers: As `Narrow` has them.
-    """
-
-    prompts: pl.DataFrame
-    links: pl.DataFrame
-    signatures: pl.DataFrame
-    answers: pl.DataFrame
-
-
-def _gathered(parts: Iterable[Narrow]) -> _Gathered:
-    found: list[_Gathered] = []
-    before = 0
-    for part in parts:
-        prompts, links, signed, answers = pl.collect_all(list(part), engine=IN_MEMORY)
-        places = prompts.select("id", place=pl.int_range(before, before + pl.len(), dtype=pl.UInt32))
-        keys = [prompts.select("id", key="text_key"), links.select("id", "key")]
-        numbered = pl.concat(keys).join(places, on="id", validate="m:1").select("place", as_number(pl.col("key")))
-        prompts = prompts.with_columns(pl.col("text_key").str.decode("hex"))
-        found.append(_Gathered(prompts, numbered, signed, answers))
-        before += prompts.height
-    return _Gathered(*(pl.concat(tables) for tables in zip(*found, strict=True)))
-
-
-def _edges(prompts: pl.DataFrame, met: pl.DataFrame) -> pl.DataFrame:
-    """Places of prompts that belong together, given by their ids."""
-    # Few prompts are met, and all ids in a table to look them up in would be the largest thing here.
-    ids = pl.concat([met["left"], met["right"].alias("left")]).unique()
-    places = prompts.select("id").with_row_index("place").filter(pl.col("id").is_in(ids.implode()))
-    for end in ("left", "right"):
-        met = met.join(places.rename({"id": end, "place": f"{end}_place"}), on=end, validate="m:1")
-    return met.select(left="left_place", right="right_place")
-
-
-def _across_prompts(pairs: pl.DataFrame, answers: pl.DataFrame) -> pl.DataFrame:
-    """`left` and `right`: the prompts that one pair takes its two answers from, where they are two."""
-    other = answers.rename({"prompt_id": "other_id"})
-    met = pairs.select("prompt_id", "rejected_response_id").join(
-        other, left_on="rejected_response_id", right_on="response_id", how="inner", validate="m:1"
-    )
-    if met.height < pairs.height:
-        raise InputError(
-            f"splits: {pairs.height - met.height} of {pairs.height} pairs reject an answer that is not in table "
-            f"responses, so prompts that belong together could be parted. Run the stages from responses on again."
-        )
-    return met.filter(pl.col("prompt_id") != pl.col("other_id")).select(left="prompt_id", right="other_id")
-
-
-def _named(prompts: pl.DataFrame, component: pl.Series) -> pl.DataFrame:
-    """`prompt_id`, `group_id` as bytes and `newest_event_at` of the group, for every prompt."""
-    placed = prompts.with_columns(component)
-    # A prompt without others names its group itself; most are alone.
-    together = placed.filter(pl.col("component").is_duplicated())
-    groups = (
-        together.sort("oldest_event_at", "text_key", nulls_last=True)
-        .group_by("component", maintain_order=True)
-        .agg(group_id=pl.col("text_key").first(), newest=pl.col("newest_event_at").max())
-    )
-    named = placed.drop("oldest_event_at").join(groups, on="component", how="left", validate="m:1")
-    return named.select(
-        prompt_id="id",
-        group_id=pl.coalesce("group_id", "text_key"),
-        newest_event_at=pl.coalesce("newest", "newest_event_at"),
-    )
 
 
 def _by_hash(config: SplitsConfig) -> pl.Expr:

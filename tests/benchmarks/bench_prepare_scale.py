@@ -8,7 +8,6 @@ Each size runs in a process of its own; peak memory is that of all its processes
 
 import argparse
 import shutil
-from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -21,8 +20,8 @@ from tests.benchmarks.feedback_log import feedback_lines
 _EVENTS_PER_FILE = 1_000_000
 
 
-def write_files(folder: Path, files: int, events_per_file: int) -> Iterator[Path]:
-    """Write a log in several files, those that are there already left as they are; gives their paths."""
+def write_files(folder: Path, files: int, events_per_file: int) -> list[Path]:
+    """Write a log in several files, unless all are there; gives their paths."""
     paths = [folder / f"log-{number:03d}.jsonl.zst" for number in range(files)]
     if not all(path.exists() for path in paths):
         lines = feedback_lines(files * events_per_file)
@@ -30,7 +29,7 @@ def write_files(folder: Path, files: int, events_per_file: int) -> Iterator[Path
             with pa.OSFile(str(path), "wb") as file, pa.CompressedOutputStream(file, "zstd") as stream:
                 for line in islice(lines, events_per_file):
                     stream.write(line)
-    yield from paths
+    return paths
 
 
 def main() -> None:
@@ -46,7 +45,7 @@ def main() -> None:
     with TemporaryDirectory(prefix="prepare-", dir=arguments.folder) as place:
         logs = arguments.logs or Path(place) / "logs"
         logs.mkdir(parents=True, exist_ok=True)
-        paths = list(write_files(logs, max(arguments.files), arguments.events))
+        paths = write_files(logs, max(arguments.files), arguments.events)
         print(f"{'events':>12}{'s':>8}{'CPU s':>8}{'times':>7}{'peak MiB':>10}   made", flush=True)
         least = 0.0
         for files in sorted(arguments.files):

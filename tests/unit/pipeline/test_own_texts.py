@@ -16,7 +16,6 @@ def test_rows_stay_the_same_and_let_go_of_the_others():
     prompts = pl.Series([[{"role": "user", "content": text}] for text in texts], dtype=MESSAGES)
     votes = pl.Series(["up", None] * 500, dtype=VOTE)
     whole = pl.DataFrame({"row": range(1_000), "completion": texts, "prompt": prompts, "vote": votes})
-    # A slice keeps all texts for certain; a filter does where many rows stay.
     few = whole.slice(500, 3)
     own = with_own_texts(few)
     assert own.equals(few)
