@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from pipeline.engines.demo_model import demo_model_path
+from thumbline.pipeline.engines.demo_model import demo_model_path
 
 SAMPLE = Path(__file__).parent / "sample"
 COMPLETIONS_PER_PROMPT = 6

@@ -6,8 +6,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from evaluators.groups import BoolArray, IntArray
-from evaluators.types import FloatArray
+from .groups import BoolArray, IntArray
+from .types import FloatArray
 
 
 class Auc(NamedTuple):

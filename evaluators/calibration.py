@@ -7,10 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 from scipy import special
 
-from evaluators.estimands import Source
-from evaluators.scores import PairScores
-from evaluators.temperature import temperature
-from evaluators.types import Draft, Estimand, EvaluationSettings, FloatArray, Metric
+from .estimands import Source
+from .scores import PairScores
+from .temperature import temperature
+from .types import Draft, Estimand, EvaluationSettings, FloatArray, Metric
 
 NAME = "calibration"
 VERSION = 3

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import polars as pl
 
-from evaluators.types import EvaluationError, EvaluationSettings, RowKind
+from .types import EvaluationError, EvaluationSettings, RowKind
 
 ID_COLUMN: dict[RowKind, str] = {"pairs": "pair_id", "unpaired": "response_id"}
 POLICY_COLUMNS: dict[RowKind, tuple[str, ...]] = {

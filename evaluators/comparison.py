@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from evaluators.estimands import Source
-from evaluators.paired_tests import changes_tests, holm, least_effect, mcnemar_exact, sign_flip_exact, to_compare
-from evaluators.scores import PairScores
-from evaluators.types import Draft, EvaluationSettings
-from evaluators.uncertainty import clustered_error
+from .estimands import Source
+from .paired_tests import changes_tests, holm, least_effect, mcnemar_exact, sign_flip_exact, to_compare
+from .scores import PairScores
+from .types import Draft, EvaluationSettings
+from .uncertainty import clustered_error
 
 NAME = "comparison"
 VERSION = 3

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from evaluators.estimands import Source, share
-from evaluators.scores import PairScores, UnpairedScores
-from evaluators.types import Draft, Estimand, EvaluationSettings, FloatArray
+from .estimands import Source, share
+from .scores import PairScores, UnpairedScores
+from .types import Draft, Estimand, EvaluationSettings, FloatArray
 
 NAME = "divergence"
 PAIR_NAME = "pair_divergence"

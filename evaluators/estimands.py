@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from evaluators.groups import BoolArray, Groups
-from evaluators.types import Estimand, EvaluationSettings, FloatArray, Metric
+from .groups import BoolArray, Groups
+from .types import Estimand, EvaluationSettings, FloatArray, Metric
 
 ONE_GROUP = "one prompt group: no interval can be given"
 ONE_GROUP_OF_A_KIND = "all rows of one kind are of one prompt group: no interval can be given"

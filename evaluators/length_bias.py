@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from evaluators.estimands import Source, mean_of_two_shares, small_slice
-from evaluators.scores import PairScores, win_shares
-from evaluators.types import Draft, Estimand, EvaluationSettings, FloatArray
+from .estimands import Source, mean_of_two_shares, small_slice
+from .scores import PairScores, win_shares
+from .types import Draft, Estimand, EvaluationSettings, FloatArray
 
 NAME = "length_bias"
 VERSION = 3

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from evaluators.estimands import Source
-from evaluators.scores import PairScores, UnpairedScores
-from evaluators.types import Draft, EvaluationSettings
+from .estimands import Source
+from .scores import PairScores, UnpairedScores
+from .types import Draft, EvaluationSettings
 
 PAIR_NAME = "pair_loss"
 UNPAIRED_NAME = "unpaired_loss"

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from evaluators.estimands import Source, small_slice
-from evaluators.groups import BoolArray
-from evaluators.paired_tests import sign_flip_exact
-from evaluators.scores import PairScores
-from evaluators.slices import each_slice
-from evaluators.types import Draft, EvaluationSettings, Metric
+from .estimands import Source, small_slice
+from .groups import BoolArray
+from .paired_tests import sign_flip_exact
+from .scores import PairScores
+from .slices import each_slice
+from .types import Draft, EvaluationSettings, Metric
 
 NAME = "pair_accuracy"
 VERSION = 3

@@ -8,10 +8,10 @@ from typing import TypeVar
 import numpy as np
 from scipy import stats
 
-from evaluators.estimands import ONE_GROUP, Source
-from evaluators.scores import PairScores, UnpairedScores
-from evaluators.types import EvaluationSettings, FloatArray, Metric
-from evaluators.uncertainty import LEAST_ERROR, t_quantile
+from .estimands import ONE_GROUP, Source
+from .scores import PairScores, UnpairedScores
+from .types import EvaluationSettings, FloatArray, Metric
+from .uncertainty import LEAST_ERROR, t_quantile
 
 # Below this a p-value from the transform is rounding: it is stated as this at most.
 _LEAST_P = 1e-12

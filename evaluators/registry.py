@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import polars as pl
 
-from evaluators import (
+from . import (
     calibration,
     comparison,
     divergence,
@@ -19,19 +19,10 @@ from evaluators import (
     unpaired_auc,
     unpaired_comparison,
 )
-from evaluators.checks import check_slices, checked_rows
-from evaluators.scores import pair_scores, unpaired_scores
-from evaluators.types import (
-    METRICS_SCHEMA,
-    Draft,
-    Estimand,
-    EvaluationError,
-    EvaluationSettings,
-    EvaluatorSpec,
-    Metric,
-    RowKind,
-)
-from evaluators.uncertainty import intervals
+from .checks import check_slices, checked_rows
+from .scores import pair_scores, unpaired_scores
+from .types import METRICS_SCHEMA, Draft, Estimand, EvaluationError, EvaluationSettings, EvaluatorSpec, Metric, RowKind
+from .uncertainty import intervals
 
 EVALUATORS: Final[dict[str, EvaluatorSpec]] = {
     "pair_accuracy": EvaluatorSpec(

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from evaluators.estimands import ONE_GROUP, Source, small_slice
-from evaluators.scores import PairScores
-from evaluators.slices import each_slice
-from evaluators.types import Draft, EvaluationSettings, FloatArray, Metric
-from evaluators.uncertainty import clustered_error, t_quantile
+from .estimands import ONE_GROUP, Source, small_slice
+from .scores import PairScores
+from .slices import each_slice
+from .types import Draft, EvaluationSettings, FloatArray, Metric
+from .uncertainty import clustered_error, t_quantile
 
 NAME = "reward_margin"
 VERSION = 3

@@ -10,9 +10,9 @@ from typing import NamedTuple
 import numpy as np
 import polars as pl
 
-from evaluators.groups import BoolArray, Groups, group_numbers
-from evaluators.slices import SliceColumn, slice_columns
-from evaluators.types import EvaluationError, EvaluationSettings, FloatArray
+from .groups import BoolArray, Groups, group_numbers
+from .slices import SliceColumn, slice_columns
+from .types import EvaluationError, EvaluationSettings, FloatArray
 
 
 @dataclass(frozen=True)

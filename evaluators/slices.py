@@ -9,8 +9,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from evaluators.groups import BoolArray
-from evaluators.types import EvaluationSettings
+from .groups import BoolArray
+from .types import EvaluationSettings
 
 # The name of what is left of a column of text once its commonest values have slices of their own.
 OTHER = "(other)"

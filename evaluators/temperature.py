@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 from scipy import optimize, special
 
-from evaluators.estimands import ONE_GROUP, Source
-from evaluators.types import EvaluationSettings, FloatArray, Metric
-from evaluators.uncertainty import clustered_error, t_quantile
+from .estimands import ONE_GROUP, Source
+from .types import EvaluationSettings, FloatArray, Metric
+from .uncertainty import clustered_error, t_quantile
 
 # The search covers factors of e^-30 to e^30 of one over the mean size of a margin: beyond it, rounding decides.
 _REACH = 30.0

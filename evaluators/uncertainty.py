@@ -11,9 +11,9 @@ from typing import NamedTuple
 import numpy as np
 from scipy import stats
 
-from evaluators.estimands import ONE_GROUP, ONE_GROUP_OF_A_KIND
-from evaluators.groups import Groups
-from evaluators.types import Estimand, EvaluationSettings, FloatArray, Metric
+from .estimands import ONE_GROUP, ONE_GROUP_OF_A_KIND
+from .groups import Groups
+from .types import Estimand, EvaluationSettings, FloatArray, Metric
 
 # A standard error below this is rounding.
 LEAST_ERROR = 1e-12

@@ -6,21 +6,14 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from evaluators.auc import clustered_auc
-from evaluators.estimands import (
-    ONE_GROUP,
-    ONE_GROUP_OF_A_KIND,
-    Source,
-    difference_of_means,
-    mean_of_two_shares,
-    small_slice,
-)
-from evaluators.groups import BoolArray, IntArray
-from evaluators.paired_tests import t_test, told_errors
-from evaluators.scores import UnpairedScores
-from evaluators.slices import each_slice
-from evaluators.types import Draft, Estimand, EvaluationSettings, FloatArray, Metric
-from evaluators.uncertainty import LEAST_ERROR, clustered_error, exact_share, t_quantile
+from .auc import clustered_auc
+from .estimands import ONE_GROUP, ONE_GROUP_OF_A_KIND, Source, difference_of_means, mean_of_two_shares, small_slice
+from .groups import BoolArray, IntArray
+from .paired_tests import t_test, told_errors
+from .scores import UnpairedScores
+from .slices import each_slice
+from .types import Draft, Estimand, EvaluationSettings, FloatArray, Metric
+from .uncertainty import LEAST_ERROR, clustered_error, exact_share, t_quantile
 
 NAME = "unpaired_auc"
 VERSION = 3

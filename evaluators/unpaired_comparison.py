@@ -7,9 +7,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from evaluators.auc import Auc, clustered_auc
-from evaluators.estimands import ONE_GROUP, ONE_GROUP_OF_A_KIND, Source, difference_of_means, mean_of_two_shares
-from evaluators.paired_tests import (
+from .auc import Auc, clustered_auc
+from .estimands import ONE_GROUP, ONE_GROUP_OF_A_KIND, Source, difference_of_means, mean_of_two_shares
+from .paired_tests import (
     changes_tests,
     holm,
     least_effect,
@@ -19,10 +19,10 @@ from evaluators.paired_tests import (
     to_compare,
     told_errors,
 )
-from evaluators.scores import UnpairedScores
-from evaluators.types import Draft, EvaluationSettings, Metric
-from evaluators.uncertainty import LEAST_ERROR, clustered_error, t_quantile
-from evaluators.unpaired_auc import ONE_CLASS
+from .scores import UnpairedScores
+from .types import Draft, EvaluationSettings, Metric
+from .uncertainty import LEAST_ERROR, clustered_error, t_quantile
+from .unpaired_auc import ONE_CLASS
 
 NAME = "unpaired_comparison"
 VERSION = 2

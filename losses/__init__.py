@@ -6,13 +6,13 @@
 `losses.registry.LOSSES` holds every method with its hyper-parameters; `losses.logps` gives the log-probs.
 """
 
-from losses.combine import Term, combined
-from losses.dpo import dpo_loss
-from losses.kto import kto_loss
-from losses.orpo import orpo_loss
-from losses.registry import LOSSES, LossSpec, loss_config, loss_spec, takes_whole_steps
-from losses.reward_model import reward_model_loss
-from losses.types import MissingInputError, PairLogps, PairLossOutput, UnpairedLogps, UnpairedLossOutput
+from .combine import Term, combined
+from .dpo import dpo_loss
+from .kto import kto_loss
+from .orpo import orpo_loss
+from .registry import LOSSES, LossSpec, loss_config, loss_spec, takes_whole_steps
+from .reward_model import reward_model_loss
+from .types import MissingInputError, PairLogps, PairLossOutput, UnpairedLogps, UnpairedLossOutput
 
 __all__ = [
     "LOSSES",

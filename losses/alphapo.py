@@ -6,11 +6,11 @@ from dataclasses import dataclass
 import torch
 from torch.nn.functional import logsigmoid
 
-from losses.checks import above_zero, at_least_zero
-from losses.labels import expected_over_labels, soft_labels
-from losses.numerics import bounded_exp
-from losses.orpo import mean_logps
-from losses.types import PairLogps, PairLossOutput, weighted
+from .checks import above_zero, at_least_zero
+from .labels import expected_over_labels, soft_labels
+from .numerics import bounded_exp
+from .orpo import mean_logps
+from .types import PairLogps, PairLossOutput, weighted
 
 
 @dataclass(frozen=True)

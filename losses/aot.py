@@ -5,9 +5,9 @@ from dataclasses import dataclass
 import torch
 from torch.nn.functional import logsigmoid
 
-from losses.checks import above_zero, below_half
-from losses.dpo import log_ratios
-from losses.types import PairLogps, PairLossOutput, required, widened
+from .checks import above_zero, below_half
+from .dpo import log_ratios
+from .types import PairLogps, PairLossOutput, required, widened
 
 
 @dataclass(frozen=True)

@@ -6,10 +6,10 @@ from typing import Literal
 import torch
 from torch.nn.functional import logsigmoid
 
-from losses.checks import above_zero, one_of
-from losses.dpo import log_ratios
-from losses.labels import expected_over_labels, soft_labels
-from losses.types import PairLogps, PairLossOutput, UnpairedLogps, UnpairedLossOutput, required, weighted, widened
+from .checks import above_zero, one_of
+from .dpo import log_ratios
+from .labels import expected_over_labels, soft_labels
+from .types import PairLogps, PairLossOutput, UnpairedLogps, UnpairedLossOutput, required, weighted, widened
 
 
 @dataclass(frozen=True)

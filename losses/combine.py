@@ -7,8 +7,8 @@ from typing import Any
 
 import torch
 
-from losses.registry import loss_config, loss_spec
-from losses.types import PairLogps, PairLossOutput, UnpairedLogps, UnpairedLossOutput
+from .registry import loss_config, loss_spec
+from .types import PairLogps, PairLossOutput, UnpairedLogps, UnpairedLossOutput
 
 
 @dataclass(frozen=True)

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 import torch
 from torch.nn.functional import logsigmoid
 
-from losses.checks import above_zero, at_least_zero, below_half, one_trust
-from losses.labels import expected_over_labels, soft_labels
-from losses.types import PairLogps, PairLossOutput, required, weighted, widened
+from .checks import above_zero, at_least_zero, below_half, one_trust
+from .labels import expected_over_labels, soft_labels
+from .types import PairLogps, PairLossOutput, required, weighted, widened
 
 
 @dataclass(frozen=True)

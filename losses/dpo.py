@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import torch
 from torch.nn.functional import logsigmoid
 
-from losses.checks import above_zero, below_half, one_trust
-from losses.types import PairLogps, PairLossOutput, as_tensor, required, weighted, widened
+from .checks import above_zero, below_half, one_trust
+from .types import PairLogps, PairLossOutput, as_tensor, required, weighted, widened
 
 
 @dataclass(frozen=True)

@@ -7,11 +7,11 @@ from typing import Literal
 import torch
 from torch.nn.functional import logsigmoid
 
-from losses.checks import above_zero, below_half, one_of, one_trust
-from losses.dpo import log_ratios
-from losses.labels import expected_over_labels, soft_labels
-from losses.numerics import bounded_exp
-from losses.types import PairLogps, PairLossOutput, weighted
+from .checks import above_zero, below_half, one_of, one_trust
+from .dpo import log_ratios
+from .labels import expected_over_labels, soft_labels
+from .numerics import bounded_exp
+from .types import PairLogps, PairLossOutput, weighted
 
 # Nearer to 1 than this the alpha divergence is the reverse KL to float32's precision (TRL's bound).
 _ALPHA_NEAR_ONE = 1e-6

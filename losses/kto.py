@@ -5,8 +5,8 @@ from typing import Literal, NamedTuple
 
 import torch
 
-from losses.checks import above_zero, at_least_zero, one_of
-from losses.types import UnpairedLogps, UnpairedLossOutput, as_tensor, required, weighted, widened
+from .checks import above_zero, at_least_zero, one_of
+from .types import UnpairedLogps, UnpairedLossOutput, as_tensor, required, weighted, widened
 
 # The paper keeps desirable_weight n_desirable / (undesirable_weight n_undesirable) between these (section 4.3).
 _LOWEST_RATIO, _HIGHEST_RATIO = 1.0, 4.0 / 3.0

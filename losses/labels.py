@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import torch
 
-from losses.types import PairLogps, required
+from .types import PairLogps, required
 
 
 def expected_over_labels(

@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from losses.types import PairLogps, required, widened
+from .types import PairLogps, required, widened
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import torch
 
-from losses.tiles import HeadOutput, HeadPass, Settings
+from .tiles import HeadOutput, HeadPass, Settings
 
 # Of 1,024 to 16,384 rows, 8,192 was as fast as any and holds less (`python -m tests.benchmarks.bench_logps --tile N`).
 DEFAULT_TILE = 8192

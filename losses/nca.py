@@ -5,10 +5,10 @@ from dataclasses import dataclass
 import torch
 from torch.nn.functional import logsigmoid
 
-from losses.checks import above_zero
-from losses.dpo import log_ratios
-from losses.labels import expected_over_labels, soft_labels
-from losses.types import PairLogps, PairLossOutput, weighted
+from .checks import above_zero
+from .dpo import log_ratios
+from .labels import expected_over_labels, soft_labels
+from .types import PairLogps, PairLossOutput, weighted
 
 
 @dataclass(frozen=True)

@@ -6,10 +6,10 @@ from typing import Literal
 import torch
 from torch.nn.functional import logsigmoid
 
-from losses.checks import at_least_zero, one_of
-from losses.labels import expected_over_labels, soft_labels
-from losses.numerics import log_odds
-from losses.types import PairLogps, PairLossOutput, as_tensor, required, weighted, widened
+from .checks import at_least_zero, one_of
+from .labels import expected_over_labels, soft_labels
+from .numerics import log_odds
+from .types import PairLogps, PairLossOutput, as_tensor, required, weighted, widened
 
 
 @dataclass(frozen=True)

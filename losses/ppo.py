@@ -9,8 +9,8 @@ from typing import NamedTuple
 
 import torch
 
-from losses.checks import above_zero, at_least_zero
-from losses.types import widened
+from .checks import above_zero, at_least_zero
+from .types import widened
 
 # e^20 = 4.9e8: a ratio so far from 1 is clipped or an error anyway, and stays finite in float32.
 _LARGEST_LOG_RATIO = 20.0

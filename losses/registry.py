@@ -8,26 +8,26 @@ from typing import Any, Final
 
 import torch
 
-from losses.alphapo import AlphaPOConfig, alphapo
-from losses.aot import AOTConfig, aot, aot_unpaired
-from losses.apo_down import APODownConfig, apo_down
-from losses.apo_zero import APOZeroConfig, apo_zero
-from losses.bco import BCOConfig, BCOPairConfig, bco, bco_pair, bco_reference_point
-from losses.cpo import CPOConfig, cpo
-from losses.discopop import DiscoPOPConfig, discopop
-from losses.dpo import DPOConfig, dpo
-from losses.dpo_norm import DPONormConfig, dpo_norm
-from losses.exo import EXOConfig, exo
-from losses.f_dpo import FDPOConfig, f_dpo
-from losses.hinge import HingeConfig, hinge
-from losses.ipo import IPOConfig, ipo
-from losses.kto import KTOConfig, kto, kto_reference_point
-from losses.nca import NCAConfig, nca
-from losses.orpo import ORPOConfig, orpo
-from losses.rpo import RPOConfig, rpo
-from losses.simpo import SimPOConfig, simpo
-from losses.sppo import SPPOConfig, sppo
-from losses.types import UnpairedLogps
+from .alphapo import AlphaPOConfig, alphapo
+from .aot import AOTConfig, aot, aot_unpaired
+from .apo_down import APODownConfig, apo_down
+from .apo_zero import APOZeroConfig, apo_zero
+from .bco import BCOConfig, BCOPairConfig, bco, bco_pair, bco_reference_point
+from .cpo import CPOConfig, cpo
+from .discopop import DiscoPOPConfig, discopop
+from .dpo import DPOConfig, dpo
+from .dpo_norm import DPONormConfig, dpo_norm
+from .exo import EXOConfig, exo
+from .f_dpo import FDPOConfig, f_dpo
+from .hinge import HingeConfig, hinge
+from .ipo import IPOConfig, ipo
+from .kto import KTOConfig, kto, kto_reference_point
+from .nca import NCAConfig, nca
+from .orpo import ORPOConfig, orpo
+from .rpo import RPOConfig, rpo
+from .simpo import SimPOConfig, simpo
+from .sppo import SPPOConfig, sppo
+from .types import UnpairedLogps
 
 
 @dataclass(frozen=True)

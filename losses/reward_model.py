@@ -3,9 +3,9 @@
 import torch
 from torch.nn.functional import logsigmoid
 
-from losses.checks import at_least_zero
-from losses.labels import expected_over_labels
-from losses.types import widened
+from .checks import at_least_zero
+from .labels import expected_over_labels
+from .types import widened
 
 
 def reward_model_loss(

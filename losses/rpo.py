@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass
 
-from losses.checks import above_zero, at_least_zero, below_half, one_trust
-from losses.dpo import DPOConfig, dpo
-from losses.types import PairLogps, PairLossOutput, required, weighted, widened
+from .checks import above_zero, at_least_zero, below_half, one_trust
+from .dpo import DPOConfig, dpo
+from .types import PairLogps, PairLossOutput, required, weighted, widened
 
 
 @dataclass(frozen=True)

@@ -6,10 +6,10 @@ from typing import Literal
 import torch
 from torch.nn.functional import logsigmoid
 
-from losses.checks import above_zero, at_least_zero, below_half, one_of, one_trust
-from losses.labels import expected_over_labels, soft_labels
-from losses.orpo import mean_logps
-from losses.types import PairLogps, PairLossOutput, weighted
+from .checks import above_zero, at_least_zero, below_half, one_of, one_trust
+from .labels import expected_over_labels, soft_labels
+from .orpo import mean_logps
+from .types import PairLogps, PairLossOutput, weighted
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 import torch
 
-from losses.types import widened
+from .types import widened
 
 
 def wpo_weights(chosen_mean_aligned_logps: torch.Tensor, rejected_mean_aligned_logps: torch.Tensor) -> torch.Tensor:

@@ -8,10 +8,11 @@ from typing import Any, Protocol
 
 import polars as pl
 
-from pipeline.artifacts import Counts, TableRecord, read_by_prompt, read_parquet, read_parts, read_table
-from pipeline.blocks import count_rows, iter_table
-from pipeline.config import RunConfig
-from pipeline.writing import write_table, write_table_batches, write_tables
+from .config import RunConfig
+from .storage.blocks import count_rows, iter_table
+from .storage.manifests import Counts, TableRecord
+from .storage.parquet import read_by_prompt, read_parquet, read_parts, read_table
+from .storage.writing import write_table, write_table_batches, write_tables
 
 # Called with the number of units just finished.
 Advance = Callable[[int], None]

@@ -18,32 +18,20 @@ from typing import Any, Final, Literal, NamedTuple
 
 import yaml
 
-from pipeline.artifacts import (
+from .config import RunConfig
+from .context import Reporter, SilentReporter, StageContext, StageResult
+from .errors import ConfigError, PipelineError, unknown_name
+from .stages import events, metrics, pairs, policy, reference, report, responses, sequences, splits, train, unpaired
+from .storage.digests import digest_json
+from .storage.files import write_text
+from .storage.manifests import (
     Manifest,
-    digest_json,
     missing_outputs,
     open_partial,
     partial_dir,
     publish,
     read_manifest,
     recover_published,
-    write_text,
-)
-from pipeline.config import RunConfig
-from pipeline.context import Reporter, SilentReporter, StageContext, StageResult
-from pipeline.errors import ConfigError, PipelineError, unknown_name
-from pipeline.stages import (
-    events,
-    metrics,
-    pairs,
-    policy,
-    reference,
-    report,
-    responses,
-    sequences,
-    splits,
-    train,
-    unpaired,
 )
 
 CONFIG_FILE: Final = "config.yaml"

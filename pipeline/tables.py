@@ -9,7 +9,7 @@ from typing import Final
 import pandera.polars as pa
 import polars as pl
 
-from pipeline.errors import InputError, TableError, examples, unknown_name
+from .errors import InputError, TableError, examples, unknown_name
 
 MESSAGES: Final = pl.List(pl.Struct({"role": pl.String, "content": pl.String}))
 VOTE: Final = pl.Enum(

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from multiprocessing import get_context
 from typing import Final, TypeVar
 
-from pipeline.errors import PipelineError
+from .errors import PipelineError
 
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")

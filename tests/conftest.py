@@ -7,9 +7,9 @@ import polars as pl
 import pytest
 from hypothesis import settings
 
-from pipeline.artifacts import digest_text
-from pipeline.identity import prompt_id, response_id
-from pipeline.tables import polars_schema
+from thumbline.pipeline.identity import prompt_id, response_id
+from thumbline.pipeline.storage.digests import digest_text
+from thumbline.pipeline.tables import polars_schema
 
 # The same examples every time: a run that fails can be repeated, and one that passes passes again.
 settings.register_profile("repeatable", derandomize=True, deadline=None)

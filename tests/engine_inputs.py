@@ -8,11 +8,11 @@ from pathlib import Path
 
 import polars as pl
 
-from pipeline.artifacts import digest_text
-from pipeline.engines.base import Score, TokenSequence
-from pipeline.engines.feeding import blocks_of, catalogue
-from pipeline.engines.missing import Work, score_missing
-from pipeline.tables import polars_schema
+from thumbline.pipeline.engines.base import Score, TokenSequence
+from thumbline.pipeline.engines.feeding import blocks_of, catalogue
+from thumbline.pipeline.engines.missing import Work, score_missing
+from thumbline.pipeline.storage.digests import digest_text
+from thumbline.pipeline.tables import polars_schema
 
 
 def sequence(prompt, completion) -> TokenSequence:

@@ -9,11 +9,11 @@ import signal
 import time
 from pathlib import Path
 
-from pipeline.config import EngineConfig
-from pipeline.engines.vllm import process as processes
-from pipeline.engines.vllm import routes, worker
-from pipeline.engines.vllm.messages import Answer, RawScore, Settings
-from pipeline.engines.vllm.worker import _end_with_parent, _prepare
+from thumbline.pipeline.config import EngineConfig
+from thumbline.pipeline.engines.vllm import process as processes
+from thumbline.pipeline.engines.vllm import routes, worker
+from thumbline.pipeline.engines.vllm.messages import Answer, RawScore, Settings
+from thumbline.pipeline.engines.vllm.worker import _end_with_parent, _prepare
 
 RIGHT_SCORES = "right_scores.json"
 CALLS = "calls.jsonl"
@@ -133,7 +133,7 @@ def serve_wrong_pooler(connection, settings):
     open_adapter = worker.OPENERS["adapter"]
 
     def open_wrong(settings):
-        from pipeline.engines.vllm.pooler import CompletionLogpsPooler
+        from thumbline.pipeline.engines.vllm.pooler import CompletionLogpsPooler
 
         right = CompletionLogpsPooler._chunk_logps
         CompletionLogpsPooler._chunk_logps = lambda self, hidden, targets: right(self, hidden, targets.roll(1))

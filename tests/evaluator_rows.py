@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from evaluators import EvaluationSettings, evaluate
+from thumbline.evaluators import EvaluationSettings, evaluate
 
 # With beta 1 a reward is a plain difference of log-probs, so that cases can be worked by hand.
 PLAIN = EvaluationSettings(beta=1.0)

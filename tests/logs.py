@@ -5,8 +5,8 @@ from typing import Any
 import polars as pl
 from hypothesis import strategies as st
 
-from pipeline.evidence.votes import named
 from tests.conftest import event, events_table
+from thumbline.pipeline.evidence.votes import named
 
 _VOTES = ["up", "up", "down", "down", "retracted", "unrated", "copied", "regenerated"]
 _PROMPTS = ["p one", "p  one", "p two", "P two", "p three"]

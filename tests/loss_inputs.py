@@ -2,7 +2,7 @@
 
 import torch
 
-from losses import PairLogps, UnpairedLogps
+from thumbline.losses import PairLogps, UnpairedLogps
 
 
 def pairs(rows=8, dtype=torch.float64, seed=0, grad=True, **other):

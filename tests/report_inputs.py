@@ -9,11 +9,12 @@ from datetime import UTC, datetime
 import numpy as np
 import polars as pl
 
-from evaluators import EvaluationSettings, evaluate
-from pipeline.artifacts import Counts, Manifest, TableRecord, digest_text
-from pipeline.config import RunConfig, build_config
-from pipeline.stages.report import ReportInputs
-from pipeline.tables import polars_schema, validate
+from thumbline.evaluators import EvaluationSettings, evaluate
+from thumbline.pipeline.config import RunConfig, build_config
+from thumbline.pipeline.report import ReportInputs
+from thumbline.pipeline.storage.digests import digest_text
+from thumbline.pipeline.storage.manifests import Counts, Manifest, TableRecord
+from thumbline.pipeline.tables import polars_schema, validate
 
 BETA = 0.1
 VERSIONS = {"thumbline": "0.1.0", "python": "3.11.2", "torch": "2.11.0", "transformers": "5.17.0", "polars": "2.1.0"}

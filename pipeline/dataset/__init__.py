@@ -1,6 +1,6 @@
 """Prepared tables as a data set that `datasets` and TRL load, with its card, and a page that a person reads."""
 
-from pipeline.dataset.card import CARD, dataset_card
-from pipeline.dataset.export import Exported, export_dataset
+from .card import CARD, dataset_card
+from .export import Exported, export_dataset
 
 __all__ = ["CARD", "Exported", "dataset_card", "export_dataset"]

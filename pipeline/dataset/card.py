@@ -5,8 +5,8 @@ from typing import Any, Final
 
 import yaml
 
-from pipeline.config import RunConfig
-from pipeline.tables import SPLIT
+from ..config import RunConfig
+from ..tables import SPLIT
 
 CARD: Final = "README.md"
 # The hub's own classes of size: rows below each bound.

@@ -7,10 +7,13 @@ from typing import Final, NamedTuple
 
 import polars as pl
 
-from pipeline.artifacts import digest_file, digest_text, read_manifest, read_table, write_parquet, write_text
-from pipeline.config import RunConfig
-from pipeline.dataset.card import CARD, dataset_card
-from pipeline.tables import SPLIT
+from ..config import RunConfig
+from ..storage.digests import digest_file, digest_text
+from ..storage.files import write_text
+from ..storage.manifests import read_manifest
+from ..storage.parquet import read_table, write_parquet
+from ..tables import SPLIT
+from .card import CARD, dataset_card
 
 FOLDER: Final = "dataset"
 REPORT: Final = "data_report.html"
@@ -59,8 +62,9 @@ def export_dataset(config: RunConfig, command: str) -> Exported:
 
 
 def _page(config: RunConfig, command: str) -> str:
-    from pipeline.stages.report import ReportInputs, read_manifests, versions
-    from pipeline.stages.report.prepared import TABLES, render_prepared
+    from ..report import ReportInputs
+    from ..report.prepared import TABLES, render_prepared
+    from ..report.run_facts import read_manifests, versions
 
     return render_prepared(
         ReportInputs(

@@ -9,8 +9,8 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from pipeline.artifacts import cached_digest, digest_json
-from pipeline.errors import EngineError, InputError
+from ..errors import EngineError, InputError
+from ..storage.digests import cached_digest, digest_json
 
 if TYPE_CHECKING:
     # Loaded where it is used: a digest needs no torch.

@@ -14,10 +14,10 @@ from typing import Any, Literal, NamedTuple
 
 import polars as pl
 
-from pipeline.engines.templates import Message, Renderer, Template, TurnTexts, special_token_ids, writes_the_date
-from pipeline.errors import InputError
-from pipeline.identity import digest, joined
-from pipeline.tables import TOKEN_IDS, polars_schema
+from ..errors import InputError
+from ..identity import digest, joined
+from ..tables import TOKEN_IDS, polars_schema
+from .templates import Message, Renderer, Template, TurnTexts, special_token_ids, writes_the_date
 
 Truncation = Literal["drop", "keep_end", "keep_start"]
 # How the boundary between prompt and completion was found.

@@ -15,8 +15,8 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from pipeline.engines.base import TokenSequence
-from pipeline.engines.spilling import BucketFiles
+from ..storage.buckets import BucketFiles
+from .base import TokenSequence
 
 # Gives the table again, in blocks of rows, each time that it is called with the columns to read.
 Blocks = Callable[[list[str]], Iterator[pl.DataFrame]]

@@ -5,8 +5,9 @@ from typing import Any
 
 import torch
 
-from losses.logps import Head
-from pipeline.errors import EngineError
+from thumbline.losses.logps import Head
+
+from ..errors import EngineError
 
 _PROBE_TOKENS = 8
 

@@ -6,11 +6,12 @@ from pathlib import Path
 
 import torch
 
-from losses.logps import token_logps
-from pipeline.config import EngineConfig
-from pipeline.engines.adapters import merge_adapter, resolve_adapter
-from pipeline.engines.base import TRANSFORMERS, Score, TokenSequence
-from pipeline.engines.head import body_of, head_of, load_model
+from thumbline.losses.logps import token_logps
+
+from ..config import EngineConfig
+from .adapters import merge_adapter, resolve_adapter
+from .base import TRANSFORMERS, Score, TokenSequence
+from .head import body_of, head_of, load_model
 
 
 class HFEngine:

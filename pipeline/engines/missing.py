@@ -7,13 +7,13 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from pipeline.context import Advance
-from pipeline.engines.base import Engine, Score, TokenSequence
-from pipeline.engines.feeding import Blocks, Catalogue, Shard, scoring_order, shards
-from pipeline.engines.results import Results
-from pipeline.engines.store import LogpsStore
-from pipeline.engines.vllm.check import check_places
-from pipeline.errors import EngineError, examples
+from ..context import Advance
+from ..errors import EngineError, examples
+from .base import Engine, Score, TokenSequence
+from .feeding import Blocks, Catalogue, Shard, scoring_order, shards
+from .results import Results
+from .store import LogpsStore
+from .vllm.check import check_places
 
 
 class Outcome(NamedTuple):

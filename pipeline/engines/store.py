@@ -18,12 +18,12 @@ from typing import Final, NamedTuple
 
 import polars as pl
 
-from pipeline.artifacts import digest_json
-from pipeline.blocks import parquet_bytes, read_parquet_bytes
-from pipeline.engines.base import Score
-from pipeline.engines.places import Place
-from pipeline.errors import InputError
-from pipeline.tables import polars_schema
+from ..errors import InputError
+from ..storage.blocks import parquet_bytes, read_parquet_bytes
+from ..storage.digests import digest_json
+from ..storage.places import Place
+from ..tables import polars_schema
+from .base import Score
 
 KEY: Final = "thumbline.key"
 KEY_PART: Final = "thumbline.key."

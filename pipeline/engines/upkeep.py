@@ -8,13 +8,13 @@ from typing import Final, NamedTuple
 import numpy as np
 import polars as pl
 
-from pipeline.engines.feeding import Blocks, Ids, as_ids, catalogue, shards
-from pipeline.engines.missing import checked, stored_results
-from pipeline.engines.places import FileFacts, Place
-from pipeline.engines.scoring import Scorer
-from pipeline.engines.store import BAD, KEY_PART, SHARD, open_shard
-from pipeline.engines.vllm.check import disagreement
-from pipeline.errors import InputError
+from ..errors import InputError
+from ..storage.places import FileFacts, Place
+from .feeding import Blocks, Ids, as_ids, catalogue, shards
+from .missing import checked, stored_results
+from .scoring import Scorer
+from .store import BAD, KEY_PART, SHARD, open_shard
+from .vllm.check import disagreement
 
 _ID: Final = np.dtype("S16")
 

@@ -1,8 +1,8 @@
 """Evaluation of anything at hand: runs, scored rows, and pairs that models still have to score."""
 
-from pipeline.evaluation.request import Gate, Request, check_gate, check_request, read_request, track
-from pipeline.evaluation.rows import ReadOptions
-from pipeline.evaluation.scoring import ScoringOptions
+from .request import Gate, Request, check_gate, check_request, read_request, track
+from .rows import ReadOptions
+from .scoring import ScoringOptions
 
 __all__ = [
     "Gate",

@@ -15,9 +15,9 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from pipeline.artifacts import cache_dir, cached_digest, digest_json
-from pipeline.engines.models import model_digest, resolve_model, tokenizer_digest
-from pipeline.errors import InputError
+from ..engines.models import model_digest, resolve_model, tokenizer_digest
+from ..errors import InputError
+from ..storage.digests import cache_dir, cached_digest, digest_json
 
 ADAPTER_CONFIG: Final = "adapter_config.json"
 _WEIGHTS: Final = "adapter_model.safetensors"

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import polars as pl
 
-from pipeline.errors import ConfigError
-from pipeline.evaluation.outcome import Choices, Outcome, evaluate_subject, settings_of
-from pipeline.evaluation.subject import Subject, read_subject
-from pipeline.evaluation.union import REWARD_EVALUATORS, Reward, unite
+from ..errors import ConfigError
+from .outcome import Choices, Outcome, evaluate_subject, settings_of
+from .subject import Subject, read_subject
+from .union import REWARD_EVALUATORS, Reward, unite
 
 
 def compare(locations: Sequence[str], choices: Choices, slices: Sequence[str]) -> Outcome:

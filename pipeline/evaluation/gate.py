@@ -6,12 +6,13 @@ from typing import Any, Final, NamedTuple
 
 import polars as pl
 
-from evaluators import EVALUATORS, EvaluationError, evaluate
-from pipeline.errors import ConfigError, GateError, InputError
-from pipeline.evaluation.outcome import Outcome
-from pipeline.evaluation.subject import Subject, read_subject
-from pipeline.evaluation.union import Reward, check_same_rows, in_rewards, is_filled
-from pipeline.tables import polars_schema
+from thumbline.evaluators import EVALUATORS, EvaluationError, evaluate
+
+from ..errors import ConfigError, GateError, InputError
+from ..tables import polars_schema
+from .outcome import Outcome
+from .subject import Subject, read_subject
+from .union import Reward, check_same_rows, in_rewards, is_filled
 
 # What says a loss: the evaluator and its metric, by the kind of rows.
 _DIFFERENCES: Final = {

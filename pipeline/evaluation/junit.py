@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from xml.etree import ElementTree
 
-from pipeline.artifacts import write_text
-from pipeline.evaluation.gate import Condition
+from ..storage.files import write_text
+from .gate import Condition
 
 
 def junit_xml(name: str, conditions: Sequence[Condition]) -> str:

@@ -9,8 +9,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple, TypeAlias
 
-from pipeline.importers import values
-from pipeline.importers.base import Message, Record, RowError, Sample
+from ..importers.base import Message
+from ..importers.shared import values
+from ..reading.records import Record, RowError, Sample
 
 # HelpSteer writes earlier turns into the prompt, each after this mark and the speaker's name.
 _EARLIER_TURN: Final = re.compile(r"\n?<extra_id_1>(User|Assistant)\n")

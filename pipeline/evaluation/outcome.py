@@ -8,13 +8,15 @@ from typing import Any, Final, NamedTuple
 
 import polars as pl
 
-from evaluators import EvaluationError, EvaluationSettings, evaluate
-from evaluators.types import RewardKind
-from pipeline.artifacts import write_parquet
-from pipeline.errors import ConfigError, InputError, unknown_name
-from pipeline.evaluation.subject import UNTRAINED, Subject
-from pipeline.stages.report import Measure, ReportInputs, report_files, summary, versions, write_files
-from pipeline.writing import write_table
+from thumbline.evaluators import EvaluationError, EvaluationSettings, evaluate
+from thumbline.evaluators.types import RewardKind
+
+from ..errors import ConfigError, InputError, unknown_name
+from ..report import Measure, ReportInputs, report_files, summary
+from ..report.run_facts import versions, write_files
+from ..storage.parquet import write_parquet
+from ..storage.writing import write_table
+from .subject import UNTRAINED, Subject
 
 _DEFAULT_BETA: Final = 0.1
 

@@ -4,15 +4,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from pipeline.context import Reporter
-from pipeline.errors import ConfigError
-from pipeline.evaluation.gate import Condition, check_floors, check_no_worse, parse_floor
-from pipeline.evaluation.junit import write_junit
-from pipeline.evaluation.outcome import Outcome
-from pipeline.evaluation.rows import ReadOptions
-from pipeline.evaluation.scoring import ScoringOptions
-from pipeline.evaluation.subject import Subject, of_files, read_subject, run_folder, score_subject
-from pipeline.evaluation.trackers import require_tensorboard, require_wandb, write_tensorboard, write_wandb
+from ..context import Reporter
+from ..errors import ConfigError
+from .gate import Condition, check_floors, check_no_worse, parse_floor
+from .junit import write_junit
+from .outcome import Outcome
+from .rows import ReadOptions
+from .scoring import ScoringOptions
+from .subject import Subject, of_files, read_subject, run_folder, score_subject
+from .trackers import require_tensorboard, require_wandb, write_tensorboard, write_wandb
 
 
 class Gate(NamedTuple):

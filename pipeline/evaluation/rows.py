@@ -10,15 +10,17 @@ from typing import Any, Final, NamedTuple, TypeAlias
 import polars as pl
 import pyarrow as pa
 
-from pipeline.artifacts import digest_file
-from pipeline.errors import ConfigError, InputError, unknown_name
-from pipeline.evaluation.layouts import LAYOUTS, Layout, Preference, Rated, rating_column, slice_value
-from pipeline.identity import as_answer, digest, joined, normalised, prompt_key
-from pipeline.importers import hub
-from pipeline.importers.base import ImporterSpec, RawEvent, Reject, RowError, Sample, Source
-from pipeline.importers.files import FileSource, take_sample
-from pipeline.importers.registry import IMPORTERS
-from pipeline.tables import MESSAGES, polars_schema
+from ..errors import ConfigError, InputError, unknown_name
+from ..identity import as_answer, digest, joined, normalised, prompt_key
+from ..importers.base import ImporterSpec, RawEvent
+from ..importers.hub import NAME as HUB
+from ..importers.registry import IMPORTERS
+from ..reading import hub
+from ..reading.files import FileSource, take_sample
+from ..reading.records import Reject, RowError, Sample, Source
+from ..storage.digests import digest_file
+from ..tables import MESSAGES, polars_schema
+from .layouts import LAYOUTS, Layout, Preference, Rated, rating_column, slice_value
 
 MAX_LINE_BYTES: Final = 16 * 1024 * 1024
 _ARROW_MESSAGES: Final = pa.large_list(pa.struct([("role", pa.large_string()), ("content", pa.large_string())]))
@@ -145,7 +147,7 @@ def _source(location: str, split: str) -> tuple[Source, str]:
 
 def layout_names() -> list[str]:
     """Layouts that can be asked for: those of evaluation alone, and importers that take one file at a time."""
-    formats = [name for name, spec in IMPORTERS.items() if name != hub.NAME and spec.read_together is None]
+    formats = [name for name, spec in IMPORTERS.items() if name != HUB and spec.read_together is None]
     return [*LAYOUTS, *formats]
 
 

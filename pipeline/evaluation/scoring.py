@@ -11,14 +11,14 @@ from typing import Any, Final, NamedTuple
 
 import polars as pl
 
-from pipeline.config import EngineConfig, SequencesConfig
-from pipeline.context import Reporter
-from pipeline.engines.encoding import load_encoder, sequence_columns
-from pipeline.engines.scoring import Scorer, score_frame
-from pipeline.errors import ConfigError, InputError
-from pipeline.evaluation.adapters import resolve_any_model
-from pipeline.evaluation.rows import PairRows
-from pipeline.tables import polars_schema
+from ..config import EngineConfig, SequencesConfig
+from ..context import Reporter
+from ..engines.encoding import load_encoder, sequence_columns
+from ..engines.scoring import Scorer, score_frame
+from ..errors import ConfigError, InputError
+from ..tables import polars_schema
+from .adapters import resolve_any_model
+from .rows import PairRows
 
 _SIDES: Final = ("chosen", "rejected")
 _SHARD_ROWS: Final = 512

@@ -9,16 +9,20 @@ from typing import Any, Final
 
 import polars as pl
 
-from evaluators.types import RewardKind
-from pipeline.artifacts import Manifest, digest_file, read_parquet, read_table
-from pipeline.config import RunConfig, load_config
-from pipeline.context import Reporter
-from pipeline.errors import ConfigError, InputError, examples, unknown_name
-from pipeline.evaluation.rows import MAX_LINE_BYTES, ReadOptions, read_pairs
-from pipeline.evaluation.scoring import ScoringOptions, score_pairs
-from pipeline.importers.files import FileSource, take_sample
-from pipeline.line import CONFIG_FILE, load_saved_config
-from pipeline.stages.report import INPUTS, Source, read_manifests
+from thumbline.evaluators.types import RewardKind
+
+from ..config import RunConfig, load_config
+from ..context import Reporter
+from ..errors import ConfigError, InputError, examples, unknown_name
+from ..line import CONFIG_FILE, load_saved_config
+from ..reading.files import FileSource, take_sample
+from ..report import Source
+from ..report.run_facts import INPUTS, read_manifests
+from ..storage.digests import digest_file
+from ..storage.manifests import Manifest
+from ..storage.parquet import read_parquet, read_table
+from .rows import MAX_LINE_BYTES, ReadOptions, read_pairs
+from .scoring import ScoringOptions, score_pairs
 
 UNTRAINED: Final = "untrained"
 _MARK: Final = {"pairs": "policy_chosen_logps", "unpaired": "policy_logps"}

@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 
 import polars as pl
 
-from pipeline.errors import MissingDependencyError
-from pipeline.evaluation.outcome import Outcome
+from ..errors import MissingDependencyError
+from .outcome import Outcome
 
 
 class Scalar(NamedTuple):

@@ -7,11 +7,12 @@ from typing import Final, NamedTuple
 
 import polars as pl
 
-from evaluators import EVALUATORS
-from evaluators.types import RewardKind
-from pipeline.errors import InputError, examples
-from pipeline.evaluation.subject import UNTRAINED, Subject
-from pipeline.stages.report import reward_of
+from thumbline.evaluators import EVALUATORS
+from thumbline.evaluators.types import RewardKind
+
+from ..errors import InputError, examples
+from ..report import reward_of
+from .subject import UNTRAINED, Subject
 
 KEYS: Final = {"pairs": "pair_id", "unpaired": "response_id"}
 _SIDES: Final = {"pairs": ("chosen_", "rejected_"), "unpaired": ("",)}

@@ -11,8 +11,8 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
-from pipeline.evidence.comparisons import SIDES
-from pipeline.message_lists import gathered
+from ..storage.columns import gathered
+from .comparisons import SIDES
 
 _ORDER: Final = ("prompt_id", "response_id", "event_id")
 _COUNTED: Final[dict[str, Sequence[str]]] = {

@@ -9,11 +9,11 @@ from typing import NamedTuple
 
 import polars as pl
 
-from pipeline.errors import InputError
-from pipeline.evidence.groups import components_of_places
-from pipeline.evidence.neighbours import near_links
-from pipeline.identity import as_number
-from pipeline.workers import IN_MEMORY
+from ..errors import InputError
+from ..identity import as_number
+from ..workers import IN_MEMORY
+from .groups import components_of_places
+from .neighbours import near_links
 
 
 class Narrow(NamedTuple):

@@ -9,8 +9,8 @@ from typing import Final
 
 import polars as pl
 
-from pipeline.evidence.votes import in_order
-from pipeline.tables import COMPARISON_KIND
+from ..tables import COMPARISON_KIND
+from .votes import in_order
 
 SIDES: Final = ("chosen", "rejected", "tied", "both_bad")
 _RESULT: Final = ("n_first", "n_second", "n_tied", "n_both_bad")

@@ -11,7 +11,7 @@ from typing import Final, Literal, NamedTuple
 import numpy as np
 import polars as pl
 
-from pipeline.evidence.votes import BALLOTS
+from .votes import BALLOTS
 
 Kind = Literal["none", "propensity", "position"]
 _UNITS: Final = 1_000_000_000

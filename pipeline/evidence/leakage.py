@@ -11,11 +11,12 @@ from typing import Final
 
 import polars as pl
 
-from pipeline.artifacts import read_parquet, user_table_format
-from pipeline.errors import InputError
-from pipeline.evidence.neighbours import near_matches, signatures
-from pipeline.identity import as_number, digest, loosely_normalised
-from pipeline.tables import LEAK_MATCH, LEAK_TEXT, SPLIT, polars_schema
+from ..errors import InputError
+from ..identity import as_number, digest, loosely_normalised
+from ..storage.files import user_table_format
+from ..storage.parquet import read_parquet
+from ..tables import LEAK_MATCH, LEAK_TEXT, SPLIT, polars_schema
+from .neighbours import near_matches, signatures
 
 _TEXTS: Final = ("prompt", "completion")
 

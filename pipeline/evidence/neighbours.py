@@ -16,8 +16,8 @@ from typing import Any, Final
 import numpy as np
 import polars as pl
 
-from pipeline.errors import MissingDependencyError
-from pipeline.identity import loosely_normalised
+from ..errors import MissingDependencyError
+from ..identity import loosely_normalised
 
 HASHES: Final = 128
 # 32 bands of 4: a pair of similarity 0.8 shares a band with probability 1 - (1 - 0.8^4)^32 > 0.9999999, one of 0.5

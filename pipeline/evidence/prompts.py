@@ -7,9 +7,9 @@ from typing import Literal
 
 import polars as pl
 
-from pipeline.evidence.groups import components
-from pipeline.evidence.neighbours import near_links, signatures
-from pipeline.identity import digest, joined, prompt_key
+from ..identity import digest, joined, prompt_key
+from .groups import components
+from .neighbours import near_links, signatures
 
 Grouping = Literal["normalised", "near_duplicate"]
 

@@ -16,8 +16,8 @@ from typing import Final, NamedTuple
 import numpy as np
 import polars as pl
 
-from pipeline.config import ResponsesConfig
-from pipeline.tables import polars_schema
+from ..config import ResponsesConfig
+from ..tables import polars_schema
 
 # What the estimate needs of the log's last votes: ids, no text.
 NARROW: Final = ("response_id", "user_id", "vote", "ever_up", "ever_down")

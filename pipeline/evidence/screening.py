@@ -13,9 +13,9 @@ from typing import Any, Final
 
 import polars as pl
 
-from pipeline.config import ResponsesConfig
-from pipeline.errors import MissingDependencyError
-from pipeline.tables import RESPONSE_DROP
+from ..config import ResponsesConfig
+from ..errors import MissingDependencyError
+from ..tables import RESPONSE_DROP
 
 _EMAIL: Final = re.compile(r"\b[\w.+-]+@[\w-]+(?:\.[\w-]+)*\.[A-Za-z]{2,}\b")
 _CARD: Final = re.compile(r"\b\d(?:[ -]?\d){12,18}\b")

@@ -8,11 +8,11 @@ from typing import Final
 
 import polars as pl
 
-from pipeline.config import PairsConfig, ResponsesConfig
-from pipeline.evidence.posterior import beta_above_half, beta_above_other
-from pipeline.evidence.similarity import text_similarity
-from pipeline.identity import loosely_normalised, normalised
-from pipeline.tables import PAIR_DROP, PAIR_SOURCE
+from ..config import PairsConfig, ResponsesConfig
+from ..identity import loosely_normalised, normalised
+from ..tables import PAIR_DROP, PAIR_SOURCE
+from .posterior import beta_above_half, beta_above_other
+from .similarity import text_similarity
 
 LAYOUT: Final = (
     "prompt_id",

@@ -10,7 +10,7 @@ from typing import Final
 import polars as pl
 import pyarrow.compute as pc
 
-from pipeline.identity import prompt_id, response_id
+from ..identity import prompt_id, response_id
 
 BALLOTS: Final = ("up", "down", "retracted")
 _ORDER: Final = ("created_at", "source_file", "source_line", "event_id")

@@ -10,25 +10,14 @@ from collections.abc import Iterator, Mapping
 from itertools import combinations
 from typing import Any, Final, NamedTuple
 
-from pipeline.artifacts import digest_json
-from pipeline.errors import ConfigError, InputError, examples
-from pipeline.importers import values
-from pipeline.importers.argilla_records import Response, fields, is_record, questions, responses
-from pipeline.importers.base import (
-    Batch,
-    ImporterSpec,
-    Message,
-    Options,
-    RawEvent,
-    Record,
-    RowError,
-    Sample,
-    Source,
-    bounded_label,
-    read_rows,
-)
-from pipeline.importers.files import take_sample
-from pipeline.importers.votes import compared
+from ..errors import ConfigError, InputError, examples
+from ..reading.files import take_sample
+from ..reading.records import Options, Record, RowError, Sample, Source, bounded_label
+from ..storage.digests import digest_json
+from .argilla_records import Response, fields, is_record, questions, responses
+from .base import Batch, ImporterSpec, Message, RawEvent, read_rows
+from .shared import values
+from .shared.votes import compared
 
 NAME: Final = "argilla"
 _VOTES: Final = ("up", "down", "unrated")

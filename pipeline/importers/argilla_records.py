@@ -8,9 +8,9 @@ the values of all users; a data set's table has three columns a question: `q.res
 from collections.abc import Iterable, Iterator
 from typing import Any, Final, NamedTuple
 
-from pipeline.importers import values
-from pipeline.importers.base import Record, RowError, Sample
-from pipeline.importers.threads import listed, nested
+from ..reading.records import Record, RowError, Sample
+from .shared import values
+from .shared.threads import listed, nested
 
 SUFFIX: Final = ".responses"
 

@@ -7,59 +7,15 @@ what it cannot read for sure is a reject with a reason, beside the good rows.
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Final, NamedTuple, Protocol
+from typing import Final, NamedTuple
 
-import msgspec
+from ..reading.records import Options, Record, Reject, RowError, Sample, Source, reject
 
-from pipeline.errors import PipelineError
-
-MAX_RAW_CHARACTERS: Final = 2_000
-# A label is shown in full up to here; a longer one is not a label but a text in the wrong column.
-_MAX_LABEL_CHARACTERS: Final = 60
 # A batch ends at either bound, so that memory does not grow with the file.
 _BATCH_ROWS: Final = 4_096
 _BATCH_CHARACTERS: Final = 16 * 1024 * 1024
 
-Options = Mapping[str, str]
 Message = dict[str, str]
-
-
-class RowError(PipelineError, ValueError):
-    """Why one row, or one event of it, cannot be used.
-
-    Attributes:
-        reason: The code that the rejects table counts by.
-        detail: What was seen; a field's name or a label's value, never prompt or completion text.
-    """
-
-    def __init__(self, reason: str, detail: str) -> None:
-        """Keep the code and the words apart."""
-        super().__init__(f"{reason}: {detail}")
-        self.reason = reason
-        self.detail = detail
-
-
-class Record(NamedTuple):
-    """One readable row of a source.
-
-    Attributes:
-        line: Line of a text file, or row of a table or array; the first is 1.
-        value: Its fields.
-        raw: The row's bytes; None where the row came decoded (Parquet, hub).
-    """
-
-    line: int
-    value: dict[str, Any]
-    raw: bytes | None
-
-
-class Reject(NamedTuple):
-    """One row that cannot be used; line 0 stands for the whole source."""
-
-    line: int
-    reason: str
-    detail: str
-    raw: str
 
 
 class RawEvent(NamedTuple):
@@ -106,29 +62,6 @@ class Batch(NamedTuple):
     events: list[RawEvent]
     rejects: list[Reject]
     records: int
-
-
-class Source(Protocol):
-    """Something that holds rows."""
-
-    @property
-    def name(self) -> str:
-        """How the user named it: the tables' `source_file`."""
-
-    def rows(self) -> Iterator[Record | Reject]:
-        """Every row in order, from the start, readable or not."""
-
-
-class Sample(NamedTuple):
-    """The first readable rows of a source, to tell its format by."""
-
-    name: str
-    records: list[dict[str, Any]]
-
-    @property
-    def fields(self) -> list[str]:
-        """Names of all fields seen, in order of first sight."""
-        return list(dict.fromkeys(name for record in self.records for name in record))
 
 
 @dataclass(frozen=True)
@@ -190,31 +123,3 @@ def _parse_into(batch: Batch, record: Record, parse: Callable[[Record], Iterable
 
 def _size(event: RawEvent) -> int:
     return len(event.completion) + sum(len(message["content"]) for message in event.prompt)
-
-
-def reject(record: Record, error: RowError) -> Reject:
-    """The reject of a readable record."""
-    raw = record.raw
-    if raw is None:
-        try:
-            raw = msgspec.json.encode(record.value, enc_hook=str)
-        except (UnicodeEncodeError, ValueError, TypeError):
-            raw = repr(record.value).encode("utf-8", errors="backslashreplace")
-    return Reject(record.line, error.reason, error.detail, bounded_raw(raw))
-
-
-def bounded_raw(data: bytes) -> str:
-    """The first `MAX_RAW_CHARACTERS` characters; bytes that are not UTF-8 and NUL as escapes."""
-    # A character has four bytes at most: the cut can split only one that the second cut drops anyway.
-    text = data[: 4 * MAX_RAW_CHARACTERS].decode("utf-8", errors="backslashreplace")
-    return text.replace("\x00", "\\x00")[:MAX_RAW_CHARACTERS]
-
-
-def bounded_label(value: object) -> str:
-    """A label as it may be shown in a reject: quoted and bounded, or only its type where it is no plain value."""
-    if not isinstance(value, str | int | float | bool):
-        return f"a {type(value).__name__}"
-    text = repr(value)
-    if len(text) <= _MAX_LABEL_CHARACTERS:
-        return text
-    return f"a {type(value).__name__} of {len(text)} characters"

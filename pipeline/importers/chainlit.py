@@ -8,10 +8,11 @@ a vote. Whose thread it is, is whose vote it is.
 from collections.abc import Iterator
 from typing import Any, Final, NamedTuple
 
-from pipeline.importers import chat, feedback, joins, values
-from pipeline.importers.base import ImporterSpec, Message, RowError
-from pipeline.importers.joins import Row, Vote, micros, text_or_problem
-from pipeline.importers.texts import Mark, Text, TextIndex
+from ..reading.records import RowError
+from .base import ImporterSpec, Message
+from .shared import chat, feedback, joins, values
+from .shared.joins import Row, Vote, micros, text_or_problem
+from .shared.texts import Mark, Text, TextIndex
 
 NAME: Final = "chainlit"
 _LABELS: Final = {"1": "up", "0": "down", "1.0": "up", "0.0": "down"}

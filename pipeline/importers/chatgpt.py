@@ -9,10 +9,11 @@ messages, a model's thoughts and messages without text stay out of the prompt. T
 from collections.abc import Iterator
 from typing import Any, Final, NamedTuple
 
-from pipeline.importers import feedback, joins, values
-from pipeline.importers.base import ImporterSpec, Message, RowError, bounded_label
-from pipeline.importers.joins import Row, Vote, text_or_problem
-from pipeline.importers.texts import Text, TextIndex
+from ..reading.records import RowError, bounded_label
+from .base import ImporterSpec, Message
+from .shared import feedback, joins, values
+from .shared.joins import Row, Vote, text_or_problem
+from .shared.texts import Text, TextIndex
 
 NAME: Final = "chatgpt"
 # A model's thoughts and a user's standing instructions are no part of what was said.

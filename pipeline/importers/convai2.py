@@ -10,21 +10,10 @@ as the log names no zone, it is taken as UTC. A dialog is named by the digest of
 from collections.abc import Iterator
 from typing import Any, Final
 
-from pipeline.artifacts import digest_json
-from pipeline.importers import values
-from pipeline.importers.base import (
-    Batch,
-    ImporterSpec,
-    Message,
-    Options,
-    RawEvent,
-    Record,
-    RowError,
-    Sample,
-    Source,
-    bounded_label,
-    read_rows,
-)
+from ..reading.records import Options, Record, RowError, Sample, Source, bounded_label
+from ..storage.digests import digest_json
+from .base import Batch, ImporterSpec, Message, RawEvent, read_rows
+from .shared import values
 
 NAME: Final = "convai2"
 _ROLES: Final = {"Human": "user", "Bot": "assistant"}

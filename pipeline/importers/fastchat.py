@@ -9,22 +9,11 @@ where all that stands before the last answers is equal: later turns of a battle 
 from collections.abc import Iterator
 from typing import Any, Final
 
-from pipeline.importers import values
-from pipeline.importers.base import (
-    Batch,
-    ImporterSpec,
-    Message,
-    Options,
-    RawEvent,
-    Record,
-    RowError,
-    Sample,
-    Source,
-    bounded_label,
-    read_rows,
-)
-from pipeline.importers.threads import listed, nested, plain_text
-from pipeline.importers.votes import compared, known_label
+from ..reading.records import Options, Record, RowError, Sample, Source, bounded_label
+from .base import Batch, ImporterSpec, Message, RawEvent, read_rows
+from .shared import values
+from .shared.threads import listed, nested, plain_text
+from .shared.votes import compared, known_label
 
 NAME: Final = "fastchat"
 _THUMBS: Final = {"chat": "unrated", "upvote": "up", "downvote": "down"}

@@ -10,22 +10,12 @@ from collections.abc import Iterator
 from itertools import combinations
 from typing import Any, Final
 
-from pipeline.artifacts import digest_json
-from pipeline.errors import ConfigError
-from pipeline.importers import values
-from pipeline.importers.base import (
-    Batch,
-    ImporterSpec,
-    Message,
-    Options,
-    RawEvent,
-    Record,
-    RowError,
-    Sample,
-    Source,
-    read_rows,
-)
-from pipeline.importers.votes import compared, known_label
+from ..errors import ConfigError
+from ..reading.records import Options, Record, RowError, Sample, Source
+from ..storage.digests import digest_json
+from .base import Batch, ImporterSpec, Message, RawEvent, read_rows
+from .shared import values
+from .shared.votes import compared, known_label
 
 NAME: Final = "finegrained_rlhf"
 _OUTCOMES: Final = {0: "tied", 1: "first", 2: "second"}

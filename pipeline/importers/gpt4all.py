@@ -7,22 +7,12 @@ text, so that stays in their prompts.
 from collections.abc import Iterator
 from typing import Any, Final
 
-from pipeline.artifacts import digest_json
-from pipeline.importers import values
-from pipeline.importers.base import (
-    Batch,
-    ImporterSpec,
-    Message,
-    Options,
-    RawEvent,
-    Record,
-    RowError,
-    Sample,
-    Source,
-    read_rows,
-)
-from pipeline.importers.threads import listed
-from pipeline.importers.votes import compared, known_label
+from ..reading.records import Options, Record, RowError, Sample, Source
+from ..storage.digests import digest_json
+from .base import Batch, ImporterSpec, Message, RawEvent, read_rows
+from .shared import values
+from .shared.threads import listed
+from .shared.votes import compared, known_label
 
 NAME: Final = "gpt4all"
 _RATINGS: Final = {"positive": "up", "negative": "down"}

@@ -8,22 +8,12 @@ named by its index among the messages, or by pair and side.
 from collections.abc import Iterator
 from typing import Any, Final
 
-from pipeline.importers import values
-from pipeline.importers.base import (
-    Batch,
-    ImporterSpec,
-    Options,
-    RawEvent,
-    Record,
-    RowError,
-    Sample,
-    Source,
-    bounded_label,
-    read_rows,
-)
-from pipeline.importers.guard import decode_object
-from pipeline.importers.threads import Turn, answer_of, plain_text
-from pipeline.importers.votes import known_label
+from ..reading.guard import decode_object
+from ..reading.records import Options, Record, RowError, Sample, Source, bounded_label
+from .base import Batch, ImporterSpec, RawEvent, read_rows
+from .shared import values
+from .shared.threads import Turn, answer_of, plain_text
+from .shared.votes import known_label
 
 NAME: Final = "gradio"
 _VOTES: Final = {"Like": "up", "Dislike": "down"}

@@ -8,9 +8,10 @@ of HelpSteer3 hold the context as messages and `overall_preference`; rows of Hel
 from collections.abc import Iterator
 from typing import Any, Final, NamedTuple
 
-from pipeline.importers import values
-from pipeline.importers.base import Batch, ImporterSpec, Options, RawEvent, Record, Sample, Source, read_rows
-from pipeline.importers.votes import compared, known_label
+from ..reading.records import Options, Record, Sample, Source
+from .base import Batch, ImporterSpec, RawEvent, read_rows
+from .shared import values
+from .shared.votes import compared, known_label
 
 NAME: Final = "helpsteer"
 _OUTCOMES: Final = {-3: "first", -2: "first", -1: "first", 0: "tied", 1: "second", 2: "second", 3: "second"}

@@ -9,20 +9,10 @@ import re
 from collections.abc import Iterator
 from typing import Final
 
-from pipeline.importers import values
-from pipeline.importers.base import (
-    Batch,
-    ImporterSpec,
-    Message,
-    Options,
-    RawEvent,
-    Record,
-    RowError,
-    Sample,
-    Source,
-    read_rows,
-)
-from pipeline.importers.votes import compared
+from ..reading.records import Options, Record, RowError, Sample, Source
+from .base import Batch, ImporterSpec, Message, RawEvent, read_rows
+from .shared import values
+from .shared.votes import compared
 
 NAME: Final = "hh_rlhf"
 _ROLES: Final = {"Human": "user", "Assistant": "assistant"}

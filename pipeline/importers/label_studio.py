@@ -7,10 +7,11 @@ under names of the project's own making; the options `prompt`, `left` and `right
 from collections.abc import Iterator
 from typing import Any, Final
 
-from pipeline.importers import values
-from pipeline.importers.base import Batch, ImporterSpec, Options, RawEvent, Record, RowError, Sample, Source, read_rows
-from pipeline.importers.threads import listed, nested
-from pipeline.importers.votes import compared, known_label
+from ..reading.records import Options, Record, RowError, Sample, Source
+from .base import Batch, ImporterSpec, RawEvent, read_rows
+from .shared import values
+from .shared.threads import listed, nested
+from .shared.votes import compared, known_label
 
 NAME: Final = "label_studio"
 _SELECTED: Final = {"left": "first", "right": "second"}

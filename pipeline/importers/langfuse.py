@@ -10,10 +10,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
-from pipeline.importers import chat, feedback, joins, values
-from pipeline.importers.base import ImporterSpec, Options, RowError, bounded_label
-from pipeline.importers.joins import Correction, Row, Vote, text_or_problem
-from pipeline.importers.texts import Text, TextIndex
+from ..reading.records import Options, RowError, bounded_label
+from .base import ImporterSpec
+from .shared import chat, feedback, joins, values
+from .shared.joins import Correction, Row, Vote, text_or_problem
+from .shared.texts import Text, TextIndex
 
 NAME: Final = "langfuse"
 _BOOLEAN: Final = {"1": "up", "0": "down"}

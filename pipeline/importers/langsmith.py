@@ -8,10 +8,11 @@ is part of it. Feedback of a model or an automatic evaluator is no person's.
 from collections.abc import Iterator
 from typing import Any, Final, NamedTuple
 
-from pipeline.importers import chat, feedback, joins, values
-from pipeline.importers.base import ImporterSpec, RowError, bounded_label
-from pipeline.importers.joins import Correction, Preference, Row, Vote, micros, text_or_problem
-from pipeline.importers.texts import Mark, Text, TextIndex
+from ..reading.records import RowError, bounded_label
+from .base import ImporterSpec
+from .shared import chat, feedback, joins, values
+from .shared.joins import Correction, Preference, Row, Vote, micros, text_or_problem
+from .shared.texts import Mark, Text, TextIndex
 
 NAME: Final = "langsmith"
 _HUMAN: Final = ("app", "api", None)

@@ -7,11 +7,12 @@ An answer without feedback is unrated. The tag that a user picked says why and i
 from collections.abc import Iterator
 from typing import Any, Final
 
-from pipeline.importers import values
-from pipeline.importers.base import Batch, ImporterSpec, Options, RawEvent, Record, RowError, Sample, Source, read_rows
-from pipeline.importers.mongo import plain_fields
-from pipeline.importers.threads import Turn, Turns, answer_of, listed, nested, plain_text, read_turns
-from pipeline.importers.votes import known_label
+from ..reading.records import Options, Record, RowError, Sample, Source
+from .base import Batch, ImporterSpec, RawEvent, read_rows
+from .shared import values
+from .shared.mongo import plain_fields
+from .shared.threads import Turn, Turns, answer_of, listed, nested, plain_text, read_turns
+from .shared.votes import known_label
 
 NAME: Final = "librechat"
 RATINGS: Final = {"thumbsUp": "up", "thumbsDown": "down"}

@@ -7,14 +7,15 @@ thumb; a user's message is only what answers follow.
 from collections.abc import Iterator
 from typing import Any, Final, NamedTuple
 
-from pipeline.importers import values
-from pipeline.importers.base import Message, RowError
-from pipeline.importers.joins import Row, Vote, joined_spec, text_or_problem
-from pipeline.importers.librechat import RATINGS, turn_from
-from pipeline.importers.mongo import plain_fields
-from pipeline.importers.texts import Text, TextIndex
-from pipeline.importers.threads import nested
-from pipeline.importers.votes import known_label
+from ..reading.records import RowError
+from .base import Message
+from .librechat import RATINGS, turn_from
+from .shared import values
+from .shared.joins import Row, Vote, joined_spec, text_or_problem
+from .shared.mongo import plain_fields
+from .shared.texts import Text, TextIndex
+from .shared.threads import nested
+from .shared.votes import known_label
 
 NAME: Final = "librechat_messages"
 _FIELDS: Final = frozenset({"messageId", "parentMessageId", "conversationId", "isCreatedByUser"})

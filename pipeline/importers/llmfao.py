@@ -8,11 +8,12 @@ that. A vote on a pair of which one answer is empty is rejected: nothing was wri
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
-from pipeline.importers import values
-from pipeline.importers.base import Batch, ImporterSpec, Options, RawEvent, Record, RowError, Sample, Source, read_rows
-from pipeline.importers.joins import text_or_problem
-from pipeline.importers.texts import Text, TextIndex
-from pipeline.importers.votes import compared, known_label
+from ..reading.records import Options, Record, RowError, Sample, Source
+from .base import Batch, ImporterSpec, RawEvent, read_rows
+from .shared import values
+from .shared.joins import text_or_problem
+from .shared.texts import Text, TextIndex
+from .shared.votes import compared, known_label
 
 NAME: Final = "llmfao"
 _WINNERS: Final = {"left": "first", "right": "second", "tie": "tied"}

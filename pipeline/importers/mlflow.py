@@ -8,11 +8,12 @@ code are no persons. A preview of a request or a response may be cut and is neve
 from collections.abc import Iterator
 from typing import Any, Final, NamedTuple
 
-from pipeline.importers import chat, feedback, joins, values
-from pipeline.importers.base import ImporterSpec, RowError, bounded_label
-from pipeline.importers.joins import Row, Vote, text_or_problem
-from pipeline.importers.spans import span_id
-from pipeline.importers.texts import Mark, Text, TextIndex
+from ..reading.records import RowError, bounded_label
+from .base import ImporterSpec
+from .shared import chat, feedback, joins, values
+from .shared.joins import Row, Vote, text_or_problem
+from .shared.spans import span_id
+from .shared.texts import Mark, Text, TextIndex
 
 NAME: Final = "mlflow"
 _TRACE_FIELDS: Final = frozenset({"trace_metadata", "assessments", "spans", "execution_duration", "request_time"})

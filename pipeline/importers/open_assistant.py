@@ -9,22 +9,11 @@ from collections.abc import Iterator
 from itertools import combinations
 from typing import Any, Final
 
-from pipeline.importers import values
-from pipeline.importers.base import (
-    Batch,
-    ImporterSpec,
-    Message,
-    Options,
-    RawEvent,
-    Record,
-    RowError,
-    Sample,
-    Source,
-    bounded_label,
-    read_rows,
-)
-from pipeline.importers.threads import listed, nested
-from pipeline.importers.votes import compared, known_label
+from ..reading.records import Options, Record, RowError, Sample, Source, bounded_label
+from .base import Batch, ImporterSpec, Message, RawEvent, read_rows
+from .shared import values
+from .shared.threads import listed, nested
+from .shared.votes import compared, known_label
 
 NAME: Final = "open_assistant"
 _ROLES: Final = {"prompter": "user", "assistant": "assistant"}

@@ -8,10 +8,11 @@ to the same message: rated 1 it is chosen over each, rated -1 each is chosen ove
 from collections.abc import Iterator
 from typing import Any, Final, NamedTuple
 
-from pipeline.importers import values
-from pipeline.importers.base import Batch, ImporterSpec, Options, RawEvent, Record, RowError, Sample, Source, read_rows
-from pipeline.importers.threads import Turn, Turns, answer_of, nested, plain_text, read_turns, turn_of
-from pipeline.importers.votes import compared, known_label
+from ..reading.records import Options, Record, RowError, Sample, Source
+from .base import Batch, ImporterSpec, RawEvent, read_rows
+from .shared import values
+from .shared.threads import Turn, Turns, answer_of, nested, plain_text, read_turns, turn_of
+from .shared.votes import compared, known_label
 
 NAME: Final = "open_webui"
 # Both spellings were written by the tool itself, in turn.

@@ -8,10 +8,11 @@ evaluation are no person's.
 from collections.abc import Iterator
 from typing import Any, Final, NamedTuple
 
-from pipeline.importers import chat, feedback, joins, values
-from pipeline.importers.base import ImporterSpec, RowError
-from pipeline.importers.joins import Row, Vote, text_or_problem
-from pipeline.importers.texts import Text, TextIndex
+from ..reading.records import RowError
+from .base import ImporterSpec
+from .shared import chat, feedback, joins, values
+from .shared.joins import Row, Vote, text_or_problem
+from .shared.texts import Text, TextIndex
 
 NAME: Final = "opik"
 _HUMAN: Final = ("ui", "sdk", None)

@@ -8,11 +8,12 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import Any, Final, NamedTuple
 
-from pipeline.importers import feedback, joins, values
-from pipeline.importers.base import ImporterSpec, RowError, bounded_label
-from pipeline.importers.joins import Row, Vote
-from pipeline.importers.spans import attributes, has_texts, span_id, span_text
-from pipeline.importers.texts import Text, TextIndex
+from ..reading.records import RowError, bounded_label
+from .base import ImporterSpec
+from .shared import feedback, joins, values
+from .shared.joins import Row, Vote
+from .shared.spans import attributes, has_texts, span_id, span_text
+from .shared.texts import Text, TextIndex
 
 NAME: Final = "otel"
 _EVENT: Final = "gen_ai.evaluation.result"

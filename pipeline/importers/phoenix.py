@@ -7,11 +7,12 @@ its input and output values. Annotations by models and code are no person's.
 from collections.abc import Iterator
 from typing import Any, Final, NamedTuple
 
-from pipeline.importers import chat, feedback, joins, values
-from pipeline.importers.base import ImporterSpec, RowError
-from pipeline.importers.joins import Row, Vote
-from pipeline.importers.spans import attributes, has_texts, span_id, span_text
-from pipeline.importers.texts import Text, TextIndex
+from ..reading.records import RowError
+from .base import ImporterSpec
+from .shared import chat, feedback, joins, values
+from .shared.joins import Row, Vote
+from .shared.spans import attributes, has_texts, span_id, span_text
+from .shared.texts import Text, TextIndex
 
 NAME: Final = "phoenix"
 _CONVENTION: Final = ("llm.", "openinference.", "input.", "output.")

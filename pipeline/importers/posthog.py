@@ -9,11 +9,12 @@ taken unless the options state what they mean. A trace of several generations is
 from collections.abc import Iterator
 from typing import Any, Final, NamedTuple
 
-from pipeline.errors import ConfigError
-from pipeline.importers import chat, feedback, joins, values
-from pipeline.importers.base import ImporterSpec, Options, RowError
-from pipeline.importers.joins import Row, Vote, micros, text_or_problem
-from pipeline.importers.texts import Mark, Text, TextIndex
+from ..errors import ConfigError
+from ..reading.records import Options, RowError
+from .base import ImporterSpec
+from .shared import chat, feedback, joins, values
+from .shared.joins import Row, Vote, micros, text_or_problem
+from .shared.texts import Mark, Text, TextIndex
 
 NAME: Final = "posthog"
 _THUMBS: Final = {"1": "up", "2": "down"}

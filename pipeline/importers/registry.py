@@ -3,8 +3,10 @@
 from pathlib import Path
 from typing import Final
 
-from pipeline.errors import InputError, examples
-from pipeline.importers import (
+from ..errors import InputError, examples
+from ..reading.files import FileSource, take_sample
+from ..reading.records import Options, Sample
+from . import (
     argilla,
     chainlit,
     chat_ui,
@@ -36,8 +38,7 @@ from pipeline.importers import (
     trl,
     weave,
 )
-from pipeline.importers.base import ImporterSpec, Options, Sample
-from pipeline.importers.files import FileSource, take_sample
+from .base import ImporterSpec
 
 # Detection asks in this order: a format with more particular fields comes before one with common names.
 IMPORTERS: Final[dict[str, ImporterSpec]] = {

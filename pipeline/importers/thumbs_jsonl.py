@@ -12,10 +12,11 @@ the options `up`, `down`, `retracted` and `unrated`, such as `up: "1"`, `down: "
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Final, NamedTuple
 
-from pipeline.errors import InputError, examples
-from pipeline.importers import signals, values
-from pipeline.importers.base import Batch, ImporterSpec, Options, RawEvent, Record, RowError, Sample, Source, read_rows
-from pipeline.importers.files import take_sample
+from ..errors import InputError, examples
+from ..reading.files import take_sample
+from ..reading.records import Options, Record, RowError, Sample, Source
+from .base import Batch, ImporterSpec, RawEvent, read_rows
+from .shared import signals, values
 
 NAME: Final = "thumbs_jsonl"
 _REQUIRED: Final[Mapping[str, tuple[str, ...]]] = {

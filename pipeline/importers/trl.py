@@ -9,21 +9,10 @@ equal the two events are `tied`.
 from collections.abc import Iterator
 from typing import Any, Final, NamedTuple
 
-from pipeline.artifacts import digest_json
-from pipeline.importers import values
-from pipeline.importers.base import (
-    Batch,
-    ImporterSpec,
-    Message,
-    Options,
-    RawEvent,
-    Record,
-    RowError,
-    Sample,
-    Source,
-    bounded_label,
-    read_rows,
-)
+from ..reading.records import Options, Record, RowError, Sample, Source, bounded_label
+from ..storage.digests import digest_json
+from .base import Batch, ImporterSpec, Message, RawEvent, read_rows
+from .shared import values
 
 NAME: Final = "trl"
 _SCORES: Final = (("score_chosen", "score_rejected"), ("chosen_score", "rejected_score"))

@@ -16,17 +16,20 @@ from typing import Any, Final, NamedTuple
 
 import polars as pl
 
-from pipeline.artifacts import Counts, TableRecord, cached_digest, read_table
-from pipeline.config import EventsConfig, RunConfig
-from pipeline.context import StageContext, StageResult
-from pipeline.importers import hub, shuffle
-from pipeline.importers.distinct import count_contradicted, count_distinct
-from pipeline.importers.files import FileSource
-from pipeline.importers.ingest import Unit, plan, units
-from pipeline.importers.inputs import expand_inputs
-from pipeline.importers.spill import partition_count
-from pipeline.workers import available_cores, in_order, made_ahead
-from pipeline.writing import write_tables
+from ..config import EventsConfig, RunConfig
+from ..context import StageContext, StageResult
+from ..ingest import sorting
+from ..ingest.distinct import count_contradicted, count_distinct
+from ..ingest.plan import Unit, plan, units
+from ..reading import hub
+from ..reading.files import FileSource
+from ..reading.inputs import expand_inputs
+from ..storage.digests import cached_digest
+from ..storage.manifests import Counts, TableRecord
+from ..storage.parquet import read_table
+from ..storage.partitions import partition_count
+from ..storage.writing import write_tables
+from ..workers import available_cores, in_order, made_ahead
 
 VERSION: Final = 4
 INPUTS: Final = ()
@@ -58,7 +61,7 @@ def transform(raw: pl.DataFrame) -> pl.DataFrame:
     Args:
         raw: Schema `importers.ingest.RAW_EVENTS`, in any order.
     """
-    return shuffle.merged(shuffle.with_ids(raw))
+    return sorting.merged(sorting.with_ids(raw))
 
 
 def ingest(config: EventsConfig) -> EventsResult:
@@ -84,23 +87,23 @@ def ingest_to(config: EventsConfig, folder: Path) -> StageResult:
     with TemporaryDirectory(prefix=".spill-", dir=folder) as place:
         spilled = _spill(config, Path(place))
         tally = _Tally()
-        events = made_ahead(shuffle.merged, shuffle.read_events(spilled))
+        events = made_ahead(sorting.merged, sorting.read_events(spilled))
         parts = chain(
             ({"events": tally.events(frame)} for frame in events),
-            ({"rejects": tally.rejects(frame)} for frame in shuffle.read_rejects(spilled)),
+            ({"rejects": tally.rejects(frame)} for frame in sorting.read_rejects(spilled)),
         )
         outputs = write_tables(folder, parts, OUTPUTS)
         counts = _counts(spilled, outputs, tally.deliveries)
         return StageResult(outputs=outputs, counts=counts, notes=_notes(spilled, tally))
 
 
-def _spill(config: EventsConfig, folder: Path) -> list[shuffle.Spilled]:
+def _spill(config: EventsConfig, folder: Path) -> list[sorting.Spilled]:
     """Read everything, in as many processes as the inputs are worth."""
     parts = units(plan(expand_inputs(config.inputs), config), config.unit_bytes)
     total = sum(part.content_bytes for part in parts)
     partitions = partition_count(total, config.partition_bytes)
     tasks = [
-        shuffle.Task(number, group, config, partitions, folder)
+        sorting.Task(number, group, config, partitions, folder)
         for number, group in enumerate(_groups(parts, config.unit_bytes))
     ]
     wanted = config.workers if config.workers is not None else available_cores()
@@ -108,7 +111,7 @@ def _spill(config: EventsConfig, folder: Path) -> list[shuffle.Spilled]:
     # Hub data sets stay in this process, which has their libraries, tokens and caches.
     here = [task for task in tasks if not all(isinstance(unit.plan.source, FileSource) for unit in task.units)]
     away = [task for task in tasks if task not in here]
-    spilled = [*in_order(shuffle.spill, away, processes), *map(shuffle.spill, here)]
+    spilled = [*in_order(sorting.spill, away, processes), *map(sorting.spill, here)]
     return sorted(spilled, key=lambda entry: entry.units[0].number)
 
 
@@ -150,7 +153,7 @@ class _Tally:
         return frame
 
 
-def _counts(spilled: Sequence[shuffle.Spilled], outputs: Mapping[str, TableRecord], deliveries: int) -> Counts:
+def _counts(spilled: Sequence[sorting.Spilled], outputs: Mapping[str, TableRecord], deliveries: int) -> Counts:
     read = [count for entry in spilled for count in entry.units]
     counts = Counts(
         rows_in=sum(count.events + count.rejects for count in read),
@@ -162,7 +165,7 @@ def _counts(spilled: Sequence[shuffle.Spilled], outputs: Mapping[str, TableRecor
     return counts
 
 
-def _notes(spilled: Sequence[shuffle.Spilled], tally: _Tally) -> dict[str, Any]:
+def _notes(spilled: Sequence[sorting.Spilled], tally: _Tally) -> dict[str, Any]:
     read = [count for entry in spilled for count in entry.units]
     return {
         "records": sum(count.records for count in read),

@@ -10,12 +10,13 @@ from typing import Any, NamedTuple
 
 import polars as pl
 
-from evaluators import EvaluationError, EvaluationSettings, RewardKind, evaluate
-from pipeline.artifacts import Counts
-from pipeline.config import RunConfig, TrainConfig
-from pipeline.context import StageContext, StageResult
-from pipeline.errors import TableError
-from pipeline.tables import polars_schema
+from thumbline.evaluators import EvaluationError, EvaluationSettings, RewardKind, evaluate
+
+from ..config import RunConfig, TrainConfig
+from ..context import StageContext, StageResult
+from ..errors import TableError
+from ..storage.manifests import Counts
+from ..tables import polars_schema
 
 VERSION = 3
 INPUTS = ("responses", "pairs", "unpaired", "splits", "sequences", "row_sequences", "reference", "policy")
@@ -189,8 +190,9 @@ def _per_model_unpaired(unpaired: pl.DataFrame) -> pl.DataFrame:
 def with_losses(scored: ScoredRows, tables: Mapping[str, pl.DataFrame], config: TrainConfig) -> ScoredRows:
     """The scored rows of the kind that the method takes with its loss; null where stored log-probs do not give it."""
     # Imported here, so that a run that skips this stage does not wait for torch.
-    from losses import Term, loss_spec
-    from pipeline.training.held_out import pair_losses, unpaired_losses
+    from thumbline.losses import Term, loss_spec
+
+    from ..training.held_out import pair_losses, unpaired_losses
 
     method = Term(config.method, 1.0, {**_class_counts(tables, config.method), **config.loss})
     terms = [method, *(Term(term.method, term.weight, term.loss) for term in config.also)]

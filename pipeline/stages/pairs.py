@@ -15,14 +15,14 @@ from typing import Any, Final, NamedTuple
 
 import polars as pl
 
-from pipeline.artifacts import Counts
-from pipeline.config import PairsConfig, ResponsesConfig
-from pipeline.context import StageContext, StageResult
-from pipeline.evidence.prompts import loose_keys, prompt_groups, prompt_signatures
-from pipeline.evidence.sides import LAYOUT, comparison_sides, vote_sides
-from pipeline.identity import as_answer, digest, joined
-from pipeline.tables import polars_schema
-from pipeline.workers import IN_MEMORY, made_ahead
+from ..config import PairsConfig, ResponsesConfig
+from ..context import StageContext, StageResult
+from ..evidence.prompts import loose_keys, prompt_groups, prompt_signatures
+from ..evidence.sides import LAYOUT, comparison_sides, vote_sides
+from ..identity import as_answer, digest, joined
+from ..storage.manifests import Counts
+from ..tables import polars_schema
+from ..workers import IN_MEMORY, made_ahead
 
 VERSION = 2
 INPUTS = ("responses", "comparisons")

@@ -5,11 +5,11 @@ from typing import Any
 
 import polars as pl
 
-from pipeline.artifacts import Counts, read_manifest
-from pipeline.config import RunConfig
-from pipeline.context import StageContext, StageResult
-from pipeline.engines.registry import engine_identity
-from pipeline.engines.scoring import Scorer, score_table, scratch_folder
+from ..config import RunConfig
+from ..context import StageContext, StageResult
+from ..engines.registry import engine_identity
+from ..engines.scoring import Scorer, score_table, scratch_folder
+from ..storage.manifests import Counts, read_manifest
 
 VERSION = 3
 INPUTS = ("sequences", "row_sequences")

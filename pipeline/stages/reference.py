@@ -3,11 +3,11 @@
 from collections.abc import Mapping
 from typing import Any
 
-from pipeline.artifacts import Counts
-from pipeline.config import RunConfig
-from pipeline.context import StageContext, StageResult
-from pipeline.engines.models import resolve_model
-from pipeline.engines.scoring import Scorer, score_table, scorer_key, scratch_folder
+from ..config import RunConfig
+from ..context import StageContext, StageResult
+from ..engines.models import resolve_model
+from ..engines.scoring import Scorer, score_table, scorer_key, scratch_folder
+from ..storage.manifests import Counts
 
 VERSION = 2
 INPUTS = ("sequences",)

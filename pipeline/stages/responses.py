@@ -17,18 +17,18 @@ from typing import Any, Final, NamedTuple
 
 import polars as pl
 
-from pipeline.artifacts import Counts
-from pipeline.config import ResponsesConfig
-from pipeline.context import StageContext, StageResult
-from pipeline.evidence import exposure
-from pipeline.evidence.answers import answers
-from pipeline.evidence.comparisons import counted_comparisons
-from pipeline.evidence.posterior import beta_above_half, beta_quantile
-from pipeline.evidence.raters import NARROW, RaterVotes, rater_contradictions
-from pipeline.evidence.screening import screened
-from pipeline.evidence.votes import counted, last_votes, named, recency, weighed
-from pipeline.tables import ABSTAIN_REASON, LABEL, TIME, polars_schema
-from pipeline.workers import IN_MEMORY, made_ahead
+from ..config import ResponsesConfig
+from ..context import StageContext, StageResult
+from ..evidence import exposure
+from ..evidence.answers import answers
+from ..evidence.comparisons import counted_comparisons
+from ..evidence.posterior import beta_above_half, beta_quantile
+from ..evidence.raters import NARROW, RaterVotes, rater_contradictions
+from ..evidence.screening import screened
+from ..evidence.votes import counted, last_votes, named, recency, weighed
+from ..storage.manifests import Counts
+from ..tables import ABSTAIN_REASON, LABEL, TIME, polars_schema
+from ..workers import IN_MEMORY, made_ahead
 
 VERSION = 3
 INPUTS = ("events",)

@@ -13,16 +13,16 @@ from typing import Final, Literal, NamedTuple
 
 import polars as pl
 
-from pipeline.artifacts import Counts
-from pipeline.blocks import side_by_side
-from pipeline.context import StageContext, StageResult
-from pipeline.engines.encoding import Encoder, load_encoder, sequence_columns
-from pipeline.engines.models import resolve_model
-from pipeline.engines.scoring import scratch_folder
-from pipeline.engines.spilling import SortedById
-from pipeline.errors import InputError
-from pipeline.tables import SEQUENCE_ROLE, polars_schema
-from pipeline.training.mismatched import Exchange, narrow, partners
+from ..context import StageContext, StageResult
+from ..engines.encoding import Encoder, load_encoder, sequence_columns
+from ..engines.models import resolve_model
+from ..engines.scoring import scratch_folder
+from ..errors import InputError
+from ..storage.blocks import side_by_side
+from ..storage.buckets import SortedById
+from ..storage.manifests import Counts
+from ..tables import SEQUENCE_ROLE, polars_schema
+from ..training.mismatched import Exchange, narrow, partners
 
 VERSION = 3
 INPUTS = ("unpaired", "pairs", "splits")
@@ -116,7 +116,7 @@ def _notes(table: pl.DataFrame) -> dict[str, int]:
 
 def _train_on(context: StageContext) -> Literal["pairs", "unpaired", "both"]:
     # Imported here: the registry loads torch, and a run that skips this stage should not wait for it.
-    from losses.registry import loss_spec
+    from thumbline.losses.registry import loss_spec
 
     if context.config.sequences.scope == "all":
         return "both"

@@ -18,16 +18,17 @@ from typing import Any, Final
 
 import polars as pl
 
-from pipeline.artifacts import Counts, cached_digest
-from pipeline.config import RunConfig, SplitsConfig
-from pipeline.context import StageContext, StageResult
-from pipeline.errors import InputError
-from pipeline.evidence.clusters import Narrow, prompt_clusters
-from pipeline.evidence.leakage import audit, leak_keys, set_keys
-from pipeline.evidence.prompts import loose_keys, prompt_signatures
-from pipeline.identity import digest, joined
-from pipeline.tables import SPLIT, polars_schema
-from pipeline.workers import IN_MEMORY, made_ahead
+from ..config import RunConfig, SplitsConfig
+from ..context import StageContext, StageResult
+from ..errors import InputError
+from ..evidence.clusters import Narrow, prompt_clusters
+from ..evidence.leakage import audit, leak_keys, set_keys
+from ..evidence.prompts import loose_keys, prompt_signatures
+from ..identity import digest, joined
+from ..storage.digests import cached_digest
+from ..storage.manifests import Counts
+from ..tables import SPLIT, polars_schema
+from ..workers import IN_MEMORY, made_ahead
 
 VERSION = 2
 INPUTS = ("responses", "unpaired", "pairs")

@@ -10,18 +10,18 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 import polars as pl
 
-from pipeline.artifacts import Counts
-from pipeline.config import RunConfig, TrainConfig
-from pipeline.context import StageContext, StageResult
-from pipeline.engines.adapters import adapter_digest, merge_adapter, resolve_adapter
-from pipeline.engines.models import model_digest, resolve_model
-from pipeline.engines.scoring import scratch_folder
-from pipeline.errors import ConfigError, TrainingError
-from pipeline.tables import polars_schema
+from ..config import RunConfig, TrainConfig
+from ..context import StageContext, StageResult
+from ..engines.adapters import adapter_digest, merge_adapter, resolve_adapter
+from ..engines.models import model_digest, resolve_model
+from ..engines.scoring import scratch_folder
+from ..errors import ConfigError, TrainingError
+from ..storage.manifests import Counts
+from ..tables import polars_schema
 
 if TYPE_CHECKING:
-    from pipeline.training.mapped import MappedRows
-    from pipeline.training.rows import Row
+    from ..training.mapped import MappedRows
+    from ..training.rows import Row
 
 VERSION = 1
 INPUTS = ("pairs", "unpaired", "splits", "sequences", "row_sequences", "reference")
@@ -51,7 +51,7 @@ def check_methods(config: TrainConfig) -> None:
     Raises:
         ConfigError: Names the method and what to change.
     """
-    from losses import loss_spec, takes_whole_steps
+    from thumbline.losses import loss_spec, takes_whole_steps
 
     try:
         whole = [
@@ -87,11 +87,12 @@ def run(context: StageContext) -> StageResult:
 
 def _train(context: StageContext, scratch: Path) -> StageResult:
     # Imported here, so that a run that skips training does not wait for torch and transformers.
-    from losses import Term, loss_spec
-    from pipeline.training import checkpoints, parity
-    from pipeline.training.objective import Objective
-    from pipeline.training.policy import load_policy
-    from pipeline.training.trainer import Trainer
+    from thumbline.losses import Term, loss_spec
+
+    from ..training import checkpoints, parity
+    from ..training.objective import Objective
+    from ..training.policy import load_policy
+    from ..training.trainer import Trainer
 
     config = context.config.train
     spec = loss_spec(config.method)
@@ -147,7 +148,7 @@ def _train(context: StageContext, scratch: Path) -> StageResult:
 
 def _rows(context: StageContext, split: str, scratch: Path, *, paired: bool) -> "MappedRows[Row]":
     """Training rows of one split, with stored reference log-probs; token ids stay in a file under `scratch`."""
-    from pipeline.training.mapped import Stored, pair_rows, unpaired_rows
+    from ..training.mapped import Stored, pair_rows, unpaired_rows
 
     blocks = context.blocks("row_sequences")(["response_id", "role", "sequence_id", "split"])
     row_sequences = pl.concat([block.filter(pl.col("split") == split) for block in blocks])
@@ -168,7 +169,7 @@ def _of_split(context: StageContext, split: str, columns: Sequence[str], *, pair
 
 def _loss_config(config: TrainConfig, rows: "MappedRows[Row]") -> Any:
     """The method's hyper-parameters, with the class counts of the training rows where it weighs classes."""
-    from losses import loss_config
+    from thumbline.losses import loss_config
 
     settings = dict(config.loss)
     if config.method == "kto":

@@ -9,13 +9,13 @@ from typing import Any
 
 import polars as pl
 
-from pipeline.artifacts import Counts
-from pipeline.config import UnpairedConfig
-from pipeline.context import StageContext, StageResult
-from pipeline.evidence.exposure import effective_sample_size
-from pipeline.identity import as_answer
-from pipeline.tables import polars_schema
-from pipeline.workers import IN_MEMORY, made_ahead
+from ..config import UnpairedConfig
+from ..context import StageContext, StageResult
+from ..evidence.exposure import effective_sample_size
+from ..identity import as_answer
+from ..storage.manifests import Counts
+from ..tables import polars_schema
+from ..workers import IN_MEMORY, made_ahead
 
 VERSION = 2
 INPUTS = ("responses",)

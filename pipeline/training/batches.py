@@ -7,7 +7,7 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 import torch
 
-from pipeline.training.rows import Row, TrainingSequence
+from .rows import Row, TrainingSequence
 
 RowT = TypeVar("RowT", bound=Row)
 

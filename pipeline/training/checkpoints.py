@@ -6,8 +6,8 @@ from typing import Any, NamedTuple
 
 import torch
 
-from pipeline.artifacts import atomic_file
-from pipeline.training.policy import Policy
+from ..storage.files import atomic_file
+from .policy import Policy
 
 _FILE = "checkpoint.pt"
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import polars as pl
 import torch
 
-from losses import PairLogps, Term, UnpairedLogps, combined, loss_config
+from thumbline.losses import PairLogps, Term, UnpairedLogps, combined, loss_config
 
 
 def needs_prompt_logps(terms: Sequence[Term]) -> bool:

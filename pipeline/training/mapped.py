@@ -12,9 +12,9 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from pipeline.engines.feeding import COUNTS, Blocks, Catalogue, Places, as_text, catalogue
-from pipeline.errors import TrainingError
-from pipeline.training.rows import PairRow, Row, TrainingSequence, UnpairedRow
+from ..engines.feeding import COUNTS, Blocks, Catalogue, Places, as_text, catalogue
+from ..errors import TrainingError
+from .rows import PairRow, Row, TrainingSequence, UnpairedRow
 
 RowT = TypeVar("RowT", bound=Row)
 _TOKENS: Final = ["sequence_id", "prompt_token_ids", "completion_token_ids"]

@@ -13,9 +13,9 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from pipeline.engines.feeding import Ids, Places, Spill, as_ids
-from pipeline.identity import digest
-from pipeline.tables import SPLIT
+from ..engines.feeding import Ids, Places, Spill, as_ids
+from ..identity import digest
+from ..tables import SPLIT
 
 # Digits of a text's digest that fit a signed number of 64 bits.
 _TEXT_DIGITS: Final = 15

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import torch
 
-from losses import (
+from thumbline.losses import (
     LossSpec,
     PairLogps,
     PairLossOutput,
@@ -17,11 +17,12 @@ from losses import (
     loss_config,
     loss_spec,
 )
-from losses.logps import SequenceLogps
-from pipeline.errors import TrainingError
-from pipeline.training.batches import collate, micro_batches
-from pipeline.training.policy import Policy
-from pipeline.training.rows import PairRow, Row, TrainingSequence, UnpairedRow
+from thumbline.losses.logps import SequenceLogps
+
+from ..errors import TrainingError
+from .batches import collate, micro_batches
+from .policy import Policy
+from .rows import PairRow, Row, TrainingSequence, UnpairedRow
 
 OutputT = TypeVar("OutputT", PairLossOutput, UnpairedLossOutput)
 

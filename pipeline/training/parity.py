@@ -13,12 +13,12 @@ import numpy as np
 import polars as pl
 import torch
 
-from pipeline.config import TrainConfig
-from pipeline.errors import ParityError
-from pipeline.tables import polars_schema
-from pipeline.training.batches import collate
-from pipeline.training.policy import Policy
-from pipeline.training.rows import PairRow, Row, TrainingSequence
+from ..config import TrainConfig
+from ..errors import ParityError
+from ..tables import polars_schema
+from .batches import collate
+from .policy import Policy
+from .rows import PairRow, Row, TrainingSequence
 
 
 class Parity(NamedTuple):

@@ -6,10 +6,11 @@ from typing import Any
 
 import torch
 
-from losses.logps import Head, SequenceLogps, completion_logps
-from pipeline.engines.head import body_of, head_of
-from pipeline.errors import InputError
-from pipeline.training.batches import Collated
+from thumbline.losses.logps import Head, SequenceLogps, completion_logps
+
+from ..engines.head import body_of, head_of
+from ..errors import InputError
+from .batches import Collated
 
 
 @dataclass(frozen=True)

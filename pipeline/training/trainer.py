@@ -8,14 +8,14 @@ from typing import Any
 
 import torch
 
-from pipeline.config import TrainConfig
-from pipeline.context import Advance
-from pipeline.errors import TrainingError
-from pipeline.training.batches import micro_batches, step_rows, steps_in_epoch
-from pipeline.training.checkpoints import Checkpoint, LogRow, load_checkpoint, save_checkpoint
-from pipeline.training.objective import Objective, Tally
-from pipeline.training.policy import Policy
-from pipeline.training.rows import Row
+from ..config import TrainConfig
+from ..context import Advance
+from ..errors import TrainingError
+from .batches import micro_batches, step_rows, steps_in_epoch
+from .checkpoints import Checkpoint, LogRow, load_checkpoint, save_checkpoint
+from .objective import Objective, Tally
+from .policy import Policy
+from .rows import Row
 
 
 @dataclass(frozen=True)

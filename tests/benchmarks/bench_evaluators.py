@@ -15,7 +15,7 @@ import time
 import numpy as np
 import polars as pl
 
-from evaluators import EvaluationSettings, evaluate
+from thumbline.evaluators import EvaluationSettings, evaluate
 
 # Ids as long as the pipeline's own.
 _ID = "{:032x}"

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import torch
 
-from losses.logps import DEFAULT_TILE, Head, token_logps
+from thumbline.losses.logps import DEFAULT_TILE, Head, token_logps
 
 Scores = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
 

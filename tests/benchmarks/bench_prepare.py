@@ -41,11 +41,11 @@ class Measured(NamedTuple):
 
 def ours(source: str, folder: Path, until: str = "pairs") -> dict[str, Any]:
     """The line up to a stage."""
-    from pipeline.launch import settle_allocator
+    from thumbline.pipeline.cli.launch import settle_allocator
 
     settle_allocator()
-    from pipeline import line
-    from pipeline.config import build_config
+    from thumbline.pipeline import line
+    from thumbline.pipeline.config import build_config
 
     document = {"name": "ours", "runs": str(folder), "model": "none", "events": {"inputs": [source]}}
     made: dict[str, Any] = {}

@@ -19,10 +19,10 @@ from typing import NamedTuple
 import numpy as np
 import polars as pl
 
-from pipeline.artifacts import write_parquet
-from pipeline.config import build_config
-from pipeline.context import SilentReporter, StageContext
-from pipeline.engines.encoding import ENTRY_COLUMNS, Encoded, sequence_columns
+from thumbline.pipeline.config import build_config
+from thumbline.pipeline.context import SilentReporter, StageContext
+from thumbline.pipeline.engines.encoding import ENTRY_COLUMNS, Encoded, sequence_columns
+from thumbline.pipeline.storage.parquet import write_parquet
 
 _BLOCK = 50_000
 _VOCABULARY = 256
@@ -86,7 +86,7 @@ def save_model(folder: Path) -> None:
 
 def run_stage(folder: Path) -> None:
     """The stage on what lies in `folder`; prints what it took."""
-    from pipeline.stages import reference
+    from thumbline.pipeline.stages import reference
 
     document = {
         "name": "scale",

@@ -27,13 +27,13 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from trl import DPOConfig, DPOTrainer
 from trl.trainer.utils import selective_log_softmax
 
-from pipeline.config import EngineConfig
-from pipeline.engines.base import TokenSequence
-from pipeline.engines.demo_model import demo_model_path
-from pipeline.engines.encoding import load_encoder
-from pipeline.engines.hf import HFEngine
-from pipeline.engines.vllm.process import WorkerProcess
 from tests.engine_inputs import sequence
+from thumbline.pipeline.config import EngineConfig
+from thumbline.pipeline.engines.base import TokenSequence
+from thumbline.pipeline.engines.demo_model import demo_model_path
+from thumbline.pipeline.engines.encoding import load_encoder
+from thumbline.pipeline.engines.hf import HFEngine
+from thumbline.pipeline.engines.vllm.process import WorkerProcess
 
 SAMPLE = Path(__file__).parents[2] / "data" / "sample" / "completions.jsonl"
 # Rows a batch where logits of every position are held: four pairs, half of what TRL takes, so that they fit memory.

@@ -19,13 +19,13 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from pipeline.config import build_config
-from pipeline.context import SilentReporter, StageContext
-from pipeline.identity import as_answer, digest
-from pipeline.tables import MESSAGES, SPLIT, polars_schema
-from pipeline.writing import write_tables
 from tests.benchmarks.bench_reference_scale import peak_mib
 from tests.tiny import tiny_tokenizer
+from thumbline.pipeline.config import build_config
+from thumbline.pipeline.context import SilentReporter, StageContext
+from thumbline.pipeline.identity import as_answer, digest
+from thumbline.pipeline.storage.writing import write_tables
+from thumbline.pipeline.tables import MESSAGES, SPLIT, polars_schema
 
 TABLES = ("unpaired", "pairs", "splits")
 METHODS = ("dpo", "kto")
@@ -101,7 +101,7 @@ def _texts(draw: np.random.Generator, count: int, words: int) -> list[str]:
 
 def run_stage(folder: Path, method: str) -> None:
     """The stage on what lies in `folder`; prints what it took."""
-    from pipeline.stages import sequences
+    from thumbline.pipeline.stages import sequences
 
     document = {
         "name": "scale",

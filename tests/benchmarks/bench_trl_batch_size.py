@@ -24,12 +24,12 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from transformers.trainer_callback import PrinterCallback
 from trl import DPOConfig, DPOTrainer
 
-from evaluators import EvaluationSettings, evaluate
-from pipeline.config import EngineConfig
-from pipeline.engines.base import TokenSequence
-from pipeline.engines.encoding import load_encoder
-from pipeline.engines.hf import HFEngine
 from tests.tiny import CHATML, save_tiny_model
+from thumbline.evaluators import EvaluationSettings, evaluate
+from thumbline.pipeline.config import EngineConfig
+from thumbline.pipeline.engines.base import TokenSequence
+from thumbline.pipeline.engines.encoding import load_encoder
+from thumbline.pipeline.engines.hf import HFEngine
 
 SIZES = (1, 2, 4, 8, 9)
 BETA = 0.1

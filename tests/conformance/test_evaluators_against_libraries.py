@@ -10,8 +10,8 @@ from sklearn.calibration import calibration_curve
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import balanced_accuracy_score, brier_score_loss, log_loss, roc_auc_score
 
-from evaluators import EvaluationSettings
 from tests.evaluator_rows import clustered_margins, metric, metrics_of, scored_pairs, scored_unpaired
+from thumbline.evaluators import EvaluationSettings
 
 
 def clustered_pairs(seed: int, groups: int = 40, model: str = "trained") -> pl.DataFrame:

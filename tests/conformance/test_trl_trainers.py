@@ -3,11 +3,11 @@
 import pytest
 from datasets import load_dataset
 
-from pipeline import line
-from pipeline.commands import run_config
-from pipeline.dataset import export_dataset
 from tests.line.conftest import write_log
 from tests.tiny import save_tiny_model
+from thumbline.pipeline import line
+from thumbline.pipeline.cli.commands import run_config
+from thumbline.pipeline.dataset import export_dataset
 
 trl = pytest.importorskip("trl")
 

@@ -18,12 +18,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline.artifacts import read_parquet
-from pipeline.config import EventsConfig
-from pipeline.errors import InputError, PipelineError
-from pipeline.stages.events import EventsResult, ingest
-from pipeline.tables import validate
-from pipeline.workers import in_order
+from thumbline.pipeline.config import EventsConfig
+from thumbline.pipeline.errors import InputError, PipelineError
+from thumbline.pipeline.stages.events import EventsResult, ingest
+from thumbline.pipeline.storage.parquet import read_parquet
+from thumbline.pipeline.tables import validate
+from thumbline.pipeline.workers import in_order
 
 GOOD = {"prompt": "p", "response": "r", "feedback": "up", "user_id": "ann"}
 LIMIT = 20_000
@@ -321,8 +321,8 @@ def test_a_line_of_200_megabytes_takes_little_memory(name: str) -> None:
     Path(name).write_bytes(data)
     code = (
         "import resource, sys\n"
-        "from pipeline.config import EventsConfig\n"
-        "from pipeline.stages.events import ingest\n"
+        "from thumbline.pipeline.config import EventsConfig\n"
+        "from thumbline.pipeline.stages.events import ingest\n"
         "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
         f"result = ingest(EventsConfig(inputs=({name!r},), format='thumbs_jsonl', workers=1))\n"
         "after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"

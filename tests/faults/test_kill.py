@@ -12,15 +12,15 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from pipeline import line
-from pipeline.artifacts import partial_dir, read_manifest
-from pipeline.config import EngineConfig, load_config
-from pipeline.engines.hf import HFEngine
-from pipeline.engines.places import open_place
-from pipeline.engines.store import LogpsStore
 from tests.engine_inputs import random_sequences, score_all, sequences_table
 from tests.line.conftest import write_config, write_log
 from tests.tiny import save_tiny_model
+from thumbline.pipeline import line
+from thumbline.pipeline.config import EngineConfig, load_config
+from thumbline.pipeline.engines.hf import HFEngine
+from thumbline.pipeline.engines.store import LogpsStore
+from thumbline.pipeline.storage.manifests import partial_dir, read_manifest
+from thumbline.pipeline.storage.places import open_place
 
 _DEADLINE_SECONDS = 120.0
 
@@ -41,7 +41,7 @@ def config_of(place: Path, name: str) -> Path:
 
 def start(config: Path) -> subprocess.Popen:
     return subprocess.Popen(
-        [sys.executable, "-m", "pipeline.cli", "run", str(config)],
+        [sys.executable, "-m", "thumbline.pipeline.cli.main", "run", str(config)],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         start_new_session=True,

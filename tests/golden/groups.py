@@ -13,9 +13,6 @@ from unittest.mock import patch
 import polars as pl
 from typer.testing import CliRunner
 
-from evaluators.registry import EVALUATORS
-from pipeline import cli, line
-from pipeline.config import RunConfig, load_config
 from tests.golden import contents
 from tests.golden.comparison import Entry
 from tests.golden.fixtures import LOGS
@@ -23,6 +20,10 @@ from tests.line.conftest import write_config, write_log
 from tests.line.test_commands import scored_pairs
 from tests.line.test_evaluate import HF, PAIRS
 from tests.tiny import save_tiny_model
+from thumbline.evaluators.registry import EVALUATORS
+from thumbline.pipeline import line
+from thumbline.pipeline.cli import main
+from thumbline.pipeline.config import RunConfig, load_config
 
 SAMPLE: Final = Path(__file__).parents[2] / "data" / "sample" / "thumbs.jsonl"
 VERSIONS: Final = {stage.name: stage.version for stage in line.STAGES}
@@ -209,7 +210,7 @@ def _run_command(*arguments: str) -> Path:
     words = [*arguments, "-o", str(output)]
     # What was typed is written to the card and the page.
     with patch.object(sys, "argv", ["thumbline", *words]):
-        result = CliRunner().invoke(cli.app, words)
+        result = CliRunner().invoke(main.app, words)
     if result.exit_code:
         raise AssertionError(f"{' '.join(words)}: {result.output}") from result.exception
     return folder

@@ -4,12 +4,12 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.importers.registry import IMPORTERS
-from pipeline.line import STAGE_NAMES
 from tests.golden import files
 from tests.golden.comparison import problems
 from tests.golden.fixtures import LOGS
 from tests.golden.groups import GROUPS
+from thumbline.pipeline.importers.registry import IMPORTERS
+from thumbline.pipeline.line import STAGE_NAMES
 
 SLOW = {"trained": [pytest.mark.slow]}
 

@@ -6,9 +6,9 @@ import polars as pl
 import pytest
 from typer.testing import CliRunner
 
-from pipeline import cli
-from pipeline.errors import PipelineError
 from tests.line.conftest import write_config
+from thumbline.pipeline.cli import main
+from thumbline.pipeline.errors import PipelineError
 
 PAIRS = [
     {"prompt": "When?", "chosen": "In May, thanks.", "rejected": "Go away."},
@@ -30,7 +30,7 @@ UNPAIRED = [
 
 
 def invoke(*arguments):
-    return CliRunner().invoke(cli.app, [str(argument) for argument in arguments])
+    return CliRunner().invoke(main.app, [str(argument) for argument in arguments])
 
 
 def done(*arguments):

@@ -2,11 +2,12 @@
 
 import pytest
 
-from pipeline import line
-from pipeline.artifacts import read_manifest, read_table
-from pipeline.config import load_config
 from tests.line.conftest import write_config
 from tests.unit.importers.test_convai2 import REAL_LOG as LOG
+from thumbline.pipeline import line
+from thumbline.pipeline.config import load_config
+from thumbline.pipeline.storage.manifests import read_manifest
+from thumbline.pipeline.storage.parquet import read_table
 
 
 @pytest.mark.skipif(not LOG.is_file(), reason=f"the ConvAI2 log is not here ({LOG}); set THUMBLINE_SHARED_DATA")

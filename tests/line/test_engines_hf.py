@@ -6,11 +6,11 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
-from pipeline.config import EngineConfig
-from pipeline.engines.demo_model import demo_model_path
-from pipeline.engines.encoding import load_encoder
-from pipeline.engines.hf import HFEngine
 from tests.engine_inputs import sequence
+from thumbline.pipeline.config import EngineConfig
+from thumbline.pipeline.engines.demo_model import demo_model_path
+from thumbline.pipeline.engines.encoding import load_encoder
+from thumbline.pipeline.engines.hf import HFEngine
 
 pytestmark = [
     pytest.mark.demo,

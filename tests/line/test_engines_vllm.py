@@ -11,18 +11,18 @@ import pytest
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from pipeline.config import EngineConfig
-from pipeline.engines.demo_model import demo_model_path
-from pipeline.engines.encoding import load_encoder
-from pipeline.engines.hf import HFEngine
-from pipeline.engines.places import open_place
-from pipeline.engines.registry import open_engine, routes_of
-from pipeline.engines.store import LogpsStore
-from pipeline.engines.vllm import process as processes
-from pipeline.engines.vllm.engine import VLLMEngine
 from tests.engine_inputs import awkward_sequences, random_sequences, score_all, sequence, sequences_table
 from tests.engine_stand_ins import CALLS, serve_and_count, serve_wrong_pooler
 from tests.tiny import save_lora
+from thumbline.pipeline.config import EngineConfig
+from thumbline.pipeline.engines.demo_model import demo_model_path
+from thumbline.pipeline.engines.encoding import load_encoder
+from thumbline.pipeline.engines.hf import HFEngine
+from thumbline.pipeline.engines.registry import open_engine, routes_of
+from thumbline.pipeline.engines.store import LogpsStore
+from thumbline.pipeline.engines.vllm import process as processes
+from thumbline.pipeline.engines.vllm.engine import VLLMEngine
+from thumbline.pipeline.storage.places import open_place
 
 pytestmark = [
     pytest.mark.vllm,

@@ -9,11 +9,11 @@ import pytest
 from transformers import LlamaConfig, LlamaForCausalLM
 from typer.testing import CliRunner
 
-from pipeline import cli
-from pipeline.errors import GateError, PipelineError
 from tests.line.conftest import write_config
 from tests.tiny import save_tiny_model, tiny_tokenizer
 from tests.unit.evaluation.test_adapters import save_adapter
+from thumbline.pipeline.cli import main
+from thumbline.pipeline.errors import GateError, PipelineError
 
 PAIRS = [
     {
@@ -29,7 +29,7 @@ HF = ("--engine", "hf", "--dtype", "float32", "--draws", "200")
 
 
 def invoke(*arguments):
-    return CliRunner().invoke(cli.app, [str(argument) for argument in arguments])
+    return CliRunner().invoke(main.app, [str(argument) for argument in arguments])
 
 
 def done(*arguments):
@@ -200,7 +200,7 @@ def test_exit_codes_tell_a_failed_gate_from_misuse(runs, tmp_path, monkeypatch, 
     arguments = ["evaluate", str(runs["dpo"]), "--draws", "200", "-o", str(tmp_path), "--fail-under", floor]
     monkeypatch.setattr(sys, "argv", ["thumbline", *arguments])
     with pytest.raises(SystemExit) as ended:
-        cli.main()
+        main.main()
     assert ended.value.code == code
     assert ("error:" in capsys.readouterr().err) is (code != 0)
 

@@ -6,9 +6,10 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from pipeline import line
-from pipeline.artifacts import read_manifest, read_table
-from pipeline.config import build_config
+from thumbline.pipeline import line
+from thumbline.pipeline.config import build_config
+from thumbline.pipeline.storage.manifests import read_manifest
+from thumbline.pipeline.storage.parquet import read_table
 
 LOG = Path(__file__).parents[2] / "data" / "sample" / "thumbs.jsonl"
 STAGES = ("responses", "unpaired", "pairs", "splits")

@@ -5,11 +5,12 @@ import json
 import polars as pl
 import pytest
 
-from pipeline import line
-from pipeline.artifacts import read_manifest, read_table
-from pipeline.config import load_config
-from pipeline.errors import ConfigError, PipelineError
 from tests.line.conftest import write_config, write_log
+from thumbline.pipeline import line
+from thumbline.pipeline.config import load_config
+from thumbline.pipeline.errors import ConfigError, PipelineError
+from thumbline.pipeline.storage.manifests import read_manifest
+from thumbline.pipeline.storage.parquet import read_table
 
 
 def run_all(config, stages=line.STAGES, **options):

@@ -9,13 +9,14 @@ import polars as pl
 import pytest
 from typer.testing import CliRunner
 
-from pipeline import cli, line
-from pipeline.artifacts import read_manifest
-from pipeline.config import load_config
-from pipeline.errors import PipelineError
-from pipeline.tables import polars_schema
 from tests.line.conftest import write_config
 from tests.tiny import save_lora, save_tiny_model
+from thumbline.pipeline import line
+from thumbline.pipeline.cli import main
+from thumbline.pipeline.config import load_config
+from thumbline.pipeline.errors import PipelineError
+from thumbline.pipeline.storage.manifests import read_manifest
+from thumbline.pipeline.tables import polars_schema
 
 PAIRS = [
     {"id": number, "prompt": f"When {number}?", "chosen": "In May, thanks.", "rejected": f"Go {number}."}
@@ -25,7 +26,7 @@ ENGINE = ("--engine", "hf", "--dtype", "float32")
 
 
 def invoke(*arguments):
-    return CliRunner().invoke(cli.app, [str(argument) for argument in arguments], env={"COLUMNS": "200"})
+    return CliRunner().invoke(main.app, [str(argument) for argument in arguments], env={"COLUMNS": "200"})
 
 
 def done(*arguments):
@@ -95,7 +96,7 @@ def test_a_store_behind_an_address(rows, tiny_model, tmp_path):
 
 @pytest.mark.parametrize("suffix", ["jsonl", "parquet"])
 def test_export_keeps_every_column_and_scores_nothing(rows, tiny_model, tmp_path, scored, suffix, monkeypatch):
-    monkeypatch.setattr("pipeline.engines.scoring.open_engine", lambda *arguments: 1 / 0)
+    monkeypatch.setattr("thumbline.pipeline.engines.scoring.open_engine", lambda *arguments: 1 / 0)
     own = tmp_path / f"own.{suffix}"
     frame = pl.DataFrame([*PAIRS[4:], {"id": 99, "prompt": "New?", "chosen": "Yes.", "rejected": "No."}])
     frame.write_parquet(own) if suffix == "parquet" else frame.write_ndjson(own)
@@ -183,7 +184,7 @@ def test_verify_agrees_with_what_was_stored(finished, rows, tiny_model, scored):
 
 
 def test_verify_fails_where_stored_numbers_are_off(rows, tiny_model, scored, monkeypatch):
-    monkeypatch.setattr("pipeline.engines.hf.token_logps", lambda hidden, *other: hidden[:, 0] * 0 - 1.0)
+    monkeypatch.setattr("thumbline.pipeline.engines.hf.token_logps", lambda hidden, *other: hidden[:, 0] * 0 - 1.0)
     settings = ("--set", "reference.engine=hf", "--set", "reference.dtype=float32")
     result = invoke("reference", "verify", rows, "-m", tiny_model, "--store", scored, *settings)
     assert result.exit_code == 1

@@ -7,8 +7,8 @@ import subprocess
 
 import pytest
 
-from pipeline.stages.report import render_report
 from tests import report_inputs as made
+from thumbline.pipeline.report import render_report
 
 CHROMIUM = next(
     (found for name in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(name))), None

@@ -4,15 +4,15 @@ from contextlib import contextmanager
 
 import pytest
 
-from pipeline import artifacts, line
-from pipeline.artifacts import read_table
-from pipeline.config import load_config
-from pipeline.context import SilentReporter, StageContext
-from pipeline.engines import spilling
-from pipeline.errors import InputError
-from pipeline.stages import sequences
-from pipeline.training import mismatched
 from tests.line.conftest import write_config
+from thumbline.pipeline import line
+from thumbline.pipeline.config import load_config
+from thumbline.pipeline.context import SilentReporter, StageContext
+from thumbline.pipeline.errors import InputError
+from thumbline.pipeline.stages import sequences
+from thumbline.pipeline.storage import buckets, parquet
+from thumbline.pipeline.storage.parquet import read_table
+from thumbline.pipeline.training import mismatched
 
 # So short that prompts which differ in their beginning are the same sequences.
 CUT = {"max_tokens": 44, "truncation": "keep_end"}
@@ -51,8 +51,8 @@ def test_the_same_bytes_however_the_work_is_cut(runs, tmp_path, monkeypatch, nam
     config = runs(name, **SECTIONS[name])
     whole = made(config, tmp_path / "whole")
     for part_rows, held_bytes, bucket_rows in ((17, 2_000, 5), (1, 1, 1)):
-        monkeypatch.setattr(artifacts, "_PART_ROWS", part_rows)
-        monkeypatch.setattr(spilling, "_HELD_BYTES", held_bytes)
+        monkeypatch.setattr(parquet, "_PART_ROWS", part_rows)
+        monkeypatch.setattr(buckets, "_HELD_BYTES", held_bytes)
         monkeypatch.setattr(mismatched, "_BUCKET_ROWS", bucket_rows)
         cut = made(config, tmp_path / f"{part_rows}")
         assert cut == whole
@@ -63,7 +63,7 @@ def test_the_same_bytes_however_the_work_is_cut(runs, tmp_path, monkeypatch, nam
 
 def test_a_sequence_of_two_prompts_is_there_once_also_where_they_are_in_two_parts(runs, tmp_path, monkeypatch):
     config = runs("once", train={"method": "kto"}, sequences=CUT)
-    monkeypatch.setattr(artifacts, "_PART_ROWS", 1)
+    monkeypatch.setattr(parquet, "_PART_ROWS", 1)
     result = made(config, tmp_path / "run")
     assert result.counts.merged > 0
     ids = read_table(tmp_path / "run" / "sequences.parquet", "sequences")["sequence_id"]

@@ -9,12 +9,12 @@ import numpy as np
 import polars as pl
 import pytest
 
-from pipeline.config import EventsConfig
-from pipeline.importers.fast_lines import LineReader
-from pipeline.importers.ingest import RawBatch, Unit, plan, read_unit
-from pipeline.importers.inputs import expand_inputs
-from pipeline.importers.streams import read_blocks
 from tests.property.test_ingest_fuzz import mutated
+from thumbline.pipeline.config import EventsConfig
+from thumbline.pipeline.ingest.fast_lines import LineReader
+from thumbline.pipeline.ingest.plan import RawBatch, Unit, plan, read_unit
+from thumbline.pipeline.reading.inputs import expand_inputs
+from thumbline.pipeline.reading.streams import read_blocks
 
 ROW: Final[dict[str, Any]] = {
     "event_id": "e1",

@@ -10,10 +10,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline.config import EventsConfig
-from pipeline.importers import fast_parquet
-from pipeline.importers.ingest import RawBatch, plan, read_unit, units
-from pipeline.importers.inputs import expand_inputs
+from thumbline.pipeline.config import EventsConfig
+from thumbline.pipeline.ingest import fast_parquet
+from thumbline.pipeline.ingest.plan import RawBatch, plan, read_unit, units
+from thumbline.pipeline.reading.inputs import expand_inputs
 
 TEXTS = ["x", "", " ", "\x1c", "a\x00b", "a:b", "é\U0001f642", None]
 VOTES = ["up", "down", "copied", "chosen", None, "meh", "", "UP "]

@@ -12,14 +12,14 @@ from typing import Any, Final
 import numpy as np
 import pytest
 
-from pipeline.errors import PipelineError
-from pipeline.importers.base import Record
-from pipeline.importers.files import FileSource
-from pipeline.importers.registry import IMPORTERS
 from tests.unit.importers.logs import read_lines
 from tests.unit.importers.test_argilla import COMPARED, RATINGS
 from tests.unit.importers.test_registry import FIXTURES
 from tests.unit.importers.test_signals import FIRST, TRY, sides
+from thumbline.pipeline.errors import PipelineError
+from thumbline.pipeline.importers.registry import IMPORTERS
+from thumbline.pipeline.reading.files import FileSource
+from thumbline.pipeline.reading.records import Record
 
 ODD: Final[list[Any]] = [
     *(None, True, False, 0, 1, 2, -1, -3, 1.0, 0.5, 10**400, 1e308, "", " ", "1", "-1", "👍", "up", "x" * 300),

@@ -15,11 +15,11 @@ import polars as pl
 import pyarrow as pa
 import pytest
 
-from pipeline.config import EventsConfig
-from pipeline.importers.ingest import RawBatch, plan, read_inputs, read_unit, units
-from pipeline.importers.inputs import expand_inputs
-from pipeline.stages.events import EventsResult, ingest
-from pipeline.tables import validate
+from thumbline.pipeline.config import EventsConfig
+from thumbline.pipeline.ingest.plan import RawBatch, plan, read_inputs, read_unit, units
+from thumbline.pipeline.reading.inputs import expand_inputs
+from thumbline.pipeline.stages.events import EventsResult, ingest
+from thumbline.pipeline.tables import validate
 
 ROWS: Final = [
     {

@@ -7,11 +7,11 @@ from typing import Any, Final
 import numpy as np
 import pytest
 
-from pipeline.config import EventsConfig
-from pipeline.stages.events import ingest
-from pipeline.tables import validate
 from tests.unit.importers.joined_fixtures import FILES
 from tests.unit.importers.joined_logs import write
+from thumbline.pipeline.config import EventsConfig
+from thumbline.pipeline.stages.events import ingest
+from thumbline.pipeline.tables import validate
 
 STRANGE: Final[list[Any]] = [
     None, True, False, 0, 1, -1, 2.5, 10**30, "", " ", "x", "{", "[1]", '{"role": 1}', "👍", [], [[]], [None], {},

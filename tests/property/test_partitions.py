@@ -6,14 +6,15 @@ from typing import Any, Final
 import polars as pl
 import pytest
 
-from pipeline import artifacts, line, writing
-from pipeline.config import EventsConfig, RunConfig, build_config
-from pipeline.importers import shuffle, spill
-from pipeline.importers.ingest import plan, units
-from pipeline.importers.inputs import expand_inputs
-from pipeline.importers.spill import partition_count
-from pipeline.stages import events
 from tests.benchmarks.feedback_log import feedback_lines
+from thumbline.pipeline import line
+from thumbline.pipeline.config import EventsConfig, RunConfig, build_config
+from thumbline.pipeline.ingest import sorting
+from thumbline.pipeline.ingest.plan import plan, units
+from thumbline.pipeline.reading.inputs import expand_inputs
+from thumbline.pipeline.stages import events
+from thumbline.pipeline.storage import parquet, partitions, writing
+from thumbline.pipeline.storage.partitions import partition_count
 
 PREPARED: Final = ("events", "responses", "unpaired", "pairs", "splits")
 SHARDS: Final = ("a.jsonl", "b.jsonl", "c.csv", "d.jsonl")
@@ -48,9 +49,9 @@ def test_however_the_work_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
     whole = prepared("whole", workers=1)
     assert prepared("cut", inputs=SHARDS[::-1], workers=1, unit_bytes=70_001, partition_bytes=40_000) == whole
     # Passes over a partition, writes of a run, and parts of a table, each far smaller than the data.
-    monkeypatch.setattr(spill, "_PASS_BYTES", 50_000)
-    monkeypatch.setattr(shuffle, "_HELD_BYTES", 100_000)
-    monkeypatch.setattr(artifacts, "_PART_ROWS", 211)
+    monkeypatch.setattr(partitions, "_PASS_BYTES", 50_000)
+    monkeypatch.setattr(sorting, "_HELD_BYTES", 100_000)
+    monkeypatch.setattr(parquet, "_PART_ROWS", 211)
     monkeypatch.setattr(events, "_WORKER_BYTES", 1)
     assert prepared("tiny", workers=1, unit_bytes=323_457, partition_bytes=300_000) == whole
     assert prepared("processes", workers=2, unit_bytes=400_003) == whole
@@ -59,7 +60,7 @@ def test_however_the_work_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_row_groups_do_not_depend_on_the_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(writing, "_ROW_GROUP_ROWS", 200)
     whole = prepared("whole", workers=1)
-    monkeypatch.setattr(artifacts, "_PART_ROWS", 433)
+    monkeypatch.setattr(parquet, "_PART_ROWS", 433)
     assert prepared("parts", workers=1, partition_bytes=200_000) == whole
 
 

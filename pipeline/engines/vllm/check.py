@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from pipeline.engines.base import Score
+from ..base import Score
 
 CHECK_ROWS: Final = 8
 # Nats per square root of completion tokens, since rounding adds up as a random walk. Measured over 256 completions of

@@ -12,13 +12,13 @@ from typing import Final, cast
 
 import torch
 
-from pipeline.config import EngineConfig
-from pipeline.engines.base import TRANSFORMERS, Score, TokenSequence
-from pipeline.engines.hf import HFEngine
-from pipeline.engines.vllm.check import check_places, disagreement
-from pipeline.engines.vllm.messages import Route
-from pipeline.engines.vllm.process import WorkerProcess
-from pipeline.errors import EngineError
+from ...config import EngineConfig
+from ...errors import EngineError
+from ..base import TRANSFORMERS, Score, TokenSequence
+from ..hf import HFEngine
+from .check import check_places, disagreement
+from .messages import Route
+from .process import WorkerProcess
 
 _NAMES: Final = {
     "native": "vLLM's own scoring of given tokens",

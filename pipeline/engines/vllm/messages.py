@@ -3,8 +3,8 @@
 from collections.abc import Callable
 from typing import Literal, NamedTuple
 
-from pipeline.config import EngineConfig
-from pipeline.engines.base import TokenSequence
+from ...config import EngineConfig
+from ..base import TokenSequence
 
 Route = Literal["native", "adapter", "prompt_logprobs"]
 

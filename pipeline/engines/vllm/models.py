@@ -1,7 +1,7 @@
 """Scoring twins of vLLM's causal language models, built when vLLM asks for one by name."""
 
-from pipeline.engines.vllm.plugin import PREFIX
-from pipeline.engines.vllm.pooler import scoring_twin
+from .plugin import PREFIX
+from .pooler import scoring_twin
 
 _built: dict[str, type] = {}
 

@@ -4,7 +4,7 @@ import logging
 from typing import Final
 
 PREFIX: Final = "Thumbline"
-_MODELS_MODULE: Final = "pipeline.engines.vllm.models"
+_MODELS_MODULE: Final = "thumbline.pipeline.engines.vllm.models"
 _SUFFIXES: Final = ("ForCausalLM", "LMHeadModel")
 _logger = logging.getLogger(__name__)
 

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from pipeline.config import EngineConfig
-from pipeline.engines.adapters import resolve_adapter
-from pipeline.engines.base import Score, TokenSequence
-from pipeline.engines.vllm.messages import Answer, Route, Settings
-from pipeline.engines.vllm.worker import serve
-from pipeline.errors import ConfigError, EngineError, examples
+from ...config import EngineConfig
+from ...errors import ConfigError, EngineError, examples
+from ..adapters import resolve_adapter
+from ..base import Score, TokenSequence
+from .messages import Answer, Route, Settings
+from .worker import serve
 
 # vLLM takes ten seconds to end several workers.
 _STOP_SECONDS: Final = 60.0

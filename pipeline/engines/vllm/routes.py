@@ -8,11 +8,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
-from pipeline.engines.adapters import adapter_rank, changes_head
-from pipeline.engines.base import TokenSequence
-from pipeline.engines.vllm.messages import RawScore, Route, Scorer, Settings
-from pipeline.engines.vllm.plugin import PREFIX, register_twins
-from pipeline.errors import EngineError, unknown_name
+from ...errors import EngineError, unknown_name
+from ..adapters import adapter_rank, changes_head
+from ..base import TokenSequence
+from .messages import RawScore, Route, Scorer, Settings
+from .plugin import PREFIX, register_twins
 
 # The smallest that vLLM's CPU attention takes.
 _CPU_BLOCK: Final = 32
@@ -69,7 +69,7 @@ def _open_adapter(settings: Settings) -> Scorer:
     from vllm.config import PoolerConfig
     from vllm.platforms import current_platform
 
-    from pipeline.engines.vllm.pooler import TASK
+    from .pooler import TASK
 
     if settings.adapter_dir is not None and changes_head(Path(settings.adapter_dir)):
         raise EngineError("the LoRA adapter changes the head, which the pooler uses as it is")
@@ -155,7 +155,7 @@ def _with_cache(engine: Any, sequences: list[TokenSequence], score: Callable[...
 def _encode(engine: Any, settings: Settings, sequences: list[TokenSequence], *, skip_cache: bool) -> list[RawScore]:
     from vllm import PoolingParams
 
-    from pipeline.engines.vllm.pooler import COMPLETION_START, TASK, TOKEN_LOGPS
+    from .pooler import COMPLETION_START, TASK, TOKEN_LOGPS
 
     keeps_tokens = settings.config.token_logps
     parameters = [

@@ -9,9 +9,9 @@ from multiprocessing import util
 from multiprocessing.connection import Connection
 from typing import Final
 
-from pipeline.engines.base import TokenSequence
-from pipeline.engines.vllm.messages import Answer, Scorer, Settings
-from pipeline.engines.vllm.routes import OPENERS, unknown_arguments
+from ..base import TokenSequence
+from .messages import Answer, Scorer, Settings
+from .routes import OPENERS, unknown_arguments
 
 _MESSAGE_CHARACTERS: Final = 240
 # After multiprocessing's own clean-up, whose finalizers have priority 0 and above.

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from losses import LOSSES, PairLogps, UnpairedLogps, loss_config
+from thumbline.losses import LOSSES, PairLogps, UnpairedLogps, loss_config
 
 chunked = pytest.importorskip("liger_kernel.chunked_loss")
 

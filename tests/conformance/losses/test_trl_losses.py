@@ -11,9 +11,9 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from losses import LOSSES, PairLogps, Term, UnpairedLogps, combined, loss_config, reward_model_loss
-from losses.length import TailLogps, length_desensitised, tail_logps
-from losses.wpo import wpo_weights
+from thumbline.losses import LOSSES, PairLogps, Term, UnpairedLogps, combined, loss_config, reward_model_loss
+from thumbline.losses.length import TailLogps, length_desensitised, tail_logps
+from thumbline.losses.wpo import wpo_weights
 
 trl = pytest.importorskip("trl")
 

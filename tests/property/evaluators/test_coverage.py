@@ -12,8 +12,8 @@ import polars as pl
 import pytest
 from scipy import stats
 
-from evaluators import EvaluationSettings, evaluate
 from tests.evaluator_rows import clustered_margins
+from thumbline.evaluators import EvaluationSettings, evaluate
 
 pytestmark = pytest.mark.slow
 

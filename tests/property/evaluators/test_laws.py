@@ -8,8 +8,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
-from evaluators import EvaluationSettings, evaluate
 from tests.evaluator_rows import metric, metrics_of, scored_pairs, scored_unpaired
+from thumbline.evaluators import EvaluationSettings, evaluate
 
 SETTINGS = EvaluationSettings(beta=1.0, bootstrap_draws=100, slice_columns=("topic",))
 PLAIN = EvaluationSettings(beta=1.0, bootstrap_draws=100)

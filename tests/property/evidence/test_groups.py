@@ -7,10 +7,10 @@ import polars as pl
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.config import ResponsesConfig, SplitsConfig
-from pipeline.evidence.groups import components
-from pipeline.stages import responses, splits
 from tests.logs import ided, logs
+from thumbline.pipeline.config import ResponsesConfig, SplitsConfig
+from thumbline.pipeline.evidence.groups import components
+from thumbline.pipeline.stages import responses, splits
 
 GROUP_BY = st.sampled_from(["prompt", "prompt_and_conversation", "prompt_conversation_and_user"])
 

@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.config import PairsConfig, ResponsesConfig, SplitsConfig, UnpairedConfig
-from pipeline.stages import pairs, responses, splits, unpaired
 from tests.logs import ided, logs, partitions
+from thumbline.pipeline.config import PairsConfig, ResponsesConfig, SplitsConfig, UnpairedConfig
+from thumbline.pipeline.stages import pairs, responses, splits, unpaired
 
 RESPONSES = st.builds(
     ResponsesConfig,

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.config import ResponsesConfig
-from pipeline.evidence.raters import dawid_skene, rater_table
-from pipeline.tables import VOTE, validate
+from thumbline.pipeline.config import ResponsesConfig
+from thumbline.pipeline.evidence.raters import dawid_skene, rater_table
+from thumbline.pipeline.tables import VOTE, validate
 
 
 def clipped(value):

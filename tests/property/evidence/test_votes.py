@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.config import ResponsesConfig
-from pipeline.stages import responses
-from pipeline.tables import validate
 from tests.logs import ided, logs
+from thumbline.pipeline.config import ResponsesConfig
+from thumbline.pipeline.stages import responses
+from thumbline.pipeline.tables import validate
 
 NEVER = datetime(1, 1, 1, tzinfo=UTC)
 

@@ -8,8 +8,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from losses import LOSSES, PairLogps, UnpairedLogps, loss_config
-from losses.numerics import log1mexp, log_odds
+from thumbline.losses import LOSSES, PairLogps, UnpairedLogps, loss_config
+from thumbline.losses.numerics import log1mexp, log_odds
 
 # Sure tokens, values next to where 1 - exp(x) rounds to 0, an ordinary token, and completions as good as impossible.
 EDGES = [0.0, -1e-12, -1e-9, -1e-8, -1e-7, -1e-4, -0.693147, -1.0, -20.0, -103.9, -200.0, -1e3, -1e5]

@@ -1,7 +1,6 @@
 """The sample log's criterion, on texts whose answer is plain."""
 
 import pytest
-
 from data.criterion import is_one_paragraph
 
 

@@ -4,12 +4,12 @@ import json
 from collections import Counter, defaultdict
 
 import pytest
-
 from data.criterion import is_one_paragraph
 from data.make_sample_log import RATERS, SAMPLE, SEED, make_log, read_rows
 from data.sample_dirt import DAMAGE
-from pipeline.config import EventsConfig
-from pipeline.stages import events
+
+from thumbline.pipeline.config import EventsConfig
+from thumbline.pipeline.stages import events
 
 FIELDS = {"event_id", "timestamp", "conversation_id", "user_id", "model", "prompt", "response", "feedback"}
 VOTES = {"thumbs_up", "thumbs_down"}

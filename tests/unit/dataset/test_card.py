@@ -1,8 +1,8 @@
 import pytest
 from huggingface_hub import DatasetCard
 
-from pipeline.config import build_config
-from pipeline.dataset import dataset_card
+from thumbline.pipeline.config import build_config
+from thumbline.pipeline.dataset import dataset_card
 
 
 def card(rows):

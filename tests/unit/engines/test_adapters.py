@@ -8,13 +8,19 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM
 
-from pipeline.config import EngineConfig
-from pipeline.engines.adapters import adapter_digest, adapter_rank, changes_head, merge_adapter, resolve_adapter
-from pipeline.engines.hf import HFEngine
-from pipeline.engines.scoring import Scorer
-from pipeline.errors import EngineError, InputError
 from tests.engine_inputs import random_sequences
 from tests.tiny import save_lora, save_tiny_model
+from thumbline.pipeline.config import EngineConfig
+from thumbline.pipeline.engines.adapters import (
+    adapter_digest,
+    adapter_rank,
+    changes_head,
+    merge_adapter,
+    resolve_adapter,
+)
+from thumbline.pipeline.engines.hf import HFEngine
+from thumbline.pipeline.engines.scoring import Scorer
+from thumbline.pipeline.errors import EngineError, InputError
 
 WEIGHT = "model.layers.1.mlp.down_proj.weight"
 MODULES = ("model.layers.0.self_attn.q_proj", "model.layers.1.mlp.down_proj")

@@ -4,9 +4,9 @@ import importlib.util
 
 import pytest
 
-from pipeline.engines import demo_model
-from pipeline.engines.demo_model import demo_model_path
-from pipeline.errors import InputError, MissingDependencyError
+from thumbline.pipeline.engines import demo_model
+from thumbline.pipeline.engines.demo_model import demo_model_path
+from thumbline.pipeline.errors import InputError, MissingDependencyError
 
 FOLDER = "models/smollm2-135m-instruct"
 PARTS = ("config.json", "model.safetensors", "tokenizer.json", "chat_template.jinja")

@@ -4,9 +4,9 @@ import pytest
 from tokenizers import AddedToken, Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
-from pipeline.engines.encoding import Encoder, load_encoder
-from pipeline.errors import InputError
 from tests.tiny import CHATML, tiny_tokenizer
+from thumbline.pipeline.engines.encoding import Encoder, load_encoder
+from thumbline.pipeline.errors import InputError
 
 # Families of templates as their models have them, each with the tokens that it writes.
 LLAMA3 = (

@@ -13,12 +13,12 @@ from transformers import (
 )
 from transformers.utils import logging as transformers_logging
 
-from pipeline.config import EngineConfig
-from pipeline.engines import head as heads
-from pipeline.engines.head import load_model
-from pipeline.engines.hf import HFEngine
-from pipeline.errors import EngineError
 from tests.engine_inputs import awkward_sequences, random_sequences, sequence
+from thumbline.pipeline.config import EngineConfig
+from thumbline.pipeline.engines import head as heads
+from thumbline.pipeline.engines.head import load_model
+from thumbline.pipeline.engines.hf import HFEngine
+from thumbline.pipeline.errors import EngineError
 
 VOCABULARY = 97
 SIZES = {

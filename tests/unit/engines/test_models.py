@@ -5,11 +5,11 @@ from concurrent.futures import ThreadPoolExecutor
 import huggingface_hub
 import pytest
 
-from pipeline.artifacts import cached_digest, digest_file
-from pipeline.engines import models
-from pipeline.engines.models import model_digest, resolve_model, tokenizer_digest
-from pipeline.errors import InputError
 from tests.tiny import CHATML, save_tiny_model
+from thumbline.pipeline.engines import models
+from thumbline.pipeline.engines.models import model_digest, resolve_model, tokenizer_digest
+from thumbline.pipeline.errors import InputError
+from thumbline.pipeline.storage.digests import cached_digest, digest_file
 
 
 @pytest.fixture(scope="module")

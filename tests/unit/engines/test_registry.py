@@ -6,14 +6,14 @@ from types import ModuleType
 
 import pytest
 
-from pipeline.config import EngineConfig
-from pipeline.engines import registry
-from pipeline.engines.hf import HFEngine
-from pipeline.engines.registry import choose_engine, engine_identity, open_engine, routes_of
-from pipeline.engines.vllm import plugin
-from pipeline.engines.vllm.engine import VLLMEngine
-from pipeline.errors import MissingDependencyError
 from tests.tiny import save_tiny_model
+from thumbline.pipeline.config import EngineConfig
+from thumbline.pipeline.engines import registry
+from thumbline.pipeline.engines.hf import HFEngine
+from thumbline.pipeline.engines.registry import choose_engine, engine_identity, open_engine, routes_of
+from thumbline.pipeline.engines.vllm import plugin
+from thumbline.pipeline.engines.vllm.engine import VLLMEngine
+from thumbline.pipeline.errors import MissingDependencyError
 
 
 @pytest.fixture
@@ -95,9 +95,9 @@ def test_what_vllm_left_to_transformers_is_stored_as_transformers_own(installed)
 def test_the_identity_and_the_store_load_neither_torch_nor_vllm():
     code = (
         "import sys\n"
-        "from pipeline.config import EngineConfig\n"
-        "from pipeline.engines import models, registry, scoring, store, upkeep\n"
-        "from pipeline.engines.vllm import plugin, worker\n"
+        "from thumbline.pipeline.config import EngineConfig\n"
+        "from thumbline.pipeline.engines import models, registry, scoring, store, upkeep\n"
+        "from thumbline.pipeline.engines.vllm import plugin, worker\n"
         "registry.engine_identity(EngineConfig())\n"
         "sys.exit(','.join({'torch', 'transformers', 'vllm', 'huggingface_hub'} & set(sys.modules)) or 0)"
     )
@@ -137,7 +137,7 @@ def test_the_plugin_registers_a_twin_of_each_language_model_and_nothing_else(fak
     plugin.register()
     plugin.register()
     assert fake_vllm.ModelRegistry.registered == {
-        name: f"pipeline.engines.vllm.models:{name}"
+        name: f"thumbline.pipeline.engines.vllm.models:{name}"
         for name in ("ThumblineLlamaForCausalLM", "ThumblineGPT2LMHeadModel")
     }
 
@@ -151,4 +151,4 @@ def test_the_plugin_does_not_break_another_vllm(fake_vllm, caplog):
 
 def test_the_entry_point_is_the_plugin():
     (entry,) = [entry for entry in metadata.entry_points(group="vllm.general_plugins") if entry.name == "thumbline"]
-    assert entry.value == "pipeline.engines.vllm.plugin:register"
+    assert entry.value == "thumbline.pipeline.engines.vllm.plugin:register"

@@ -12,12 +12,12 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from pipeline.engines.places import LocalPlace, open_place
-from pipeline.engines.spilling import BucketFiles
-from pipeline.engines.store import LogpsStore
-from pipeline.errors import EngineError
-from pipeline.tables import polars_schema, validate
 from tests.engine_inputs import FakeEngine, random_sequences, score_all, sequence, sequences_table
+from thumbline.pipeline.engines.store import LogpsStore
+from thumbline.pipeline.errors import EngineError
+from thumbline.pipeline.storage.buckets import BucketFiles
+from thumbline.pipeline.storage.places import LocalPlace, open_place
+from thumbline.pipeline.tables import polars_schema, validate
 
 KEY = {"model": "m", "tokenizer": "t", "engine": "e", "route": "fake"}
 ROWS = 8
@@ -276,10 +276,10 @@ def test_blocks_and_buckets_change_nothing(monkeypatch, tmp_path):
     table = sequences_table([*random_sequences(40, 90), sequence([7], [8])])
     one, other = store_at(tmp_path / "one"), store_at(tmp_path / "other")
     result, _ = fill(table, one)
-    monkeypatch.setattr("pipeline.engines.feeding._FRAME_ROWS", 7)
-    monkeypatch.setattr("pipeline.engines.feeding._BUCKET_TOKENS", 50)
-    monkeypatch.setattr("pipeline.engines.results._BUCKET_TOKENS", 30)
-    monkeypatch.setattr("pipeline.engines.results._BATCH_ROWS", 6)
+    monkeypatch.setattr("thumbline.pipeline.engines.feeding._FRAME_ROWS", 7)
+    monkeypatch.setattr("thumbline.pipeline.engines.feeding._BUCKET_TOKENS", 50)
+    monkeypatch.setattr("thumbline.pipeline.engines.results._BUCKET_TOKENS", 30)
+    monkeypatch.setattr("thumbline.pipeline.engines.results._BATCH_ROWS", 6)
     again, _ = fill(table, other)
     assert again.results.frame().equals(result.results.frame())
     assert contents(one) == contents(other)
@@ -342,9 +342,9 @@ def test_an_engine_that_forgets_values_a_token_is_refused(table, store):
 
 def test_many_tokens_go_by_way_of_files_that_are_gone_afterwards(table, store, monkeypatch, tmp_path):
     whole = score_all(table, {"fake": store}, lambda: FakeEngine(tokens=True), token_logps=True).results.frame()
-    monkeypatch.setattr("pipeline.engines.feeding._FRAME_ROWS", 7)
-    monkeypatch.setattr("pipeline.engines.feeding._BUCKET_TOKENS", 400)
-    monkeypatch.setattr("pipeline.engines.results._BUCKET_TOKENS", 300)
+    monkeypatch.setattr("thumbline.pipeline.engines.feeding._FRAME_ROWS", 7)
+    monkeypatch.setattr("thumbline.pipeline.engines.feeding._BUCKET_TOKENS", 400)
+    monkeypatch.setattr("thumbline.pipeline.engines.results._BUCKET_TOKENS", 300)
     written = []
     add = BucketFiles.append
     monkeypatch.setattr(BucketFiles, "append", lambda *given: (written.append(given[0].folder), add(*given)))

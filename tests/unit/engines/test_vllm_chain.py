@@ -12,14 +12,6 @@ from pathlib import Path
 import pytest
 import torch
 
-from pipeline.config import EngineConfig
-from pipeline.engines.base import Score
-from pipeline.engines.hf import HFEngine
-from pipeline.engines.vllm import process as processes
-from pipeline.engines.vllm.check import CHECK_ROWS, check_places, disagreement
-from pipeline.engines.vllm.engine import VLLMEngine
-from pipeline.engines.vllm.worker import _one_line
-from pipeline.errors import ConfigError, EngineError
 from tests.engine_inputs import random_sequences
 from tests.engine_stand_ins import (
     RIGHT_SCORES,
@@ -35,6 +27,14 @@ from tests.engine_stand_ins import (
     start_and_wait,
 )
 from tests.tiny import save_tiny_model
+from thumbline.pipeline.config import EngineConfig
+from thumbline.pipeline.engines.base import Score
+from thumbline.pipeline.engines.hf import HFEngine
+from thumbline.pipeline.engines.vllm import process as processes
+from thumbline.pipeline.engines.vllm.check import CHECK_ROWS, check_places, disagreement
+from thumbline.pipeline.engines.vllm.engine import VLLMEngine
+from thumbline.pipeline.engines.vllm.worker import _one_line
+from thumbline.pipeline.errors import ConfigError, EngineError
 
 VOCABULARY = 258
 CONFIG = EngineConfig(engine="vllm", dtype="float32")
@@ -144,7 +144,7 @@ def test_vllms_own_scoring_is_left_out_where_its_runner_does_not_run(opened, ent
 
 
 def test_quantised_weights_are_never_compared_with_or_left_to_whole_ones(opened, entries, monkeypatch):
-    monkeypatch.setattr("pipeline.engines.vllm.engine.HFEngine", lambda *arguments: 1 / 0)
+    monkeypatch.setattr("thumbline.pipeline.engines.vllm.engine.HFEngine", lambda *arguments: 1 / 0)
     engine = opened(serve_right, CONFIG.model_copy(update={"quantization": "fp8"}))
     engine.score(entries)
     assert engine.route == "adapter"
@@ -180,7 +180,7 @@ def test_where_transformers_cannot_load_the_yardstick_is_prompt_logprobs(
     def refuse(*arguments):
         raise EngineError("not a model it knows")
 
-    monkeypatch.setattr("pipeline.engines.vllm.engine.HFEngine", refuse)
+    monkeypatch.setattr("thumbline.pipeline.engines.vllm.engine.HFEngine", refuse)
     engine = opened(serve_one_wrong)
     with caplog.at_level(logging.WARNING):
         assert engine.score(entries) == expected
@@ -189,7 +189,7 @@ def test_where_transformers_cannot_load_the_yardstick_is_prompt_logprobs(
 
 
 def test_without_a_yardstick_nothing_is_scored(opened, entries, monkeypatch):
-    monkeypatch.setattr("pipeline.engines.vllm.engine.HFEngine", lambda *arguments: 1 / 0)
+    monkeypatch.setattr("thumbline.pipeline.engines.vllm.engine.HFEngine", lambda *arguments: 1 / 0)
     engine = opened(serve_nothing, CONFIG.model_copy(update={"tensor_parallel_size": 2}))
     with pytest.raises(EngineError, match="prompt_logprobs does not know this model"):
         engine.score(entries)

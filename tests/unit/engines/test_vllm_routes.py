@@ -7,12 +7,12 @@ from types import ModuleType, SimpleNamespace
 
 import pytest
 
-from pipeline.config import EngineConfig
-from pipeline.engines.vllm import routes
-from pipeline.engines.vllm.messages import RawScore, Settings
-from pipeline.errors import ConfigError
 from tests.engine_inputs import sequence
 from tests.tiny import save_lora, save_tiny_model
+from thumbline.pipeline.config import EngineConfig
+from thumbline.pipeline.engines.vllm import routes
+from thumbline.pipeline.engines.vllm.messages import RawScore, Settings
+from thumbline.pipeline.errors import ConfigError
 
 ENTRIES = [sequence([5, 6, 7], [8, 9]), sequence([5, 6, 7], [9]), sequence([4], [3, 2, 1])]
 
@@ -159,7 +159,7 @@ def test_an_argument_that_vllm_does_not_know_is_named(vllm):
     ],
 )
 def test_settings_that_do_not_hold_are_refused_before_any_work(settings, message):
-    from pipeline.config import build_config
+    from thumbline.pipeline.config import build_config
 
     document = {"name": "x", "model": "demo", "events": {"inputs": ["log"]}, "reference": settings}
     with pytest.raises(ConfigError, match=message):

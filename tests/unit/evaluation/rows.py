@@ -2,9 +2,9 @@
 
 import polars as pl
 
-from pipeline.evaluation.outcome import Choices, Outcome, evaluate_subject
-from pipeline.evaluation.subject import Subject
-from pipeline.evaluation.union import Reward
+from thumbline.pipeline.evaluation.outcome import Choices, Outcome, evaluate_subject
+from thumbline.pipeline.evaluation.subject import Subject
+from thumbline.pipeline.evaluation.union import Reward
 
 
 def scored(model: str, margins: list[float], *, prefix: str = "p", reference: float | None = 0.0) -> pl.DataFrame:

@@ -7,9 +7,9 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from pipeline.errors import InputError
-from pipeline.evaluation.adapters import merged_model, resolve_any_model
 from tests.tiny import save_tiny_model
+from thumbline.pipeline.errors import InputError
+from thumbline.pipeline.evaluation.adapters import merged_model, resolve_any_model
 
 RANK = 2
 LAYERS = ("model.layers.0.self_attn.q_proj", "model.layers.1.mlp.down_proj")

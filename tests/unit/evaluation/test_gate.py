@@ -6,12 +6,12 @@ from xml.etree import ElementTree
 import polars as pl
 import pytest
 
-from pipeline.errors import ConfigError, GateError, InputError
-from pipeline.evaluation.gate import Condition, Floor, check_floors, check_no_worse, parse_floor, refuse
-from pipeline.evaluation.junit import junit_xml
-from pipeline.evaluation.outcome import write_outcome
-from pipeline.evaluation.subject import Subject
 from tests.unit.evaluation.rows import margins, outcome, run_like, scored, subject
+from thumbline.pipeline.errors import ConfigError, GateError, InputError
+from thumbline.pipeline.evaluation.gate import Condition, Floor, check_floors, check_no_worse, parse_floor, refuse
+from thumbline.pipeline.evaluation.junit import junit_xml
+from thumbline.pipeline.evaluation.outcome import write_outcome
+from thumbline.pipeline.evaluation.subject import Subject
 
 
 @pytest.mark.parametrize(

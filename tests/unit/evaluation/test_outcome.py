@@ -6,11 +6,11 @@ import numpy as np
 import polars as pl
 import pytest
 
-from pipeline.errors import ConfigError, InputError
-from pipeline.evaluation.outcome import Choices, check_choices, write_outcome
-from pipeline.evaluation.scoring import model_names
-from pipeline.evaluation.subject import read_subject
 from tests.unit.evaluation.rows import outcome, run_like, scored, subject
+from thumbline.pipeline.errors import ConfigError, InputError
+from thumbline.pipeline.evaluation.outcome import Choices, check_choices, write_outcome
+from thumbline.pipeline.evaluation.scoring import model_names
+from thumbline.pipeline.evaluation.subject import read_subject
 
 
 @pytest.mark.parametrize("choice", [{"draws": 500}, {"confidence": 0.8}, {"seed": 1}])

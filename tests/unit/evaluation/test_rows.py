@@ -5,9 +5,9 @@ import json
 import polars as pl
 import pytest
 
-from pipeline.errors import ConfigError, InputError
-from pipeline.evaluation.layouts import LAYOUTS
-from pipeline.evaluation.rows import ReadOptions, read_pairs
+from thumbline.pipeline.errors import ConfigError, InputError
+from thumbline.pipeline.evaluation.layouts import LAYOUTS
+from thumbline.pipeline.evaluation.rows import ReadOptions, read_pairs
 
 TURNS = "\n\nHuman: Hi\n\nAssistant: Hello.\n\nHuman: When?\n\nAssistant:"
 QUESTION = [{"role": "user", "content": "When?"}]

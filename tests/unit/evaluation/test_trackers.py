@@ -6,11 +6,11 @@ import importlib.util
 import polars as pl
 import pytest
 
-from pipeline.errors import MissingDependencyError
-from pipeline.evaluation import trackers
-from pipeline.evaluation.trackers import scalars, write_tensorboard, write_wandb
-from pipeline.tables import polars_schema
 from tests.unit.evaluation.rows import outcome, run_like
+from thumbline.pipeline.errors import MissingDependencyError
+from thumbline.pipeline.evaluation import trackers
+from thumbline.pipeline.evaluation.trackers import scalars, write_tensorboard, write_wandb
+from thumbline.pipeline.tables import polars_schema
 
 
 @pytest.fixture

@@ -5,11 +5,11 @@ import dataclasses
 import polars as pl
 import pytest
 
-from pipeline.errors import ConfigError, InputError
-from pipeline.evaluation.compare import compare
-from pipeline.evaluation.outcome import Choices, evaluate_subject
-from pipeline.evaluation.union import REWARD_EVALUATORS, Reward, check_same_rows, unite
 from tests.unit.evaluation.rows import IMPLICIT, margins, run_like, scored, subject
+from thumbline.pipeline.errors import ConfigError, InputError
+from thumbline.pipeline.evaluation.compare import compare
+from thumbline.pipeline.evaluation.outcome import Choices, evaluate_subject
+from thumbline.pipeline.evaluation.union import REWARD_EVALUATORS, Reward, check_same_rows, unite
 
 
 def united(*subjects, rewards=None):

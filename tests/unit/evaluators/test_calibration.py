@@ -5,8 +5,8 @@ from math import log
 import polars as pl
 import pytest
 
-from evaluators import EvaluationSettings
 from tests.evaluator_rows import PLAIN, metric, metrics_of, scored_pairs
+from thumbline.evaluators import EvaluationSettings
 
 LN3 = log(3)  # sigma(ln 3) = 3/4
 SURE = log(2.2)  # sigma = 0.6875, inside the bin of confidence from 0.65 to 0.7

@@ -6,9 +6,9 @@ import numpy as np
 import polars as pl
 import pytest
 
-from evaluators import EVALUATORS, METRICS_SCHEMA, EvaluationSettings, evaluate
-from evaluators.paired_tests import holm, mcnemar_exact, minimum_detectable_effect
 from tests.evaluator_rows import PLAIN, metric, metrics_of, scored_pairs, scored_unpaired
+from thumbline.evaluators import EVALUATORS, METRICS_SCHEMA, EvaluationSettings, evaluate
+from thumbline.evaluators.paired_tests import holm, mcnemar_exact, minimum_detectable_effect
 
 LN3 = log(3)  # sigma(ln 3) = 3/4, sigma(2 ln 3) = 9/10
 T3_975 = 3.182446  # quantile of Student's t with 3 degrees of freedom at 0.975

@@ -9,10 +9,10 @@ import numpy as np
 import polars as pl
 import pytest
 
-from evaluators import EvaluationSettings, evaluate
-from evaluators.groups import MOST_SETS, Groups, numbered
-from evaluators.uncertainty import clustered_error, exactly_summed, group_totals
 from tests.evaluator_rows import scored_pairs
+from thumbline.evaluators import EvaluationSettings, evaluate
+from thumbline.evaluators.groups import MOST_SETS, Groups, numbered
+from thumbline.evaluators.uncertainty import clustered_error, exactly_summed, group_totals
 
 GROUPS = 25_000
 DRAWS = 2_000

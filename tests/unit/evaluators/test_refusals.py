@@ -5,8 +5,8 @@ from math import inf, nan
 import polars as pl
 import pytest
 
-from evaluators import EVALUATORS, EvaluationError, EvaluationSettings, evaluate
 from tests.evaluator_rows import PLAIN, metric, metrics_of, scored_pairs, scored_unpaired
+from thumbline.evaluators import EVALUATORS, EvaluationError, EvaluationSettings, evaluate
 
 ONE_GROUP = "one prompt group: no interval can be given"
 ONE_CLASS = "all rows have one label: two classes are needed"

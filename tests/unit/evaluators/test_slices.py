@@ -3,8 +3,8 @@
 import polars as pl
 import pytest
 
-from evaluators import EvaluationSettings, evaluate
 from tests.evaluator_rows import metric, metrics_of, scored_pairs, scored_unpaired
+from thumbline.evaluators import EvaluationSettings, evaluate
 
 
 def sliced(*columns: str, **more: int) -> EvaluationSettings:

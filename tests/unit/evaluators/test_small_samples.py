@@ -7,9 +7,9 @@ import polars as pl
 import pytest
 from scipy import stats
 
-from evaluators import EvaluationSettings
-from evaluators.paired_tests import mcnemar_exact, sign_flip_exact
 from tests.evaluator_rows import PLAIN, clustered_margins, metric, metrics_of, scored_pairs, scored_unpaired
+from thumbline.evaluators import EvaluationSettings
+from thumbline.evaluators.paired_tests import mcnemar_exact, sign_flip_exact
 
 AGREE = "no interval: all prompt groups agree, so resampling them shows no spread"
 

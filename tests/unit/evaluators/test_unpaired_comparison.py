@@ -4,8 +4,8 @@ import numpy as np
 import polars as pl
 import pytest
 
-from evaluators import evaluate
 from tests.evaluator_rows import PLAIN, metric, metrics_of, scored_unpaired
+from thumbline.evaluators import evaluate
 
 
 def two(trained: tuple[list, list], untrained: tuple[list, list], groups: list[str] | None = None) -> pl.DataFrame:

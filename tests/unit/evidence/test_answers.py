@@ -6,9 +6,9 @@ import polars as pl
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.evidence.answers import answers
-from pipeline.evidence.votes import divided
-from pipeline.tables import MESSAGES, TIME, VOTE
+from thumbline.pipeline.evidence.answers import answers
+from thumbline.pipeline.evidence.votes import divided
+from thumbline.pipeline.tables import MESSAGES, TIME, VOTE
 
 NAMES = st.sampled_from([None, "b", "a", "c"])
 EVENTS = st.lists(

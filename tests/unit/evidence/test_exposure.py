@@ -2,10 +2,10 @@ import numpy as np
 import polars as pl
 import pytest
 
-from pipeline.config import ResponsesConfig
-from pipeline.evidence.exposure import effective_sample_size, position_counts, position_propensities
-from pipeline.stages import responses
 from tests.conftest import event, events_table
+from thumbline.pipeline.config import ResponsesConfig
+from thumbline.pipeline.evidence.exposure import effective_sample_size, position_counts, position_propensities
+from thumbline.pipeline.stages import responses
 
 
 def made(rows, **config):

@@ -4,8 +4,8 @@ import numpy as np
 import polars as pl
 import pytest
 
-from pipeline.errors import MissingDependencyError
-from pipeline.evidence.neighbours import near_links, near_matches, signatures
+from thumbline.pipeline.errors import MissingDependencyError
+from thumbline.pipeline.evidence.neighbours import near_links, near_matches, signatures
 
 
 def signed(texts):

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-
 from data.criterion import is_one_paragraph
-from pipeline.config import EventsConfig, ResponsesConfig
-from pipeline.stages import events, responses
+
+from thumbline.pipeline.config import EventsConfig, ResponsesConfig
+from thumbline.pipeline.stages import events, responses
 
 LOG = Path(__file__).parents[3] / "data" / "sample" / "thumbs.jsonl"
 

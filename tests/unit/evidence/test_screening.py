@@ -4,12 +4,12 @@ from collections import Counter
 import polars as pl
 import pytest
 
-from pipeline.artifacts import Counts
-from pipeline.config import ResponsesConfig
-from pipeline.errors import MissingDependencyError
-from pipeline.stages import responses
-from pipeline.tables import validate
 from tests.conftest import event, events_table
+from thumbline.pipeline.config import ResponsesConfig
+from thumbline.pipeline.errors import MissingDependencyError
+from thumbline.pipeline.stages import responses
+from thumbline.pipeline.storage.manifests import Counts
+from thumbline.pipeline.tables import validate
 
 PLAIN = "Plant the beans in the middle of May, they like warm soil and a wall to climb on."
 GERMAN = "Die Bohnen legt man Mitte Mai in die Erde, sie mögen es warm und klettern gern an einer Wand."

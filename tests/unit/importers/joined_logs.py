@@ -4,9 +4,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-from pipeline.config import EventsConfig
-from pipeline.stages.events import EventsResult, ingest
-from pipeline.tables import validate
+from thumbline.pipeline.config import EventsConfig
+from thumbline.pipeline.stages.events import EventsResult, ingest
+from thumbline.pipeline.tables import validate
 
 Row = dict[str, Any]
 

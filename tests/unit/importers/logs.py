@@ -7,9 +7,9 @@ from typing import Any
 
 import polars as pl
 
-from pipeline.config import EventsConfig
-from pipeline.stages.events import EventsResult, ingest
-from pipeline.tables import validate
+from thumbline.pipeline.config import EventsConfig
+from thumbline.pipeline.stages.events import EventsResult, ingest
+from thumbline.pipeline.tables import validate
 
 # Real logs lie beside the repository, or where this variable says.
 SHARED = Path(os.environ.get("THUMBLINE_SHARED_DATA") or Path(__file__).parents[4] / "shared" / "data")

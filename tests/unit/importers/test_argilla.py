@@ -7,9 +7,9 @@ from typing import Any
 import polars as pl
 import pytest
 
-from pipeline.errors import ConfigError, InputError
 from tests.unit.importers.fixtures_argilla import FIELDS, exported, record, response, table_row, write
 from tests.unit.importers.logs import comparisons, read, read_lines, reasons, user, votes
+from thumbline.pipeline.errors import ConfigError, InputError
 
 FIRST, SECOND = FIELDS["response"], FIELDS["response-2"]
 RATINGS = {"up": "4,5", "down": "1, 2", "unrated": "3"}

@@ -6,10 +6,10 @@ from typing import Any
 import polars as pl
 import pytest
 
-from pipeline.config import EventsConfig
-from pipeline.importers.ingest import pseudonym
-from pipeline.stages.events import ingest
 from tests.unit.importers.joined_logs import Row, assistant, read, reasons, user, votes
+from thumbline.pipeline.config import EventsConfig
+from thumbline.pipeline.ingest.plan import pseudonym
+from thumbline.pipeline.stages.events import ingest
 
 
 def step(name: str, kind: str, said: Any, minute: int, **fields: Any) -> Row:

@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
-from pipeline.importers.base import RowError
-from pipeline.importers.chat import answer_text, parsed, prompt_messages
 from tests.unit.importers.joined_logs import assistant, user
+from thumbline.pipeline.importers.shared.chat import answer_text, parsed, prompt_messages
+from thumbline.pipeline.reading.records import RowError
 
 
 @pytest.mark.parametrize(

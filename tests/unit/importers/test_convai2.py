@@ -8,10 +8,10 @@ from typing import Any
 import polars as pl
 import pytest
 
-from pipeline.config import EventsConfig
-from pipeline.stages.events import EventsResult, ingest
-from pipeline.tables import validate
 from tests.unit.importers.logs import SHARED
+from thumbline.pipeline.config import EventsConfig
+from thumbline.pipeline.stages.events import EventsResult, ingest
+from thumbline.pipeline.tables import validate
 
 REAL_LOG = SHARED / "convai2" / "data_volunteers.json"
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from pipeline.importers.ingest import pseudonym
 from tests.unit.importers.joined_logs import Row, assistant, read, reasons, user, votes
+from thumbline.pipeline.ingest.plan import pseudonym
 
 ROOT = "00000000-0000-0000-0000-000000000000"
 

@@ -6,9 +6,9 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from pipeline.importers.registry import detect_format
 from tests.unit.importers.fixtures_fastchat import TIME, arena, battle, state, vote, write
 from tests.unit.importers.logs import comparisons, read, read_lines, reasons, user, votes, write_lines
+from thumbline.pipeline.importers.registry import detect_format
 
 FAR, NEAR = "Far.", "384,400 km."
 

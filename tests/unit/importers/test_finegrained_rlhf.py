@@ -5,9 +5,9 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from pipeline.errors import ConfigError
 from tests.unit.importers.fixtures_finegrained_rlhf import row, write
 from tests.unit.importers.logs import SHARED, comparisons, read, read_lines, reasons, user
+from thumbline.pipeline.errors import ConfigError
 
 REAL_LOG = SHARED / "finegrained_rlhf" / "dev_feedback.json"
 

@@ -6,16 +6,16 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.config import EventsConfig
-from pipeline.errors import ConfigError
-from pipeline.importers.base import Sample
-from pipeline.importers.files import FileSource
-from pipeline.importers.joins import sample_rows
-from pipeline.importers.registry import IMPORTERS, detect_format
-from pipeline.stages.events import ingest
 from tests.unit.importers.joined_fixtures import FILES
 from tests.unit.importers.joined_logs import Row, read, votes, write
 from tests.unit.importers.test_registry import SAMPLES
+from thumbline.pipeline.config import EventsConfig
+from thumbline.pipeline.errors import ConfigError
+from thumbline.pipeline.importers.registry import IMPORTERS, detect_format
+from thumbline.pipeline.importers.shared.joins import sample_rows
+from thumbline.pipeline.reading.files import FileSource
+from thumbline.pipeline.reading.records import Sample
+from thumbline.pipeline.stages.events import ingest
 
 EVERY_FILE = [(name, file) for name, files in FILES.items() for file in files]
 

@@ -7,10 +7,10 @@ from typing import Any
 import polars as pl
 import pytest
 
-from pipeline.config import EventsConfig
-from pipeline.importers.ingest import pseudonym
-from pipeline.stages.events import ingest, input_digests
 from tests.unit.importers.joined_logs import Row, assistant, read, reasons, user, votes, write
+from thumbline.pipeline.config import EventsConfig
+from thumbline.pipeline.ingest.plan import pseudonym
+from thumbline.pipeline.stages.events import ingest, input_digests
 
 TRACES: list[Row] = [
     {

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.config import EventsConfig
-from pipeline.stages.events import ingest
 from tests.unit.importers.fixtures_librechat import conversation, messages
 from tests.unit.importers.fixtures_librechat_messages import rows, write
 from tests.unit.importers.logs import read, read_lines, reasons, votes, write_lines
+from thumbline.pipeline.config import EventsConfig
+from thumbline.pipeline.stages.events import ingest
 
 EXPECTED = [("384,400 km.", "up"), ("Far.", "down"), ("It varies.", "unrated")]
 APART = ("event_id", "format", "source_file", "source_line", "user_id", "created_at")

@@ -5,11 +5,11 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from pipeline.config import EventsConfig
-from pipeline.importers.registry import detect_format
-from pipeline.stages.events import EventsResult, ingest
 from tests.unit.importers.fixtures_llmfao import PAIRS, vote, write, write_votes
 from tests.unit.importers.logs import SHARED, comparisons, read, reasons, user, votes
+from thumbline.pipeline.config import EventsConfig
+from thumbline.pipeline.importers.registry import detect_format
+from thumbline.pipeline.stages.events import EventsResult, ingest
 
 REAL_LOGS = [SHARED / "llmfao" / name for name in ("crowd-comparisons.csv", "pairs-crowd.jsonl")]
 LEFT, RIGHT = "Far.", "384,400 km."

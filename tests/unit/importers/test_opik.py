@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from pipeline.importers.ingest import pseudonym
 from tests.unit.importers.joined_logs import Row, assistant, read, reasons, user, votes
+from thumbline.pipeline.ingest.plan import pseudonym
 
 
 def score(value: Any, category: Any = None, **fields: Any) -> Row:

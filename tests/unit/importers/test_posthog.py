@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from pipeline.errors import ConfigError
-from pipeline.importers.ingest import pseudonym
 from tests.unit.importers.joined_logs import Row, read, reasons, user, votes
+from thumbline.pipeline.errors import ConfigError
+from thumbline.pipeline.ingest.plan import pseudonym
 
 
 def event(number: int, name: str, minute: int, **properties: Any) -> Row:

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 import tests.unit.importers
-from pipeline.errors import InputError
-from pipeline.importers.files import FileSource, take_sample
-from pipeline.importers.registry import IMPORTERS, describe, detect_format
 from tests.unit.importers import joined_fixtures
+from thumbline.pipeline.errors import InputError
+from thumbline.pipeline.importers.registry import IMPORTERS, describe, detect_format
+from thumbline.pipeline.reading.files import FileSource, take_sample
 
 # A format whose log is more than a row has a module `fixtures_<format>` that writes one.
 FIXTURES = {

@@ -6,10 +6,10 @@ from typing import Any
 import polars as pl
 import pytest
 
-from pipeline.errors import InputError
-from pipeline.importers.signals import COMPARED, DONE
 from tests.unit.importers.logs import comparisons, read, read_lines, reasons, votes
 from tests.unit.importers.test_thumbs_jsonl import ROW
+from thumbline.pipeline.errors import InputError
+from thumbline.pipeline.importers.shared.signals import COMPARED, DONE
 
 FIRST = ROW | {"event_id": "e1", "response": "Far.", "feedback": None}
 SECOND = ROW | {"event_id": "e2", "response": "384,400 km.", "feedback": None}

@@ -5,10 +5,10 @@ from itertools import permutations
 
 import pytest
 
-from pipeline.errors import InputError
-from pipeline.importers.base import RowError
-from pipeline.importers.texts import Mark, Text, TextIndex
 from tests.unit.importers.joined_logs import assistant, user
+from thumbline.pipeline.errors import InputError
+from thumbline.pipeline.importers.shared.texts import Mark, Text, TextIndex
+from thumbline.pipeline.reading.records import RowError
 
 
 @pytest.fixture

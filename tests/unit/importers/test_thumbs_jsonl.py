@@ -8,10 +8,10 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from pipeline.config import EventsConfig
-from pipeline.errors import ConfigError, InputError
-from pipeline.importers.values import VOTE_LABELS, vote_table
-from pipeline.stages.events import EventsResult, ingest
+from thumbline.pipeline.config import EventsConfig
+from thumbline.pipeline.errors import ConfigError, InputError
+from thumbline.pipeline.importers.shared.values import VOTE_LABELS, vote_table
+from thumbline.pipeline.stages.events import EventsResult, ingest
 
 ROW = {
     "event_id": "e1",

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from pipeline.config import EventsConfig
-from pipeline.importers.trl import shared_text
-from pipeline.stages.events import EventsResult, ingest
+from thumbline.pipeline.config import EventsConfig
+from thumbline.pipeline.importers.trl import shared_text
+from thumbline.pipeline.stages.events import EventsResult, ingest
 
 
 def user(content: str) -> dict[str, str]:

@@ -5,8 +5,8 @@ import dataclasses
 import pytest
 import torch
 
-from losses import LOSSES, loss_config, reward_model_loss
 from tests.loss_inputs import pairs, unpaired
+from thumbline.losses import LOSSES, loss_config, reward_model_loss
 
 SOFT = [
     name for name, spec in LOSSES.items() if "soft_labels" in {field.name for field in dataclasses.fields(spec.config)}

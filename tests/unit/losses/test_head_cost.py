@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from losses import tiles
-from losses.logps import Head, token_logps
+from thumbline.losses import tiles
+from thumbline.losses.logps import Head, token_logps
 
 
 def inputs(dtype=torch.float32, tokens=12, hidden=8, vocabulary=20):
@@ -60,7 +60,7 @@ def test_gradients_of_half_precision_states_are_summed_over_tiles_in_float32(fro
 
 
 def test_gradients_of_a_half_precision_head_are_summed_over_blocks_in_float32(monkeypatch):
-    monkeypatch.setattr("losses.tiles._BLOCK_TOKENS", 2)
+    monkeypatch.setattr("thumbline.losses.tiles._BLOCK_TOKENS", 2)
     states, weight, _ = inputs(torch.bfloat16, tokens=1000, vocabulary=4)
     bias, targets = torch.zeros(4, dtype=torch.bfloat16, requires_grad=True), torch.zeros(1000, dtype=torch.int64)
     found = torch.autograd.grad(token_logps(states, Head(weight, bias), targets).sum(), [weight, bias])

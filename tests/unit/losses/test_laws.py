@@ -7,9 +7,9 @@ import math
 import pytest
 import torch
 
-from losses import LOSSES, UnpairedLogps, loss_config
-from losses.bco import RunningMean, bco_reference_point
 from tests.loss_inputs import pairs, swapped, unpaired
+from thumbline.losses import LOSSES, UnpairedLogps, loss_config
+from thumbline.losses.bco import RunningMean, bco_reference_point
 
 PAIRED = [name for name, spec in LOSSES.items() if spec.paired]
 BY_ROW = [name for name in PAIRED if not LOSSES[name].by_batch]

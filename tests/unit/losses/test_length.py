@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from losses import PairLogps
-from losses.length import TailLogps, length_desensitised, tail_logps
+from thumbline.losses import PairLogps
+from thumbline.losses.length import TailLogps, length_desensitised, tail_logps
 
 TOKENS = torch.tensor([[-9.0, -1.0, -2.0, -4.0], [-1.0, -2.0, -9.0, -9.0], [-3.0, -9.0, -5.0, -7.0]])
 MASK = torch.tensor([[False, True, True, True], [True, True, False, False], [True, False, True, True]])

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from losses.logps import Head, by_position, completion_logps, token_logps, token_statistics
+from thumbline.losses.logps import Head, by_position, completion_logps, token_logps, token_statistics
 
 
 def inputs(dtype=torch.float32, tokens=37, hidden=16, vocabulary=50, seed=0, bias=False):
@@ -28,7 +28,7 @@ def plain(states, weight, bias, targets, scale=1.0, soft_cap=None):
 @pytest.mark.parametrize("bias", [False, True])
 @pytest.mark.parametrize(("tile", "block"), [(7, 4096), (1000, 4096), (7, 10), (1, 4096)])
 def test_values_and_gradients_are_those_of_full_logits_in_float64(bias, scale, soft_cap, tile, block, monkeypatch):
-    monkeypatch.setattr("losses.tiles._BLOCK_TOKENS", block)
+    monkeypatch.setattr("thumbline.losses.tiles._BLOCK_TOKENS", block)
     states, weight, offset, targets, upstream = inputs(bias=bias)
     found = token_logps(states, Head(weight, offset, scale, soft_cap), targets, tile)
     exact = plain(states, weight, offset, targets, scale, soft_cap)
@@ -46,7 +46,7 @@ def test_a_frozen_head_gives_the_same_gradient_and_computes_logits_once(monkeypa
         (token_logps(states, Head(weight), targets, 8) * upstream).sum(), [states, weight]
     )
     calls = []
-    from losses import tiles
+    from thumbline.losses import tiles
 
     original = tiles._tile_logits
     monkeypatch.setattr(tiles, "_tile_logits", lambda *args: calls.append(1) or original(*args))
@@ -133,7 +133,7 @@ def test_a_completion_at_position_zero_is_refused():
 @pytest.mark.parametrize("frozen", [False, True])
 @pytest.mark.parametrize(("tile", "block"), [(7, 4096), (1000, 4096), (7, 10)])
 def test_statistics_are_those_of_full_logits_and_leave_log_probs_and_gradients_alone(tile, block, frozen, monkeypatch):
-    monkeypatch.setattr("losses.tiles._BLOCK_TOKENS", block)
+    monkeypatch.setattr("thumbline.losses.tiles._BLOCK_TOKENS", block)
     states, weight, offset, targets, upstream = inputs(bias=True)
     head = Head(weight.detach() if frozen else weight, offset.detach(), 0.5, 4.0)
     found = token_statistics(states, head, targets, tile)
@@ -166,7 +166,7 @@ def test_no_entropy_lies_below_zero_where_logits_are_large():
 
 
 def test_log_probs_alone_compute_no_statistics(monkeypatch):
-    monkeypatch.setattr("losses.tiles._Spread", None)
+    monkeypatch.setattr("thumbline.losses.tiles._Spread", None)
     states, weight, _, targets, _ = inputs()
     assert token_logps(states, Head(weight), targets).shape == targets.shape
 

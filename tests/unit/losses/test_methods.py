@@ -6,7 +6,7 @@ import math
 import pytest
 import torch
 
-from losses import (
+from thumbline.losses import (
     LOSSES,
     MissingInputError,
     PairLogps,
@@ -17,14 +17,14 @@ from losses import (
     loss_spec,
     orpo_loss,
 )
-from losses.cpo import CPOConfig, cpo
-from losses.dpo import DPOConfig, dpo
-from losses.hinge import HingeConfig, hinge
-from losses.ipo import IPOConfig, ipo
-from losses.kto import KTOConfig, class_weights, kto, kto_reference_point
-from losses.orpo import ORPOConfig, orpo
-from losses.registry import describe
-from losses.simpo import SimPOConfig, simpo
+from thumbline.losses.cpo import CPOConfig, cpo
+from thumbline.losses.dpo import DPOConfig, dpo
+from thumbline.losses.hinge import HingeConfig, hinge
+from thumbline.losses.ipo import IPOConfig, ipo
+from thumbline.losses.kto import KTOConfig, class_weights, kto, kto_reference_point
+from thumbline.losses.orpo import ORPOConfig, orpo
+from thumbline.losses.registry import describe
+from thumbline.losses.simpo import SimPOConfig, simpo
 
 PAIRED = [name for name, spec in LOSSES.items() if spec.paired]
 BY_ROW = [name for name, spec in LOSSES.items() if not spec.by_batch]

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from losses import LOSSES, PairLogps, UnpairedLogps, loss_config, reward_model_loss
+from thumbline.losses import LOSSES, PairLogps, UnpairedLogps, loss_config, reward_model_loss
 
 
 def batch(values, counts=None, **other):

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from losses.numerics import bounded_exp
+from thumbline.losses.numerics import bounded_exp
 
 
 @pytest.mark.parametrize(("x", "value", "slope"), [(-3.0, math.exp(-3), math.exp(-3)), (100.0, math.exp(80), 0.0)])

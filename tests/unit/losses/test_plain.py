@@ -5,8 +5,8 @@ import math
 import pytest
 import torch
 
-from losses import dpo_loss, kto_loss, orpo_loss
-from losses.types import as_tensor
+from thumbline.losses import dpo_loss, kto_loss, orpo_loss
+from thumbline.losses.types import as_tensor
 
 
 def softplus(x):

@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from losses.ppo import (
+from thumbline.losses.ppo import (
     PPOConfig,
     generalised_advantages,
     masked_mean,

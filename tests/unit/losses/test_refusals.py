@@ -5,10 +5,10 @@ import dataclasses
 import pytest
 import torch
 
-from losses import LOSSES, MissingInputError, Term, combined, loss_config, reward_model_loss
-from losses.length import TailLogps, length_desensitised
-from losses.registry import describe
 from tests.loss_inputs import pairs, unpaired
+from thumbline.losses import LOSSES, MissingInputError, Term, combined, loss_config, reward_model_loss
+from thumbline.losses.length import TailLogps, length_desensitised
+from thumbline.losses.registry import describe
 
 
 def test_length_desensitising_names_what_is_missing():

@@ -4,9 +4,9 @@ import dataclasses
 
 import pytest
 
-from losses import LOSSES, loss_config, loss_spec, takes_whole_steps
-from losses.ppo import PPOConfig
-from losses.registry import describe
+from thumbline.losses import LOSSES, loss_config, loss_spec, takes_whole_steps
+from thumbline.losses.ppo import PPOConfig
+from thumbline.losses.registry import describe
 
 
 @pytest.mark.parametrize(

@@ -2,8 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.config import load_config
-from pipeline.errors import ConfigError
+from thumbline.pipeline.config import load_config
+from thumbline.pipeline.errors import ConfigError
 
 CONFIGS = sorted(Path(__file__).parents[3].joinpath("pipeline", "configs").rglob("*.yaml"))
 MINIMAL = "model: demo\nevents: {inputs: [log.jsonl]}\n"

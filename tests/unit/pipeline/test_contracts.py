@@ -9,26 +9,28 @@ import pytest
 
 ROOT = Path(__file__).parents[3]
 PLANTED = {
-    "Imports go down the line only": ("pipeline/artifacts.py", "import pipeline.cli"),
-    "Stages never import each other": ("pipeline/stages/pairs.py", "import pipeline.stages.splits"),
-    "losses and evaluators know nothing of the pipeline": ("evaluators/types.py", "import pipeline.errors"),
+    "Imports go down the line only": ("pipeline/storage/parquet.py", "import thumbline.pipeline.cli.main"),
+    "Stages never import each other": ("pipeline/stages/pairs.py", "import thumbline.pipeline.stages.splits"),
+    "losses and evaluators know nothing of the pipeline": ("evaluators/types.py", "import thumbline.pipeline.errors"),
     "losses imports torch alone": ("losses/types.py", "import numpy"),
-    "evaluators and importers never import torch": ("pipeline/importers/base.py", "import torch"),
+    "evaluators, reading and importers never import torch": ("pipeline/importers/base.py", "import torch"),
     "vllm is imported only below pipeline.engines.vllm": ("pipeline/engines/hf.py", "import vllm"),
-    "ray is imported only below pipeline.scale": ("pipeline/line.py", "import ray"),
 }
 
 
 def lint(folder: Path) -> str:
     command = [str(Path(sys.executable).with_name("lint-imports")), "--no-cache"]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, env={"PYTHONPATH": str(folder)})
+    done = subprocess.run(
+        command, cwd=folder, capture_output=True, text=True, env={"PYTHONPATH": str(folder / ".package")}
+    )
     return done.stdout + done.stderr
 
 
 @pytest.fixture
 def copy(tmp_path):
-    for name in ("pipeline", "evaluators", "losses"):
-        shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in (".package", "pipeline", "evaluators", "losses"):
+        ignored = shutil.ignore_patterns("__pycache__")
+        shutil.copytree(ROOT / name, tmp_path / name, symlinks=True, ignore=ignored)
     shutil.copy(ROOT / "pyproject.toml", tmp_path)
     return tmp_path
 

@@ -5,8 +5,8 @@ import time
 
 import pytest
 
-from pipeline.errors import TableError
-from pipeline.workers import available_cores, in_order, made_ahead
+from thumbline.pipeline.errors import TableError
+from thumbline.pipeline.workers import available_cores, in_order, made_ahead
 
 
 def test_results_come_in_the_order_of_the_work():

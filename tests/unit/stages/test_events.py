@@ -10,14 +10,14 @@ from typing import Any
 
 import pytest
 
-from pipeline import artifacts
-from pipeline.artifacts import digest_file
-from pipeline.config import EventsConfig
-from pipeline.errors import ConfigError, InputError
-from pipeline.importers import shuffle
-from pipeline.importers.ingest import RAW_EVENTS
-from pipeline.stages.events import EventsResult, ingest, input_digests, transform
-from pipeline.tables import polars_schema, validate
+from thumbline.pipeline.config import EventsConfig
+from thumbline.pipeline.errors import ConfigError, InputError
+from thumbline.pipeline.ingest import sorting
+from thumbline.pipeline.ingest.plan import RAW_EVENTS
+from thumbline.pipeline.stages.events import EventsResult, ingest, input_digests, transform
+from thumbline.pipeline.storage import digests
+from thumbline.pipeline.storage.digests import digest_file
+from thumbline.pipeline.tables import polars_schema, validate
 
 ROW = {"event_id": "e1", "user_id": "ann", "prompt": "p", "response": "r", "feedback": "up", "timestamp": 1_772_366_400}
 
@@ -128,9 +128,9 @@ def test_tables_are_sorted_and_counts_add_up() -> None:
 def test_batches_do_not_show_in_the_result(monkeypatch: pytest.MonkeyPatch) -> None:
     write("a.jsonl", *(ROW | {"event_id": str(index), "prompt": "p" * index} for index in range(30)))
     expected = read("a.jsonl")
-    monkeypatch.setattr("pipeline.importers.base._BATCH_ROWS", 4)
+    monkeypatch.setattr("thumbline.pipeline.importers.base._BATCH_ROWS", 4)
     assert read("a.jsonl").events.equals(expected.events)
-    monkeypatch.setattr("pipeline.importers.base._BATCH_CHARACTERS", 3)
+    monkeypatch.setattr("thumbline.pipeline.importers.base._BATCH_CHARACTERS", 3)
     assert read("a.jsonl").events.equals(expected.events)
 
 
@@ -197,7 +197,7 @@ def test_transform_of_nothing_is_the_table_without_rows() -> None:
 
 def test_lost_rows_would_be_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     write("a.jsonl", ROW, ROW | {"event_id": "e2"})
-    monkeypatch.setattr(shuffle, "merged", lambda frame, merged=shuffle.merged: merged(frame).head(1))
+    monkeypatch.setattr(sorting, "merged", lambda frame, merged=sorting.merged: merged(frame).head(1))
     with pytest.raises(ValueError, match="2 rows in, but 1 out"):
         read("a.jsonl")
 
@@ -229,12 +229,12 @@ def test_a_file_that_just_changed_is_read_again() -> None:
 
 
 def test_the_cache_lies_where_the_environment_says(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
-    assert artifacts.cache_dir() == folder / "cache"
+    assert digests.cache_dir() == folder / "cache"
     monkeypatch.delenv("THUMBLINE_CACHE")
     monkeypatch.setenv("XDG_CACHE_HOME", str(folder / "xdg"))
-    assert artifacts.cache_dir() == folder / "xdg" / "thumbline"
+    assert digests.cache_dir() == folder / "xdg" / "thumbline"
     monkeypatch.delenv("XDG_CACHE_HOME")
-    assert artifacts.cache_dir() == Path.home() / ".cache" / "thumbline"
+    assert digests.cache_dir() == Path.home() / ".cache" / "thumbline"
 
 
 def event_id(event: dict[str, object], prompt: str, completion: str) -> str:

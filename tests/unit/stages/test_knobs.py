@@ -5,9 +5,9 @@ import importlib.util
 import polars as pl
 import pytest
 
-from pipeline.config import PairsConfig, ResponsesConfig, SplitsConfig, UnpairedConfig
-from pipeline.stages import pairs, responses, splits, unpaired
 from tests.conftest import event, events_table
+from thumbline.pipeline.config import PairsConfig, ResponsesConfig, SplitsConfig, UnpairedConfig
+from thumbline.pipeline.stages import pairs, responses, splits, unpaired
 
 LONG = "Plant the beans in the middle of May, they like warm soil and a wall to climb on."
 QUESTION = "Which vegetables should I plant in May if my garden is small and rather shady in the afternoon"

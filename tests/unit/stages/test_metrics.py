@@ -8,15 +8,16 @@ import polars as pl
 import pytest
 import torch
 
-from losses import LOSSES, PairLogps, UnpairedLogps, loss_config
-from pipeline.artifacts import digest_text, read_table
-from pipeline.config import RunConfig, build_config
-from pipeline.context import SilentReporter, StageContext, StageResult
-from pipeline.errors import ConfigError, TableError
-from pipeline.stages.metrics import INPUTS, reward_beta, reward_kind, run, settings, transform, with_losses
-from pipeline.stages.report import reward_of
-from pipeline.tables import TABLES, polars_schema, validate
-from pipeline.writing import write_table
+from thumbline.losses import LOSSES, PairLogps, UnpairedLogps, loss_config
+from thumbline.pipeline.config import RunConfig, build_config
+from thumbline.pipeline.context import SilentReporter, StageContext, StageResult
+from thumbline.pipeline.errors import ConfigError, TableError
+from thumbline.pipeline.report import reward_of
+from thumbline.pipeline.stages.metrics import INPUTS, reward_beta, reward_kind, run, settings, transform, with_losses
+from thumbline.pipeline.storage.digests import digest_text
+from thumbline.pipeline.storage.parquet import read_table
+from thumbline.pipeline.storage.writing import write_table
+from thumbline.pipeline.tables import TABLES, polars_schema, validate
 
 
 def identifier(*parts: object) -> str:

@@ -5,11 +5,11 @@ import polars as pl
 import pytest
 from scipy import integrate, stats
 
-from pipeline.config import PairsConfig, ResponsesConfig
-from pipeline.evidence.posterior import beta_greater
-from pipeline.stages import pairs, responses
-from pipeline.tables import COMPARISON_KIND, validate
 from tests.conftest import event, events_table
+from thumbline.pipeline.config import PairsConfig, ResponsesConfig
+from thumbline.pipeline.evidence.posterior import beta_greater
+from thumbline.pipeline.stages import pairs, responses
+from thumbline.pipeline.tables import COMPARISON_KIND, validate
 
 
 def votes(prompt, completion, ups, downs, **other):

@@ -2,8 +2,8 @@
 
 import polars as pl
 
-from pipeline.stages.policy import other_route, transform
-from pipeline.tables import polars_schema
+from thumbline.pipeline.stages.policy import other_route, transform
+from thumbline.pipeline.tables import polars_schema
 
 
 def test_held_out_sequences_with_their_own_prompt_each_once():

@@ -2,10 +2,10 @@ import polars as pl
 import pytest
 from scipy import stats
 
-from pipeline.config import ResponsesConfig
-from pipeline.stages import responses
-from pipeline.tables import validate
 from tests.conftest import event, events_table
+from thumbline.pipeline.config import ResponsesConfig
+from thumbline.pipeline.stages import responses
+from thumbline.pipeline.tables import validate
 
 
 def made(rows, **config):

@@ -3,11 +3,11 @@ import json
 import polars as pl
 import pytest
 
-from pipeline.config import PairsConfig, ResponsesConfig, SplitsConfig, UnpairedConfig, load_config
-from pipeline.errors import InputError
-from pipeline.stages import pairs, responses, splits, unpaired
-from pipeline.tables import polars_schema, validate
 from tests.conftest import event, events_table
+from thumbline.pipeline.config import PairsConfig, ResponsesConfig, SplitsConfig, UnpairedConfig, load_config
+from thumbline.pipeline.errors import InputError
+from thumbline.pipeline.stages import pairs, responses, splits, unpaired
+from thumbline.pipeline.tables import polars_schema, validate
 
 
 def made(rows, **config):

@@ -2,10 +2,10 @@ import polars as pl
 import pytest
 from pydantic import ValidationError
 
-from pipeline.config import ResponsesConfig, UnpairedConfig
-from pipeline.stages import responses, unpaired
-from pipeline.tables import validate
 from tests.conftest import event, events_table
+from thumbline.pipeline.config import ResponsesConfig, UnpairedConfig
+from thumbline.pipeline.stages import responses, unpaired
+from thumbline.pipeline.tables import validate
 
 ROWS = [
     event("p", "new", "up", at=4 * 1440, propensity=0.25),

@@ -7,13 +7,13 @@ import numpy as np
 import polars as pl
 import pytest
 
-from pipeline.engines import feeding
-from pipeline.engines.feeding import blocks_of
-from pipeline.errors import TrainingError
-from pipeline.tables import polars_schema
-from pipeline.training.batches import collate
-from pipeline.training.mapped import Stored, pair_rows, unpaired_rows
-from pipeline.training.rows import TrainingSequence
+from thumbline.pipeline.engines import feeding
+from thumbline.pipeline.engines.feeding import blocks_of
+from thumbline.pipeline.errors import TrainingError
+from thumbline.pipeline.tables import polars_schema
+from thumbline.pipeline.training.batches import collate
+from thumbline.pipeline.training.mapped import Stored, pair_rows, unpaired_rows
+from thumbline.pipeline.training.rows import TrainingSequence
 
 
 def name_of(text):

@@ -6,9 +6,9 @@ import numpy as np
 import polars as pl
 import pytest
 
-from pipeline.tables import SPLIT
-from pipeline.training import mismatched
-from pipeline.training.mismatched import Exchange, narrow, partners
+from thumbline.pipeline.tables import SPLIT
+from thumbline.pipeline.training import mismatched
+from thumbline.pipeline.training.mismatched import Exchange, narrow, partners
 
 
 def digest_of(text):

@@ -1,11 +1,11 @@
 import polars as pl
 import pytest
 
-from pipeline.config import TrainConfig
-from pipeline.errors import ParityError
-from pipeline.tables import polars_schema
-from pipeline.training import parity
-from pipeline.training.rows import PairRow, TrainingSequence, UnpairedRow
+from thumbline.pipeline.config import TrainConfig
+from thumbline.pipeline.errors import ParityError
+from thumbline.pipeline.tables import polars_schema
+from thumbline.pipeline.training import parity
+from thumbline.pipeline.training.rows import PairRow, TrainingSequence, UnpairedRow
 
 
 def table(differences, noises, tokens=25):

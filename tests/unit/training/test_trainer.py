@@ -3,18 +3,18 @@ import dataclasses
 import pytest
 import torch
 
-from losses import LOSSES, Term, loss_config, loss_spec, takes_whole_steps
-from pipeline.config import TrainConfig
-from pipeline.errors import ConfigError, InputError, TrainingError
-from pipeline.stages.train import check_methods
-from pipeline.training import batches
-from pipeline.training.batches import collate
-from pipeline.training.checkpoints import load_checkpoint
-from pipeline.training.objective import Objective, Tally
-from pipeline.training.policy import choose_device, load_policy
-from pipeline.training.rows import PairRow, TrainingSequence, UnpairedRow
-from pipeline.training.trainer import Trainer, learning_rate
 from tests.tiny import save_tiny_model
+from thumbline.losses import LOSSES, Term, loss_config, loss_spec, takes_whole_steps
+from thumbline.pipeline.config import TrainConfig
+from thumbline.pipeline.errors import ConfigError, InputError, TrainingError
+from thumbline.pipeline.stages.train import check_methods
+from thumbline.pipeline.training import batches
+from thumbline.pipeline.training.batches import collate
+from thumbline.pipeline.training.checkpoints import load_checkpoint
+from thumbline.pipeline.training.objective import Objective, Tally
+from thumbline.pipeline.training.policy import choose_device, load_policy
+from thumbline.pipeline.training.rows import PairRow, TrainingSequence, UnpairedRow
+from thumbline.pipeline.training.trainer import Trainer, learning_rate
 
 
 @pytest.fixture(scope="module")

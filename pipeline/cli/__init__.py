@@ -1,0 +1,1 @@
+"""The command `thumbline`: arguments to settings to the line, and all that prints."""

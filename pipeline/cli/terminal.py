@@ -1,0 +1,87 @@
+"""How the commands look on a terminal: consoles, progress bars and tables of rows."""
+
+import shlex
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Final
+
+import typer
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.table import Table
+from rich.text import Text
+
+from ..context import Advance
+
+out: Final = Console(highlight=False)
+err: Final = Console(stderr=True, highlight=False)
+
+OutputOption = Annotated[Path, typer.Option("--output", "-o", help="Folder to write to.")]
+ModelOption = Annotated[
+    str, typer.Option("--model", "-m", help="Hub id, local folder, or `demo` for the embedded SmolLM2-135M-Instruct.")
+]
+EngineOption = Annotated[str, typer.Option(help="auto, vllm or hf.")]
+DtypeOption = Annotated[str, typer.Option(help="bfloat16, float32 or float16.")]
+TemplateOption = Annotated[str, typer.Option(help="chat or plain.")]
+MaxTokensOption = Annotated[int, typer.Option(help="Tokens of prompt and completion together.")]
+
+
+def command_line() -> str:
+    """The command as it was typed."""
+    return shlex.join(["thumbline", *sys.argv[1:]])
+
+
+class _SpeedColumn(ProgressColumn):
+    """Units a second, of the last half minute."""
+
+    def render(self, task: Task) -> Text:
+        """The column's text."""
+        return Text("" if task.speed is None else f"{task.speed:,.0f}/s")
+
+
+class ConsoleReporter:
+    """Progress bars and notes on the terminal."""
+
+    @contextmanager
+    def progress(self, description: str, total: int, unit: str) -> Iterator[Advance]:
+        """A bar that vanishes when it is done: the stage's own line stays."""
+        columns = (
+            TextColumn("  {task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn(unit),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(),
+            _SpeedColumn(),
+        )
+        with Progress(*columns, console=err, transient=True) as bar:
+            task = bar.add_task(description, total=total)
+            yield lambda done: bar.advance(task, done)
+
+    def say(self, message: str) -> None:
+        """One line."""
+        err.print(f"  {message}", style="yellow", markup=False)
+
+
+def print_rows(rows: Sequence[Mapping[str, object]], whole: tuple[str, ...] = ()) -> None:
+    """A table without lines, one column a key; cells of the columns in `whole` are never broken into lines."""
+    if not rows:
+        return
+    table = Table(box=None, pad_edge=False)
+    for heading in rows[0]:
+        table.add_column(heading, overflow="fold", no_wrap=heading in whole)
+    for row in rows:
+        table.add_row(*(str(value) for value in row.values()))
+    out.print(table)

@@ -1,0 +1,239 @@
+"""Feedback that lies apart from its text: votes looked up by id among the texts of all files of their format.
+
+Every file of such a format is read twice: first its texts go into an index (`texts`), then its votes are looked up
+there. So votes and texts may share a row, a file, a folder, or only a run's `inputs`; and since every file is an
+input, a changed file of texts makes the events again. A text that nobody voted on is no event, nor is a row that is
+neither a vote nor a text; a file of nothing else is one reject that says so.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
+from typing import Any, Final, NamedTuple, Protocol
+
+from ...reading.records import Options, Record, Reject, RowError, Sample, Source
+from ...storage.digests import digest_json
+from ..base import Batch, ImporterSpec, RawEvent, read_rows
+from . import values
+from .texts import Answer, Mark, Text, TextIndex
+
+# Fields under which an interface's answer lists its rows; a row of its own never has one of them beside an id.
+_LISTS: Final = ("data", "items", "results")
+
+Row = Mapping[str, Any]
+
+
+class Vote(NamedTuple):
+    """One vote before its text is found.
+
+    Attributes:
+        about: Keys of the text, the most particular first.
+        vote: A member of `tables.VOTE`.
+        source_event_id: The log's own id of the vote.
+        user_id: The voter; None where the log does not say: then who asked is taken.
+        conversation_id: The log's own id; None where only the text knows it.
+        created_at: UTC.
+    """
+
+    about: tuple[str, ...]
+    vote: str
+    source_event_id: str | None = None
+    user_id: str | None = None
+    conversation_id: str | None = None
+    created_at: datetime | None = None
+
+
+class Correction(NamedTuple):
+    """A better answer that a person wrote over the one that she was given; `vote.vote` is not looked at."""
+
+    vote: Vote
+    corrected: str
+
+
+class Preference(NamedTuple):
+    """Two answers to one prompt of which `vote.about` is the better; `vote.vote` is not looked at."""
+
+    vote: Vote
+    other: tuple[str, ...]
+    comparison_id: str
+
+
+class Reader(Protocol):
+    """One format under given options."""
+
+    def texts(self, row: Row) -> Iterable[Text | Mark]:
+        """What a row tells about texts; it never raises: a text that cannot be used carries its problem."""
+
+    def votes(self, row: Row, index: TextIndex) -> Iterable[Vote | Correction | Preference | RowError]:
+        """The votes of a row; RowError as in `base.read_rows`."""
+
+
+def rows(value: dict[str, Any]) -> list[dict[str, Any]]:
+    """The rows of one record: itself, or those that an interface's answer lists."""
+    if "id" not in value:
+        for field in _LISTS:
+            listed = value.get(field)
+            if isinstance(listed, list) and listed and all(isinstance(row, dict) for row in listed):
+                return listed
+    return [value]
+
+
+def sample_rows(sample: Sample) -> list[dict[str, Any]]:
+    """The rows of a sample."""
+    return [row for record in sample.records for row in rows(record)]
+
+
+def joined_spec(
+    name: str,
+    description: str,
+    detect: Callable[[list[dict[str, Any]]], bool],
+    reader: Callable[[Options], Reader],
+    options: Mapping[str, str],
+) -> ImporterSpec:
+    """The importer of a format whose votes and texts are joined.
+
+    Args:
+        name: What `format` in a run file says.
+        description: One line for `thumbline formats`.
+        detect: Whether rows are votes or texts of this format.
+        reader: The format under given options.
+        options: Option name to its meaning.
+    """
+
+    def read_together(sources: Sequence[Source], stated: Options) -> Iterator[tuple[str, Batch]]:
+        return _read_together(name, sources, reader(stated), detect)
+
+    return ImporterSpec(
+        name=name,
+        description=description,
+        detect=lambda sample, _: detect(sample_rows(sample)),
+        read=lambda source, stated: (batch for _, batch in read_together([source], stated)),
+        options=options,
+        read_together=read_together,
+    )
+
+
+def _read_together(
+    name: str, sources: Sequence[Source], reader: Reader, detect: Callable[[list[dict[str, Any]]], bool]
+) -> Iterator[tuple[str, Batch]]:
+    index = TextIndex()
+    try:
+        known = {source.name for source in sources if _index(source, reader, index, detect)}
+        for source in sources:
+            silent = source.name not in known
+            for batch in read_rows(source, lambda record: _events(name, record, reader, index)):
+                silent = silent and not batch.events and not batch.rejects
+                yield source.name, batch
+            if silent:
+                detail = f"no row is a vote or a text of format {name}"
+                yield source.name, Batch([], [Reject(0, "unknown_format", detail, "")], 0)
+    finally:
+        index.close()
+
+
+def _index(source: Source, reader: Reader, index: TextIndex, detect: Callable[[list[dict[str, Any]]], bool]) -> bool:
+    """Put what a source tells about texts into the index; whether any row of it is of the format."""
+    known = False
+
+    def facts() -> Iterator[Text | Mark]:
+        nonlocal known
+        for record in source.rows():
+            if not isinstance(record, Record):
+                continue
+            inner = rows(record.value)
+            known = known or detect(inner)
+            for row in inner:
+                for fact in reader.texts(row):
+                    known = True
+                    yield fact
+
+    index.put(facts())
+    return known
+
+
+def _events(name: str, record: Record, reader: Reader, index: TextIndex) -> Iterator[RawEvent | RowError]:
+    for row in rows(record.value):
+        try:
+            for found in reader.votes(row, index):
+                if isinstance(found, RowError):
+                    yield found
+                else:
+                    yield from _looked_up(name, record, found, index)
+        except RowError as error:
+            yield error
+
+
+def _looked_up(
+    name: str, record: Record, found: Vote | Correction | Preference, index: TextIndex
+) -> Iterator[RawEvent | RowError]:
+    try:
+        if isinstance(found, Vote):
+            answer = index.answer(found.about)
+            yield _event(record, found, answer, answer.completion, found.vote)
+        elif isinstance(found, Correction):
+            yield from _edit(name, record, found, index)
+        else:
+            yield from _comparison(name, record, found, index)
+    except RowError as error:
+        yield error
+
+
+def _edit(name: str, record: Record, edit: Correction, index: TextIndex) -> list[RawEvent]:
+    answer = index.answer(edit.vote.about)
+    if edit.corrected.strip() == answer.completion.strip():
+        raise RowError("same_answer", "the correction is the answer itself")
+    named = edit.vote.source_event_id or record.line
+    comparison = (digest_json([name, "edit", named, answer.prompt, edit.corrected, answer.completion]), "edit")
+    return [
+        _event(record, edit.vote, answer, edit.corrected, "chosen", comparison)._replace(model=None),
+        _event(record, edit.vote, answer, answer.completion, "rejected", comparison),
+    ]
+
+
+def _comparison(name: str, record: Record, stated: Preference, index: TextIndex) -> list[RawEvent]:
+    better, worse = index.answer(stated.vote.about), index.answer(stated.other)
+    if better.prompt != worse.prompt:
+        raise RowError("different_prompts", "the two answers that were compared have different prompts")
+    if better.completion == worse.completion:
+        raise RowError("same_answer", "the two answers that were compared are the same text")
+    comparison = (digest_json([name, stated.comparison_id]), "preference")
+    return [
+        _event(record, stated.vote, better, better.completion, "chosen", comparison),
+        _event(record, stated.vote, worse, worse.completion, "rejected", comparison),
+    ]
+
+
+def _event(
+    record: Record, vote: Vote, answer: Answer, completion: str, label: str, comparison: tuple[str, str] | None = None
+) -> RawEvent:
+    named = vote.source_event_id
+    return RawEvent(
+        line=record.line,
+        # Both sides of a comparison, and the vote beside an edit, come from one event of the log but differ.
+        source_event_id=named if named is None or comparison is None else f"{named}/{label}",
+        conversation_id=vote.conversation_id or answer.text.conversation,
+        user_id=vote.user_id or answer.text.user_id,
+        model=answer.text.model,
+        prompt=answer.prompt,
+        completion=completion,
+        vote=label,
+        comparison_id=None if comparison is None else comparison[0],
+        created_at=vote.created_at,
+        comparison_kind=None if comparison is None else comparison[1],
+    )
+
+
+def text_or_problem(key: str, make: Callable[[], Text]) -> Text:
+    """The text that `make` gives; one that carries the problem where it raises RowError."""
+    try:
+        return make()
+    except RowError as error:
+        return Text(key, [], problem=(error.reason, error.detail))
+
+
+def micros(record: Row, field: str) -> int | None:
+    """A time as microseconds since 1970, to order by; None where the row has none or none that can be read."""
+    try:
+        moment = values.time(record, field)
+    except RowError:
+        return None
+    return None if moment is None else round(moment.timestamp() * 1_000_000)

@@ -1,0 +1,34 @@
+"""Values as MongoDB's own export writes them: `{"$oid": ...}` for an id, `{"$date": ...}` for a time."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+from ...reading.records import RowError
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def plain_fields(record: Mapping[str, Any]) -> dict[str, Any]:
+    """The record with each of its own fields in the plain form; what is plain already stays.
+
+    Raises:
+        RowError: A time is out of range or no number.
+    """
+    return {name: _plain(value, name) for name, value in record.items()}
+
+
+def _plain(value: Any, field: str) -> Any:
+    if not isinstance(value, dict) or len(value) != 1:
+        return value
+    (kind, inner), *_ = value.items()
+    if kind == "$date" and isinstance(inner, dict):
+        return _time(inner.get("$numberLong"), field)
+    return inner if kind in ("$oid", "$date", "$uuid") else value
+
+
+def _time(milliseconds: Any, field: str) -> datetime:
+    try:
+        return _EPOCH + timedelta(milliseconds=int(milliseconds))
+    except (TypeError, ValueError, OverflowError) as error:
+        raise RowError("bad_time", f"field '{field}' is no time") from error

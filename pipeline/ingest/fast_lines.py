@@ -1,0 +1,231 @@
+"""Lines of a product log to columns, many at a time, where every line reads as the exact way would read it.
+
+Each line is decoded once, into a type that allows only what the exact way reads without a second look: the fields of
+the log and no others, each of its plain type, and texts where prompt and answer stand. What does not fit, and every
+line that may hold a key twice, a NUL, a blank text, an unknown label or an unusual time, goes the exact way, one line
+at a time (`files.json_row`, `thumbs_jsonl.parse`). So the two ways cannot differ where it matters, and
+`tests/property/test_fast_lines.py` holds them against each other.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from operator import attrgetter
+from typing import Any, Final, NamedTuple
+
+import msgspec
+import polars as pl
+
+from ..importers.base import Batch, read_rows
+from ..importers.shared import signals
+from ..importers.thumbs_jsonl import Layout, parse
+from ..reading.files import json_row
+from ..reading.records import Record, Reject
+from ..reading.streams import Line, LineBlock
+from ..storage.columns import single_messages
+from ..tables import MESSAGES, TIME, VOTE
+
+_Name = str | int | None
+_Scalar = str | int | float | bool | None
+_FIELD_TYPES: Final[dict[str, Any]] = {"prompt": str, "completion": str, "vote": str | None, "created_at": str | None}
+IDENTIFIERS: Final = {"source_event_id": "event_id"} | {n: n for n in ("conversation_id", "user_id", "model")}
+# Whitespace of Python, which decides what a blank text is.
+NOT_BLANK: Final = r"[^\s\x1c-\x1f]"
+_ISO_TIME: Final = (
+    r"^(?:199[0-9]|20[0-9]{2})-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-5][0-9]:[0-5][0-9]"
+    r"(?:\.[0-9]{3}|\.[0-9]{6})?(?:Z|[+]00:00)?$"
+)
+_SECONDS_LENGTH: Final = 19
+
+_EVENTS: Final = pl.Schema(
+    {
+        "source_line": pl.Int64(),
+        "vote": VOTE,
+        "created_at": TIME,
+        "prompt": MESSAGES,
+        "completion": pl.String(),
+        **{name: pl.String() for name in IDENTIFIERS},
+    }
+)
+
+
+class FastRows(NamedTuple):
+    """The lines of one block.
+
+    Attributes:
+        events: Columns of the raw events that were read fast; `source_line` counts as the block does.
+        rest: What the other lines gave.
+    """
+
+    events: pl.DataFrame
+    rest: Batch
+
+
+class LineReader:
+    """Reads blocks of lines of one log."""
+
+    def __init__(self, layout: Layout, fields: list[str]) -> None:
+        """Make the type of a usual line.
+
+        Args:
+            layout: The log's columns, labels and unit of time.
+            fields: The fields of a usual line.
+        """
+        self._layout = layout
+        self._count = len(fields)
+        self._columns = {
+            name: fields.index(column)
+            for name, column in layout.columns.items()
+            if column in fields and name not in signals.COLUMNS
+        }
+        # Two fields of an event may be one column, and a row may be more than a vote: both go the exact way.
+        needed = {name for name in layout.columns if name not in signals.COLUMNS}
+        alone = needed == set(self._columns) and len(set(self._columns.values())) == len(self._columns)
+        usable = alone and layout.watched.isdisjoint(fields)
+        self._decode = _decoder(fields, self._columns) if usable else _refuse
+        # By position: the columns whose values can be texts.
+        self._getters = [_getter(index) for index in range(self._count)]
+
+    def read(self, block: LineBlock) -> FastRows:
+        """The events of a block, and what its other lines gave."""
+        rows, places, slow = self._decoded(block)
+        if not rows:
+            return FastRows(_EVENTS.to_frame(), self._exactly(block, slow))
+        frame = self._frame(rows, places, block)
+        good = frame["good"]
+        slow.extend(pl.Series(places).filter(~good))
+        return FastRows(self._events(frame.filter(good)), self._exactly(block, sorted(slow)))
+
+    def _decoded(self, block: LineBlock) -> tuple[list[Any], list[int], list[int]]:
+        """Usual rows, their places in the block, and the places of all other lines."""
+        rows: list[Any] = []
+        places: list[int] = []
+        slow: list[int] = []
+        decode = self._decode
+        for place, line in enumerate(block.lines):
+            try:
+                rows.append(decode(line))
+                places.append(place)
+            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+                slow.append(place)
+        return rows, places, slow
+
+    def _frame(self, rows: list[Any], places: list[int], block: LineBlock) -> pl.DataFrame:
+        """A column a field of the log, what is made of them, and whether a row is `good`: needs no second look."""
+        lines = [block.lines[place] for place in places]
+        fields = [_series(str(index), list(map(getter, rows))) for index, getter in enumerate(self._getters)]
+        frame = pl.DataFrame(
+            [
+                *fields,
+                pl.Series("source_line", places, dtype=pl.Int64) + block.first,
+                pl.Series("colons", [line.count(b":") for line in lines], dtype=pl.Int64),
+                # One byte is found much faster than a word.
+                pl.Series("escaped", [b"\\" in line and b"\\u003" in line for line in lines], dtype=pl.Boolean),
+                pl.Series("usable", [place not in block.errors for place in places], dtype=pl.Boolean),
+            ]
+        )
+        votes = votes_of(frame[str(self._columns["vote"])], self._layout.votes)
+        moment = iso_moment(self._field("created_at"))
+        return frame.with_columns(votes, created_at=moment).with_columns(good=self._good())
+
+    def _good(self) -> pl.Expr:
+        blank = [~self._field(name).str.contains(NOT_BLANK) for name in ("prompt", "completion")]
+        time = self._field("created_at")
+        odd_time = pl.col("created_at").is_null() & time.is_not_null() & (time != "")
+        plain = _plain([pl.col(str(index)) for index in range(self._count)], self._count)
+        return pl.all_horizontal("usable", plain, pl.col("vote").is_not_null(), *(~bad for bad in (*blank, odd_time)))
+
+    def _field(self, name: str) -> pl.Expr:
+        """The log's column of an event's field."""
+        return pl.col(str(self._columns[name])) if name in self._columns else pl.lit(None, dtype=pl.String)
+
+    def _events(self, good: pl.DataFrame) -> pl.DataFrame:
+        ids = {name: not_empty(self._field(field)) for name, field in IDENTIFIERS.items()}
+        prompts = single_messages(good[str(self._columns["prompt"])], "user")
+        return good.select(
+            "source_line", "vote", "created_at", prompt=prompts, completion=self._field("completion"), **ids
+        )
+
+    def _exactly(self, block: LineBlock, places: Sequence[int]) -> Batch:
+        """What lines give that are read one at a time."""
+        lines = [Line(block.first + place, block.lines[place], block.errors.get(place)) for place in places]
+        return exactly([row for line in lines if (row := json_row(line)) is not None], self._layout)
+
+
+class _Given(NamedTuple):
+    """Rows as a source of them."""
+
+    given: list[Record | Reject]
+    name: str = ""
+
+    def rows(self) -> Iterator[Record | Reject]:
+        return iter(self.given)
+
+
+def exactly(rows: list[Record | Reject], layout: Layout) -> Batch:
+    """What the importer itself makes of rows."""
+    found = Batch([], [], 0)
+    for batch in read_rows(_Given(rows), lambda record: parse(record, layout)):
+        found.events.extend(batch.events)
+        found.rejects.extend(batch.rejects)
+    return found._replace(records=len(rows))
+
+
+def _decoder(fields: list[str], columns: dict[str, int]) -> Callable[[bytes], Any]:
+    """Decodes a line that has exactly these fields, none of them a list or an object."""
+    names = {index: name for name, index in columns.items()}
+    members = [
+        (f"f{index}", _FIELD_TYPES.get(names[index], _Name) if index in names else _Scalar)
+        for index in range(len(fields))
+    ]
+    rename = {f"f{index}": field for index, field in enumerate(fields)}
+    kind = msgspec.defstruct("Row", members, rename=rename, forbid_unknown_fields=True, gc=False)
+    return msgspec.json.Decoder(kind).decode
+
+
+def _refuse(_: bytes) -> Any:
+    raise msgspec.DecodeError("every line goes the exact way")
+
+
+def _getter(index: int) -> Callable[[Any], Any]:
+    return attrgetter(f"f{index}")
+
+
+def _series(name: str, found: list[Any]) -> pl.Series:
+    """A field's values as texts; other values of Python as their digits, which hold no colon."""
+    try:
+        return pl.Series(name, found, dtype=pl.String)
+    except TypeError:
+        return pl.Series(name, [value if value is None else str(value) for value in found], dtype=pl.String)
+
+
+def not_empty(name: pl.Expr) -> pl.Expr:
+    """The text; null where it is empty."""
+    return pl.when(name.str.len_bytes() > 0).then(name)
+
+
+def votes_of(labels: pl.Series, table: Mapping[str, str]) -> pl.Series:
+    """Column `vote`; null where a label is not in the table, or says which side of a comparison the answer is."""
+    known = labels.unique().to_list()
+    votes = ["unrated" if label is None else table.get(label.strip().lower()) for label in known]
+    # A side of a comparison takes more than a vote.
+    votes = [None if vote in signals.COMPARED else vote for vote in votes]
+    return labels.replace_strict(known, pl.Series(votes, dtype=VOTE), return_dtype=VOTE).alias("vote")
+
+
+def _plain(texts: list[pl.Expr], count: int) -> pl.Expr:
+    r"""Whether a line surely names each key once and holds no NUL.
+
+    A line of `count` different keys that has no nested value has `count` colons and those of its texts: one more
+    says that a key stands there twice. An escaped colon (`\u003a`) could make up for that one, so it is looked for.
+    """
+    in_texts = pl.sum_horizontal(text.str.count_matches(":", literal=True) for text in texts)
+    nul = pl.any_horizontal(text.str.contains("\x00", literal=True) for text in texts)
+    return (pl.col("colons") == in_texts.cast(pl.Int64) + count) & ~nul.fill_null(False) & ~pl.col("escaped")
+
+
+def iso_moment(text: pl.Expr) -> pl.Expr:
+    """Times of the two usual shapes, whole seconds or with a fraction, in UTC; null where a text is of another."""
+    usual = pl.when(text.str.contains(_ISO_TIME)).then(text)
+    seconds = usual.str.head(_SECONDS_LENGTH).str.replace(" ", "T", literal=True)
+    whole = seconds.str.to_datetime("%Y-%m-%dT%H:%M:%S", time_unit="us", strict=False).dt.replace_time_zone("UTC")
+    fraction = usual.str.extract(r"\.([0-9]+)").str.pad_end(6, "0").cast(pl.Int64).fill_null(0)
+    return (whole + pl.duration(microseconds=fraction)).cast(TIME)

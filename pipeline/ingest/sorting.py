@@ -1,0 +1,297 @@
+"""Inputs of any size to events sorted by their ids, with a bounded part of them in memory.
+
+First every unit of the inputs is read, by as many processes as there are, and its rows are spilled to disk by
+partition of their prompt's id. Then the partitions are read back one after the other; equal deliveries, which are
+always in one partition, are merged, and the rest is sorted. Ids decide order and partition, so neither the number of
+processes or partitions nor the order of the inputs shows in the result.
+"""
+
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+from pathlib import Path
+from types import TracebackType
+from typing import Final, NamedTuple, Self
+
+import numpy as np
+import polars as pl
+
+from ..config import EventsConfig
+from ..identity import digest, id_of_normalised, joined, normalised, prompt_key, written_prompt
+from ..storage.columns import gathered_rows
+from ..storage.partitions import Run, RunWriter, read_partitions
+from ..tables import polars_schema
+from .distinct import append_numbers
+from .plan import RawBatch, Unit, read_unit
+
+ORDER: Final = ("prompt_id", "response_id", "event_id")
+_NAMED_BY: Final = (
+    "source_event_id",
+    "conversation_id",
+    "user_id",
+    "model",
+    "comparison_id",
+    "comparison_kind",
+    "propensity",
+    "position",
+)
+# Of the spilled rows, `unit` says where they are from.
+_FROM_UNIT: Final = ("source_file", "format")
+SPILLED: Final = pl.Schema(
+    [
+        ("unit", pl.Int64()),
+        *((name, dtype) for name, dtype in polars_schema("events").items() if name not in (*_FROM_UNIT, "deliveries")),
+    ]
+)
+_REJECTS: Final = pl.Schema(
+    [
+        ("unit", pl.Int64()),
+        *((name, dtype) for name, dtype in polars_schema("rejects").items() if name != "source_file"),
+    ]
+)
+_NO_REJECTS: Final = polars_schema("rejects").to_frame()
+# The number of a unit's source is that of the unit times this, and its place in it.
+_SOURCES_PER_UNIT: Final = 1 << 24
+# Rows get their ids so many at a time, and are held up to here before they are spilled.
+_IDENTIFIED_BYTES: Final = 8 << 20
+_HELD_BYTES: Final = 96 << 20
+
+
+class Task(NamedTuple):
+    """Units that one process reads."""
+
+    number: int
+    units: list[Unit]
+    config: EventsConfig
+    partitions: int
+    folder: Path
+
+
+class UnitCounts(NamedTuple):
+    """What a source of a unit held.
+
+    Attributes:
+        number: The unit's and the source's place in it.
+        source_file: Name of its source.
+        format: Its format; empty where it was refused.
+        records: Rows.
+        lines: Lines, where it is a part of a file.
+        events: Events, repeated deliveries included.
+        rejects: Rejects.
+    """
+
+    number: int
+    source_file: str
+    format: str
+    records: int
+    lines: int
+    events: int
+    rejects: int
+
+
+class Spilled(NamedTuple):
+    """What a task wrote.
+
+    Attributes:
+        run: Its events by partition.
+        units: Its units' counts.
+        rejects: Parquet of its rejects, sorted.
+        names: Pairs of numbers: a hash of a log's own event id, and the beginning of the id of what it stands for.
+        users: Numbers: users' pseudonyms.
+    """
+
+    run: Run
+    units: list[UnitCounts]
+    rejects: Path
+    names: Path
+    users: Path
+
+
+def with_ids(raw: pl.DataFrame) -> pl.DataFrame:
+    """Raw events with their ids: those of prompt, response and event."""
+    key, text = prompt_key(pl.col("prompt")), normalised(pl.col("completion"))
+    texts = raw.select(key=key, text=text, prompt=written_prompt(pl.col("prompt")), completion=pl.col("completion"))
+    texts = texts.with_columns(prompt_id=digest(pl.col("key")))
+    ids = texts.select("prompt_id", response_id=id_of_normalised(pl.col("prompt_id"), pl.col("text")))
+    named = raw.hstack(ids)
+    return named.with_columns(_event_ids(named, _as_written(texts)))
+
+
+def _as_written(texts: pl.DataFrame) -> pl.Series:
+    """The texts where they differ from what their ids are made of, which stands for them otherwise."""
+    parts = [pl.when(pl.col(a) != pl.col(b)).then(pl.col(a)) for a, b in (("prompt", "key"), ("completion", "text"))]
+    written = texts.select(_optional(part).alias(str(place)) for place, part in enumerate(parts))
+    return written.select(joined(*map(pl.col, written.columns)).alias("spelling")).to_series()
+
+
+def _event_ids(named: pl.DataFrame, spelling: pl.Series) -> pl.Series:
+    """Digests of all that the events say; where they were read is not part of it."""
+    # A column without any value costs nothing this way.
+    optional = [_optional(pl.col(name).cast(pl.String)) if named[name].count() else pl.lit("") for name in _NAMED_BY]
+    # These hold no space, so that their ends are clear without a length.
+    plain = [pl.col("format"), pl.col("vote").cast(pl.String), pl.col("created_at").dt.epoch("us").cast(pl.String)]
+    said = pl.concat_str(*(text.fill_null("-") for text in plain), "response_id", joined(*optional), separator=" ")
+    return named.select(digest(pl.concat_str(said, spelling)).alias("event_id")).to_series()
+
+
+def _optional(text: pl.Expr) -> pl.Expr:
+    """A text that may be missing, so that missing and empty differ."""
+    return pl.concat_str(pl.lit("="), text).fill_null("")
+
+
+def merged(identified: pl.DataFrame) -> pl.DataFrame:
+    """Table `events`: equal deliveries merged, the first by file and line kept; sorted by `ORDER`."""
+    order = identified.select(pl.arg_sort_by(*ORDER, "source_file", "source_line")).to_series()
+    ids = identified["event_id"].gather(order)
+    first = (ids != ids.shift(1)).fill_null(True).arg_true()
+    # The rows up to the next first one are its deliveries.
+    ends = first.shift(-1, fill_value=len(ids)).cast(pl.Int64)
+    counted = gathered_rows(identified, order.gather(first).to_numpy())
+    return counted.with_columns(deliveries=ends - first.cast(pl.Int64)).select(list(polars_schema("events")))
+
+
+def spill(task: Task) -> Spilled:
+    """Read a task's units and write what they hold to its folder."""
+    stem = task.folder / f"{task.number:06d}"
+    with _Spill(stem, task.partitions) as held:
+        counts = [count for unit in task.units for count in _read_into(held, unit, task.config)]
+    rejects = stem.with_suffix(".rejects")
+    pl.concat(held.rejects).sort(_REJECTS.names()).write_parquet(rejects, compression="lz4")
+    return Spilled(held.run, counts, rejects, held.names, held.users)
+
+
+def _read_into(held: "_Spill", unit: Unit, config: EventsConfig) -> list[UnitCounts]:
+    """Counts of each source of a unit: mostly one, more where votes and texts of one format lie in several."""
+    sources = [unit.plan.source.name, *(source.name for source in unit.plan.beside)]
+    first = unit.number * _SOURCES_PER_UNIT
+    counts = {
+        name: UnitCounts(first + place, name, unit.plan.format or "", 0, 0, 0, 0) for place, name in enumerate(sources)
+    }
+    for batch in read_unit(unit, config):
+        count = counts[batch.source]
+        counts[batch.source] = count._replace(
+            records=count.records + batch.records,
+            lines=batch.lines,
+            events=count.events + len(batch.events),
+            rejects=count.rejects + len(batch.rejects),
+        )
+        held.add(batch, count.number)
+    return list(counts.values())
+
+
+class _Spill:
+    """Rows of a task, held until they are worth a look at all of them together, then written."""
+
+    def __init__(self, stem: Path, partitions: int) -> None:
+        self._writer = RunWriter(stem.with_suffix(".arrow"), partitions)
+        self._raw: list[pl.DataFrame] = []
+        self._held: list[pl.DataFrame] = []
+        self._raw_bytes = self._held_bytes = 0
+        self.run = Run([], None)
+        self.rejects = [_REJECTS.to_frame()]
+        self.names, self.users = stem.with_suffix(".names"), stem.with_suffix(".users")
+
+    def add(self, batch: RawBatch, unit: int) -> None:
+        number = pl.lit(unit, pl.Int64).alias("unit")
+        if len(batch.rejects):
+            self.rejects.append(batch.rejects.with_columns(number).select(_REJECTS.names()))
+        if len(batch.events):
+            self._raw.append(batch.events.with_columns(number))
+            self._raw_bytes += int(batch.events.estimated_size())
+        if self._raw_bytes > _IDENTIFIED_BYTES:
+            self._identify()
+        if self._held_bytes > _HELD_BYTES:
+            self._write()
+
+    def _identify(self) -> None:
+        if self._raw:
+            events = with_ids(pl.concat(self._raw))
+            append_numbers(self.names, _named_contents(events))
+            append_numbers(self.users, _user_numbers(events))
+            self._held.append(events.select(SPILLED.names()))
+            self._held_bytes += self._raw_bytes
+        self._raw, self._raw_bytes = [], 0
+
+    def _write(self) -> None:
+        if self._held:
+            self._writer.write(pl.concat(self._held))
+        self._held, self._held_bytes = [], 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is None:
+            self._identify()
+            self._write()
+        self.run = self._writer.close()
+
+
+def _named_contents(events: pl.DataFrame) -> np.ndarray:
+    """(n, 2) uint64: a hash of each id that the log itself gave, and the beginning of the id of its content."""
+    named = events.filter(pl.col("source_event_id").is_not_null())
+    # polars' own hash is the same in all processes of one run, and nothing of it is kept.
+    own = named.select(pl.struct("format", "source_event_id").hash()).to_series()
+    return np.stack([own.to_numpy(), _leading(named["event_id"])], axis=1)
+
+
+def _user_numbers(events: pl.DataFrame) -> np.ndarray:
+    """(n, 1) uint64: the pseudonyms, which are 64 bits written as hexadecimal digits."""
+    return _leading(events["user_id"].drop_nulls().unique()).reshape(-1, 1)
+
+
+def _leading(digits: pl.Series) -> np.ndarray:
+    """The first 16 hexadecimal digits as uint64."""
+    data = digits.str.head(16).str.decode("hex").bin.reinterpret(dtype=pl.UInt64, endianness="big")
+    return data.to_numpy()
+
+
+class _Places(NamedTuple):
+    """Where rows are from: name and format of a source, and how many lines of its file come before the unit's."""
+
+    numbers: pl.Series
+    rows: pl.DataFrame
+
+    def of(self, units: pl.Series) -> pl.DataFrame:
+        return self.rows[self.numbers.search_sorted(units)]
+
+
+def read_events(spilled: Sequence[Spilled]) -> Iterator[pl.DataFrame]:
+    """Rows of all tasks in ascending, disjoint ranges of `ORDER`: columns of table `events` without `deliveries`."""
+    places = _places(spilled)
+    for frame in read_partitions([entry.run for entry in spilled], SPILLED):
+        at = places.of(frame["unit"])
+        yield frame.with_columns(
+            at["source_file"], at["format"], (frame["source_line"] + at["lines_before"]).alias("source_line")
+        )
+
+
+def read_rejects(spilled: Sequence[Spilled]) -> Iterator[pl.DataFrame]:
+    """Table `rejects` in its order, a task at a time; all at once where a unit has several sources."""
+    places = _places(spilled)
+    parts = (_placed(pl.read_parquet(entry.rejects), places) for entry in spilled)
+    if all(count.number % _SOURCES_PER_UNIT == 0 for entry in spilled for count in entry.units):
+        yield from parts
+    else:
+        yield pl.concat([_NO_REJECTS, *parts]).sort(_NO_REJECTS.columns)
+
+
+def _placed(rejects: pl.DataFrame, places: _Places) -> pl.DataFrame:
+    at = places.of(rejects["unit"])
+    # Line 0 stands for the whole source.
+    line = pl.when(rejects["source_line"] > 0).then(rejects["source_line"] + at["lines_before"]).otherwise(0)
+    return rejects.with_columns(at["source_file"], source_line=line).select(_NO_REJECTS.columns)
+
+
+def _places(spilled: Sequence[Spilled]) -> _Places:
+    counts = sorted(count for entry in spilled for count in entry.units)
+    schema = {"source_file": pl.String, "format": pl.String, "lines_before": pl.Int64}
+    rows: list[tuple[str, str, int]] = []
+    for _, parts in groupby(counts, key=lambda count: count.source_file):
+        before = 0
+        for part in parts:
+            rows.append((part.source_file, part.format, before))
+            before += part.lines
+    numbers = pl.Series([count.number for count in counts], dtype=pl.Int64)
+    return _Places(numbers, pl.DataFrame(rows, schema=schema, orient="row"))

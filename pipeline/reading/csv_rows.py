@@ -1,0 +1,131 @@
+"""Rows of a CSV file, quoted line breaks included, where a stray quote costs one line and not the rest of the file."""
+
+from collections import deque
+from collections.abc import Iterator
+from typing import Any, Final, NamedTuple
+
+from .records import Record, Reject, RowError, bounded_raw
+from .streams import Line
+
+# A text of more line breaks than this is taken as a quote that was never closed.
+_MAX_LINES_PER_ROW: Final = 10_000
+# Gradio's chat log names five columns and writes four values a row, without the flag: a known fault of a known writer.
+_NAMED_BUT_NOT_WRITTEN: Final[dict[tuple[str, ...], str]] = {
+    ("conversation", "index", "value", "flag", "timestamp"): "flag"
+}
+
+
+class _Row(NamedTuple):
+    """Consecutive lines that belong to one row."""
+
+    lines: list[Line]
+    closed: bool
+
+    @property
+    def data(self) -> bytes:
+        return b"\n".join(line.data for line in self.lines)
+
+
+def read_csv(lines: Iterator[Line], max_row_bytes: int) -> Iterator[Record | Reject]:
+    """The file's rows as dicts of its header's names; an empty cell is None, every other value a string.
+
+    Where a row of several lines does not parse, only its first line is rejected and reading goes on at the second:
+    whether a quote was stray cannot be known, but the good rows that it swallowed can be found.
+    """
+    waiting = deque[Line]()
+    header: list[str] | None = None
+    while (row := _next_row(waiting, lines, max_row_bytes)) is not None:
+        first = row.lines[0]
+        try:
+            cells = _cells(row)
+            if header is None:
+                header = _checked_header(cells)
+                continue
+            yield Record(first.number, _named(header, cells), row.data)
+        except RowError as error:
+            yield Reject(first.number, error.reason, error.detail, bounded_raw(first.data))
+            if header is None:
+                return
+            waiting.extendleft(reversed(row.lines[1:]))
+
+
+def _next_row(waiting: deque[Line], lines: Iterator[Line], max_row_bytes: int) -> _Row | None:
+    """The next line, and with it those that its open quote takes in."""
+    taken: list[Line] = []
+    quotes = size = 0
+    while (line := waiting.popleft() if waiting else next(lines, None)) is not None:
+        if not taken and line.error is None and not line.data.strip():
+            continue
+        taken.append(line)
+        quotes += line.data.count(b'"')
+        size += len(line.data) + 1
+        if line.error is not None or size > max_row_bytes or len(taken) > _MAX_LINES_PER_ROW:
+            return _Row(taken, closed=len(taken) == 1)
+        if quotes % 2 == 0:
+            return _Row(taken, closed=True)
+    return _Row(taken, closed=False) if taken else None
+
+
+def _cells(row: _Row) -> list[str]:
+    """The row's cells.
+
+    Raises:
+        RowError: A line has an error, an open quote, a NUL, or is not UTF-8 or not CSV.
+    """
+    first = row.lines[0]
+    if first.error is not None:
+        raise first.error
+    if not row.closed:
+        raise RowError("broken_csv", "a quote is not closed")
+    data = row.data.removesuffix(b"\r")
+    if b"\x00" in data:
+        raise RowError("nul_character", "a NUL byte stands in the row")
+    try:
+        return _split(data.decode("utf-8"))
+    except UnicodeDecodeError as error:
+        raise RowError("invalid_utf8", f"byte {error.start} is not UTF-8") from error
+
+
+def _split(text: str) -> list[str]:
+    """Cells of one row (RFC 4180). Not the csv module's: its limit of a cell's length is one global for all threads."""
+    cells: list[str] = []
+    position = 0
+    while position <= len(text):
+        if text.startswith('"', position):
+            end = _closing_quote(text, position + 1)
+            cells.append(text[position + 1 : end].replace('""', '"'))
+            end += 1
+            if end < len(text) and text[end] != ",":
+                raise RowError("broken_csv", "a closing quote is not followed by a comma")
+        else:
+            comma = text.find(",", position)
+            end = len(text) if comma < 0 else comma
+            cells.append(text[position:end])
+            if "\n" in cells[-1]:
+                raise RowError("broken_csv", "a quote is not closed")
+        position = end + 1
+    return cells
+
+
+def _closing_quote(text: str, position: int) -> int:
+    while (quote := text.find('"', position)) >= 0:
+        if not text.startswith('""', quote):
+            return quote
+        position = quote + 2
+    raise RowError("broken_csv", "a quote is not closed")
+
+
+def _checked_header(cells: list[str]) -> list[str]:
+    repeated = sorted({name for name in cells if cells.count(name) > 1})
+    if repeated:
+        raise RowError("duplicate_key", f"the header names {len(repeated)} column(s) twice, first '{repeated[0][:60]}'")
+    return cells
+
+
+def _named(header: list[str], cells: list[str]) -> dict[str, Any]:
+    absent = _NAMED_BUT_NOT_WRITTEN.get(tuple(header))
+    if absent is not None and len(cells) == len(header) - 1:
+        header = [name for name in header if name != absent]
+    if len(cells) != len(header):
+        raise RowError("wrong_column_count", f"{len(cells)} cells under a header of {len(header)}")
+    return {name: cell or None for name, cell in zip(header, cells, strict=True)}

@@ -1,0 +1,80 @@
+"""Logs at an address (`s3://`, `gs://`, `https://` and whatever else fsspec knows), copied to the user's cache first.
+
+A copy is kept under its address and what the store says of its content, so that a file is fetched once; reading it
+from disk is what lets several processes read parts of it, and a lost connection cost nothing but a second try.
+"""
+
+from collections.abc import Callable
+from pathlib import Path, PurePosixPath
+from typing import Any, NamedTuple
+from urllib.parse import urlsplit
+
+import fsspec
+
+from ..errors import InputError, MissingDependencyError
+from ..storage.digests import cache_dir, digest_text
+from ..storage.files import atomic_file
+
+
+class RemoteFile(NamedTuple):
+    """One fetched file.
+
+    Attributes:
+        name: Its address, without what may be a secret: user, password and query.
+        path: Where the copy lies.
+        explicit: Whether the user named this very file.
+    """
+
+    name: str
+    path: Path
+    explicit: bool
+
+
+def fetch(address: str, is_log: Callable[[Path], bool]) -> list[RemoteFile]:
+    """Copies of the files that an address, a remote folder or a glob stands for.
+
+    Args:
+        address: With a protocol.
+        is_log: Whether a file of a folder or a glob is one to read, by its name.
+
+    Raises:
+        InputError: Nothing is there, or it cannot be fetched.
+        MissingDependencyError: The protocol's package is not installed.
+    """
+    shown = _without_secrets(address)
+    try:
+        system, place = fsspec.core.url_to_fs(address)
+        explicit = not fsspec.core.has_magic(place) and not system.isdir(place)
+        places = [place] if explicit else _below(system, place)
+        files = [
+            RemoteFile(_without_secrets(system.unstrip_protocol(one)), _copy(system, one), explicit)
+            for one in places
+            if explicit or is_log(Path(PurePosixPath(one).name))
+        ]
+    except ImportError as error:
+        raise MissingDependencyError(f"{shown}: this kind of address needs another package: {error}.") from error
+    except Exception as error:  # every store raises errors of its own
+        raise InputError(f"{shown}: cannot be fetched ({type(error).__name__}). Is the address right?") from error
+    if not files:
+        raise InputError(f"{shown}: no log is there.")
+    return files
+
+
+def _below(system: Any, place: str) -> list[str]:
+    found = system.glob(place) if fsspec.core.has_magic(place) else system.find(place)
+    return sorted(str(one) for one in found if not PurePosixPath(one).name.startswith((".", "_")))
+
+
+def _copy(system: Any, place: str) -> Path:
+    """The copy of one file, fetched where it is not there yet."""
+    content = digest_text(system.unstrip_protocol(place), str(system.ukey(place)))
+    copy = cache_dir() / "remote" / content / PurePosixPath(urlsplit(place).path).name
+    if not copy.is_file():
+        with atomic_file(copy) as temporary:
+            system.get_file(place, str(temporary))
+    return copy
+
+
+def _without_secrets(address: str) -> str:
+    parts = urlsplit(address)
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"

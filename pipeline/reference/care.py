@@ -1,0 +1,143 @@
+"""The care of a store of log-probs: what it holds, whether the numbers still come out, and what nobody refers to."""
+
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+import polars as pl
+
+from ..config import RunConfig
+from ..errors import ConfigError
+from ..storage.blocks import iter_table
+from ..storage.manifests import partial_dir, read_manifest
+from .rows import Request, named_sequences
+
+if TYPE_CHECKING:
+    from ..engines.upkeep import References, Verification
+
+_SCORED_STAGES: Final = ("reference", "policy")
+
+
+def references_of(runs: Path) -> "References":
+    """What the runs in a folder refer to; finished ones under their keys, others under any.
+
+    Raises:
+        ConfigError: There is no run.
+    """
+    from ..engines.upkeep import References, sorted_ids
+
+    folders = sorted(path.parent for path in runs.glob("*/config.yaml"))
+    if not folders:
+        raise ConfigError(f"{runs}: no run here, so nothing would be kept. Name the folder of your runs with --runs.")
+    by_key: dict[str, list[Path]] = {}
+    by_any_key: list[Path] = []
+    for folder in folders:
+        for stage in _SCORED_STAGES:
+            key = _store_key(folder / stage)
+            if key is not None:
+                by_key.setdefault(key, []).append(folder / stage / f"{stage}.parquet")
+        if _store_key(folder / "reference") is None or any(
+            partial_dir(folder / name).exists() for name in _SCORED_STAGES
+        ):
+            by_any_key.append(folder / "sequences" / "sequences.parquet")
+    return References(
+        {key: sorted_ids(_ids(paths)) for key, paths in by_key.items()},
+        sorted_ids(_ids([path for path in by_any_key if path.is_file()])),
+    )
+
+
+def _store_key(stage_dir: Path) -> str | None:
+    manifest = read_manifest(stage_dir)
+    return None if manifest is None else manifest.notes.get("store_key")
+
+
+def _ids(paths: list[Path]) -> Iterator[pl.Series]:
+    for path in paths:
+        for block in iter_table(path, path.stem, ["sequence_id"]):
+            yield block["sequence_id"]
+
+
+class Swept(NamedTuple):
+    """What `gc` found.
+
+    Attributes:
+        files: Files that nothing refers to.
+        rows: Sequences in them.
+        size: Bytes.
+    """
+
+    files: int
+    rows: int
+    size: int
+
+
+def sweep(store: str, runs: Path, older_than_hours: float, *, delete: bool) -> Swept:
+    """Find, and delete where asked to, the files of a store that no run refers to.
+
+    Args:
+        store: Folder or address.
+        runs: Folder whose runs count.
+        older_than_hours: Files written more recently are kept.
+        delete: Delete them; else only count.
+    """
+    from ..engines.upkeep import garbage
+    from ..storage.places import open_place
+
+    place, references = open_place(store), references_of(runs)
+    before = datetime.now(UTC) - timedelta(hours=older_than_hours)
+    found = list(garbage(place, references, before.timestamp()))
+    for entry in found if delete else []:
+        place.remove(entry.path)
+    return Swept(len(found), sum(entry.rows for entry in found), sum(entry.size for entry in found))
+
+
+def verify_run(config: RunConfig, rows: int, seed: int) -> "Verification":
+    """Score a sample of a run's sequences again and compare with the store.
+
+    Raises:
+        InputError: The run has no sequences yet.
+    """
+    from ..engines.models import resolve_model
+    from ..engines.scoring import Scorer, scratch_folder
+    from ..engines.upkeep import verify
+
+    table = config.run_dir / "sequences" / "sequences.parquet"
+    scorer = Scorer(resolve_model(config.model, config.revision), config.reference, config.store)
+    with scratch_folder(config.run_dir) as scratch:
+        return verify(lambda columns: iter_table(table, "sequences", columns), scorer, rows, seed, scratch)
+
+
+def verify_rows(request: Request, rows: int, seed: int) -> "Verification":
+    """Score a sample of a user's own rows again and compare with the store."""
+    from ..engines.feeding import blocks_of
+    from ..engines.scoring import Scorer, scratch_folder
+    from ..engines.upkeep import verify
+
+    named, model_dir = named_sequences(request)
+    scorer = Scorer(model_dir, request.engine, request.store)
+    with TemporaryDirectory() as folder, scratch_folder(Path(folder)) as scratch:
+        return verify(blocks_of(named), scorer, rows, seed, scratch)
+
+
+def store_facts(store: str) -> list[Mapping[str, Any]]:
+    """One row a key of a store: what it is of, and how much is there."""
+    from ..engines.upkeep import survey
+    from ..storage.places import open_place
+
+    return [
+        {
+            "key": facts.name[:8],
+            "model": facts.parts.get("model", "?")[:8],
+            "engine": facts.parts.get("engine", "?"),
+            "route": facts.parts.get("route", "?"),
+            "dtype": facts.parts.get("dtype", "?"),
+            "shards": facts.shards,
+            "sequences": facts.rows,
+            "tokens": facts.tokens,
+            "bytes": facts.size,
+            "broken": len(facts.broken),
+        }
+        for facts in survey(open_place(store))
+    ]

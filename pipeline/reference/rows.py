@@ -1,0 +1,227 @@
+"""A user's own rows with reference log-probs: scored now, or joined from the store."""
+
+import json
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Final, NamedTuple
+
+import polars as pl
+
+from ..config import EngineConfig, EventsConfig, SequencesConfig
+from ..context import Reporter
+from ..errors import InputError
+from ..identity import as_answer
+from ..storage.files import user_table_format
+from ..storage.parquet import read_parquet, write_parquet
+
+_ROW: Final = ["source_file", "source_line"]
+_SHARD_ROWS: Final = 512
+NOT_STORED: Final = "not_stored"
+
+
+class ScoredRows(NamedTuple):
+    """What was done with a user's rows.
+
+    Attributes:
+        kind: `pairs` or `unpaired`.
+        rows: Rows written.
+        rejected: Rows that could not be read, and sides without token ids or without a stored log-prob, by reason.
+        scored: Sequences scored now.
+        stored: Sequences that the store already had.
+    """
+
+    kind: str
+    rows: int
+    rejected: dict[str, int]
+    scored: int
+    stored: int
+
+
+class Request(NamedTuple):
+    """A user's rows, and how they are scored.
+
+    Attributes:
+        rows_file: Parquet or JSON lines in one of TRL's layouts.
+        model: The reference model.
+        engine: Which engine, and its settings.
+        text: Template, length and truncation.
+        store: Folder or address of stored log-probs.
+    """
+
+    rows_file: str
+    model: str
+    engine: EngineConfig
+    text: SequencesConfig
+    store: str
+
+
+class _Rows(NamedTuple):
+    """A user's rows: `sides` has one line a completion, with the side that it is of."""
+
+    kind: str
+    sides: pl.DataFrame
+    rejected: dict[str, int]
+
+
+def score_rows(request: Request, output: Path, reporter: Reporter) -> ScoredRows:
+    """Add reference log-probs to a data set in one of TRL's layouts and write it to the Parquet file `output`.
+
+    Pairs get `ref_chosen_logps` and `ref_rejected_logps`, the columns that TRL's DPO trainer takes; unpaired rows
+    get `reference_logps`. Prompts and completions are written as message lists.
+
+    Args:
+        request: The rows, and how they are scored.
+        output: Parquet file to write.
+        reporter: Where progress goes.
+
+    Raises:
+        InputError: No row can be used.
+    """
+    from ..engines.scoring import Scorer, score_frame
+
+    read, named, drops, model_dir = _named(request)
+    scorer = Scorer(model_dir, request.engine, request.store)
+    scored = score_frame(named, scorer, _SHARD_ROWS, reporter, "reference log-probs")
+    frame = _with_logps(read, _named_logps(named, scored.frame))
+    write_parquet(output, frame)
+    return ScoredRows(
+        read.kind, frame.height, {**read.rejected, **drops}, scored.notes["scored"], scored.notes["stored"]
+    )
+
+
+def export_rows(request: Request, output: Path) -> ScoredRows:
+    """Join stored log-probs to a user's own rows, every column of theirs kept, without scoring anything.
+
+    Args:
+        request: The rows, one file, and what the stored log-probs were made with.
+        output: Parquet file to write.
+
+    Raises:
+        InputError: No row has all its log-probs in the store.
+    """
+    from ..engines.feeding import blocks_of, catalogue
+    from ..engines.missing import stored_results
+    from ..engines.scoring import Scorer, scratch_folder
+
+    read, named, drops, model_dir = _named(request)
+    scorer = Scorer(model_dir, request.engine, request.store)
+    blocks = blocks_of(named)
+    with TemporaryDirectory() as folder, scratch_folder(Path(folder)) as scratch:
+        _, results = stored_results(blocks, catalogue(blocks), scorer.stores(), scratch)
+    logps = _named_logps(named, results.frame().filter(pl.col("logps").is_not_nan()))
+    missing = logps["logps"].null_count()
+    added = _with_logps(read, logps.drop_nulls("logps")).drop(["prompt", "completion", "label"], strict=False)
+    if added.is_empty():
+        raise InputError(
+            f"reference export: {request.store} holds no log-prob of these rows for this model, engine, template and "
+            f"length. Score them with `thumbline reference ROWS`."
+        )
+    columns = [name for name in added.columns if name.endswith(("_logps", "token_count"))]
+    own = _own_rows(Path(request.rows_file)).drop(columns, strict=False)
+    frame = own.join(added.select("source_line", *columns), on="source_line", how="inner", validate="1:1")
+    write_parquet(output, frame.drop("source_line"))
+    rejected = read.rejected | drops | ({NOT_STORED: missing} if missing else {})
+    return ScoredRows(read.kind, frame.height, rejected, 0, results.known)
+
+
+def named_sequences(request: Request) -> tuple[pl.DataFrame, Path]:
+    """Columns of table `sequences` of a user's rows, and the folder of the model."""
+    _, named, _, model_dir = _named(request)
+    return named, model_dir
+
+
+def _named(request: Request) -> tuple[_Rows, pl.DataFrame, dict[str, int], Path]:
+    from ..engines.models import resolve_model
+
+    read = _read_rows(request.rows_file)
+    model_dir = resolve_model(request.model)
+    named, drops = _sequences(read.sides, model_dir, request.text)
+    if named.is_empty():
+        raise InputError(f"{request.rows_file}: no row has token ids to score ({_in_words(drops)}).")
+    return read, named, drops, model_dir
+
+
+def _named_logps(named: pl.DataFrame, logps: pl.DataFrame) -> pl.DataFrame:
+    rows = named.select(*_ROW, "side", "sequence_id")
+    return rows.join(logps, on="sequence_id", how="left", validate="m:1")
+
+
+def _read_rows(rows_file: str) -> _Rows:
+    from ..ingest.plan import read_inputs
+
+    batches = list(read_inputs(EventsConfig(inputs=(rows_file,), format="trl")))
+    rejects = pl.concat([batch.rejects for batch in batches])
+    rejected = dict(rejects["reason"].value_counts().sort("reason").iter_rows())
+    events = pl.concat([batch.events for batch in batches])
+    kinds = events.select(pl.col("comparison_id").is_not_null().unique()).to_series().to_list()
+    if len(kinds) != 1:
+        what = "no usable row" if not kinds else "pairs and unpaired rows mixed"
+        raise InputError(f"{rows_file}: {what} ({_in_words(rejected) or 'the file is empty'}).")
+    columns = [*_ROW, "prompt", "completion", pl.col("vote").cast(pl.String).alias("side")]
+    return _Rows("pairs" if kinds[0] else "unpaired", events.select(columns), rejected)
+
+
+def _sequences(sides: pl.DataFrame, model_dir: Path, text: SequencesConfig) -> tuple[pl.DataFrame, dict[str, int]]:
+    """Columns of table `sequences` for each completion, and how many were dropped, by reason."""
+    from ..engines.encoding import ENTRY_COLUMNS, load_encoder, sequence_columns
+
+    encoder = load_encoder(model_dir, text.template, text.max_tokens, text.truncation, text.template_options)
+    encoded = list(encoder.encode(sides["prompt"].to_list(), sides["completion"].to_list()))
+    table = sequence_columns(sides.select(*_ROW, "side"), encoded)
+    dropped = table.filter(pl.col("reason").is_not_null())
+    drops = dict(dropped["reason"].value_counts().sort("reason").iter_rows())
+    return table.filter(pl.col("reason").is_null()).drop(ENTRY_COLUMNS), drops
+
+
+def _with_logps(read: _Rows, logps: pl.DataFrame) -> pl.DataFrame:
+    """The user's rows, each with the log-probs of its completions; a row with a dropped side is left out."""
+    scored = read.sides.join(logps, on=[*_ROW, "side"], how="inner", validate="1:1").with_columns(
+        completion=as_answer(pl.col("completion"))
+    )
+    tokens = ["token_logps"] if "token_logps" in scored.columns else []
+    if read.kind == "unpaired":
+        return scored.select(
+            *_ROW,
+            "prompt",
+            "completion",
+            label=pl.col("side") == "up",
+            reference_logps="logps",
+            token_count="token_count",
+            **{f"reference_{name}": name for name in tokens},
+        )
+    parts = {
+        side: scored.filter(pl.col("side") == side).select(
+            *_ROW,
+            *(["prompt"] if side == "chosen" else []),
+            pl.col("completion").alias(side),
+            pl.col("logps").alias(f"ref_{side}_logps"),
+            pl.col("token_count").alias(f"{side}_token_count"),
+            *(pl.col(name).alias(f"ref_{side}_{name}") for name in tokens),
+        )
+        for side in ("chosen", "rejected")
+    }
+    return parts["chosen"].join(parts["rejected"], on=_ROW, how="inner", validate="1:1").sort(_ROW)
+
+
+def _own_rows(path: Path) -> pl.DataFrame:
+    """A user's rows as they are, with `source_line`, the number that a reader gives each."""
+    if not path.is_file():
+        raise InputError(f"{path}: `reference export` joins to one file; give a .parquet or .jsonl file.")
+    if user_table_format(path) == "parquet":
+        return read_parquet(path).with_row_index("source_line", offset=1).cast({"source_line": pl.Int64})
+    rows = []
+    for number, line in enumerate(path.read_bytes().splitlines(), start=1):
+        try:
+            row = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(row, dict):
+            rows.append(row | {"source_line": number})
+    try:
+        return pl.from_dicts(rows, infer_schema_length=None)
+    except pl.exceptions.PolarsError as error:
+        raise InputError(f"{path}: a field has another type in some rows. Write the rows as Parquet first.") from error
+
+
+def _in_words(counts: dict[str, int]) -> str:
+    return ", ".join(f"{reason} {count}" for reason, count in sorted(counts.items()))

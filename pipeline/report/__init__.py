@@ -1,0 +1,69 @@
+"""Facts and pictures of a run as one HTML file that a person opens, and the same facts as JSON."""
+
+import json
+from typing import Any
+
+from .evaluation_facts import Measure, evaluation_facts
+from .examples import reward_of
+from .facts import SCHEMA_VERSION, as_json, collect_facts
+from .inputs import Missing, ReportInputs, Source
+from .metrics_json import metrics_json, metrics_schema
+from .model_card import model_card
+from .page import render_page
+from .pictures import draw
+from .run_facts import read_manifests, versions, write_files
+from .verdict import verdict
+
+__all__ = [
+    "SCHEMA_VERSION",
+    "Measure",
+    "Missing",
+    "ReportInputs",
+    "Source",
+    "metrics_schema",
+    "read_manifests",
+    "render_report",
+    "report_files",
+    "report_json",
+    "reward_of",
+    "summary",
+    "versions",
+    "write_files",
+]
+
+
+def render_report(inputs: ReportInputs) -> str:
+    """The report as one HTML document: the same inputs give the same bytes.
+
+    What the inputs lack is named on the page with the reason.
+    """
+    facts = collect_facts(inputs)
+    return render_page(facts, draw(inputs, facts))
+
+
+def report_json(inputs: ReportInputs) -> dict[str, Any]:
+    """The facts of the report as JSON values; `schema_version` names their layout."""
+    return as_json(collect_facts(inputs))
+
+
+def report_files(inputs: ReportInputs) -> dict[str, str]:
+    """What a report is written as, by file name: the page, its facts, the metrics and a section for a model card."""
+    facts = collect_facts(inputs)
+    return {
+        "report.html": render_page(facts, draw(inputs, facts)),
+        "report.json": _as_text(as_json(facts)),
+        "metrics.json": _as_text(metrics_json(inputs, facts)),
+        "model_card.md": model_card(inputs, facts),
+    }
+
+
+def summary(inputs: ReportInputs) -> tuple[str, tuple[Measure, ...]]:
+    """The verdict's sentence, and the numbers to show beside it: headlines of every model, then their differences."""
+    facts = evaluation_facts(inputs)
+    differences = [row for row in facts.rows() if row.compared_with is not None and row.slice is None]
+    shown = [row for row in differences if row.metric.endswith("_difference")]
+    return verdict(inputs, facts).sentence, (*facts.main_numbers(), *shown)
+
+
+def _as_text(document: dict[str, Any]) -> str:
+    return json.dumps(document, indent=2, ensure_ascii=False, default=str) + "\n"

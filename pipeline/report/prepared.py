@@ -1,0 +1,162 @@
+"""The page on prepared data: what the log held, what became of it, and what is known of it before training."""
+
+from dataclasses import dataclass, replace
+from typing import Final
+
+from .data_facts import DataFacts, Step, data_facts
+from .evidence_facts import EvidenceFacts, Leak, ModelRate, Voters, evidence_facts
+from .facts import Tile
+from .figures.canvas import Picture
+from .figures.data import funnel_picture, yield_picture
+from .figures.evaluation import Dot, dot_picture
+from .formatting import count, percent, plural
+from .inputs import Missing, ReportInputs
+from .lineage import Lineage, lineage
+from .page import render_template
+
+TABLES: Final = (
+    "responses", "rejects", "unpaired", "pairs", "pair_yield", "splits", "raters", "contradictions", "leakage"
+)  # fmt: skip
+# A hundredth of raters with more than this share of votes decides what the data says.
+_BUSY_SHARE: Final = 0.25
+_FEW_PAIRS: Final = 200
+_FEW_ROWS: Final = 500
+
+
+@dataclass(frozen=True)
+class PreparedFacts:
+    """All that the page says."""
+
+    title: str
+    run_name: str
+    generated_at: str
+    sentence: str
+    warnings: tuple[str, ...]
+    tiles: tuple[Tile, ...]
+    data: DataFacts
+    evidence: EvidenceFacts
+    lineage: Lineage
+
+
+@dataclass(frozen=True)
+class PreparedPictures:
+    """The page's pictures; None where there is nothing to draw."""
+
+    funnel: Picture | None
+    pair_yield: Picture | None
+    models: Picture | None
+
+
+def prepared_facts(inputs: ReportInputs) -> PreparedFacts:
+    """Everything that the page says about `inputs`."""
+    data, evidence = data_facts(inputs), evidence_facts(inputs)
+    if not isinstance(data.steps, Missing):
+        prepared = ("events", "responses", "unpaired", "pairs")
+        data = replace(data, steps=tuple(step for step in data.steps if step.stage in prepared))
+    return PreparedFacts(
+        title=inputs.title,
+        run_name=inputs.run_name,
+        generated_at=inputs.generated_at,
+        sentence=_sentence(inputs, data),
+        warnings=_warnings(inputs, evidence),
+        tiles=_tiles(inputs, evidence),
+        data=data,
+        evidence=evidence,
+        lineage=lineage(inputs),
+    )
+
+
+def render_prepared(inputs: ReportInputs) -> str:
+    """The page as one HTML document: the same inputs give the same bytes."""
+    facts = prepared_facts(inputs)
+    return render_template("prepared.html.j2", facts=facts, pictures=_draw(facts))
+
+
+def _rows(inputs: ReportInputs, table: str) -> int:
+    frame = inputs.table(table)
+    return 0 if frame is None else frame.height
+
+
+def _step(data: DataFacts, stage: str) -> Step | None:
+    steps = () if isinstance(data.steps, Missing) else data.steps
+    return next((step for step in steps if step.stage == stage), None)
+
+
+def _sentence(inputs: ReportInputs, data: DataFacts) -> str:
+    events = _step(data, "events")
+    read = "The log" if events is None else plural(events.rows_in, "log row")
+    return (
+        f"{read} gave {plural(_rows(inputs, 'unpaired'), 'labelled answer')} and "
+        f"{plural(_rows(inputs, 'pairs'), 'pair')} on {plural(_rows(inputs, 'splits'), 'prompt')}."
+    )
+
+
+def _warnings(inputs: ReportInputs, evidence: EvidenceFacts) -> tuple[str, ...]:
+    """What a person should know before training on this."""
+    said = []
+    pairs, rows = _rows(inputs, "pairs"), _rows(inputs, "unpaired")
+    if pairs < _FEW_PAIRS and rows >= 2 * pairs:
+        said.append(
+            f"There are only {plural(pairs, 'pair')} and {plural(rows, 'labelled answer')}: a method on single thumbs, "
+            f"such as KTO, uses more of this log."
+        )
+    if max(pairs, rows) < _FEW_ROWS:
+        said.append("This is little data: an evaluation on its held-out part will have wide intervals.")
+    if (
+        isinstance(evidence.voters, Voters)
+        and evidence.voters.raters > 1
+        and evidence.voters.busiest_share > _BUSY_SHARE
+    ):
+        said.append(
+            f"{percent(evidence.voters.busiest_share)} of the votes come from the busiest hundredth of raters: the "
+            f"data says what they like."
+        )
+    if not isinstance(evidence.leaks, Missing):
+        leaked = [leak for leak in evidence.leaks if leak.text == "prompt" and leak.leaked]
+        said += [_leak_warning(leak) for leak in leaked]
+    if evidence.longer_chosen is not None and abs(evidence.longer_chosen - 0.5) > 0.15:
+        side = "longer" if evidence.longer_chosen > 0.5 else "shorter"
+        share = max(evidence.longer_chosen, 1 - evidence.longer_chosen)
+        said.append(
+            f"The {side} answer is the chosen one in {percent(share)} of pairs: length alone can be learned from this."
+        )
+    return tuple(said)
+
+
+def _leak_warning(leak: Leak) -> str:
+    match = "the same as" if leak.match == "exact" else "nearly the same as"
+    return f"{count(leak.leaked)} of {plural(leak.rows, 'prompt')} of {leak.right} are {match} prompts of {leak.left}."
+
+
+def _tiles(inputs: ReportInputs, evidence: EvidenceFacts) -> tuple[Tile, ...]:
+    unpaired = inputs.table("unpaired")
+    desirable = 0 if unpaired is None else int(unpaired["label"].sum())
+    rows = _rows(inputs, "unpaired")
+    tiles = [
+        Tile("Labelled answers", count(rows), f"{count(desirable)} desirable, {count(rows - desirable)} undesirable"),
+        Tile("Pairs", count(_rows(inputs, "pairs")), "chosen and rejected answers to one prompt"),
+        Tile("Prompts", count(_rows(inputs, "splits")), "in train, validation and test"),
+    ]
+    if isinstance(evidence.voters, Voters):
+        tiles.append(Tile("Raters", count(evidence.voters.raters), f"{count(evidence.voters.votes)} standing votes"))
+    return tuple(tiles)
+
+
+def _draw(facts: PreparedFacts) -> PreparedPictures:
+    data, models = facts.data, facts.evidence.models
+    return PreparedPictures(
+        funnel=None if isinstance(data.steps, Missing) or not data.steps else funnel_picture(data.steps),
+        pair_yield=None if isinstance(data.pair_yield, Missing) else yield_picture(data.pair_yield),
+        models=None if isinstance(models, Missing) else _models_picture(models),
+    )
+
+
+def _models_picture(models: tuple[ModelRate, ...]) -> Picture:
+    dots = [Dot(row.model, row.up_share, row.low, row.high, main=False) for row in models]
+    return dot_picture(
+        "model-thumbs",
+        dots,
+        unit="share",
+        chance=None,
+        caption="Share of thumbs up by model, with 95% intervals of its votes. Their prompts may differ.",
+    )

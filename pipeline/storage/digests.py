@@ -1,0 +1,75 @@
+"""Digests of texts, values and files."""
+
+import hashlib
+import json
+import logging
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from .files import write_text
+
+_READ_BYTES: Final = 1 << 20
+# A file changed this shortly ago may change again without its time telling: its digest is not kept.
+_SETTLED_SECONDS: Final = 2.0
+_logger = logging.getLogger(__name__)
+
+
+def digest_text(*parts: str) -> str:
+    """32 hexadecimal digits of a SHA-256 over the parts, each preceded by its length."""
+    hasher = hashlib.sha256()
+    for part in parts:
+        data = part.encode("utf-8", errors="surrogatepass")
+        hasher.update(f"{len(data)}:".encode())
+        hasher.update(data)
+    return hasher.hexdigest()[:32]
+
+
+def digest_json(value: object) -> str:
+    """32 hexadecimal digits over `value` as canonical JSON."""
+    return digest_text(json.dumps(value, sort_keys=True, ensure_ascii=True, default=str))
+
+
+def digest_file(path: Path) -> str:
+    """SHA-256 of the file's bytes, 64 hexadecimal digits."""
+    hasher = hashlib.sha256()
+    with path.open("rb") as stream:
+        while chunk := stream.read(_READ_BYTES):
+            hasher.update(chunk)
+    return hasher.hexdigest()
+
+
+def cache_dir() -> Path:
+    """Where what can be made again is kept: `THUMBLINE_CACHE`, else `thumbline` in the user's cache folder."""
+    own = os.environ.get("THUMBLINE_CACHE")
+    if own:
+        return Path(own)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "thumbline"
+
+
+def cached_digest(path: Path, digest: Callable[[Path], str] = digest_file) -> str:
+    """The file's digest, from the cache where the file is the one that was read before.
+
+    Args:
+        path: A file.
+        digest: Computes it where the cache has none.
+    """
+    status = path.stat()
+    identity = [str(path.resolve()), status.st_size, status.st_mtime_ns, status.st_ino]
+    entry = cache_dir() / "digests" / f"{digest_json(identity)}.json"
+    if entry.is_file():
+        try:
+            return str(json.loads(entry.read_text(encoding="utf-8"))["sha256"])
+        except (ValueError, KeyError, TypeError):
+            entry.unlink(missing_ok=True)
+    found = digest(path)
+    if time.time() - status.st_mtime <= _SETTLED_SECONDS:
+        return found
+    try:
+        write_text(entry, json.dumps({"file": identity, "sha256": found}))
+    except OSError as error:
+        # A home that cannot be written to costs time, nothing else.
+        _logger.debug("The digest of %s is not kept: %s", path, error)
+    return found

@@ -1,0 +1,111 @@
+"""What a finished stage leaves beside its tables, and stage folders that appear whole or not at all."""
+
+import shutil
+from pathlib import Path
+from typing import Any, Final
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from ..errors import TableError
+from .files import sync, write_text
+
+MANIFEST: Final = "manifest.json"
+
+
+class TableRecord(BaseModel):
+    """One table that a stage wrote."""
+
+    model_config = ConfigDict(frozen=True)
+
+    file: str
+    rows: int
+    sha256: str
+
+
+class Counts(BaseModel):
+    """Rows through a stage; `rows_in == rows_out + merged + rejected` holds in every stage that says so."""
+
+    model_config = ConfigDict(frozen=True)
+
+    rows_in: int
+    rows_out: int
+    merged: int = 0
+    rejected: int = 0
+
+    def check(self, stage: str) -> None:
+        """Raise TableError unless no row was lost."""
+        if self.rows_in != self.rows_out + self.merged + self.rejected:
+            raise TableError(
+                f"{stage}: {self.rows_in} rows in, but {self.rows_out} out + {self.merged} merged + "
+                f"{self.rejected} rejected = {self.rows_out + self.merged + self.rejected}."
+            )
+
+
+class Manifest(BaseModel):
+    """What a finished stage did, from what, and what it wrote."""
+
+    model_config = ConfigDict(frozen=True)
+
+    stage: str
+    fingerprint: str
+    version: int
+    config: dict[str, Any]
+    inputs: dict[str, str]
+    outputs: dict[str, TableRecord]
+    files: dict[str, str] = {}
+    counts: Counts
+    notes: dict[str, Any] = {}
+    seconds: float
+    finished_at: str
+
+
+def read_manifest(stage_dir: Path) -> Manifest | None:
+    """The manifest of a finished stage; None where the stage never finished."""
+    path = stage_dir / MANIFEST
+    if not path.is_file():
+        return None
+    try:
+        return Manifest.model_validate_json(path.read_text(encoding="utf-8"))
+    except ValidationError:
+        return None
+
+
+def missing_outputs(stage_dir: Path, manifest: Manifest) -> list[str]:
+    """Names of outputs that the manifest lists and the folder lacks."""
+    listed = [record.file for record in manifest.outputs.values()] + list(manifest.files)
+    return [name for name in listed if not (stage_dir / name).exists()]
+
+
+def partial_dir(stage_dir: Path) -> Path:
+    """Where a stage works until it is done."""
+    return stage_dir.with_name(f"{stage_dir.name}.partial")
+
+
+def open_partial(stage_dir: Path, fingerprint: str) -> Path:
+    """The stage's working folder: what an interrupted run of the same fingerprint left, else an empty one."""
+    folder = partial_dir(stage_dir)
+    marker = folder / ".fingerprint"
+    if folder.exists() and (not marker.is_file() or marker.read_text(encoding="utf-8") != fingerprint):
+        shutil.rmtree(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    write_text(marker, fingerprint)
+    return folder
+
+
+def publish(stage_dir: Path, manifest: Manifest) -> None:
+    """Write the manifest into the working folder, last, and let the folder take the stage's name."""
+    folder = partial_dir(stage_dir)
+    write_text(folder / MANIFEST, manifest.model_dump_json(indent=2) + "\n")
+    recover_published(stage_dir)
+
+
+def recover_published(stage_dir: Path) -> None:
+    """Finish a publication that was interrupted between its manifest and its rename."""
+    folder = partial_dir(stage_dir)
+    if read_manifest(folder) is None:
+        return
+    if stage_dir.exists():
+        shutil.rmtree(stage_dir)
+    (folder / ".fingerprint").unlink(missing_ok=True)
+    folder.replace(stage_dir)
+    sync(stage_dir.parent)

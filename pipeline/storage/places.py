@@ -1,0 +1,246 @@
+"""Folders of small files that several machines may share: a local folder, or any address that fsspec opens."""
+
+import posixpath
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Final, NamedTuple, Protocol
+
+from ..errors import ConfigError, InputError, MissingDependencyError
+from .files import atomic_file
+
+# Where an upload appears whole or not at all; elsewhere a file is written beside its name, then takes it.
+_WHOLE_UPLOADS: Final = frozenset({"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "adl", "oss", "memory"})
+# Temporary files begin with a dot, and no listing shows them.
+_HIDDEN: Final = "."
+
+
+class FileFacts(NamedTuple):
+    """One file of a folder.
+
+    Attributes:
+        name: Without the folder.
+        size: Bytes.
+        modified: Seconds since 1970; None where the place does not say.
+    """
+
+    name: str
+    size: int
+    modified: float | None
+
+
+class Place(Protocol):
+    """A folder of folders of files; names are relative and joined by a slash."""
+
+    def folders(self) -> list[str]:
+        """Names of the folders in it, sorted."""
+
+    def files(self, folder: str, *, unfinished: bool = False) -> list[FileFacts]:
+        """The files of one folder, sorted by name; none where there is no such folder.
+
+        Args:
+            folder: Its name.
+            unfinished: Those instead that a killed process left half written.
+        """
+
+    def read(self, name: str) -> bytes:
+        """A file's bytes; FileNotFoundError where there is none."""
+
+    def write(self, name: str, data: bytes) -> None:
+        """Make a file that is whole as soon as it can be seen."""
+
+    def rename(self, name: str, new: str) -> None:
+        """Give a file another name; nothing happens where it is gone."""
+
+    def remove(self, name: str) -> None:
+        """Delete a file; nothing happens where it is gone."""
+
+    def address(self, name: str) -> str:
+        """The file's whole address, for messages."""
+
+
+def open_place(address: str | Path) -> Place:
+    """The place at a folder or an address such as `s3://bucket/store`; nothing is created yet.
+
+    Raises:
+        ConfigError: No file system of that name is known.
+        MissingDependencyError: The client for that kind of address is not installed.
+    """
+    text = str(address)
+    if "://" not in text:
+        return LocalPlace(Path(address))
+    import fsspec
+
+    try:
+        system, root = fsspec.core.url_to_fs(text)
+    except ImportError as error:
+        raise MissingDependencyError(
+            f"reference.store: {text} needs a client that is not installed: {error}"
+        ) from error
+    except ValueError as error:
+        raise ConfigError(f"reference.store: {text} cannot be opened: {error}") from error
+    if text.startswith(("file://", "local://")):
+        return LocalPlace(Path(root))
+    return RemotePlace(system, root, text.split("://", 1)[0])
+
+
+class LocalPlace:
+    """A folder of this machine, or of a file system that is mounted here."""
+
+    def __init__(self, root: Path) -> None:
+        """Take the folder, which need not exist."""
+        self._root = root
+
+    def folders(self) -> list[str]:
+        """Names of the folders in it, sorted."""
+        return sorted(path.name for path in self._root.iterdir() if path.is_dir()) if self._root.is_dir() else []
+
+    def files(self, folder: str, *, unfinished: bool = False) -> list[FileFacts]:
+        """The files of one folder, sorted by name, or those that were left half written."""
+        place = self._root / folder
+        found = []
+        for path in sorted(place.iterdir()) if place.is_dir() else []:
+            try:
+                status = path.stat()
+            except FileNotFoundError:
+                # Another process that shares the place was quicker.
+                continue
+            if path.is_file() and path.name.startswith(_HIDDEN) == unfinished:
+                found.append(FileFacts(path.name, status.st_size, status.st_mtime))
+        return found
+
+    def read(self, name: str) -> bytes:
+        """A file's bytes."""
+        return (self._root / name).read_bytes()
+
+    def write(self, name: str, data: bytes) -> None:
+        """Make a file that is whole as soon as it can be seen, synced to disk."""
+        try:
+            with atomic_file(self._root / name) as temporary:
+                temporary.write_bytes(data)
+        except (FileExistsError, NotADirectoryError, PermissionError) as error:
+            raise InputError(f"{self._root / name}: cannot be written: {error.strerror}.") from error
+
+    def rename(self, name: str, new: str) -> None:
+        """Give a file another name."""
+        try:
+            (self._root / name).replace(self._root / new)
+        except FileNotFoundError:
+            return
+
+    def remove(self, name: str) -> None:
+        """Delete a file."""
+        (self._root / name).unlink(missing_ok=True)
+
+    def address(self, name: str) -> str:
+        """The file's path."""
+        return str(self._root / name)
+
+
+class RemotePlace:
+    """A folder behind an fsspec file system."""
+
+    def __init__(self, system: Any, root: str, protocol: str) -> None:
+        """Take the file system and the folder in it.
+
+        Args:
+            system: An fsspec file system.
+            root: The folder's path in it.
+            protocol: What the address began with.
+        """
+        self._system = system
+        self._root = root.rstrip("/")
+        self._protocol = protocol
+
+    def folders(self) -> list[str]:
+        """Names of the folders in it, sorted."""
+        return sorted(self._base(entry) for entry in self._list("") if entry["type"] == "directory")
+
+    def files(self, folder: str, *, unfinished: bool = False) -> list[FileFacts]:
+        """The files of one folder, sorted by name, or those that were left half written."""
+        return sorted(
+            FileFacts(self._base(entry), int(entry["size"] or 0), _modified(entry))
+            for entry in self._list(folder)
+            if entry["type"] == "file" and self._base(entry).startswith(_HIDDEN) == unfinished
+        )
+
+    def read(self, name: str) -> bytes:
+        """A file's bytes."""
+        with self._explained("read", name):
+            data: bytes = self._system.cat_file(self._path(name))
+        return data
+
+    def write(self, name: str, data: bytes) -> None:
+        """Make a file that is whole as soon as it can be seen."""
+        folder, _, base = name.rpartition("/")
+        with self._explained("written", name):
+            if self._protocol in _WHOLE_UPLOADS:
+                self._system.pipe_file(self._path(name), data)
+                return
+            self._system.makedirs(self._path(folder), exist_ok=True)
+            # Its own name: another machine may be writing the same shard.
+            temporary = self._path(f"{folder}/{_HIDDEN}{base}.{uuid.uuid4().hex}.tmp")
+            self._system.pipe_file(temporary, data)
+            self._system.mv(temporary, self._path(name))
+
+    def rename(self, name: str, new: str) -> None:
+        """Give a file another name."""
+        self._unless_gone(lambda: self._system.mv(self._path(name), self._path(new)), name)
+
+    def remove(self, name: str) -> None:
+        """Delete a file."""
+        self._unless_gone(lambda: self._system.rm_file(self._path(name)), name)
+
+    def address(self, name: str) -> str:
+        """The file's address."""
+        return f"{self._protocol}://{self._path(name).lstrip('/')}"
+
+    def _path(self, name: str) -> str:
+        return posixpath.join(self._root, name) if name else self._root
+
+    def _list(self, folder: str) -> list[dict[str, Any]]:
+        with self._explained("listed", folder):
+            try:
+                # What another machine has added since must be seen.
+                self._system.invalidate_cache(self._path(folder))
+                entries: list[dict[str, Any]] = self._system.ls(self._path(folder), detail=True)
+            except FileNotFoundError:
+                return []
+        return entries
+
+    def _base(self, entry: dict[str, Any]) -> str:
+        return posixpath.basename(str(entry["name"]).rstrip("/"))
+
+    def _unless_gone(self, act: Callable[[], object], name: str) -> None:
+        with self._explained("changed", name):
+            try:
+                act()
+            except FileNotFoundError:
+                return
+
+    @contextmanager
+    def _explained(self, what: str, name: str) -> Iterator[None]:
+        try:
+            yield
+        except FileNotFoundError:
+            raise
+        except Exception as error:
+            # Each client has errors of its own: no credentials, no bucket, no network.
+            first = (str(error).strip().splitlines() or [""])[0]
+            raise InputError(
+                f"{self.address(name)}: cannot be {what} ({type(error).__name__}: {first}). Look at the address and "
+                f"at the credentials that its client reads."
+            ) from error
+
+
+def _modified(entry: dict[str, Any]) -> float | None:
+    """Seconds since 1970 from what file systems call it."""
+    for key in ("mtime", "LastModified", "last_modified", "updated", "created"):
+        value = entry.get(key)
+        if isinstance(value, int | float):
+            return float(value)
+        if isinstance(value, datetime):
+            return value.timestamp()
+    return None

@@ -1,0 +1,36 @@
+"""What a person sees while work goes on."""
+
+import io
+from types import SimpleNamespace
+
+import pytest
+from rich.console import Console
+
+from thumbline.pipeline.cli import terminal
+
+
+def test_a_bar_says_what_is_done_and_how_long_it_takes(monkeypatch):
+    screen = io.StringIO()
+    monkeypatch.setattr(terminal, "err", Console(file=screen, force_terminal=True, width=160))
+    with terminal.ConsoleReporter().progress("reference log-probs", 40_000, "tokens") as advance:
+        for _ in range(4):
+            advance(4_000)
+    text = screen.getvalue()
+    assert "reference log-probs" in text
+    assert "16000/40000" in text
+    assert "tokens" in text
+    assert "left" in text
+
+
+@pytest.mark.parametrize(("speed", "shown"), [(None, ""), (12_345.6, "12,346/s")])
+def test_speed_is_units_a_second(speed, shown):
+    assert terminal._SpeedColumn().render(SimpleNamespace(speed=speed)).plain == shown
+
+
+def test_rows_of_nothing_print_nothing(monkeypatch):
+    screen = io.StringIO()
+    monkeypatch.setattr(terminal, "out", Console(file=screen, width=40))
+    terminal.print_rows([])
+    assert screen.getvalue() == ""
+    terminal.print_rows([{"key": "a", "shards": 3}])
+    assert screen.getvalue().split() == ["key", "shards", "a", "3"]

@@ -1,0 +1,123 @@
+"""What inputs stand for: sorted, each file once, whatever the order and the spelling."""
+
+from itertools import permutations
+from pathlib import Path
+
+import fsspec
+import pytest
+
+from thumbline.pipeline.errors import InputError
+from thumbline.pipeline.reading.inputs import expand_inputs
+
+
+@pytest.fixture
+def logs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    for name in ("logs/b.jsonl", "logs/deep/a.csv.gz", "logs/c.parquet", "logs/readme.md", "logs/.hidden.jsonl"):
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    return tmp_path / "logs"
+
+
+def names(*entries: str) -> list[str]:
+    return [file.name for file in expand_inputs(entries).files]
+
+
+def test_a_folder_gives_its_logs_sorted_and_counts_the_rest(logs: Path) -> None:
+    inputs = expand_inputs(("logs",))
+    assert [file.name for file in inputs.files] == ["logs/b.jsonl", "logs/c.parquet", "logs/deep/a.csv.gz"]
+    assert inputs.skipped == 1
+
+
+def test_globs(logs: Path) -> None:
+    assert names("logs/*.jsonl") == ["logs/b.jsonl"]
+    assert names("logs/**/*.gz") == ["logs/deep/a.csv.gz"]
+    assert names("lo*") == ["logs/b.jsonl", "logs/c.parquet", "logs/deep/a.csv.gz"]
+
+
+def test_each_file_once_in_any_order_and_spelling(logs: Path) -> None:
+    entries = ("logs/b.jsonl", "logs", "./logs/*.jsonl", str(logs / "b.jsonl"), "logs/deep/../b.jsonl")
+    results = {tuple(expand_inputs(order).files) for order in permutations(entries)}
+    assert len(results) == 1
+    (files,) = results
+    assert [file.name for file in files] == ["logs/b.jsonl", "logs/c.parquet", "logs/deep/a.csv.gz"]
+    assert [file.explicit for file in files] == [True, False, False]
+
+
+def test_a_link_to_a_file_is_that_file(logs: Path) -> None:
+    (logs / "a_link.jsonl").symlink_to(logs / "b.jsonl")
+    assert names("logs/a_link.jsonl", "logs/b.jsonl") == ["logs/a_link.jsonl"]
+
+
+def test_a_file_of_another_suffix_is_read_where_it_is_named(logs: Path) -> None:
+    assert names("logs/readme.md") == ["logs/readme.md"]
+
+
+def test_a_path_outside_the_working_folder_stays_as_given(logs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(logs / "deep")
+    assert names("../b.jsonl") == ["../b.jsonl"]
+    assert names(str(logs / "b.jsonl")) == [(logs / "b.jsonl").as_posix()]
+    assert names(str(logs / "deep" / "a.csv.gz")) == ["a.csv.gz"]
+
+
+@pytest.mark.parametrize("entry", ["absent.jsonl", "nothing/*.jsonl", "empty"])
+def test_an_entry_that_stands_for_nothing(logs: Path, entry: str) -> None:
+    (logs.parent / "empty").mkdir()
+    with pytest.raises(InputError, match=r"no such file, and no file of \.csv, \.json"):
+        expand_inputs(("logs", entry))
+
+
+def test_addresses(logs: Path) -> None:
+    assert expand_inputs(("hub:b/c", "hub:a/b", "hub:a/b")).addresses == ["hub:a/b", "hub:b/c"]
+    with pytest.raises(InputError, match="nowhere://x: cannot be fetched"):
+        expand_inputs(("nowhere://x",))
+
+
+@pytest.fixture
+def store(tmp_path, monkeypatch):
+    """A store in memory with three logs and what is none."""
+    monkeypatch.setenv("THUMBLINE_CACHE", str(tmp_path / "cache"))
+    system = fsspec.filesystem("memory")
+    system.store.clear()
+    for name in ("logs/a.jsonl", "logs/deep/b.csv.gz", "logs/c.parquet", "logs/note.txt", "logs/_old.jsonl"):
+        system.pipe(f"/{name}", name.encode())
+    yield system
+    system.store.clear()
+
+
+@pytest.mark.parametrize(
+    ("address", "names"),
+    [
+        ("memory://logs/a.jsonl", ["a.jsonl"]),
+        ("memory://logs", ["a.jsonl", "c.parquet", "deep/b.csv.gz"]),
+        ("memory://logs/*.jsonl", ["a.jsonl"]),
+        ("memory://logs/note.txt", ["note.txt"]),
+    ],
+)
+def test_addresses_are_fetched(store, address, names):
+    files = expand_inputs((address,)).files
+    assert [file.name for file in files] == [f"memory:///logs/{name}" for name in names]
+    assert [file.path.read_bytes() for file in files] == [f"logs/{name}".encode() for name in names]
+
+
+def test_a_file_is_fetched_once_and_again_when_it_changes(store, monkeypatch):
+    first = expand_inputs(("memory://logs/a.jsonl",)).files[0].path
+    monkeypatch.setattr(type(store), "get_file", None)
+    assert expand_inputs(("memory://logs/a.jsonl",)).files[0].path == first
+    monkeypatch.undo()
+    monkeypatch.setenv("THUMBLINE_CACHE", str(first.parents[2]))
+    store.pipe("/logs/a.jsonl", b"changed")
+    assert expand_inputs(("memory://logs/a.jsonl",)).files[0].path.read_bytes() == b"changed"
+
+
+def test_an_address_of_nothing_is_named_without_its_secrets(store):
+    with pytest.raises(InputError, match="memory://logs/none.jsonl: cannot be fetched"):
+        expand_inputs(("memory://logs/none.jsonl",))
+    with pytest.raises(InputError, match="memory://logs/x: no log is there") as caught:
+        store.makedirs("/logs/x")
+        expand_inputs(("memory://logs/x",))
+    assert "secret" not in str(caught.value)
+    with pytest.raises(InputError) as caught:
+        expand_inputs(("nowhere://user:secret@host/x?token=secret",))
+    assert "secret" not in str(caught.value)

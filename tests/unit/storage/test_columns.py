@@ -1,0 +1,44 @@
+"""Message lists gathered by their flat columns, beside polars' own gather."""
+
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from thumbline.pipeline.storage.columns import gathered, gathered_rows, single_messages
+from thumbline.pipeline.tables import MESSAGES
+
+MESSAGE = st.fixed_dictionaries({"role": st.sampled_from(["user", "assistant"]), "content": st.text(max_size=20)})
+LISTS = st.lists(st.lists(MESSAGE, max_size=3), max_size=8)
+
+
+def column(lists):
+    return pl.Series("prompt", lists, dtype=MESSAGES)
+
+
+@given(LISTS, st.data())
+def test_rows_are_those_that_polars_gathers(lists, data):
+    place = st.integers(0, len(lists) - 1)
+    rows = np.array(data.draw(st.lists(place, max_size=12) if lists else st.just([])), dtype=np.int64)
+    assert gathered(column(lists), rows).equals(column([lists[row] for row in rows]))
+
+
+@given(LISTS, st.integers(0, 4))
+def test_a_slice_is_gathered_like_a_column_of_its_own(lists, start):
+    cut = column(lists).slice(start)
+    assert gathered(cut, np.arange(len(cut))[::-1]).equals(cut.reverse())
+
+
+def test_all_columns_of_a_frame_keep_their_places():
+    lists = [[{"role": "user", "content": "a"}], [], [{"role": "user", "content": "b"}] * 2]
+    frame = pl.DataFrame([pl.Series("row", [0, 1, 2]), column(lists), pl.Series("name", ["x", None, "z"])])
+    assert gathered_rows(frame, np.array([2, 0, 0])).equals(frame[[2, 0, 0]])
+    assert gathered_rows(frame.clear(), np.array([], dtype=np.int64)).equals(frame.clear())
+    assert gathered_rows(frame.drop("prompt"), np.array([1])).equals(frame.drop("prompt")[[1]])
+
+
+@pytest.mark.parametrize("texts", [[], ["one"], ["", "two\n", "dreißig \U0001f600"]])
+def test_each_text_becomes_a_list_of_one_message(texts):
+    made = single_messages(pl.Series("prompt", texts, dtype=pl.String), "user")
+    assert made.equals(column([[{"role": "user", "content": text}] for text in texts]))

@@ -1,0 +1,83 @@
+"""Folders of files, local and behind an address: what is written is whole, what is gone is no error."""
+
+import pytest
+from fsspec.implementations.local import LocalFileSystem
+
+from thumbline.pipeline.errors import ConfigError, InputError, MissingDependencyError
+from thumbline.pipeline.storage.places import LocalPlace, RemotePlace, open_place
+
+
+class SlowFiles(LocalFileSystem):
+    """A file system whose uploads can be seen half done, as those over FTP or a share can."""
+
+
+@pytest.fixture(params=["folder", "file", "memory", "half"])
+def place(request, tmp_path):
+    if request.param == "half":
+        return RemotePlace(SlowFiles(), str(tmp_path), "sftp")
+    addresses = {"folder": tmp_path / "s", "file": f"file://{tmp_path}/s", "memory": f"memory://{tmp_path.name}/s"}
+    return open_place(addresses[request.param])
+
+
+def test_what_is_written_can_be_read_listed_renamed_and_removed(place):
+    assert place.folders() == []
+    assert place.files("key") == []
+    place.write("key/b.parquet", b"two")
+    place.write("key/a.parquet", b"one")
+    place.write("key/a.parquet", b"1")
+    place.write("other/c.parquet", b"")
+    assert place.folders() == ["key", "other"]
+    assert [(file.name, file.size) for file in place.files("key")] == [("a.parquet", 1), ("b.parquet", 3)]
+    assert all(file.modified > 1e9 for file in place.files("key"))
+    assert place.read("key/b.parquet") == b"two"
+    place.rename("key/b.parquet", "key/b.bad")
+    place.remove("key/a.parquet")
+    assert [file.name for file in place.files("key")] == ["b.bad"]
+    assert place.address("key/b.bad").endswith("key/b.bad")
+
+
+def test_what_another_process_took_is_no_error(place):
+    place.write("key/a", b"x")
+    place.rename("key/gone", "key/new")
+    place.remove("key/gone")
+    with pytest.raises(FileNotFoundError):
+        place.read("key/gone")
+
+
+@pytest.mark.parametrize("failing", ["pipe_file", "mv"])
+def test_a_killed_upload_is_not_seen(tmp_path, monkeypatch, failing):
+    place = RemotePlace(SlowFiles(), str(tmp_path), "sftp")
+    right = getattr(SlowFiles, failing)
+
+    def cut(self, path, data=b"", **other):
+        if failing == "pipe_file":
+            right(self, path, data[:3])
+        raise OSError("connection lost")
+
+    monkeypatch.setattr(SlowFiles, failing, cut)
+    with pytest.raises(InputError, match=r"sftp://.*key/a.parquet: cannot be written \(OSError: connection lost\)"):
+        place.write("key/a.parquet", b"whole content")
+    assert place.files("key") == []
+    assert [file.name.startswith(".a.parquet.") for file in place.files("key", unfinished=True)] == [True]
+
+
+def test_a_folder_that_cannot_be_written_is_explained(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match="cannot be written"):
+        LocalPlace(tmp_path / "file").write("key/a", b"x")
+
+
+@pytest.mark.parametrize(
+    ("address", "error", "message"),
+    [
+        ("no-such-thing://x", ConfigError, "reference.store: no-such-thing://x cannot be opened"),
+        ("s3://bucket/store", MissingDependencyError, "needs a client that is not installed"),
+    ],
+)
+def test_an_address_that_cannot_be_opened_is_named(address, error, message, monkeypatch):
+    import fsspec.core
+
+    if error is MissingDependencyError:
+        monkeypatch.setattr(fsspec.core, "url_to_fs", lambda _: (_ for _ in ()).throw(ImportError("Install s3fs")))
+    with pytest.raises(error, match=message):
+        open_place(address)
