@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import difflib
+import functools
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import polars as pl
 
@@ -23,6 +24,9 @@ from .checks import check_slices, checked_rows
 from .scores import pair_scores, unpaired_scores
 from .types import METRICS_SCHEMA, Draft, Estimand, EvaluationError, EvaluationSettings, EvaluatorSpec, Metric, RowKind
 from .uncertainty import intervals
+
+if TYPE_CHECKING:
+    from thumbline.plugins import Plugins
 
 EVALUATORS: Final[dict[str, EvaluatorSpec]] = {
     "pair_accuracy": EvaluatorSpec(
@@ -104,25 +108,60 @@ def evaluate(
         scored_unpaired: One row a response and model: response_id, group_id, model, label, policy_logps,
             reference_logps, token_count; optionally the method's loss, and columns to slice by.
         settings: Reward, bootstrap and slices.
-        names: Evaluators to run; None for all.
+        names: Evaluators to run; None for all, those that installed packages add too.
 
     Returns:
         A frame of `METRICS_SCHEMA`. Where there are no rows, an evaluator's headline metric is None with the reason.
 
     Raises:
-        EvaluationError: A name is unknown, or rows cannot be evaluated: missing, repeated or not finite.
+        EvaluationError: A name is unknown, an installed package's evaluator does not load, or rows cannot be
+            evaluated: missing, repeated or not finite.
     """
     for name in names or ():
-        if name not in EVALUATORS:
-            raise EvaluationError(_unknown(name))
+        evaluator_spec(name)
+    wanted = {name: evaluator_spec(name) for name in evaluator_names() if names is None or name in names}
     check_slices([table for table in (scored_pairs, scored_unpaired) if table is not None], settings)
-    wanted = {name: spec for name, spec in EVALUATORS.items() if names is None or name in names}
     metrics = [
         *_of_kind("pairs", scored_pairs, pair_scores, wanted, settings),
         *_of_kind("unpaired", scored_unpaired, unpaired_scores, wanted, settings),
     ]
     frame = pl.DataFrame(metrics, schema=METRICS_SCHEMA, orient="row")
     return frame.sort("evaluator", "metric", "model", "compared_with", "slice", nulls_last=False)
+
+
+def evaluator_spec(name: str) -> EvaluatorSpec:
+    """The evaluator called `name`: one of `EVALUATORS`, or one that an installed package adds.
+
+    Raises:
+        EvaluationError: There is none, or its package is broken.
+    """
+    plugins = _plugins()
+    try:
+        added = None if plugins is None else plugins.get(name)
+    except ValueError as error:
+        raise EvaluationError(str(error)) from error
+    if added is not None:
+        return added
+    if name not in EVALUATORS:
+        raise EvaluationError(_unknown(name))
+    return EVALUATORS[name]
+
+
+def evaluator_names() -> list[str]:
+    """Names of all evaluators, those of other packages last; nothing of theirs is loaded."""
+    plugins = _plugins()
+    added = () if plugins is None else plugins.names()
+    return list(dict.fromkeys((*EVALUATORS, *added)))
+
+
+@functools.cache
+def _plugins() -> Plugins[EvaluatorSpec] | None:
+    """Evaluators that other packages add; None where this folder was copied without the rest of thumbline."""
+    try:
+        from thumbline.plugins import Plugins
+    except ModuleNotFoundError:
+        return None
+    return Plugins("thumbline.evaluators", EvaluatorSpec, EVALUATORS)
 
 
 def _of_kind(
@@ -150,6 +189,7 @@ def _without_rows(name: str, spec: EvaluatorSpec, settings: EvaluationSettings) 
 
 
 def _unknown(name: str) -> str:
-    nearest = difflib.get_close_matches(name, list(EVALUATORS), n=1, cutoff=0.5)
+    known = evaluator_names()
+    nearest = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
     hint = f" Did you mean '{nearest[0]}'?" if nearest else ""
-    return f"unknown evaluator '{name}'.{hint} Known: {', '.join(sorted(EVALUATORS))}."
+    return f"unknown evaluator '{name}'.{hint} Known: {', '.join(sorted(known))}."

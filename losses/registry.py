@@ -2,9 +2,10 @@
 
 import dataclasses
 import difflib
+import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import torch
 
@@ -28,6 +29,9 @@ from .rpo import RPOConfig, rpo
 from .simpo import SimPOConfig, simpo
 from .sppo import SPPOConfig, sppo
 from .types import UnpairedLogps
+
+if TYPE_CHECKING:
+    from thumbline.plugins import Plugins
 
 
 @dataclass(frozen=True)
@@ -92,14 +96,35 @@ LOSSES: Final[dict[str, LossSpec]] = {
 
 
 def loss_spec(name: str) -> LossSpec:
-    """The method called `name`.
+    """The method called `name`: one of `LOSSES`, or one that an installed package adds.
 
     Raises:
-        ValueError: There is none; the message names the nearest and lists all.
+        ValueError: There is none, and the message names the nearest and lists all; or its package is broken.
     """
+    plugins = _plugins()
+    added = None if plugins is None else plugins.get(name)
+    if added is not None:
+        return added
     if name not in LOSSES:
-        raise ValueError(_unknown("method", name, list(LOSSES)))
+        raise ValueError(_unknown("method", name, method_names()))
     return LOSSES[name]
+
+
+def method_names() -> list[str]:
+    """Names of all methods, those of other packages last; nothing of theirs is loaded."""
+    plugins = _plugins()
+    added = () if plugins is None else plugins.names()
+    return list(dict.fromkeys((*LOSSES, *added)))
+
+
+@functools.cache
+def _plugins() -> "Plugins[LossSpec] | None":
+    """Methods that other packages add; None where this folder was copied without the rest of thumbline."""
+    try:
+        from thumbline.plugins import Plugins
+    except ModuleNotFoundError:
+        return None
+    return Plugins("thumbline.losses", LossSpec, LOSSES)
 
 
 def loss_config(name: str, settings: Mapping[str, Any]) -> Any:
@@ -138,19 +163,33 @@ def takes_whole_steps(name: str, settings: Mapping[str, Any]) -> bool:
 
 
 def describe() -> list[dict[str, str]]:
-    """One row a method, as `thumbline losses` prints them."""
-    return [
-        {
-            "method": name,
-            "title": spec.title,
-            "data": "pairs" if spec.paired else "unpaired",
-            "reference": "log-probs" if spec.needs_reference else "none",
-            "weights held": _weights_held(spec),
-            "hyper-parameters": ", ".join(f"{field.name}={field.default}" for field in dataclasses.fields(spec.config)),
-            "use it for": spec.when,
-        }
-        for name, spec in LOSSES.items()
-    ]
+    """One row a method, as `thumbline losses` prints them; where other packages add some, with the package of each.
+
+    A package that is broken takes its own row only, which says why.
+    """
+    plugins = _plugins()
+    rows = [_described(name, spec) for name, spec in LOSSES.items()]
+    if plugins is None or not plugins.names():
+        return rows
+    for name in plugins.names():
+        try:
+            rows.append(_described(name, loss_spec(name)))
+        except ValueError as error:
+            rows.append(dict.fromkeys(rows[0], "") | {"method": name, "use it for": str(error)})
+    own = [*(["thumbline"] * len(LOSSES)), *map(plugins.origin, plugins.names())]
+    return [row | {"from": origin} for row, origin in zip(rows, own, strict=True)]
+
+
+def _described(name: str, spec: LossSpec) -> dict[str, str]:
+    return {
+        "method": name,
+        "title": spec.title,
+        "data": "pairs" if spec.paired else "unpaired",
+        "reference": "log-probs" if spec.needs_reference else "none",
+        "weights held": _weights_held(spec),
+        "hyper-parameters": ", ".join(f"{field.name}={field.default}" for field in dataclasses.fields(spec.config)),
+        "use it for": spec.when,
+    }
 
 
 def _weights_held(spec: LossSpec) -> str:

@@ -332,6 +332,11 @@ class TrainConfig(StageConfig):
         4.0, description="Above the floor, the mean difference may be this multiple of the training engine's own noise."
     )
 
+    @property
+    def methods(self) -> tuple[str, ...]:
+        """Names of all methods that are trained on."""
+        return (self.method, *(term.method for term in self.also))
+
 
 class PolicyConfig(StageConfig):
     """How the trained model is scored: like the reference, so that differences are the training's."""

@@ -8,10 +8,11 @@ to date.
 import fcntl
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cached_property
+from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Final, Literal, NamedTuple
@@ -21,7 +22,6 @@ import yaml
 from .config import RunConfig
 from .context import Reporter, SilentReporter, StageContext, StageResult
 from .errors import ConfigError, PipelineError, unknown_name
-from .stages import events, metrics, pairs, policy, reference, report, responses, sequences, splits, train, unpaired
 from .storage.digests import digest_json
 from .storage.files import write_text
 from .storage.manifests import (
@@ -37,67 +37,70 @@ from .storage.manifests import (
 CONFIG_FILE: Final = "config.yaml"
 
 
-@dataclass(frozen=True)
 class Stage:
-    """One stage of the line.
+    """One stage of the line: the module of `stages` that has its name, which is imported when it is first asked.
 
-    Attributes:
-        name: The table that it makes.
-        version: Raised whenever the same input could give another output.
-        inputs: Tables that it reads.
-        outputs: Tables that it writes.
-        settings: The part of a run's settings that its output depends on.
-        external: Digests of what it reads from outside the run: logs, models, engines.
-        files: Names of folders that it reads from stages before it, such as the trained `model`.
-        run: The edge that reads, computes and writes.
+    A run that ends before training does not wait for what only later stages import.
     """
 
-    name: str
-    version: int
-    inputs: tuple[str, ...]
-    outputs: tuple[str, ...]
-    settings: Callable[[RunConfig], object]
-    external: Callable[[RunConfig], Mapping[str, str]]
-    files: tuple[str, ...]
-    run: Callable[[StageContext], StageResult]
+    def __init__(self, name: str) -> None:
+        """A stage by the table that it makes."""
+        self.name: Final = name
+
+    @cached_property
+    def _module(self) -> ModuleType:
+        return import_module(f"{__package__}.stages.{self.name}")
+
+    @property
+    def version(self) -> int:
+        """Raised whenever the same input could give another output."""
+        return int(self._module.VERSION)
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """Tables that it reads."""
+        return tuple(self._module.INPUTS)
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """Tables that it writes."""
+        return tuple(self._module.OUTPUTS)
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """Names of folders that it reads from stages before it, such as the trained `model`."""
+        return tuple(getattr(self._module, "FILES", ()))
+
+    def settings(self, config: RunConfig) -> object:
+        """The part of a run's settings that its output depends on: its own section, where it says no other."""
+        own = getattr(self._module, "settings", None)
+        return getattr(config, self.name) if own is None else own(config)
+
+    def external(self, config: RunConfig) -> Mapping[str, str]:
+        """Digests of what it reads from outside the run: logs, models, engines."""
+        own = getattr(self._module, "external", None)
+        return {} if own is None else dict(own(config))
+
+    def run(self, context: StageContext) -> StageResult:
+        """The edge that reads, computes and writes."""
+        result: StageResult = self._module.run(context)
+        return result
 
 
-def _nothing(_: RunConfig) -> Mapping[str, str]:
-    return {}
-
-
-def _stage(module: ModuleType) -> Stage:
-    """A stage from its module: VERSION, INPUTS, OUTPUTS, run, and where needed settings, external and FILES."""
-    name = module.__name__.rpartition(".")[2]
-    return Stage(
-        name=name,
-        version=module.VERSION,
-        inputs=module.INPUTS,
-        outputs=module.OUTPUTS,
-        settings=getattr(module, "settings", lambda config: getattr(config, name)),
-        external=getattr(module, "external", _nothing),
-        files=getattr(module, "FILES", ()),
-        run=module.run,
-    )
-
-
-STAGES: Final[tuple[Stage, ...]] = tuple(
-    _stage(module)
-    for module in (
-        events,
-        responses,
-        unpaired,
-        pairs,
-        splits,
-        sequences,
-        reference,
-        train,
-        policy,
-        metrics,
-        report,
-    )
+STAGE_NAMES: Final = (
+    "events",
+    "responses",
+    "unpaired",
+    "pairs",
+    "splits",
+    "sequences",
+    "reference",
+    "train",
+    "policy",
+    "metrics",
+    "report",
 )
-STAGE_NAMES: Final = tuple(stage.name for stage in STAGES)
+STAGES: Final = tuple(map(Stage, STAGE_NAMES))
 
 
 class Planned(NamedTuple):

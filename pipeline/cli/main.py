@@ -215,7 +215,7 @@ def formats_command() -> None:
     """List the log formats that can be read."""
     from ..importers.registry import describe
 
-    print_rows([dict(zip(("format", "reads", "options"), row, strict=True)) for row in describe()])
+    print_rows(describe())
 
 
 @app.command("tables")

@@ -1,9 +1,14 @@
 """Every log format, and how a source's format is found."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Final
 
-from ..errors import InputError, examples
+from thumbline import plugins
+
+from ..errors import ConfigError, InputError, examples, unknown_name
 from ..reading.files import FileSource, take_sample
 from ..reading.records import Options, Sample
 from . import (
@@ -74,6 +79,57 @@ IMPORTERS: Final[dict[str, ImporterSpec]] = {
     thumbs_jsonl.NAME: thumbs_jsonl.SPEC,
 }
 _SAMPLE_LINE_BYTES: Final = 16 * 1024 * 1024
+_GROUP: Final = "thumbline.importers"
+_PLUGINS: Final = plugins.Plugins(_GROUP, ImporterSpec, IMPORTERS)
+# An importer that belongs to one call, such as a notebook's own function.
+_IN_USE: Final[ContextVar[ImporterSpec | None]] = ContextVar("importer_in_use", default=None)
+
+
+@contextmanager
+def using(spec: ImporterSpec) -> Iterator[None]:
+    """Know one more format for as long as the block runs, in this thread."""
+    token = _IN_USE.set(spec)
+    try:
+        yield
+    finally:
+        _IN_USE.reset(token)
+
+
+def importer(name: str) -> ImporterSpec:
+    """The format called `name`: one of `IMPORTERS`, one in use, or one that an installed package adds.
+
+    Raises:
+        ConfigError: There is none, or its package is broken.
+    """
+    in_use = _IN_USE.get()
+    if in_use is not None and in_use.name == name:
+        return in_use
+    try:
+        added = _PLUGINS.get(name)
+    except plugins.PluginError as error:
+        raise ConfigError(str(error)) from error
+    if added is not None:
+        if added.name != name:
+            raise ConfigError(
+                f"importers plugin '{name}' of {_PLUGINS.origin(name)}: its spec is named '{added.name}'."
+            )
+        return added
+    if name not in IMPORTERS:
+        raise ConfigError(unknown_name("format", name, ["auto", *importer_names()]))
+    return IMPORTERS[name]
+
+
+def importer_names() -> list[str]:
+    """Names of all formats in the order of detection: other packages' come first, since they are installed on purpose.
+
+    Nothing of theirs is loaded.
+    """
+    return list(dict.fromkeys((*_PLUGINS.names(), *IMPORTERS)))
+
+
+def origins(format_name: str) -> dict[str, str]:
+    """Packages and versions that reading with `format_name` depends on: with `auto` all that add formats."""
+    return plugins.origins(_GROUP, None if format_name == "auto" else [format_name])
 
 
 def detect_format(path: Path, options: Options | None = None) -> str:
@@ -93,10 +149,10 @@ def format_of(sample: Sample, options: Options) -> str:
     Raises:
         InputError: None does.
     """
-    for name, spec in IMPORTERS.items():
-        if spec.detect(sample, options):
+    for name in importer_names():
+        if importer(name).detect(sample, options):
             return name
-    known = ", ".join(IMPORTERS)
+    known = ", ".join(importer_names())
     if not sample.records:
         raise InputError(f"{sample.name}: no readable row to tell its format by. Known formats: {known}.")
     raise InputError(
@@ -105,6 +161,22 @@ def format_of(sample: Sample, options: Options) -> str:
     )
 
 
-def describe() -> list[tuple[str, str, str]]:
-    """One row a format: name, description, and its options."""
-    return [(spec.name, spec.description, ", ".join(spec.options)) for spec in IMPORTERS.values()]
+def describe() -> list[dict[str, str]]:
+    """One row a format: name, description, options; where other packages add some, with the package of each.
+
+    A package that is broken takes its own row only, which says why.
+    """
+    rows = [_described(spec) for spec in IMPORTERS.values()]
+    if not _PLUGINS.names():
+        return rows
+    for name in _PLUGINS.names():
+        try:
+            rows.append(_described(importer(name)))
+        except ConfigError as error:
+            rows.append({"format": name, "reads": str(error), "options": ""})
+    origin = [*(["thumbline"] * len(IMPORTERS)), *map(_PLUGINS.origin, _PLUGINS.names())]
+    return [row | {"from": package} for row, package in zip(rows, origin, strict=True)]
+
+
+def _described(spec: ImporterSpec) -> dict[str, str]:
+    return {"format": spec.name, "reads": spec.description, "options": ", ".join(spec.options)}

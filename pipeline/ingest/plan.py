@@ -13,7 +13,7 @@ from ..config import EventsConfig
 from ..errors import ConfigError, InputError, unknown_name
 from ..importers import thumbs_jsonl
 from ..importers.base import Batch, Message, RawEvent
-from ..importers.registry import IMPORTERS, format_of
+from ..importers.registry import format_of, importer
 from ..reading.files import FileSource, take_sample
 from ..reading.hub import HubSource
 from ..reading.inputs import Inputs, expand_inputs
@@ -109,8 +109,8 @@ def plan(inputs: Inputs, config: EventsConfig) -> list[Plan]:
         ConfigError: The format is unknown, or an option belongs to none of the formats found.
         InputError: A file that the user named has fields that no format knows, or no file at all can be read.
     """
-    if config.format != "auto" and config.format not in IMPORTERS:
-        raise ConfigError(f"events.format: {unknown_name('format', config.format, ['auto', *IMPORTERS])}")
+    if config.format != "auto":
+        _check_format(config.format)
     plans: list[Plan] = []
     for file in inputs.files:
         source = FileSource(file.path, file.name, config.max_line_bytes)
@@ -122,11 +122,18 @@ def plan(inputs: Inputs, config: EventsConfig) -> list[Plan]:
     return _read_together(plans)
 
 
+def _check_format(name: str) -> None:
+    try:
+        importer(name)
+    except ConfigError as error:
+        raise ConfigError(f"events.format: {error}") from error
+
+
 def _read_together(plans: list[Plan]) -> list[Plan]:
     """The plans, those of one joined format as one."""
     found: dict[str, Plan] = {}
     for entry in plans:
-        joined = entry.format is not None and IMPORTERS[entry.format].read_together is not None
+        joined = entry.format is not None and importer(entry.format).read_together is not None
         name = f"format {entry.format}" if joined else f"source {entry.source.name}"
         first = found.setdefault(name, entry)
         if first is not entry:
@@ -159,12 +166,12 @@ def _fast_way(source: FileSource, format_name: str, sample: Sample, config: Even
 
 
 def _own_options(format_name: str, config: EventsConfig) -> dict[str, str]:
-    return {name: value for name, value in config.options.items() if name in IMPORTERS[format_name].options}
+    return {name: value for name, value in config.options.items() if name in importer(format_name).options}
 
 
 def _check_options(plans: list[Plan], options: Mapping[str, str]) -> None:
     formats = sorted({entry.format for entry in plans if entry.format is not None})
-    known = {name for format_name in formats for name in IMPORTERS[format_name].options}
+    known = {name for format_name in formats for name in importer(format_name).options}
     for name in options:
         if name not in known:
             kind = f"option of {' or '.join(formats)}"
@@ -219,7 +226,7 @@ def read_unit(unit: Unit, config: EventsConfig) -> Iterator[RawBatch]:
 
 def _read_exactly(entry: Plan, format_name: str, config: EventsConfig) -> Iterator[tuple[str, Batch]]:
     """Batches of an importer, each with its source's name."""
-    spec, options = IMPORTERS[format_name], _own_options(format_name, config)
+    spec, options = importer(format_name), _own_options(format_name, config)
     if spec.read_together is not None:
         return spec.read_together([entry.source, *entry.beside], options)
     return ((entry.source.name, batch) for batch in spec.read(entry.source, options))

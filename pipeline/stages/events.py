@@ -18,6 +18,7 @@ import polars as pl
 
 from ..config import EventsConfig, RunConfig
 from ..context import StageContext, StageResult
+from ..importers.registry import origins
 from ..ingest import sorting
 from ..ingest.distinct import count_contradicted, count_distinct
 from ..ingest.plan import Unit, plan, units
@@ -199,8 +200,8 @@ def settings(config: RunConfig) -> dict[str, Any]:
 
 
 def external(config: RunConfig) -> Mapping[str, str]:
-    """Digests of the inputs' content."""
-    return input_digests(config.events)
+    """Digests of the inputs' content, and the packages whose formats may read them."""
+    return input_digests(config.events) | origins(config.events.format)
 
 
 def run(context: StageContext) -> StageResult:

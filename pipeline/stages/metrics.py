@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import polars as pl
 
 from thumbline.evaluators import EvaluationError, EvaluationSettings, RewardKind, evaluate
+from thumbline.plugins import origins
 
 from ..config import RunConfig, TrainConfig
 from ..context import StageContext, StageResult
@@ -64,6 +65,11 @@ def settings(config: RunConfig) -> dict[str, Any]:
         "beta": reward_beta(config),
         **config.train.model_dump(mode="json", include={"method", "loss", "also"}),
     }
+
+
+def external(config: RunConfig) -> Mapping[str, str]:
+    """The packages that add evaluators, which all run, or the methods whose loss is among the metrics."""
+    return origins("thumbline.losses", config.train.methods) | origins("thumbline.evaluators")
 
 
 def reward_kind(config: RunConfig) -> RewardKind:

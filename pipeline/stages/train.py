@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 import polars as pl
 
+from thumbline.plugins import origins
+
 from ..config import RunConfig, TrainConfig
 from ..context import StageContext, StageResult
 from ..engines.adapters import adapter_digest, merge_adapter, resolve_adapter
@@ -38,11 +40,11 @@ def settings(config: RunConfig) -> dict[str, Any]:
 
 
 def external(config: RunConfig) -> Mapping[str, str]:
-    """Digests of the untrained model, and of the adapter that it begins with."""
+    """Digests of the untrained model, and of the adapter that it begins with; the packages that add its methods."""
     digests = {"untrained_model": model_digest(resolve_model(config.model, config.revision))}
     if config.reference.adapter is not None:
         digests["adapter"] = adapter_digest(resolve_adapter(config.reference.adapter))
-    return digests
+    return digests | origins("thumbline.losses", config.train.methods)
 
 
 def check_methods(config: TrainConfig) -> None:

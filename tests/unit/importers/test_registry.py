@@ -92,8 +92,8 @@ def test_a_file_without_a_readable_row_and_a_missing_file(tmp_path: Path) -> Non
 
 def test_each_importer_is_registered_under_its_own_name_and_described() -> None:
     assert [spec.name for spec in IMPORTERS.values()] == list(IMPORTERS)
-    assert [row[0] for row in describe()] == list(IMPORTERS)
-    assert all(name and text for name, text, _ in describe())
+    assert [row["format"] for row in describe()] == list(IMPORTERS)
+    assert all(row["format"] and row["reads"] for row in describe())
 
 
 def test_importers_load_neither_torch_nor_datasets() -> None:
