@@ -198,15 +198,11 @@ def _event(item: _Item, field: str, response: Response | None, question: str) ->
     user_id = None if response is None else response.user_id
     given = {} if response is None else response.row
     return RawEvent(
-        line=item.record.line,
         source_event_id=f"{record_id or digest_json([item.prompt, item.texts[field]])}/{user_id}/{question}",
-        conversation_id=None,
         user_id=user_id,
         model=values.identifier(metadata, "model") if isinstance(metadata, dict) else None,
         prompt=item.prompt,
         completion=values.answer(item.texts[field], field),
-        vote="unrated",
-        comparison_id=None,
         created_at=values.time(given, "updated_at") or values.time(given, "inserted_at"),
     )
 

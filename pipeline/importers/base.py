@@ -1,56 +1,57 @@
 """What an importer is: it is given guarded records of one source and gives back events and rejects, in batches.
 
 An importer never sees a broken line (the guard rejected it before), never opens a file itself, and never guesses:
-what it cannot read for sure is a reject with a reason, beside the good rows.
+what it cannot read for sure is a reject with a reason, beside the good rows. Most formats are a function of one row:
+`row_importer` makes the rest.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeVar
 
 from ..reading.records import Options, Record, Reject, RowError, Sample, Source, reject
 
-# A batch ends at either bound, so that memory does not grow with the file.
-_BATCH_ROWS: Final = 4_096
-_BATCH_CHARACTERS: Final = 16 * 1024 * 1024
-
 Message = dict[str, str]
+Row = dict[str, Any]
+_Item = TypeVar("_Item")
 
 
 class RawEvent(NamedTuple):
-    """One event before its id and the pseudonym of its user are made; `None` where the log does not say.
+    """One event before its ids and the pseudonym of its user are made; `None` where the log does not say.
+
+    Each field but the log's own id is a column of table `events`; `line` is `source_line` there.
 
     Attributes:
-        line: Line or row of its record.
-        source_event_id: The log's own id of the event.
-        conversation_id: The log's own id of the conversation.
-        user_id: The log's own id of the voter.
-        model: Name of what answered.
         prompt: Messages before the answer; an answer that opened the conversation has none.
         completion: The answer's text.
         vote: A member of `tables.VOTE`. The two sides of a comparison are `chosen` and `rejected`, or both `tied` or
             both `both_bad`; `copied` and `regenerated` are what a user did with an answer, not what she said of it.
+        source_event_id: The log's own id of the event.
+        conversation_id: The log's own id of the conversation.
+        user_id: The log's own id of the voter.
+        model: Name of what answered.
         comparison_id: Shared by the two sides of one explicit comparison.
-        created_at: UTC.
         comparison_kind: A member of `tables.COMPARISON_KIND` where there is a comparison_id.
         propensity: Probability, in (0, 1], that the product showed this answer, where the log says it.
         position: Place of the answer among those shown together; the first is 1.
+        created_at: UTC.
+        line: Line or row of its record; `read_rows` sets it where the event is not of another row.
     """
 
-    line: int
-    source_event_id: str | None
-    conversation_id: str | None
-    user_id: str | None
-    model: str | None
     prompt: list[Message]
     completion: str
-    vote: str
-    comparison_id: str | None
-    created_at: datetime | None
+    vote: str = "unrated"
+    source_event_id: str | None = None
+    conversation_id: str | None = None
+    user_id: str | None = None
+    model: str | None = None
+    comparison_id: str | None = None
     comparison_kind: str | None = None
     propensity: float | None = None
     position: int | None = None
+    created_at: datetime | None = None
+    line: int = 0
 
 
 class Batch(NamedTuple):
@@ -62,6 +63,16 @@ class Batch(NamedTuple):
     events: list[RawEvent]
     rejects: list[Reject]
     records: int
+
+
+class BatchBounds(NamedTuple):
+    """A batch ends at either bound, so that memory does not grow with the file."""
+
+    rows: int = 4_096
+    characters: int = 16 * 1024 * 1024
+
+
+_BOUNDS: Final = BatchBounds()
 
 
 @dataclass(frozen=True)
@@ -76,6 +87,7 @@ class ImporterSpec:
         options: Option name to its meaning.
         read_together: Batches of all sources of the format, each with its source's name, where votes and their texts
             may lie in different ones; None where each source stands for itself.
+        in_process: Whether only this process has it, so that no other can read its sources.
     """
 
     name: str
@@ -84,14 +96,58 @@ class ImporterSpec:
     read: Callable[[Source, Options], Iterator[Batch]]
     options: Mapping[str, str] = field(default_factory=dict)
     read_together: Callable[[Sequence[Source], Options], Iterator[tuple[str, Batch]]] | None = None
+    in_process: bool = False
 
 
-def read_rows(source: Source, parse: Callable[[Record], Iterable[RawEvent | RowError]]) -> Iterator[Batch]:
+Parsed = Iterable[RawEvent | RowError]
+
+
+def row_importer(
+    name: str,
+    description: str,
+    *,
+    detect: Callable[[Sample, Options], bool],
+    parse: Callable[[Row], Parsed],
+) -> ImporterSpec:
+    """A format without options whose rows are read one at a time.
+
+    Args:
+        name: What `format` in a run file says.
+        description: One line for `thumbline formats`.
+        detect: Whether a sample is of this format; `has_columns` makes one.
+        parse: A row's events; an error that it yields rejects one event, one that it raises ends the row.
+    """
+    return ImporterSpec(
+        name, description, detect, read=lambda source, _: read_rows(source, lambda record: parse(record.value))
+    )
+
+
+def has_columns(*alternatives: Collection[str]) -> Callable[[Sample, Options], bool]:
+    """A `detect` for rows that have all columns of one of the alternatives."""
+
+    def detect(sample: Sample, options: Options) -> bool:
+        columns = set(sample.fields)
+        return any(columns.issuperset(wanted) for wanted in alternatives)
+
+    return detect
+
+
+def each(items: Iterable[_Item], parse: Callable[[_Item], Parsed]) -> Iterator[RawEvent | RowError]:
+    """The events of several parts of a row; a part that cannot be read rejects itself, and no other."""
+    for item in items:
+        try:
+            yield from parse(item)
+        except RowError as error:
+            yield error
+
+
+def read_rows(source: Source, parse: Callable[[Record], Parsed], bounds: BatchBounds = _BOUNDS) -> Iterator[Batch]:
     """Batches of a source whose records are parsed one at a time.
 
     Args:
         source: The rows.
         parse: A record's events; an error that it yields rejects one event, one that it raises ends the record.
+        bounds: How large a batch may grow.
     """
     batch = Batch([], [], 0)
     characters = 0
@@ -103,22 +159,19 @@ def read_rows(source: Source, parse: Callable[[Record], Iterable[RawEvent | RowE
             _parse_into(batch, row, parse)
         batch = batch._replace(records=batch.records + 1)
         characters += sum(map(_size, batch.events[before:]))
-        if batch.records >= _BATCH_ROWS or characters >= _BATCH_CHARACTERS:
+        if batch.records >= bounds.rows or characters >= bounds.characters:
             yield batch
             batch, characters = Batch([], [], 0), 0
     if batch.records:
         yield batch
 
 
-def _parse_into(batch: Batch, record: Record, parse: Callable[[Record], Iterable[RawEvent | RowError]]) -> None:
-    try:
-        for event in parse(record):
-            if isinstance(event, RowError):
-                batch.rejects.append(reject(record, event))
-            else:
-                batch.events.append(event)
-    except RowError as error:
-        batch.rejects.append(reject(record, error))
+def _parse_into(batch: Batch, record: Record, parse: Callable[[Record], Parsed]) -> None:
+    for event in each([record], parse):
+        if isinstance(event, RowError):
+            batch.rejects.append(reject(record, event))
+        else:
+            batch.events.append(event if event.line else event._replace(line=record.line))
 
 
 def _size(event: RawEvent) -> int:

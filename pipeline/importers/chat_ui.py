@@ -86,7 +86,6 @@ def _event(record: Record, conversation: dict[str, Any], message: dict[str, Any]
     prompt, completion = answer_of(turns, message["id"])
     score = message.get("score")
     return RawEvent(
-        line=record.line,
         source_event_id=message["id"],
         conversation_id=values.identifier(conversation, "_id") or values.identifier(conversation, "id"),
         user_id=values.identifier(conversation, "userId") or values.identifier(conversation, "sessionId"),
@@ -94,7 +93,6 @@ def _event(record: Record, conversation: dict[str, Any], message: dict[str, Any]
         prompt=prompt,
         completion=completion,
         vote="unrated" if score is None else known_label(score, _SCORES, "score"),
-        comparison_id=None,
         created_at=values.time(message, "updatedAt") or values.time(message, "createdAt"),
     )
 

@@ -43,7 +43,6 @@ def _events(record: Record) -> Iterator[RawEvent | RowError]:
             answers += 1
             try:
                 yield RawEvent(
-                    line=record.line,
                     source_event_id=f"{conversation_id}:{position}",
                     conversation_id=conversation_id,
                     user_id=user_id,
@@ -51,7 +50,6 @@ def _events(record: Record) -> Iterator[RawEvent | RowError]:
                     prompt=[dict(message) for message in history],
                     completion=values.text({"text": content}, "text", empty="empty_completion"),
                     vote=_vote(entry["score"], position),
-                    comparison_id=None,
                     created_at=created_at,
                 )
             except RowError as error:

@@ -71,7 +71,6 @@ def _event(record: Record, state: dict[str, Any], model: str | None, name: str) 
     if not messages or messages[-1]["role"] != "assistant":
         raise RowError("not_an_answer", "the conversation does not end in an answer")
     return RawEvent(
-        line=record.line,
         source_event_id=name,
         conversation_id=values.identifier(state, "conv_id"),
         user_id=values.identifier(record.value, "ip"),
@@ -79,8 +78,6 @@ def _event(record: Record, state: dict[str, Any], model: str | None, name: str) 
         model=values.identifier(state, "model_name") or model,
         prompt=messages[:-1],
         completion=values.text(messages[-1], "content", empty="empty_completion"),
-        vote="unrated",
-        comparison_id=None,
         created_at=values.time(record.value, "tstamp"),
     )
 
@@ -113,15 +110,12 @@ def _battle(record: Record) -> list[RawEvent]:
     for place, side in enumerate(("a", "b"), start=1):
         messages = values.messages(values.present(row, f"conversation_{side}"), "conversation", empty="no_text")
         event = RawEvent(
-            line=record.line,
             source_event_id=values.identifier(row, "question_id"),
             conversation_id=values.identifier(row, "question_id"),
             user_id=values.identifier(row, "judge"),
             model=values.identifier(row, f"model_{side}"),
             prompt=messages[:-1],
             completion=values.answer(messages[-1:], f"conversation_{side}"),
-            vote="unrated",
-            comparison_id=None,
             created_at=values.time(row, "tstamp"),
             position=place,
         )

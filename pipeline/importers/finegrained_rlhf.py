@@ -72,16 +72,9 @@ def _is_passage(passage: Any) -> bool:
 
 def _event(record: Record, name: str, prompt: list[Message], answer: str) -> RawEvent:
     return RawEvent(
-        line=record.line,
         source_event_id=name,
-        conversation_id=None,
-        user_id=None,
-        model=None,
         prompt=prompt,
         completion=values.text(record.value, answer, empty="empty_completion"),
-        vote="unrated",
-        comparison_id=None,
-        created_at=None,
         position=_ANSWERS.index(answer) + 1,
     )
 

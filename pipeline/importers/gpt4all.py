@@ -61,15 +61,12 @@ def _answer(
 ) -> Iterator[RawEvent | RowError]:
     rating = message.get("rating")
     event = RawEvent(
-        line=record.line,
         source_event_id=f"{conversation_id}:{place}",
         conversation_id=conversation_id,
         user_id=values.identifier(record.value, "submitter_id"),
         model=values.identifier(record.value, "agent_id"),
         prompt=prompt,
         completion=values.text(message, "content", empty="empty_completion"),
-        vote="unrated",
-        comparison_id=None,
         created_at=values.time(record.value, "ingest_timestamp"),
     )
     try:

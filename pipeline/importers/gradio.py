@@ -37,15 +37,9 @@ def _event(record: Record) -> RawEvent:
     value = row.get("value")
     prompt, completion = answer_of({str(number): turn for number, turn in enumerate(turns)}, str(place))
     return RawEvent(
-        line=record.line,
-        source_event_id=None,
-        conversation_id=None,
-        user_id=None,
-        model=None,
         prompt=prompt,
         completion=completion,
         vote="unrated" if value is None else known_label(value, _VOTES, "value"),
-        comparison_id=None,
         created_at=values.time(row, "timestamp"),
     )
 

@@ -51,16 +51,8 @@ def _events(record: Record) -> list[RawEvent]:
 def _side(record: Record, prompt: list[dict[str, str]], field: str, place: int) -> RawEvent:
     completion: Any = values.present(record.value, field)
     return RawEvent(
-        line=record.line,
-        source_event_id=None,
-        conversation_id=None,
-        user_id=None,
-        model=None,
         prompt=prompt,
         completion=values.answer(completion, field),
-        vote="unrated",
-        comparison_id=None,
-        created_at=None,
         position=place,
     )
 

@@ -42,16 +42,8 @@ def _side(record: Record, field: str) -> RawEvent:
     if turns[-1]["role"] != "assistant":
         raise RowError("not_an_answer", f"field '{field}' does not end in an answer")
     return RawEvent(
-        line=record.line,
-        source_event_id=None,
-        conversation_id=None,
-        user_id=None,
-        model=None,
         prompt=turns[:-1],
         completion=turns[-1]["content"],
-        vote="unrated",
-        comparison_id=None,
-        created_at=None,
     )
 
 

@@ -69,15 +69,10 @@ def _comparison(record: Record, annotation: dict[str, Any], place: int, names: d
     number = values.identifier(annotation, "id") or str(place)
     sides = [
         RawEvent(
-            line=record.line,
             source_event_id=f"{task_id}/{number}",
-            conversation_id=None,
             user_id=_annotator(annotation),
-            model=None,
             prompt=prompt,
             completion=values.answer(values.present(task, names[side]), names[side]),
-            vote="unrated",
-            comparison_id=None,
             created_at=values.time(annotation, "updated_at") or values.time(annotation, "created_at"),
             position=position,
         )

@@ -90,7 +90,6 @@ def _event(record: Record, conversation: dict[str, Any], message: dict[str, Any]
     prompt, completion = answer_of(turns, message_id)
     rating = nested(message, "feedback").get("rating")
     return RawEvent(
-        line=record.line,
         source_event_id=message_id,
         conversation_id=values.identifier(conversation, "conversationId"),
         user_id=values.identifier(message, "user") or values.identifier(conversation, "user"),
@@ -98,7 +97,6 @@ def _event(record: Record, conversation: dict[str, Any], message: dict[str, Any]
         prompt=prompt,
         completion=completion,
         vote="unrated" if rating is None else known_label(rating, RATINGS, "feedback.rating"),
-        comparison_id=None,
         created_at=values.time(message, "updatedAt") or values.time(message, "createdAt"),
     )
 

@@ -70,16 +70,11 @@ def _events(record: Record, index: TextIndex) -> list[RawEvent]:
     for position, side in enumerate(("left", "right"), start=1):
         answer = index.answer([f"{pair_id}/{side}"])
         event = RawEvent(
-            line=record.line,
             source_event_id=f"{pair_id}/{worker}",
-            conversation_id=None,
             user_id=worker,
             model=values.identifier(row, side),
             prompt=answer.prompt,
             completion=answer.completion,
-            vote="unrated",
-            comparison_id=None,
-            created_at=None,
             position=position,
         )
         sides.append(event)

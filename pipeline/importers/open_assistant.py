@@ -63,15 +63,11 @@ def _message(message: dict[str, Any]) -> Message:
 
 def _event(record: Record, tree_id: str | None, reply: dict[str, Any], prompt: list[Message]) -> RawEvent:
     return RawEvent(
-        line=record.line,
         source_event_id=values.text(reply, "message_id", empty="missing_field"),
         conversation_id=tree_id,
-        user_id=None,
         model=values.identifier(reply, "model_name"),
         prompt=prompt,
         completion=values.text(reply, "text", empty="empty_completion"),
-        vote="unrated",
-        comparison_id=None,
         created_at=values.time(reply, "created_date"),
     )
 

@@ -111,15 +111,12 @@ def _event(record: Record, chat: _Chat, message_id: str) -> RawEvent:
         raise RowError("missing_answer", "the snapshot does not hold the rated message")
     prompt, completion = answer_of(chat.turns, message_id)
     return RawEvent(
-        line=record.line,
         source_event_id=values.identifier(row, "id"),
         conversation_id=values.identifier(nested(row, "meta"), "chat_id"),
         user_id=values.identifier(row, "user_id"),
         model=_model(chat.messages[message_id]),
         prompt=prompt,
         completion=completion,
-        vote="unrated",
-        comparison_id=None,
         created_at=values.time(row, "updated_at") or values.time(row, "created_at"),
     )
 

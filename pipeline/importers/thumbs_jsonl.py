@@ -161,6 +161,7 @@ def _event(record: Record, layout: Layout) -> RawEvent:
     row, mapping = record.value, layout.columns
     prompt, completion = mapping["prompt"], mapping["completion"]
     return RawEvent(
+        # Kept where another row speaks of this one, as one that was regenerated from it does.
         line=record.line,
         source_event_id=values.identifier(row, mapping.get("event_id")),
         conversation_id=values.identifier(row, mapping.get("conversation_id")),
@@ -169,7 +170,6 @@ def _event(record: Record, layout: Layout) -> RawEvent:
         prompt=values.messages(values.present(row, prompt), prompt, empty="empty_prompt"),
         completion=values.answer(values.present(row, completion), completion),
         vote=values.vote(row, mapping["vote"], layout.votes),
-        comparison_id=None,
         created_at=values.time(row, mapping.get("created_at"), layout.time_unit),
     )
 

@@ -67,7 +67,7 @@ def _scored_alike(row: dict[str, Any]) -> bool:
 
 def _event(record: Record, prompt: list[Message], completion: str, vote: str, comparison_id: str | None) -> RawEvent:
     kind = None if comparison_id is None else "preference"
-    return RawEvent(record.line, None, None, None, None, prompt, completion, vote, comparison_id, None, kind)
+    return RawEvent(prompt, completion, vote, comparison_id=comparison_id, comparison_kind=kind)
 
 
 def _prompt(row: dict[str, Any]) -> list[Message]:

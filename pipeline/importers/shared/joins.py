@@ -207,7 +207,6 @@ def _event(
 ) -> RawEvent:
     named = vote.source_event_id
     return RawEvent(
-        line=record.line,
         # Both sides of a comparison, and the vote beside an edit, come from one event of the log but differ.
         source_event_id=named if named is None or comparison is None else f"{named}/{label}",
         conversation_id=vote.conversation_id or answer.text.conversation,

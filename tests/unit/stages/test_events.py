@@ -125,15 +125,6 @@ def test_tables_are_sorted_and_counts_add_up() -> None:
     assert result.notes["reject_reasons"] == {"missing_field": 1, "unknown_label": 11}
 
 
-def test_batches_do_not_show_in_the_result(monkeypatch: pytest.MonkeyPatch) -> None:
-    write("a.jsonl", *(ROW | {"event_id": str(index), "prompt": "p" * index} for index in range(30)))
-    expected = read("a.jsonl")
-    monkeypatch.setattr("thumbline.pipeline.importers.base._BATCH_ROWS", 4)
-    assert read("a.jsonl").events.equals(expected.events)
-    monkeypatch.setattr("thumbline.pipeline.importers.base._BATCH_CHARACTERS", 3)
-    assert read("a.jsonl").events.equals(expected.events)
-
-
 def test_a_folder_of_several_formats_and_a_stray_file() -> None:
     write("logs/a.jsonl", ROW)
     write("logs/pairs.jsonl", {"prompt": "p", "chosen": "c", "rejected": "d"})
