@@ -11,6 +11,7 @@ import numpy as np
 import polars as pl
 
 from .groups import BoolArray, Groups, group_numbers
+from .rewards import reward_of
 from .slices import SliceColumn, slice_columns
 from .types import EvaluationError, EvaluationSettings, FloatArray
 
@@ -181,21 +182,8 @@ def _side(part: pl.DataFrame, side: str, settings: EvaluationSettings) -> _Side:
     counts = part[f"{side}token_count"].cast(pl.Float64).to_numpy()
     policy = part[f"policy_{side}logps"].cast(pl.Float64).to_numpy()
     reference = _optional(part, f"reference_{side}logps")
-    return _Side(_rewards(policy, reference, counts, settings), policy, reference, counts)
-
-
-def _rewards(
-    policy: FloatArray, reference: FloatArray | None, counts: FloatArray, settings: EvaluationSettings
-) -> FloatArray:
-    if settings.reward == "sum_logps":
-        return settings.beta * policy
-    if settings.reward == "mean_logps":
-        return settings.beta * policy / counts
-    if reference is None:
-        raise ValueError("an implicit reward needs reference log-probs; checked_rows should have refused these rows")
-    with np.errstate(over="ignore"):  # an overflow is refused with its model and count
-        moved = settings.beta * (policy - reference)
-    return moved / counts if settings.reward == "mean_implicit" else moved
+    rewards = part.select(reward_of(settings.reward, settings.beta, side)).to_series().to_numpy()
+    return _Side(rewards, policy, reference, counts)
 
 
 def _check_finite(model: str, values: FloatArray, what: str, settings: EvaluationSettings) -> None:

@@ -10,8 +10,9 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from .rewards import RewardKind, needs_reference
+
 FloatArray: TypeAlias = NDArray[np.float64]
-RewardKind: TypeAlias = Literal["implicit", "mean_implicit", "sum_logps", "mean_logps"]
 RowKind: TypeAlias = Literal["pairs", "unpaired"]
 
 
@@ -59,7 +60,7 @@ class EvaluationSettings:
     @property
     def needs_reference(self) -> bool:
         """Whether a reward is measured against the reference."""
-        return self.reward in ("implicit", "mean_implicit")
+        return needs_reference(self.reward)
 
     def __post_init__(self) -> None:
         """Refuse a setting outside its range.

@@ -10,13 +10,15 @@ from .combine import Term, combined
 from .dpo import dpo_loss
 from .kto import kto_loss
 from .orpo import orpo_loss
-from .registry import LOSSES, LossSpec, loss_config, loss_spec, takes_whole_steps
+from .registry import LOSSES, loss_config, loss_method, loss_spec
 from .reward_model import reward_model_loss
+from .spec import LossSpec, Method
 from .types import MissingInputError, PairLogps, PairLossOutput, UnpairedLogps, UnpairedLossOutput
 
 __all__ = [
     "LOSSES",
     "LossSpec",
+    "Method",
     "MissingInputError",
     "PairLogps",
     "PairLossOutput",
@@ -27,8 +29,8 @@ __all__ = [
     "dpo_loss",
     "kto_loss",
     "loss_config",
+    "loss_method",
     "loss_spec",
     "orpo_loss",
     "reward_model_loss",
-    "takes_whole_steps",
 ]

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, overload
 
 import torch
 
@@ -26,6 +26,10 @@ class Term:
     settings: Mapping[str, Any] = field(default_factory=dict)
 
 
+@overload
+def combined(batch: PairLogps, terms: Sequence[Term]) -> PairLossOutput: ...
+@overload
+def combined(batch: UnpairedLogps, terms: Sequence[Term]) -> UnpairedLossOutput: ...
 def combined(batch: PairLogps | UnpairedLogps, terms: Sequence[Term]) -> PairLossOutput | UnpairedLossOutput:
     """The weighted sum of the terms' losses, with the first term's rewards.
 

@@ -43,6 +43,53 @@ class SequenceLogps(NamedTuple):
     token_counts: torch.Tensor
 
 
+class TokenLogps(NamedTuple):
+    """Log-probs of each completion token of a batch; (batch, time) each, 0 outside completions.
+
+    Attributes:
+        logps: Float32 nats; carries the gradient.
+        log_sum_squares: log sum_v p(v)^2, float32 nats; no gradient.
+        mask: Bool, True at completion tokens.
+    """
+
+    logps: torch.Tensor
+    log_sum_squares: torch.Tensor
+    mask: torch.Tensor
+
+    def summed(self) -> SequenceLogps:
+        """What `completion_logps` gives."""
+        return SequenceLogps(self.logps.double().sum(dim=1), self.mask.sum(dim=1))
+
+
+def completion_token_logps(
+    hidden_states: torch.Tensor,
+    head: Head,
+    input_ids: torch.Tensor,
+    completion_mask: torch.Tensor,
+    tile: int = DEFAULT_TILE,
+) -> TokenLogps:
+    """Log-probs of each row's completion tokens, with what weighted preference optimisation measures them against.
+
+    Args:
+        hidden_states: (batch, time, hidden) last hidden states, before the head.
+        head: The output layer.
+        input_ids: (batch, time) int64 tokens that the hidden states were computed from.
+        completion_mask: (batch, time) bool, True at completion tokens. Position 0 has no prediction and must be False.
+        tile: Vocabulary rows whose logits are held at a time.
+
+    Raises:
+        ValueError: A completion starts at position 0, where nothing predicts it, or a token is not in the vocabulary.
+    """
+    _check_starts(completion_mask)
+    rows, columns = completion_mask.nonzero(as_tuple=True)
+    output = token_statistics(hidden_states[rows, columns - 1], head, input_ids[rows, columns], tile)
+    return TokenLogps(
+        by_position(output.logps, completion_mask),
+        by_position(output.log_sum_squares, completion_mask),
+        completion_mask,
+    )
+
+
 def completion_logps(
     hidden_states: torch.Tensor,
     head: Head,
@@ -62,17 +109,21 @@ def completion_logps(
     Raises:
         ValueError: A completion starts at position 0, where nothing predicts it, or a token is not in the vocabulary.
     """
-    if bool(completion_mask[:, 0].any()):
-        raise ValueError(
-            f"{int(completion_mask[:, 0].sum())} of {completion_mask.shape[0]} completions start at position 0: "
-            f"give every row at least one prompt token."
-        )
+    _check_starts(completion_mask)
     # The hidden state at t - 1 predicts the token at t.
     rows, columns = completion_mask.nonzero(as_tuple=True)
     tokens = token_logps(hidden_states[rows, columns - 1], head, input_ids[rows, columns], tile)
     tokens = tokens.double()
     sums = tokens.new_zeros(completion_mask.shape[0]).index_add(0, rows, tokens)
     return SequenceLogps(sums, completion_mask.sum(dim=1))
+
+
+def _check_starts(completion_mask: torch.Tensor) -> None:
+    if bool(completion_mask[:, 0].any()):
+        raise ValueError(
+            f"{int(completion_mask[:, 0].sum())} of {completion_mask.shape[0]} completions start at position 0: "
+            f"give every row at least one prompt token."
+        )
 
 
 def token_logps(

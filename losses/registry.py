@@ -3,11 +3,8 @@
 import dataclasses
 import difflib
 import functools
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
-
-import torch
 
 from .alphapo import AlphaPOConfig, alphapo
 from .aot import AOTConfig, aot, aot_unpaired
@@ -27,70 +24,109 @@ from .nca import NCAConfig, nca
 from .orpo import ORPOConfig, orpo
 from .rpo import RPOConfig, rpo
 from .simpo import SimPOConfig, simpo
+from .spec import ClassCounts, LossSpec, Method
 from .sppo import SPPOConfig, sppo
-from .types import UnpairedLogps
 
 if TYPE_CHECKING:
     from thumbline.plugins import Plugins
 
 
-@dataclass(frozen=True)
-class LossSpec:
-    """One method.
-
-    Attributes:
-        title: Name as papers write it.
-        function: (batch, config) -> output; batch is PairLogps where `paired`, else UnpairedLogps.
-        config: Frozen dataclass of its hyper-parameters.
-        paired: Whether it takes pairs.
-        needs_reference: Whether it takes reference log-probs.
-        when: When to use it, in one sentence.
-        step_statistic: A value over all rows of an optimiser step that each part of it needs (KTO's z0).
-        by_batch: Whether a row's loss depends on the other rows of the batch beyond `step_statistic`, so that a step
-            cut into parts is another loss than the step at once.
-    """
-
-    title: str
-    function: Callable[..., Any]
-    config: type
-    paired: bool
-    needs_reference: bool
-    when: str
-    step_statistic: Callable[[UnpairedLogps, Any], torch.Tensor] | None = None
-    by_batch: bool = False
-
-
 LOSSES: Final[dict[str, LossSpec]] = {
     "dpo": LossSpec("DPO", dpo, DPOConfig, True, True, "Pairs, and a good starting model. The default."),
     "dpo_norm": LossSpec(
-        "Length-normalised DPO", dpo_norm, DPONormConfig, True, True, "Pairs; DPO's answers grow too long."
+        "Length-normalised DPO",
+        dpo_norm,
+        DPONormConfig,
+        True,
+        True,
+        "Pairs; DPO's answers grow too long.",
+        per_token=True,
     ),
     "f_dpo": LossSpec("f-DPO", f_dpo, FDPOConfig, True, True, "Pairs; DPO loses variety (Jensen-Shannon, forward KL)."),
     "rpo": LossSpec("RPO", rpo, RPOConfig, True, True, "Pairs; DPO makes chosen answers less likely too."),
-    "ipo": LossSpec("IPO", ipo, IPOConfig, True, True, "Pairs whose labels are nearly certain; DPO overfits them."),
+    "ipo": LossSpec(
+        "IPO",
+        ipo,
+        IPOConfig,
+        True,
+        True,
+        "Pairs whose labels are nearly certain; DPO overfits them.",
+        per_token=lambda config: bool(config.reading == "mean"),
+    ),
     "hinge": LossSpec("Hinge (SLiC)", hinge, HingeConfig, True, True, "Pairs; easy ones should stop pulling."),
     "exo": LossSpec("EXO", exo, EXOConfig, True, True, "Pairs with many confident labels: seeks the mode, as RL does."),
     "nca": LossSpec("NCA", nca, NCAConfig, True, True, "Pairs; chosen's likelihood should not fall."),
     "apo_zero": LossSpec("APO-zero", apo_zero, APOZeroConfig, True, True, "Pairs; chosen is better than the model."),
     "apo_down": LossSpec("APO-down", apo_down, APODownConfig, True, True, "Pairs; chosen is worse than the model."),
     "sppo": LossSpec("SPPO", sppo, SPPOConfig, True, True, "Pairs of the model's own answers, in rounds."),
-    "bco_pair": LossSpec("BCO on pairs", bco_pair, BCOPairConfig, True, True, "Pairs; each side judged by itself."),
+    "bco_pair": LossSpec(
+        "BCO on pairs",
+        bco_pair,
+        BCOPairConfig,
+        True,
+        True,
+        "Pairs; each side judged by itself.",
+        by_batch=lambda config: bool(config.shift == "batch"),
+    ),
     "discopop": LossSpec("DiscoPOP", discopop, DiscoPOPConfig, True, True, "Pairs; near-ties should count most."),
     "aot": LossSpec(
-        "AOT", aot, AOTConfig, True, True, "Pairs in large batches; the margins' distribution matters.", by_batch=True
+        "AOT",
+        aot,
+        AOTConfig,
+        True,
+        True,
+        "Pairs in large batches; the margins' distribution matters.",
+        by_batch=True,
+        takes_weights=False,
     ),
     "aot_unpaired": LossSpec(
-        "AOT unpaired", aot_unpaired, AOTConfig, True, True, "Good and bad answers to other prompts.", by_batch=True
+        "AOT unpaired",
+        aot_unpaired,
+        AOTConfig,
+        True,
+        True,
+        "Good and bad answers to other prompts.",
+        by_batch=True,
+        takes_weights=False,
     ),
     "kto": LossSpec(
-        "KTO", kto, KTOConfig, False, True, "Single thumbs: no second answer to the same prompt.", kto_reference_point
+        "KTO",
+        kto,
+        KTOConfig,
+        False,
+        True,
+        "Single thumbs: no second answer to the same prompt.",
+        step_statistic=kto_reference_point,
+        by_batch=lambda config: bool(config.reduction == "classes"),
+        needs_mismatched=lambda config: bool(config.reference_point == "mismatched"),
+        class_counts=ClassCounts("n_desirable", "n_undesirable"),
     ),
     "bco": LossSpec(
-        "BCO", bco, BCOConfig, False, True, "Single thumbs; KTO lets badly wrong rows go.", bco_reference_point
+        "BCO",
+        bco,
+        BCOConfig,
+        False,
+        True,
+        "Single thumbs; KTO lets badly wrong rows go.",
+        step_statistic=bco_reference_point,
     ),
-    "orpo": LossSpec("ORPO", orpo, ORPOConfig, True, False, "Pairs, straight from a base model: no separate SFT."),
-    "simpo": LossSpec("SimPO", simpo, SimPOConfig, True, False, "Pairs; length should not pay, no reference at hand."),
-    "alphapo": LossSpec("AlphaPO", alphapo, AlphaPOConfig, True, False, "Pairs; SimPO pushes likelihoods too far."),
+    "orpo": LossSpec(
+        "ORPO",
+        orpo,
+        ORPOConfig,
+        True,
+        False,
+        "Pairs, straight from a base model: no separate SFT.",
+        per_token=True,
+        reward_scale="lambda_orpo",
+        needs_prompt_nll=lambda config: bool(config.nll_over == "prompt_and_chosen"),
+    ),
+    "simpo": LossSpec(
+        "SimPO", simpo, SimPOConfig, True, False, "Pairs; length should not pay, no reference at hand.", per_token=True
+    ),
+    "alphapo": LossSpec(
+        "AlphaPO", alphapo, AlphaPOConfig, True, False, "Pairs; SimPO pushes likelihoods too far.", per_token=True
+    ),
     "cpo": LossSpec("CPO", cpo, CPOConfig, True, False, "Pairs whose chosen side is worth imitating too."),
 }
 
@@ -145,21 +181,14 @@ def loss_config(name: str, settings: Mapping[str, Any]) -> Any:
         raise type(error)(f"{name}: {error}") from error
 
 
-def takes_whole_steps(name: str, settings: Mapping[str, Any]) -> bool:
-    """Whether a row's loss depends on its batch so that a step cut into parts is another loss than the step at once.
-
-    So it does where rows are compared with each other (AOT), where class means are the batch's (`reduction: classes`),
-    and where the batch's rewards set a shift (`shift: batch`).
+def loss_method(name: str, settings: Mapping[str, Any]) -> Method:
+    """The method called `name` with `settings` in place of its defaults.
 
     Raises:
         ValueError: The method or a hyper-parameter is unknown, or a value is out of range.
+        TypeError: A value is no number where one is needed.
     """
-    config = loss_config(name, settings)
-    return (
-        loss_spec(name).by_batch
-        or getattr(config, "reduction", "") == "classes"
-        or getattr(config, "shift", "") == "batch"
-    )
+    return Method(name, loss_spec(name), loss_config(name, settings))
 
 
 def describe() -> list[dict[str, str]]:
@@ -184,7 +213,7 @@ def _described(name: str, spec: LossSpec) -> dict[str, str]:
     return {
         "method": name,
         "title": spec.title,
-        "data": "pairs" if spec.paired else "unpaired",
+        "data": spec.rows,
         "reference": "log-probs" if spec.needs_reference else "none",
         "weights held": _weights_held(spec),
         "hyper-parameters": ", ".join(f"{field.name}={field.default}" for field in dataclasses.fields(spec.config)),

@@ -132,6 +132,10 @@ class PairsConfig(StageConfig):
     min_margin: Fraction = Field(0.1, description="Smallest difference of the two posterior means.")
     opposite_labels: bool = Field(True, description="Chosen must be desirable and rejected undesirable.")
     max_per_prompt: NaturalCount = Field(4, description="At most this many vote pairs a prompt, largest margin first.")
+    weights: Literal["none", "margin", "confidence"] = Field(
+        "none",
+        description="A pair's weight in the loss: 1; its margin; or 2 P(chosen is better) - 1; in column `weight`.",
+    )
     same_model: bool = Field(False, description="Only pair two responses of the same model.")
     model: str | None = Field(
         None, description="Only pair responses of this model, for data of the policy itself; None: of any."
@@ -212,7 +216,7 @@ class SequencesConfig(StageConfig):
         "Held-out rows of both kinds always do.",
     )
     mismatched: bool | None = Field(
-        None, description="Make KTO's mismatched rows. None: only where the method's reference point needs them."
+        None, description="Make rows with another prompt's completion. None: only where the method takes them (KTO)."
     )
     seed: int = Field(0, description="Draws the mismatched rows.")
 
@@ -304,6 +308,14 @@ class TrainConfig(StageConfig):
     method: str = Field("dpo", description="A name of `thumbline losses`.")
     loss: dict[str, Any] = Field({}, description="The method's own hyper-parameters, for example `beta`.")
     also: tuple[LossTerm, ...] = Field((), description="Further methods: a weighted sum of losses is trained on.")
+    weighting: Literal["none", "wpo"] = Field(
+        "none", description="`wpo` weighs a pair by how likely the policy is to write both of its answers (WPO)."
+    )
+    ld_alpha: Fraction = Field(
+        1.0,
+        description="Weight of tokens beyond the length of a pair's shorter answer (LD-DPO); 1: all count alike. Below "
+        "1, methods with a reference need reference.token_logps.",
+    )
     learning_rate: Positive = Field(1e-5, description="Peak of AdamW's learning rate.")
     epochs: Positive = Field(1.0, description="Passes over the training rows; may be a fraction.")
     max_steps: NaturalCount | None = Field(None, description="Stop after this many optimiser steps.")
@@ -397,13 +409,6 @@ class RunConfig(StageConfig):
     policy: PolicyConfig = PolicyConfig()
     metrics: MetricsConfig = MetricsConfig()
     report: ReportConfig = ReportConfig()
-
-    @property
-    def needs_mismatched(self) -> bool:
-        """Whether KTO's mismatched rows are made: as set, else where the method's reference point is their mean."""
-        if self.sequences.mismatched is not None:
-            return self.sequences.mismatched
-        return self.train.method == "kto" and self.train.loss.get("reference_point", "mismatched") == "mismatched"
 
     @property
     def run_dir(self) -> Path:

@@ -186,6 +186,8 @@ PAIRS: Final = _schema(
         "pair_source": pa.Column(PAIR_SOURCE),
         "margin": pa.Column(pl.Float64, _PROBABILITY),
         "chosen_better_probability": pa.Column(pl.Float64, _PROBABILITY),
+        # Only where the run asks for it: `pairs.weights`.
+        "weight": pa.Column(pl.Float64, _NON_NEGATIVE, required=False),
     }
 )
 PAIR_DROPS: Final = _schema(

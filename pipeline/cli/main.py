@@ -88,9 +88,9 @@ def _run_line(loaded: RunConfig, stages: "tuple[line_module.Stage, ...]", *, for
 
 def _check_training(config: RunConfig) -> None:
     """Say at once, not after an hour of scoring, that the method or its settings do not hold."""
-    from ..stages.train import check_methods
+    from ..training.methods import check_methods
 
-    check_methods(config.train)
+    check_methods(config)
 
 
 def _print_plan(planned: "list[line_module.Planned]") -> None:

@@ -9,7 +9,7 @@ from typing import Any, Final, NamedTuple
 import polars as pl
 
 from thumbline.evaluators import EvaluationError, EvaluationSettings, evaluate
-from thumbline.evaluators.types import RewardKind
+from thumbline.evaluators.rewards import RewardKind
 
 from ..errors import ConfigError, InputError, unknown_name
 from ..report import Measure, ReportInputs, report_files, summary

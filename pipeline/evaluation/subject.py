@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import polars as pl
 
-from thumbline.evaluators.types import RewardKind
+from thumbline.evaluators.rewards import RewardKind
 
 from ..config import RunConfig, load_config
 from ..context import Reporter

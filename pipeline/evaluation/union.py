@@ -8,10 +8,9 @@ from typing import Final, NamedTuple
 import polars as pl
 
 from thumbline.evaluators import EVALUATORS
-from thumbline.evaluators.types import RewardKind
+from thumbline.evaluators.rewards import RewardKind, reward_of
 
 from ..errors import InputError, examples
-from ..report import reward_of
 from .subject import UNTRAINED, Subject
 
 KEYS: Final = {"pairs": "pair_id", "unpaired": "response_id"}

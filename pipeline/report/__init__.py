@@ -4,7 +4,6 @@ import json
 from typing import Any
 
 from .evaluation_facts import Measure, evaluation_facts
-from .examples import reward_of
 from .facts import SCHEMA_VERSION, as_json, collect_facts
 from .inputs import Missing, ReportInputs, Source
 from .metrics_json import metrics_json, metrics_schema
@@ -25,7 +24,6 @@ __all__ = [
     "render_report",
     "report_files",
     "report_json",
-    "reward_of",
     "summary",
     "versions",
     "write_files",

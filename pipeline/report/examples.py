@@ -6,8 +6,10 @@ from typing import Any, Final, NamedTuple
 
 import polars as pl
 
+from thumbline.evaluators import needs_reference, reward_of
+
 from .formatting import excerpt
-from .inputs import Missing, ReportInputs, RewardKind
+from .inputs import Missing, ReportInputs
 
 _PROMPT_CHARACTERS: Final = 1_200
 _COMPLETION_CHARACTERS: Final = 1_600
@@ -86,30 +88,13 @@ def rewards(inputs: ReportInputs, kind: str) -> pl.DataFrame | Missing:
         return Missing("The scale of a reward (beta) is not known, so no reward is shown.")
     sides = ("chosen_", "rejected_") if kind == "pairs" else ("",)
     references = [f"reference_{side}logps" for side in sides]
-    implicit = inputs.reward in ("implicit", "mean_implicit")
-    if implicit and frame.select(pl.any_horizontal(pl.col(references).is_null()).any()).item():
+    if needs_reference(inputs.reward) and frame.select(pl.any_horizontal(pl.col(references).is_null()).any()).item():
         return Missing("The reward is measured against a reference model, and these rows have no reference log-probs.")
     beta = inputs.beta
     scored = frame.with_columns(reward_of(inputs.reward, beta, side).alias(f"{side}reward") for side in sides)
     if kind == "pairs":
         scored = scored.with_columns(margin=pl.col("chosen_reward") - pl.col("rejected_reward"))
     return scored
-
-
-def reward_of(kind: RewardKind, beta: float, side: str) -> pl.Expr:
-    """The reward of a side of scored rows.
-
-    Args:
-        kind: What a reward is.
-        beta: Its scale.
-        side: `chosen_` or `rejected_` of pairs, nothing of unpaired rows.
-    """
-    policy = pl.col(f"policy_{side}logps")
-    if kind in ("implicit", "mean_implicit"):
-        policy = policy - pl.col(f"reference_{side}logps")
-    if kind in ("mean_implicit", "mean_logps"):
-        policy = policy / pl.col(f"{side}token_count")
-    return policy * beta
 
 
 def examples(inputs: ReportInputs, model: str | None) -> Examples | Missing:

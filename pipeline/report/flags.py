@@ -5,6 +5,8 @@ from typing import NamedTuple
 import numpy as np
 import polars as pl
 
+from thumbline.evaluators import needs_reference
+
 from .evaluation_facts import ACCURACY, EvaluationFacts, Measure
 from .examples import rewards
 from .formatting import count, number, percent
@@ -35,7 +37,7 @@ def warnings(inputs: ReportInputs, facts: EvaluationFacts, subject: Measure) -> 
 
 def _both_fell(inputs: ReportInputs, rows: pl.DataFrame, before: pl.DataFrame) -> Flag | None:
     """Both sides became less likely: against the reference where rewards are implicit, else against the baseline."""
-    implicit = inputs.reward in ("implicit", "mean_implicit")
+    implicit = needs_reference(inputs.reward)
     if not implicit and before.is_empty():
         return None
     changes = {}

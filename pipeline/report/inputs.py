@@ -2,14 +2,14 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, NamedTuple, TypeAlias
+from typing import Any, NamedTuple
 
 import polars as pl
 
+from thumbline.evaluators import RewardKind
+
 from ..config import RunConfig
 from ..storage.manifests import Manifest
-
-RewardKind: TypeAlias = Literal["implicit", "mean_implicit", "sum_logps", "mean_logps"]
 
 
 class Source(NamedTuple):

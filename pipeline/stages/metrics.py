@@ -6,11 +6,11 @@ order or number of processes can change them.
 """
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import polars as pl
 
-from thumbline.evaluators import EvaluationError, EvaluationSettings, RewardKind, evaluate
+from thumbline.evaluators import EvaluationError, EvaluationSettings, RewardKind, evaluate, reward_kind
 from thumbline.plugins import origins
 
 from ..config import RunConfig, TrainConfig
@@ -18,22 +18,15 @@ from ..context import StageContext, StageResult
 from ..errors import TableError
 from ..storage.manifests import Counts
 from ..tables import polars_schema
+from ..training.methods import main_method, terms
+
+if TYPE_CHECKING:
+    from thumbline.losses import Term
 
 VERSION = 3
 INPUTS = ("responses", "pairs", "unpaired", "splits", "sequences", "row_sequences", "reference", "policy")
 OUTPUTS = ("scored_pairs", "scored_unpaired", "metrics")
 
-# Methods whose own reward is no summed log-ratio: those without a reference, and those that take it a token.
-_REWARD_OF_METHOD: Mapping[str, RewardKind] = {
-    "dpo_norm": "mean_implicit",
-    "orpo": "mean_logps",
-    "simpo": "mean_logps",
-    "alphapo": "mean_logps",
-    "cpo": "sum_logps",
-}
-# The scale of a method's reward where its settings do not say: each loss's own default.
-_SCALE_OF_METHOD: Mapping[str, float] = {"simpo": 2.0, "alphapo": 2.5, "dpo_norm": 5.0}
-_DEFAULT_SCALE = 0.1
 _MODELS = (("untrained", "reference_logps"), ("trained", "policy_logps"))
 # Scripts told apart by their letters: what can be known of a prompt's language without a model of it.
 _SCRIPTS: dict[str, str] = {
@@ -50,6 +43,13 @@ _SCRIPTS: dict[str, str] = {
 }
 
 
+class Reward(NamedTuple):
+    """What a row's reward is, and the scale that it is multiplied by."""
+
+    kind: RewardKind
+    beta: float
+
+
 class ScoredRows(NamedTuple):
     """Held-out rows, one a model."""
 
@@ -59,11 +59,12 @@ class ScoredRows(NamedTuple):
 
 def settings(config: RunConfig) -> dict[str, Any]:
     """The metrics' own settings, and what they take from the method."""
+    reward = reward_of_run(config)
     return {
         **config.metrics.model_dump(mode="json"),
-        "reward": reward_kind(config),
-        "beta": reward_beta(config),
-        **config.train.model_dump(mode="json", include={"method", "loss", "also"}),
+        "reward": reward.kind,
+        "beta": reward.beta,
+        **config.train.model_dump(mode="json", include={"method", "loss", "also", "weighting", "ld_alpha"}),
     }
 
 
@@ -72,22 +73,12 @@ def external(config: RunConfig) -> Mapping[str, str]:
     return origins("thumbline.losses", config.train.methods) | origins("thumbline.evaluators")
 
 
-def reward_kind(config: RunConfig) -> RewardKind:
-    """What a row's reward is: as set, or what the method trains."""
-    if config.metrics.reward != "auto":
-        return config.metrics.reward
-    if config.train.method == "ipo" and config.train.loss.get("reading", "mean") == "mean":
-        return "mean_implicit"
-    return _REWARD_OF_METHOD.get(config.train.method, "implicit")
-
-
-def reward_beta(config: RunConfig) -> float:
-    """Scale of a reward: as set, or the method's own, which ORPO calls lambda."""
-    if config.metrics.beta is not None:
-        return config.metrics.beta
-    method = config.train.method
-    default = _SCALE_OF_METHOD.get(method, _DEFAULT_SCALE)
-    return float(config.train.loss.get("lambda_orpo" if method == "orpo" else "beta", default))
+def reward_of_run(config: RunConfig) -> Reward:
+    """What a row's reward is: as set, else what the method trains."""
+    method = main_method(config.train)
+    kind, scale = config.metrics.reward, config.metrics.beta
+    own = reward_kind(against_reference=method.spec.needs_reference, per_token=method.per_token)
+    return Reward(own if kind == "auto" else kind, method.reward_scale if scale is None else scale)
 
 
 def transform(tables: Mapping[str, pl.DataFrame]) -> ScoredRows:
@@ -195,39 +186,78 @@ def _per_model_unpaired(unpaired: pl.DataFrame) -> pl.DataFrame:
 
 def with_losses(scored: ScoredRows, tables: Mapping[str, pl.DataFrame], config: TrainConfig) -> ScoredRows:
     """The scored rows of the kind that the method takes with its loss; null where stored log-probs do not give it."""
+    added = terms(config, *_class_counts(tables))
+    if not main_method(config).spec.paired:
+        return scored._replace(unpaired=_unpaired_with_losses(scored.unpaired, tables, added))
+    if config.weighting != "none":
+        # Those weights take the policy's log-probs of every token of the vocabulary, which nothing stores.
+        return scored
+    return scored._replace(pairs=_pairs_with_losses(scored.pairs, tables, added, config.ld_alpha))
+
+
+def _pairs_with_losses(
+    pairs: pl.DataFrame, tables: Mapping[str, pl.DataFrame], added: "list[Term]", ld_alpha: float
+) -> pl.DataFrame:
     # Imported here, so that a run that skips this stage does not wait for torch.
-    from thumbline.losses import Term, loss_spec
+    from ..training.held_out import pair_losses
 
-    from ..training.held_out import pair_losses, unpaired_losses
+    weight = pl.col("weight") if "weight" in tables["pairs"].columns else pl.lit(1.0)
+    weights = tables["pairs"].select("pair_id", "chosen_response_id", "rejected_response_id", weight=weight)
+    parts = [pairs.clear()]
+    for part in _by_model(pairs):
+        rows = part.join(weights, on="pair_id", how="left", validate="1:1", maintain_order="left")
+        if ld_alpha < 1.0:
+            rows = _with_tails(rows, tables)
+        parts.append(part.with_columns(pair_losses(added, rows, ld_alpha)))
+    return pl.concat(parts)
 
-    method = Term(config.method, 1.0, {**_class_counts(tables, config.method), **config.loss})
-    terms = [method, *(Term(term.method, term.weight, term.loss) for term in config.also)]
-    if loss_spec(config.method).paired:
-        parts = [part.with_columns(pair_losses(terms, part)) for part in _by_model(scored.pairs)]
-        return scored._replace(pairs=pl.concat([scored.pairs.clear(), *parts]))
+
+def _unpaired_with_losses(
+    unpaired: pl.DataFrame, tables: Mapping[str, pl.DataFrame], added: "list[Term]"
+) -> pl.DataFrame:
+    from ..training.held_out import unpaired_losses
+
     weights = tables["unpaired"].select("response_id", "weight", "probability_desirable")
     mismatched = _logps_by_response(tables, "mismatched")
     sources = dict(_MODELS)
-    parts = []
-    for part in _by_model(scored.unpaired):
+    parts = [unpaired.clear()]
+    for part in _by_model(unpaired):
         rows = part.join(weights, on="response_id", how="left", validate="1:1", maintain_order="left")
         others = mismatched.select("reference_logps", policy_logps=sources[part["model"][0]])
-        parts.append(part.with_columns(unpaired_losses(terms, rows, others)))
-    return scored._replace(unpaired=pl.concat([scored.unpaired.clear(), *parts]))
+        parts.append(part.with_columns(unpaired_losses(added, rows, others)))
+    return pl.concat(parts)
+
+
+def _with_tails(rows: pl.DataFrame, tables: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
+    """Pairs of one model with the log-probs of tokens beyond their shorter answer, where those of tokens are stored."""
+    scorers = {"policy": "policy" if rows["model"][0] == "trained" else "reference", "reference": "reference"}
+    if any("token_logps" not in tables[table].columns for table in scorers.values()):
+        return rows
+    matched = tables["row_sequences"].filter((pl.col("role") == "matched") & (pl.col("split") == "test"))
+    shared = pl.min_horizontal("chosen_token_count", "rejected_token_count")
+    for name, table in scorers.items():
+        tokens = matched.join(tables[table], on="sequence_id", how="inner", validate="m:1")
+        for side in ("chosen", "rejected"):
+            own = tokens.select(pl.col("response_id").alias(f"{side}_response_id"), "token_logps")
+            tail = pl.col("token_logps").cast(pl.List(pl.Float64)).list.slice(shared).list.sum()
+            rows = (
+                rows.join(own, on=f"{side}_response_id", how="left", validate="m:1", maintain_order="left")
+                .with_columns(tail.alias(f"{name}_{side}_tail_logps"))
+                .drop("token_logps")
+            )
+    return rows
 
 
 def _by_model(rows: pl.DataFrame) -> list[pl.DataFrame]:
     return rows.partition_by("model", maintain_order=True)
 
 
-def _class_counts(tables: Mapping[str, pl.DataFrame], method: str) -> dict[str, int]:
-    """How many training rows of each class there were, which KTO weighs its classes by."""
-    if method != "kto":
-        return {}
+def _class_counts(tables: Mapping[str, pl.DataFrame]) -> tuple[int, int]:
+    """How many unpaired training rows are desirable and undesirable."""
     trained = tables["row_sequences"].filter((pl.col("split") == "train") & (pl.col("role") == "matched"))
     labels = tables["unpaired"].join(trained, on="response_id", how="semi")["label"]
     desirable = int(labels.sum())
-    return {"n_desirable": desirable, "n_undesirable": labels.len() - desirable}
+    return desirable, labels.len() - desirable
 
 
 def run(context: StageContext) -> StageResult:
@@ -235,9 +265,10 @@ def run(context: StageContext) -> StageResult:
     config = context.config
     tables = {name: context.read(name) for name in INPUTS}
     scored = with_losses(transform(tables), tables, config.train)
+    reward = reward_of_run(config)
     chosen = EvaluationSettings(
-        beta=reward_beta(config),
-        reward=reward_kind(config),
+        beta=reward.beta,
+        reward=reward.kind,
         bootstrap_draws=config.metrics.bootstrap_draws,
         confidence=config.metrics.confidence,
         seed=config.metrics.seed,
@@ -257,5 +288,5 @@ def run(context: StageContext) -> StageResult:
             "metrics": context.write("metrics", evaluated),
         },
         counts=Counts(rows_in=rows_in, rows_out=rows_out, rejected=rows_in - rows_out),
-        notes={"reward": reward_kind(config), "beta": reward_beta(config), "pairs": scored.pairs.height // 2},
+        notes={"reward": reward.kind, "beta": reward.beta, "pairs": scored.pairs.height // 2},
     )

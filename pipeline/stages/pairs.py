@@ -97,13 +97,24 @@ def transform(
     # Made once for all three tables: polars would make it for each.
     sides = _sides(placed, comparisons, config, prior).collect(engine=IN_MEMORY).lazy()
     unmarked = pl.col("reason").is_null()
-    pairs = _with_texts(_one_a_pair(sides.filter(unmarked)), responses)
+    pairs = _with_texts(_one_a_pair(sides.filter(unmarked)), responses).with_columns(**_weight(config))
     drops = sides.filter(~unmarked).select(list(polars_schema("pair_drops")))
     return Pairs(
-        pairs.select(list(polars_schema("pairs"))).sort("prompt_id", "pair_id"),
+        pairs.select(*polars_schema("pairs"), *_weight(config)).sort("prompt_id", "pair_id"),
         _yield(placed, sides, config),
         drops.sort("prompt_id", "chosen_response_id", "rejected_response_id", "pair_source"),
     )
+
+
+def _weight(config: PairsConfig) -> dict[str, pl.Expr]:
+    """The column `weight` as set; nothing where all pairs count alike."""
+    weights = {
+        "none": {},
+        "margin": {"weight": pl.col("margin")},
+        # A chosen side that is no surer than a coin's is worth nothing, and never less.
+        "confidence": {"weight": (2 * pl.col("chosen_better_probability") - 1).clip(lower_bound=0.0)},
+    }
+    return weights[config.weights]
 
 
 def _placed(responses: pl.LazyFrame, known: pl.DataFrame | None) -> pl.LazyFrame:

@@ -10,6 +10,7 @@ from ..context import StageContext, StageResult
 from ..engines.registry import engine_identity
 from ..engines.scoring import Scorer, score_table, scratch_folder
 from ..storage.manifests import Counts, read_manifest
+from ..training.methods import makes_mismatched, takes_mismatched
 
 VERSION = 3
 INPUTS = ("sequences", "row_sequences")
@@ -26,8 +27,8 @@ def settings(config: RunConfig) -> dict[str, Any]:
 
 
 def scores_mismatched(config: RunConfig) -> bool:
-    """Whether KTO's mismatched rows are scored too: its loss on held-out rows takes their mean log-ratio."""
-    return config.train.method == "kto" and config.needs_mismatched
+    """Whether mismatched rows are scored too: the loss on held-out rows of a method that takes them does."""
+    return makes_mismatched(config) and takes_mismatched(config)
 
 
 def external(config: RunConfig) -> Mapping[str, str]:

@@ -1,6 +1,6 @@
 """Rows to sequences: every (prompt, completion) that a later stage scores, as token ids, each once.
 
-Unpaired rows and both sides of pairs stand on responses, so a sequence is made per response. KTO's mismatched rows
+Unpaired rows and both sides of pairs stand on responses, so a sequence is made per response. Mismatched rows
 (`pipeline/training/mismatched.py`) are sequences too. Rows are read and encoded a set of prompts at a time, and the
 tables sorted by way of files where they are large; how it was cut does not show in them.
 """
@@ -22,6 +22,7 @@ from ..storage.blocks import side_by_side
 from ..storage.buckets import SortedById
 from ..storage.manifests import Counts
 from ..tables import SEQUENCE_ROLE, polars_schema
+from ..training.methods import main_method, makes_mismatched
 from ..training.mismatched import Exchange, narrow, partners
 
 VERSION = 3
@@ -115,12 +116,9 @@ def _notes(table: pl.DataFrame) -> dict[str, int]:
 
 
 def _train_on(context: StageContext) -> Literal["pairs", "unpaired", "both"]:
-    # Imported here: the registry loads torch, and a run that skips this stage should not wait for it.
-    from thumbline.losses.registry import loss_spec
-
     if context.config.sequences.scope == "all":
         return "both"
-    return "pairs" if loss_spec(context.config.train.method).paired else "unpaired"
+    return main_method(context.config.train).spec.rows
 
 
 class _Part(NamedTuple):
@@ -151,8 +149,8 @@ def _parts(context: StageContext) -> Iterator[_Part]:
 
 
 def _to_encode(context: StageContext, scratch: Path) -> Iterator[_Part]:
-    """The parts, with KTO's mismatched rows among their rows where the run needs them."""
-    if not context.config.needs_mismatched:
+    """The parts, with mismatched rows among their rows where the run needs them."""
+    if not makes_mismatched(context.config):
         yield from _parts(context)
         return
     partner = partners([narrow(part.own) for part in _parts(context)], context.config.sequences.seed)

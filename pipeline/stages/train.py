@@ -12,20 +12,23 @@ import polars as pl
 
 from thumbline.plugins import origins
 
-from ..config import RunConfig, TrainConfig
+from ..config import RunConfig
 from ..context import StageContext, StageResult
 from ..engines.adapters import adapter_digest, merge_adapter, resolve_adapter
 from ..engines.models import model_digest, resolve_model
 from ..engines.scoring import scratch_folder
-from ..errors import ConfigError, TrainingError
+from ..errors import TrainingError
 from ..storage.manifests import Counts
 from ..tables import polars_schema
+from ..training.methods import check_methods, main_method, terms
 
 if TYPE_CHECKING:
+    from thumbline.evaluators.types import RowKind
+
     from ..training.mapped import MappedRows
     from ..training.rows import Row
 
-VERSION = 1
+VERSION = 2
 INPUTS = ("pairs", "unpaired", "splits", "sequences", "row_sequences", "reference")
 OUTPUTS = ("training_log", "parity")
 MODEL = "model"
@@ -47,40 +50,6 @@ def external(config: RunConfig) -> Mapping[str, str]:
     return digests | origins("thumbline.losses", config.train.methods)
 
 
-def check_methods(config: TrainConfig) -> None:
-    """Refuse methods that are unknown, set out of range, or cannot be trained as the configuration says.
-
-    Raises:
-        ConfigError: Names the method and what to change.
-    """
-    from thumbline.losses import loss_spec, takes_whole_steps
-
-    try:
-        whole = [
-            name
-            for name, settings in [(config.method, config.loss), *((term.method, term.loss) for term in config.also)]
-            if takes_whole_steps(name, settings)
-        ]
-    except (ValueError, TypeError) as error:
-        raise ConfigError(f"train: {error}") from error
-    paired = loss_spec(config.method).paired
-    for term in map(loss_spec, (term.method for term in config.also)):
-        if term.paired != paired:
-            kinds = ("pairs", "unpaired rows") if paired else ("unpaired rows", "pairs")
-            raise ConfigError(
-                f"train.also: {config.method} takes {kinds[0]} and {term.title} {kinds[1]}; add up one kind."
-            )
-        if term.step_statistic is not None:
-            raise ConfigError(
-                f"train.also: {term.title} keeps a reference point of its own over a step; make it train.method."
-            )
-    if whole and config.micro_batch_rows < config.batch_rows:
-        raise ConfigError(
-            f"train: the loss of {whole[0]} as set compares the rows of a step with each other; set "
-            f"train.micro_batch_rows to train.batch_rows ({config.batch_rows}), so that a step is one forward pass."
-        )
-
-
 def run(context: StageContext) -> StageResult:
     """Read rows and log-probs, gate, train, and write the model, `training_log` and `parity`."""
     with scratch_folder(context.folder) as scratch:
@@ -89,19 +58,18 @@ def run(context: StageContext) -> StageResult:
 
 def _train(context: StageContext, scratch: Path) -> StageResult:
     # Imported here, so that a run that skips training does not wait for torch and transformers.
-    from thumbline.losses import Term, loss_spec
-
     from ..training import checkpoints, parity
     from ..training.objective import Objective
     from ..training.policy import load_policy
     from ..training.trainer import Trainer
 
     config = context.config.train
-    spec = loss_spec(config.method)
-    rows = {split: _rows(context, split, scratch, paired=spec.paired) for split in ("train", "validation")}
+    check_methods(context.config)
+    kind = main_method(config).spec.rows
+    rows = {split: _rows(context, split, scratch, kind) for split in ("train", "validation")}
     if not rows["train"]:
         raise TrainingError(
-            f"train: the training split holds no {'pair' if spec.paired else 'unpaired row'} with token ids. "
+            f"train: the training split holds no {'pair' if kind == 'pairs' else 'unpaired row'} with token ids. "
             f"Look at the yield of pairs and the drops of sequences in `thumbline status`, or choose another method."
         )
     model_dir = resolve_model(context.config.model, context.config.revision)
@@ -116,10 +84,10 @@ def _train(context: StageContext, scratch: Path) -> StageResult:
     gate = parity.judge(compared, config, sample.pairs)
     parity.enforce(gate, config.dtype)
     objective = Objective(
-        spec,
-        _loss_config(config, rows["train"]),
+        tuple(terms(config, *_class_counts(rows["train"]))),
         config.micro_batch_rows,
-        tuple(Term(term.method, term.weight, term.loss) for term in config.also),
+        weighting=config.weighting,
+        ld_alpha=config.ld_alpha,
     )
     validation = rows["validation"][: config.validation_rows]
     trainer = Trainer(policy, objective, config, rows["train"], validation, context.folder)
@@ -128,7 +96,7 @@ def _train(context: StageContext, scratch: Path) -> StageResult:
     checkpoints.save_model(policy, model_dir, context.folder / MODEL)
     checkpoints.remove_checkpoint(context.folder)
     table = pl.DataFrame(log, schema=polars_schema("training_log"), orient="row")
-    in_split = _of_split(context, "train", (), paired=spec.paired).height
+    in_split = _of_split(context, "train", (), kind).height
     return StageResult(
         outputs={
             "training_log": context.write("training_log", table),
@@ -138,7 +106,7 @@ def _train(context: StageContext, scratch: Path) -> StageResult:
         counts=Counts(rows_in=in_split, rows_out=len(rows["train"]), rejected=in_split - len(rows["train"])),
         notes={
             "method": config.method,
-            "loss": asdict(objective.config),
+            "loss": asdict(objective.method.config),
             "also": [term.model_dump() for term in config.also],
             "steps": trainer.total_steps(),
             "device": str(policy.device),
@@ -148,33 +116,37 @@ def _train(context: StageContext, scratch: Path) -> StageResult:
     )
 
 
-def _rows(context: StageContext, split: str, scratch: Path, *, paired: bool) -> "MappedRows[Row]":
+def _rows(context: StageContext, split: str, scratch: Path, kind: "RowKind") -> "MappedRows[Row]":
     """Training rows of one split, with stored reference log-probs; token ids stay in a file under `scratch`."""
     from ..training.mapped import Stored, pair_rows, unpaired_rows
 
     blocks = context.blocks("row_sequences")(["response_id", "role", "sequence_id", "split"])
     row_sequences = pl.concat([block.filter(pl.col("split") == split) for block in blocks])
-    stored = Stored(context.blocks("sequences"), context.blocks("reference"), scratch / f"{split}.tokens")
-    kept = _of_split(context, split, _PAIR_COLUMNS if paired else _UNPAIRED_COLUMNS, paired=paired)
-    if paired:
+    stored = Stored(
+        context.blocks("sequences"),
+        context.blocks("reference"),
+        scratch / f"{split}.tokens",
+        token_logps=context.config.train.ld_alpha < 1.0 and context.config.reference.token_logps,
+    )
+    if kind == "pairs":
+        weight = () if context.config.pairs.weights == "none" else ("weight",)
+        kept = _of_split(context, split, (*_PAIR_COLUMNS, *weight), kind)
         matched = row_sequences.filter(pl.col("role") == "matched").select("response_id", "sequence_id")
         return cast("MappedRows[Row]", pair_rows(kept, matched, stored))
+    kept = _of_split(context, split, _UNPAIRED_COLUMNS, kind)
     return cast("MappedRows[Row]", unpaired_rows(kept, row_sequences, stored))
 
 
-def _of_split(context: StageContext, split: str, columns: Sequence[str], *, paired: bool) -> pl.DataFrame:
-    """Columns of the pairs or unpaired rows of one split; no text is read."""
+def _of_split(context: StageContext, split: str, columns: Sequence[str], kind: "RowKind") -> pl.DataFrame:
+    """Columns of the rows of one split; no text is read."""
     prompts = context.read("splits").filter(pl.col("split") == split).select("prompt_id")
-    rows = context.read_columns("pairs" if paired else "unpaired", ["prompt_id", *columns])
+    rows = context.read_columns(kind, ["prompt_id", *columns])
     return rows.join(prompts, on="prompt_id", how="semi")
 
 
-def _loss_config(config: TrainConfig, rows: "MappedRows[Row]") -> Any:
-    """The method's hyper-parameters, with the class counts of the training rows where it weighs classes."""
-    from thumbline.losses import loss_config
-
-    settings = dict(config.loss)
-    if config.method == "kto":
-        desirable = int(rows.table["label"].sum())
-        settings = {"n_desirable": desirable, "n_undesirable": len(rows) - desirable} | settings
-    return loss_config(config.method, settings)
+def _class_counts(rows: "MappedRows[Row]") -> tuple[int, int]:
+    """How many rows are desirable and undesirable; pairs have one of each."""
+    if "label" not in rows.table.columns:
+        return len(rows), len(rows)
+    desirable = int(rows.table["label"].sum())
+    return desirable, len(rows) - desirable

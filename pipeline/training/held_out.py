@@ -1,28 +1,34 @@
 """The method's loss on held-out rows from stored log-probs alone: no model is loaded, so no batch size can move it."""
 
 from collections.abc import Sequence
+from typing import Final
 
 import polars as pl
 import torch
 
-from thumbline.losses import PairLogps, Term, UnpairedLogps, combined, loss_config
+from thumbline.losses import PairLogps, Term, UnpairedLogps, combined, loss_method
+from thumbline.losses.length import TailLogps, length_desensitised
+
+# Columns that hold what lies beyond the length of a pair's shorter completion, nats.
+TAILS: Final = (
+    "policy_chosen_tail_logps",
+    "policy_rejected_tail_logps",
+    "reference_chosen_tail_logps",
+    "reference_rejected_tail_logps",
+)
 
 
-def needs_prompt_logps(terms: Sequence[Term]) -> bool:
-    """Whether a term's loss takes log-probs of the prompt, which are not stored."""
-    return any(
-        getattr(loss_config(term.method, term.settings), "nll_over", "") == "prompt_and_chosen" for term in terms
-    )
-
-
-def pair_losses(terms: Sequence[Term], pairs: pl.DataFrame) -> pl.Series:
+def pair_losses(terms: Sequence[Term], pairs: pl.DataFrame, ld_alpha: float = 1.0) -> pl.Series:
     """The loss of each pair, null throughout where it cannot be had from stored log-probs.
 
     Args:
         terms: The method and what is added to it.
-        pairs: Scored pairs of one model.
+        pairs: Scored pairs of one model, with `weight`. Where `ld_alpha` is below 1 also with the tails of
+            their log-probs, which some of `TAILS` name.
+        ld_alpha: Weight of tokens beyond a pair's shorter completion, in [0, 1].
     """
-    if needs_prompt_logps(terms) or pairs.is_empty():
+    methods = [loss_method(term.method, term.settings) for term in terms]
+    if pairs.is_empty() or any(method.needs_prompt_nll for method in methods):
         return _nothing(pairs.height)
     batch = PairLogps(
         policy_chosen_logps=_tensor(pairs["policy_chosen_logps"]),
@@ -32,7 +38,12 @@ def pair_losses(terms: Sequence[Term], pairs: pl.DataFrame) -> pl.Series:
         chosen_token_counts=_tensor(pairs["chosen_token_count"]),
         rejected_token_counts=_tensor(pairs["rejected_token_count"]),
         chosen_better_probability=_tensor(pairs["chosen_better_probability"]),
+        weights=_tensor(pairs["weight"]),
     )
+    if ld_alpha < 1.0:
+        if not set(TAILS) <= set(pairs.columns):
+            return _nothing(pairs.height)
+        batch = length_desensitised(batch, TailLogps(*(_tensor(pairs[name]) for name in TAILS)), ld_alpha)
     return pl.Series("loss", combined(batch, terms).losses.numpy())
 
 

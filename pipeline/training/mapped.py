@@ -18,6 +18,7 @@ from .rows import PairRow, Row, TrainingSequence, UnpairedRow
 
 RowT = TypeVar("RowT", bound=Row)
 _TOKENS: Final = ["sequence_id", "prompt_token_ids", "completion_token_ids"]
+_ENDS: Final = ("chosen_response_id", "rejected_response_id")
 _NO_PLACE: Final = -1
 
 
@@ -28,11 +29,13 @@ class Stored(NamedTuple):
         sequences: Table `sequences`.
         reference: Table `reference`; None for a method without a reference.
         path: A file for the token ids, in a folder that need not exist.
+        token_logps: Whether the reference's log-probs of single tokens are read too, into a file beside it.
     """
 
     sequences: Blocks
     reference: Blocks | None
     path: Path
+    token_logps: bool = False
 
 
 class MappedSequences:
@@ -60,6 +63,9 @@ class MappedSequences:
         # What is empty cannot be mapped.
         self._tokens = np.memmap(stored.path, dtype=np.int32, mode="r") if len(self._wanted) else np.empty(0, np.int32)
         self._logps = None if stored.reference is None else _logps(stored.reference, self._wanted)
+        self._token_logps = None
+        if stored.reference is not None and stored.token_logps:
+            self._token_logps = _MappedLogps(stored.reference, self._wanted, ids, stored.path.with_suffix(".logps"))
 
     def placed(self, rows: pl.DataFrame, columns: Sequence[str]) -> pl.DataFrame:
         """Rows with places for the sequence ids of some columns; -1 where there is none."""
@@ -80,6 +86,7 @@ class MappedSequences:
             self._tokens[start:middle],
             self._tokens[middle:end],
             None if self._logps is None else float(self._logps[place]),
+            None if self._token_logps is None else self._token_logps.at(place),
         )
 
 
@@ -119,6 +126,33 @@ def _logps(reference: Blocks, wanted: Catalogue) -> npt.NDArray[np.float64]:
     return logps
 
 
+class _MappedLogps:
+    """The reference's log-probs of single completion tokens, in a file that is mapped into memory."""
+
+    def __init__(self, reference: Blocks, wanted: Catalogue, ids: pl.DataFrame, path: Path) -> None:
+        self._starts, self._counts = np.zeros(len(wanted), dtype=np.int64), wanted.completion_counts
+        written = 0
+        with path.open("wb") as file:
+            for block in _only(reference(["sequence_id", "token_logps"]), ids):
+                places = wanted.places(block["sequence_id"])
+                ends = written + self._counts[places].cumsum()
+                self._starts[places] = ends - self._counts[places]
+                values = block["token_logps"].explode().drop_nulls()
+                file.write(values.to_numpy().astype(np.float32).tobytes())
+                written += len(values)
+        self._values = np.memmap(path, dtype=np.float32, mode="r") if written else np.empty(0, np.float32)
+        if written != int(self._counts.sum()):
+            raise TrainingError(
+                f"train: {written} log-probs of single tokens are stored, and the rows have {int(self._counts.sum())} "
+                f"completion tokens. Run the reference stage again."
+            )
+
+    def at(self, place: int) -> npt.NDArray[np.float32]:
+        """(completion tokens,) nats of the sequence at a place."""
+        start = int(self._starts[place])
+        return self._values[start : start + int(self._counts[place])]
+
+
 class MappedRows(Sequence[RowT]):
     """Rows that are made when they are looked at.
 
@@ -151,22 +185,23 @@ def pair_rows(pairs: pl.DataFrame, matched: pl.DataFrame, stored: Stored) -> Map
     """The pairs whose two sides both have a sequence, sorted by pair id.
 
     Args:
-        pairs: Rows of table `pairs` of one split: ids and chosen_better_probability.
+        pairs: Rows of table `pairs` of one split: ids, chosen_better_probability, and weight where they have one.
         matched: `response_id` and `sequence_id` of matched sequences.
         stored: Where sequences and log-probs lie.
     """
+    weight = pl.col("weight") if "weight" in pairs.columns else pl.lit(1.0)
     sides = (
-        pairs.select("pair_id", "chosen_response_id", "rejected_response_id", "chosen_better_probability")
+        pairs.select("pair_id", *_ENDS, "chosen_better_probability", weight=weight)
         .join(matched.rename({"sequence_id": "chosen"}), left_on="chosen_response_id", right_on="response_id")
         .join(matched.rename({"sequence_id": "rejected"}), left_on="rejected_response_id", right_on="response_id")
         .sort("pair_id")
-        .select("pair_id", "chosen", "rejected", "chosen_better_probability")
+        .select("pair_id", "chosen", "rejected", "chosen_better_probability", "weight")
     )
     sequences = MappedSequences(stored, pl.concat([sides["chosen"], sides["rejected"]]))
 
     def make(row: dict[str, Any]) -> PairRow:
         chosen, rejected = sequences.at(row["chosen"]), sequences.at(row["rejected"])
-        return PairRow(row["pair_id"], chosen, rejected, 1.0, row["chosen_better_probability"])
+        return PairRow(row["pair_id"], chosen, rejected, row["weight"], row["chosen_better_probability"])
 
     return MappedRows(sequences.placed(sides, ("chosen", "rejected")), make)
 

@@ -1,57 +1,65 @@
 """Training rows to a loss: forward pass, the method's function, and what is logged of it."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import Any, NamedTuple, TypeVar
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal, NamedTuple
 
 import torch
 
 from thumbline.losses import (
-    LossSpec,
+    Method,
     PairLogps,
     PairLossOutput,
     Term,
     UnpairedLogps,
     UnpairedLossOutput,
     combined,
-    loss_config,
-    loss_spec,
+    loss_method,
 )
 from thumbline.losses.logps import SequenceLogps
 
 from ..errors import TrainingError
+from .adjustments import desensitised, policy_weights
 from .batches import collate, micro_batches
-from .policy import Policy
+from .policy import ForwardPass, Policy
 from .rows import PairRow, Row, TrainingSequence, UnpairedRow
-
-OutputT = TypeVar("OutputT", PairLossOutput, UnpairedLossOutput)
 
 
 @dataclass(frozen=True)
 class Objective:
-    """A method with its hyper-parameters, and how many rows a forward pass takes.
+    """What is trained: methods whose losses are added up, and how many rows a forward pass takes.
 
     Attributes:
-        spec: The method.
-        config: Its hyper-parameters.
+        terms: The method, whose rewards and value over the step are used, then those added to it.
         micro_batch_rows: Rows a forward pass.
-        also: Further methods whose losses are added.
+        weighting: Whether pairs are weighed by how likely the policy is to write them (`wpo`).
+        ld_alpha: Weight of tokens beyond a pair's shorter completion, in [0, 1].
     """
 
-    spec: LossSpec
-    config: Any
+    terms: tuple[Term, ...]
     micro_batch_rows: int
-    also: tuple[Term, ...] = ()
+    weighting: Literal["none", "wpo"] = "none"
+    ld_alpha: float = 1.0
+
+    @cached_property
+    def methods(self) -> list[Method]:
+        """The terms' methods."""
+        return [loss_method(term.method, term.settings) for term in self.terms]
+
+    @property
+    def method(self) -> Method:
+        """The first term's."""
+        return self.methods[0]
 
     def step_statistic(self, policy: Policy, rows: Sequence[Row]) -> torch.Tensor | None:
         """The value over all rows of a step that each part of it needs (KTO's z0); None for other methods."""
-        if self.spec.step_statistic is None:
+        if self.method.spec.step_statistic is None:
             return None
         with torch.no_grad():
             parts = [self._unpaired(policy, part, None) for part in micro_batches(rows, self.micro_batch_rows)]
             batch = UnpairedLogps(*(_joined([getattr(part, name) for part in parts]) for name in _UNPAIRED_FIELDS))
-            statistic: torch.Tensor = self.spec.step_statistic(batch, self.config)
-            return statistic
+            return self.method.spec.step_statistic(batch, self.method.config)
 
     def measure(self, policy: Policy, rows: Sequence[Row], statistic: torch.Tensor | None) -> "Measured":
         """Losses and rewards of rows that fit in one forward pass.
@@ -59,12 +67,12 @@ class Objective:
         Raises:
             TrainingError: A loss is not finite; the message names the rows.
         """
-        if self.spec.paired:
-            measured = self._measure_pairs(policy, rows)
+        if self.method.spec.paired:
+            batch, logps = self._pairs(policy, [row for row in rows if isinstance(row, PairRow)])
+            measured = _pair_measures(combined(batch, self.terms), logps)
         else:
-            batch = self._unpaired(policy, rows, statistic)
-            output: UnpairedLossOutput = self._with_terms(self.spec.function(batch, self.config), batch)
             labels = torch.tensor([row.label for row in rows if isinstance(row, UnpairedRow)])
+            output = combined(self._unpaired(policy, rows, statistic), self.terms)
             measured = _unpaired_measures(output, labels)
         bad = [row.row_id for row, fine in zip(rows, measured.losses.isfinite().tolist(), strict=True) if not fine]
         if bad:
@@ -74,62 +82,54 @@ class Objective:
             )
         return measured
 
-    def _measure_pairs(self, policy: Policy, rows: Sequence[Row]) -> "Measured":
-        pairs = [row for row in rows if isinstance(row, PairRow)]
+    def _pairs(self, policy: Policy, pairs: Sequence[PairRow]) -> tuple[PairLogps, torch.Tensor]:
+        """What the methods take of some pairs, and the policy's log-probs of both sides as they are logged."""
         chosen, rejected = [row.chosen for row in pairs], [row.rejected for row in pairs]
         half = len(pairs)
+        prompts = any(method.needs_prompt_nll for method in self.methods)
+        with_reference = any(method.spec.needs_reference for method in self.methods)
+        tokens = self.weighting == "wpo" or self.ld_alpha < 1.0
         # One forward pass for both sides: half the launches, and alike lengths share padding.
-        both = collate([*chosen, *rejected])
-        nll: torch.Tensor | None = None
-        if any(getattr(config, "nll_over", "") == "prompt_and_chosen" for config in self._configs()):
-            found, prompts = policy.completion_and_prompt_logps(both)
-            nll = _mean_nll(found, prompts, half)
-        else:
-            found = policy.logps(both)
-        place = found.logps.device
+        passed = policy.pass_over(collate([*chosen, *rejected]), prompts=prompts, tokens=tokens)
+        logps, counts = passed.completions
         batch = PairLogps(
-            found.logps[:half],
-            found.logps[half:],
-            _reference(chosen, place) if self._needs_reference() else None,
-            _reference(rejected, place) if self._needs_reference() else None,
-            found.token_counts[:half],
-            found.token_counts[half:],
-            torch.tensor([row.chosen_better_probability for row in pairs], device=place),
-            torch.tensor([row.weight for row in pairs], device=place),
-            nll,
+            logps[:half],
+            logps[half:],
+            _reference(chosen, logps.device) if with_reference else None,
+            _reference(rejected, logps.device) if with_reference else None,
+            counts[:half],
+            counts[half:],
+            torch.tensor([row.chosen_better_probability for row in pairs], device=logps.device),
+            torch.tensor([row.weight for row in pairs], device=logps.device),
+            _mean_nll(passed.completions, passed.prompts, half) if passed.prompts is not None else None,
         )
-        output: PairLossOutput = self._with_terms(self.spec.function(batch, self.config), batch)
-        return _pair_measures(output, found.logps.detach())
+        return self._adjusted(batch, passed, pairs), logps.detach()
 
-    def _configs(self) -> list[Any]:
-        return [self.config, *(loss_config(term.method, term.settings) for term in self.also)]
-
-    def _needs_reference(self) -> bool:
-        return self.spec.needs_reference or any(loss_spec(term.method).needs_reference for term in self.also)
-
-    def _with_terms(self, output: OutputT, batch: PairLogps | UnpairedLogps) -> OutputT:
-        """The method's output with the further methods' losses added."""
-        if not self.also:
-            return output
-        return replace(output, losses=output.losses + combined(batch, self.also).losses)
+    def _adjusted(self, batch: PairLogps, passed: ForwardPass, pairs: Sequence[PairRow]) -> PairLogps:
+        """The batch as `weighting` and `ld_alpha` have it."""
+        if passed.tokens is None:
+            return batch
+        if self.weighting == "wpo":
+            batch = policy_weights(batch, passed.tokens)
+        return batch if self.ld_alpha == 1.0 else desensitised(batch, passed.tokens, pairs, self.ld_alpha)
 
     def _unpaired(self, policy: Policy, rows: Sequence[Row], statistic: torch.Tensor | None) -> UnpairedLogps:
         """Log-probs of unpaired rows; of their mismatched partners only where the statistic is not known yet."""
         unpaired = [row for row in rows if isinstance(row, UnpairedRow)]
         partners = [row.mismatched for row in unpaired if row.mismatched is not None] if statistic is None else []
-        needs_matched = statistic is not None or getattr(self.config, "reference_point", "") != "mismatched"
+        needs_matched = statistic is not None or not self.method.needs_mismatched
         matched = [row.matched for row in unpaired]
-        place = policy.device
-        zeros = torch.zeros(len(matched), device=place)
+        device = policy.device
+        zeros = torch.zeros(len(matched), device=device)
         return UnpairedLogps(
             policy_logps=policy.logps(collate(matched)).logps if needs_matched else zeros,
-            labels=torch.tensor([row.label for row in unpaired], device=place),
-            reference_logps=_reference(matched, place),
+            labels=torch.tensor([row.label for row in unpaired], device=device),
+            reference_logps=_reference(matched, device),
             policy_mismatched_logps=policy.logps(collate(partners)).logps if partners else zeros[:0],
-            reference_mismatched_logps=_reference(partners, place) if partners else zeros[:0],
+            reference_mismatched_logps=_reference(partners, device) if partners else zeros[:0],
             reference_point=statistic,
-            weights=torch.tensor([row.weight for row in unpaired], device=place),
-            desirable_probability=torch.tensor([row.desirable_probability for row in unpaired], device=place),
+            weights=torch.tensor([row.weight for row in unpaired], device=device),
+            desirable_probability=torch.tensor([row.desirable_probability for row in unpaired], device=device),
         )
 
 

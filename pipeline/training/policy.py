@@ -2,11 +2,11 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
-from thumbline.losses.logps import Head, SequenceLogps, completion_logps
+from thumbline.losses.logps import Head, SequenceLogps, TokenLogps, completion_logps, completion_token_logps
 
 from ..engines.head import body_of, head_of
 from ..errors import InputError
@@ -33,23 +33,56 @@ class Policy:
 
     def logps(self, batch: Collated) -> SequenceLogps:
         """Summed log-probs of each completion; carries the gradient where gradients are on."""
-        return self._logps(batch, [batch.completion_mask])[0]
+        return self.pass_over(batch).completions
 
-    def completion_and_prompt_logps(self, batch: Collated) -> list[SequenceLogps]:
-        """Summed log-probs of each completion, and of each prompt after its first token, from one forward pass."""
-        prompt = batch.attention_mask.bool() & ~batch.completion_mask
-        prompt[:, 0] = False
-        return self._logps(batch, [batch.completion_mask, prompt])
+    def pass_over(self, batch: Collated, *, prompts: bool = False, tokens: bool = False) -> "ForwardPass":
+        """Log-probs of each completion, and what else is asked for, from one forward pass.
 
-    def _logps(self, batch: Collated, masks: list[torch.Tensor]) -> list[SequenceLogps]:
+        Args:
+            batch: Padded sequences.
+            prompts: Also those of each prompt after its first token.
+            tokens: Also those of single completion tokens.
+        """
         batch = batch.to(self.device)
-        with torch.autocast(
-            self.device.type, self.autocast_dtype or torch.bfloat16, enabled=self.autocast_dtype is not None
-        ):
-            hidden = body_of(self.model)(
-                input_ids=batch.input_ids, attention_mask=batch.attention_mask, use_cache=False
-            ).last_hidden_state
-            return [completion_logps(hidden, self.head, batch.input_ids, mask.to(self.device)) for mask in masks]
+        with self._autocast():
+            hidden = self._hidden(batch)
+            single = (
+                completion_token_logps(hidden, self.head, batch.input_ids, batch.completion_mask) if tokens else None
+            )
+            whole = single.summed() if single is not None else self._sums(hidden, batch, batch.completion_mask)
+            prompt = None
+            if prompts:
+                mask = batch.attention_mask.bool() & ~batch.completion_mask
+                mask[:, 0] = False
+                prompt = self._sums(hidden, batch, mask)
+        return ForwardPass(whole, prompt, single)
+
+    def _autocast(self) -> torch.autocast:
+        enabled = self.autocast_dtype is not None
+        return torch.autocast(self.device.type, self.autocast_dtype or torch.bfloat16, enabled=enabled)
+
+    def _hidden(self, batch: Collated) -> torch.Tensor:
+        states: torch.Tensor = body_of(self.model)(
+            input_ids=batch.input_ids, attention_mask=batch.attention_mask, use_cache=False
+        ).last_hidden_state
+        return states
+
+    def _sums(self, hidden: torch.Tensor, batch: Collated, mask: torch.Tensor) -> SequenceLogps:
+        return completion_logps(hidden, self.head, batch.input_ids, mask)
+
+
+class ForwardPass(NamedTuple):
+    """What one forward pass over a batch gives.
+
+    Attributes:
+        completions: Log-probs of completions; carries the gradient.
+        prompts: Log-probs of prompts after their first token; None where they were not asked for.
+        tokens: Log-probs of single completion tokens; likewise.
+    """
+
+    completions: SequenceLogps
+    prompts: SequenceLogps | None
+    tokens: TokenLogps | None
 
 
 def choose_device(name: str) -> torch.device:

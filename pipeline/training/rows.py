@@ -18,12 +18,14 @@ class TrainingSequence:
         prompt_token_ids: What the model is given.
         completion_token_ids: What is scored.
         reference_logps: Nats, summed over the completion, under the reference model; None for a method without one.
+        reference_token_logps: (completion tokens,) nats; None where they are not needed.
     """
 
     sequence_id: str
     prompt_token_ids: TokenIds
     completion_token_ids: TokenIds
     reference_logps: float | None
+    reference_token_logps: npt.NDArray[np.float32] | None = None
 
     @property
     def length(self) -> int:

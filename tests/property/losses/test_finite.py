@@ -87,7 +87,7 @@ def thumb_batches(draw):
 
 
 def assert_finite(name, batch, chosen_settings, leaves):
-    if LOSSES[name].by_batch:
+    if not LOSSES[name].takes_weights:
         batch = dataclasses.replace(batch, weights=None)
     batch = dataclasses.replace(batch, **{leaf: getattr(batch, leaf).requires_grad_() for leaf in leaves})
     found = LOSSES[name].function(batch, loss_config(name, chosen_settings))

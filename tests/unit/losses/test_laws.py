@@ -8,11 +8,11 @@ import pytest
 import torch
 
 from tests.loss_inputs import pairs, swapped, unpaired
-from thumbline.losses import LOSSES, UnpairedLogps, loss_config
+from thumbline.losses import LOSSES, UnpairedLogps, loss_config, loss_method
 from thumbline.losses.bco import RunningMean, bco_reference_point
 
 PAIRED = [name for name, spec in LOSSES.items() if spec.paired]
-BY_ROW = [name for name in PAIRED if not LOSSES[name].by_batch]
+BY_ROW = [name for name in PAIRED if not loss_method(name, {}).takes_whole_steps]
 SOFT = [name for name in PAIRED if "soft_labels" in {field.name for field in dataclasses.fields(LOSSES[name].config)}]
 # Their losses are least at a finite log-ratio; DiscoPOP's rises once between two slopes, as its paper shows.
 NOT_MONOTONE = ["ipo", "sppo", "exo", "discopop"]

@@ -14,6 +14,7 @@ from thumbline.losses import (
     dpo_loss,
     kto_loss,
     loss_config,
+    loss_method,
     loss_spec,
     orpo_loss,
 )
@@ -27,7 +28,7 @@ from thumbline.losses.registry import describe
 from thumbline.losses.simpo import SimPOConfig, simpo
 
 PAIRED = [name for name, spec in LOSSES.items() if spec.paired]
-BY_ROW = [name for name, spec in LOSSES.items() if not spec.by_batch]
+BY_ROW = [name for name, spec in LOSSES.items() if not loss_method(name, {}).takes_whole_steps]
 SOFT = [name for name, spec in LOSSES.items() if hasattr(spec.config, "soft_labels")]
 WITH_REFERENCE = [name for name in PAIRED if LOSSES[name].needs_reference]
 
@@ -351,7 +352,7 @@ def test_every_hyper_parameter_has_its_test():
 def test_every_hyper_parameter_changes_the_loss(name, key):
     beside, value = CHANGES[name][key]
     batch = batch_for(name)
-    if LOSSES[name].by_batch:
+    if not LOSSES[name].takes_weights:
         batch = dataclasses.replace(batch, weights=None)
     before, after = run(name, batch, **beside).losses, run(name, batch, **beside, **{key: value}).losses
     assert not torch.allclose(before, after)

@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 
-from thumbline.losses import LOSSES, loss_config, loss_spec, takes_whole_steps
+from thumbline.losses import LOSSES, loss_config, loss_method, loss_spec
 from thumbline.losses.ppo import PPOConfig
 from thumbline.losses.registry import describe
 
@@ -25,14 +25,14 @@ from thumbline.losses.registry import describe
     ],
 )
 def test_a_loss_over_the_batch_takes_whole_steps(method, settings, whole):
-    assert takes_whole_steps(method, settings) is whole
+    assert loss_method(method, settings).takes_whole_steps is whole
 
 
-def test_whole_steps_of_what_is_unknown_are_refused():
+def test_a_method_or_setting_that_is_unknown_is_refused():
     with pytest.raises(ValueError, match="unknown method 'dpoo'"):
-        takes_whole_steps("dpoo", {})
+        loss_method("dpoo", {})
     with pytest.raises(ValueError, match="dpo: unknown hyper-parameter 'shift'"):
-        takes_whole_steps("dpo", {"shift": "batch"})
+        loss_method("dpo", {"shift": "batch"})
 
 
 def test_a_row_of_the_description():

@@ -4,6 +4,7 @@ import pytest
 
 from thumbline.pipeline.config import load_config
 from thumbline.pipeline.errors import ConfigError
+from thumbline.pipeline.training.methods import makes_mismatched
 
 CONFIGS = sorted(Path(__file__).parents[3].joinpath("pipeline", "configs").rglob("*.yaml"))
 MINIMAL = "model: demo\nevents: {inputs: [log.jsonl]}\n"
@@ -78,5 +79,5 @@ def test_a_missing_file_is_named(tmp_path):
         ("dpo", ("sequences.mismatched=true",), True),
     ],
 )
-def test_mismatched_rows_are_made_where_kto_needs_them(write, method, settings, needed):
-    assert load_config(write(MINIMAL), (f"train.method={method}", *settings)).needs_mismatched is needed
+def test_mismatched_rows_are_made_where_the_method_takes_them(write, method, settings, needed):
+    assert makes_mismatched(load_config(write(MINIMAL), (f"train.method={method}", *settings))) is needed

@@ -110,6 +110,7 @@ KNOBS = {
     ("pairs", "min_margin"): (0.6, {}),
     ("pairs", "opposite_labels"): (False, {"pairs": {"strategy": "all_above_margin", "max_per_prompt": 9}}),
     ("pairs", "max_per_prompt"): (1, MANY),
+    ("pairs", "weights"): ("confidence", {}),
     ("pairs", "same_model"): (True, {}),
     ("pairs", "model"): ("m", {}),
     ("pairs", "comparisons"): (False, {}),

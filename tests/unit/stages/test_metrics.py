@@ -8,12 +8,12 @@ import polars as pl
 import pytest
 import torch
 
+from thumbline.evaluators import reward_of
 from thumbline.losses import LOSSES, PairLogps, UnpairedLogps, loss_config
 from thumbline.pipeline.config import RunConfig, build_config
 from thumbline.pipeline.context import SilentReporter, StageContext, StageResult
 from thumbline.pipeline.errors import ConfigError, TableError
-from thumbline.pipeline.report import reward_of
-from thumbline.pipeline.stages.metrics import INPUTS, reward_beta, reward_kind, run, settings, transform, with_losses
+from thumbline.pipeline.stages.metrics import INPUTS, reward_of_run, run, settings, transform, with_losses
 from thumbline.pipeline.storage.digests import digest_text
 from thumbline.pipeline.storage.parquet import read_table
 from thumbline.pipeline.storage.writing import write_table
@@ -256,7 +256,7 @@ def test_no_held_out_row_has_no_loss(tables):
 
 @pytest.mark.parametrize("method", sorted(set(LOSSES) - {"alphapo", "f_dpo"}))
 def test_a_reward_is_the_one_that_the_loss_gives_back(tables, method):
-    # AlphaPO and f-DPO bend theirs, which keeps the order; any other is a scale times what `reward_kind` names.
+    # AlphaPO and f-DPO bend theirs, which keeps the order; any other is a scale times what its kind names.
     spec, chosen = LOSSES[method], config(method)
     scored = transform(tables)
     rows = (scored.pairs if spec.paired else scored.unpaired).filter(pl.col("model") == "trained")
@@ -271,26 +271,25 @@ def test_a_reward_is_the_one_that_the_loss_gives_back(tables, method):
         batch = dataclasses.replace(batch, policy_mismatched_logps=nothing, reference_mismatched_logps=nothing)
         own = spec.function(batch, loss_config(method, {})).rewards
     side = "chosen_" if spec.paired else ""
-    ours = rows.select(reward_of(reward_kind(chosen), reward_beta(chosen), side)).to_series()
+    ours = rows.select(reward_of(*reward_of_run(chosen), side)).to_series()
     assert ours.to_list() == pytest.approx(own.tolist(), rel=1e-5)
 
 
 def test_ipo_summed_has_a_summed_reward():
-    assert reward_kind(config("ipo")) == "mean_implicit"
-    assert reward_kind(config("ipo", loss={"reading": "sum"})) == "implicit"
-    assert reward_kind(config("ipo", metrics={"reward": "sum_logps"})) == "sum_logps"
+    assert reward_of_run(config("ipo")).kind == "mean_implicit"
+    assert reward_of_run(config("ipo", loss={"reading": "sum"})).kind == "implicit"
+    assert reward_of_run(config("ipo", metrics={"reward": "sum_logps"})).kind == "sum_logps"
 
 
 @pytest.mark.parametrize("method", sorted(LOSSES))
 def test_the_scale_of_a_reward_is_the_methods_own_default(method):
-    own = loss_config(method, {})
-    assert reward_beta(config(method)) == (own.lambda_orpo if method == "orpo" else own.beta)
+    assert reward_of_run(config(method)).beta == getattr(loss_config(method, {}), LOSSES[method].reward_scale)
 
 
 def test_the_scale_of_a_reward_as_set():
-    assert reward_beta(config("orpo", loss={"lambda_orpo": 0.3})) == 0.3
-    assert reward_beta(config("simpo", loss={"beta": 1.5})) == 1.5
-    assert reward_beta(config("simpo", metrics={"beta": 0.7})) == 0.7
+    assert reward_of_run(config("orpo", loss={"lambda_orpo": 0.3})).beta == 0.3
+    assert reward_of_run(config("simpo", loss={"beta": 1.5})).beta == 1.5
+    assert reward_of_run(config("simpo", metrics={"beta": 0.7})).beta == 0.7
 
 
 def test_what_the_stage_depends_on_follows_the_method_and_the_slices():

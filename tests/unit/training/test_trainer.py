@@ -4,13 +4,13 @@ import pytest
 import torch
 
 from tests.tiny import save_tiny_model
-from thumbline.losses import LOSSES, Term, loss_config, loss_spec, takes_whole_steps
-from thumbline.pipeline.config import TrainConfig
+from thumbline.losses import LOSSES, Term, loss_method, loss_spec
+from thumbline.pipeline.config import RunConfig, TrainConfig, build_config
 from thumbline.pipeline.errors import ConfigError, InputError, TrainingError
-from thumbline.pipeline.stages.train import check_methods
 from thumbline.pipeline.training import batches
 from thumbline.pipeline.training.batches import collate
 from thumbline.pipeline.training.checkpoints import load_checkpoint
+from thumbline.pipeline.training.methods import check_methods
 from thumbline.pipeline.training.objective import Objective, Tally
 from thumbline.pipeline.training.policy import choose_device, load_policy
 from thumbline.pipeline.training.rows import PairRow, TrainingSequence, UnpairedRow
@@ -53,7 +53,7 @@ def unpaired(count):
 
 
 def objective(method, micro_batch_rows, **settings):
-    return Objective(loss_spec(method), loss_config(method, settings), micro_batch_rows)
+    return Objective((Term(method, settings=settings),), micro_batch_rows)
 
 
 def gradient(model_dir, method, rows, micro_batch_rows):
@@ -65,7 +65,7 @@ def gradient(model_dir, method, rows, micro_batch_rows):
     return torch.cat([parameter.grad.flatten() for parameter in policy.model.parameters()])
 
 
-@pytest.mark.parametrize("method", [name for name in LOSSES if not takes_whole_steps(name, {})])
+@pytest.mark.parametrize("method", [name for name in LOSSES if not loss_method(name, {}).takes_whole_steps])
 def test_gradient_accumulation_is_the_whole_batch(model_dir, method):
     rows = pairs(8) if loss_spec(method).paired else unpaired(8)
     whole = gradient(model_dir, method, rows, 8)
@@ -192,9 +192,14 @@ def test_further_methods_add_their_weighted_losses(model_dir):
     with torch.no_grad():
         for method in ("simpo", "dpo", "nca"):
             alone[method] = objective(method, 4).measure(policy, rows, None).losses
-        terms = (Term("dpo", 0.5), Term("nca", 2.0))
-        both = Objective(loss_spec("simpo"), loss_config("simpo", {}), 4, terms).measure(policy, rows, None).losses
+        terms = (Term("simpo"), Term("dpo", 0.5), Term("nca", 2.0))
+        both = Objective(terms, 4).measure(policy, rows, None).losses
     torch.testing.assert_close(both, alone["simpo"] + 0.5 * alone["dpo"] + 2.0 * alone["nca"])
+
+
+def run_config(train, **sections) -> RunConfig:
+    document = {"name": "run", "model": "demo", "events": {"inputs": ["log.jsonl"]}, "train": train, **sections}
+    return build_config(document, origin="test")
 
 
 @pytest.mark.parametrize(
@@ -211,9 +216,9 @@ def test_further_methods_add_their_weighted_losses(model_dir):
 )
 def test_methods_that_cannot_be_trained_are_refused_before_any_work(settings, message):
     with pytest.raises(ConfigError, match=message):
-        check_methods(TrainConfig(**settings))
+        check_methods(run_config(settings))
 
 
 def test_methods_that_compare_rows_train_on_whole_steps():
-    check_methods(TrainConfig(method="aot", micro_batch_rows=16))
-    check_methods(TrainConfig(method="dpo", also=[{"method": "hinge"}]))
+    check_methods(run_config({"method": "aot", "micro_batch_rows": 16}))
+    check_methods(run_config({"method": "dpo", "also": [{"method": "hinge"}]}))

@@ -1,0 +1,119 @@
+"""What a method says of itself: all that whoever prepares rows for it, trains with it or evaluates it asks."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple
+
+import torch
+
+from .types import UnpairedLogps
+
+
+class ClassCounts(NamedTuple):
+    """Names of the hyper-parameters that hold how many rows of each class are trained on."""
+
+    desirable: str
+    undesirable: str
+
+
+# A fact of a method: fixed, or a function of its hyper-parameters.
+Fact = bool | Callable[[Any], bool]
+
+
+@dataclass(frozen=True)
+class LossSpec:
+    """One method: all that whoever prepares, trains or evaluates it needs to know.
+
+    Attributes:
+        title: Name as papers write it.
+        function: (batch, config) -> output; batch is PairLogps where `paired`, else UnpairedLogps.
+        config: Frozen dataclass of its hyper-parameters.
+        paired: Whether it takes pairs.
+        needs_reference: Whether it takes reference log-probs, and its reward is a log-ratio to them; else the reward is
+            the policy's own log-prob.
+        when: When to use it, in one sentence.
+        step_statistic: A value over all rows of an optimiser step that each part of it needs (KTO's z0).
+        by_batch: Whether a row's loss depends on the other rows of the batch beyond `step_statistic`, so that a step
+            cut into parts is another loss than the step at once.
+        per_token: Whether its reward is a mean over a completion's tokens instead of their sum.
+        reward_scale: The hyper-parameter that its reward is multiplied by.
+        needs_mismatched: Whether it takes completions of other prompts (`UnpairedLogps.policy_mismatched_logps`).
+        needs_prompt_nll: Whether it takes the likelihood of the prompt too (`PairLogps.prompt_chosen_nll`).
+        class_counts: The hyper-parameters that hold how many desirable and undesirable rows are trained on.
+        takes_weights: Whether rows of one batch may weigh differently.
+    """
+
+    title: str
+    function: Callable[..., Any]
+    config: type
+    paired: bool
+    needs_reference: bool
+    when: str
+    step_statistic: Callable[[UnpairedLogps, Any], torch.Tensor] | None = None
+    by_batch: Fact = False
+    per_token: Fact = False
+    reward_scale: str = "beta"
+    needs_mismatched: Fact = False
+    needs_prompt_nll: Fact = False
+    class_counts: ClassCounts | None = None
+    takes_weights: bool = True
+
+    @property
+    def rows(self) -> Literal["pairs", "unpaired"]:
+        """The kind of rows that it takes."""
+        return "pairs" if self.paired else "unpaired"
+
+    def counted(self, settings: Mapping[str, Any], desirable: int, undesirable: int) -> dict[str, Any]:
+        """Hyper-parameters with the classes' counts, where it takes them and they are not set.
+
+        Args:
+            settings: Hyper-parameters as set.
+            desirable: Desirable rows that are trained on.
+            undesirable: Undesirable ones.
+        """
+        if self.class_counts is None:
+            return dict(settings)
+        return {self.class_counts.desirable: desirable, self.class_counts.undesirable: undesirable} | dict(settings)
+
+
+@dataclass(frozen=True)
+class Method:
+    """A method with its hyper-parameters.
+
+    Attributes:
+        name: Its name in `LOSSES`.
+        spec: What holds whatever its hyper-parameters.
+        config: Its hyper-parameters.
+    """
+
+    name: str
+    spec: LossSpec
+    config: Any
+
+    @property
+    def takes_whole_steps(self) -> bool:
+        """Whether a row's loss depends on its batch, so that a step cut into parts is another loss."""
+        return self._holds(self.spec.by_batch)
+
+    @property
+    def per_token(self) -> bool:
+        """Whether its reward is a mean over a completion's tokens instead of their sum."""
+        return self._holds(self.spec.per_token)
+
+    @property
+    def reward_scale(self) -> float:
+        """What its reward is multiplied by."""
+        return float(getattr(self.config, self.spec.reward_scale))
+
+    @property
+    def needs_mismatched(self) -> bool:
+        """Whether it takes completions of other prompts."""
+        return self._holds(self.spec.needs_mismatched)
+
+    @property
+    def needs_prompt_nll(self) -> bool:
+        """Whether it takes the likelihood of the prompt too."""
+        return self._holds(self.spec.needs_prompt_nll)
+
+    def _holds(self, fact: Fact) -> bool:
+        return fact if isinstance(fact, bool) else fact(self.config)

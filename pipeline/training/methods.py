@@ -1,0 +1,139 @@
+"""The methods that a run is set to: what they need, asked of each method's own description, and what is refused.
+
+`losses` is imported where it is used: it loads torch, and a run that skips training should not wait for that.
+"""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from ..config import RunConfig, TrainConfig
+from ..errors import ConfigError
+
+if TYPE_CHECKING:
+    from thumbline.losses import Method, Term
+
+
+def main_method(config: TrainConfig) -> "Method":
+    """The method that is trained, whose rows and rewards are the run's.
+
+    Raises:
+        ConfigError: It or one of its hyper-parameters is unknown or out of range.
+    """
+    return _method(config.method, config.loss)
+
+
+def all_methods(config: TrainConfig) -> "list[Method]":
+    """The method that is trained, then those whose losses are added.
+
+    Raises:
+        ConfigError: One of them or of their hyper-parameters is unknown or out of range.
+    """
+    return [main_method(config), *(_method(term.method, term.loss) for term in config.also)]
+
+
+def _method(name: str, settings: Mapping[str, Any]) -> "Method":
+    from thumbline.losses import loss_method
+
+    try:
+        return loss_method(name, settings)
+    except (ValueError, TypeError) as error:
+        raise ConfigError(f"train: {error}") from error
+
+
+def terms(config: TrainConfig, desirable: int, undesirable: int) -> "list[Term]":
+    """What is added up to the training loss: the method itself, then the others with their weights.
+
+    Args:
+        config: Names and hyper-parameters.
+        desirable: Training rows of this class, for methods that weigh classes by their counts.
+        undesirable: Likewise.
+    """
+    from thumbline.losses import Term
+
+    weights = [1.0, *(term.weight for term in config.also)]
+    settings = [config.loss, *(term.loss for term in config.also)]
+    return [
+        Term(method.name, weight, method.spec.counted(own, desirable, undesirable))
+        for method, weight, own in zip(all_methods(config), weights, settings, strict=True)
+    ]
+
+
+def makes_mismatched(config: RunConfig) -> bool:
+    """Whether rows with another prompt's completion are made: as set, else where a method takes them."""
+    if config.sequences.mismatched is not None:
+        return config.sequences.mismatched
+    return takes_mismatched(config)
+
+
+def takes_mismatched(config: RunConfig) -> bool:
+    """Whether a method takes the log-probs of completions of other prompts."""
+    return any(method.needs_mismatched for method in all_methods(config.train))
+
+
+def check_methods(config: RunConfig) -> None:
+    """Refuse methods that are unknown, set out of range, or cannot be trained as the run says.
+
+    Raises:
+        ConfigError: Names the method and what to change.
+    """
+    methods = all_methods(config.train)
+    _check_terms(methods)
+    _check_steps(methods, config.train)
+    _check_weights(methods, config)
+    _check_lengths(methods, config)
+
+
+def _check_terms(methods: "list[Method]") -> None:
+    """All take one kind of rows, and only the first has a value over the step."""
+    first, *others = methods
+    for method in others:
+        if method.spec.paired != first.spec.paired:
+            kinds = ("pairs", "unpaired rows") if first.spec.paired else ("unpaired rows", "pairs")
+            raise ConfigError(
+                f"train.also: {first.name} takes {kinds[0]} and {method.spec.title} {kinds[1]}; add up one kind."
+            )
+        if method.spec.step_statistic is not None:
+            raise ConfigError(
+                f"train.also: {method.spec.title} keeps a reference point of its own over a step; make it train.method."
+            )
+
+
+def _check_steps(methods: "list[Method]", config: TrainConfig) -> None:
+    whole = [method.name for method in methods if method.takes_whole_steps]
+    if whole and config.micro_batch_rows < config.batch_rows:
+        raise ConfigError(
+            f"train: the loss of {whole[0]} as set compares the rows of a step with each other; set "
+            f"train.micro_batch_rows to train.batch_rows ({config.batch_rows}), so that a step is one forward pass."
+        )
+
+
+def _check_weights(methods: "list[Method]", config: RunConfig) -> None:
+    paired = methods[0].spec.paired
+    if config.train.weighting != "none" and not paired:
+        raise ConfigError(
+            f"train.weighting: {config.train.weighting} weighs pairs, and {methods[0].name} takes unpaired rows; set "
+            f"it to none, and see the weights of `unpaired`."
+        )
+    weighed = config.train.weighting != "none" or (paired and config.pairs.weights != "none")
+    unable = [method.name for method in methods if not method.spec.takes_weights]
+    if weighed and unable:
+        raise ConfigError(
+            f"train: {unable[0]} compares ranks, not rows, so its rows cannot weigh differently; set train.weighting "
+            f"and pairs.weights to none, or choose another method."
+        )
+
+
+def _check_lengths(methods: "list[Method]", config: RunConfig) -> None:
+    if config.train.ld_alpha == 1.0:
+        return
+    if not methods[0].spec.paired:
+        raise ConfigError(
+            f"train.ld_alpha: it compares the two lengths of a pair, and {methods[0].name} takes unpaired rows; set it "
+            f"to 1."
+        )
+    measured = [method.name for method in methods if method.spec.needs_reference]
+    if measured and not config.reference.token_logps:
+        raise ConfigError(
+            f"train.ld_alpha: {measured[0]} takes the reference's log-probs, and those of single tokens are not "
+            f"stored; set reference.token_logps to true."
+        )
