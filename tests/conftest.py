@@ -13,7 +13,20 @@ from thumbline.pipeline.tables import polars_schema
 
 # The same examples every time: a run that fails can be repeated, and one that passes passes again.
 settings.register_profile("repeatable", derandomize=True, deadline=None)
+# A fifth of the examples, for `make test-fast`; a test that needs more or fewer says so by `tests.laws.examples`.
+settings.register_profile("fast", settings.get_profile("repeatable"), max_examples=20)
 settings.load_profile("repeatable")
+
+# Two of these at once, in two processes, take more memory or cores than a small machine has.
+_HEAVY = ("vllm", "demo", "gpu")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Give heavy tests to one worker of `--dist loadgroup`, one after the other."""
+    for item in items:
+        if any(item.get_closest_marker(name) for name in _HEAVY):
+            item.add_marker(pytest.mark.xdist_group("heavy"))
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -10,6 +10,7 @@ from thumbline.pipeline.cli.commands import run_config
 from thumbline.pipeline.dataset import export_dataset
 
 trl = pytest.importorskip("trl")
+pytestmark = pytest.mark.xdist_group("heavy")  # its trainers hold whole logits
 
 
 @pytest.fixture(scope="module")

@@ -75,6 +75,7 @@ def kill_within(config: Path, stage: str) -> bool:
     return read_manifest(folder) is None
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_every_stage_can_be_killed_without_a_trace(place):
     calm, stormy = config_of(place, "calm"), config_of(place, "stormy")
@@ -104,6 +105,7 @@ def files(root: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in root.rglob("*.parquet")}
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_a_store_filled_between_kills_at_random_moments_is_that_of_a_calm_run(place, tmp_path):
     table = sequences_table(random_sequences(160, 200, longest=60))

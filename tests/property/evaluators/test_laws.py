@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
 from tests.evaluator_rows import metric, metrics_of, scored_pairs, scored_unpaired
+from tests.laws import examples
 from thumbline.evaluators import EvaluationSettings, evaluate
 
 SETTINGS = EvaluationSettings(beta=1.0, bootstrap_draws=100, slice_columns=("topic",))
@@ -16,7 +17,7 @@ PLAIN = EvaluationSettings(beta=1.0, bootstrap_draws=100)
 rewards = st.floats(-50, 50) | st.integers(-3, 3).map(float)
 lengths = st.integers(1, 40)
 groups = st.sampled_from(["a", "b", "c", "d"])
-quick = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+quick = settings(examples(60), suppress_health_check=[HealthCheck.too_slow])
 
 
 @st.composite

@@ -2,9 +2,10 @@
 
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.laws import examples
 from tests.logs import ided, logs, partitions
 from thumbline.pipeline.config import PairsConfig, ResponsesConfig, SplitsConfig, UnpairedConfig
 from thumbline.pipeline.stages import pairs, responses, splits, unpaired
@@ -48,7 +49,7 @@ def merged(tables):
     return whole.sort([*keys, *more])
 
 
-@settings(max_examples=60)
+@examples(60)
 @given(logs(), RESPONSES, UNPAIRED, PAIRS, st.integers(1, 4))
 def test_cut_by_prompt_every_table_is_the_same(rows, evidence, weights, strategy, count):
     events = ided(rows)
@@ -77,7 +78,7 @@ def test_cut_by_prompt_every_table_is_the_same(rows, evidence, weights, strategy
     )
 
 
-@settings(max_examples=60)
+@examples(60)
 @given(
     logs(),
     st.sampled_from(["prompt", "prompt_and_conversation", "prompt_conversation_and_user"]),
@@ -101,7 +102,7 @@ def test_groups_and_audit_are_the_same_from_partitions(rows, group_by, count):
     assert splits.leakage_of(pl.concat(keys), config).equals(splits.leakage_of(once, config))
 
 
-@settings(max_examples=30)
+@examples(30)
 @given(logs(), st.sampled_from(["normalised", "near_duplicate"]))
 def test_prompt_groups_are_the_same_from_partitions(rows, grouping):
     if grouping == "near_duplicate":

@@ -5,9 +5,10 @@ import dataclasses
 import mpmath
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.laws import examples
 from thumbline.losses import LOSSES, PairLogps, UnpairedLogps, loss_config
 from thumbline.losses.numerics import log1mexp, log_odds
 
@@ -103,19 +104,19 @@ def test_every_method_is_tried():
     assert set(SETTINGS) == set(LOSSES)
 
 
-@settings(deadline=None, max_examples=1000)
+@examples(1000)
 @given(cases(paired=True), pair_batches())
 def test_losses_of_pairs_are_finite(case, batch):
     assert_finite(*case[:1], batch, case[1], ["policy_chosen_logps", "policy_rejected_logps"])
 
 
-@settings(deadline=None, max_examples=250)
+@examples(250)
 @given(cases(paired=False), thumb_batches())
 def test_losses_of_thumbs_are_finite(case, batch):
     assert_finite(*case[:1], batch, case[1], ["policy_logps"])
 
 
-@settings(deadline=None, max_examples=50)
+@examples(50)
 @given(thumb_batches(), st.sampled_from(EDGES))
 def test_kto_with_a_given_reference_point_is_finite(batch, z0):
     assert_finite("kto", dataclasses.replace(batch, reference_point=torch.tensor(-z0)), {}, ["policy_logps"])
@@ -152,7 +153,7 @@ def assert_near(found, exact, tolerance, smallest):
 
 
 @pytest.mark.parametrize(("dtype", "tolerance"), DTYPE_AND_TOLERANCE)
-@settings(deadline=None, max_examples=150)
+@examples(150)
 @given(
     x=st.one_of(st.floats(-1.0, -1e-6), st.floats(-50.0, -1.0), st.floats(-1e5, -50.0), st.just(-0.6931471805599453))
 )
@@ -167,7 +168,6 @@ def test_log1mexp_and_its_gradient_are_exact(dtype, tolerance, x):
 
 
 @pytest.mark.parametrize(("dtype", "tolerance"), DTYPE_AND_TOLERANCE)
-@settings(deadline=None, max_examples=100)
 @given(x=st.one_of(st.floats(-1.0, -1e-6), st.floats(-1e5, -1.0)))
 def test_log_odds_and_its_gradient_are_exact(dtype, tolerance, x):
     at = torch.tensor(x, dtype=dtype, requires_grad=True)
@@ -180,7 +180,6 @@ def test_log_odds_and_its_gradient_are_exact(dtype, tolerance, x):
         assert_near(float(gradient), 1 - exact_gradient(float(at)), tolerance, 0)
 
 
-@settings(deadline=None, max_examples=100)
 @given(st.floats(-1e5, 0.0), st.floats(-1e5, 0.0))
 def test_log_odds_never_falls_as_the_probability_rises(one, other):
     low, high = sorted((one, other))

@@ -8,11 +8,14 @@ from typing import Any
 import polars as pl
 
 from thumbline.pipeline.config import EventsConfig
-from thumbline.pipeline.stages.events import EventsResult, ingest
+from thumbline.pipeline.ingest.plan import RAW_EVENTS, RawBatch, read_inputs
+from thumbline.pipeline.stages.events import EventsResult, ingest, transform
 from thumbline.pipeline.tables import validate
 
 # Real logs lie beside the repository, or where this variable says.
 SHARED = Path(os.environ.get("THUMBLINE_SHARED_DATA") or Path(__file__).parents[4] / "shared" / "data")
+
+_NO_EVENTS = RAW_EVENTS.to_frame()
 
 
 def user(content: str) -> dict[str, str]:
@@ -29,12 +32,42 @@ def write_lines(path: Path, *rows: object) -> Path:
 
 
 def read(path: Path, **config: Any) -> EventsResult:
-    """Everything that a file gives, as it would be written: the tables hold, and the rows add up."""
-    result = ingest(EventsConfig.model_validate({"inputs": [str(path)], **config}))
+    """Everything that a file gives, as it would be written."""
+    return checked(EventsConfig.model_validate({"inputs": [str(path)], **config}))
+
+
+def checked(config: EventsConfig) -> EventsResult:
+    """What inputs give: the tables hold, and the rows add up."""
+    result = ingest(config)
     validate("events", result.events)
     validate("rejects", result.rejects)
     result.counts.check("events")
     return result
+
+
+class RawLogs:
+    """Many logs read one by one, whose tables are made and checked once for all of them."""
+
+    def __init__(self) -> None:
+        self.rows = 0
+        self._batches: list[RawBatch] = []
+
+    def read(self, config: EventsConfig) -> pl.DataFrame:
+        """The raw events of a log."""
+        batches = list(read_inputs(config))
+        self._batches += batches
+        self.rows += sum(len(batch.events) + len(batch.rejects) for batch in batches)
+        return pl.concat([_NO_EVENTS, *(batch.events for batch in batches)])
+
+    def check_tables(self) -> None:
+        """The tables of all logs hold, and no row is lost."""
+        raw = pl.concat([batch.events for batch in self._batches])
+        rejects = pl.concat([batch.rejects for batch in self._batches])
+        events = transform(raw)
+        validate("events", events)
+        validate("rejects", rejects.sort("source_file", "source_line", "reason"))
+        assert len(events)
+        assert events["deliveries"].sum() + len(rejects) == self.rows
 
 
 def read_lines(folder: Path, *rows: object, **config: Any) -> EventsResult:
