@@ -7,19 +7,19 @@ Drafts and discarded responses are rejected, so that they are counted.
 """
 
 from collections.abc import Iterator, Mapping
+from functools import partial
 from itertools import combinations
 from typing import Any, Final, NamedTuple
 
 from ..errors import ConfigError, InputError, examples
 from ..reading.files import take_sample
-from ..reading.records import Options, Record, RowError, Sample, Source, bounded_label
+from ..reading.records import Options, RowError, Sample, Source, bounded_label
 from ..storage.digests import digest_json
 from .argilla_records import Response, fields, is_record, questions, responses
-from .base import Batch, ImporterSpec, Message, RawEvent, read_rows
+from .base import Batch, Events, ImporterSpec, Message, RawEvent, Row, each, read_rows
 from .shared import values
 from .shared.votes import compared
 
-NAME: Final = "argilla"
 _VOTES: Final = ("up", "down", "unrated")
 _OUTCOMES: Final = ("first", "second", "tied", "both_bad")
 _PROMPTS: Final = ("prompt", "instruction", "question", "input", "query")
@@ -41,15 +41,10 @@ class _Plan(NamedTuple):
 class _Item(NamedTuple):
     """One record under the plan of its file."""
 
-    record: Record
+    row: Row
     texts: dict[str, Any]
     prompt: list[Message]
     plan: _Plan
-
-
-def detect(sample: Sample, options: Options) -> bool:
-    """Whether the rows are records with responses."""
-    return any(is_record(row) for row in sample.records)
 
 
 def read(source: Source, options: Options) -> Iterator[Batch]:
@@ -60,16 +55,16 @@ def read(source: Source, options: Options) -> Iterator[Batch]:
         ConfigError: Options contradict each other.
     """
     plan = _plan(take_sample(source), options)
-    return read_rows(source, lambda record: _events(record, plan))
+    return read_rows(source, lambda record: _events(record.value, plan))
 
 
 def _plan(sample: Sample, options: Options) -> _Plan:
     edit = options.get("edit")
-    found = [options["question"]] if "question" in options else [name for name in questions(sample) if name != edit]
-    if len(found) > 1:
+    asked = [options["question"]] if "question" in options else [name for name in questions(sample) if name != edit]
+    if len(asked) > 1:
         raise InputError(
-            f"{sample.name}: questions {examples(found, 10)} were answered. State which one holds the vote in "
-            f"events.options, for example question: {found[0]}."
+            f"{sample.name}: questions {examples(asked, 10)} were answered. State which one holds the vote in "
+            f"events.options, for example question: {asked[0]}."
         )
     labels: dict[str, str] = {}
     for outcome in (*_VOTES, *_OUTCOMES):
@@ -81,7 +76,7 @@ def _plan(sample: Sample, options: Options) -> _Plan:
             "options first, second, tied and both_bad compare two answers: state the second's field as other."
         )
     return _Plan(
-        question=found[0] if found else None,
+        question=asked[0] if asked else None,
         edit=edit,
         labels=labels,
         prompts=(options["prompt"],) if "prompt" in options else _PROMPTS,
@@ -91,22 +86,18 @@ def _plan(sample: Sample, options: Options) -> _Plan:
     )
 
 
-def _events(record: Record, plan: _Plan) -> Iterator[RawEvent | RowError]:
-    texts = fields(record)
+def _events(row: Row, plan: _Plan) -> Events:
+    texts = fields(row)
     prompt_field = _field(texts, plan.prompts, "prompt")
-    item = _Item(record, texts, values.messages(texts[prompt_field], prompt_field, empty="empty_prompt"), plan)
+    item = _Item(row, texts, values.messages(texts[prompt_field], prompt_field, empty="empty_prompt"), plan)
     asked = [name for name in (plan.question, plan.edit) if name is not None]
-    found = list(responses(record, asked))
-    if not found:
+    given = list(responses(row, asked))
+    if not given:
         yield _event(item, _answer_field(item), None, "")
-    for response in found:
-        try:
-            yield from _response(item, response)
-        except RowError as error:
-            yield error
+    yield from each(given, lambda response: _response(item, response))
 
 
-def _response(item: _Item, response: Response) -> Iterator[RawEvent | RowError]:
+def _response(item: _Item, response: Response) -> Events:
     _check_status(response, item.plan)
     question, edit = item.plan.question, item.plan.edit
     vote = None if question is None else response.values.get(question)
@@ -114,10 +105,7 @@ def _response(item: _Item, response: Response) -> Iterator[RawEvent | RowError]:
     if vote is None and edited is None:
         raise RowError("no_vote", "the response answers no question that was asked for")
     if vote is not None:
-        try:
-            yield from _ranking(item, response, vote) if isinstance(vote, list) else _voted(item, response, vote)
-        except RowError as error:
-            yield error
+        yield from each([vote], partial(_ranking if isinstance(vote, list) else _voted, item, response))
     if edited is not None:
         original = _event(item, _answer_field(item), response, f"{edit}")
         better = values.text({"edit": edited}, "edit", empty="empty_completion")
@@ -156,7 +144,7 @@ def _label(value: Any) -> str:
     return str(value).strip() if isinstance(value, str | int) else ""
 
 
-def _ranking(item: _Item, response: Response, ranking: list[Any]) -> Iterator[RawEvent | RowError]:
+def _ranking(item: _Item, response: Response, ranking: list[Any]) -> Events:
     """Every two ranked answers compared; equal ranks are tied."""
     name = f"{item.plan.question}"
     ranks: dict[str, int] = {}
@@ -169,13 +157,14 @@ def _ranking(item: _Item, response: Response, ranking: list[Any]) -> Iterator[Ra
                 "unknown_label", f"question '{name}' ranks a field as {bounded_label(rank)}, or ranks it twice"
             )
         ranks[field] = rank
-    for first, second in combinations(ranks, 2):
+
+    def comparison(pair: tuple[str, str]) -> list[RawEvent]:
+        first, second = pair
         outcome = "tied" if ranks[first] == ranks[second] else "first" if ranks[first] < ranks[second] else "second"
-        try:
-            one, other = (_event(item, field, response, f"{name}/{first}/{second}") for field in (first, second))
-            yield from compared(one, other, outcome, "ranking")
-        except RowError as error:
-            yield error
+        one, other = (_event(item, field, response, f"{name}/{first}/{second}") for field in pair)
+        return compared(one, other, outcome, "ranking")
+
+    return each(combinations(ranks, 2), comparison)
 
 
 def _field(texts: dict[str, Any], names: tuple[str, ...], option: str) -> str:
@@ -192,25 +181,25 @@ def _answer_field(item: _Item) -> str:
 
 def _event(item: _Item, field: str, response: Response | None, question: str) -> RawEvent:
     """An answer before its vote; without a response, one that nobody voted on."""
-    row = item.record.value
+    row = item.row
     record_id = values.identifier(row, "id") or values.identifier(row, "external_id")
     metadata = row.get("metadata")
     user_id = None if response is None else response.user_id
-    given = {} if response is None else response.row
+    times = {} if response is None else response.row
     return RawEvent(
         source_event_id=f"{record_id or digest_json([item.prompt, item.texts[field]])}/{user_id}/{question}",
         user_id=user_id,
         model=values.identifier(metadata, "model") if isinstance(metadata, dict) else None,
         prompt=item.prompt,
         completion=values.answer(item.texts[field], field),
-        created_at=values.time(given, "updated_at") or values.time(given, "inserted_at"),
+        created_at=values.time(times, "updated_at") or values.time(times, "inserted_at"),
     )
 
 
 SPEC: Final = ImporterSpec(
-    name=NAME,
+    name="argilla",
     description="Argilla records, nested or as a table: ratings, labels, rankings and rewritten answers as submitted.",
-    detect=detect,
+    detect=lambda sample, _: any(map(is_record, sample.records)),
     read=read,
     options={
         "question": "Question that holds the vote; may be left out where only one was answered.",

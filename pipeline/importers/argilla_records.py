@@ -8,7 +8,8 @@ the values of all users; a data set's table has three columns a question: `q.res
 from collections.abc import Iterable, Iterator
 from typing import Any, Final, NamedTuple
 
-from ..reading.records import Record, RowError, Sample
+from ..reading.records import RowError, Sample
+from .base import Row
 from .shared import values
 from .shared.threads import listed, nested
 
@@ -40,17 +41,17 @@ def is_record(row: dict[str, Any]) -> bool:
 
 def questions(sample: Sample) -> list[str]:
     """Names of all questions that somebody answered, in order of first sight."""
-    found: dict[str, None] = {}
+    names: dict[str, None] = {}
     for row in sample.records:
         responses = row.get("responses")
         if isinstance(responses, dict):
-            found.update(dict.fromkeys(responses))
+            names.update(dict.fromkeys(responses))
         elif isinstance(responses, list):
             entries = [entry.get("values") for entry in responses if isinstance(entry, dict)]
-            found.update(dict.fromkeys(name for entry in entries if isinstance(entry, dict) for name in entry))
+            names.update(dict.fromkeys(name for entry in entries if isinstance(entry, dict) for name in entry))
         else:
-            found.update(dict.fromkeys(_table_questions(row)))
-    return list(found)
+            names.update(dict.fromkeys(_table_questions(row)))
+    return list(names)
 
 
 def _table_questions(row: dict[str, Any]) -> list[str]:
@@ -58,30 +59,30 @@ def _table_questions(row: dict[str, Any]) -> list[str]:
     return [name for name in names if f"{name}{SUFFIX}.status" in row or f"{name}{SUFFIX}.users" in row]
 
 
-def fields(record: Record) -> dict[str, Any]:
+def fields(row: Row) -> dict[str, Any]:
     """The texts of a record by the names of its fields."""
-    return nested(record.value, "fields") if "fields" in record.value else record.value
+    return nested(row, "fields") if "fields" in row else row
 
 
-def responses(record: Record, asked: Iterable[str]) -> Iterator[Response]:
+def responses(row: Row, asked: Iterable[str]) -> Iterator[Response]:
     """All responses of a record that concern the questions asked.
 
     Raises:
         RowError: They are in none of the shapes.
     """
-    found = record.value.get("responses")
-    if isinstance(found, dict):
+    by_question = row.get("responses")
+    if isinstance(by_question, dict):
         for question in asked:
-            for entry in listed(found, question) if found.get(question) else []:
+            for entry in listed(by_question, question) if by_question.get(question) else []:
                 user_id = values.identifier(entry, "user_id")
                 yield Response(user_id, entry.get("status"), {question: entry.get("value")}, entry)
-    elif found is not None:
-        for entry in listed(record.value, "responses"):
+    elif by_question is not None:
+        for entry in listed(row, "responses"):
             given = {name: _value(value) for name, value in nested(entry, "values").items()}
             yield Response(values.identifier(entry, "user_id"), entry.get("status"), given, entry)
     else:
         for question in asked:
-            yield from _columns(record.value, question)
+            yield from _columns(row, question)
 
 
 def _value(value: Any) -> Any:

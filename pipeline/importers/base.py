@@ -8,7 +8,7 @@ what it cannot read for sure is a reject with a reason, beside the good rows. Mo
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Final, NamedTuple, TypeVar
+from typing import Any, Final, NamedTuple, TypeAlias, TypeVar
 
 from ..reading.records import Options, Record, Reject, RowError, Sample, Source, reject
 
@@ -99,7 +99,7 @@ class ImporterSpec:
     in_process: bool = False
 
 
-Parsed = Iterable[RawEvent | RowError]
+Events: TypeAlias = Iterable[RawEvent | RowError]
 
 
 def row_importer(
@@ -107,7 +107,7 @@ def row_importer(
     description: str,
     *,
     detect: Callable[[Sample, Options], bool],
-    parse: Callable[[Row], Parsed],
+    parse: Callable[[Row], Events],
 ) -> ImporterSpec:
     """A format without options whose rows are read one at a time.
 
@@ -132,7 +132,7 @@ def has_columns(*alternatives: Collection[str]) -> Callable[[Sample, Options], b
     return detect
 
 
-def each(items: Iterable[_Item], parse: Callable[[_Item], Parsed]) -> Iterator[RawEvent | RowError]:
+def each(items: Iterable[_Item], parse: Callable[[_Item], Events]) -> Events:
     """The events of several parts of a row; a part that cannot be read rejects itself, and no other."""
     for item in items:
         try:
@@ -141,7 +141,7 @@ def each(items: Iterable[_Item], parse: Callable[[_Item], Parsed]) -> Iterator[R
             yield error
 
 
-def read_rows(source: Source, parse: Callable[[Record], Parsed], bounds: BatchBounds = _BOUNDS) -> Iterator[Batch]:
+def read_rows(source: Source, parse: Callable[[Record], Events], bounds: BatchBounds = _BOUNDS) -> Iterator[Batch]:
     """Batches of a source whose records are parsed one at a time.
 
     Args:
@@ -166,7 +166,7 @@ def read_rows(source: Source, parse: Callable[[Record], Parsed], bounds: BatchBo
         yield batch
 
 
-def _parse_into(batch: Batch, record: Record, parse: Callable[[Record], Parsed]) -> None:
+def _parse_into(batch: Batch, record: Record, parse: Callable[[Record], Events]) -> None:
     for event in each([record], parse):
         if isinstance(event, RowError):
             batch.rejects.append(reject(record, event))

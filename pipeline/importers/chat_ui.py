@@ -4,17 +4,15 @@ A message without a score was never voted on; a score of 0 is a thumb that its u
 before trees has no `ancestors`: what stands before an answer is its prompt, after the conversation's `preprompt`.
 """
 
-from collections.abc import Iterator
 from typing import Any, Final
 
-from ..reading.records import Options, Record, RowError, Sample, Source
-from .base import Batch, ImporterSpec, RawEvent, read_rows
+from ..reading.records import Options, RowError, Sample
+from .base import Events, RawEvent, Row, each, row_importer
 from .shared import values
 from .shared.mongo import plain_fields
 from .shared.threads import Turn, Turns, answer_of, listed, plain_text, read_turns
 from .shared.votes import known_label
 
-NAME: Final = "chat_ui"
 _SCORES: Final = {1: "up", -1: "down", 0: "retracted"}
 _ROLES: Final = {"user": "user", "assistant": "assistant", "system": "system"}
 _PREPROMPT: Final = "preprompt"
@@ -29,23 +27,14 @@ def detect(sample: Sample, options: Options) -> bool:
     return False
 
 
-def read(source: Source, options: Options) -> Iterator[Batch]:
-    """Batches of the conversations' answers."""
-    return read_rows(source, _events)
-
-
-def _events(record: Record) -> Iterator[RawEvent | RowError]:
-    conversation = plain_fields(record.value)
+def _events(row: Row) -> Events:
+    conversation = plain_fields(row)
     messages = _messages(conversation)
     turns = read_turns(messages, _turn)
     answers = [message_id for message_id, message in messages.items() if message.get("from") == "assistant"]
     if not answers:
         raise RowError("no_completion", "no answer in the conversation")
-    for message_id in answers:
-        try:
-            yield _event(record, conversation, messages[message_id], turns)
-        except RowError as error:
-            yield error
+    return each(answers, lambda message_id: [_event(conversation, messages[message_id], turns)])
 
 
 def _messages(conversation: dict[str, Any]) -> dict[str, dict[str, Any]]:
@@ -82,7 +71,7 @@ def _turn(message: dict[str, Any]) -> Turn:
     return Turn(message["parent"], role, plain_text(message.get("content"), "content"))
 
 
-def _event(record: Record, conversation: dict[str, Any], message: dict[str, Any], turns: Turns) -> RawEvent:
+def _event(conversation: dict[str, Any], message: dict[str, Any], turns: Turns) -> RawEvent:
     prompt, completion = answer_of(turns, message["id"])
     score = message.get("score")
     return RawEvent(
@@ -97,9 +86,9 @@ def _event(record: Record, conversation: dict[str, Any], message: dict[str, Any]
     )
 
 
-SPEC: Final = ImporterSpec(
-    name=NAME,
-    description="Hugging Face chat-ui conversations: messages with ancestors, answers scored 1, 0 or -1.",
+SPEC: Final = row_importer(
+    "chat_ui",
+    "Hugging Face chat-ui conversations: messages with ancestors, answers scored 1, 0 or -1.",
     detect=detect,
-    read=read,
+    parse=_events,
 )

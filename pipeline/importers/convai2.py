@@ -7,56 +7,42 @@ another has a prompt that ends with the assistant. The log has no time of a vote
 as the log names no zone, it is taken as UTC. A dialog is named by the digest of its content.
 """
 
-from collections.abc import Iterator
 from typing import Any, Final
 
-from ..reading.records import Options, Record, RowError, Sample, Source, bounded_label
+from ..reading.records import RowError, bounded_label
 from ..storage.digests import digest_json
-from .base import Batch, ImporterSpec, Message, RawEvent, read_rows
+from .base import Events, Message, RawEvent, Row, each, has_columns, row_importer
 from .shared import values
 
-NAME: Final = "convai2"
 _ROLES: Final = {"Human": "user", "Bot": "assistant"}
-_FIELDS: Final = {"dialog", "participant1_id", "participant2_id"}
 
 
-def detect(sample: Sample, options: Options) -> bool:
-    """Whether the records are ConvAI2 dialogs."""
-    return set(sample.fields) >= _FIELDS
-
-
-def read(source: Source, options: Options) -> Iterator[Batch]:
-    """Batches of the dialogs' bot messages."""
-    return read_rows(source, _events)
-
-
-def _events(record: Record) -> Iterator[RawEvent | RowError]:
-    dialog = record.value
+def _events(dialog: Row) -> Events:
     conversation_id = digest_json(dialog)
     user_id, model = _participant(dialog, "User"), _participant(dialog, "Bot")
     created_at = values.time(dialog, "end_time")
     history: list[Message] = []
-    answers = 0
-    for position, entry in enumerate(_entries(dialog)):
-        role, content = entry["role"], entry["content"]
-        if role == "assistant":
-            answers += 1
-            try:
-                yield RawEvent(
-                    source_event_id=f"{conversation_id}:{position}",
-                    conversation_id=conversation_id,
-                    user_id=user_id,
-                    model=model,
-                    prompt=[dict(message) for message in history],
-                    completion=values.text({"text": content}, "text", empty="empty_completion"),
-                    vote=_vote(entry["score"], position),
-                    created_at=created_at,
-                )
-            except RowError as error:
-                yield error
-        _append(history, role, content)
-    if not answers:
+    entries = list(enumerate(_entries(dialog)))
+    if not any(entry["role"] == "assistant" for _, entry in entries):
         raise RowError("no_completion", "no bot message in the dialog")
+
+    def answer(numbered: tuple[int, dict[str, Any]]) -> Events:
+        number, entry = numbered
+        if entry["role"] == "assistant":
+            yield RawEvent(
+                source_event_id=f"{conversation_id}:{number}",
+                conversation_id=conversation_id,
+                user_id=user_id,
+                model=model,
+                prompt=[dict(message) for message in history],
+                completion=values.text({"text": entry["content"]}, "text", empty="empty_completion"),
+                vote=_vote(entry["score"], number),
+                created_at=created_at,
+            )
+
+    for numbered in entries:
+        yield from each([numbered], answer)
+        _append(history, numbered[1]["role"], numbered[1]["content"])
 
 
 def _participant(dialog: dict[str, Any], kind: str) -> str | None:
@@ -89,12 +75,12 @@ def _entry(message: dict[str, Any]) -> dict[str, Any]:
     return {"role": role, "content": content, "score": message.get("evaluation_score")}
 
 
-def _vote(score: Any, position: int) -> str:
+def _vote(score: Any, number: int) -> str:
     if score is None:
         return "unrated"
     if isinstance(score, int) and not isinstance(score, bool) and score in (0, 1):
         return "up" if score else "down"
-    raise RowError("unknown_label", f"evaluation_score of message {position} is {bounded_label(score)}, not 1 or 0")
+    raise RowError("unknown_label", f"evaluation_score of message {number} is {bounded_label(score)}, not 1 or 0")
 
 
 def _append(history: list[Message], role: str, content: str) -> None:
@@ -106,9 +92,9 @@ def _append(history: list[Message], role: str, content: str) -> None:
         history.append({"role": role, "content": content})
 
 
-SPEC: Final = ImporterSpec(
-    name=NAME,
-    description="ConvAI2 dialogs of volunteers with bots; single bot messages rated 1 (up) or 0 (down).",
-    detect=detect,
-    read=read,
+SPEC: Final = row_importer(
+    "convai2",
+    "ConvAI2 dialogs of volunteers with bots; single bot messages rated 1 (up) or 0 (down).",
+    detect=has_columns({"dialog", "participant1_id", "participant2_id"}),
+    parse=_events,
 )

@@ -6,57 +6,41 @@ are left out. A released battle holds two conversations and a `winner`. Two conv
 where all that stands before the last answers is equal: later turns of a battle follow each model's own answers.
 """
 
-from collections.abc import Iterator
 from typing import Any, Final
 
-from ..reading.records import Options, Record, RowError, Sample, Source, bounded_label
-from .base import Batch, ImporterSpec, Message, RawEvent, read_rows
+from ..reading.records import RowError, bounded_label
+from .base import Message, RawEvent, Row, has_columns, row_importer
 from .shared import values
 from .shared.threads import listed, nested, plain_text
 from .shared.votes import compared, known_label
 
-NAME: Final = "fastchat"
 _THUMBS: Final = {"chat": "unrated", "upvote": "up", "downvote": "down"}
 _ARENA: Final = {"leftvote": "first", "rightvote": "second", "tievote": "tied", "bothbad_vote": "both_bad"}
 _WINNERS: Final = {"model_a": "first", "model_b": "second", "tie": "tied", "tie (bothbad)": "both_bad"}
 _NO_VOTES: Final = ("flag", "share")
 
 
-def detect(sample: Sample, options: Options) -> bool:
-    """Whether the rows are of the server's log, or released battles."""
-    fields = set(sample.fields)
-    return fields >= {"conversation_a", "conversation_b", "winner"} or (
-        fields >= {"tstamp", "type"} and bool(fields & {"state", "states"})
-    )
-
-
-def read(source: Source, options: Options) -> Iterator[Batch]:
-    """Batches of the answers, thumbs and arena votes."""
-    return read_rows(source, _events)
-
-
-def _events(record: Record) -> list[RawEvent]:
-    row = record.value
+def _events(row: Row) -> list[RawEvent]:
     if "conversation_a" in row:
-        return _battle(record)
+        return _battle(row)
     kind = row.get("type")
     if kind in _NO_VOTES:
         raise RowError("not_a_vote", f"field 'type' is {bounded_label(kind)}")
-    found = known_label(kind, _THUMBS | _ARENA, "type")
+    meaning = known_label(kind, _THUMBS | _ARENA, "type")
     if kind in _THUMBS:
         state = nested(row, "state")
         name = f"{values.identifier(state, 'conv_id')}/{row.get('tstamp')}/{kind}"
-        return [_event(record, state, values.identifier(row, "model"), name)._replace(vote=found)]
+        return [_event(row, state, values.identifier(row, "model"), name)._replace(vote=meaning)]
     states = _two(row, "states")
     models = row.get("models") or [None, None]
     if not isinstance(models, list) or len(models) != 2:
         raise RowError("wrong_type", "field 'models' is not a list of two names")
     name = f"{'/'.join(str(state.get('conv_id')) for state in states)}/{row.get('tstamp')}/{kind}"
     first, second = (
-        _event(record, state, values.identifier({"models": model}, "models"), name)
+        _event(row, state, values.identifier({"models": model}, "models"), name)
         for state, model in zip(states, models, strict=True)
     )
-    return compared(first._replace(position=1), second._replace(position=2), found, "arena")
+    return compared(first._replace(position=1), second._replace(position=2), meaning, "arena")
 
 
 def _two(row: dict[str, Any], field: str) -> list[dict[str, Any]]:
@@ -66,19 +50,19 @@ def _two(row: dict[str, Any], field: str) -> list[dict[str, Any]]:
     return states
 
 
-def _event(record: Record, state: dict[str, Any], model: str | None, name: str) -> RawEvent:
+def _event(row: Row, state: dict[str, Any], model: str | None, name: str) -> RawEvent:
     messages = _messages(state)
     if not messages or messages[-1]["role"] != "assistant":
         raise RowError("not_an_answer", "the conversation does not end in an answer")
     return RawEvent(
         source_event_id=name,
         conversation_id=values.identifier(state, "conv_id"),
-        user_id=values.identifier(record.value, "ip"),
+        user_id=values.identifier(row, "ip"),
         # Before an anonymous vote the log's own field is blank: the state knows who answered.
         model=values.identifier(state, "model_name") or model,
         prompt=messages[:-1],
         completion=values.text(messages[-1], "content", empty="empty_completion"),
-        created_at=values.time(record.value, "tstamp"),
+        created_at=values.time(row, "tstamp"),
     )
 
 
@@ -104,28 +88,30 @@ def _message(entry: Any, roles: dict[str, str]) -> Message:
     return {"role": known_label(entry[0], roles, "messages"), "content": content}
 
 
-def _battle(record: Record) -> list[RawEvent]:
-    row = record.value
-    sides = []
-    for place, side in enumerate(("a", "b"), start=1):
-        messages = values.messages(values.present(row, f"conversation_{side}"), "conversation", empty="no_text")
-        event = RawEvent(
-            source_event_id=values.identifier(row, "question_id"),
-            conversation_id=values.identifier(row, "question_id"),
-            user_id=values.identifier(row, "judge"),
-            model=values.identifier(row, f"model_{side}"),
-            prompt=messages[:-1],
-            completion=values.answer(messages[-1:], f"conversation_{side}"),
-            created_at=values.time(row, "tstamp"),
-            position=place,
-        )
-        sides.append(event)
-    return compared(sides[0], sides[1], known_label(row.get("winner"), _WINNERS, "winner"), "arena")
+def _battle(row: Row) -> list[RawEvent]:
+    first, second = _battle_side(row, "a", 1), _battle_side(row, "b", 2)
+    return compared(first, second, known_label(row.get("winner"), _WINNERS, "winner"), "arena")
 
 
-SPEC: Final = ImporterSpec(
-    name=NAME,
-    description="FastChat's server log (upvote, downvote, arena votes), and battles released from it.",
-    detect=detect,
-    read=read,
+def _battle_side(row: Row, side: str, position: int) -> RawEvent:
+    messages = values.messages(values.present(row, f"conversation_{side}"), "conversation", empty="no_text")
+    return RawEvent(
+        source_event_id=values.identifier(row, "question_id"),
+        conversation_id=values.identifier(row, "question_id"),
+        user_id=values.identifier(row, "judge"),
+        model=values.identifier(row, f"model_{side}"),
+        prompt=messages[:-1],
+        completion=values.answer(messages[-1:], f"conversation_{side}"),
+        created_at=values.time(row, "tstamp"),
+        position=position,
+    )
+
+
+SPEC: Final = row_importer(
+    "fastchat",
+    "FastChat's server log (upvote, downvote, arena votes), and battles released from it.",
+    detect=has_columns(
+        {"conversation_a", "conversation_b", "winner"}, {"tstamp", "type", "state"}, {"tstamp", "type", "states"}
+    ),
+    parse=_events,
 )

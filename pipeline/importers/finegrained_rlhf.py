@@ -11,21 +11,15 @@ from itertools import combinations
 from typing import Any, Final
 
 from ..errors import ConfigError
-from ..reading.records import Options, Record, RowError, Sample, Source
+from ..reading.records import Options, RowError, Source
 from ..storage.digests import digest_json
-from .base import Batch, ImporterSpec, Message, RawEvent, read_rows
+from .base import Batch, Events, ImporterSpec, Message, RawEvent, Row, each, has_columns, read_rows
 from .shared import values
 from .shared.votes import compared, known_label
 
-NAME: Final = "finegrained_rlhf"
 _OUTCOMES: Final = {0: "tied", 1: "first", 2: "second"}
 _ANSWERS: Final = tuple(f"prediction {number}" for number in (1, 2, 3, 4))
 _PAIRS: Final = tuple(combinations(_ANSWERS, 2))
-
-
-def detect(sample: Sample, options: Options) -> bool:
-    """Whether the rows have four answers and preferences."""
-    return set(sample.fields) >= {"question", "preference", *_ANSWERS}
 
 
 def read(source: Source, options: Options) -> Iterator[Batch]:
@@ -37,23 +31,22 @@ def read(source: Source, options: Options) -> Iterator[Batch]:
     stated = options.get("passages", "false")
     if stated not in ("true", "false"):
         raise ConfigError(f"option passages is '{stated}', not true or false.")
-    return read_rows(source, lambda record: _events(record, stated == "true"))
+    return read_rows(source, lambda record: _events(record.value, stated == "true"))
 
 
-def _events(record: Record, with_passages: bool) -> Iterator[RawEvent | RowError]:
-    row = record.value
+def _events(row: Row, with_passages: bool) -> Events:
     prompt = _prompt(row, with_passages)
     judgements = values.present(row, "preference")
     if not isinstance(judgements, list) or len(judgements) != len(_PAIRS):
         raise RowError("wrong_type", f"field 'preference' is not a list of {len(_PAIRS)} judgements")
     row_id = digest_json([row.get(field) for field in ("question", *_ANSWERS)])
-    for place, ((first, second), judgement) in enumerate(zip(_PAIRS, judgements, strict=True)):
-        try:
-            outcome = known_label(judgement, _OUTCOMES, f"preference[{place}]")
-            sides = [_event(record, f"{row_id}/{place}", prompt, answer) for answer in (first, second)]
-            yield from compared(sides[0], sides[1], outcome, "preference")
-        except RowError as error:
-            yield error
+
+    def comparison(number: int) -> list[RawEvent]:
+        outcome = known_label(judgements[number], _OUTCOMES, f"preference[{number}]")
+        first, second = (_event(row, f"{row_id}/{number}", prompt, answer) for answer in _PAIRS[number])
+        return compared(first, second, outcome, "preference")
+
+    return each(range(len(_PAIRS)), comparison)
 
 
 def _prompt(row: dict[str, Any], with_passages: bool) -> list[Message]:
@@ -70,19 +63,19 @@ def _is_passage(passage: Any) -> bool:
     return isinstance(passage, list) and all(isinstance(sentence, str) for sentence in passage)
 
 
-def _event(record: Record, name: str, prompt: list[Message], answer: str) -> RawEvent:
+def _event(row: Row, name: str, prompt: list[Message], answer: str) -> RawEvent:
     return RawEvent(
         source_event_id=name,
         prompt=prompt,
-        completion=values.text(record.value, answer, empty="empty_completion"),
+        completion=values.text(row, answer, empty="empty_completion"),
         position=_ANSWERS.index(answer) + 1,
     )
 
 
 SPEC: Final = ImporterSpec(
-    name=NAME,
+    name="finegrained_rlhf",
     description="Fine-grained RLHF feedback: four answers to a question, preference[6] between every two, 0 a tie.",
-    detect=detect,
+    detect=has_columns({"question", "preference", *_ANSWERS}),
     read=read,
     options={"passages": "true puts the passages that were searched before the question; default false."},
 )

@@ -4,17 +4,16 @@ An edit is a comparison too: the user's text is chosen over the model's. Later a
 text, so that stays in their prompts.
 """
 
-from collections.abc import Iterator
+from functools import partial
 from typing import Any, Final
 
-from ..reading.records import Options, Record, RowError, Sample, Source
+from ..reading.records import Options, RowError, Sample
 from ..storage.digests import digest_json
-from .base import Batch, ImporterSpec, Message, RawEvent, read_rows
+from .base import Events, Message, RawEvent, Row, each, row_importer
 from .shared import values
 from .shared.threads import listed
 from .shared.votes import compared, known_label
 
-NAME: Final = "gpt4all"
 _RATINGS: Final = {"positive": "up", "negative": "down"}
 _ROLES: Final = {"user": "user", "assistant": "assistant", "system": "system"}
 
@@ -28,23 +27,15 @@ def detect(sample: Sample, options: Options) -> bool:
     return False
 
 
-def read(source: Source, options: Options) -> Iterator[Batch]:
-    """Batches of the conversations' answers, and of their edits."""
-    return read_rows(source, _events)
-
-
-def _events(record: Record) -> Iterator[RawEvent | RowError]:
-    messages = [_checked(message) for message in listed(record.value, "conversation")]
-    conversation_id = values.identifier(record.value, "ingest_id") or digest_json(messages)
+def _events(row: Row) -> Events:
+    messages = [_checked(message) for message in listed(row, "conversation")]
+    conversation_id = values.identifier(row, "ingest_id") or digest_json(messages)
     if not any(message["role"] == "assistant" for message in messages):
         raise RowError("no_completion", "no answer in the conversation")
     history: list[Message] = []
-    for place, message in enumerate(messages):
+    for number, message in enumerate(messages):
         if message["role"] == "assistant":
-            try:
-                yield from _answer(record, conversation_id, place, message, list(history))
-            except RowError as error:
-                yield error
+            yield from each([message], partial(_answer, row, conversation_id, number, list(history)))
         if message["content"].strip():
             history.append({"role": message["role"], "content": message["content"]})
 
@@ -56,18 +47,16 @@ def _checked(message: dict[str, Any]) -> dict[str, Any]:
     return message | {"role": known_label(message.get("role"), _ROLES, "role")}
 
 
-def _answer(
-    record: Record, conversation_id: str, place: int, message: dict[str, Any], prompt: list[Message]
-) -> Iterator[RawEvent | RowError]:
+def _answer(row: Row, conversation_id: str, number: int, prompt: list[Message], message: dict[str, Any]) -> Events:
     rating = message.get("rating")
     event = RawEvent(
-        source_event_id=f"{conversation_id}:{place}",
+        source_event_id=f"{conversation_id}:{number}",
         conversation_id=conversation_id,
-        user_id=values.identifier(record.value, "submitter_id"),
-        model=values.identifier(record.value, "agent_id"),
+        user_id=values.identifier(row, "submitter_id"),
+        model=values.identifier(row, "agent_id"),
         prompt=prompt,
         completion=values.text(message, "content", empty="empty_completion"),
-        created_at=values.time(record.value, "ingest_timestamp"),
+        created_at=values.time(row, "ingest_timestamp"),
     )
     try:
         yield event._replace(vote="unrated" if rating is None else known_label(rating, _RATINGS, "rating"))
@@ -77,13 +66,13 @@ def _answer(
         # What a user wrote is of no model.
         edited = values.text(message, "edited_content", empty="empty_completion")
         if edited != event.completion:
-            event = event._replace(source_event_id=f"{conversation_id}:{place}/edit")
+            event = event._replace(source_event_id=f"{conversation_id}:{number}/edit")
             yield from compared(event._replace(completion=edited, model=None), event, "first", "edit")
 
 
-SPEC: Final = ImporterSpec(
-    name=NAME,
-    description="GPT4All datalake conversations: answers rated positive or negative, edits chosen over what they edit.",
+SPEC: Final = row_importer(
+    "gpt4all",
+    "GPT4All datalake conversations: answers rated positive or negative, edits chosen over what they edit.",
     detect=detect,
-    read=read,
+    parse=_events,
 )

@@ -5,37 +5,24 @@ read. Messages are objects with a role, or, in older logs, pairs of a user's and
 named by its index among the messages, or by pair and side.
 """
 
-from collections.abc import Iterator
 from typing import Any, Final
 
 from ..reading.guard import decode_object
-from ..reading.records import Options, Record, RowError, Sample, Source, bounded_label
-from .base import Batch, ImporterSpec, RawEvent, read_rows
+from ..reading.records import RowError, bounded_label
+from .base import RawEvent, Row, has_columns, row_importer
 from .shared import values
 from .shared.threads import Turn, answer_of, plain_text
 from .shared.votes import known_label
 
-NAME: Final = "gradio"
 _VOTES: Final = {"Like": "up", "Dislike": "down"}
 _ROLES: Final = {"user": "user", "assistant": "assistant", "system": "system"}
 
 
-def detect(sample: Sample, options: Options) -> bool:
-    """Whether the columns are those of the log, by either header."""
-    return set(sample.fields) >= {"conversation", "index", "value", "timestamp"}
-
-
-def read(source: Source, options: Options) -> Iterator[Batch]:
-    """Batches of the log's thumbs."""
-    return read_rows(source, lambda record: [_event(record)])
-
-
-def _event(record: Record) -> RawEvent:
-    row = record.value
+def _event(row: Row) -> RawEvent:
     turns = _turns(_json(row, "conversation"))
-    place = _place(_json(row, "index"), len(turns))
+    index = _index(_json(row, "index"), len(turns))
     value = row.get("value")
-    prompt, completion = answer_of({str(number): turn for number, turn in enumerate(turns)}, str(place))
+    prompt, completion = answer_of({str(number): turn for number, turn in enumerate(turns)}, str(index))
     return RawEvent(
         prompt=prompt,
         completion=completion,
@@ -81,7 +68,7 @@ def _turn(message: Any, parent: str | None) -> Turn | RowError:
         return error
 
 
-def _place(index: Any, count: int) -> int:
+def _index(index: Any, count: int) -> int:
     """Which message an index names.
 
     Raises:
@@ -96,9 +83,9 @@ def _place(index: Any, count: int) -> int:
     return index
 
 
-SPEC: Final = ImporterSpec(
-    name=NAME,
-    description="Gradio's log.csv of a chat interface: Like or Dislike, with the conversation as JSON in a cell.",
-    detect=detect,
-    read=read,
+SPEC: Final = row_importer(
+    "gradio",
+    "Gradio's log.csv of a chat interface: Like or Dislike, with the conversation as JSON in a cell.",
+    detect=has_columns({"conversation", "index", "value", "timestamp"}),
+    parse=lambda row: [_event(row)],
 )

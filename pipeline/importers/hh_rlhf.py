@@ -6,15 +6,13 @@ says the mark of its own side again goes on with it, as in rows where somebody p
 """
 
 import re
-from collections.abc import Iterator
 from typing import Final
 
-from ..reading.records import Options, Record, RowError, Sample, Source
-from .base import Batch, ImporterSpec, Message, RawEvent, read_rows
+from ..reading.records import Options, RowError, Sample
+from .base import Message, RawEvent, Row, row_importer
 from .shared import values
 from .shared.votes import compared
 
-NAME: Final = "hh_rlhf"
 _ROLES: Final = {"Human": "user", "Assistant": "assistant"}
 _MARK: Final = re.compile(r"(?:^|\n\n)(Human|Assistant):")
 _FIRST: Final = "Human:"
@@ -27,24 +25,15 @@ def detect(sample: Sample, options: Options) -> bool:
     return 2 * marked > len(sides)
 
 
-def read(source: Source, options: Options) -> Iterator[Batch]:
-    """Batches of the pairs."""
-    return read_rows(source, _events)
+def _events(row: Row) -> list[RawEvent]:
+    return compared(_side(row, "chosen"), _side(row, "rejected"), "first", "preference")
 
 
-def _events(record: Record) -> list[RawEvent]:
-    chosen, rejected = _side(record, "chosen"), _side(record, "rejected")
-    return compared(chosen, rejected, "first", "preference")
-
-
-def _side(record: Record, field: str) -> RawEvent:
-    turns = _turns(values.text(record.value, field, empty="empty_completion"), field)
+def _side(row: Row, field: str) -> RawEvent:
+    turns = _turns(values.text(row, field, empty="empty_completion"), field)
     if turns[-1]["role"] != "assistant":
         raise RowError("not_an_answer", f"field '{field}' does not end in an answer")
-    return RawEvent(
-        prompt=turns[:-1],
-        completion=turns[-1]["content"],
-    )
+    return RawEvent(turns[:-1], turns[-1]["content"])
 
 
 def _turns(transcript: str, field: str) -> list[Message]:
@@ -67,9 +56,9 @@ def _turns(transcript: str, field: str) -> list[Message]:
     return turns
 
 
-SPEC: Final = ImporterSpec(
-    name=NAME,
-    description="HH-RLHF transcripts: chosen and rejected conversations with Human: and Assistant: before the turns.",
+SPEC: Final = row_importer(
+    "hh_rlhf",
+    "HH-RLHF transcripts: chosen and rejected conversations with Human: and Assistant: before the turns.",
     detect=detect,
-    read=read,
+    parse=_events,
 )

@@ -7,13 +7,12 @@ under names of the project's own making; the options `prompt`, `left` and `right
 from collections.abc import Iterator
 from typing import Any, Final
 
-from ..reading.records import Options, Record, RowError, Sample, Source
-from .base import Batch, ImporterSpec, RawEvent, read_rows
+from ..reading.records import Options, RowError, Sample, Source
+from .base import Batch, Events, ImporterSpec, RawEvent, Row, each, read_rows
 from .shared import values
 from .shared.threads import listed, nested
 from .shared.votes import compared, known_label
 
-NAME: Final = "label_studio"
 _SELECTED: Final = {"left": "first", "right": "second"}
 _NAMES: Final = {"prompt": "prompt", "left": "answer1", "right": "answer2"}
 
@@ -28,31 +27,24 @@ def detect(sample: Sample, options: Options) -> bool:
 def read(source: Source, options: Options) -> Iterator[Batch]:
     """Batches of the annotations."""
     names = {name: options.get(name, usual) for name, usual in _NAMES.items()}
-    return read_rows(source, lambda record: _events(record, names))
+    return read_rows(source, lambda record: _events(record.value, names))
 
 
 def _pairwise(annotation: dict[str, Any]) -> list[dict[str, Any]]:
     """The pairwise results of an annotation; it may hold results of other kinds beside."""
-    found = annotation.get("result")
-    return (
-        [entry for entry in found if isinstance(entry, dict) and entry.get("type") == "pairwise"]
-        if isinstance(found, list)
-        else []
-    )
+    results = annotation.get("result")
+    entries = results if isinstance(results, list) else []
+    return [entry for entry in entries if isinstance(entry, dict) and entry.get("type") == "pairwise"]
 
 
-def _events(record: Record, names: dict[str, str]) -> Iterator[RawEvent | RowError]:
-    annotations = listed(record.value, "annotations")
+def _events(task: Row, names: dict[str, str]) -> Events:
+    annotations = listed(task, "annotations")
     if not annotations:
         raise RowError("no_vote", "nobody annotated the task")
-    for place, annotation in enumerate(annotations):
-        try:
-            yield from _comparison(record, annotation, place, names)
-        except RowError as error:
-            yield error
+    return each(range(len(annotations)), lambda number: _comparison(task, annotations[number], number, names))
 
 
-def _comparison(record: Record, annotation: dict[str, Any], place: int, names: dict[str, str]) -> list[RawEvent]:
+def _comparison(task: Row, annotation: dict[str, Any], number: int, names: dict[str, str]) -> list[RawEvent]:
     if annotation.get("was_cancelled") is True:
         raise RowError("cancelled", "the annotator skipped the task")
     results = _pairwise(annotation)
@@ -62,33 +54,35 @@ def _comparison(record: Record, annotation: dict[str, Any], place: int, names: d
     if selected is None:
         raise RowError("no_vote", "the annotation chose neither side")
     outcome = known_label(selected, _SELECTED, "value.selected")
-    task = nested(record.value, "data")
-    prompt = values.messages(values.present(task, names["prompt"]), names["prompt"], empty="empty_prompt")
-    task_id = values.identifier(record.value, "id")
-    # Annotations have numbers of their own; an export without them still tells them apart by their order.
-    number = values.identifier(annotation, "id") or str(place)
-    sides = [
+    data = nested(task, "data")
+    prompt = values.messages(values.present(data, names["prompt"]), names["prompt"], empty="empty_prompt")
+    task_id = values.identifier(task, "id")
+    # Annotations have ids of their own; an export without them still tells them apart by their order.
+    annotation_id = values.identifier(annotation, "id") or str(number)
+    left, right = (
         RawEvent(
-            source_event_id=f"{task_id}/{number}",
+            source_event_id=f"{task_id}/{annotation_id}",
             user_id=_annotator(annotation),
             prompt=prompt,
-            completion=values.answer(values.present(task, names[side]), names[side]),
+            completion=values.answer(values.present(data, names[side]), names[side]),
             created_at=values.time(annotation, "updated_at") or values.time(annotation, "created_at"),
             position=position,
         )
         for position, side in enumerate(("left", "right"), start=1)
-    ]
-    return compared(sides[0], sides[1], outcome, "preference")
+    )
+    return compared(left, right, outcome, "preference")
 
 
 def _annotator(annotation: dict[str, Any]) -> str | None:
     """Who annotated: a number, or where the export expands it, that of an object."""
-    found = annotation.get("completed_by")
-    return values.identifier(found, "id") if isinstance(found, dict) else values.identifier(annotation, "completed_by")
+    person = annotation.get("completed_by")
+    return (
+        values.identifier(person, "id") if isinstance(person, dict) else values.identifier(annotation, "completed_by")
+    )
 
 
 SPEC: Final = ImporterSpec(
-    name=NAME,
+    name="label_studio",
     description="Label Studio pairwise export: the left or the right answer chosen by each annotator.",
     detect=detect,
     read=read,

@@ -4,17 +4,15 @@ All three shapes of the export are read: the messages in a flat list, or in a tr
 An answer without feedback is unrated. The tag that a user picked says why and is not a vote, so any tag is let pass.
 """
 
-from collections.abc import Iterator
 from typing import Any, Final
 
-from ..reading.records import Options, Record, RowError, Sample, Source
-from .base import Batch, ImporterSpec, RawEvent, read_rows
+from ..reading.records import Options, RowError, Sample
+from .base import Events, RawEvent, Row, each, row_importer
 from .shared import values
 from .shared.mongo import plain_fields
 from .shared.threads import Turn, Turns, answer_of, listed, nested, plain_text, read_turns
 from .shared.votes import known_label
 
-NAME: Final = "librechat"
 RATINGS: Final = {"thumbsUp": "up", "thumbsDown": "down"}
 # The tool's own mark of a message without a parent.
 _NO_PARENT: Final = "00000000-0000-0000-0000-000000000000"
@@ -29,23 +27,14 @@ def detect(sample: Sample, options: Options) -> bool:
     return False
 
 
-def read(source: Source, options: Options) -> Iterator[Batch]:
-    """Batches of the conversations' answers."""
-    return read_rows(source, _events)
-
-
-def _events(record: Record) -> Iterator[RawEvent | RowError]:
-    conversation = plain_fields(record.value)
+def _events(row: Row) -> Events:
+    conversation = plain_fields(row)
     messages = _messages(conversation)
     turns = read_turns(messages, turn_from)
     answers = [message_id for message_id, message in messages.items() if message.get("isCreatedByUser") is not True]
     if not answers:
         raise RowError("no_completion", "no answer in the conversation")
-    for message_id in answers:
-        try:
-            yield _event(record, conversation, messages[message_id], turns)
-        except RowError as error:
-            yield error
+    return each(answers, lambda message_id: [_event(conversation, messages[message_id], turns)])
 
 
 def _messages(conversation: dict[str, Any]) -> dict[str, dict[str, Any]]:
@@ -83,7 +72,7 @@ def turn_from(message: dict[str, Any]) -> Turn:
     return Turn(None if parent == _NO_PARENT else parent, role, plain_text(content, "text"))
 
 
-def _event(record: Record, conversation: dict[str, Any], message: dict[str, Any], turns: Turns) -> RawEvent:
+def _event(conversation: dict[str, Any], message: dict[str, Any], turns: Turns) -> RawEvent:
     if message.get("error") is True:
         raise RowError("no_completion", "the answer is an error message of the tool")
     message_id = message["messageId"]
@@ -101,9 +90,9 @@ def _event(record: Record, conversation: dict[str, Any], message: dict[str, Any]
     )
 
 
-SPEC: Final = ImporterSpec(
-    name=NAME,
-    description="LibreChat conversation export (flat or recursive): answers with feedback thumbsUp or thumbsDown.",
+SPEC: Final = row_importer(
+    "librechat",
+    "LibreChat conversation export (flat or recursive): answers with feedback thumbsUp or thumbsDown.",
     detect=detect,
-    read=read,
+    parse=_events,
 )

@@ -8,23 +8,16 @@ that. A vote on a pair of which one answer is empty is rejected: nothing was wri
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
-from ..reading.records import Options, Record, RowError, Sample, Source
-from .base import Batch, ImporterSpec, RawEvent, read_rows
+from ..reading.records import Options, Record, RowError, Source
+from .base import Batch, ImporterSpec, RawEvent, Row, has_columns, read_rows
 from .shared import values
 from .shared.joins import text_or_problem
 from .shared.texts import Text, TextIndex
 from .shared.votes import compared, known_label
 
-NAME: Final = "llmfao"
 _WINNERS: Final = {"left": "first", "right": "second", "tie": "tied"}
 _VOTE_FIELDS: Final = frozenset({"id", "worker", "winner", "left", "right"})
 _PAIR_FIELDS: Final = frozenset({"id", "text", "model_x", "result_x", "model_y", "result_y"})
-
-
-def detect(sample: Sample, options: Options) -> bool:
-    """Whether the rows are the crowd's votes, or the pairs that they are about."""
-    fields = set(sample.fields)
-    return fields >= _VOTE_FIELDS or fields >= _PAIR_FIELDS
 
 
 def read_together(sources: Sequence[Source], options: Options) -> Iterator[tuple[str, Batch]]:
@@ -34,7 +27,7 @@ def read_together(sources: Sequence[Source], options: Options) -> Iterator[tuple
         for source in sources:
             index.put(_texts(source))
         for source in sources:
-            for batch in read_rows(source, lambda record: _events(record, index)):
+            for batch in read_rows(source, lambda record: _events(record.value, index)):
                 yield source.name, batch
     finally:
         index.close()
@@ -58,18 +51,15 @@ def _text(key: str, row: dict[str, Any], field: str) -> Text:
     return Text(key, [{"role": "user", "content": prompt}, {"role": "assistant", "content": answer}])
 
 
-def _events(record: Record, index: TextIndex) -> list[RawEvent]:
-    row = record.value
+def _events(row: Row, index: TextIndex) -> list[RawEvent]:
     if "result_x" in row:
         return []
     outcome = known_label(values.present(row, "winner"), _WINNERS, "winner")
     pair_id, worker = values.identifier(row, "id"), values.identifier(row, "worker")
     if pair_id is None:
         raise RowError("missing_field", "field 'id' is empty")
-    sides = []
-    for position, side in enumerate(("left", "right"), start=1):
-        answer = index.answer([f"{pair_id}/{side}"])
-        event = RawEvent(
+    left, right = (
+        RawEvent(
             source_event_id=f"{pair_id}/{worker}",
             user_id=worker,
             model=values.identifier(row, side),
@@ -77,14 +67,16 @@ def _events(record: Record, index: TextIndex) -> list[RawEvent]:
             completion=answer.completion,
             position=position,
         )
-        sides.append(event)
-    return compared(sides[0], sides[1], outcome, "preference")
+        for position, side in enumerate(("left", "right"), start=1)
+        for answer in [index.answer([f"{pair_id}/{side}"])]
+    )
+    return compared(left, right, outcome, "preference")
 
 
 SPEC: Final = ImporterSpec(
-    name=NAME,
+    name="llmfao",
     description="LLMFAO's crowd votes (left, right, tie), with the answers in pairs-crowd.jsonl as a second input.",
-    detect=detect,
+    detect=has_columns(_VOTE_FIELDS, _PAIR_FIELDS),
     read=lambda source, options: (batch for _, batch in read_together([source], options)),
     read_together=read_together,
 )

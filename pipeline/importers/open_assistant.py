@@ -5,36 +5,22 @@ emojis `+1` and `-1` hold how many people picked them: so many events up and dow
 `red_flag`) tell how the labelling went and are not votes. A message that was deleted is no answer and no prompt.
 """
 
-from collections.abc import Iterator
 from itertools import combinations
 from typing import Any, Final
 
-from ..reading.records import Options, Record, RowError, Sample, Source, bounded_label
-from .base import Batch, ImporterSpec, Message, RawEvent, read_rows
+from ..reading.records import RowError, bounded_label
+from .base import Events, Message, RawEvent, Row, each, has_columns, row_importer
 from .shared import values
 from .shared.threads import listed, nested
 from .shared.votes import compared, known_label
 
-NAME: Final = "open_assistant"
 _ROLES: Final = {"prompter": "user", "assistant": "assistant"}
 _EMOJIS: Final = {"+1": "up", "-1": "down"}
 # A count beyond is no count of people who read one reply.
 _MAX_COUNT: Final = 100_000
 
 
-def detect(sample: Sample, options: Options) -> bool:
-    """Whether the rows are trees, or messages with their replies."""
-    fields = set(sample.fields)
-    return fields >= {"message_tree_id", "prompt"} or fields >= {"message_id", "text", "role", "replies"}
-
-
-def read(source: Source, options: Options) -> Iterator[Batch]:
-    """Batches of the trees' replies: their thumbs, and their comparisons."""
-    return read_rows(source, _events)
-
-
-def _events(record: Record) -> Iterator[RawEvent | RowError]:
-    row = record.value
+def _events(row: Row) -> Events:
     root = nested(row, "prompt") if "message_tree_id" in row else row
     tree_id = values.identifier(root, "message_id")
     waiting: list[tuple[dict[str, Any], list[Message]]] = [(root, [])]
@@ -48,9 +34,9 @@ def _events(record: Record) -> Iterator[RawEvent | RowError]:
             yield error
             continue
         if own["role"] == "assistant":
-            yield from _thumbs(record, tree_id, message, before)
+            yield from _thumbs(tree_id, message, before)
         elif own["role"] == "user":
-            yield from _ranking(record, tree_id, replies, [*before, own])
+            yield from _ranking(tree_id, replies, [*before, own])
         waiting.extend((reply, [*before, own]) for reply in reversed(replies))
 
 
@@ -61,7 +47,7 @@ def _message(message: dict[str, Any]) -> Message:
     return {"role": role, "content": values.text(message, "text", empty="empty_completion")}
 
 
-def _event(record: Record, tree_id: str | None, reply: dict[str, Any], prompt: list[Message]) -> RawEvent:
+def _event(tree_id: str | None, reply: dict[str, Any], prompt: list[Message]) -> RawEvent:
     return RawEvent(
         source_event_id=values.text(reply, "message_id", empty="missing_field"),
         conversation_id=tree_id,
@@ -72,12 +58,10 @@ def _event(record: Record, tree_id: str | None, reply: dict[str, Any], prompt: l
     )
 
 
-def _thumbs(
-    record: Record, tree_id: str | None, reply: dict[str, Any], prompt: list[Message]
-) -> Iterator[RawEvent | RowError]:
+def _thumbs(tree_id: str | None, reply: dict[str, Any], prompt: list[Message]) -> Events:
     """As many events as there were thumbs; one that is unrated where there were none."""
     try:
-        event = _event(record, tree_id, reply, prompt)
+        event = _event(tree_id, reply, prompt)
         counts = {emoji: _count(nested(reply, "emojis"), emoji) for emoji in _EMOJIS}
     except RowError as error:
         yield error
@@ -99,21 +83,18 @@ def _count(emojis: dict[str, Any], emoji: str) -> int:
     return count
 
 
-def _ranking(
-    record: Record, tree_id: str | None, replies: list[dict[str, Any]], prompt: list[Message]
-) -> Iterator[RawEvent | RowError]:
+def _ranking(tree_id: str | None, replies: list[dict[str, Any]], prompt: list[Message]) -> Events:
     """Every two ranked replies to one message compared; replies of one rank are tied."""
     kept = [reply for reply in replies if reply.get("role") == "assistant" and reply.get("deleted") is not True]
     ranked = [reply for reply in kept if reply.get("rank") is not None]
-    for first, second in combinations(ranked, 2):
-        try:
-            outcome = _outcome(first["rank"], second["rank"])
-            sides = [_event(record, tree_id, reply, prompt) for reply in (first, second)]
-            name = f"{sides[0].source_event_id}/{sides[1].source_event_id}"
-            both = [side._replace(source_event_id=name) for side in sides]
-            yield from compared(both[0], both[1], outcome, "ranking")
-        except RowError as error:
-            yield error
+
+    def comparison(replies: tuple[dict[str, Any], dict[str, Any]]) -> list[RawEvent]:
+        outcome = _outcome(*(reply["rank"] for reply in replies))
+        first, second = (_event(tree_id, reply, prompt) for reply in replies)
+        name = f"{first.source_event_id}/{second.source_event_id}"
+        return compared(first._replace(source_event_id=name), second._replace(source_event_id=name), outcome, "ranking")
+
+    return each(combinations(ranked, 2), comparison)
 
 
 def _outcome(first: Any, second: Any) -> str:
@@ -125,9 +106,9 @@ def _outcome(first: Any, second: Any) -> str:
     return "first" if first < second else "second"
 
 
-SPEC: Final = ImporterSpec(
-    name=NAME,
-    description="Open-Assistant trees: ranked replies compared two by two, counts of +1 and -1 as thumbs.",
-    detect=detect,
-    read=read,
+SPEC: Final = row_importer(
+    "open_assistant",
+    "Open-Assistant trees: ranked replies compared two by two, counts of +1 and -1 as thumbs.",
+    detect=has_columns({"message_tree_id", "prompt"}, {"message_id", "text", "role", "replies"}),
+    parse=_events,
 )

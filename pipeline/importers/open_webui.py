@@ -5,16 +5,14 @@ tool's leaderboard, a rating also compares the answer with its siblings, the ans
 to the same message: rated 1 it is chosen over each, rated -1 each is chosen over it.
 """
 
-from collections.abc import Iterator
 from typing import Any, Final, NamedTuple
 
-from ..reading.records import Options, Record, RowError, Sample, Source
-from .base import Batch, ImporterSpec, RawEvent, read_rows
+from ..reading.records import RowError
+from .base import Events, RawEvent, Row, each, has_columns, row_importer
 from .shared import values
 from .shared.threads import Turn, Turns, answer_of, nested, plain_text, read_turns, turn_of
 from .shared.votes import compared, known_label
 
-NAME: Final = "open_webui"
 # Both spellings were written by the tool itself, in turn.
 _RATINGS: Final = {1: "up", -1: "down", "1": "up", "-1": "down"}
 _ROLES: Final = {role: role for role in sorted(values.ROLES)}
@@ -25,52 +23,37 @@ class _Chat(NamedTuple):
     turns: Turns
 
 
-def detect(sample: Sample, options: Options) -> bool:
-    """Whether the entries are ratings with a snapshot."""
-    return set(sample.fields) >= {"type", "data", "meta", "snapshot"}
-
-
-def read(source: Source, options: Options) -> Iterator[Batch]:
-    """Batches of the ratings, each with its comparisons."""
-    return read_rows(source, _events)
-
-
-def _events(record: Record) -> Iterator[RawEvent | RowError]:
-    row = record.value
+def _events(row: Row) -> Events:
     kind = row.get("type")
     known_label(kind, {"rating": "rating"}, "type")
     data, chat = nested(row, "data"), _chat(row)
     message_id = values.text(nested(row, "meta"), "message_id", empty="missing_field")
-    rated = _event(record, chat, message_id)
+    rated = _event(row, chat, message_id)
     rating = data.get("rating")
     vote = "unrated" if rating is None else known_label(rating, _RATINGS, "data.rating")
     yield rated._replace(vote=vote)
     if vote in ("up", "down"):
-        yield from _against_siblings(record, chat, message_id, rated, "first" if vote == "up" else "second")
+        yield from _against_siblings(row, chat, message_id, rated, "first" if vote == "up" else "second")
 
 
-def _against_siblings(
-    record: Record, chat: _Chat, message_id: str, rated: RawEvent, outcome: str
-) -> Iterator[RawEvent | RowError]:
-    siblings = nested(record.value, "data").get("sibling_model_ids") or []
+def _against_siblings(row: Row, chat: _Chat, message_id: str, rated: RawEvent, outcome: str) -> Events:
+    siblings = nested(row, "data").get("sibling_model_ids") or []
     if not isinstance(siblings, list) or not all(isinstance(model, str) for model in siblings):
         yield RowError("wrong_type", "field 'data.sibling_model_ids' is not a list of model ids")
         return
     answers = _siblings(chat, message_id)
-    for model in siblings:
-        try:
-            other_id = next((other for other in answers if answers[other] == model), None)
-            if other_id is None:
-                raise RowError("missing_answer", "the snapshot does not hold the answer of a sibling model")
-            del answers[other_id]
-            other = _event(record, chat, other_id)
-            name = f"{values.identifier(record.value, 'id')}/{other_id}"
-            kind = "arena" if other.model != rated.model else "regenerate"
-            yield from compared(
-                rated._replace(source_event_id=name), other._replace(source_event_id=name), outcome, kind
-            )
-        except RowError as error:
-            yield error
+
+    def comparison(model: str) -> list[RawEvent]:
+        other_id = next((other for other in answers if answers[other] == model), None)
+        if other_id is None:
+            raise RowError("missing_answer", "the snapshot does not hold the answer of a sibling model")
+        del answers[other_id]
+        other = _event(row, chat, other_id)
+        name = f"{values.identifier(row, 'id')}/{other_id}"
+        kind = "arena" if other.model != rated.model else "regenerate"
+        return compared(rated._replace(source_event_id=name), other._replace(source_event_id=name), outcome, kind)
+
+    yield from each(siblings, comparison)
 
 
 def _siblings(chat: _Chat, message_id: str) -> dict[str, str | None]:
@@ -105,8 +88,7 @@ def _turn(message: dict[str, Any]) -> Turn:
     return Turn(values.identifier(message, "parentId"), role, plain_text(message.get("content"), "content"))
 
 
-def _event(record: Record, chat: _Chat, message_id: str) -> RawEvent:
-    row = record.value
+def _event(row: Row, chat: _Chat, message_id: str) -> RawEvent:
     if message_id not in chat.messages:
         raise RowError("missing_answer", "the snapshot does not hold the rated message")
     prompt, completion = answer_of(chat.turns, message_id)
@@ -126,9 +108,9 @@ def _model(message: dict[str, Any]) -> str | None:
     return values.identifier(message, "selectedModelId") or values.identifier(message, "model")
 
 
-SPEC: Final = ImporterSpec(
-    name=NAME,
-    description="Open WebUI feedback export: ratings 1 and -1, the chat in a snapshot, sibling models compared.",
-    detect=detect,
-    read=read,
+SPEC: Final = row_importer(
+    "open_webui",
+    "Open WebUI feedback export: ratings 1 and -1, the chat in a snapshot, sibling models compared.",
+    detect=has_columns({"type", "data", "meta", "snapshot"}),
+    parse=_events,
 )

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from ..errors import ConfigError, unknown_name
 from ..reading.records import Record, RowError
-from .base import ImporterSpec, Parsed, RawEvent, Row, each, read_rows
+from .base import Events, ImporterSpec, RawEvent, Row, each, read_rows
 from .shared import signals, values
 
 NAME: Final = "own"
@@ -45,7 +45,7 @@ def spec_of(function: Adapter, name: str = NAME) -> ImporterSpec:
     )
 
 
-def events_of(record: Record, function: Adapter) -> Parsed:
+def events_of(record: Record, function: Adapter) -> Events:
     """The events that the function makes of a record.
 
     Raises:

@@ -6,12 +6,11 @@ the pair's content. Sets made of ratings, such as UltraFeedback's, keep the two 
 equal the two events are `tied`.
 """
 
-from collections.abc import Iterator
 from typing import Any, Final, NamedTuple
 
-from ..reading.records import Options, Record, RowError, Sample, Source, bounded_label
+from ..reading.records import RowError, bounded_label
 from ..storage.digests import digest_json
-from .base import Batch, ImporterSpec, Message, RawEvent, read_rows
+from .base import Message, RawEvent, Row, has_columns, row_importer
 from .shared import values
 
 NAME: Final = "trl"
@@ -25,28 +24,16 @@ class _Pair(NamedTuple):
     rejected: str
 
 
-def detect(sample: Sample, options: Options) -> bool:
-    """Whether the rows have the columns of one of the layouts."""
-    fields = set(sample.fields)
-    return fields >= {"chosen", "rejected"} or fields >= {"prompt", "completion", "label"}
-
-
-def read(source: Source, options: Options) -> Iterator[Batch]:
-    """Batches of the data set's rows, one or two events a row."""
-    return read_rows(source, _events)
-
-
-def _events(record: Record) -> list[RawEvent]:
-    row = record.value
+def _events(row: Row) -> list[RawEvent]:
     if "chosen" not in row and "rejected" not in row:
         completion = values.answer(values.present(row, "completion"), "completion")
-        return [_event(record, _prompt(row), completion, _label(row), None)]
+        return [RawEvent(_prompt(row), completion, _label(row))]
     pair = _explicit(row) if row.get("prompt") is not None else _implicit(row)
     comparison_id = digest_json([NAME, *pair])
     chosen, rejected = ("tied", "tied") if _scored_alike(row) else ("chosen", "rejected")
     return [
-        _event(record, pair.prompt, pair.chosen, chosen, comparison_id),
-        _event(record, pair.prompt, pair.rejected, rejected, comparison_id),
+        RawEvent(pair.prompt, answer, vote, comparison_id=comparison_id, comparison_kind="preference")
+        for answer, vote in ((pair.chosen, chosen), (pair.rejected, rejected))
     ]
 
 
@@ -63,11 +50,6 @@ def _scored_alike(row: dict[str, Any]) -> bool:
                 raise RowError("contradiction", f"field '{names[1]}' is above '{names[0]}'")
             return bool(better == worse)
     return False
-
-
-def _event(record: Record, prompt: list[Message], completion: str, vote: str, comparison_id: str | None) -> RawEvent:
-    kind = None if comparison_id is None else "preference"
-    return RawEvent(prompt, completion, vote, comparison_id=comparison_id, comparison_kind=kind)
 
 
 def _prompt(row: dict[str, Any]) -> list[Message]:
@@ -139,9 +121,9 @@ def shared_text(chosen: str, rejected: str) -> int:
     return shared - 1 if shared and chosen[shared - 1] == " " else shared
 
 
-SPEC: Final = ImporterSpec(
-    name=NAME,
-    description="TRL data sets: prompt/completion/label, or chosen/rejected with or without prompt; text or messages.",
-    detect=detect,
-    read=read,
+SPEC: Final = row_importer(
+    NAME,
+    "TRL data sets: prompt/completion/label, or chosen/rejected with or without prompt; text or messages.",
+    detect=has_columns({"chosen", "rejected"}, {"prompt", "completion", "label"}),
+    parse=_events,
 )
