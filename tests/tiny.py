@@ -70,7 +70,7 @@ def save_lora(folder: Path, model_dir: Path, modules: tuple[str, ...], *, rank: 
         tensors[f"{name}.lora_B.weight"] = torch.randn(out_size, rank, generator=generator) * 0.2
     folder.mkdir()
     save_file(tensors, folder / "adapter_model.safetensors")
-    targets = sorted({module.rpartition(".")[2] for module in modules})
-    settings = {"peft_type": "LORA", "r": rank, "lora_alpha": 2 * rank, "target_modules": targets, "bias": "none"}
+    settings = {"peft_type": "LORA", "r": rank, "lora_alpha": 2 * rank, "target_modules": list(modules), "bias": "none"}
+    settings |= {"base_model_name_or_path": str(model_dir), "task_type": "CAUSAL_LM"}
     (folder / "adapter_config.json").write_text(json.dumps(settings))
     return folder

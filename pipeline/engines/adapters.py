@@ -1,25 +1,62 @@
-"""LoRA adapters: where one lies, the digest of its content, and its weights merged into a model's.
+"""LoRA adapters: where one lies, its model, the digest of its content, and its weights merged into a model's.
 
-vLLM applies an adapter itself. For transformers the change of each weight, scale B A, is added to the weight: with
-peft where it is installed, which knows every kind of adapter, else here for the plain kind.
+vLLM applies an adapter itself. For transformers peft merges it: it knows plain LoRA, rank patterns, rsLoRA, DoRA,
+biases and modules saved whole, and it is what adapters are made with.
 """
 
 import json
-import math
+from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final, NamedTuple
 
-from ..errors import EngineError, InputError
+from ..errors import EngineError, InputError, MissingDependencyError
 from ..storage.digests import cached_digest, digest_json
-
-if TYPE_CHECKING:
-    # Loaded where it is used: a digest needs no torch.
-    import torch
+from .models import resolve_model
 
 _CONFIG: Final = "adapter_config.json"
 _WEIGHTS: Final = "adapter_model.safetensors"
 # Ranks that vLLM takes; an adapter between two gets room for the next.
 _RANKS: Final = (8, 16, 32, 64, 128, 256, 320, 512)
+# Characters of an error of peft that are shown: it names every tensor of a wrong size.
+_MAX_REASON: Final = 300
+
+
+class AdaptedModel(NamedTuple):
+    """What is scored when a model or an adapter is named.
+
+    Attributes:
+        model_dir: Folder of the model, or of an adapter's base model.
+        adapter: Folder of the adapter; None for a whole model.
+        tokenizer_dir: Folder of the tokenizer: the adapter's own where it has one.
+    """
+
+    model_dir: Path
+    adapter: Path | None
+    tokenizer_dir: Path
+
+
+def resolve_adapted(model: str) -> AdaptedModel:
+    """The model that `model` means, an adapter with its base model.
+
+    Args:
+        model: `demo`, a folder, or a hub id, of a model or of a LoRA adapter.
+
+    Raises:
+        InputError: It is none of them, or an adapter that does not say what model it is for.
+    """
+    folder = Path(model)
+    if not (folder / _CONFIG).is_file():
+        folder = resolve_model(model)
+    if (folder / "config.json").is_file() or not (folder / _CONFIG).is_file():
+        return AdaptedModel(folder, None, folder)
+    adapter = resolve_adapter(str(folder))
+    settings = _settings(adapter)
+    base = settings.get("base_model_name_or_path")
+    if not base:
+        raise InputError(f"adapter {adapter}: {_CONFIG} names no base_model_name_or_path, the model that it is for.")
+    model_dir = resolve_model(str(base), settings.get("revision"))
+    own_tokenizer = (adapter / "tokenizer_config.json").is_file()
+    return AdaptedModel(model_dir, adapter, adapter if own_tokenizer else model_dir)
 
 
 def resolve_adapter(adapter: str) -> Path:
@@ -33,7 +70,7 @@ def resolve_adapter(adapter: str) -> Path:
         folder = _download(adapter)
     missing = [name for name in (_CONFIG, _WEIGHTS) if not (folder / name).is_file()]
     if missing:
-        raise InputError(f"reference.adapter: {folder} holds no {' and no '.join(missing)}, so it is no LoRA adapter.")
+        raise InputError(f"adapter {folder}: holds no {' and no '.join(missing)}, so it is no LoRA adapter.")
     return folder
 
 
@@ -54,6 +91,14 @@ def adapter_digest(folder: Path) -> str:
     return digest_json([cached_digest(folder / name) for name in (_WEIGHTS, _CONFIG)])
 
 
+def merger() -> str:
+    """What merges adapters here, with its version: a part of what decides the merged weights' last digits."""
+    try:
+        return f"peft {metadata.version('peft')}"
+    except metadata.PackageNotFoundError:
+        return "peft"
+
+
 def adapter_rank(folder: Path) -> int:
     """The room that vLLM has to make for the adapter: the smallest rank it offers that holds every matrix.
 
@@ -64,16 +109,17 @@ def adapter_rank(folder: Path) -> int:
     rank = max([int(settings["r"]), *map(int, (settings.get("rank_pattern") or {}).values())])
     room = [offered for offered in _RANKS if offered >= rank]
     if not room:
-        raise InputError(f"reference.adapter: {folder} has rank {rank}; vLLM takes at most {_RANKS[-1]}.")
+        raise InputError(f"adapter {folder}: has rank {rank}; vLLM takes at most {_RANKS[-1]}.")
     return room[0]
 
 
 def changes_head(folder: Path) -> bool:
-    """Whether the adapter has weights for the output layer, or for the embeddings that may be the same."""
-    from safetensors import safe_open
+    """Whether the adapter has weights for the output layer, or for the embeddings that may be the same.
 
-    with safe_open(folder / _WEIGHTS, framework="np") as tensors:
-        return any(part in name for name in tensors.keys() for part in ("lm_head", "embed"))  # noqa: SIM118  no mapping
+    Raises:
+        InputError: Its weights cannot be read.
+    """
+    return any(part in name for name in _tensor_names(folder) for part in ("lm_head", "embed"))
 
 
 def merge_adapter(model: Any, folder: Path) -> Any:
@@ -84,64 +130,70 @@ def merge_adapter(model: Any, folder: Path) -> Any:
         folder: The adapter.
 
     Raises:
-        EngineError: The adapter does not fit the model, or is of a kind that needs peft.
+        MissingDependencyError: peft is not installed.
+        InputError: The adapter's files cannot be read, or it is no LoRA adapter.
+        EngineError: The adapter does not fit the model.
     """
     try:
-        from peft import PeftModel
-    except ImportError:
-        return _merge_plain(model, folder)
-    merged = PeftModel.from_pretrained(model, folder).merge_and_unload()
+        from peft import PeftConfig, PeftModel
+    except ImportError as error:
+        raise MissingDependencyError(
+            f"adapter {folder}: merging it takes the library peft. Install with: pip install 'thumbline[adapters]'"
+        ) from error
+    _settings(folder)
+    _refuse_shared_head(model, folder)
+    try:
+        adapted = PeftModel(model, PeftConfig.from_pretrained(str(folder)))
+        loaded = adapted.load_adapter(str(folder), "default", torch_device=str(model.device))
+    except (ValueError, RuntimeError, TypeError, KeyError) as error:
+        reason = " ".join(str(error).split())[:_MAX_REASON]
+        raise EngineError(f"adapter {folder}: does not fit the model, or peft does not know it: {reason}") from error
+    _check_loaded(folder, loaded.missing_keys, loaded.unexpected_keys)
     # peft freezes all weights that are not the adapter's own; the merged model is to be trained as any other.
-    return merged.requires_grad_(True)
+    return adapted.merge_and_unload().requires_grad_(True)
 
 
-def _merge_plain(model: Any, folder: Path) -> Any:
-    import torch
-    from safetensors.torch import load_file
+def _refuse_shared_head(model: Any, folder: Path) -> None:
+    """A merge would change embeddings and head at once, of which the adapter changes one."""
+    if changes_head(folder) and getattr(model.config.get_text_config(), "tie_word_embeddings", False):
+        raise EngineError(
+            f"adapter {folder}: changes the head or the embeddings, which are one matrix in this model, so that it "
+            f"cannot be merged. Train the adapter on other layers."
+        )
 
-    settings, tensors = _settings(folder), load_file(folder / _WEIGHTS)
-    _refuse_other_kinds(folder, settings, tensors)
-    weights = dict(model.named_parameters())
-    for name in sorted(name for name in tensors if name.endswith(".lora_A.weight")):
-        module = name.removeprefix("base_model.model.").removesuffix(".lora_A.weight")
-        low, high = tensors[name].float(), tensors[name.replace("lora_A", "lora_B")].float()
-        change = _scale(settings, module, low.shape[0]) * (high @ low)
-        weight = weights.get(f"{module}.weight")
-        if weight is None or weight.shape != change.shape:
-            raise EngineError(f"reference.adapter: {folder} changes {module}, which this model has not in that size.")
-        with torch.no_grad():
-            weight.copy_((weight.float() + change.to(weight.device)).to(weight.dtype))
-    return model
+
+def _check_loaded(folder: Path, missing: list[str], unexpected: list[str]) -> None:
+    """Refuse what peft only warns of: a merge would leave out a part of the adapter."""
+    if unexpected:
+        raise EngineError(
+            f"adapter {folder}: {len(unexpected)} of its tensors belong to no weight of the model (first: "
+            f"{min(unexpected)}). Is it the adapter of another model?"
+        )
+    if missing:
+        raise EngineError(
+            f"adapter {folder}: holds no weights for {len(missing)} of the tensors that its settings name (first: "
+            f"{min(missing)}). Is it whole, and the adapter of this model?"
+        )
+
+
+def _tensor_names(folder: Path) -> list[str]:
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(folder / _WEIGHTS, framework="np") as tensors:
+            return list(tensors.keys())
+    except (SafetensorError, OSError) as error:
+        raise InputError(f"{folder / _WEIGHTS} is not readable as safetensors; is it whole?") from error
 
 
 def _settings(folder: Path) -> dict[str, Any]:
     try:
         settings: dict[str, Any] = json.loads((folder / _CONFIG).read_text(encoding="utf-8"))
-        int(settings["r"])
-    except (ValueError, KeyError, TypeError) as error:
-        raise InputError(f"reference.adapter: {folder / _CONFIG} is no settings file of a LoRA adapter.") from error
+        kind = settings.get("peft_type", "LORA")
+        if kind == "LORA":
+            int(settings["r"])
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise InputError(f"{folder / _CONFIG} is no settings file of a LoRA adapter.") from error
+    if kind != "LORA":
+        raise InputError(f"adapter {folder}: is a {kind} adapter; LoRA adapters are what can be used.")
     return settings
-
-
-def _scale(settings: dict[str, Any], module: str, rank: int) -> float:
-    alpha = float(_of_module(settings.get("alpha_pattern"), module, settings.get("lora_alpha", rank)))
-    return alpha / math.sqrt(rank) if settings.get("use_rslora") else alpha / rank
-
-
-def _of_module(patterns: dict[str, Any] | None, module: str, default: Any) -> Any:
-    for ending, value in (patterns or {}).items():
-        if module == ending or module.endswith(f".{ending}"):
-            return value
-    return default
-
-
-def _refuse_other_kinds(folder: Path, settings: dict[str, Any], tensors: "dict[str, torch.Tensor]") -> None:
-    special = ("use_dora", "fan_in_fan_out", "modules_to_save", "target_parameters")
-    kinds = [name for name in special if settings.get(name)]
-    other = [name for name in tensors if not name.endswith((".lora_A.weight", ".lora_B.weight"))]
-    if kinds or other or settings.get("peft_type", "LORA") != "LORA" or settings.get("bias", "none") != "none":
-        what = ", ".join(kinds) or (other[0] if other else "its kind")
-        raise EngineError(
-            f"reference.adapter: {folder} is not a plain LoRA adapter ({what}). Install peft, or merge it into the "
-            f"model yourself."
-        )

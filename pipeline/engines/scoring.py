@@ -15,8 +15,8 @@ from ..config import EngineConfig
 from ..context import Reporter
 from ..errors import InputError
 from ..storage.places import open_place
-from .adapters import adapter_digest, resolve_adapter
-from .base import Engine
+from .adapters import adapter_digest, merger, resolve_adapter
+from .base import TRANSFORMERS, Engine
 from .feeding import Blocks, blocks_of, catalogue
 from .missing import Work, score_missing
 from .models import model_digest, tokenizer_digest
@@ -59,9 +59,13 @@ class Scorer:
 def scorer_key(model_dir: Path, config: EngineConfig, route: str | None = None) -> dict[str, str]:
     """Digests of weights, tokenizer and adapter, and what the engine is, by one route (None: before it is known)."""
     key = {"model": model_digest(model_dir), "tokenizer": tokenizer_digest(model_dir)}
+    key |= engine_identity(config, route)
     if config.adapter is not None:
         key["adapter"] = adapter_digest(resolve_adapter(config.adapter))
-    return key | engine_identity(config, route)
+        if key["route"] == TRANSFORMERS:
+            # vLLM applies an adapter; for transformers it is merged into the weights.
+            key["merger"] = merger()
+    return key
 
 
 class ScoredTable(NamedTuple):

@@ -13,11 +13,12 @@ import polars as pl
 
 from ..config import EngineConfig, SequencesConfig
 from ..context import Reporter
+from ..engines.adapters import adapter_digest, resolve_adapted
 from ..engines.encoding import load_encoder, sequence_columns
 from ..engines.scoring import Scorer, score_frame
 from ..errors import ConfigError, InputError
+from ..storage.digests import digest_json
 from ..tables import polars_schema
-from .adapters import resolve_any_model
 from .rows import PairRows
 
 _SIDES: Final = ("chosen", "rejected")
@@ -45,7 +46,7 @@ class ScoredPairs(NamedTuple):
         frame: Table `scored_pairs` with the columns to slice by, sorted by model and pair_id.
         reference: Name of the reference model; None where there is none.
         dropped: Pairs that some model could not take, by reason.
-        models: What each name stands for: digest of the weights, engine, dtype.
+        models: What each name stands for: digest of the weights and the adapter, engine, dtype.
     """
 
     frame: pl.DataFrame
@@ -115,10 +116,10 @@ def _folder_name(folder: Path) -> str:
 
 
 def _score(pairs: PairRows, name: str, model: str, options: ScoringOptions, reporter: Reporter) -> _Sides:
-    folder = resolve_any_model(model)
+    adapted = resolve_adapted(model)
     text = options.text
     try:
-        encoder = load_encoder(folder, text.template, text.max_tokens, text.truncation)
+        encoder = load_encoder(adapted.tokenizer_dir, text.template, text.max_tokens, text.truncation)
     except InputError as error:
         raise InputError(f"--model {name}: {error} Here: --template plain.") from error
     long = pl.concat(pairs.frame.select("pair_id", "prompt", side=pl.lit(side), text=_text_of(side)) for side in _SIDES)
@@ -127,12 +128,17 @@ def _score(pairs: PairRows, name: str, model: str, options: ScoringOptions, repo
     dropped = table.filter(pl.col("reason").is_not_null()).select("pair_id", "reason")
     kept = table.join(dropped.select("pair_id").unique(), on="pair_id", how="anti").drop("reason")
     sequences = kept.drop("pair_id", "side").unique("sequence_id", keep="first", maintain_order=True)
-    scorer = Scorer(folder, options.engine, str(options.store))
+    adapter = None if adapted.adapter is None else str(adapted.adapter)
+    scorer = Scorer(adapted.model_dir, options.engine.model_copy(update={"adapter": adapter}), str(options.store))
     scored = score_frame(sequences, scorer, _SHARD_ROWS, reporter, f"log-probs of {name}")
     logps = kept.select("pair_id", "side", "sequence_id").join(
         scored.frame, on="sequence_id", how="left", validate="m:1"
     )
-    return _Sides(_wide(logps), dropped, scored.notes)
+    notes = scored.notes
+    if adapted.adapter is not None:
+        # The digest names the whole model: two adapters of one base are two models.
+        notes = notes | {"model": digest_json([notes["model"], adapter_digest(adapted.adapter)])}
+    return _Sides(_wide(logps), dropped, notes)
 
 
 def _text_of(side: str) -> pl.Expr:

@@ -10,8 +10,7 @@ from transformers import LlamaConfig, LlamaForCausalLM
 from typer.testing import CliRunner
 
 from tests.line.conftest import write_config
-from tests.tiny import save_tiny_model, tiny_tokenizer
-from tests.unit.evaluation.test_adapters import save_adapter
+from tests.tiny import save_lora, save_tiny_model, tiny_tokenizer
 from thumbline.pipeline.cli import main
 from thumbline.pipeline.errors import GateError, PipelineError
 
@@ -25,6 +24,7 @@ PAIRS = [
     }
     for number, month in enumerate(["March", "April", "May", "June"] * 5)
 ]
+LAYERS = ("model.layers.0.self_attn.q_proj", "model.layers.1.mlp.down_proj")
 HF = ("--engine", "hf", "--dtype", "float32", "--draws", "200")
 
 
@@ -61,7 +61,7 @@ def pair_file(tmp_path_factory):
 def models(tmp_path_factory, tiny_model):
     folder = tmp_path_factory.mktemp("models")
     other = save_tiny_model(folder / "other", seed=1)
-    return {"base": tiny_model, "other": other, "adapter": save_adapter(folder / "adapter", tiny_model)}
+    return {"base": tiny_model, "other": other, "adapter": save_lora(folder / "adapter", tiny_model, LAYERS)}
 
 
 @pytest.fixture(scope="module")
