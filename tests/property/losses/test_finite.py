@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.laws import examples
+from tests.loss_cases import PAIRED, UNPAIRED, settings_of
 from thumbline.losses import LOSSES, PairLogps, UnpairedLogps, loss_config
 from thumbline.losses.numerics import log1mexp, log_odds
 
@@ -18,39 +19,6 @@ LOGPS = st.one_of(st.sampled_from(EDGES), st.floats(-1e5, 0.0, allow_subnormal=F
 COUNTS = st.sampled_from([0, 1, 2, 7, 512, 100_000])
 # Not float16: the gradient of a squared loss leaves its range long before its log-probs do.
 DTYPES = st.sampled_from([torch.bfloat16, torch.float32, torch.float64])
-
-SETTINGS = {
-    "dpo": [{}, {"beta": 10.0}, {"label_smoothing": 0.3}, {"label_smoothing": 0.49, "robust": True},
-            {"soft_labels": True}],
-    "dpo_norm": [{}, {"soft_labels": True}],
-    "f_dpo": [{}, {"divergence": "forward_kl"}, {"divergence": "forward_kl", "beta": 10.0}, {"soft_labels": True},
-              *({"divergence": "alpha", "alpha": alpha} for alpha in (-2.0, 0.5, 1.0, 3.0))],
-    "rpo": [{}, {"alpha": 10.0}, {"soft_labels": True}],
-    "ipo": [{}, {"reading": "sum"}, {"beta": 0.001}, {"soft_labels": True}],
-    "hinge": [{}, {"soft_labels": True}],
-    "exo": [{}, {"label_smoothing": 1e-6}, {"soft_labels": True}],
-    "nca": [{}, {"soft_labels": True}],
-    "apo_zero": [{}, {"soft_labels": True}],
-    "apo_down": [{}, {"soft_labels": True}],
-    "sppo": [{}, {"beta": 0.001}, {"soft_labels": True}],
-    "bco_pair": [{}, {"shift": "batch"}, {"soft_labels": True}],
-    "discopop": [{}, {"tau": 1.0}, {"beta": 10.0}, {"soft_labels": True}],
-    "aot": [{}, {"label_smoothing": 0.3}],
-    "aot_unpaired": [{}, {"label_smoothing": 0.3}],
-    "kto": [{}, {"reference_point": "batch"}, {"reference_point": "zero"}, {"n_desirable": 1, "n_undesirable": 1000},
-            {"reduction": "classes"}, {"soft_labels": True}],
-    "bco": [{}, {"beta": 10.0}, {"soft_labels": True}],
-    "orpo": [{}, {"lambda_orpo": 5.0}, {"soft_labels": True}],
-    "simpo": [{}, {"beta": 10.0, "gamma": 5.0}, {"soft_labels": True}],
-    "alphapo": [{}, {"alpha": 1.0}, {"alpha": -1.0}, {"alpha": 0.0}, {"soft_labels": True}],
-    "cpo": [{}, {"alpha": 0.0}, {"soft_labels": True}],
-}  # fmt: skip
-
-
-def cases(paired):
-    return st.sampled_from(
-        [(name, chosen) for name, chosen in SETTINGS.items() if LOSSES[name].paired == paired]
-    ).flatmap(lambda case: st.tuples(st.just(case[0]), st.sampled_from(case[1])))
 
 
 @st.composite
@@ -100,20 +68,19 @@ def assert_finite(name, batch, chosen_settings, leaves):
         assert bool(torch.isfinite(gradient).all()), f"{name}: gradient by {leaf} is {gradient.tolist()}"
 
 
-def test_every_method_is_tried():
-    assert set(SETTINGS) == set(LOSSES)
+@pytest.mark.parametrize("name", PAIRED)
+@examples(50)
+@given(st.data())
+def test_losses_of_pairs_are_finite(name, data):
+    sides = ["policy_chosen_logps", "policy_rejected_logps"]
+    assert_finite(name, data.draw(pair_batches()), data.draw(st.sampled_from(settings_of(name))), sides)
 
 
-@examples(1000)
-@given(cases(paired=True), pair_batches())
-def test_losses_of_pairs_are_finite(case, batch):
-    assert_finite(*case[:1], batch, case[1], ["policy_chosen_logps", "policy_rejected_logps"])
-
-
-@examples(250)
-@given(cases(paired=False), thumb_batches())
-def test_losses_of_thumbs_are_finite(case, batch):
-    assert_finite(*case[:1], batch, case[1], ["policy_logps"])
+@pytest.mark.parametrize("name", UNPAIRED)
+@examples(125)
+@given(st.data())
+def test_losses_of_thumbs_are_finite(name, data):
+    assert_finite(name, data.draw(thumb_batches()), data.draw(st.sampled_from(settings_of(name))), ["policy_logps"])
 
 
 @examples(50)

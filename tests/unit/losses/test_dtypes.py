@@ -5,12 +5,9 @@ import dataclasses
 import pytest
 import torch
 
+from tests.loss_cases import SETTINGS, with_field
 from tests.loss_inputs import pairs, unpaired
 from thumbline.losses import LOSSES, loss_config, reward_model_loss
-
-SOFT = [
-    name for name, spec in LOSSES.items() if "soft_labels" in {field.name for field in dataclasses.fields(spec.config)}
-]
 
 
 def batch(name, dtype):
@@ -44,14 +41,14 @@ def test_half_precision_log_probs_are_computed_with_in_float32(name):
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-@pytest.mark.parametrize("name", SOFT)
+@pytest.mark.parametrize("name", with_field("soft_labels"))
 def test_soft_labels_leave_the_losses_type(name, dtype):
     found = LOSSES[name].function(batch(name, dtype), loss_config(name, {"soft_labels": True}))
     assert found.losses.dtype == dtype
 
 
 @pytest.mark.parametrize("default_dtype", [torch.bfloat16, torch.float64], indirect=True)
-@pytest.mark.parametrize(("name", "settings"), [(name, {}) for name in LOSSES] + [("kto", {"reduction": "classes"})])
+@pytest.mark.parametrize(("name", "settings"), SETTINGS)
 def test_a_default_type_of_the_callers_leaves_the_losses_type(name, settings, default_dtype):
     found = LOSSES[name].function(batch(name, torch.float32), loss_config(name, settings))
     assert found.losses.dtype == torch.float32

@@ -7,23 +7,27 @@ import math
 import pytest
 import torch
 
+from tests.loss_cases import (
+    BY_ROW,
+    LIKELIHOOD,
+    PAIRED,
+    PER_TOKEN,
+    SETTINGS,
+    UNPAIRED,
+    WITH_REFERENCE,
+    full_batch,
+    run,
+    special,
+    with_field,
+)
 from tests.loss_inputs import pairs, swapped, unpaired
 from thumbline.losses import LOSSES, UnpairedLogps, loss_config, loss_method
 from thumbline.losses.bco import RunningMean, bco_reference_point
 
-PAIRED = [name for name, spec in LOSSES.items() if spec.paired]
-BY_ROW = [name for name in PAIRED if not loss_method(name, {}).takes_whole_steps]
-SOFT = [name for name in PAIRED if "soft_labels" in {field.name for field in dataclasses.fields(LOSSES[name].config)}]
-# Their losses are least at a finite log-ratio; DiscoPOP's rises once between two slopes, as its paper shows.
-NOT_MONOTONE = ["ipo", "sppo", "exo", "discopop"]
-LOGISTIC_IN_MARGIN = ["dpo", "dpo_norm", "f_dpo", "aot", "aot_unpaired"]
+SOFT = [name for name in with_field("soft_labels") if name in PAIRED]
 
 
-def run(method, batch, **settings):
-    return LOSSES[method].function(batch, loss_config(method, settings))
-
-
-@pytest.mark.parametrize("method", LOGISTIC_IN_MARGIN)
+@pytest.mark.parametrize("method", [name for name in PAIRED if special(name).logistic])
 def test_ln_2_where_the_policy_is_the_reference(method):
     batch = pairs()
     same = dataclasses.replace(
@@ -32,13 +36,9 @@ def test_ln_2_where_the_policy_is_the_reference(method):
     torch.testing.assert_close(run(method, same).losses, torch.full((8,), math.log(2), dtype=torch.float64))
 
 
-@pytest.mark.parametrize(
-    ("method", "settings"),
-    [(name, {}) for name in PAIRED if LOSSES[name].needs_reference]
-    + [("f_dpo", {"divergence": "forward_kl"}), ("f_dpo", {"divergence": "alpha", "alpha": 0.5})],
-)
+@pytest.mark.parametrize(("method", "settings"), [case for case in SETTINGS if case[0] in WITH_REFERENCE])
 def test_no_reward_where_the_policy_is_the_reference(method, settings):
-    batch = pairs()
+    batch = full_batch(method)
     same = dataclasses.replace(
         batch, reference_chosen_logps=batch.policy_chosen_logps, reference_rejected_logps=batch.policy_rejected_logps
     )
@@ -47,18 +47,18 @@ def test_no_reward_where_the_policy_is_the_reference(method, settings):
 
 
 @pytest.mark.parametrize("side", ["chosen", "rejected"])
-@pytest.mark.parametrize("method", ["ipo", "dpo_norm", "rpo", "cpo", "orpo", "simpo", "alphapo"])
+@pytest.mark.parametrize("method", sorted({*PER_TOKEN, *LIKELIHOOD}))
 def test_one_token_is_its_own_mean_and_an_empty_completion_counts_as_one(method, side):
     def losses(count):
         counts = torch.full((8,), count)
         return run(method, dataclasses.replace(pairs(grad=False), **{f"{side}_token_counts": counts})).losses
 
     torch.testing.assert_close(losses(0), losses(1), atol=0, rtol=0)
-    if (method, side) not in {("rpo", "rejected"), ("cpo", "rejected")}:
+    if method in PER_TOKEN or side == "chosen":
         assert (losses(1) - losses(2)).abs().max() > 1e-3
 
 
-@pytest.mark.parametrize("method", [name for name in BY_ROW if name not in NOT_MONOTONE])
+@pytest.mark.parametrize("method", [name for name in PAIRED if name in BY_ROW and special(name).monotone])
 def test_a_better_margin_never_costs_more(method):
     losses = []
     for step in torch.linspace(-30, 30, 41, dtype=torch.float64):
@@ -68,7 +68,7 @@ def test_a_better_margin_never_costs_more(method):
     assert all(later <= earlier + 1e-9 for earlier, later in itertools.pairwise(losses))
 
 
-@pytest.mark.parametrize("method", ["aot", "aot_unpaired"])
+@pytest.mark.parametrize("method", [name for name in PAIRED if not LOSSES[name].takes_weights])
 def test_rank_losses_refuse_unequal_weights(method):
     alike = torch.full((8,), 0.5, dtype=torch.float64)
     torch.testing.assert_close(run(method, pairs(weights=alike)).losses, run(method, pairs()).losses * 0.5)
@@ -82,7 +82,7 @@ def test_a_certain_soft_label_is_the_label(method):
     torch.testing.assert_close(run(method, batch, soft_labels=True).losses, run(method, pairs()).losses)
 
 
-@pytest.mark.parametrize("method", sorted(set(SOFT) - {"rpo", "orpo", "cpo"}))
+@pytest.mark.parametrize("method", [name for name in SOFT if name not in LIKELIHOOD])
 def test_an_even_soft_label_has_no_preference(method):
     """At p = 1/2 a pair and its mirror image lose the same."""
     even = torch.full((8,), 0.5, dtype=torch.float64)
@@ -114,18 +114,16 @@ def test_ipo_with_soft_labels_is_least_where_the_margin_is_the_posteriors():
     assert float(margins[losses.argmin()]) == pytest.approx((0.8 - 0.5) / 0.1)
 
 
-@pytest.mark.parametrize("method", ["kto", "bco"])
+@pytest.mark.parametrize(("method", "settings"), [case for case in SETTINGS if case[0] in UNPAIRED])
 @pytest.mark.parametrize("labels", [(True,) * 4, (False,) * 4, (True,)])
-@pytest.mark.parametrize("point", ["mismatched", "batch", "zero"])
-def test_an_absent_class_gives_no_nan(method, labels, point):
-    batch = unpaired(labels)
-    settings = {"reference_point": point, "reduction": "classes"} if method == "kto" else {}
+def test_an_absent_class_gives_no_nan(method, settings, labels):
+    batch = unpaired(labels, desirable_probability=torch.full((len(labels),), 0.7))
     output = run(method, batch, **settings)
     (gradient,) = torch.autograd.grad(output.losses.mean(), batch.policy_logps)
     assert output.losses.isfinite().all() and gradient.isfinite().all()
 
 
-@pytest.mark.parametrize("method", ["kto", "bco"])
+@pytest.mark.parametrize("method", [name for name in UNPAIRED if LOSSES[name].step_statistic])
 def test_an_unpaired_step_in_parts_is_the_step_at_once(method):
     batch = unpaired((True, False, True, True, False, False, False, True))
     spec = LOSSES[method]
@@ -162,11 +160,27 @@ def test_the_classes_reduction_of_one_class_is_its_mean(label):
     torch.testing.assert_close(run("kto", batch, reduction="classes").losses, run("kto", batch).losses)
 
 
-@pytest.mark.parametrize("method", PAIRED)
-def test_no_pair_gives_no_loss(method):
-    batch = dataclasses.replace(pairs(rows=0), weights=torch.zeros(0))
-    for settings in ({}, {"shift": "batch"}) if method == "bco_pair" else ({},):
-        assert run(method, batch, **settings).losses.shape == (0,)
+@pytest.mark.parametrize(("method", "settings"), [case for case in SETTINGS if case[0] in PAIRED])
+def test_no_pair_gives_no_loss(method, settings):
+    nothing = torch.zeros(0)
+    batch = dataclasses.replace(pairs(rows=0), weights=nothing, chosen_better_probability=nothing)
+    assert run(method, batch, **settings).losses.shape == (0,)
+
+
+@pytest.mark.parametrize(("method", "settings"), [case for case in SETTINGS if case[0] in BY_ROW])
+def test_the_gradient_is_that_of_small_steps(method, settings):
+    batch = full_batch(method)
+    names = ("policy_chosen_logps", "policy_rejected_logps") if LOSSES[method].paired else ("policy_logps",)
+    if LOSSES[method].step_statistic is not None:
+        # A constant, as in training; else small steps would move it.
+        point = LOSSES[method].step_statistic(batch, loss_config(method, settings))
+        batch = dataclasses.replace(batch, reference_point=point)
+
+    def losses(*sides):
+        return run(method, dataclasses.replace(batch, **dict(zip(names, sides, strict=True))), **settings).losses
+
+    if not loss_method(method, settings).takes_whole_steps:
+        assert torch.autograd.gradcheck(losses, [getattr(batch, name).clone().requires_grad_() for name in names])
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,22 @@ import math
 import pytest
 import torch
 
+from tests.loss_cases import (
+    BY_ROW,
+    CHANGES,
+    LIKELIHOOD,
+    PAIRED,
+    PER_TOKEN,
+    UNPAIRED,
+    WITH_REFERENCE,
+    change,
+    choices,
+    full_batch,
+    run,
+    special,
+    with_field,
+)
+from tests.loss_inputs import swapped
 from thumbline.losses import (
     LOSSES,
     MissingInputError,
@@ -27,11 +43,6 @@ from thumbline.losses.orpo import ORPOConfig, orpo
 from thumbline.losses.registry import describe
 from thumbline.losses.simpo import SimPOConfig, simpo
 
-PAIRED = [name for name, spec in LOSSES.items() if spec.paired]
-BY_ROW = [name for name, spec in LOSSES.items() if not loss_method(name, {}).takes_whole_steps]
-SOFT = [name for name, spec in LOSSES.items() if hasattr(spec.config, "soft_labels")]
-WITH_REFERENCE = [name for name in PAIRED if LOSSES[name].needs_reference]
-
 
 def sigmoid(x):
     return 1.0 / (1.0 + math.exp(-x))
@@ -44,50 +55,6 @@ def softplus(x):
 
 def tensor(*values):
     return torch.tensor(values)
-
-
-def pairs(n=8, seed=0):
-    generator = torch.Generator().manual_seed(seed)
-
-    def draw(low, high):
-        return torch.empty(n, dtype=torch.float64).uniform_(low, high, generator=generator)
-
-    return PairLogps(
-        policy_chosen_logps=draw(-30, -5),
-        policy_rejected_logps=draw(-30, -5),
-        reference_chosen_logps=draw(-30, -5),
-        reference_rejected_logps=draw(-30, -5),
-        chosen_token_counts=torch.randint(2, 20, (n,), generator=generator),
-        rejected_token_counts=torch.randint(2, 20, (n,), generator=generator),
-        chosen_better_probability=draw(0, 1),
-        weights=draw(0.5, 2),
-        prompt_chosen_nll=draw(0.5, 3),
-    )
-
-
-def thumbs(n=8, seed=0):
-    generator = torch.Generator().manual_seed(seed)
-
-    def draw(low, high):
-        return torch.empty(n, dtype=torch.float64).uniform_(low, high, generator=generator)
-
-    return UnpairedLogps(
-        policy_logps=draw(-30, -5),
-        labels=torch.arange(n) % 3 == 0,
-        reference_logps=draw(-30, -5),
-        policy_mismatched_logps=draw(-20, -5),
-        reference_mismatched_logps=draw(-30, -20),
-        weights=draw(0.5, 2),
-        desirable_probability=draw(0, 1),
-    )
-
-
-def batch_for(name):
-    return pairs() if LOSSES[name].paired else thumbs()
-
-
-def run(name, batch, **settings):
-    return LOSSES[name].function(batch, loss_config(name, settings))
 
 
 def rows(batch, part):
@@ -235,13 +202,8 @@ def test_policy_equal_to_reference_gives_ln_2_no_margin_and_a_tie():
 
 @pytest.mark.parametrize("name", PAIRED)
 def test_swapping_the_sides_flips_the_margin(name):
-    batch = dataclasses.replace(pairs(), weights=None)
-    swapped = PairLogps(
-        batch.policy_rejected_logps, batch.policy_chosen_logps,
-        batch.reference_rejected_logps, batch.reference_chosen_logps,
-        batch.rejected_token_counts, batch.chosen_token_counts,
-    )  # fmt: skip
-    one, other = run(name, batch), run(name, swapped)
+    batch = dataclasses.replace(full_batch(name), weights=None)
+    one, other = run(name, batch), run(name, swapped(batch))
     torch.testing.assert_close(
         one.chosen_rewards - one.rejected_rewards, other.rejected_rewards - other.chosen_rewards, atol=0, rtol=0
     )
@@ -249,7 +211,7 @@ def test_swapping_the_sides_flips_the_margin(name):
 
 @pytest.mark.parametrize("name", BY_ROW)
 def test_a_batch_of_8_is_8_batches_of_1(name):
-    batch = batch_for(name)
+    batch = full_batch(name)
     if LOSSES[name].step_statistic is not None:
         batch = dataclasses.replace(batch, reference_point=LOSSES[name].step_statistic(batch, loss_config(name, {})))
     whole = run(name, batch).losses
@@ -259,23 +221,22 @@ def test_a_batch_of_8_is_8_batches_of_1(name):
 
 @pytest.mark.parametrize("name", BY_ROW)
 def test_weights_multiply_each_rows_loss(name):
-    batch = batch_for(name)
+    batch = full_batch(name)
     plain = run(name, dataclasses.replace(batch, weights=None)).losses
     torch.testing.assert_close(run(name, batch).losses, plain * batch.weights)
 
 
 @pytest.mark.parametrize("name", LOSSES)
 def test_only_losses_carry_a_gradient(name):
-    batch = dataclasses.replace(batch_for(name), weights=None)
+    batch = dataclasses.replace(full_batch(name), weights=None)
     sides = ("policy_chosen_logps", "policy_rejected_logps") if LOSSES[name].paired else ("policy_logps",)
     found = run(name, dataclasses.replace(batch, **{side: getattr(batch, side).requires_grad_() for side in sides}))
     assert {key: value.requires_grad for key, value in vars(found).items() if value.requires_grad} == {"losses": True}
 
 
-# APO-down lowers both sides: its pull on chosen is 0 here. DiscoPOP's loss rises around 0, as its paper shows.
-@pytest.mark.parametrize("name", [name for name in PAIRED if name not in ("apo_down", "discopop")])
+@pytest.mark.parametrize("name", [name for name in PAIRED if special(name).pulls_both])
 def test_raising_chosen_and_lowering_rejected_lowers_the_loss(name):
-    batch = rows(pairs(), slice(0, 1))
+    batch = rows(full_batch(name), slice(0, 1))
     batch = dataclasses.replace(batch, reference_chosen_logps=batch.policy_chosen_logps.clone(),
                                 reference_rejected_logps=batch.policy_rejected_logps.clone())  # fmt: skip
     leaves = batch.policy_chosen_logps.requires_grad_(), batch.policy_rejected_logps.requires_grad_()
@@ -292,69 +253,10 @@ def test_kto_raises_desirable_and_lowers_undesirable():
 
 # Every hyper-parameter changes a result, and is refused out of its range.
 
-CHANGES = {
-    "dpo": {
-        "beta": ({}, 0.2),
-        "label_smoothing": ({}, 0.1),
-        "robust": ({"label_smoothing": 0.1}, True),
-        "soft_labels": ({}, True),
-    },
-    "dpo_norm": {"beta": ({}, 0.2), "label_smoothing": ({}, 0.1), "soft_labels": ({}, True)},
-    "f_dpo": {
-        "beta": ({}, 0.2),
-        "divergence": ({}, "forward_kl"),
-        "alpha": ({"divergence": "alpha"}, 0.2),
-        "label_smoothing": ({}, 0.1),
-        "soft_labels": ({}, True),
-    },
-    "rpo": {"beta": ({}, 0.2), "alpha": ({}, 0.5), "label_smoothing": ({}, 0.1), "soft_labels": ({}, True)},
-    "ipo": {"beta": ({}, 0.2), "reading": ({}, "sum"), "soft_labels": ({}, True)},
-    "hinge": {"beta": ({}, 0.2), "soft_labels": ({}, True)},
-    "exo": {"beta": ({}, 0.2), "label_smoothing": ({}, 0.1), "soft_labels": ({}, True)},
-    "nca": {"beta": ({}, 0.2), "soft_labels": ({}, True)},
-    "apo_zero": {"beta": ({}, 0.2), "soft_labels": ({}, True)},
-    "apo_down": {"beta": ({}, 0.2), "soft_labels": ({}, True)},
-    "sppo": {"beta": ({}, 0.2), "soft_labels": ({}, True)},
-    "bco_pair": {"beta": ({}, 0.2), "shift": ({}, "batch"), "soft_labels": ({}, True)},
-    "discopop": {"beta": ({}, 0.2), "tau": ({}, 0.5), "soft_labels": ({}, True)},
-    "aot": {"beta": ({}, 0.2), "label_smoothing": ({}, 0.1)},
-    "aot_unpaired": {"beta": ({}, 0.2), "label_smoothing": ({}, 0.1)},
-    "kto": {
-        "beta": ({}, 0.2),
-        "reference_point": ({}, "batch"),
-        "desirable_weight": ({}, 2.0),
-        "undesirable_weight": ({}, 2.0),
-        "n_desirable": ({}, 5),
-        "n_undesirable": ({}, 5),
-        "reduction": ({}, "classes"),
-        "soft_labels": ({}, True),
-    },
-    "bco": {"beta": ({}, 0.2), "soft_labels": ({}, True)},
-    "orpo": {"lambda_orpo": ({}, 0.2), "nll_over": ({}, "prompt_and_chosen"), "soft_labels": ({}, True)},
-    "simpo": {
-        "beta": ({}, 3.0),
-        "gamma": ({}, 1.0),
-        "gamma_unit": ({}, "mean_logps"),
-        "label_smoothing": ({}, 0.1),
-        "soft_labels": ({}, True),
-    },
-    "alphapo": {"beta": ({}, 3.0), "gamma": ({}, 1.0), "alpha": ({}, 0.5), "soft_labels": ({}, True)},
-    "cpo": {"beta": ({}, 0.2), "alpha": ({}, 0.5), "label_smoothing": ({}, 0.1), "soft_labels": ({}, True)},
-}
 
-
-def test_every_hyper_parameter_has_its_test():
-    fields = {name: {field.name for field in dataclasses.fields(spec.config)} for name, spec in LOSSES.items()}
-    assert {name: set(changes) for name, changes in CHANGES.items()} == fields
-
-
-@pytest.mark.parametrize(("name", "key"), [(name, key) for name, changes in CHANGES.items() for key in changes])
+@pytest.mark.parametrize(("name", "key"), CHANGES)
 def test_every_hyper_parameter_changes_the_loss(name, key):
-    beside, value = CHANGES[name][key]
-    batch = batch_for(name)
-    if not LOSSES[name].takes_weights:
-        batch = dataclasses.replace(batch, weights=None)
-    before, after = run(name, batch, **beside).losses, run(name, batch, **beside, **{key: value}).losses
+    before, after = (run(name, full_batch(name), **settings).losses for settings in change(name, key))
     assert not torch.allclose(before, after)
 
 
@@ -366,37 +268,38 @@ def test_each_estimator_of_z0_gives_its_own_value(point):
 
 
 NOT_ABOVE_ZERO = [0.0, -0.1, math.nan, math.inf]
+SOFT = with_field("soft_labels")
+SIDES = ("chosen", "rejected")
 BELOW_ZERO = [-0.1, math.nan, math.inf]
 
 
 @pytest.mark.parametrize(
     ("name", "settings", "message"),
-    [(name, {"beta": value}, "beta must be above 0") for name in LOSSES if name != "orpo" for value in NOT_ABOVE_ZERO]
+    [(name, {"beta": value}, "beta must be above 0") for name in with_field("beta") for value in NOT_ABOVE_ZERO]
     + [
         (name, {"label_smoothing": value}, "label_smoothing must be in [0, 0.5)")
-        for name in ("dpo", "dpo_norm", "f_dpo", "rpo", "aot", "aot_unpaired", "simpo", "cpo")
+        for name in with_field("label_smoothing")
+        if name != "exo"
         for value in (-0.1, 0.5, math.nan)
+    ]
+    + [
+        (name, {key: "no such"}, f"{key} must be one of {', '.join(values)}, not 'no such'")
+        for name in LOSSES
+        for key, values in choices(name).items()
     ]
     + [("exo", {"label_smoothing": value}, "label_smoothing must be in (0, 0.5)") for value in (0.0, 0.5, math.nan)]
     + [("dpo", {"robust": True, "soft_labels": True}, "robust and soft_labels both say")]
     + [
         (name, {"label_smoothing": 0.1, "soft_labels": True}, "label_smoothing and soft_labels both say")
-        for name in ("dpo", "dpo_norm", "f_dpo", "rpo", "simpo", "cpo")
+        for name in with_field("label_smoothing")
+        if name in SOFT and name != "exo"
     ]
-    + [("f_dpo", {"divergence": "total"}, "divergence must be one of reverse_kl, forward_kl")]
     + [(name, {"alpha": math.inf}, "alpha must be finite") for name in ("f_dpo", "alphapo")]
     + [("rpo", {"alpha": value}, "alpha must be at least 0") for value in BELOW_ZERO]
-    + [("bco_pair", {"shift": "median"}, "shift must be one of zero, batch")]
     + [("discopop", {"tau": value}, "tau must be in (0, 1]") for value in (0.0, 1.5, math.nan)]
-    + [("orpo", {"nll_over": "prompt"}, "nll_over must be one of chosen, prompt_and_chosen")]
-    + [("simpo", {"gamma_unit": "nats"}, "gamma_unit must be one of reward, mean_logps")]
-    + [("alphapo", {"gamma": value}, "gamma must be at least 0") for value in BELOW_ZERO]
-    + [("kto", {"reduction": "sum"}, "reduction must be one of rows, classes")]
-    + [("ipo", {"reading": "median"}, "reading must be one of mean, sum, not 'median'")]
     + [("orpo", {"lambda_orpo": value}, "lambda_orpo must be at least 0") for value in BELOW_ZERO]
-    + [("simpo", {"gamma": value}, "gamma must be at least 0") for value in BELOW_ZERO]
+    + [(name, {"gamma": value}, "gamma must be at least 0") for name in with_field("gamma") for value in BELOW_ZERO]
     + [("cpo", {"alpha": value}, "alpha must be at least 0") for value in BELOW_ZERO]
-    + [("kto", {"reference_point": "median"}, "reference_point must be one of mismatched, batch, zero, not 'median'")]
     + [("kto", {"n_desirable": -1}, "n_desirable and n_undesirable are counts")]
     + [("kto", {"n_undesirable": -1}, "n_desirable and n_undesirable are counts")]
     + [("kto", {"desirable_weight": value}, "desirable_weight must be at least 0") for value in BELOW_ZERO]
@@ -506,7 +409,7 @@ def test_plain_kto_with_one_class_is_half_that_classs_mean(desirable):
 @pytest.mark.parametrize("point", ["mismatched", "batch", "zero"])
 def test_two_halves_with_the_steps_z0_sum_to_the_whole(point):
     config = KTOConfig(reference_point=point)
-    batch = thumbs()
+    batch = full_batch("kto")
     policy = batch.policy_logps.clone().requires_grad_()
     whole = kto(dataclasses.replace(batch, policy_logps=policy), config)
     z0 = LOSSES["kto"].step_statistic(batch, config)
@@ -530,41 +433,35 @@ def test_an_overriding_z0_takes_no_gradient():
 
 # Missing inputs.
 
+# RPO is DPO with a likelihood: what it lacks of the reference and of labels is told under DPO's name.
+NAMED = [name for name in PAIRED if name != "rpo"]
 NEEDS = [
-    *(
-        (name, {}, f"reference_{side}_logps")
-        for name in WITH_REFERENCE
-        if name != "rpo"
-        for side in ("chosen", "rejected")
-    ),
-    *(
-        (name, {}, f"{side}_token_counts")
-        for name in ("ipo", "dpo_norm", "orpo", "simpo", "alphapo")
-        for side in ("chosen", "rejected")
-    ),
-    ("cpo", {}, "chosen_token_counts"),
-    ("rpo", {}, "chosen_token_counts"),
+    *((name, {}, f"reference_{side}_logps") for name in NAMED if name in WITH_REFERENCE for side in SIDES),
+    *((name, {}, f"{side}_token_counts") for name in PER_TOKEN for side in SIDES),
+    *((name, {}, "chosen_token_counts") for name in LIKELIHOOD),
     ("orpo", {"nll_over": "prompt_and_chosen"}, "prompt_chosen_nll"),
-    *((name, {"soft_labels": True}, "chosen_better_probability") for name in SOFT if name not in ("kto", "bco", "rpo")),
-    ("kto", {"soft_labels": True}, "desirable_probability"),
-    ("bco", {"soft_labels": True}, "desirable_probability"),
-    ("bco", {}, "reference_logps"),
-    ("kto", {}, "reference_logps"),
-    ("kto", {}, "policy_mismatched_logps"),
-    ("kto", {}, "reference_mismatched_logps"),
-]  # fmt: skip
+    *((name, {"soft_labels": True}, "chosen_better_probability") for name in NAMED if name in SOFT),
+    *((name, {"soft_labels": True}, "desirable_probability") for name in UNPAIRED if name in SOFT),
+    *((name, {}, "reference_logps") for name in UNPAIRED),
+    *(
+        (name, {}, f"{model}_mismatched_logps")
+        for name in UNPAIRED
+        if loss_method(name, {}).needs_mismatched
+        for model in ("policy", "reference")
+    ),
+]
 
 
 @pytest.mark.parametrize(("name", "settings", "field"), NEEDS)
 def test_a_missing_input_is_named(name, settings, field):
-    batch = dataclasses.replace(batch_for(name), **{field: None})
+    batch = dataclasses.replace(full_batch(name), **{field: None})
     with pytest.raises(MissingInputError, match=f"^{LOSSES[name].title.split()[0]}.* needs `{field}`"):
         run(name, batch, **settings)
 
 
 @pytest.mark.parametrize("name", PAIRED)
 def test_a_method_takes_what_its_spec_says_and_no_reference_where_it_needs_none(name):
-    batch = dataclasses.replace(pairs(), reference_chosen_logps=None, reference_rejected_logps=None)
+    batch = dataclasses.replace(full_batch(name), reference_chosen_logps=None, reference_rejected_logps=None)
     if LOSSES[name].needs_reference:
         with pytest.raises(MissingInputError):
             run(name, batch)
@@ -573,7 +470,7 @@ def test_a_method_takes_what_its_spec_says_and_no_reference_where_it_needs_none(
 
 
 def test_ipo_of_sums_needs_no_token_counts():
-    batch = dataclasses.replace(pairs(), chosen_token_counts=None, rejected_token_counts=None)
+    batch = dataclasses.replace(full_batch("ipo"), chosen_token_counts=None, rejected_token_counts=None)
     assert run("ipo", batch, reading="sum").losses.shape == (8,)
 
 

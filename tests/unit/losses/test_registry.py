@@ -4,9 +4,31 @@ import dataclasses
 
 import pytest
 
+from tests.loss_cases import DEFAULTS, SPECIAL
 from thumbline.losses import LOSSES, loss_config, loss_method, loss_spec
 from thumbline.losses.ppo import PPOConfig
 from thumbline.losses.registry import describe
+
+
+@pytest.mark.parametrize(
+    ("method", "settings", "mean"),
+    [("dpo", {}, False), ("ipo", {}, True), ("ipo", {"reading": "sum"}, False), ("orpo", {}, True), ("cpo", {}, False)],
+)
+def test_a_reward_is_a_mean_or_a_sum(method, settings, mean):
+    assert loss_method(method, settings).per_token is mean
+
+
+def test_what_depends_on_settings_is_said_for_these_settings():
+    assert loss_method("kto", {}).needs_mismatched
+    assert not loss_method("kto", {"reference_point": "zero"}).needs_mismatched
+    assert loss_method("orpo", {"nll_over": "prompt_and_chosen", "lambda_orpo": 0.3}).needs_prompt_nll
+    assert loss_method("orpo", {"lambda_orpo": 0.3}).reward_scale == 0.3
+
+
+def test_class_counts_are_filled_in_where_a_method_takes_them_and_they_are_not_set():
+    assert LOSSES["kto"].counted({"beta": 0.2}, 3, 4) == {"beta": 0.2, "n_desirable": 3, "n_undesirable": 4}
+    assert LOSSES["kto"].counted({"n_desirable": 9}, 3, 4) == {"n_desirable": 9, "n_undesirable": 4}
+    assert LOSSES["bco"].counted({"beta": 0.2}, 3, 4) == {"beta": 0.2}
 
 
 @pytest.mark.parametrize(
@@ -49,49 +71,8 @@ def test_a_row_of_the_description():
     assert found["simpo"]["weights held"] == "1x"
 
 
-# A default that moves changes every run that does not set it.
-DEFAULTS = {
-    "dpo": {"beta": 0.1, "label_smoothing": 0.0, "robust": False, "soft_labels": False},
-    "dpo_norm": {"beta": 5.0, "label_smoothing": 0.0, "soft_labels": False},
-    "f_dpo": {
-        "beta": 0.1,
-        "divergence": "jensen_shannon",
-        "alpha": 0.5,
-        "label_smoothing": 0.0,
-        "soft_labels": False,
-    },
-    "rpo": {"beta": 0.1, "alpha": 1.0, "label_smoothing": 0.0, "soft_labels": False},
-    "ipo": {"beta": 0.1, "reading": "mean", "soft_labels": False},
-    "hinge": {"beta": 0.1, "soft_labels": False},
-    "exo": {"beta": 0.1, "label_smoothing": 0.001, "soft_labels": False},
-    "nca": {"beta": 0.1, "soft_labels": False},
-    "apo_zero": {"beta": 0.1, "soft_labels": False},
-    "apo_down": {"beta": 0.1, "soft_labels": False},
-    "sppo": {"beta": 0.1, "soft_labels": False},
-    "bco_pair": {"beta": 0.1, "shift": "zero", "soft_labels": False},
-    "discopop": {"beta": 0.1, "tau": 0.05, "soft_labels": False},
-    "aot": {"beta": 0.1, "label_smoothing": 0.0},
-    "aot_unpaired": {"beta": 0.1, "label_smoothing": 0.0},
-    "kto": {
-        "beta": 0.1,
-        "reference_point": "mismatched",
-        "desirable_weight": None,
-        "undesirable_weight": None,
-        "reduction": "rows",
-        "soft_labels": False,
-        "n_desirable": 1,
-        "n_undesirable": 1,
-    },
-    "bco": {"beta": 0.1, "soft_labels": False},
-    "orpo": {"lambda_orpo": 0.1, "nll_over": "chosen", "soft_labels": False},
-    "simpo": {"beta": 2.0, "gamma": 0.5, "gamma_unit": "reward", "label_smoothing": 0.0, "soft_labels": False},
-    "alphapo": {"beta": 2.5, "gamma": 0.25, "alpha": 0.25, "soft_labels": False},
-    "cpo": {"beta": 0.1, "alpha": 1.0, "label_smoothing": 0.0, "soft_labels": False},
-}
-
-
 def test_the_defaults_of_every_method():
-    assert {name: dataclasses.asdict(loss_config(name, {})) for name in LOSSES} == DEFAULTS
+    assert {name: dataclasses.asdict(loss_config(name, {})) for name in DEFAULTS} == DEFAULTS
     assert dataclasses.asdict(PPOConfig()) == {
         "kl_coefficient": 0.05,
         "clip_range": 0.2,
@@ -102,9 +83,16 @@ def test_the_defaults_of_every_method():
 
 
 def test_what_methods_take_and_which_have_a_value_over_the_step():
-    assert {name for name, spec in LOSSES.items() if spec.step_statistic} == {"kto", "bco"}
-    assert {name for name, spec in LOSSES.items() if not spec.paired} == {"kto", "bco"}
-    assert {name for name, spec in LOSSES.items() if not spec.needs_reference} == {"orpo", "simpo", "alphapo", "cpo"}
+    known = {name: LOSSES[name] for name in DEFAULTS}
+    assert {name for name, spec in known.items() if spec.step_statistic} == {"kto", "bco"}
+    assert {name for name, spec in known.items() if spec.rows == "unpaired"} == {"kto", "bco"}
+    assert {name for name, spec in known.items() if not spec.needs_reference} == {"orpo", "simpo", "alphapo", "cpo"}
+    assert {name for name, spec in known.items() if not spec.takes_weights} == {"aot", "aot_unpaired"}
+
+
+def test_a_new_method_brings_its_own_file_and_no_entry_here():
+    assert set(DEFAULTS) <= set(LOSSES)
+    assert set(SPECIAL) <= set(LOSSES)
 
 
 def test_names_that_are_half_alike_are_suggested_and_others_are_not():
