@@ -245,7 +245,9 @@ def load_saved_config(run_dir: Path) -> RunConfig:
     if not path.is_file():
         raise ConfigError(f"{run_dir}: no {CONFIG_FILE} here, so this is not the folder of a run.")
     document = yaml.safe_load(path.read_text(encoding="utf-8"))
-    document.pop("command", None)
+    # Neither is a setting: the command line, and a section that held nothing.
+    for key in ("command", "policy"):
+        document.pop(key, None)
     moved = RunConfig.model_validate(document)
     return moved.model_copy(update={"runs": str(run_dir.parent), "name": run_dir.name})
 

@@ -1,9 +1,11 @@
 from pathlib import Path
 
 import pytest
+import yaml
 
-from thumbline.pipeline.config import load_config
+from thumbline.pipeline.config import build_config, load_config
 from thumbline.pipeline.errors import ConfigError
+from thumbline.pipeline.line import load_saved_config
 from thumbline.pipeline.training.methods import makes_mismatched
 
 CONFIGS = sorted(Path(__file__).parents[3].joinpath("pipeline", "configs").rglob("*.yaml"))
@@ -81,3 +83,10 @@ def test_a_missing_file_is_named(tmp_path):
 )
 def test_mismatched_rows_are_made_where_the_method_takes_them(write, method, settings, needed):
     assert makes_mismatched(load_config(write(MINIMAL), (f"train.method={method}", *settings))) is needed
+
+
+def test_a_run_of_an_earlier_release_is_read(tmp_path):
+    document = build_config({"name": "old", "model": "demo", "events": {"inputs": ["a"]}}, origin="test")
+    saved = document.model_dump(mode="json") | {"command": "thumbline run old.yaml", "policy": {}}
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(saved))
+    assert load_saved_config(tmp_path).run_dir == tmp_path

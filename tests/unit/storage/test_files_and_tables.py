@@ -65,7 +65,7 @@ def test_a_broken_table_never_shows_its_values():
 
 
 def test_repeats_are_seen_across_batches(monkeypatch):
-    monkeypatch.setattr("thumbline.pipeline.tables._ROWS_PER_CHECK", 1)
+    monkeypatch.setattr("thumbline.pipeline.tables.checks._ROWS_PER_CHECK", 1)
     with pytest.raises(TableError, match="key \\(sequence_id\\) repeats"):
         validate("reference", pl.concat([LOGPS, LOGPS]))
 

@@ -1,0 +1,30 @@
+"""What a run can be told: one frozen pydantic model a stage, checked before any work starts."""
+
+from .base import StageConfig
+from .data import EventsConfig, PairsConfig, ResponsesConfig, SplitsConfig, UnpairedConfig
+from .evaluation import MetricsConfig, ReportConfig, SliceName
+from .loading import build_config, load_config, override
+from .run import RunConfig
+from .scoring import EngineConfig, ReferenceConfig, SequencesConfig
+from .training import LossTerm, TrainConfig
+
+__all__ = [
+    "EngineConfig",
+    "EventsConfig",
+    "LossTerm",
+    "MetricsConfig",
+    "PairsConfig",
+    "ReferenceConfig",
+    "ReportConfig",
+    "ResponsesConfig",
+    "RunConfig",
+    "SequencesConfig",
+    "SliceName",
+    "SplitsConfig",
+    "StageConfig",
+    "TrainConfig",
+    "UnpairedConfig",
+    "build_config",
+    "load_config",
+    "override",
+]

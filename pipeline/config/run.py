@@ -1,0 +1,42 @@
+"""A whole run's settings: a section a stage."""
+
+from pathlib import Path
+
+from pydantic import Field
+
+from .base import StageConfig
+from .data import EventsConfig, PairsConfig, ResponsesConfig, SplitsConfig, UnpairedConfig
+from .evaluation import MetricsConfig, ReportConfig
+from .scoring import ReferenceConfig, SequencesConfig
+from .training import TrainConfig
+
+
+class RunConfig(StageConfig):
+    """A whole run, from logs to report."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="Name of the run's folder.")
+    runs: str = Field("runs", description="Folder of all runs, relative to the working folder.")
+    model: str = Field(
+        min_length=1, description="A hub id, a local folder, or `demo` for the embedded SmolLM2-135M-Instruct."
+    )
+    revision: str | None = Field(None, description="A hub model's branch, tag or commit.")
+    events: EventsConfig
+    responses: ResponsesConfig = ResponsesConfig()
+    unpaired: UnpairedConfig = UnpairedConfig()
+    pairs: PairsConfig = PairsConfig()
+    splits: SplitsConfig = SplitsConfig()
+    sequences: SequencesConfig = SequencesConfig()
+    reference: ReferenceConfig = ReferenceConfig()
+    train: TrainConfig = TrainConfig()
+    metrics: MetricsConfig = MetricsConfig()
+    report: ReportConfig = ReportConfig()
+
+    @property
+    def run_dir(self) -> Path:
+        """The folder that holds this run's stages."""
+        return Path(self.runs) / self.name
+
+    @property
+    def store(self) -> str:
+        """Folder or address of stored log-probs."""
+        return self.reference.store if "://" in self.reference.store else str(Path(self.runs) / self.reference.store)

@@ -1,0 +1,63 @@
+"""Settings of training."""
+
+from typing import Any, Literal
+
+from pydantic import Field
+
+from .base import Fraction, NaturalCount, Positive, StageConfig
+
+
+class LossTerm(StageConfig):
+    """One more method whose losses are added to those of `train.method`, on the same rows."""
+
+    method: str = Field(description="A name of `thumbline losses`; it takes the same kind of rows.")
+    weight: float = Field(1.0, description="Factor on its losses.", allow_inf_nan=False)
+    loss: dict[str, Any] = Field({}, description="Its own hyper-parameters.")
+
+
+class TrainConfig(StageConfig):
+    """Which method trains the policy, and how."""
+
+    method: str = Field("dpo", description="A name of `thumbline losses`.")
+    loss: dict[str, Any] = Field({}, description="The method's own hyper-parameters, for example `beta`.")
+    also: tuple[LossTerm, ...] = Field((), description="Further methods: a weighted sum of losses is trained on.")
+    weighting: Literal["none", "wpo"] = Field(
+        "none", description="`wpo` weighs a pair by how likely the policy is to write both of its answers (WPO)."
+    )
+    ld_alpha: Fraction = Field(
+        1.0,
+        description="Weight of tokens beyond the length of a pair's shorter answer (LD-DPO); 1: all count alike. Below "
+        "1, methods with a reference need reference.token_logps.",
+    )
+    learning_rate: Positive = Field(1e-5, description="Peak of AdamW's learning rate.")
+    epochs: Positive = Field(1.0, description="Passes over the training rows; may be a fraction.")
+    max_steps: NaturalCount | None = Field(None, description="Stop after this many optimiser steps.")
+    batch_rows: NaturalCount = Field(16, description="Pairs or rows an optimiser step.")
+    micro_batch_rows: NaturalCount = Field(4, description="Pairs or rows a forward pass.")
+    warmup_fraction: Fraction = Field(0.1, description="Share of the steps over which the learning rate rises.")
+    schedule: Literal["linear", "cosine", "constant"] = Field("linear", description="Decay after the warm-up.")
+    weight_decay: float = Field(0.0, ge=0.0, description="AdamW's decoupled weight decay.")
+    max_grad_norm: Positive = Field(1.0, description="Gradients are clipped to this norm.")
+    dtype: Literal["bfloat16", "float32"] = Field(
+        "bfloat16", description="Autocast type of the forward pass; weights and optimiser stay float32."
+    )
+    gradient_checkpointing: bool = Field(False, description="Recompute activations in the backward pass.")
+    seed: int = Field(0, description="Order of the rows.")
+    device: str = Field("auto", description="`auto`, `cpu`, `cuda`, or `cuda:N`.")
+    validate_every: NaturalCount = Field(10, description="Optimiser steps between validation points.")
+    validation_rows: int = Field(64, ge=0, description="Rows scored at a validation point; 0 for none.")
+    checkpoint_every: NaturalCount = Field(20, description="Optimiser steps between checkpoints.")
+    parity_rows: NaturalCount = Field(32, description="Sequences that the parity gate compares before training.")
+    parity_floor: Positive = Field(
+        0.1,
+        description="Nats a square root of completion tokens (rounding adds up as a random walk): a mean difference a "
+        "sequence below this always passes the gate. SmolLM2-135M in bfloat16 has 0.05.",
+    )
+    parity_multiple: Positive = Field(
+        4.0, description="Above the floor, the mean difference may be this multiple of the training engine's own noise."
+    )
+
+    @property
+    def methods(self) -> tuple[str, ...]:
+        """Names of all methods that are trained on."""
+        return (self.method, *(term.method for term in self.also))

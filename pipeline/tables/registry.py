@@ -1,0 +1,98 @@
+"""Every table of the line by name, and what each is to polars and to a reader."""
+
+from typing import Final
+
+import pandera.polars as pa
+import polars as pl
+
+from ..errors import TableError, unknown_name
+from .data import (
+    COMPARISONS,
+    CONTRADICTIONS,
+    EVENTS,
+    LEAKAGE,
+    PAIR_DROPS,
+    PAIR_YIELD,
+    PAIRS,
+    RATERS,
+    REJECTS,
+    RESPONSE_DROPS,
+    RESPONSES,
+    SPLITS,
+    UNPAIRED,
+)
+from .models import (
+    LOGPS,
+    METRICS,
+    PARITY,
+    ROW_SEQUENCES,
+    SCORED_PAIRS,
+    SCORED_UNPAIRED,
+    SEQUENCE_DROPS,
+    SEQUENCES,
+    TRAINING_LOG,
+)
+
+TABLES: Final[dict[str, pa.DataFrameSchema]] = {
+    "events": EVENTS,
+    "rejects": REJECTS,
+    "responses": RESPONSES,
+    "comparisons": COMPARISONS,
+    "raters": RATERS,
+    "contradictions": CONTRADICTIONS,
+    "response_drops": RESPONSE_DROPS,
+    "unpaired": UNPAIRED,
+    "pairs": PAIRS,
+    "pair_yield": PAIR_YIELD,
+    "pair_drops": PAIR_DROPS,
+    "splits": SPLITS,
+    "leakage": LEAKAGE,
+    "sequences": SEQUENCES,
+    "row_sequences": ROW_SEQUENCES,
+    "sequence_drops": SEQUENCE_DROPS,
+    "reference": LOGPS,
+    "policy": LOGPS,
+    "parity": PARITY,
+    "training_log": TRAINING_LOG,
+    "scored_pairs": SCORED_PAIRS,
+    "scored_unpaired": SCORED_UNPAIRED,
+    "metrics": METRICS,
+}
+
+
+def schema_of(table: str) -> pa.DataFrameSchema:
+    """The schema of `table`.
+
+    Raises:
+        TableError: There is no table of that name.
+    """
+    if table not in TABLES:
+        raise TableError(unknown_name("table", table, TABLES))
+    return TABLES[table]
+
+
+def polars_schema(table: str, *, optional: bool = False) -> pl.Schema:
+    """The columns and polars types of `table`, in order; with `optional`, those too that it may lack."""
+    columns = schema_of(table).columns
+    return pl.Schema({name: column.dtype.type for name, column in columns.items() if column.required or optional})
+
+
+def has_columns_of(table: str, schema: pl.Schema) -> bool:
+    """Whether a frame of this schema has the columns of `table`, in order and of their types; some may be optional."""
+    known = polars_schema(table, optional=True)
+    return set(polars_schema(table)) <= set(schema) and schema == pl.Schema(
+        {name: known[name] for name in known if name in schema}
+    )
+
+
+def describe_table(table: str) -> list[dict[str, str]]:
+    """One row a column of `table`: its type, what its values must fit, and whether they may be missing."""
+    return [
+        {
+            "column": name,
+            "type": str(column.dtype),
+            "values": "; ".join(str(check.error or check.name) for check in column.checks),
+            "missing": "the column too" if not column.required else "allowed" if column.nullable else "no",
+        }
+        for name, column in schema_of(table).columns.items()
+    ]
