@@ -13,8 +13,7 @@ import pyarrow as pa
 from ..errors import ConfigError, InputError, unknown_name
 from ..identity import as_answer, digest, joined, normalised, prompt_key
 from ..importers.base import ImporterSpec, RawEvent
-from ..importers.hub import NAME as HUB
-from ..importers.registry import IMPORTERS
+from ..importers.registry import importer, importer_names
 from ..reading import hub
 from ..reading.files import FileSource, take_sample
 from ..reading.records import Reject, RowError, Sample, Source
@@ -116,7 +115,7 @@ def read_pairs(location: str, options: ReadOptions) -> PairRows:
     if name in LAYOUTS:
         reads = _own_reads(source, LAYOUTS[name], options.rating or rating_column(sample), tally)
     else:
-        reads = _imported_reads(source, IMPORTERS[name], tally)
+        reads = _imported_reads(source, importer(name), tally)
     rows = _sliced(list(_pair_up(reads, tally)), source, slices, tally)
     if not rows:
         raise InputError(f"{location}: no pair can be read as {name} ({tally.told()}).")
@@ -147,7 +146,7 @@ def _source(location: str, split: str) -> tuple[Source, str]:
 
 def layout_names() -> list[str]:
     """Layouts that can be asked for: those of evaluation alone, and importers that take one file at a time."""
-    formats = [name for name, spec in IMPORTERS.items() if name != HUB and spec.read_together is None]
+    formats = [name for name in importer_names() if importer(name).read_together is None]
     return [*LAYOUTS, *formats]
 
 
@@ -157,7 +156,7 @@ def _layout_name(location: str, sample: Sample, asked: str) -> str:
             raise ConfigError(f"--layout: {unknown_name('layout', asked, ['auto', *layout_names()])}")
         return asked
     for name in layout_names() if sample.records else ():
-        fits = LAYOUTS[name].detect(sample) if name in LAYOUTS else IMPORTERS[name].detect(sample, {})
+        fits = LAYOUTS[name].detect(sample) if name in LAYOUTS else importer(name).detect(sample, {})
         if fits:
             return name
     columns = ", ".join(sample.fields) or "none that can be read"

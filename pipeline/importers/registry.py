@@ -10,6 +10,7 @@ from thumbline import plugins
 
 from ..errors import ConfigError, InputError, examples, unknown_name
 from ..reading.files import FileSource, take_sample
+from ..reading.hub import OPTIONS as HUB_OPTIONS
 from ..reading.records import Options, Sample
 from . import (
     argilla,
@@ -25,7 +26,6 @@ from . import (
     helicone,
     helpsteer,
     hh_rlhf,
-    hub,
     label_studio,
     langfuse,
     langsmith,
@@ -45,9 +45,10 @@ from . import (
 )
 from .base import ImporterSpec
 
+# What a run states to have its formats detected; `hub` was once a format and is now where rows come from.
+DETECTED: Final = frozenset({"auto", "hub"})
 # Detection asks in this order: a format with more particular fields comes before one with common names.
 _IN_ORDER: Final = (
-    hub.SPEC,
     convai2.SPEC,
     open_webui.SPEC,
     librechat.SPEC,
@@ -79,6 +80,7 @@ _IN_ORDER: Final = (
     thumbs_jsonl.SPEC,
 )
 IMPORTERS: Final[dict[str, ImporterSpec]] = {spec.name: spec for spec in _IN_ORDER}
+_HUB: Final = "An input, not a format: a data set of the hub, or `hub:./folder`, of rows in any format below."
 _SAMPLE_LINE_BYTES: Final = 16 * 1024 * 1024
 _GROUP: Final = "thumbline.importers"
 _PLUGINS: Final = plugins.Plugins(_GROUP, ImporterSpec, IMPORTERS)
@@ -129,8 +131,8 @@ def importer_names() -> list[str]:
 
 
 def origins(format_name: str) -> dict[str, str]:
-    """Packages and versions that reading with `format_name` depends on: with `auto` all that add formats."""
-    return plugins.origins(_GROUP, None if format_name == "auto" else [format_name])
+    """Packages and versions that reading with `format_name` depends on: where it is detected all that add formats."""
+    return plugins.origins(_GROUP, None if format_name in DETECTED else [format_name])
 
 
 def detect_format(path: Path, options: Options | None = None) -> str:
@@ -165,9 +167,10 @@ def format_of(sample: Sample, options: Options) -> str:
 def describe() -> list[dict[str, str]]:
     """One row a format: name, description, options; where other packages add some, with the package of each.
 
-    A package that is broken takes its own row only, which says why.
+    Data sets of the hub have a row too. A package that is broken takes its own row only, which says why.
     """
-    rows = [_described(spec) for spec in IMPORTERS.values()]
+    hub = {"format": "hub:ID", "reads": _HUB, "options": ", ".join(HUB_OPTIONS)}
+    rows = [hub, *(_described(spec) for spec in IMPORTERS.values())]
     if not _PLUGINS.names():
         return rows
     for name in _PLUGINS.names():
@@ -175,7 +178,7 @@ def describe() -> list[dict[str, str]]:
             rows.append(_described(importer(name)))
         except ConfigError as error:
             rows.append({"format": name, "reads": str(error), "options": ""})
-    origin = [*(["thumbline"] * len(IMPORTERS)), *map(_PLUGINS.origin, _PLUGINS.names())]
+    origin = [*(["thumbline"] * (1 + len(IMPORTERS))), *map(_PLUGINS.origin, _PLUGINS.names())]
     return [row | {"from": package} for row, package in zip(rows, origin, strict=True)]
 
 

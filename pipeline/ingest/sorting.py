@@ -16,38 +16,16 @@ import numpy as np
 import polars as pl
 
 from ..config import EventsConfig
-from ..identity import digest, id_of_normalised, joined, normalised, prompt_key, written_prompt
 from ..storage.columns import gathered_rows
 from ..storage.partitions import Run, RunWriter, read_partitions
 from ..tables import polars_schema
+from .columns import SPILLED_EVENTS, SPILLED_REJECTS, UNIT
 from .distinct import append_numbers
-from .plan import RawBatch, Unit, read_unit
+from .event_ids import with_ids
+from .frames import RawBatch, read_unit
+from .plan import Unit
 
 ORDER: Final = ("prompt_id", "response_id", "event_id")
-_NAMED_BY: Final = (
-    "source_event_id",
-    "conversation_id",
-    "user_id",
-    "model",
-    "comparison_id",
-    "comparison_kind",
-    "propensity",
-    "position",
-)
-# Of the spilled rows, `unit` says where they are from.
-_FROM_UNIT: Final = ("source_file", "format")
-SPILLED: Final = pl.Schema(
-    [
-        ("unit", pl.Int64()),
-        *((name, dtype) for name, dtype in polars_schema("events").items() if name not in (*_FROM_UNIT, "deliveries")),
-    ]
-)
-_REJECTS: Final = pl.Schema(
-    [
-        ("unit", pl.Int64()),
-        *((name, dtype) for name, dtype in polars_schema("rejects").items() if name != "source_file"),
-    ]
-)
 _NO_REJECTS: Final = polars_schema("rejects").to_frame()
 # The number of a unit's source is that of the unit times this, and its place in it.
 _SOURCES_PER_UNIT: Final = 1 << 24
@@ -106,38 +84,6 @@ class Spilled(NamedTuple):
     users: Path
 
 
-def with_ids(raw: pl.DataFrame) -> pl.DataFrame:
-    """Raw events with their ids: those of prompt, response and event."""
-    key, text = prompt_key(pl.col("prompt")), normalised(pl.col("completion"))
-    texts = raw.select(key=key, text=text, prompt=written_prompt(pl.col("prompt")), completion=pl.col("completion"))
-    texts = texts.with_columns(prompt_id=digest(pl.col("key")))
-    ids = texts.select("prompt_id", response_id=id_of_normalised(pl.col("prompt_id"), pl.col("text")))
-    named = raw.hstack(ids)
-    return named.with_columns(_event_ids(named, _as_written(texts)))
-
-
-def _as_written(texts: pl.DataFrame) -> pl.Series:
-    """The texts where they differ from what their ids are made of, which stands for them otherwise."""
-    parts = [pl.when(pl.col(a) != pl.col(b)).then(pl.col(a)) for a, b in (("prompt", "key"), ("completion", "text"))]
-    written = texts.select(_optional(part).alias(str(place)) for place, part in enumerate(parts))
-    return written.select(joined(*map(pl.col, written.columns)).alias("spelling")).to_series()
-
-
-def _event_ids(named: pl.DataFrame, spelling: pl.Series) -> pl.Series:
-    """Digests of all that the events say; where they were read is not part of it."""
-    # A column without any value costs nothing this way.
-    optional = [_optional(pl.col(name).cast(pl.String)) if named[name].count() else pl.lit("") for name in _NAMED_BY]
-    # These hold no space, so that their ends are clear without a length.
-    plain = [pl.col("format"), pl.col("vote").cast(pl.String), pl.col("created_at").dt.epoch("us").cast(pl.String)]
-    said = pl.concat_str(*(text.fill_null("-") for text in plain), "response_id", joined(*optional), separator=" ")
-    return named.select(digest(pl.concat_str(said, spelling)).alias("event_id")).to_series()
-
-
-def _optional(text: pl.Expr) -> pl.Expr:
-    """A text that may be missing, so that missing and empty differ."""
-    return pl.concat_str(pl.lit("="), text).fill_null("")
-
-
 def merged(identified: pl.DataFrame) -> pl.DataFrame:
     """Table `events`: equal deliveries merged, the first by file and line kept; sorted by `ORDER`."""
     order = identified.select(pl.arg_sort_by(*ORDER, "source_file", "source_line")).to_series()
@@ -155,7 +101,7 @@ def spill(task: Task) -> Spilled:
     with _Spill(stem, task.partitions) as held:
         counts = [count for unit in task.units for count in _read_into(held, unit, task.config)]
     rejects = stem.with_suffix(".rejects")
-    pl.concat(held.rejects).sort(_REJECTS.names()).write_parquet(rejects, compression="lz4")
+    pl.concat(held.rejects).sort(SPILLED_REJECTS.names()).write_parquet(rejects, compression="lz4")
     return Spilled(held.run, counts, rejects, held.names, held.users)
 
 
@@ -187,13 +133,13 @@ class _Spill:
         self._held: list[pl.DataFrame] = []
         self._raw_bytes = self._held_bytes = 0
         self.run = Run([], None)
-        self.rejects = [_REJECTS.to_frame()]
+        self.rejects = [SPILLED_REJECTS.to_frame()]
         self.names, self.users = stem.with_suffix(".names"), stem.with_suffix(".users")
 
     def add(self, batch: RawBatch, unit: int) -> None:
-        number = pl.lit(unit, pl.Int64).alias("unit")
+        number = pl.lit(unit, pl.Int64).alias(UNIT)
         if len(batch.rejects):
-            self.rejects.append(batch.rejects.with_columns(number).select(_REJECTS.names()))
+            self.rejects.append(batch.rejects.with_columns(number).select(SPILLED_REJECTS.names()))
         if len(batch.events):
             self._raw.append(batch.events.with_columns(number))
             self._raw_bytes += int(batch.events.estimated_size())
@@ -207,7 +153,7 @@ class _Spill:
             events = with_ids(pl.concat(self._raw))
             append_numbers(self.names, _named_contents(events))
             append_numbers(self.users, _user_numbers(events))
-            self._held.append(events.select(SPILLED.names()))
+            self._held.append(events.select(SPILLED_EVENTS.names()))
             self._held_bytes += self._raw_bytes
         self._raw, self._raw_bytes = [], 0
 
@@ -260,8 +206,8 @@ class _Places(NamedTuple):
 def read_events(spilled: Sequence[Spilled]) -> Iterator[pl.DataFrame]:
     """Rows of all tasks in ascending, disjoint ranges of `ORDER`: columns of table `events` without `deliveries`."""
     places = _places(spilled)
-    for frame in read_partitions([entry.run for entry in spilled], SPILLED):
-        at = places.of(frame["unit"])
+    for frame in read_partitions([entry.run for entry in spilled], SPILLED_EVENTS):
+        at = places.of(frame[UNIT])
         yield frame.with_columns(
             at["source_file"], at["format"], (frame["source_line"] + at["lines_before"]).alias("source_line")
         )
@@ -278,7 +224,7 @@ def read_rejects(spilled: Sequence[Spilled]) -> Iterator[pl.DataFrame]:
 
 
 def _placed(rejects: pl.DataFrame, places: _Places) -> pl.DataFrame:
-    at = places.of(rejects["unit"])
+    at = places.of(rejects[UNIT])
     # Line 0 stands for the whole source.
     line = pl.when(rejects["source_line"] > 0).then(rejects["source_line"] + at["lines_before"]).otherwise(0)
     return rejects.with_columns(at["source_file"], source_line=line).select(_NO_REJECTS.columns)

@@ -4,7 +4,7 @@ The rows stream: nothing is copied to a cache, and memory does not grow with the
 data set cannot be guarded row by row and is an error.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -14,7 +14,11 @@ from ..reading.records import Options, Record, Reject, RowError, reject
 from ..storage.digests import digest_file, digest_text
 
 PREFIX: Final = "hub:"
-OWN_OPTIONS: Final = ("split", "name", "revision")
+OPTIONS: Final[Mapping[str, str]] = {
+    "split": "Split to read (default train).",
+    "name": "Configuration of the data set.",
+    "revision": "Branch, tag or commit; pin it to make a run repeatable.",
+}
 
 
 class HubSource(NamedTuple):
@@ -22,7 +26,7 @@ class HubSource(NamedTuple):
 
     Attributes:
         address: `hub:` and an id or a local folder.
-        options: The importer's options; `split`, `name` and `revision` say what is loaded.
+        options: Of `OPTIONS`, which say what is loaded; others are the importer's.
     """
 
     address: str
@@ -48,7 +52,7 @@ class HubSource(NamedTuple):
 def digest(address: str, options: Options) -> str:
     """What names the data set's content: its files' digests for a local folder, else id, name, split and revision."""
     location = address.removeprefix(PREFIX)
-    named = [f"{name}={options.get(name, '')}" for name in OWN_OPTIONS]
+    named = [f"{name}={options.get(name, '')}" for name in OPTIONS]
     if not Path(location).is_dir():
         return digest_text(location, *named)
     files = sorted(path for path in Path(location).rglob("*") if path.is_file())

@@ -147,7 +147,7 @@ def _named_logps(named: pl.DataFrame, logps: pl.DataFrame) -> pl.DataFrame:
 
 
 def _read_rows(rows_file: str) -> _Rows:
-    from ..ingest.plan import read_inputs
+    from ..ingest.frames import read_inputs
 
     batches = list(read_inputs(EventsConfig(inputs=(rows_file,), format="trl")))
     rejects = pl.concat([batch.rejects for batch in batches])

@@ -21,6 +21,7 @@ from ..context import StageContext, StageResult
 from ..importers.registry import origins
 from ..ingest import sorting
 from ..ingest.distinct import count_contradicted, count_distinct
+from ..ingest.event_ids import with_ids
 from ..ingest.plan import Unit, plan, units
 from ..reading import hub
 from ..reading.files import FileSource
@@ -32,7 +33,7 @@ from ..storage.partitions import partition_count
 from ..storage.writing import write_tables
 from ..workers import available_cores, in_order, made_ahead
 
-VERSION: Final = 4
+VERSION: Final = 5
 INPUTS: Final = ()
 OUTPUTS: Final = ("events", "rejects")
 
@@ -60,9 +61,9 @@ def transform(raw: pl.DataFrame) -> pl.DataFrame:
     """Table `events`: ids made, equal deliveries merged, sorted by its ids.
 
     Args:
-        raw: Schema `importers.ingest.RAW_EVENTS`, in any order.
+        raw: Schema `ingest.columns.RAW_EVENTS`, in any order.
     """
-    return sorting.merged(sorting.with_ids(raw))
+    return sorting.merged(with_ids(raw))
 
 
 def ingest(config: EventsConfig) -> EventsResult:

@@ -12,7 +12,8 @@ import pytest
 from tests.property.test_ingest_fuzz import mutated
 from thumbline.pipeline.config import EventsConfig
 from thumbline.pipeline.ingest.fast_lines import LineReader
-from thumbline.pipeline.ingest.plan import RawBatch, Unit, plan, read_unit
+from thumbline.pipeline.ingest.frames import RawBatch, read_unit
+from thumbline.pipeline.ingest.plan import Unit, plan
 from thumbline.pipeline.reading.inputs import expand_inputs
 from thumbline.pipeline.reading.streams import read_blocks
 

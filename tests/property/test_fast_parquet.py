@@ -12,7 +12,8 @@ import pytest
 
 from thumbline.pipeline.config import EventsConfig
 from thumbline.pipeline.ingest import fast_parquet
-from thumbline.pipeline.ingest.plan import RawBatch, plan, read_unit, units
+from thumbline.pipeline.ingest.frames import RawBatch, read_unit
+from thumbline.pipeline.ingest.plan import plan, units
 from thumbline.pipeline.reading.inputs import expand_inputs
 
 TEXTS = ["x", "", " ", "\x1c", "a\x00b", "a:b", "é\U0001f642", None]

@@ -17,7 +17,8 @@ import pytest
 
 from tests.laws import scaled
 from thumbline.pipeline.config import EventsConfig
-from thumbline.pipeline.ingest.plan import RawBatch, plan, read_inputs, read_unit, units
+from thumbline.pipeline.ingest.frames import RawBatch, read_inputs, read_unit
+from thumbline.pipeline.ingest.plan import plan, units
 from thumbline.pipeline.reading.inputs import expand_inputs
 from thumbline.pipeline.stages.events import EventsResult, ingest
 from thumbline.pipeline.tables import validate

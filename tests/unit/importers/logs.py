@@ -8,7 +8,8 @@ from typing import Any
 import polars as pl
 
 from thumbline.pipeline.config import EventsConfig
-from thumbline.pipeline.ingest.plan import RAW_EVENTS, RawBatch, read_inputs
+from thumbline.pipeline.ingest.columns import RAW_EVENTS
+from thumbline.pipeline.ingest.frames import RawBatch, read_inputs
 from thumbline.pipeline.stages.events import EventsResult, ingest, transform
 from thumbline.pipeline.tables import validate
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.unit.importers.joined_logs import Row, assistant, read, reasons, user, votes
-from thumbline.pipeline.ingest.plan import pseudonym
+from thumbline.pipeline.ingest.event_ids import pseudonym
 
 LANGCHAIN = {
     "messages": [

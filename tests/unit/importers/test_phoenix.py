@@ -9,7 +9,7 @@ import pytest
 
 from tests.unit.importers.joined_logs import Row, assistant, read, reasons, user, votes
 from thumbline.pipeline.config import EventsConfig
-from thumbline.pipeline.ingest.plan import pseudonym
+from thumbline.pipeline.ingest.event_ids import pseudonym
 from thumbline.pipeline.stages.events import ingest
 
 SPANS: list[Row] = [

@@ -9,7 +9,7 @@ import pytest
 
 from tests.unit.importers.joined_logs import Row, read, reasons, user, votes
 from thumbline.pipeline.errors import ConfigError
-from thumbline.pipeline.ingest.plan import pseudonym
+from thumbline.pipeline.ingest.event_ids import pseudonym
 
 
 def event(number: int, name: str, minute: int, **properties: Any) -> Row:

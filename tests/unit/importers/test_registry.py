@@ -60,7 +60,7 @@ def test_no_other_format_would_take_a_tools_log(tmp_path: Path, name: str) -> No
 
 
 def test_every_format_of_files_has_a_sample() -> None:
-    assert set(SAMPLES) | set(FIXTURES) == set(IMPORTERS) - {"hub"}
+    assert set(SAMPLES) | set(FIXTURES) == set(IMPORTERS)
 
 
 def test_broken_lines_before_the_first_good_one_do_not_hide_the_format(tmp_path: Path) -> None:
@@ -78,7 +78,7 @@ def test_a_stated_mapping_makes_a_log_of_other_names_known(tmp_path: Path) -> No
 
 def test_no_format_names_what_was_seen_and_what_is_known(tmp_path: Path) -> None:
     path = write(tmp_path / "log.jsonl", {"text": "x", "stars": 5})
-    with pytest.raises(InputError, match=r"no format fits the fields text, stars\. Known formats: hub, convai2, "):
+    with pytest.raises(InputError, match=r"no format fits the fields text, stars\. Known formats: convai2, "):
         detect_format(path)
 
 
@@ -92,7 +92,7 @@ def test_a_file_without_a_readable_row_and_a_missing_file(tmp_path: Path) -> Non
 
 def test_each_importer_is_registered_under_its_own_name_and_described() -> None:
     assert [spec.name for spec in IMPORTERS.values()] == list(IMPORTERS)
-    assert [row["format"] for row in describe()] == list(IMPORTERS)
+    assert [row["format"] for row in describe()] == ["hub:ID", *IMPORTERS]
     assert all(row["format"] and row["reads"] for row in describe())
 
 

@@ -35,7 +35,7 @@ def test_thumbs_of_a_local_folder(folder: Path) -> None:
     result = ingest(EventsConfig(inputs=("hub:./set",)))
     (event,) = result.events.to_dicts()
     assert (event["source_file"], event["source_line"], event["vote"]) == ("hub:./set", 1, "up")
-    assert event["format"] == "hub"
+    assert event["format"] == "thumbs_jsonl"
     assert result.rejects.select("source_line", "reason").rows() == [(2, "unknown_label"), (3, "nul_character")]
 
 
@@ -74,14 +74,43 @@ def test_published_data_sets_are_read_by_their_own_importers(
 
 def test_an_option_that_the_rows_importer_does_not_have_is_refused(folder: Path) -> None:
     write(folder / "train.jsonl", PAIR)
-    with pytest.raises(ConfigError, match=r"hub:\./set: .*option of trl 'up'"):
+    with pytest.raises(
+        ConfigError, match=r"events\.options: unknown option of trl or hub: 'up'.* Known: name, revision, split\."
+    ):
         ingest(EventsConfig(inputs=("hub:./set",), options={"up": "1"}))
+
+
+def test_the_same_rows_of_a_file_are_the_same_events(folder: Path) -> None:
+    write(folder / "train.jsonl", THUMB, THUMB | {"feedback": "down"})
+    of_hub, of_file = (ingest(EventsConfig(inputs=(entry,))).events for entry in ("hub:./set", "set/train.jsonl"))
+    assert of_hub.drop("source_file").equals(of_file.drop("source_file"))
+
+
+@pytest.mark.parametrize("stated", ["auto", "hub", "trl"])
+def test_a_stated_format_is_the_rows_and_hub_means_that_it_is_found(folder: Path, stated: str) -> None:
+    write(folder / "train.jsonl", PAIR | {"response": "c", "feedback": "up"})
+    formats = ingest(EventsConfig(inputs=("hub:./set",), format=stated)).notes["formats"]
+    assert formats == {"trl": 2}
+    config = EventsConfig(inputs=("hub:./set",), format="thumbs_jsonl")
+    assert ingest(config).notes["formats"] == {"thumbs_jsonl": 1}
+
+
+def test_an_option_of_the_source_does_not_reach_an_importer_of_files(folder: Path) -> None:
+    write(folder / "train.jsonl", PAIR)
+    with pytest.raises(ConfigError, match=r"unknown option of trl 'split'"):
+        ingest(EventsConfig(inputs=("set/train.jsonl",), options={"split": "train"}))
+
+
+def test_a_data_set_without_rows_is_an_input_error(folder: Path) -> None:
+    (folder / "train.csv").write_text("prompt,chosen,rejected\n", encoding="utf-8")
+    with pytest.raises(InputError, match=r"hub:\./set: no readable row"):
+        ingest(EventsConfig(inputs=("hub:./set",)))
 
 
 def test_columns_that_no_importer_knows_are_named(folder: Path) -> None:
     write(folder / "train.jsonl", {"text": "x", "stars": 5})
     with pytest.raises(
-        InputError, match="columns text, stars are rows of none of fastchat, .*, trl, thumbs_jsonl; map them"
+        InputError, match=r"hub:\./set: no format fits the fields text, stars\. Known formats: convai2, "
     ):
         ingest(EventsConfig(inputs=("hub:./set",)))
 

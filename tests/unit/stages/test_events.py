@@ -13,7 +13,7 @@ import pytest
 from thumbline.pipeline.config import EventsConfig
 from thumbline.pipeline.errors import ConfigError, InputError
 from thumbline.pipeline.ingest import sorting
-from thumbline.pipeline.ingest.plan import RAW_EVENTS
+from thumbline.pipeline.ingest.columns import RAW_EVENTS
 from thumbline.pipeline.stages.events import EventsResult, ingest, input_digests, transform
 from thumbline.pipeline.storage import digests
 from thumbline.pipeline.storage.digests import digest_file

@@ -1,0 +1,59 @@
+"""Who and what an event is: ids of prompt, response and event from its content, and its user's pseudonym."""
+
+from functools import lru_cache
+from hashlib import blake2b
+from typing import Final
+
+import polars as pl
+
+from ..identity import digest, id_of_normalised, joined, normalised, prompt_key, written_prompt
+from .columns import OPTIONAL
+
+_USER_ID_BYTES: Final = 8
+
+
+def with_ids(raw: pl.DataFrame) -> pl.DataFrame:
+    """Raw events with their ids: those of prompt, response and event."""
+    key, text = prompt_key(pl.col("prompt")), normalised(pl.col("completion"))
+    texts = raw.select(key=key, text=text, prompt=written_prompt(pl.col("prompt")), completion=pl.col("completion"))
+    texts = texts.with_columns(prompt_id=digest(pl.col("key")))
+    ids = texts.select("prompt_id", response_id=id_of_normalised(pl.col("prompt_id"), pl.col("text")))
+    named = raw.hstack(ids)
+    return named.with_columns(_event_ids(named, _as_written(texts)))
+
+
+def _as_written(texts: pl.DataFrame) -> pl.Series:
+    """The texts where they differ from what their ids are made of, which stands for them otherwise."""
+    parts = [pl.when(pl.col(a) != pl.col(b)).then(pl.col(a)) for a, b in (("prompt", "key"), ("completion", "text"))]
+    written = texts.select(_optional(part).alias(str(place)) for place, part in enumerate(parts))
+    return written.select(joined(*map(pl.col, written.columns)).alias("spelling")).to_series()
+
+
+def _event_ids(named: pl.DataFrame, spelling: pl.Series) -> pl.Series:
+    """Digests of all that the events say; where they were read is not part of it."""
+    # A column without any value costs nothing this way.
+    optional = [_optional(pl.col(name).cast(pl.String)) if named[name].count() else pl.lit("") for name in OPTIONAL]
+    # These hold no space, so that their ends are clear without a length.
+    plain = [pl.col("format"), pl.col("vote").cast(pl.String), pl.col("created_at").dt.epoch("us").cast(pl.String)]
+    said = pl.concat_str(*(text.fill_null("-") for text in plain), "response_id", joined(*optional), separator=" ")
+    return named.select(digest(pl.concat_str(said, spelling)).alias("event_id")).to_series()
+
+
+def _optional(text: pl.Expr) -> pl.Expr:
+    """A text that may be missing, so that missing and empty differ."""
+    return pl.concat_str(pl.lit("="), text).fill_null("")
+
+
+def pseudonym(user_id: str, user_key: str) -> str:
+    """16 hexadecimal digits of the keyed BLAKE2b (RFC 7693) of a user id: 64 bits."""
+    mac = _mac(user_key).copy()
+    mac.update(user_id.encode())
+    return mac.hexdigest()
+
+
+@lru_cache(maxsize=1)
+def _mac(user_key: str) -> blake2b:
+    """The hash that has taken the key; one that is longer than BLAKE2b takes goes by its digest."""
+    key = user_key.encode()
+    short = key if len(key) <= blake2b.MAX_KEY_SIZE else blake2b(key).digest()
+    return blake2b(key=short, digest_size=_USER_ID_BYTES)
