@@ -1,1 +1,61 @@
-"""Thumbs-up / thumbs-down logs to a better model, and the proof that it is better."""
+"""Thumbs-up / thumbs-down logs to a better model, and the proof that it is better.
+
+    import thumbline
+    data = thumbline.prepare("logs/*.jsonl")      # or a frame, or rows: data.pairs, data.unpaired, data.reasons
+    run = thumbline.load("runs/quickstart")       # what a run made: run.tables, run.verdict
+    result = thumbline.evaluate("scored.parquet") # result.metrics, result.accuracy, result.save("evaluation")
+
+Each is imported when it is first used. `thumbline.losses` and `thumbline.evaluators` are libraries of their own.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from . import evaluators, losses
+    from .pipeline.api.evaluating import Estimate, Evaluation, evaluate
+    from .pipeline.api.preparing import Prepared, prepare
+    from .pipeline.api.runs import Run, load, run
+    from .pipeline.errors import PipelineError
+
+__all__ = [
+    "Estimate",
+    "Evaluation",
+    "PipelineError",
+    "Prepared",
+    "Run",
+    "evaluate",
+    "evaluators",
+    "load",
+    "losses",
+    "prepare",
+    "run",
+]
+
+_LIBRARIES: Final = ("evaluators", "losses")
+_HOMES: Final = {
+    "Estimate": ".pipeline.api.evaluating",
+    "Evaluation": ".pipeline.api.evaluating",
+    "evaluate": ".pipeline.api.evaluating",
+    "Prepared": ".pipeline.api.preparing",
+    "prepare": ".pipeline.api.preparing",
+    "Run": ".pipeline.api.runs",
+    "load": ".pipeline.api.runs",
+    "run": ".pipeline.api.runs",
+    "PipelineError": ".pipeline.errors",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """A name of the API, imported now."""
+    if name in _LIBRARIES:
+        return import_module(f".{name}", __name__)
+    if name not in _HOMES:
+        raise AttributeError(f"module '{__name__}' has no attribute '{name}'")
+    found = getattr(import_module(_HOMES[name], __name__), name)
+    globals()[name] = found
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
+from ..api.settings import LAST_STAGE_OF, NO_MODEL, run_config
 from ..config import RunConfig, load_config
 from ..errors import MISUSE, PipelineError
 from .evaluate import compare_command, evaluate_command
@@ -163,10 +164,9 @@ def prepare_command(
     """
     from .. import line
     from ..dataset import export_dataset
-    from . import commands
 
-    loaded = commands.run_config(inputs, output, "demo", settings or (), events={"format": log_format})
-    _run_line(loaded, line.select(None, commands.LAST_STAGE_OF["prepare"]))
+    loaded = run_config(inputs, output, NO_MODEL, settings or (), events={"format": log_format})
+    _run_line(loaded, line.select(None, LAST_STAGE_OF["prepare"]))
     exported = export_dataset(loaded, command_line())
     for name, rows in exported.rows.items():
         out.print(f"  {output / name}  {rows:,} rows")
@@ -187,13 +187,12 @@ def train_command(
     Nothing is held out for a test here: use `thumbline run` to train and evaluate.
     """
     from .. import line
-    from . import commands
 
-    loaded = commands.run_config(
+    loaded = run_config(
         inputs, output, model, settings or (), splits={"test": 0.0}, train={"method": method}, pairs={"min_margin": 0.0}
     )
     _check_training(loaded)
-    _run_line(loaded, line.select(None, commands.LAST_STAGE_OF["train"]))
+    _run_line(loaded, line.select(None, LAST_STAGE_OF["train"]))
     out.print(f"Model: {loaded.run_dir / 'train' / 'model'}")
 
 

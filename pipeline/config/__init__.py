@@ -3,7 +3,7 @@
 from .base import StageConfig
 from .data import EventsConfig, PairsConfig, ResponsesConfig, SplitsConfig, UnpairedConfig
 from .evaluation import MetricsConfig, ReportConfig, SliceName
-from .loading import build_config, load_config, override
+from .loading import build_config, load_config, override, put
 from .run import RunConfig
 from .scoring import EngineConfig, ReferenceConfig, SequencesConfig
 from .training import LossTerm, TrainConfig
@@ -27,4 +27,5 @@ __all__ = [
     "build_config",
     "load_config",
     "override",
+    "put",
 ]

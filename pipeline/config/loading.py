@@ -75,19 +75,35 @@ def override(document: dict[str, Any], setting: str) -> None:
         ConfigError: It has no such form, or the key leads through a value.
     """
     key, separator, value = setting.partition("=")
-    parts = key.strip().split(".")
-    if not separator or not all(parts):
+    if not separator or not all(key.strip().split(".")):
         raise ConfigError(f"--set {setting}: write it as key=value, for example --set train.method=kto.")
-    target = document
-    for part in parts[:-1]:
-        child = target.setdefault(part, {})
-        if not isinstance(child, dict):
-            raise ConfigError(f"--set {setting}: '{part}' is a value, not a section.")
-        target = child
     try:
-        target[parts[-1]] = yaml.safe_load(value)
+        plain = yaml.safe_load(value)
     except yaml.YAMLError as error:
         raise ConfigError(f"--set {setting}: the value is not readable as YAML.") from error
+    put(document, key.strip(), plain, origin=f"--set {setting}")
+
+
+def put(document: dict[str, Any], key: str, value: Any, *, origin: str) -> None:
+    """Set `key.sub` of a run's document, in place.
+
+    Args:
+        document: Sections by name.
+        key: Names of nested sections and of the setting, with dots between.
+        value: What is set.
+        origin: Who sets it, for errors.
+
+    Raises:
+        ConfigError: The key leads through a value.
+    """
+    *sections, last = key.split(".")
+    target = document
+    for section in sections:
+        child = target.setdefault(section, {})
+        if not isinstance(child, dict):
+            raise ConfigError(f"{origin}: '{section}' is a value, not a section.")
+        target = child
+    target[last] = value
 
 
 def _resolve(inputs: tuple[str, ...], folder: Path) -> tuple[str, ...]:

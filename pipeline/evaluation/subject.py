@@ -131,14 +131,27 @@ def of_files(*, pairs: Path | None = None, unpaired: Path | None = None, slices:
     """
     files = {kind: path for kind, path in (("pairs", pairs), ("unpaired", unpaired)) if path is not None}
     rows = {kind: _with_model(read_parquet(path), path.stem) for kind, path in files.items()}
-    models = {name for frame in rows.values() for name in frame["model"].unique()}
+    subject = of_frames(rows, examples(path.stem for path in files.values()), slices)
+    sources = (Source(str(path), rows[kind].height, digest_file(path)) for kind, path in files.items())
+    return dataclasses.replace(subject, sources=tuple(sources))
+
+
+def of_frames(rows: Mapping[str, pl.DataFrame], name: str, slices: Sequence[str] = ()) -> Subject:
+    """Scored rows at hand.
+
+    Args:
+        rows: `pairs`, `unpaired`, or both; rows that name no model are those of one, which is called `name`.
+        name: What the rows are called.
+        slices: Columns that are evaluated apart.
+    """
+    named = {kind: _with_model(frame, name) for kind, frame in rows.items()}
+    models = {model for frame in named.values() for model in frame["model"].unique()}
     return Subject(
-        name=examples(path.stem for path in files.values()),
-        pairs=rows.get("pairs"),
-        unpaired=rows.get("unpaired"),
+        name=name,
+        pairs=named.get("pairs"),
+        unpaired=named.get("unpaired"),
         baseline=UNTRAINED if UNTRAINED in models else None,
         slices=tuple(slices),
-        sources=tuple(Source(str(path), rows[kind].height, digest_file(path)) for kind, path in files.items()),
     )
 
 

@@ -37,6 +37,7 @@ from . import (
     open_webui,
     opik,
     otel,
+    own,
     phoenix,
     posthog,
     thumbs_jsonl,
@@ -117,6 +118,8 @@ def importer(name: str) -> ImporterSpec:
                 f"importers plugin '{name}' of {_PLUGINS.origin(name)}: its spec is named '{added.name}'."
             )
         return added
+    if name == own.NAME:
+        raise ConfigError("format 'own' is a function that was given to one call; call `thumbline.prepare` again.")
     if name not in IMPORTERS:
         raise ConfigError(unknown_name("format", name, ["auto", *importer_names()]))
     return IMPORTERS[name]

@@ -4,12 +4,10 @@ import json
 from typing import Any
 
 from .evaluation_facts import Measure, evaluation_facts
-from .facts import SCHEMA_VERSION, as_json, collect_facts
+from .facts import SCHEMA_VERSION, ReportFacts, as_json, collect_facts
 from .inputs import Missing, ReportInputs, Source
 from .metrics_json import metrics_json, metrics_schema
 from .model_card import model_card
-from .page import render_page
-from .pictures import draw
 from .run_facts import read_manifests, versions, write_files
 from .verdict import verdict
 
@@ -35,8 +33,7 @@ def render_report(inputs: ReportInputs) -> str:
 
     What the inputs lack is named on the page with the reason.
     """
-    facts = collect_facts(inputs)
-    return render_page(facts, draw(inputs, facts))
+    return _page(inputs, collect_facts(inputs))
 
 
 def report_json(inputs: ReportInputs) -> dict[str, Any]:
@@ -48,7 +45,7 @@ def report_files(inputs: ReportInputs) -> dict[str, str]:
     """What a report is written as, by file name: the page, its facts, the metrics and a section for a model card."""
     facts = collect_facts(inputs)
     return {
-        "report.html": render_page(facts, draw(inputs, facts)),
+        "report.html": _page(inputs, facts),
         "report.json": _as_text(as_json(facts)),
         "metrics.json": _as_text(metrics_json(inputs, facts)),
         "model_card.md": model_card(inputs, facts),
@@ -61,6 +58,14 @@ def summary(inputs: ReportInputs) -> tuple[str, tuple[Measure, ...]]:
     differences = [row for row in facts.rows() if row.compared_with is not None and row.slice is None]
     shown = [row for row in differences if row.metric.endswith("_difference")]
     return verdict(inputs, facts).sentence, (*facts.main_numbers(), *shown)
+
+
+def _page(inputs: ReportInputs, facts: ReportFacts) -> str:
+    # Imported here, so that who asks for a verdict alone does not wait for what draws pictures.
+    from .page import render_page
+    from .pictures import draw
+
+    return render_page(facts, draw(inputs, facts))
 
 
 def _as_text(document: dict[str, Any]) -> str:

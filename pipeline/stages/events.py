@@ -18,7 +18,7 @@ import polars as pl
 
 from ..config import EventsConfig, RunConfig
 from ..context import StageContext, StageResult
-from ..importers.registry import origins
+from ..importers.registry import importer, origins
 from ..ingest import sorting
 from ..ingest.distinct import count_contradicted, count_distinct
 from ..ingest.event_ids import with_ids
@@ -110,11 +110,16 @@ def _spill(config: EventsConfig, folder: Path) -> list[sorting.Spilled]:
     ]
     wanted = config.workers if config.workers is not None else available_cores()
     processes = min(wanted, len(tasks), 1 + total // _WORKER_BYTES)
-    # Hub data sets stay in this process, which has their libraries, tokens and caches.
-    here = [task for task in tasks if not all(isinstance(unit.plan.source, FileSource) for unit in task.units)]
+    here = [task for task in tasks if not all(map(_reads_anywhere, task.units))]
     away = [task for task in tasks if task not in here]
     spilled = [*in_order(sorting.spill, away, processes), *map(sorting.spill, here)]
     return sorted(spilled, key=lambda entry: entry.units[0].number)
+
+
+def _reads_anywhere(unit: Unit) -> bool:
+    """Whether another process can read it: hub data sets need this one's libraries, tokens and caches."""
+    name = unit.plan.format
+    return isinstance(unit.plan.source, FileSource) and not (name is not None and importer(name).in_process)
 
 
 def _groups(parts: Sequence[Unit], group_bytes: int) -> Iterator[list[Unit]]:

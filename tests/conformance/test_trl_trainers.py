@@ -6,7 +6,7 @@ from datasets import load_dataset
 from tests.line.conftest import write_log
 from tests.tiny import save_tiny_model
 from thumbline.pipeline import line
-from thumbline.pipeline.cli.commands import run_config
+from thumbline.pipeline.api.settings import run_config
 from thumbline.pipeline.dataset import export_dataset
 
 trl = pytest.importorskip("trl")

@@ -1,0 +1,100 @@
+"""What a caller hands over, as files that the line reads or as a frame: paths, tables of any library, rows."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, Final, TypeAlias
+
+import msgspec
+import polars as pl
+
+from ..errors import InputError
+
+# A path, glob or address, or several; a frame of polars, pandas, pyarrow or datasets; rows or columns as dicts.
+Given: TypeAlias = Any
+FOLDER: Final = "given"
+_TAKEN: Final = "a path, glob or `hub:` address, or several; a frame of polars, pandas, pyarrow or datasets; rows"
+
+
+def as_inputs(given: Given, folder: Path) -> list[str]:
+    """What the line reads: paths as they are; a frame or rows as a file below `folder`, which is written.
+
+    Rows keep their own keys, and a row that cannot be used is rejected as a log's would be.
+
+    Raises:
+        InputError: It is nothing that holds rows, or a value of a row is no value of JSON.
+    """
+    from ..storage.parquet import write_parquet
+
+    if isinstance(given, str | Path):
+        return [str(given)]
+    if isinstance(given, list | tuple) and given and all(isinstance(entry, str | Path) for entry in given):
+        return [str(entry) for entry in given]
+    if _is_frame(given) or isinstance(given, Mapping):
+        path = folder / FOLDER / "rows.parquet"
+        write_parquet(path, as_frame(given))
+        return [str(path)]
+    if isinstance(given, Iterable):
+        path = folder / FOLDER / "rows.jsonl"
+        _write_rows(path, given)
+        return [str(path)]
+    raise InputError(f"a {type(given).__name__} holds no rows; give {_TAKEN}.")
+
+
+def as_frame(given: Given) -> pl.DataFrame:
+    """A frame of any library, or rows or columns as dicts, as a polars frame.
+
+    Raises:
+        InputError: polars cannot read it.
+    """
+    try:
+        return _converted(given)
+    except (pl.exceptions.PolarsError, TypeError, ValueError) as error:
+        kind = type(given).__name__
+        told = f"{type(error).__name__}: {str(error)[:200]}"
+        raise InputError(f"a {kind} cannot be read as a table ({told}); give {_TAKEN}.") from error
+
+
+def _is_frame(given: Given) -> bool:
+    return isinstance(given, pl.DataFrame | pl.LazyFrame) or any(
+        hasattr(given, sign) for sign in ("to_polars", "__arrow_c_stream__", "__dataframe__")
+    )
+
+
+def _converted(given: Given) -> pl.DataFrame:
+    if isinstance(given, pl.DataFrame):
+        return given
+    if isinstance(given, pl.LazyFrame):
+        return given.collect()
+    if isinstance(given, Mapping) and any(_is_frame(part) for part in given.values()):
+        names = ", ".join(map(repr, given))
+        raise ValueError(f"it holds several data sets; give one of {names}")
+    if callable(getattr(given, "to_polars", None)):  # a data set, whose rows may have been chosen or shuffled
+        made = given.to_polars()
+        return made if isinstance(made, pl.DataFrame) else pl.concat(made)
+    return pl.DataFrame(given)
+
+
+def _write_rows(path: Path, rows: Iterable[object]) -> None:
+    from ..storage.files import atomic_file
+
+    with atomic_file(path) as temporary, temporary.open("wb") as file:
+        for line in _lines(rows):
+            file.write(line + b"\n")
+
+
+def _lines(rows: Iterable[object]) -> Iterator[bytes]:
+    for number, row in enumerate(rows, start=1):
+        if not isinstance(row, Mapping):
+            raise InputError(f"row {number} is a {type(row).__name__}, not a dict; give {_TAKEN}.")
+        try:
+            yield msgspec.json.encode(dict(row), enc_hook=_plain)
+        except (TypeError, ValueError, OverflowError) as error:
+            raise InputError(f"row {number} holds what JSON cannot ({str(error)[:200]}).") from error
+
+
+def _plain(value: object) -> object:
+    """A scalar of numpy or torch as Python's own."""
+    item = getattr(value, "item", None)
+    if callable(item):
+        return item()
+    raise TypeError(f"a {type(value).__name__}")
