@@ -41,7 +41,8 @@ def iter_table(path: Path, table: str, columns: list[str], batch_rows: int = BLO
         InputError: The file is missing or no whole Parquet file.
         TableError: It lacks one of the columns (another version wrote it).
     """
-    expected = pl.Schema({name: polars_schema(table)[name] for name in columns})
+    known = polars_schema(table, optional=True)
+    expected = pl.Schema({name: known[name] for name in columns})
     try:
         with pq.ParquetFile(path) as file:
             if not set(columns) <= set(file.schema_arrow.names):

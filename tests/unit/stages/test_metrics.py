@@ -184,6 +184,35 @@ def test_the_loss_of_dpo_by_hand(tables):
     assert scored.unpaired["loss"].null_count() == scored.unpaired.height
 
 
+def test_a_pairs_weight_multiplies_its_loss_on_held_out_rows(tables):
+    weights = pl.when(pl.col("pair_id") == identifier("pair", 0)).then(0.25).otherwise(1.0)
+    weighed = {**tables, "pairs": tables["pairs"].with_columns(weight=weights)}
+    scored = with_losses(transform(weighed), weighed, config(loss={"beta": 0.5}).train)
+    assert of_pair(scored.pairs, 0)["loss"] == pytest.approx(-0.25 * log(sigma(2.5)), rel=1e-12)
+    assert of_pair(scored.pairs, 1)["loss"] == pytest.approx(-log(sigma(-0.25)), rel=1e-12)
+    validate("scored_pairs", scored.pairs)
+
+
+def test_tokens_beyond_the_shorter_answer_count_less_on_held_out_rows(tables):
+    # Each token has an equal part of its answer's log-prob. Of pair 0, rejected has 2 tokens beyond chosen's 4.
+    even = (pl.col("logps") / pl.col("token_count")).cast(pl.Float32).repeat_by("token_count")
+    stored = {name: tables[name].with_columns(token_logps=even) for name in ("reference", "policy")}
+    chosen = config(loss={"beta": 0.5}, ld_alpha=0.5).train
+    scored = with_losses(transform(tables), {**tables, **stored}, chosen)
+    # rejected's log-ratio is -3, a third of it in the tail: -3 + 0.5 = -2.5, and z = 0.5 * (2 + 2.5)
+    assert of_pair(scored.pairs, 0)["loss"] == pytest.approx(-log(sigma(2.25)), rel=1e-6)
+    # chosen's log-ratio is -1, 7 of its 10 tokens in the tail: -0.65, and z = 0.5 * (-0.65 + 0.5)
+    assert of_pair(scored.pairs, 1)["loss"] == pytest.approx(-log(sigma(-0.075)), rel=1e-6)
+    assert of_pair(scored.pairs, 1, "untrained")["loss"] == pytest.approx(log(2), rel=1e-6)
+
+
+def test_a_loss_whose_weights_or_tokens_are_not_stored_is_not_given(tables):
+    for other in ({"weighting": "wpo"}, {"ld_alpha": 0.5}):
+        scored = with_losses(transform(tables), tables, config(**other).train)
+        assert scored.pairs["loss"].null_count() == scored.pairs.height == 4
+        assert settings(config(**other)) != settings(config())
+
+
 def test_the_loss_of_a_sum_of_methods(tables):
     also = [{"method": "hinge", "weight": 2.0, "loss": {"beta": 0.5}}]
     scored = with_losses(transform(tables), tables, config(loss={"beta": 0.5}, also=also).train)

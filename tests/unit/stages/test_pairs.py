@@ -238,3 +238,20 @@ def test_thousands_of_answers_to_one_prompt_stay_cheap():
     rows = [row for number in range(600) for row in votes("p", f"answer {number:03d} " + "x" * number, number % 2, 1)]
     table, _ = made(rows, strategy="all_above_margin", opposite_labels=False, max_per_prompt=3)
     assert table.height == 3
+
+
+def test_pairs_weigh_what_is_asked_for():
+    rows = votes("p", "good", 3, 0) + votes("p", "bad", 0, 2)
+    plain, _ = made(rows)
+    assert "weight" not in plain.columns
+    margin, _ = made(rows, weights="margin")
+    assert margin["weight"].to_list() == margin["margin"].to_list() == pytest.approx([4 / 5 - 1 / 4])
+    sure, _ = made(rows, weights="confidence")
+    assert sure["weight"].to_list() == pytest.approx([2 * plain["chosen_better_probability"][0] - 1])
+    assert margin.drop("weight").equals(plain) and sure.drop("weight").equals(plain)
+
+
+def test_a_chosen_side_that_is_rather_the_worse_one_weighs_nothing():
+    probability = pl.LazyFrame({"chosen_better_probability": [0.3, 0.5, 0.75], "margin": [0.1, 0.1, 0.1]})
+    weights = probability.select(**pairs._weight(PairsConfig(weights="confidence"))).collect()["weight"]
+    assert weights.to_list() == [0.0, 0.0, 0.5]

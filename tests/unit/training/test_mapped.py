@@ -141,6 +141,31 @@ def test_a_batch_of_mapped_sequences_is_that_of_numbers(sequences, stored):
         assert mapped.equal(known) and mapped.dtype == known.dtype
 
 
+def test_weights_and_log_probs_of_tokens_are_those_of_the_tables(sequences, stored):
+    sides = [(0, 1), (2, 1), (9, 30)]
+    counts = sequences["completion_token_count"].to_list()
+    tokens = [(-np.random.default_rng(n).random(count).astype(np.float32)).tolist() for n, count in enumerate(counts)]
+    reference = reference_of(sequences).with_columns(token_logps=pl.Series(tokens, dtype=pl.List(pl.Float32)))
+    known = dict(reference.select("sequence_id", "token_logps").iter_rows())
+    weighed = pairs_of(sides).with_columns(weight=pl.Series([0.25, 0.5, 0.75]))
+    rows = pair_rows(weighed, matched_of(range(40)), stored(reference)._replace(token_logps=True))
+    weights = dict(weighed.select("pair_id", "weight").iter_rows())
+    assert {row.row_id: row.weight for row in rows} == weights
+    for row in rows:
+        for sequence in row.sequences:
+            assert sequence.reference_token_logps.tolist() == known[sequence.sequence_id]
+    plain_rows = pair_rows(pairs_of(sides), matched_of(range(40)), stored(reference))
+    assert {row.weight for row in plain_rows} == {1.0}
+    assert plain_rows[0].chosen.reference_token_logps is None
+
+
+def test_too_few_log_probs_of_tokens_are_refused(sequences, stored):
+    reference = reference_of(sequences).with_columns(token_logps=pl.lit([-1.0], dtype=pl.List(pl.Float32)))
+    lacking = stored(reference)._replace(token_logps=True)
+    with pytest.raises(TrainingError, match="40 log-probs of single tokens are stored, and the rows have .* reference"):
+        pair_rows(pairs_of([(n, n + 1) for n in range(0, 40, 2)]), matched_of(range(40)), lacking)
+
+
 def test_log_probs_that_are_missing_or_of_other_tokens_are_refused(sequences, stored):
     reference = reference_of(sequences)
     first, second = name_of("s0"), name_of("s1")
