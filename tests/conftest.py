@@ -1,5 +1,6 @@
 """Shared makers of small, readable inputs."""
 
+import gc
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -22,11 +23,29 @@ _HEAVY = ("vllm", "demo", "gpu")
 
 
 @pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Give heavy tests to one worker of `--dist loadgroup`, one after the other."""
+def pytest_collection_modifyitems(items: list[pytest.Function]) -> None:
+    """Say which tests one worker of `--dist loadgroup` runs: the heavy ones, and those that share what was made."""
     for item in items:
         if any(item.get_closest_marker(name) for name in _HEAVY):
             item.add_marker(pytest.mark.xdist_group("heavy"))
+        elif item.get_closest_marker("xdist_group") is None and _shares_fixtures(item):
+            item.add_marker(pytest.mark.xdist_group(item.path.stem))
+
+
+def _shares_fixtures(item: pytest.Function) -> bool:
+    found = item._fixtureinfo.name2fixturedefs.values()
+    return any(fixture.scope == "module" for definitions in found for fixture in definitions)
+
+
+def pytest_collection_finish() -> None:
+    """Leave the imported libraries out of garbage collection: engines collect when they close, a second each time."""
+    gc.collect()
+    gc.freeze()
+
+
+def pytest_unconfigure() -> None:
+    """Some libraries print what they find leaked at exit, after the line that pytest ends with."""
+    gc.unfreeze()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

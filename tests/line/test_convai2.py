@@ -10,6 +10,7 @@ from thumbline.pipeline.storage.manifests import read_manifest
 from thumbline.pipeline.storage.parquet import read_table
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not LOG.is_file(), reason=f"the ConvAI2 log is not here ({LOG}); set THUMBLINE_SHARED_DATA")
 def test_real_thumbs_go_through_every_stage(tmp_path, tiny_model):
     sections = {

@@ -26,7 +26,7 @@ ENGINE = ("--engine", "hf", "--dtype", "float32")
 
 
 def invoke(*arguments):
-    return CliRunner().invoke(main.app, [str(argument) for argument in arguments], env={"COLUMNS": "200"})
+    return CliRunner().invoke(main.app, [str(argument) for argument in arguments], env={"COLUMNS": "400"})
 
 
 def done(*arguments):

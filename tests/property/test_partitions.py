@@ -45,6 +45,7 @@ def prepared(name: str, inputs: tuple[str, ...] = SHARDS, **settings: Any) -> di
     return found
 
 
+@pytest.mark.slow
 def test_however_the_work_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
     whole = prepared("whole", workers=1)
     assert prepared("cut", inputs=SHARDS[::-1], workers=1, unit_bytes=70_001, partition_bytes=40_000) == whole
