@@ -76,6 +76,7 @@ def test_the_wheel_holds_types_templates_schema_and_configs(site):
     assert [path for path in sorted(modules) if not (site / "thumbline" / path).is_file()] == []
 
 
+@pytest.mark.slow
 def test_the_command_works_beside_a_users_files_of_our_names(site, beside):
     where = python(site, beside, "-c", "import thumbline; print(thumbline.__file__)")
     assert Path(where.strip()).is_relative_to(site)
