@@ -148,8 +148,8 @@ def _ranking(item: _Item, response: Response, ranking: list[Any]) -> Events:
     """Every two ranked answers compared; equal ranks are tied."""
     name = f"{item.plan.question}"
     ranks: dict[str, int] = {}
-    for place, entry in enumerate(ranking, start=1):
-        field, rank = (entry.get("value"), entry.get("rank")) if isinstance(entry, dict) else (entry, place)
+    for number, entry in enumerate(ranking, start=1):
+        field, rank = (entry.get("value"), entry.get("rank")) if isinstance(entry, dict) else (entry, number)
         if not isinstance(field, str) or field not in item.texts:
             raise RowError("unknown_label", f"question '{name}' ranks {bounded_label(field)}, which is no field")
         if type(rank) is not int or field in ranks:

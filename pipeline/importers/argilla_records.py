@@ -99,6 +99,6 @@ def _columns(row: dict[str, Any], question: str) -> Iterator[Response]:
     for beside, name in ((users, "users"), (statuses, "status")):
         if beside is not None and (not isinstance(beside, list) or len(beside) != len(given)):
             raise RowError("wrong_type", f"field '{question}{SUFFIX}.{name}' is not a list as long as the responses")
-    for place, value in enumerate(given):
-        user_id = values.identifier({"user": users[place]}, "user") if users is not None else None
-        yield Response(user_id, statuses[place] if statuses is not None else None, {question: value}, {})
+    for index, value in enumerate(given):
+        user_id = values.identifier({"user": users[index]}, "user") if users is not None else None
+        yield Response(user_id, statuses[index] if statuses is not None else None, {question: value}, {})

@@ -19,7 +19,7 @@ _LABELS: Final = {"1": "up", "0": "down", "1.0": "up", "0.0": "down"}
 _ROLES: Final = {"user_message": "user", "assistant_message": "assistant"}
 _TIMES: Final = ("createdAt", "start", "startTime")
 # A step whose time cannot be read could stand anywhere: it stands before all others, and says so to each of them.
-_NO_PLACE: Final = -1
+_NO_POSITION: Final = -1
 
 
 def _is_thread(row: Row) -> bool:
@@ -63,13 +63,13 @@ class _Reader(NamedTuple):
                 except RowError as error:
                     yield error
 
-    def _vote(self, row: Row, place: Row, index: TextIndex) -> Vote:
+    def _vote(self, row: Row, step: Row, index: TextIndex) -> Vote:
         named = values.identifier(row, "forId") or values.identifier(row, "stepId")
         if named is None:
             raise RowError("missing_field", "field 'forId' is null")
         about = _message_of(named, index)
-        found = index.text(about)
-        thread = values.identifier(place, "threadId") or (None if found is None else found.conversation)
+        text = index.text(about)
+        thread = values.identifier(step, "threadId") or (None if text is None else text.conversation)
         return Vote(
             about=(about,),
             vote=self.settings.vote(row, "value"),
@@ -92,18 +92,18 @@ def _step(row: Row) -> Iterator[Text | Mark]:
     key, kind = f"{row.get('id')}", row.get("type")
     if not isinstance(kind, str) or kind not in _ROLES:
         return
-    place = next((at for at in (micros(row, field) for field in _TIMES) if at is not None), _NO_PLACE)
+    position = next((at for at in (micros(row, field) for field in _TIMES) if at is not None), _NO_POSITION)
     thread = row.get("threadId")
-    text = text_or_problem(key, lambda: Text(key, _messages(row, _ROLES[kind], place)))
-    yield text._replace(conversation=thread if isinstance(thread, str) else None, place=place)
+    text = text_or_problem(key, lambda: Text(key, _messages(row, _ROLES[kind], position)))
+    yield text._replace(conversation=thread if isinstance(thread, str) else None, position=position)
     if kind == "assistant_message" and isinstance(row.get("parentId"), str):
         # The same message first and last: it is the only one of its run.
-        yield Mark(f"first:{row['parentId']}", key, -place)
-        yield Mark(f"last:{row['parentId']}", key, place)
+        yield Mark(f"first:{row['parentId']}", key, -position)
+        yield Mark(f"last:{row['parentId']}", key, position)
 
 
-def _messages(row: Row, role: str, place: int) -> list[Message]:
-    if place == _NO_PLACE:
+def _messages(row: Row, role: str, position: int) -> list[Message]:
+    if position == _NO_POSITION:
         raise RowError("bad_time", "a message of the thread has no time, so that its place is unknown")
     said = row.get("output") if row.get("output") is not None else row.get("input")
     if not isinstance(said, str):

@@ -48,15 +48,15 @@ def _messages(conversation: dict[str, Any]) -> dict[str, dict[str, Any]]:
     has_system = bool(entries) and entries[0].get("from") == "system"
     if not branches and not has_system and isinstance(conversation.get(_PREPROMPT), str):
         entries = [{"id": _PREPROMPT, "from": "system", "content": conversation[_PREPROMPT]}, *entries]
-    found: dict[str, dict[str, Any]] = {}
+    messages: dict[str, dict[str, Any]] = {}
     before: str | None = None
     for entry in entries:
         message_id = values.text(entry, "id", empty="missing_field")
-        if message_id in found:
+        if message_id in messages:
             raise RowError("duplicate_key", "two messages of the conversation have one id")
-        found[message_id] = entry | {"parent": _parent(entry) if branches else before}
+        messages[message_id] = entry | {"parent": _parent(entry) if branches else before}
         before = message_id
-    return found
+    return messages
 
 
 def _parent(entry: dict[str, Any]) -> str | None:

@@ -40,9 +40,9 @@ class _Reader(NamedTuple):
         mapping = row.get("mapping")
         if not _is_conversation(row) or not isinstance(mapping, dict):
             return
-        found = [_text(str(name), node, row) for name, node in mapping.items() if isinstance(node, dict)]
-        yield from found
-        answers = [text for text in found if text.messages and text.messages[-1]["role"] == "assistant"]
+        texts = [_text(str(name), node, row) for name, node in mapping.items() if isinstance(node, dict)]
+        yield from texts
+        answers = [text for text in texts if text.messages and text.messages[-1]["role"] == "assistant"]
         if len(answers) == 1:
             yield answers[0]._replace(key=f"only:{answers[0].conversation}")
 

@@ -1,4 +1,4 @@
-"""Dify: likes and dislikes of messages, from its feedbacks interface or embedded in messages; null takes a vote back.
+"""Dify: likes and dislikes of messages, from its feedbacks API or embedded in messages; null takes a vote back.
 
 A message is a user's query and its answer. What was said before it is what its `parent_message_id` says, or, where a
 message names no parent as older ones do, what the conversation's messages of earlier time said. The variables of
@@ -49,7 +49,7 @@ class _Reader(NamedTuple):
             yield text._replace(
                 parent=parent if isinstance(parent, str) and parent != _ROOT else None,
                 conversation=conversation if isinstance(conversation, str) else None,
-                place=None if parent is not None else at if at is not None else -1,
+                position=None if parent is not None else at if at is not None else -1,
             )
 
     def votes(self, row: Row, index: TextIndex) -> Iterator[Vote | RowError]:

@@ -1,6 +1,6 @@
 """Helicone: ratings, true or false, in the exported requests themselves or in a log of the feedback calls.
 
-A request without a rating is no event. Bodies are those of the provider's own interface; exports as CSV hold them as
+A request without a rating is no event. Bodies are those of the provider's own API; exports as CSV hold them as
 JSON texts.
 """
 
@@ -59,7 +59,7 @@ class _Reader(NamedTuple):
             yield self._vote(row, "rating", "id", "created_at")
 
     def _vote(self, row: Row, rating: str, identity: str, time: str) -> Vote:
-        named = [found for found in (values.identifier(row, name) for name in _IDS) if found is not None]
+        named = [value for value in (values.identifier(row, name) for name in _IDS) if value is not None]
         if not named:
             raise RowError("missing_field", "the rating names no request")
         return Vote(

@@ -63,17 +63,17 @@ class _Reader(NamedTuple):
     boolean: feedback.Settings
 
     def texts(self, row: Row) -> Iterator[Text]:
-        found = _camel(row)
-        if _is_score(found):
+        camel = _camel(row)
+        if _is_score(camel):
             return
-        if _is_observation(found):
-            yield from self._observation(found)
+        if _is_observation(camel):
+            yield from self._observation(camel)
             return
-        if not {"input", "output", "observations"} & found.keys():
+        if not {"input", "output", "observations"} & camel.keys():
             return
-        yield self._text(f"trace:{found.get('id')}", found, rank=1)
-        for observation in _objects(found.get("observations")):
-            yield from self._observation({"traceId": found.get("id"), **_camel(observation)})
+        yield self._text(f"trace:{camel.get('id')}", camel, rank=1)
+        for observation in chat.objects_of(camel.get("observations")):
+            yield from self._observation({"traceId": camel.get("id"), **_camel(observation)})
 
     def _observation(self, row: Row) -> Iterator[Text]:
         yield self._text(f"observation:{row.get('id')}", row)
@@ -94,12 +94,12 @@ class _Reader(NamedTuple):
         )
 
     def votes(self, row: Row, index: TextIndex) -> Iterable[Vote | Correction | RowError]:
-        found = _camel(row)
-        if _is_score(found):
-            yield self._vote(found)
-        for score in _objects(found.get("scores")):
+        camel = _camel(row)
+        if _is_score(camel):
+            yield self._vote(camel)
+        for score in chat.objects_of(camel.get("scores")):
             try:
-                yield self._vote({"traceId": found.get("id"), **_camel(score)})
+                yield self._vote({"traceId": camel.get("id"), **_camel(score)})
             except RowError as error:
                 yield error
 
@@ -127,11 +127,6 @@ class _Reader(NamedTuple):
         return vote._replace(vote=settings.vote(row, *fields))
 
 
-def _objects(value: Any) -> list[dict[str, Any]]:
-    found = chat.parsed(value)
-    return [entry for entry in found if isinstance(entry, dict)] if isinstance(found, list) else []
-
-
 def _about(row: Row) -> tuple[str, ...]:
     """The key of what a score is about.
 
@@ -145,9 +140,9 @@ def _about(row: Row) -> tuple[str, ...]:
             raise RowError("not_an_answer", f"the score is about a subject of kind {bounded_label(kind)}")
         return (f"{kind}:{values.identifier(subject, 'id')}",)
     for field, kind in (("observationId", "observation"), ("traceId", "trace")):
-        found = values.identifier(row, field)
-        if found is not None:
-            return (f"{kind}:{found}",)
+        identifier = values.identifier(row, field)
+        if identifier is not None:
+            return (f"{kind}:{identifier}",)
     raise RowError("not_an_answer", "the score names neither a trace nor an observation")
 
 

@@ -46,17 +46,16 @@ class _Reader(NamedTuple):
             yield Mark(f"run:{side}", f"{row.get('run_id')}", rank)
 
     def _run(self, key: str, row: Row) -> Text:
-        extra = chat.parsed(row.get("extra"))
         sides = [chat.parsed(row.get(name)) for name in ("inputs", "outputs")]
-        metadata = extra.get("metadata") if isinstance(extra, dict) else None
-        known = metadata if isinstance(metadata, dict) else {}
-        threads = (values.identifier(known, name) for name in _THREADS)
+        metadata = chat.object_of(row.get("extra")).get("metadata")
+        metadata = metadata if isinstance(metadata, dict) else {}
+        threads = (values.identifier(metadata, name) for name in _THREADS)
         return Text(
             key,
             self.settings.messages(sides[0], sides[1], ("inputs", "outputs")),
             conversation=next((thread for thread in threads if thread is not None), None),
-            user_id=values.identifier(known, "user_id"),
-            model=values.identifier(known, "ls_model_name"),
+            user_id=values.identifier(metadata, "user_id"),
+            model=values.identifier(metadata, "ls_model_name"),
         )
 
     def votes(self, row: Row, index: TextIndex) -> Iterator[Vote | Correction | Preference | RowError]:

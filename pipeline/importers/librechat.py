@@ -44,16 +44,16 @@ def _messages(conversation: dict[str, Any]) -> dict[str, dict[str, Any]]:
         RowError: There is no list of messages, or a message has no id of its own.
     """
     waiting = listed(conversation, "messagesTree" if "messagesTree" in conversation else "messages")[::-1]
-    found: dict[str, dict[str, Any]] = {}
+    messages: dict[str, dict[str, Any]] = {}
     while waiting:
         message = plain_fields(waiting.pop())
         message_id = values.text(message, "messageId", empty="missing_field")
-        if message_id in found:
+        if message_id in messages:
             raise RowError("duplicate_key", "two messages of the conversation have one messageId")
-        found[message_id] = message
+        messages[message_id] = message
         if message.get("children"):
             waiting.extend(reversed(listed(message, "children")))
-    return found
+    return messages
 
 
 def turn_from(message: dict[str, Any]) -> Turn:

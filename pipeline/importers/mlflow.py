@@ -54,13 +54,8 @@ def _trace(row: Row) -> _Trace:
         info=info,
         request=inner.get("request"),
         response=inner.get("response"),
-        spans=_objects(inner.get("spans")),
+        spans=chat.objects_of(inner.get("spans")),
     )
-
-
-def _objects(value: Any) -> list[dict[str, Any]]:
-    found = chat.parsed(value)
-    return [entry for entry in found if isinstance(entry, dict)] if isinstance(found, list) else []
 
 
 def _assessments(row: Row) -> list[dict[str, Any]]:
@@ -68,7 +63,7 @@ def _assessments(row: Row) -> list[dict[str, Any]]:
     if _is_assessment(row):
         return [dict(row)]
     trace = _trace(row)
-    return [{"trace_id": trace.trace_id, **found} for found in _objects(trace.info.get("assessments"))]
+    return [{"trace_id": trace.trace_id, **assessment} for assessment in chat.objects_of(trace.info.get("assessments"))]
 
 
 class _Reader(NamedTuple):
@@ -95,15 +90,14 @@ class _Reader(NamedTuple):
         yield self._text(trace.trace_id, trace, *(root if None in stated else stated))
 
     def _text(self, key: str, trace: _Trace, request: Any, response: Any) -> Text:
-        metadata = chat.parsed(trace.info.get("trace_metadata"))
-        known = metadata if isinstance(metadata, dict) else {}
+        metadata = chat.object_of(trace.info.get("trace_metadata"))
         return text_or_problem(
             key,
             lambda: Text(
                 key,
                 self.settings.messages(_loaded(request), _loaded(response), ("request", "response")),
-                conversation=values.identifier(known, "mlflow.trace.session"),
-                user_id=values.identifier(known, "mlflow.trace.user"),
+                conversation=values.identifier(metadata, "mlflow.trace.session"),
+                user_id=values.identifier(metadata, "mlflow.trace.user"),
             ),
         )
 
@@ -142,11 +136,10 @@ class _Reader(NamedTuple):
 
 def _span_sides(span: Row) -> tuple[Any, Any]:
     """What went into a span and what came out."""
-    attributes = chat.parsed(span.get("attributes"))
-    known = attributes if isinstance(attributes, dict) else {}
+    attributes = chat.object_of(span.get("attributes"))
     return (
-        span.get("inputs", known.get("mlflow.spanInputs")),
-        span.get("outputs", known.get("mlflow.spanOutputs")),
+        span.get("inputs", attributes.get("mlflow.spanInputs")),
+        span.get("outputs", attributes.get("mlflow.spanOutputs")),
     )
 
 

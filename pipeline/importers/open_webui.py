@@ -74,13 +74,13 @@ def _chat(row: dict[str, Any]) -> _Chat:
     """
     outer = nested(nested(row, "snapshot"), "chat")
     inner = outer if "history" in outer or "messages" in outer else nested(outer, "chat")
-    found = nested(nested(inner, "history"), "messages")
-    if not found and isinstance(inner.get("messages"), list):
-        found = {str(message.get("id")): message for message in inner["messages"] if isinstance(message, dict)}
-    found = {message_id: message for message_id, message in found.items() if isinstance(message, dict)}
-    if not found:
+    messages = nested(nested(inner, "history"), "messages")
+    if not messages and isinstance(inner.get("messages"), list):
+        messages = {str(message.get("id")): message for message in inner["messages"] if isinstance(message, dict)}
+    messages = {message_id: message for message_id, message in messages.items() if isinstance(message, dict)}
+    if not messages:
         raise RowError("no_text", "field 'snapshot.chat' holds no messages")
-    return _Chat(found, read_turns(found, _turn))
+    return _Chat(messages, read_turns(messages, _turn))
 
 
 def _turn(message: dict[str, Any]) -> Turn:

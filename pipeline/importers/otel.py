@@ -12,7 +12,7 @@ from ..reading.records import RowError, bounded_label
 from .base import ImporterSpec
 from .shared import feedback, joins, values
 from .shared.joins import Row, Vote
-from .shared.spans import attributes, has_texts, span_id, span_text
+from .shared.spans import has_texts, span_attributes, span_id, span_text
 from .shared.texts import Text, TextIndex
 
 NAME: Final = "otel"
@@ -39,12 +39,12 @@ def _objects(value: Any) -> list[dict[str, Any]]:
     return [entry for entry in value if isinstance(entry, dict)] if isinstance(value, list) else []
 
 
-def _is_evaluation(row: Row, known: Row) -> bool:
-    return _EVENT in (row.get("event_name"), row.get("eventName"), known.get("event.name"))
+def _is_evaluation(row: Row, attributes: Row) -> bool:
+    return _EVENT in (row.get("event_name"), row.get("eventName"), attributes.get("event.name"))
 
 
 def _is_gen_ai(row: Row) -> bool:
-    return any(name.startswith("gen_ai.") for name in attributes(row))
+    return any(name.startswith("gen_ai.") for name in span_attributes(row))
 
 
 def detect(rows: list[dict[str, Any]]) -> bool:
@@ -57,36 +57,36 @@ class _Reader(NamedTuple):
 
     def texts(self, row: Row) -> Iterator[Text]:
         for inner in _flat(row):
-            known = attributes(inner)
-            if _is_evaluation(inner, known) or not has_texts(known):
+            attributes = span_attributes(inner)
+            if _is_evaluation(inner, attributes) or not has_texts(attributes):
                 continue
-            identity, response = span_id(inner), known.get("gen_ai.response.id")
+            identity, response = span_id(inner), attributes.get("gen_ai.response.id")
             if identity is not None:
-                yield span_text(f"span:{identity}", known, self.settings)
+                yield span_text(f"span:{identity}", attributes, self.settings)
             if isinstance(response, str) and response:
-                yield span_text(f"response:{response}", known, self.settings)
+                yield span_text(f"response:{response}", attributes, self.settings)
 
     def votes(self, row: Row, index: TextIndex) -> Iterator[Vote | RowError]:
         for inner in _flat(row):
-            known = attributes(inner)
-            if _is_evaluation(inner, known):
+            attributes = span_attributes(inner)
+            if _is_evaluation(inner, attributes):
                 try:
-                    yield self._vote(inner, known)
+                    yield self._vote(inner, attributes)
                 except RowError as error:
                     yield error
 
-    def _vote(self, row: Row, known: Row) -> Vote:
-        if known.get("error.type") is not None:
-            raise RowError("evaluation_failed", f"its error.type is {bounded_label(known['error.type'])}")
-        self.settings.check_name(known.get("gen_ai.evaluation.name"))
-        response, span = values.identifier(known, "gen_ai.response.id"), span_id(row)
+    def _vote(self, row: Row, attributes: Row) -> Vote:
+        if attributes.get("error.type") is not None:
+            raise RowError("evaluation_failed", f"its error.type is {bounded_label(attributes['error.type'])}")
+        self.settings.check_name(attributes.get("gen_ai.evaluation.name"))
+        response, span = values.identifier(attributes, "gen_ai.response.id"), span_id(row)
         if response is None and span is None:
             raise RowError("not_an_answer", "the evaluation names neither a response nor a span")
         named = [f"response:{response}"] if response is not None else []
         return Vote(
             about=(*named, *([f"span:{span}"] if span is not None else [])),
-            vote=self.settings.vote(known, "gen_ai.evaluation.score.label", "gen_ai.evaluation.score.value"),
-            user_id=values.identifier(known, "user.id") or values.identifier(known, "enduser.id"),
+            vote=self.settings.vote(attributes, "gen_ai.evaluation.score.label", "gen_ai.evaluation.score.value"),
+            user_id=values.identifier(attributes, "user.id") or values.identifier(attributes, "enduser.id"),
             created_at=_time(row),
         )
 

@@ -11,7 +11,7 @@ from ..reading.records import RowError
 from .base import ImporterSpec
 from .shared import chat, feedback, joins, values
 from .shared.joins import Row, Vote
-from .shared.spans import attributes, has_texts, span_id, span_text
+from .shared.spans import has_texts, span_attributes, span_id, span_text
 from .shared.texts import Text, TextIndex
 
 NAME: Final = "phoenix"
@@ -29,7 +29,7 @@ def _is_span(row: Row) -> bool:
 def detect(rows: list[dict[str, Any]]) -> bool:
     """Whether a row is an annotation, or a span with attributes of OpenInference."""
     return any(
-        _is_annotation(row) or (_is_span(row) and any(name.startswith(_CONVENTION) for name in attributes(row)))
+        _is_annotation(row) or (_is_span(row) and any(name.startswith(_CONVENTION) for name in span_attributes(row)))
         for row in rows
     )
 
@@ -40,9 +40,9 @@ class _Reader(NamedTuple):
     def texts(self, row: Row) -> Iterator[Text]:
         identity = span_id(row)
         if identity is not None and not _is_annotation(row) and _is_span(row):
-            known = attributes(row)
-            if has_texts(known):
-                yield span_text(identity, known, self.settings)
+            attributes = span_attributes(row)
+            if has_texts(attributes):
+                yield span_text(identity, attributes, self.settings)
 
     def votes(self, row: Row, index: TextIndex) -> Iterator[Vote | RowError]:
         if not _is_annotation(row):

@@ -24,8 +24,7 @@ _RESPONSE: Final = "$survey_response"
 
 
 def _properties(row: Row) -> dict[str, Any]:
-    found = chat.parsed(row.get("properties"))
-    return found if isinstance(found, dict) else {}
+    return chat.object_of(row.get("properties"))
 
 
 def detect(rows: list[dict[str, Any]]) -> bool:
@@ -40,75 +39,75 @@ class _Reader(NamedTuple):
     scale_stated: bool
 
     def texts(self, row: Row) -> Iterator[Text | Mark]:
-        known = _properties(row)
-        if row.get("event") == _GENERATION and known.get("$ai_trace_id") is not None:
-            key = f"{known['$ai_trace_id']}"
+        properties = _properties(row)
+        if row.get("event") == _GENERATION and properties.get("$ai_trace_id") is not None:
+            key = f"{properties['$ai_trace_id']}"
             rank = (micros(row, "timestamp") or 0) if self.last else 0
-            yield text_or_problem(key, lambda: self._text(key, row, known))._replace(rank=rank)
+            yield text_or_problem(key, lambda: self._text(key, row, properties))._replace(rank=rank)
         elif row.get("event") == _SENT:
-            rated = self._rated(known)
+            rated = self._rated(properties)
             for field in rated:
-                if feedback.is_number(known[field]) and float(known[field]) not in (1.0, 2.0):
-                    yield Mark(_scale(known, field), "another")
+                if feedback.is_number(properties[field]) and float(properties[field]) not in (1.0, 2.0):
+                    yield Mark(_scale(properties, field), "another")
             if rated:
-                yield Mark(_submission(row, known), _event_id(row), micros(row, "timestamp") or 0)
+                yield Mark(_submission(row, properties), _event_id(row), micros(row, "timestamp") or 0)
 
-    def _text(self, key: str, row: Row, known: Row) -> Text:
-        went_in, came_out = (chat.parsed(known.get(name)) for name in ("$ai_input", "$ai_output_choices"))
+    def _text(self, key: str, row: Row, properties: Row) -> Text:
+        went_in, came_out = (chat.parsed(properties.get(name)) for name in ("$ai_input", "$ai_output_choices"))
         return Text(
             key,
             self.settings.messages(went_in, came_out, ("$ai_input", "$ai_output_choices")),
-            conversation=values.identifier(known, "$ai_session_id"),
+            conversation=values.identifier(properties, "$ai_session_id"),
             user_id=values.identifier(row, "distinct_id"),
-            model=values.identifier(known, "$ai_model"),
+            model=values.identifier(properties, "$ai_model"),
         )
 
-    def _rated(self, known: Row) -> list[str]:
+    def _rated(self, properties: Row) -> list[str]:
         """The properties that hold a rating, or a label that is a vote."""
         if self.question is not None:
             fields = [f"{_RESPONSE}_{self.question}"]
         else:
-            fields = [name for name in known if name == _RESPONSE or name.startswith(f"{_RESPONSE}_")]
-        return [field for field in fields if self._is_rating(known, field)]
+            fields = [name for name in properties if name == _RESPONSE or name.startswith(f"{_RESPONSE}_")]
+        return [field for field in fields if self._is_rating(properties, field)]
 
-    def _is_rating(self, known: Row, field: str) -> bool:
-        if feedback.is_number(known.get(field)):
+    def _is_rating(self, properties: Row, field: str) -> bool:
+        if feedback.is_number(properties.get(field)):
             return True
         try:
-            return known.get(field) is not None and bool(self.settings.vote(known, field))
+            return properties.get(field) is not None and bool(self.settings.vote(properties, field))
         except RowError:
             return False
 
     def votes(self, row: Row, index: TextIndex) -> Iterator[Vote | RowError]:
-        known = _properties(row)
+        properties = _properties(row)
         if row.get("event") != _SENT:
             return
-        field = self._field(known)
-        trace = values.identifier(known, "$ai_trace_id")
+        field = self._field(properties)
+        trace = values.identifier(properties, "$ai_trace_id")
         if trace is None:
             raise RowError("not_an_answer", "the survey's event names no trace")
-        if index.mark(_submission(row, known)) != _event_id(row):
+        if index.mark(_submission(row, properties)) != _event_id(row):
             raise RowError("overridden", "a later event of the same submission takes its place")
-        vote = self.settings.vote(known, field)
-        if not self.scale_stated and index.mark(_scale(known, field)) is not None:
+        vote = self.settings.vote(properties, field)
+        if not self.scale_stated and index.mark(_scale(properties, field)) is not None:
             raise RowError(
                 "unknown_scale", "the survey has ratings beside 1 and 2; state its scale: options up and down"
             )
         yield Vote(
             about=(trace,),
             vote=vote,
-            source_event_id=values.identifier(known, "$survey_submission_id") or values.identifier(row, "uuid"),
+            source_event_id=values.identifier(properties, "$survey_submission_id") or values.identifier(row, "uuid"),
             user_id=values.identifier(row, "distinct_id"),
             created_at=values.time(row, "timestamp"),
         )
 
-    def _field(self, known: Row) -> str:
+    def _field(self, properties: Row) -> str:
         """The property that is the thumb.
 
         Raises:
             RowError: The event answers no rated question, or several.
         """
-        rated = self._rated(known)
+        rated = self._rated(properties)
         if not rated:
             raise RowError("not_a_vote", "the event answers no question with a rating")
         if len(rated) > 1 and _RESPONSE not in rated:
@@ -120,12 +119,12 @@ def _event_id(row: Row) -> str:
     return f"{row.get('uuid', row.get('timestamp'))}"
 
 
-def _submission(row: Row, known: Row) -> str:
-    return f"submission:{known.get('$survey_submission_id') or _event_id(row)}"
+def _submission(row: Row, properties: Row) -> str:
+    return f"submission:{properties.get('$survey_submission_id') or _event_id(row)}"
 
 
-def _scale(known: Row, field: str) -> str:
-    return f"scale:{known.get('$survey_id')}:{field}"
+def _scale(properties: Row, field: str) -> str:
+    return f"scale:{properties.get('$survey_id')}:{field}"
 
 
 def _reader(options: Options) -> _Reader:

@@ -83,8 +83,8 @@ def layout_of(sample: Sample, options: Options) -> Layout:
     """
     mapping = _mapping(sample, options)
     stated = {vote: options[vote] for vote in _LABELS if vote in options}
-    known = {label: vote for vote, labels in signals.COMPARED.items() for label in labels}
-    table, unit = known | dict(signals.DONE) | values.vote_table(stated), values.time_unit(options)
+    compared = {label: vote for vote, labels in signals.COMPARED.items() for label in labels}
+    table, unit = compared | dict(signals.DONE) | values.vote_table(stated), values.time_unit(options)
     watched = frozenset(mapping[name] for name in signals.COLUMNS)
     return Layout(mapping, table, unit, watched, linked=mapping["regenerated_from"] in sample.fields)
 
@@ -122,26 +122,27 @@ def _mapping(sample: Sample, options: Options) -> dict[str, str]:
     if not sample.records:
         # Nothing readable: whatever the columns are called, every row is a reject already.
         return {name: names[0] for name, names in _NAMES.items()}
-    found = {name: _candidates(name, fields, options) for name in _NAMES}
-    missing = [name for name, columns in found.items() if not columns and (name in _REQUIRED or name in options)]
+    candidates = {name: _candidates(name, fields, options) for name in _NAMES}
+    missing = [name for name, columns in candidates.items() if not columns and (name in _REQUIRED or name in options)]
     if missing:
         raise InputError(
             f"{sample.name}: no column for {', '.join(missing)} among: {examples(fields, 20)}. "
             f"State it in events.options, for example {missing[0]}: {(fields or ['column'])[0]}."
         )
-    if len(found["vote"]) > 1:
+    if len(candidates["vote"]) > 1:
         raise InputError(
-            f"{sample.name}: columns {' and '.join(found['vote'])} could each be the vote. "
-            f"State one in events.options, for example vote: {found['vote'][0]}."
+            f"{sample.name}: columns {' and '.join(candidates['vote'])} could each be the vote. "
+            f"State one in events.options, for example vote: {candidates['vote'][0]}."
         )
-    if found["regenerated_from"] and not found["event_id"]:
+    if candidates["regenerated_from"] and not candidates["event_id"]:
         raise InputError(
-            f"{sample.name}: column {found['regenerated_from'][0]} names other rows, and no column holds their ids. "
+            f"{sample.name}: column {candidates['regenerated_from'][0]} names other rows, "
+            "and no column holds their ids. "
             f"State it in events.options, for example event_id: {fields[0]}."
         )
     # What users do beside voting is rare: its columns may begin after the first rows.
-    later = {name: names[0] for name, names in signals.COLUMNS.items() if not found[name]}
-    return {name: columns[0] for name, columns in found.items() if columns} | later
+    later = {name: names[0] for name, names in signals.COLUMNS.items() if not candidates[name]}
+    return {name: columns[0] for name, columns in candidates.items() if columns} | later
 
 
 def _compared(event: RawEvent, record: Record, mapping: Mapping[str, str]) -> RawEvent:

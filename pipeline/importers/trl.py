@@ -60,10 +60,10 @@ def _label(row: dict[str, Any]) -> str:
     label = values.present(row, "label")
     if isinstance(label, bool):
         return "up" if label else "down"
-    found = _LABELS.get(label.lower()) if isinstance(label, str) else None
-    if found is None:
+    vote = _LABELS.get(label.lower()) if isinstance(label, str) else None
+    if vote is None:
         raise RowError("unknown_label", f"field 'label' is {bounded_label(label)}, not true or false")
-    return found
+    return vote
 
 
 def _explicit(row: dict[str, Any]) -> _Pair:
@@ -75,9 +75,9 @@ def _explicit(row: dict[str, Any]) -> _Pair:
 def _side(row: dict[str, Any], field: str, prompt: list[Message]) -> str:
     value = values.present(row, field)
     if isinstance(value, list):
-        found = values.messages(value, field, empty="empty_completion")
-        if values.same_messages(prompt, found) == len(prompt):
-            value = found[len(prompt) :]
+        messages = values.messages(value, field, empty="empty_completion")
+        if values.same_messages(prompt, messages) == len(prompt):
+            value = messages[len(prompt) :]
     return values.answer(value, field)
 
 

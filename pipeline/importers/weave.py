@@ -79,10 +79,9 @@ class _Reader(NamedTuple):
 
 def _embedded(row: Row) -> list[dict[str, Any]]:
     """The feedback in a call's summary."""
-    found: Any = chat.parsed(row.get("summary"))
-    for name in ("weave", "feedback"):
-        found = found.get(name) if isinstance(found, dict) else None
-    return [entry for entry in found if isinstance(entry, dict)] if isinstance(found, list) else []
+    summary = chat.object_of(row.get("summary")).get("weave")
+    feedback_rows = summary.get("feedback") if isinstance(summary, dict) else None
+    return [entry for entry in feedback_rows if isinstance(entry, dict)] if isinstance(feedback_rows, list) else []
 
 
 def _call_id(row: Row) -> str:

@@ -25,7 +25,7 @@ def with_ids(raw: pl.DataFrame) -> pl.DataFrame:
 def _as_written(texts: pl.DataFrame) -> pl.Series:
     """The texts where they differ from what their ids are made of, which stands for them otherwise."""
     parts = [pl.when(pl.col(a) != pl.col(b)).then(pl.col(a)) for a, b in (("prompt", "key"), ("completion", "text"))]
-    written = texts.select(_optional(part).alias(str(place)) for place, part in enumerate(parts))
+    written = texts.select(_optional(part).alias(str(number)) for number, part in enumerate(parts))
     return written.select(joined(*map(pl.col, written.columns)).alias("spelling")).to_series()
 
 

@@ -86,40 +86,40 @@ class LineReader:
 
     def read(self, block: LineBlock) -> FastRows:
         """The events of a block, and what its other lines gave."""
-        rows, places, slow = self._decoded(block)
+        rows, indices, slow = self._decoded(block)
         if not rows:
             return FastRows(_EVENTS.to_frame(), self._exactly(block, slow))
-        frame = self._frame(rows, places, block)
+        frame = self._frame(rows, indices, block)
         good = frame["good"]
-        slow.extend(pl.Series(places).filter(~good))
+        slow.extend(pl.Series(indices).filter(~good))
         return FastRows(self._events(frame.filter(good)), self._exactly(block, sorted(slow)))
 
     def _decoded(self, block: LineBlock) -> tuple[list[Any], list[int], list[int]]:
         """Usual rows, their places in the block, and the places of all other lines."""
         rows: list[Any] = []
-        places: list[int] = []
+        indices: list[int] = []
         slow: list[int] = []
         decode = self._decode
-        for place, line in enumerate(block.lines):
+        for index, line in enumerate(block.lines):
             try:
                 rows.append(decode(line))
-                places.append(place)
+                indices.append(index)
             except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-                slow.append(place)
-        return rows, places, slow
+                slow.append(index)
+        return rows, indices, slow
 
-    def _frame(self, rows: list[Any], places: list[int], block: LineBlock) -> pl.DataFrame:
+    def _frame(self, rows: list[Any], indices: list[int], block: LineBlock) -> pl.DataFrame:
         """A column a field of the log, what is made of them, and whether a row is `good`: needs no second look."""
-        lines = [block.lines[place] for place in places]
+        lines = [block.lines[index] for index in indices]
         fields = [_series(str(index), list(map(getter, rows))) for index, getter in enumerate(self._getters)]
         frame = pl.DataFrame(
             [
                 *fields,
-                pl.Series("source_line", places, dtype=pl.Int64) + block.first,
+                pl.Series("source_line", indices, dtype=pl.Int64) + block.first,
                 pl.Series("colons", [line.count(b":") for line in lines], dtype=pl.Int64),
                 # One byte is found much faster than a word.
                 pl.Series("escaped", [b"\\" in line and b"\\u003" in line for line in lines], dtype=pl.Boolean),
-                pl.Series("usable", [place not in block.errors for place in places], dtype=pl.Boolean),
+                pl.Series("usable", [index not in block.errors for index in indices], dtype=pl.Boolean),
             ]
         )
         votes = votes_of(frame[str(self._columns["vote"])], self._layout.votes)
@@ -144,9 +144,9 @@ class LineReader:
             "source_line", "vote", "created_at", prompt=prompts, completion=self._field("completion"), **ids
         )
 
-    def _exactly(self, block: LineBlock, places: Sequence[int]) -> Batch:
+    def _exactly(self, block: LineBlock, indices: Sequence[int]) -> Batch:
         """What lines give that are read one at a time."""
-        lines = [Line(block.first + place, block.lines[place], block.errors.get(place)) for place in places]
+        lines = [Line(block.first + index, block.lines[index], block.errors.get(index)) for index in indices]
         return exactly([row for line in lines if (row := json_row(line)) is not None], self._layout)
 
 
@@ -162,11 +162,11 @@ class _Given(NamedTuple):
 
 def exactly(rows: list[Record | Reject], layout: Layout) -> Batch:
     """What the importer itself makes of rows."""
-    found = Batch([], [], 0)
+    total = Batch([], [], 0)
     for batch in read_rows(_Given(rows), lambda record: parse(record, layout)):
-        found.events.extend(batch.events)
-        found.rejects.extend(batch.rejects)
-    return found._replace(records=len(rows))
+        total.events.extend(batch.events)
+        total.rejects.extend(batch.rejects)
+    return total._replace(records=len(rows))
 
 
 def _decoder(fields: list[str], columns: dict[str, int]) -> Callable[[bytes], Any]:
@@ -189,12 +189,12 @@ def _getter(index: int) -> Callable[[Any], Any]:
     return attrgetter(f"f{index}")
 
 
-def _series(name: str, found: list[Any]) -> pl.Series:
+def _series(name: str, values: list[Any]) -> pl.Series:
     """A field's values as texts; other values of Python as their digits, which hold no colon."""
     try:
-        return pl.Series(name, found, dtype=pl.String)
+        return pl.Series(name, values, dtype=pl.String)
     except TypeError:
-        return pl.Series(name, [value if value is None else str(value) for value in found], dtype=pl.String)
+        return pl.Series(name, [value if value is None else str(value) for value in values], dtype=pl.String)
 
 
 def not_empty(name: pl.Expr) -> pl.Expr:
@@ -204,11 +204,11 @@ def not_empty(name: pl.Expr) -> pl.Expr:
 
 def votes_of(labels: pl.Series, table: Mapping[str, str]) -> pl.Series:
     """Column `vote`; null where a label is not in the table, or says which side of a comparison the answer is."""
-    known = labels.unique().to_list()
-    votes = ["unrated" if label is None else table.get(label.strip().lower()) for label in known]
+    distinct = labels.unique().to_list()
+    votes = ["unrated" if label is None else table.get(label.strip().lower()) for label in distinct]
     # A side of a comparison takes more than a vote.
     votes = [None if vote in signals.COMPARED else vote for vote in votes]
-    return labels.replace_strict(known, pl.Series(votes, dtype=VOTE), return_dtype=VOTE).alias("vote")
+    return labels.replace_strict(distinct, pl.Series(votes, dtype=VOTE), return_dtype=VOTE).alias("vote")
 
 
 def _plain(texts: list[pl.Expr], count: int) -> pl.Expr:

@@ -110,7 +110,7 @@ def _read_into(held: "_Spill", unit: Unit, config: EventsConfig) -> list[UnitCou
     sources = [unit.plan.source.name, *(source.name for source in unit.plan.beside)]
     first = unit.number * _SOURCES_PER_UNIT
     counts = {
-        name: UnitCounts(first + place, name, unit.plan.format or "", 0, 0, 0, 0) for place, name in enumerate(sources)
+        name: UnitCounts(first + index, name, unit.plan.format or "", 0, 0, 0, 0) for index, name in enumerate(sources)
     }
     for batch in read_unit(unit, config):
         count = counts[batch.source]
@@ -193,7 +193,7 @@ def _leading(digits: pl.Series) -> np.ndarray:
     return data.to_numpy()
 
 
-class _Places(NamedTuple):
+class _Origins(NamedTuple):
     """Where rows are from: name and format of a source, and how many lines of its file come before the unit's."""
 
     numbers: pl.Series
@@ -205,9 +205,9 @@ class _Places(NamedTuple):
 
 def read_events(spilled: Sequence[Spilled]) -> Iterator[pl.DataFrame]:
     """Rows of all tasks in ascending, disjoint ranges of `ORDER`: columns of table `events` without `deliveries`."""
-    places = _places(spilled)
+    origins = _origins(spilled)
     for frame in read_partitions([entry.run for entry in spilled], SPILLED_EVENTS):
-        at = places.of(frame[UNIT])
+        at = origins.of(frame[UNIT])
         yield frame.with_columns(
             at["source_file"], at["format"], (frame["source_line"] + at["lines_before"]).alias("source_line")
         )
@@ -215,22 +215,22 @@ def read_events(spilled: Sequence[Spilled]) -> Iterator[pl.DataFrame]:
 
 def read_rejects(spilled: Sequence[Spilled]) -> Iterator[pl.DataFrame]:
     """Table `rejects` in its order, a task at a time; all at once where a unit has several sources."""
-    places = _places(spilled)
-    parts = (_placed(pl.read_parquet(entry.rejects), places) for entry in spilled)
+    origins = _origins(spilled)
+    parts = (_with_origins(pl.read_parquet(entry.rejects), origins) for entry in spilled)
     if all(count.number % _SOURCES_PER_UNIT == 0 for entry in spilled for count in entry.units):
         yield from parts
     else:
         yield pl.concat([_NO_REJECTS, *parts]).sort(_NO_REJECTS.columns)
 
 
-def _placed(rejects: pl.DataFrame, places: _Places) -> pl.DataFrame:
-    at = places.of(rejects[UNIT])
+def _with_origins(rejects: pl.DataFrame, origins: _Origins) -> pl.DataFrame:
+    at = origins.of(rejects[UNIT])
     # Line 0 stands for the whole source.
     line = pl.when(rejects["source_line"] > 0).then(rejects["source_line"] + at["lines_before"]).otherwise(0)
     return rejects.with_columns(at["source_file"], source_line=line).select(_NO_REJECTS.columns)
 
 
-def _places(spilled: Sequence[Spilled]) -> _Places:
+def _origins(spilled: Sequence[Spilled]) -> _Origins:
     counts = sorted(count for entry in spilled for count in entry.units)
     schema = {"source_file": pl.String, "format": pl.String, "lines_before": pl.Int64}
     rows: list[tuple[str, str, int]] = []
@@ -240,4 +240,4 @@ def _places(spilled: Sequence[Spilled]) -> _Places:
             rows.append((part.source_file, part.format, before))
             before += part.lines
     numbers = pl.Series([count.number for count in counts], dtype=pl.Int64)
-    return _Places(numbers, pl.DataFrame(rows, schema=schema, orient="row"))
+    return _Origins(numbers, pl.DataFrame(rows, schema=schema, orient="row"))

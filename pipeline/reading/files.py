@@ -7,7 +7,7 @@ from typing import Any, Final, NamedTuple
 from .csv_rows import read_csv
 from .guard import decode_object
 from .json_array import array_elements, begins_array
-from .json_objects import begins_spread, spread_objects
+from .json_objects import begins_indented, indented_objects
 from .parquet_rows import read_parquet_rows
 from .records import Record, Reject, RowError, Sample, Source, bounded_raw
 from .streams import Line, content_suffix, read_lines
@@ -42,7 +42,7 @@ class FileSource(NamedTuple):
         """Whether each row is a line of JSON."""
         if content_suffix(self.path) != ".json":
             return content_suffix(self.path) in _LINES
-        return not begins_array(self.path) and not begins_spread(self.path)
+        return not begins_array(self.path) and not begins_indented(self.path)
 
     def rows(self) -> Iterator[Record | Reject]:
         """Every row in order; a file without any gives one reject that says so."""
@@ -62,8 +62,8 @@ class FileSource(NamedTuple):
         # Only `.json` may be an array: a damaged first byte must not turn a file of lines into one broken array.
         if suffix == ".json" and begins_array(self.path):
             return _json_rows(array_elements(self.path, self.max_line_bytes))
-        if suffix == ".json" and begins_spread(self.path):
-            return _json_rows(spread_objects(read_lines(self.path, self.max_line_bytes), self.max_line_bytes))
+        if suffix == ".json" and begins_indented(self.path):
+            return _json_rows(indented_objects(read_lines(self.path, self.max_line_bytes), self.max_line_bytes))
         return _json_rows(read_lines(self.path, self.max_line_bytes))
 
 

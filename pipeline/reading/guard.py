@@ -127,9 +127,9 @@ class _RepeatedKeyError(Exception):
 
 
 def _unique_pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found: dict[str, Any] = {}
+    fields: dict[str, Any] = {}
     for key, child in pairs:
-        if key in found:
+        if key in fields:
             raise _RepeatedKeyError(key)
-        found[key] = child
-    return found
+        fields[key] = child
+    return fields

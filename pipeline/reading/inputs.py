@@ -50,7 +50,7 @@ def expand_inputs(entries: tuple[str, ...]) -> Inputs:
     Raises:
         InputError: An entry stands for nothing, or is an address that cannot be read.
     """
-    found: dict[Path, InputFile] = {}
+    by_path: dict[Path, InputFile] = {}
     skipped: set[Path] = set()
     addresses = sorted({entry for entry in entries if entry.startswith(PREFIX)})
     for entry in entries:
@@ -58,28 +58,27 @@ def expand_inputs(entries: tuple[str, ...]) -> Inputs:
             continue
         if "://" in entry:
             for remote in fetch(entry, _is_log):
-                found[remote.path.resolve()] = InputFile(remote.name, remote.path, remote.explicit)
+                by_path[remote.path.resolve()] = InputFile(remote.name, remote.path, remote.explicit)
             continue
-        _add(entry, found, skipped)
-    files = sorted(found.values())
-    return Inputs(files, addresses, len(skipped - set(found)))
+        _add(entry, by_path, skipped)
+    return Inputs(sorted(by_path.values()), addresses, len(skipped - set(by_path)))
 
 
-def _add(entry: str, found: dict[Path, InputFile], skipped: set[Path]) -> None:
-    before = len(found)
-    known = False
+def _add(entry: str, files: dict[Path, InputFile], skipped: set[Path]) -> None:
+    before = len(files)
+    seen = False
     for path, explicit in _paths(entry):
         identity = path.resolve()
         if not explicit and not _is_log(path):
             skipped.add(identity)
             continue
-        known = known or identity in found
-        file = InputFile(_name(path), path, explicit or (identity in found and found[identity].explicit))
+        seen = seen or identity in files
+        file = InputFile(_name(path), path, explicit or (identity in files and files[identity].explicit))
         # Two spellings of one file: the name must not depend on which was given first.
-        found[identity] = min(file, found.get(identity, file), key=lambda one: (one.name, str(one.path)))._replace(
+        files[identity] = min(file, files.get(identity, file), key=lambda one: (one.name, str(one.path)))._replace(
             explicit=file.explicit
         )
-    if len(found) == before and not known:
+    if len(files) == before and not seen:
         kinds = ", ".join(sorted(SUFFIXES))
         raise InputError(f"{entry}: no such file, and no file of {kinds} (or these with .gz or .zst) below it.")
 
@@ -101,9 +100,9 @@ def _paths(entry: str) -> Iterator[tuple[Path, bool]]:
 
 def _walk(folder: Path) -> Iterator[Path]:
     """Files below a folder, hidden ones and hidden folders left out; links to folders are not followed."""
-    for place, folders, names in os.walk(folder):
+    for parent, folders, names in os.walk(folder):
         folders[:] = sorted(name for name in folders if not name.startswith((".", "_")))
-        yield from (Path(place) / name for name in sorted(names) if not name.startswith((".", "_")))
+        yield from (Path(parent) / name for name in sorted(names) if not name.startswith((".", "_")))
 
 
 def _is_log(path: Path) -> bool:

@@ -1,4 +1,4 @@
-"""Objects spread over lines, as interfaces' answers and console exporters are saved, each as if it were one line.
+"""Objects indented over several lines, as API responses and console exporters are saved, each as one line.
 
 An object begins with a line of `{` alone and ends with the next line of `}` alone: inside it every line is indented.
 """
@@ -16,7 +16,7 @@ _BEGIN: Final = b"{"
 _ENDS: Final = (b"}", b"},")
 
 
-def begins_spread(path: Path) -> bool:
+def begins_indented(path: Path) -> bool:
     """Whether the file's first line that says something is `{` alone; False where the stream cannot be read."""
     try:
         for chunk in read_chunks(path):
@@ -28,7 +28,7 @@ def begins_spread(path: Path) -> bool:
     return False
 
 
-def spread_objects(lines: Iterator[Line], max_bytes: int) -> Iterator[Line]:
+def indented_objects(lines: Iterator[Line], max_bytes: int) -> Iterator[Line]:
     """The file's objects, each numbered by its first line; what stands between them line by line.
 
     An object that does not end, or that is too long, costs its first line: reading goes on at its second.

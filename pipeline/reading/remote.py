@@ -43,12 +43,12 @@ def fetch(address: str, is_log: Callable[[Path], bool]) -> list[RemoteFile]:
     """
     shown = _without_secrets(address)
     try:
-        system, place = fsspec.core.url_to_fs(address)
-        explicit = not fsspec.core.has_magic(place) and not system.isdir(place)
-        places = [place] if explicit else _below(system, place)
+        system, path = fsspec.core.url_to_fs(address)
+        explicit = not fsspec.core.has_magic(path) and not system.isdir(path)
+        paths = [path] if explicit else _below(system, path)
         files = [
             RemoteFile(_without_secrets(system.unstrip_protocol(one)), _copy(system, one), explicit)
-            for one in places
+            for one in paths
             if explicit or is_log(Path(PurePosixPath(one).name))
         ]
     except ImportError as error:
@@ -60,18 +60,18 @@ def fetch(address: str, is_log: Callable[[Path], bool]) -> list[RemoteFile]:
     return files
 
 
-def _below(system: Any, place: str) -> list[str]:
-    found = system.glob(place) if fsspec.core.has_magic(place) else system.find(place)
-    return sorted(str(one) for one in found if not PurePosixPath(one).name.startswith((".", "_")))
+def _below(system: Any, path: str) -> list[str]:
+    paths = system.glob(path) if fsspec.core.has_magic(path) else system.find(path)
+    return sorted(str(one) for one in paths if not PurePosixPath(one).name.startswith((".", "_")))
 
 
-def _copy(system: Any, place: str) -> Path:
+def _copy(system: Any, path: str) -> Path:
     """The copy of one file, fetched where it is not there yet."""
-    content = digest_text(system.unstrip_protocol(place), str(system.ukey(place)))
-    copy = cache_dir() / "remote" / content / PurePosixPath(urlsplit(place).path).name
+    content = digest_text(system.unstrip_protocol(path), str(system.ukey(path)))
+    copy = cache_dir() / "remote" / content / PurePosixPath(urlsplit(path).path).name
     if not copy.is_file():
         with atomic_file(copy) as temporary:
-            system.get_file(place, str(temporary))
+            system.get_file(path, str(temporary))
     return copy
 
 

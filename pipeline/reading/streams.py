@@ -143,15 +143,15 @@ def _unzstd(stream: IO[bytes]) -> Iterator[bytes]:
 def _unzstd_slowly(stream: IO[bytes], produced: int) -> bytes:
     """What a read that failed had decompressed before the damage, which only reads of single bytes give out."""
     decompressed = _zstd_stream(stream)
-    found = bytearray()
+    content = bytearray()
     try:
         while produced > 0:
             produced -= len(decompressed.read(min(produced, _COMPRESSED_CHUNK_BYTES)))
-        while len(found) < _COMPRESSED_CHUNK_BYTES and (byte := decompressed.read(1)):
-            found += byte
+        while len(content) < _COMPRESSED_CHUNK_BYTES and (byte := decompressed.read(1)):
+            content += byte
     except OSError:
         pass
-    return bytes(found)
+    return bytes(content)
 
 
 def _zstd_stream(stream: IO[bytes]) -> Any:

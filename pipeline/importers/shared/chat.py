@@ -62,10 +62,10 @@ def prompt_messages(value: Any, field: str, path: tuple[str, ...] = ()) -> list[
     Raises:
         RowError: None of these, an unknown role, or no text.
     """
-    found = _prompt(_follow(value, field, path), field, 0)
-    if not any(message["content"].strip() for message in found):
+    messages = _prompt(_follow(value, field, path), field, 0)
+    if not any(message["content"].strip() for message in messages):
         raise RowError("empty_prompt", f"field '{field}' has no message with content")
-    return found
+    return messages
 
 
 def answer_text(value: Any, field: str, path: tuple[str, ...] = ()) -> str:
@@ -79,10 +79,10 @@ def answer_text(value: Any, field: str, path: tuple[str, ...] = ()) -> str:
     Raises:
         RowError: None of these, several choices, or blank.
     """
-    found = _answer(_follow(value, field, path), field, 0)
-    if not found.strip():
+    text = _answer(_follow(value, field, path), field, 0)
+    if not text.strip():
         raise RowError("empty_completion", f"field '{field}' is blank")
-    return found
+    return text
 
 
 def option_path(options: Mapping[str, str], name: str) -> tuple[str, ...]:
@@ -113,19 +113,19 @@ def parsed(value: Any, begins: tuple[str, ...] = ("{", "[")) -> Any:
         return value
     try:
         # Inside an object it passes every guard of a line: depth, repeated keys, NUL.
-        found = decode_object(b'{"value":' + value.encode() + b"}")
+        decoded = decode_object(b'{"value":' + value.encode() + b"}")
     except (RowError, UnicodeEncodeError):
         return value
-    return found["value"] if len(found) == 1 else value
+    return decoded["value"] if len(decoded) == 1 else value
 
 
 def _chat(value: Any) -> Any:
     """The value of a string that is JSON of messages; any other string is what somebody wrote."""
-    found = parsed(value)
-    if isinstance(found, dict) and (_CHAT_FIELDS & set(found) or {"role", "content"} <= set(found)):
-        return found
-    if isinstance(found, list) and found and all(isinstance(entry, dict) and _role_of(entry) for entry in found):
-        return found
+    content = parsed(value)
+    if isinstance(content, dict) and (_CHAT_FIELDS & set(content) or {"role", "content"} <= set(content)):
+        return content
+    if isinstance(content, list) and content and all(isinstance(entry, dict) and _role_of(entry) for entry in content):
+        return content
     return value
 
 
@@ -174,10 +174,12 @@ def _last_answer(entries: list[Any], field: str, depth: int) -> str:
     return _assistant_text(message(entries[-1], field), field)
 
 
-def _assistant_text(found: Message, field: str) -> str:
-    if found["role"] != "assistant":
-        raise RowError("unknown_role", f"field '{field}' ends in a message of role '{found['role']}', not of assistant")
-    return found["content"]
+def _assistant_text(message: Message, field: str) -> str:
+    if message["role"] != "assistant":
+        raise RowError(
+            "unknown_role", f"field '{field}' ends in a message of role '{message['role']}', not of assistant"
+        )
+    return message["content"]
 
 
 def _text_key(value: Mapping[str, Any], names: tuple[str, ...], field: str, option: str) -> str:
@@ -190,9 +192,21 @@ def _text_key(value: Mapping[str, Any], names: tuple[str, ...], field: str, opti
     raise RowError("unknown_shape", f"field '{field}' has the keys {seen}; state the text's with the option `{option}`")
 
 
+def objects_of(value: Any) -> list[dict[str, Any]]:
+    """The objects of a list, or of JSON inside a string that holds one; none where it is anything else."""
+    decoded = parsed(value)
+    return [entry for entry in decoded if isinstance(entry, dict)] if isinstance(decoded, list) else []
+
+
+def object_of(value: Any) -> dict[str, Any]:
+    """An object, or JSON inside a string that holds one; an empty one where it is anything else."""
+    decoded = parsed(value)
+    return decoded if isinstance(decoded, dict) else {}
+
+
 def _list(value: Mapping[str, Any], name: str) -> list[Any]:
-    found = value.get(name)
-    return found if isinstance(found, list) else []
+    listed = value.get(name)
+    return listed if isinstance(listed, list) else []
 
 
 def _role_of(entry: Mapping[str, Any]) -> Any:

@@ -88,12 +88,12 @@ class Settings(NamedTuple):
         stated = [field for field in fields if row.get(field) is not None]
         if not stated:
             return values.vote(row, next((field for field in fields if field in row), fields[0]), self.labels)
-        found = {field: self._known(row, field) for field in stated}
-        known = {vote for vote in found.values() if vote is not None}
-        if len(known) > 1:
+        votes = {field: self._known(row, field) for field in stated}
+        distinct = {vote for vote in votes.values() if vote is not None}
+        if len(distinct) > 1:
             raise RowError("contradiction", f"fields {' and '.join(map(repr, stated))} are different votes")
-        unknown = [field for field in stated if found[field] is None and not (known and is_number(row[field]))]
-        return known.pop() if not unknown else values.vote(row, unknown[0], self.labels)
+        unknown = [field for field in stated if votes[field] is None and not (distinct and is_number(row[field]))]
+        return distinct.pop() if not unknown else values.vote(row, unknown[0], self.labels)
 
     def _known(self, row: Mapping[str, Any], field: str) -> str | None:
         try:

@@ -16,7 +16,7 @@ from ..base import Batch, ImporterSpec, RawEvent, read_rows
 from . import values
 from .texts import Answer, Mark, Text, TextIndex
 
-# Fields under which an interface's answer lists its rows; a row of its own never has one of them beside an id.
+# Fields under which an API's response lists its rows; a row of its own never has one of them beside an id.
 _LISTS: Final = ("data", "items", "results")
 
 Row = Mapping[str, Any]
@@ -68,7 +68,7 @@ class Reader(Protocol):
 
 
 def rows(value: dict[str, Any]) -> list[dict[str, Any]]:
-    """The rows of one record: itself, or those that an interface's answer lists."""
+    """The rows of one record: itself, or those that an API's response lists."""
     if "id" not in value:
         for field in _LISTS:
             listed = value.get(field)
@@ -117,9 +117,9 @@ def _read_together(
 ) -> Iterator[tuple[str, Batch]]:
     index = TextIndex()
     try:
-        known = {source.name for source in sources if _index(source, reader, index, detect)}
+        fitting = {source.name for source in sources if _index(source, reader, index, detect)}
         for source in sources:
-            silent = source.name not in known
+            silent = source.name not in fitting
             for batch in read_rows(source, lambda record: _events(name, record, reader, index)):
                 silent = silent and not batch.events and not batch.rejects
                 yield source.name, batch
@@ -132,47 +132,47 @@ def _read_together(
 
 def _index(source: Source, reader: Reader, index: TextIndex, detect: Callable[[list[dict[str, Any]]], bool]) -> bool:
     """Put what a source tells about texts into the index; whether any row of it is of the format."""
-    known = False
+    fits = False
 
     def facts() -> Iterator[Text | Mark]:
-        nonlocal known
+        nonlocal fits
         for record in source.rows():
             if not isinstance(record, Record):
                 continue
             inner = rows(record.value)
-            known = known or detect(inner)
+            fits = fits or detect(inner)
             for row in inner:
                 for fact in reader.texts(row):
-                    known = True
+                    fits = True
                     yield fact
 
     index.put(facts())
-    return known
+    return fits
 
 
 def _events(name: str, record: Record, reader: Reader, index: TextIndex) -> Iterator[RawEvent | RowError]:
     for row in rows(record.value):
         try:
-            for found in reader.votes(row, index):
-                if isinstance(found, RowError):
-                    yield found
+            for stated in reader.votes(row, index):
+                if isinstance(stated, RowError):
+                    yield stated
                 else:
-                    yield from _looked_up(name, record, found, index)
+                    yield from _looked_up(name, record, stated, index)
         except RowError as error:
             yield error
 
 
 def _looked_up(
-    name: str, record: Record, found: Vote | Correction | Preference, index: TextIndex
+    name: str, record: Record, stated: Vote | Correction | Preference, index: TextIndex
 ) -> Iterator[RawEvent | RowError]:
     try:
-        if isinstance(found, Vote):
-            answer = index.answer(found.about)
-            yield _event(record, found, answer, answer.completion, found.vote)
-        elif isinstance(found, Correction):
-            yield from _edit(name, record, found, index)
+        if isinstance(stated, Vote):
+            answer = index.answer(stated.about)
+            yield _event(record, stated, answer, answer.completion, stated.vote)
+        elif isinstance(stated, Correction):
+            yield from _edit(name, record, stated, index)
         else:
-            yield from _comparison(name, record, found, index)
+            yield from _comparison(name, record, stated, index)
     except RowError as error:
         yield error
 

@@ -121,9 +121,9 @@ def done(event: RawEvent, row: Mapping[str, Any], mapping: Mapping[str, str]) ->
 def _flag(row: Mapping[str, Any], field: str | None) -> bool:
     """A boolean, or the word for one as CSV has; False where the log has none."""
     value = None if field is None else row.get(field)
-    found = _FLAGS.get(value.strip().lower()) if isinstance(value, str) else value
-    if value is None or isinstance(found, bool):
-        return bool(found)
+    flag = _FLAGS.get(value.strip().lower()) if isinstance(value, str) else value
+    if value is None or isinstance(flag, bool):
+        return bool(flag)
     raise RowError("wrong_type", f"field '{field}' is {bounded_label(value)}, not true or false")
 
 
@@ -146,18 +146,18 @@ def find_earlier(
         event_of: A record's event.
     """
     field = mapping["regenerated_from"]
-    found: dict[str, RawEvent | RowError] = {}
+    events: dict[str, RawEvent | RowError] = {}
     if field not in seen:
-        return Earlier(found, frozenset(), flagged=False)
+        return Earlier(events, frozenset(), flagged=False)
     ids = frozenset(str(row.value[field]) for row in _records(source) if row.value.get(field) is not None)
     for record in _records(source):
         named = str(record.value.get(mapping["event_id"]))
         if named in ids:
             try:
-                found[named] = event_of(record)
+                events[named] = event_of(record)
             except RowError as error:
-                found[named] = error
-    return Earlier(found, ids, mapping["regenerated"] in seen)
+                events[named] = error
+    return Earlier(events, ids, mapping["regenerated"] in seen)
 
 
 def _records(source: Source) -> Iterator[Record]:

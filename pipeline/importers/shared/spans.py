@@ -28,15 +28,15 @@ _USERS: Final = ("user.id", "enduser.id")
 _NUMBERED: Final = re.compile(r"(\d+)\.(?:message\.)?(role|content|contents\.\d+\.message_content\.text)")
 
 
-def attributes(row: Row) -> dict[str, Any]:
+def span_attributes(row: Row) -> dict[str, Any]:
     """The attributes of a span, an event or a log record by their dotted names; lists stay as they are."""
     stated = chat.parsed(row.get("attributes"))
-    found = _typed_list(stated) if isinstance(stated, list) else dict(_flat("", stated))
+    attributes = _typed_list(stated) if isinstance(stated, list) else dict(_flat("", stated))
     columns = {name: chat.parsed(value) for name, value in row.items() if name.startswith("attributes.")}
     for name, value in columns.items():
         if value is not None:
-            found.update(_flat(name.removeprefix("attributes."), value))
-    return found
+            attributes.update(_flat(name.removeprefix("attributes."), value))
+    return attributes
 
 
 def _flat(prefix: str, value: Any) -> Iterator[tuple[str, Any]]:
@@ -72,28 +72,30 @@ def span_id(row: Row) -> str | None:
     """The id of a span, or of the span that an event or a log record belongs to, without the mark of hexadecimal."""
     context = chat.parsed(row.get("context"))
     inner = context if isinstance(context, dict) else {}
-    for found in (row.get("span_id"), row.get("spanId"), row.get("context.span_id"), inner.get("span_id")):
-        if isinstance(found, str) and found:
-            return found.removeprefix("0x").lower()
+    for value in (row.get("span_id"), row.get("spanId"), row.get("context.span_id"), inner.get("span_id")):
+        if isinstance(value, str) and value:
+            return value.removeprefix("0x").lower()
     return None
 
 
-def has_texts(known: Mapping[str, Any]) -> bool:
+def has_texts(attributes: Mapping[str, Any]) -> bool:
     """Whether attributes hold what came out of a model or a chain, under any convention."""
-    return any(_side(known, came_out) is not None for _, came_out in _SIDES)
+    return any(_side(attributes, came_out) is not None for _, came_out in _SIDES)
 
 
-def span_text(key: str, known: Mapping[str, Any], settings: Settings) -> Text:
+def span_text(key: str, attributes: Mapping[str, Any], settings: Settings) -> Text:
     """The text of a span's attributes."""
 
     def first(names: tuple[str, ...]) -> str | None:
-        return next((found for found in (values.identifier(known, name) for name in names) if found is not None), None)
+        return next(
+            (value for value in (values.identifier(attributes, name) for name in names) if value is not None), None
+        )
 
     return text_or_problem(
         key,
         lambda: Text(
             key,
-            _messages(known, settings),
+            _messages(attributes, settings),
             conversation=first(_CONVERSATIONS),
             user_id=first(_USERS),
             model=first(_MODELS),
@@ -101,28 +103,28 @@ def span_text(key: str, known: Mapping[str, Any], settings: Settings) -> Text:
     )
 
 
-def _messages(known: Mapping[str, Any], settings: Settings) -> list[Message]:
+def _messages(attributes: Mapping[str, Any], settings: Settings) -> list[Message]:
     for names in _SIDES:
-        went_in, came_out = (_side(known, name) for name in names)
+        went_in, came_out = (_side(attributes, name) for name in names)
         if came_out is None:
             continue
         if names[1] == "gen_ai.output.messages" and isinstance(came_out, list) and len(came_out) != 1:
             raise RowError("several_messages", f"the span's '{names[1]}' has {len(came_out)} choices, not one")
-        found = settings.messages(went_in, came_out, names)
-        instructions = chat.parsed(known.get("gen_ai.system_instructions"))
+        messages = settings.messages(went_in, came_out, names)
+        instructions = chat.parsed(attributes.get("gen_ai.system_instructions"))
         system = chat.content_text(instructions, "gen_ai.system_instructions")
-        return [{"role": "system", "content": system}, *found] if system else found
+        return [{"role": "system", "content": system}, *messages] if system else messages
     raise RowError("missing_field", "the span's attributes hold no output")
 
 
-def _side(known: Mapping[str, Any], name: str) -> Any:
+def _side(attributes: Mapping[str, Any], name: str) -> Any:
     """What attributes hold under a name: the attribute itself, or messages spread over numbered ones."""
-    whole = known.get(name)
+    whole = attributes.get(name)
     if whole is not None:
         whole = chat.parsed(whole)
         return [_unwrapped(entry) for entry in whole] if isinstance(whole, list) else whole
     spread: dict[int, dict[str, Any]] = {}
-    for attribute, value in known.items():
+    for attribute, value in attributes.items():
         match = _NUMBERED.fullmatch(attribute.removeprefix(f"{name}.")) if attribute.startswith(f"{name}.") else None
         if match is not None:
             entry = spread.setdefault(int(match[1]), {})

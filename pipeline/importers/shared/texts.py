@@ -22,25 +22,25 @@ PRAGMA journal_mode = OFF;
 PRAGMA synchronous = OFF;
 PRAGMA cache_size = -65536;
 CREATE TABLE texts (seq INTEGER PRIMARY KEY, key TEXT UNIQUE, rank INTEGER, good INTEGER, conversation TEXT,
-                    place INTEGER, said BLOB, data BLOB);
-CREATE INDEX by_conversation ON texts (conversation, place, seq) WHERE place IS NOT NULL;
+                    position INTEGER, said BLOB, data BLOB);
+CREATE INDEX by_conversation ON texts (conversation, position, seq) WHERE position IS NOT NULL;
 CREATE TABLE marks (key TEXT PRIMARY KEY, rank INTEGER, value TEXT) WITHOUT ROWID;
 """
 # The better of two texts of one id: a usable one, then one of higher rank. Of two that say the same the one counts of
 # which more is known. Two that are equally good and say different things leave nobody to say which was voted on: `two`
-# takes their place, which says nothing that another could say too.
+# takes their position, which says nothing that another could say too.
 _BETTER: Final = "(excluded.good, excluded.rank) > (good, rank)"
 _WORSE: Final = "(excluded.good, excluded.rank) < (good, rank) OR NOT good"
 _FULLER: Final = "(length(excluded.data), excluded.data) > (length(data), data)"
 _PUT_TEXT: Final = f"""
-INSERT INTO texts (key, rank, good, conversation, place, said, data)
-VALUES (:key, :rank, :good, :conversation, :place, :said, :data)
+INSERT INTO texts (key, rank, good, conversation, position, said, data)
+VALUES (:key, :rank, :good, :conversation, :position, :said, :data)
 ON CONFLICT (key) DO UPDATE SET
   data = CASE WHEN {_BETTER} THEN excluded.data WHEN {_WORSE} THEN data
               WHEN excluded.said != said THEN :two WHEN {_FULLER} THEN excluded.data ELSE data END,
   said = CASE WHEN {_BETTER} THEN excluded.said WHEN {_WORSE} OR excluded.said = said THEN said ELSE x'' END,
   conversation = CASE WHEN {_BETTER} THEN excluded.conversation ELSE conversation END,
-  place = CASE WHEN {_BETTER} THEN excluded.place ELSE place END,
+  position = CASE WHEN {_BETTER} THEN excluded.position ELSE position END,
   rank = CASE WHEN {_BETTER} THEN excluded.rank ELSE rank END,
   good = max(excluded.good, good)
 """
@@ -59,7 +59,7 @@ class Text(NamedTuple):
         messages: Its own messages; an answer is the last of them. Empty for a place that says nothing.
         parent: Key of the text before it, whose messages come before its own.
         conversation: The log's own id of the conversation.
-        place: Its place in the conversation where parents are not known; texts at smaller places come before it.
+        position: Where it stands in the conversation if parents are not known; smaller ones come before it.
         user_id: Who asked.
         model: Name of what answered.
         rank: Of two texts of one key the higher counts.
@@ -70,7 +70,7 @@ class Text(NamedTuple):
     messages: list[Message]
     parent: str | None = None
     conversation: str | None = None
-    place: int | None = None
+    position: int | None = None
     user_id: str | None = None
     model: str | None = None
     rank: int = 0
@@ -136,7 +136,7 @@ class TextIndex:
             "rank": text.rank,
             "good": text.problem is None,
             "conversation": text.conversation,
-            "place": text.place,
+            "position": text.position,
             "said": msgspec.msgpack.encode((text.messages, text.parent)),
             "data": _encoded(text),
             "two": self._two,
@@ -144,13 +144,13 @@ class TextIndex:
 
     def mark(self, key: str) -> str | None:
         """The value of the mark of the highest rank; None where there is none."""
-        found = self._database.execute("SELECT value FROM marks WHERE key = ?", (key,)).fetchone()
-        return None if found is None else str(found[0])
+        row = self._database.execute("SELECT value FROM marks WHERE key = ?", (key,)).fetchone()
+        return None if row is None else str(row[0])
 
     def text(self, key: str) -> Text | None:
         """The text of that key."""
-        found = self._database.execute("SELECT data FROM texts WHERE key = ?", (key,)).fetchone()
-        return None if found is None else _decoded(found[0])
+        row = self._database.execute("SELECT data FROM texts WHERE key = ?", (key,)).fetchone()
+        return None if row is None else _decoded(row[0])
 
     def answer(self, keys: Iterable[str]) -> Answer:
         """The answer under the first of `keys` that is known.
@@ -158,7 +158,7 @@ class TextIndex:
         Raises:
             RowError: None is known, it is no answer, or it or what stands before it has no usable text.
         """
-        text = next((found for found in map(self.text, keys) if found is not None), None)
+        text = next((known for known in map(self.text, keys) if known is not None), None)
         if text is None:
             raise RowError("no_trace", "the text that the vote is about is in none of the inputs")
         _check(text)
@@ -174,10 +174,10 @@ class TextIndex:
         """What stands before a text in its conversation, the oldest first."""
         ancestors = list(self._ancestors(text))
         oldest = ancestors[-1] if ancestors else text
-        found = [*(self._earlier(oldest) if oldest.place is not None else ()), *reversed(ancestors)]
-        for before in found:
+        texts = [*(self._earlier(oldest) if oldest.position is not None else ()), *reversed(ancestors)]
+        for before in texts:
             _check(before)
-        return found
+        return texts
 
     def _ancestors(self, text: Text) -> Iterator[Text]:
         seen = {text.key}
@@ -191,8 +191,8 @@ class TextIndex:
 
     def _earlier(self, text: Text) -> Iterator[Text]:
         rows = self._database.execute(
-            "SELECT data FROM texts, (SELECT place AS at, seq AS number FROM texts WHERE key = ?) "
-            "WHERE conversation = ? AND place IS NOT NULL AND (place, seq) < (at, number) ORDER BY place, seq",
+            "SELECT data FROM texts, (SELECT position AS at, seq AS number FROM texts WHERE key = ?) "
+            "WHERE conversation = ? AND position IS NOT NULL AND (position, seq) < (at, number) ORDER BY position, seq",
             (text.key, text.conversation),
         )
         return (_decoded(row[0]) for row in rows)

@@ -30,13 +30,13 @@ _Message = TypeVar("_Message")
 
 def read_turns(messages: Mapping[str, _Message], read: Callable[[_Message], Turn]) -> dict[str, Turn | RowError]:
     """Every message as a turn, or why it is none: a bad message costs the answers that follow it, and no other."""
-    found: dict[str, Turn | RowError] = {}
+    turns: dict[str, Turn | RowError] = {}
     for message_id, message in messages.items():
         try:
-            found[message_id] = read(message)
+            turns[message_id] = read(message)
         except RowError as error:
-            found[message_id] = error
-    return found
+            turns[message_id] = error
+    return turns
 
 
 def turn_of(turns: Turns, turn_id: str) -> Turn:
@@ -64,7 +64,7 @@ def answer_of(turns: Turns, turn_id: str) -> tuple[list[Message], str]:
         raise RowError("not_an_answer", f"the rated message is of role '{answer.role}', not of assistant")
     if not answer.content.strip():
         raise RowError("empty_completion", "the rated message is blank")
-    found: list[Message] = []
+    history: list[Message] = []
     seen = {turn_id}
     parent = answer.parent
     while parent is not None:
@@ -73,9 +73,9 @@ def answer_of(turns: Turns, turn_id: str) -> tuple[list[Message], str]:
         seen.add(parent)
         turn = turn_of(turns, parent)
         if turn.content.strip():
-            found.append({"role": turn.role, "content": turn.content})
+            history.append({"role": turn.role, "content": turn.content})
         parent = turn.parent
-    return found[::-1], answer.content
+    return history[::-1], answer.content
 
 
 def plain_text(value: Any, field: str) -> str:

@@ -108,10 +108,10 @@ def messages(value: Any, field: str, *, empty: str) -> list[Message]:
         return [{"role": "user", "content": value}]
     if not isinstance(value, list):
         raise RowError("wrong_type", f"field '{field}' is a {type(value).__name__}, not a text or a list of messages")
-    found = [_message(entry, field) for entry in value]
-    if not any(message["content"].strip() for message in found):
+    read = [_message(entry, field) for entry in value]
+    if not any(message["content"].strip() for message in read):
         raise RowError(empty, f"field '{field}' has no message with content")
-    return found
+    return read
 
 
 def _message(entry: Any, field: str) -> Message:
@@ -133,12 +133,12 @@ def answer(value: Any, field: str) -> str:
     """
     if not isinstance(value, list):
         return text({field: value}, field, empty="empty_completion")
-    found = messages(value, field, empty="empty_completion")
-    if len(found) != 1:
-        raise RowError("several_messages", f"field '{field}' has {len(found)} messages; a completion is one")
-    if found[0]["role"] != "assistant":
-        raise RowError("unknown_role", f"field '{field}' is a message of role '{found[0]['role']}', not of assistant")
-    return found[0]["content"]
+    listed = messages(value, field, empty="empty_completion")
+    if len(listed) != 1:
+        raise RowError("several_messages", f"field '{field}' has {len(listed)} messages; a completion is one")
+    if listed[0]["role"] != "assistant":
+        raise RowError("unknown_role", f"field '{field}' is a message of role '{listed[0]['role']}', not of assistant")
+    return listed[0]["content"]
 
 
 def vote_table(stated: Mapping[str, str]) -> dict[str, str]:
@@ -174,10 +174,10 @@ def vote(record: Mapping[str, Any], field: str, table: Mapping[str, str]) -> str
     value = record[field]
     if value is None:
         return "unrated"
-    found = table.get(_label_key(value))
-    if found is None:
+    meaning = table.get(_label_key(value))
+    if meaning is None:
         raise RowError("unknown_label", _unknown_label(value, field))
-    return found
+    return meaning
 
 
 def _label_key(value: Any) -> str:

@@ -34,8 +34,8 @@ def known_label(value: object, table: Mapping[Any, str], field: str) -> str:
     for label, meaning in table.items():
         if type(label) is type(value) and label == value:
             return meaning
-    known = ", ".join(map(repr, table))
-    raise RowError("unknown_label", f"field '{field}' is {bounded_label(value)}, not one of {known}"[:400])
+    labels = ", ".join(map(repr, table))
+    raise RowError("unknown_label", f"field '{field}' is {bounded_label(value)}, not one of {labels}"[:400])
 
 
 def compared(first: RawEvent, second: RawEvent, outcome: str, kind: str) -> list[RawEvent]:

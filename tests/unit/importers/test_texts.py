@@ -75,11 +75,12 @@ def test_parents_lead_to_what_was_said_before_and_silent_ones_say_nothing(index:
     assert index.answer(["unknown", "x"]).prompt == [user("Q")]
 
 
-def test_places_lead_to_what_was_said_before_in_the_same_conversation(index: TextIndex) -> None:
+def test_positions_lead_to_what_was_said_before_in_the_same_conversation(index: TextIndex) -> None:
     placed = [
-        turn(name, name, conversation="c", place=place) for name, place in (("c", 3), ("a", 1), ("b", 2), ("d", 3))
+        turn(name, name, conversation="c", position=position)
+        for name, position in (("c", 3), ("a", 1), ("b", 2), ("d", 3))
     ]
-    index.put([*placed, turn("e", "e", conversation="other", place=0)])
+    index.put([*placed, turn("e", "e", conversation="other", position=0)])
     said = {name: [message["content"] for message in index.answer([name]).prompt] for name in "abcd"}
     assert said == {
         "a": ["Q"],
@@ -91,7 +92,7 @@ def test_places_lead_to_what_was_said_before_in_the_same_conversation(index: Tex
 
 
 def test_a_branch_may_begin_in_a_conversation_without_parents(index: TextIndex) -> None:
-    index.put([turn("a", "1", conversation="c", place=1), turn("b", "2", conversation="c", place=2)])
+    index.put([turn("a", "1", conversation="c", position=1), turn("b", "2", conversation="c", position=2)])
     index.put([turn("new", "3", parent="b")])
     assert [message["content"] for message in index.answer(["new"]).prompt] == ["Q", "1", "Q", "2", "Q"]
 
