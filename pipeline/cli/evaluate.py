@@ -1,86 +1,128 @@
 """The commands that evaluate: `thumbline evaluate` and `thumbline compare`."""
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from ..config import build_config
-from .terminal import (
-    ConsoleReporter,
-    DtypeOption,
-    EngineOption,
-    MaxTokensOption,
-    OutputOption,
-    TemplateOption,
-    command_line,
-    out,
-    print_rows,
-)
+from .options import OutputOption, ScoringArguments, grouped
+from .terminal import ConsoleReporter, command_line, out, print_rows
 
 if TYPE_CHECKING:
     # Imported where they are used: `thumbline --help` should not wait for them.
     from .. import evaluation as evaluation_module
     from ..evaluation import outcome as outcome_module
 
-BetaOption = Annotated[float | None, typer.Option(help="Scale of a reward; default: the run's own, else 0.1.")]
-RewardOption = Annotated[
-    str | None, typer.Option(help="implicit, mean_implicit, sum_logps or mean_logps; default: what the rows allow.")
-]
-DrawsOption = Annotated[
-    int | None, typer.Option(help="Resamples of prompt groups an interval; default: the run's own, else 1000.")
-]
-ConfidenceOption = Annotated[
-    float | None, typer.Option(help="Mass of every interval; default: the run's own, else 0.95.")
-]
-SeedOption = Annotated[int | None, typer.Option(help="Draws the resamples; default: the run's own, else 0.")]
-BaselineOption = Annotated[str | None, typer.Option(help="Name of the model that others are compared with.")]
-SliceOption = Annotated[list[str] | None, typer.Option("--slice", help="Column to evaluate apart. Repeatable.")]
 
+@dataclass(frozen=True)
+class Evaluated:
+    """What is evaluated, and by which models where it is not scored yet."""
 
-def evaluate_command(
     rows: Annotated[
         str | None,
         typer.Argument(help="A run, scored rows, or with --model a file or `hub:ID` of pairs.", metavar="ROWS"),
-    ] = None,
-    unpaired: Annotated[Path | None, typer.Option(help="Parquet of scored unpaired rows.")] = None,
+    ] = None
+    unpaired: Annotated[Path | None, typer.Option(help="Parquet of scored unpaired rows.")] = None
     model: Annotated[
         list[str] | None,
         typer.Option("--model", "-m", help="Scores the pairs: hub id, folder, LoRA adapter, or `demo`. Repeatable."),
-    ] = None,
-    reference: Annotated[str | None, typer.Option(help="Model that rewards are measured against.")] = None,
-    output: OutputOption = Path("evaluation"),
-    layout: Annotated[str, typer.Option(help="auto, rewardbench, ratings, or a name of `thumbline formats`.")] = "auto",
-    split: Annotated[str, typer.Option(help="Split of a `hub:` data set.")] = "train",
-    rating: Annotated[str | None, typer.Option(help="Column that rates an answer, of which pairs are made.")] = None,
-    beta: BetaOption = None,
-    reward: RewardOption = None,
-    draws: DrawsOption = None,
-    confidence: ConfidenceOption = None,
-    seed: SeedOption = None,
-    baseline: BaselineOption = None,
-    slice_by: SliceOption = None,
-    engine: EngineOption = "auto",
-    dtype: DtypeOption = "bfloat16",
-    template: TemplateOption = "chat",
-    max_tokens: MaxTokensOption = 1024,
-    truncation: Annotated[str, typer.Option(help="Too long a row: drop, keep_end or keep_start.")] = "drop",
-    store: Annotated[Path | None, typer.Option(help="Folder of stored log-probs; default: in OUTPUT.")] = None,
+    ] = None
+    reference: Annotated[str | None, typer.Option(help="Model that rewards are measured against.")] = None
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How pairs that are not scored yet are read."""
+
+    layout: Annotated[str, typer.Option(help="auto, rewardbench, ratings, or a name of `thumbline formats`.")] = "auto"
+    split: Annotated[str, typer.Option(help="Split of a `hub:` data set.")] = "train"
+    rating: Annotated[str | None, typer.Option(help="Column that rates an answer, of which pairs are made.")] = None
+
+
+@dataclass(frozen=True)
+class Judging:
+    """What a reward is, how sure an interval is, and who is compared with whom on which slices."""
+
+    beta: Annotated[float | None, typer.Option(help="Scale of a reward; default: the run's own, else 0.1.")] = None
+    reward: Annotated[
+        str | None, typer.Option(help="implicit, mean_implicit, sum_logps or mean_logps; default: what the rows allow.")
+    ] = None
+    draws: Annotated[
+        int | None, typer.Option(help="Resamples of prompt groups an interval; default: the run's own, else 1000.")
+    ] = None
+    confidence: Annotated[
+        float | None, typer.Option(help="Mass of every interval; default: the run's own, else 0.95.")
+    ] = None
+    seed: Annotated[int | None, typer.Option(help="Draws the resamples; default: the run's own, else 0.")] = None
+    baseline: Annotated[str | None, typer.Option(help="Name of the model that others are compared with.")] = None
+    slice_by: Annotated[list[str] | None, typer.Option("--slice", help="Column to evaluate apart. Repeatable.")] = None
+
+    def choices(self) -> "outcome_module.Choices":
+        """The choices, checked: a value out of range is refused before rows are read."""
+        from ..evaluation import outcome
+
+        made = outcome.Choices(self.beta, self.reward, self.draws, self.confidence, self.seed, self.baseline)
+        outcome.check_choices(made)
+        return made
+
+
+@dataclass(frozen=True)
+class PairScoring(ScoringArguments):
+    """How pairs are scored."""
+
+    truncation: Annotated[str, typer.Option(help="Too long a row: drop, keep_end or keep_start.")] = "drop"
+    store: Annotated[Path | None, typer.Option(help="Folder of stored log-probs; default: in OUTPUT.")] = None
+
+    def options(self, output: Path) -> "evaluation_module.ScoringOptions":
+        """The same, checked as a run file's sections are."""
+        from ..evaluation import ScoringOptions
+
+        document: dict[str, Any] = {"name": "evaluate", "model": "none", "events": {"inputs": ["none"]}}
+        document |= self.sections()
+        document["sequences"]["truncation"] = self.truncation
+        config = build_config(document, origin="command line")
+        return ScoringOptions(config.reference, config.sequences, self.store or output / "store")
+
+
+@dataclass(frozen=True)
+class Conditions:
+    """What the evaluation has to meet."""
+
     fail_under: Annotated[
         list[str] | None,
         typer.Option(metavar="METRIC=VALUE", help="Exit with 1 below it; METRIC:low is the interval's lower end."),
-    ] = None,
+    ] = None
     no_worse_than: Annotated[
         str | None,
         typer.Option(metavar="RUN", help="Exit with 1 where accuracy is worse than RUN's on the same pairs."),
-    ] = None,
+    ] = None
     allowed_loss: Annotated[
         float | None,
         typer.Option(min=0.0, help="For --no-worse-than: the whole interval must lie above minus this share."),
-    ] = None,
-    junit: Annotated[Path | None, typer.Option(help="JUnit XML file of the conditions.")] = None,
-    tensorboard: Annotated[Path | None, typer.Option(help="Folder for TensorBoard's event files.")] = None,
-    wandb: Annotated[str | None, typer.Option(metavar="PROJECT", help="Weights & Biases project to log to.")] = None,
+    ] = None
+    junit: Annotated[Path | None, typer.Option(help="JUnit XML file of the conditions.")] = None
+
+
+@dataclass(frozen=True)
+class Trackers:
+    """Where the numbers are logged to."""
+
+    tensorboard: Annotated[Path | None, typer.Option(help="Folder for TensorBoard's event files.")] = None
+    wandb: Annotated[str | None, typer.Option(metavar="PROJECT", help="Weights & Biases project to log to.")] = None
+
+
+@grouped
+def evaluate_command(
+    *,
+    evaluated: Evaluated,
+    output: OutputOption = Path("evaluation"),
+    reading: Reading,
+    judging: Judging,
+    scoring: PairScoring,
+    conditions: Conditions,
+    trackers: Trackers,
 ) -> None:
     """Metrics with intervals, and a report, of a run, of scored rows, or of pairs that models score now.
 
@@ -89,50 +131,35 @@ def evaluate_command(
     from .. import evaluation
     from ..evaluation import gate, outcome
 
-    wanted = evaluation.Request(
-        rows=rows,
-        unpaired=unpaired,
-        models=tuple(model or ()),
-        reference=reference,
-        reading=evaluation.ReadOptions(layout, split, rating, tuple(slice_by or ())),
-        scoring=_scoring(engine, dtype, template, max_tokens, truncation, store or output / "store"),
-        gate=evaluation.Gate(tuple(fail_under or ()), no_worse_than, allowed_loss, junit),
-        tensorboard=tensorboard,
-        wandb=wandb,
+    request = evaluation.Request(
+        rows=evaluated.rows,
+        unpaired=evaluated.unpaired,
+        models=tuple(evaluated.model or ()),
+        reference=evaluated.reference,
+        reading=evaluation.ReadOptions(reading.layout, reading.split, reading.rating, tuple(judging.slice_by or ())),
+        scoring=scoring.options(output),
+        gate=evaluation.Gate(
+            tuple(conditions.fail_under or ()), conditions.no_worse_than, conditions.allowed_loss, conditions.junit
+        ),
+        tensorboard=trackers.tensorboard,
+        wandb=trackers.wandb,
     )
-    choices = outcome.Choices(beta, reward, draws, confidence, seed, baseline)
-    outcome.check_choices(choices)
-    evaluation.check_request(wanted)
-    found = outcome.evaluate_subject(evaluation.read_request(wanted, ConsoleReporter()), choices)
-    _print_told(outcome.write_outcome(found, output, command_line()), output)
-    evaluation.track(wanted, found)
-    conditions = evaluation.check_gate(wanted, found)
-    print_rows([{"condition": c.name, "holds": "yes" if c.holds else "NO", "numbers": c.detail} for c in conditions])
-    gate.refuse(conditions)
+    choices = judging.choices()
+    evaluation.check_request(request)
+    done = outcome.evaluate_subject(evaluation.read_request(request, ConsoleReporter()), choices)
+    _print_summary(outcome.write_outcome(done, output, command_line()), output)
+    evaluation.track(request, done)
+    checked = evaluation.check_gate(request, done)
+    print_rows([{"condition": c.name, "holds": "yes" if c.holds else "NO", "numbers": c.detail} for c in checked])
+    gate.refuse(checked)
 
 
-def _scoring(
-    engine: str, dtype: str, template: str, max_tokens: int, truncation: str, store: Path
-) -> "evaluation_module.ScoringOptions":
-    from ..evaluation import ScoringOptions
-
-    document = {"name": "evaluate", "model": "none", "events": {"inputs": ["none"]}}
-    document["reference"] = {"engine": engine, "dtype": dtype}
-    document["sequences"] = {"template": template, "max_tokens": max_tokens, "truncation": truncation}
-    config = build_config(document, origin="command line")
-    return ScoringOptions(config.reference, config.sequences, store)
-
-
+@grouped
 def compare_command(
     runs: Annotated[list[str], typer.Argument(help="Runs, folders of `thumbline evaluate`, or scored rows.")],
+    *,
     output: OutputOption = Path("comparison"),
-    beta: BetaOption = None,
-    reward: RewardOption = None,
-    draws: DrawsOption = None,
-    confidence: ConfidenceOption = None,
-    seed: SeedOption = None,
-    baseline: BaselineOption = None,
-    slice_by: SliceOption = None,
+    judging: Judging,
 ) -> None:
     """Models of several runs on the same held-out rows: a table, pictures and learning curves on one page.
 
@@ -140,15 +167,13 @@ def compare_command(
     """
     from ..evaluation import compare, outcome
 
-    choices = outcome.Choices(beta, reward, draws, confidence, seed, baseline)
-    outcome.check_choices(choices)
-    found = compare.compare(runs, choices, tuple(slice_by or ()))
+    done = compare.compare(runs, judging.choices(), tuple(judging.slice_by or ()))
     logs = compare.training_logs(runs)
     title = "thumbline comparison"
-    _print_told(outcome.write_outcome(found, output, command_line(), title=title, training_logs=logs), output)
+    _print_summary(outcome.write_outcome(done, output, command_line(), title=title, training_logs=logs), output)
 
 
-def _print_told(told: "outcome_module.Told", output: Path) -> None:
+def _print_summary(summary: "outcome_module.Summary", output: Path) -> None:
     from ..report.formatting import interval, measure
 
     rows = [
@@ -160,8 +185,8 @@ def _print_told(told: "outcome_module.Told", output: Path) -> None:
             "rows": f"{row.n:,}",
             "note": row.reason or "",
         }
-        for row in told.numbers
+        for row in summary.numbers
     ]
     print_rows(rows, whole=("metric", "value"))
-    out.print(told.sentence, markup=False)
+    out.print(summary.sentence, markup=False)
     out.print(f"Report: {output / 'report.html'}  every number: {output / 'metrics.json'}")

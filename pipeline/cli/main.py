@@ -1,33 +1,18 @@
-"""The `thumbline` command: arguments to settings to the line. With its reference part, all that prints."""
+"""The `thumbline` command: all its parts under one name, and how an error ends it."""
 
 import logging
 import os
 import sys
 import warnings
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
-from rich.table import Table
 
-from ..api.settings import LAST_STAGE_OF, NO_MODEL, run_config
-from ..config import RunConfig, load_config
 from ..errors import MISUSE, PipelineError
 from .evaluate import compare_command, evaluate_command
 from .reference import app as reference_app
-from .terminal import (
-    ConsoleReporter,
-    ModelOption,
-    OutputOption,
-    command_line,
-    err,
-    out,
-    print_rows,
-)
-
-if TYPE_CHECKING:
-    # Imported where it is used: the line loads every stage, which `thumbline --help` should not wait for.
-    from .. import line as line_module
+from .run import prepare_command, run_command, status_command, train_command
+from .terminal import err, print_rows
 
 app = typer.Typer(
     help="Turn thumbs-up / thumbs-down logs into a preference-trained model, and prove that it is better.",
@@ -38,164 +23,18 @@ app = typer.Typer(
 )
 app.add_typer(reference_app, name="reference")
 
-SetOption = Annotated[
-    list[str] | None,
-    typer.Option("--set", metavar="KEY=VALUE", help="Override a setting, for example `train.method=kto`. Repeatable."),
-]
 
-
-class _SayHandler(logging.Handler):
+class _WarningHandler(logging.Handler):
     """Our own modules' warnings, as lines of the command's output."""
 
     def emit(self, record: logging.LogRecord) -> None:
         err.print(f"  {record.getMessage()}", style="yellow", markup=False)
 
 
-@app.command("run")
-def run_command(
-    config: Annotated[Path, typer.Argument(help="YAML file that describes the run.", metavar="CONFIG.yaml")],
-    first: Annotated[str | None, typer.Option("--from", metavar="STAGE", help="Run from this stage, again.")] = None,
-    last: Annotated[str | None, typer.Option("--until", metavar="STAGE", help="Stop after this stage.")] = None,
-    settings: SetOption = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would run and why; run nothing.")] = False,
-) -> None:
-    """Run the whole line: logs to a trained model and a report.
-
-    Stages whose inputs, settings and code have not changed are skipped; an interrupted run resumes.
-    """
-    from .. import line
-
-    loaded = load_config(config, tuple(settings or ()))
-    stages = line.select(first, last)
-    planned = line.plan(loaded, stages, forced=first is not None)
-    if dry_run:
-        _print_plan(planned)
-        return
-    if all(entry.action == "skip" for entry in planned):
-        out.print(f"Nothing to do: all {len(planned)} stages of '{loaded.name}' are up to date.")
-        _print_report_place(loaded)
-        return
-    _check_training(loaded)
-    _run_line(loaded, stages, forced=first is not None)
-
-
-def _run_line(loaded: RunConfig, stages: "tuple[line_module.Stage, ...]", *, forced: bool = False) -> None:
-    from .. import line
-
-    for finished in line.run(loaded, stages, forced=forced, reporter=ConsoleReporter(), command=command_line()):
-        _print_stage(finished)
-    _print_report_place(loaded)
-
-
-def _check_training(config: RunConfig) -> None:
-    """Say at once, not after an hour of scoring, that the method or its settings do not hold."""
-    from ..training.methods import check_methods
-
-    check_methods(config)
-
-
-def _print_plan(planned: "list[line_module.Planned]") -> None:
-    table = Table(box=None, pad_edge=False)
-    for heading in ("stage", "would", "why"):
-        table.add_column(heading)
-    words = {"run": "run", "skip": "skip", "maybe": "run if its input changes"}
-    for entry in planned:
-        table.add_row(entry.stage.name, words[entry.action], entry.reason)
-    out.print(table)
-
-
-def _print_stage(finished: "line_module.Finished") -> None:
-    manifest = finished.manifest
-    counts = manifest.counts
-    if finished.action == "skipped":
-        out.print(f"{finished.stage.name:<10} up to date  [dim]{manifest.fingerprint[:8]}[/dim]")
-        return
-    parts = [f"{counts.rows_in:,} in", f"{counts.rows_out:,} out"]
-    parts += [f"{counts.merged:,} merged"] if counts.merged else []
-    parts += [f"{counts.rejected:,} rejected"] if counts.rejected else []
-    text = ", ".join(parts)
-    out.print(f"{finished.stage.name:<10} {text:<58} {manifest.seconds:>8.1f} s  [dim]{manifest.fingerprint[:8]}[/dim]")
-
-
-def _print_report_place(config: RunConfig) -> None:
-    report = config.run_dir / "report" / "report.html"
-    if report.is_file():
-        out.print(f"Report: {report}")
-
-
-@app.command("status")
-def status_command(
-    run: Annotated[Path, typer.Argument(help="Folder of a run, or its YAML file.", metavar="RUN")],
-) -> None:
-    """Show where each stage of a run stands."""
-    from .. import line
-
-    config = load_config(run) if run.suffix in {".yaml", ".yml"} else line.load_saved_config(run)
-    table = Table(box=None, pad_edge=False)
-    for heading, justify in (("stage", "left"), ("state", "left"), ("why", "left")):
-        table.add_column(heading, justify=justify)  # type: ignore[arg-type]
-    for heading in ("in", "out", "merged", "rejected", "seconds"):
-        table.add_column(heading, justify="right")
-    table.add_column("finished")
-    for entry in line.plan(config):
-        row = line.read_stage(config, entry.stage)
-        counts = [""] * 5
-        if row is not None:
-            numbers = (row.counts.rows_in, row.counts.rows_out, row.counts.merged, row.counts.rejected)
-            counts = [*(f"{number:,}" for number in numbers), f"{row.seconds:.1f}"]
-        reason = "" if entry.action == "skip" else entry.reason
-        table.add_row(
-            entry.stage.name, line.state(config, entry), reason, *counts, row.finished_at if row is not None else ""
-        )
-    out.print(table)
-
-
-@app.command("prepare")
-def prepare_command(
-    inputs: Annotated[list[str], typer.Argument(help="Logs: files, folders, globs, or hub:ID.", metavar="LOGS...")],
-    output: OutputOption,
-    log_format: Annotated[str, typer.Option("--format", "-f", help="A name of `thumbline formats`.")] = "auto",
-    settings: SetOption = None,
-) -> None:
-    """Turn logs into unpaired rows, pairs and splits.
-
-    Tables land in the output folder, one folder a stage; `dataset/` in it holds them by split with a card, as TRL,
-    `datasets` and the hub read them; data_report.html shows what became of the log.
-    """
-    from .. import line
-    from ..dataset import export_dataset
-
-    loaded = run_config(inputs, output, NO_MODEL, settings or (), events={"format": log_format})
-    _run_line(loaded, line.select(None, LAST_STAGE_OF["prepare"]))
-    exported = export_dataset(loaded, command_line())
-    for name, rows in exported.rows.items():
-        out.print(f"  {output / name}  {rows:,} rows")
-    out.print(f"  {output / exported.card}  card of the data set")
-    out.print(f"Data report: {output / exported.report}")
-
-
-@app.command("train")
-def train_command(
-    inputs: Annotated[list[str], typer.Argument(help="Rows in TRL's layouts, or logs.", metavar="ROWS...")],
-    output: OutputOption,
-    model: ModelOption,
-    method: Annotated[str, typer.Option(help="A name of `thumbline losses`.")] = "dpo",
-    settings: SetOption = None,
-) -> None:
-    """Train a model on rows or logs; the model lands in OUTPUT/train/model.
-
-    Nothing is held out for a test here: use `thumbline run` to train and evaluate.
-    """
-    from .. import line
-
-    loaded = run_config(
-        inputs, output, model, settings or (), splits={"test": 0.0}, train={"method": method}, pairs={"min_margin": 0.0}
-    )
-    _check_training(loaded)
-    _run_line(loaded, line.select(None, LAST_STAGE_OF["train"]))
-    out.print(f"Model: {loaded.run_dir / 'train' / 'model'}")
-
-
+app.command("run")(run_command)
+app.command("status")(status_command)
+app.command("prepare")(prepare_command)
+app.command("train")(train_command)
 app.command("evaluate")(evaluate_command)
 app.command("compare")(compare_command)
 
@@ -236,7 +75,7 @@ def _quiet_libraries() -> None:
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     warnings.filterwarnings("ignore", category=FutureWarning)
-    logging.getLogger("thumbline").addHandler(_SayHandler())
+    logging.getLogger("thumbline").addHandler(_WarningHandler())
     logging.getLogger("thumbline").propagate = False
 
 

@@ -8,17 +8,8 @@ from typer.core import TyperGroup
 
 from ..config import build_config, load_config
 from ..errors import ConfigError
-from .terminal import (
-    ConsoleReporter,
-    DtypeOption,
-    EngineOption,
-    MaxTokensOption,
-    ModelOption,
-    TemplateOption,
-    err,
-    out,
-    print_rows,
-)
+from .options import ModelOption, ScoringArguments, grouped
+from .terminal import ConsoleReporter, err, out, print_rows
 
 _DEFAULT = "score"
 
@@ -66,14 +57,12 @@ def _request(rows: str, model: str, store: str, settings: list[str] | None, **gi
 
 
 @app.command("score")
+@grouped
 def score_command(
     rows: RowsArgument,
     output: FileOption,
     model: ModelOption,
-    engine: EngineOption = "auto",
-    dtype: DtypeOption = "bfloat16",
-    template: TemplateOption = "chat",
-    max_tokens: MaxTokensOption = 1024,
+    scoring: ScoringArguments,
     store: StoreOption = None,
     settings: SetOption = None,
 ) -> None:
@@ -83,26 +72,21 @@ def score_command(
     """
     from ..reference import rows as reference_rows
 
-    place = store or str(output.parent / "store")
-    given: dict[str, dict[str, Any]] = {
-        "reference": {"engine": engine, "dtype": dtype},
-        "sequences": {"template": template, "max_tokens": max_tokens},
-    }
-    done = reference_rows.score_rows(_request(rows, model, place, settings, **given), output, ConsoleReporter())
+    address = store or str(output.parent / "store")
+    request = _request(rows, model, address, settings, **scoring.sections())
+    done = reference_rows.score_rows(request, output, ConsoleReporter())
     _print_rows_written(output, done)
-    out.print(f"{done.scored:,} sequences scored, {done.stored:,} from the store {place}")
+    out.print(f"{done.scored:,} sequences scored, {done.stored:,} from the store {address}")
 
 
 @app.command("export")
+@grouped
 def export_command(
     rows: RowsArgument,
     output: FileOption,
     model: ModelOption,
     store: Annotated[str, typer.Option(help="Folder or address of stored log-probs.")],
-    engine: EngineOption = "auto",
-    dtype: DtypeOption = "bfloat16",
-    template: TemplateOption = "chat",
-    max_tokens: MaxTokensOption = 1024,
+    scoring: ScoringArguments,
     settings: SetOption = None,
 ) -> None:
     """Join stored log-probs to your own rows, all of their columns kept; nothing is scored.
@@ -111,11 +95,9 @@ def export_command(
     """
     from ..reference import rows as reference_rows
 
-    given: dict[str, dict[str, Any]] = {
-        "reference": {"engine": engine, "dtype": dtype},
-        "sequences": {"template": template, "max_tokens": max_tokens},
-    }
-    _print_rows_written(output, reference_rows.export_rows(_request(rows, model, store, settings, **given), output))
+    _print_rows_written(
+        output, reference_rows.export_rows(_request(rows, model, store, settings, **scoring.sections()), output)
+    )
 
 
 def _print_rows_written(output: Path, done: Any) -> None:

@@ -4,10 +4,8 @@ import shlex
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from pathlib import Path
-from typing import Annotated, Final
+from typing import Final
 
-import typer
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -26,15 +24,6 @@ from ..context import Advance
 
 out: Final = Console(highlight=False)
 err: Final = Console(stderr=True, highlight=False)
-
-OutputOption = Annotated[Path, typer.Option("--output", "-o", help="Folder to write to.")]
-ModelOption = Annotated[
-    str, typer.Option("--model", "-m", help="Hub id, local folder, or `demo` for the embedded SmolLM2-135M-Instruct.")
-]
-EngineOption = Annotated[str, typer.Option(help="auto, vllm or hf.")]
-DtypeOption = Annotated[str, typer.Option(help="bfloat16, float32 or float16.")]
-TemplateOption = Annotated[str, typer.Option(help="chat or plain.")]
-MaxTokensOption = Annotated[int, typer.Option(help="Tokens of prompt and completion together.")]
 
 
 def command_line() -> str:

@@ -60,7 +60,7 @@ class Outcome(NamedTuple):
         return [name for name in names if name != self.settings.baseline] or names
 
 
-class Told(NamedTuple):
+class Summary(NamedTuple):
     """An evaluation in short: the verdict's sentence, and the numbers to show beside it."""
 
     sentence: str
@@ -140,8 +140,8 @@ def write_outcome(
     *,
     title: str | None = None,
     training_logs: Mapping[str, pl.DataFrame] | None = None,
-) -> Told:
-    """Write metrics, scored rows, report and model card to the folder `output`; returns what to tell the user.
+) -> Summary:
+    """Write metrics, scored rows, report and model card to the folder `output`; returns them in short.
 
     Args:
         outcome: The evaluation.
@@ -155,7 +155,7 @@ def write_outcome(
         write_parquet(output / f"scored_{kind}.parquet", frame)
     inputs = dataclasses.replace(report_inputs(outcome, command, title), training_logs=training_logs or {})
     write_files(output, report_files(inputs))
-    return Told(*summary(inputs))
+    return Summary(*summary(inputs))
 
 
 def report_inputs(outcome: Outcome, command: str, title: str | None = None) -> ReportInputs:
