@@ -4,15 +4,16 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 import polars as pl
 
 from .config import RunConfig
 from .storage.blocks import count_rows, iter_table
+from .storage.buckets import HELD_BYTES, PASS_BYTES
 from .storage.manifests import Counts, TableRecord
-from .storage.parquet import read_by_prompt, read_parquet, read_parts, read_table
-from .storage.writing import write_table, write_table_batches, write_tables
+from .storage.parquet import PART_ROWS, read_by_prompt, read_parquet, read_parts, read_table
+from .storage.writing import ROW_GROUP_ROWS, write_table, write_table_batches, write_tables
 
 # Called with the number of units just finished.
 Advance = Callable[[int], None]
@@ -38,6 +39,32 @@ class SilentReporter:
 
     def say(self, message: str) -> None:
         """Drop the message."""
+
+
+@dataclass(frozen=True)
+class BatchSizes:
+    """How much of a table or of the inputs is held at a time; no value in any table depends on it.
+
+    Attributes:
+        part_rows: Rows of an input table that a stage looks at together.
+        row_group_rows: Rows of a group of an output table, which its file's bytes show.
+        sorted_bytes: Rows that are held in memory while they are sorted, before they are written to buckets.
+        read_bytes: Events that a process holds before it writes them to buckets.
+        pass_bytes: Events of a bucket that are read back in one pass.
+        process_bytes: Input that is worth a process of its own.
+        partner_rows: Completions that are handed from prompt to prompt in one bucket.
+    """
+
+    part_rows: int = PART_ROWS
+    row_group_rows: int = ROW_GROUP_ROWS
+    sorted_bytes: int = HELD_BYTES
+    read_bytes: int = 96 << 20
+    pass_bytes: int = PASS_BYTES
+    process_bytes: int = 48 << 20
+    partner_rows: int = 25_000
+
+
+DEFAULT_SIZES: Final = BatchSizes()
 
 
 @dataclass(frozen=True)
@@ -67,6 +94,7 @@ class StageContext:
         tables: Where each input table lies.
         reporter: Where to say what is going on.
         run_dir: The folder of the whole run; only the report looks at other stages' folders.
+        sizes: How much is held at a time.
     """
 
     config: RunConfig
@@ -74,6 +102,7 @@ class StageContext:
     tables: Mapping[str, Path]
     reporter: Reporter
     run_dir: Path
+    sizes: BatchSizes = DEFAULT_SIZES
 
     def read(self, table: str) -> pl.DataFrame:
         """The rows of an input table."""
@@ -81,11 +110,11 @@ class StageContext:
 
     def read_parts(self, table: str, columns: Sequence[str] | None = None) -> Iterator[pl.DataFrame]:
         """An input table in bounded parts, in its order; at least one part."""
-        return read_parts(self.tables[table], table, columns)
+        return read_parts(self.tables[table], table, columns, self.sizes.part_rows)
 
     def read_by_prompt(self, table: str, columns: Sequence[str] | None = None) -> Iterator[pl.DataFrame]:
         """An input table in parts that no prompt crosses, in the order of prompt_id; at least one part."""
-        return read_by_prompt(self.tables[table], table, columns)
+        return read_by_prompt(self.tables[table], table, columns, self.sizes.part_rows)
 
     def read_columns(self, table: str, columns: Sequence[str]) -> pl.DataFrame:
         """Some columns of all rows of an input table."""
@@ -93,7 +122,7 @@ class StageContext:
 
     def write_parts(self, parts: Iterable[Mapping[str, pl.DataFrame]], tables: Iterable[str]) -> dict[str, TableRecord]:
         """Write output tables that are made part by part; how they were cut does not show."""
-        return write_tables(self.folder, parts, tables)
+        return write_tables(self.folder, parts, tables, self.sizes.row_group_rows)
 
     def written(self, table: str, columns: Sequence[str]) -> pl.DataFrame:
         """Columns of an output table that this stage has written."""

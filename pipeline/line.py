@@ -20,7 +20,7 @@ from typing import Any, Final, Literal, NamedTuple
 import yaml
 
 from .config import RunConfig
-from .context import Reporter, SilentReporter, StageContext, StageResult
+from .context import DEFAULT_SIZES, BatchSizes, Reporter, SilentReporter, StageContext, StageResult
 from .errors import ConfigError, PipelineError, unknown_name
 from .storage.digests import digest_json
 from .storage.files import write_text
@@ -170,6 +170,7 @@ def run(
     forced: bool = False,
     reporter: Reporter | None = None,
     command: str = "",
+    sizes: BatchSizes = DEFAULT_SIZES,
 ) -> Iterator[Finished]:
     """Run `stages` in order, yielding each as it is done.
 
@@ -179,6 +180,7 @@ def run(
         forced: Run them whatever their fingerprints say.
         reporter: Where progress goes.
         command: The command line, kept for the report.
+        sizes: How much is held at a time.
 
     Raises:
         PipelineError: What a stage says about its input, settings or machine; the stages before it are kept.
@@ -188,10 +190,10 @@ def run(
         document = config.model_dump(mode="json") | ({"command": command} if command else {})
         _save_config(config, document)
         for stage in stages:
-            yield _run_stage(config, stage, forced, reporter or SilentReporter())
+            yield _run_stage(config, stage, forced, reporter or SilentReporter(), sizes)
 
 
-def _run_stage(config: RunConfig, stage: Stage, forced: bool, reporter: Reporter) -> Finished:
+def _run_stage(config: RunConfig, stage: Stage, forced: bool, reporter: Reporter, sizes: BatchSizes) -> Finished:
     folder = config.run_dir / stage.name
     recover_published(folder)
     fingerprint = _fingerprint(config, stage)
@@ -205,6 +207,7 @@ def _run_stage(config: RunConfig, stage: Stage, forced: bool, reporter: Reporter
         tables={table: config.run_dir / _producer(table).name / f"{table}.parquet" for table in stage.inputs},
         reporter=reporter,
         run_dir=config.run_dir,
+        sizes=sizes,
     )
     started = time.monotonic()
     result = stage.run(context)

@@ -23,7 +23,7 @@ def available_cores() -> int:
     return len(os.sched_getaffinity(0))
 
 
-def in_order(function: Callable[[_Item], _Result], items: Iterable[_Item], processes: int) -> Iterator[_Result]:
+def map_in_processes(function: Callable[[_Item], _Result], items: Iterable[_Item], processes: int) -> Iterator[_Result]:
     """`function` of each item, in the items' order, whatever the number of processes.
 
     Args:
@@ -70,7 +70,7 @@ def _one_polars_thread() -> Iterator[None]:
             os.environ[_THREADS_VARIABLE] = before
 
 
-def made_ahead(make: Callable[[_Item], _Result], items: Iterable[_Item]) -> Iterator[_Result]:
+def map_in_threads(make: Callable[[_Item], _Result], items: Iterable[_Item]) -> Iterator[_Result]:
     """`make` of each item, in the items' order, made in threads while the caller works on those before.
 
     Args:

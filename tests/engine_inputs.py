@@ -9,7 +9,7 @@ from pathlib import Path
 import polars as pl
 
 from thumbline.pipeline.engines.base import Score, TokenSequence
-from thumbline.pipeline.engines.feeding import blocks_of, catalogue
+from thumbline.pipeline.engines.feeding import BLOCK_ROWS, BUCKET_TOKENS, blocks_of, catalogue
 from thumbline.pipeline.engines.missing import Work, score_missing
 from thumbline.pipeline.storage.digests import digest_text
 from thumbline.pipeline.tables import polars_schema
@@ -106,7 +106,18 @@ class FakeEngine:
         self.closed = True
 
 
-def score_all(table, stores, open_engine, shard_rows=8, *, token_logps=False, totals=None, steps=None):
+def score_all(
+    table,
+    stores,
+    open_engine,
+    shard_rows=8,
+    *,
+    token_logps=False,
+    totals=None,
+    steps=None,
+    block_rows=BLOCK_ROWS,
+    bucket_tokens=BUCKET_TOKENS,
+):
     """Log-probs of a table from stores and an engine, as a stage asks for them."""
 
     @contextmanager
@@ -114,6 +125,7 @@ def score_all(table, stores, open_engine, shard_rows=8, *, token_logps=False, to
         (totals if totals is not None else []).append(total)
         yield (steps if steps is not None else []).append
 
-    blocks = blocks_of(table)
+    blocks = blocks_of(table, block_rows)
     scratch = Path(tempfile.mkdtemp()) / "scratch"
-    return score_missing(Work(blocks, catalogue(blocks), stores, shard_rows, token_logps, scratch), open_engine, bar)
+    work = Work(blocks, catalogue(blocks), stores, shard_rows, token_logps, scratch, bucket_tokens)
+    return score_missing(work, open_engine, bar)

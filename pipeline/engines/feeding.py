@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from ..storage.buckets import BucketFiles
+from ..storage.buckets import BucketSort
 from .base import TokenSequence
 
 # Gives the table again, in blocks of rows, each time that it is called with the columns to read.
@@ -23,21 +23,23 @@ Blocks = Callable[[list[str]], Iterator[pl.DataFrame]]
 
 COUNTS: Final = ["sequence_id", "prompt_token_count", "completion_token_count"]
 _TOKENS: Final = ["sequence_id", "prompt_token_ids", "completion_token_ids"]
-_FRAME_ROWS: Final = 50_000
+BLOCK_ROWS: Final = 50_000
 # Tokens in memory at a time: 16 MiB of ids, and a few times that while they are put in order.
-_BUCKET_TOKENS: Final = 4 * 1024 * 1024
-# Files open at a time while blocks are sorted into buckets.
+BUCKET_TOKENS: Final = 4 * 1024 * 1024
+# More would be read in ever smaller pieces.
 _MOST_BUCKETS: Final = 256
+# Rows of so many bytes a token of a bucket stay in memory.
+_HELD_BYTES_PER_TOKEN: Final = 8
 _ID = np.dtype("S16")
-_PLACE: Final = "place"
+_INDEX: Final = "index"
 
 Ids = npt.NDArray[np.bytes_]
-Places = npt.NDArray[np.int64]
+Indices = npt.NDArray[np.int64]
 
 
-def blocks_of(frame: pl.DataFrame) -> Blocks:
+def blocks_of(frame: pl.DataFrame, block_rows: int = BLOCK_ROWS) -> Blocks:
     """A table in memory as blocks."""
-    return lambda columns: frame.select(columns).iter_slices(_FRAME_ROWS)
+    return lambda columns: frame.select(columns).iter_slices(block_rows)
 
 
 def as_ids(sequence_ids: pl.Series) -> Ids:
@@ -64,19 +66,19 @@ class Catalogue:
     """
 
     ids: Ids
-    prompt_counts: Places
-    completion_counts: Places
+    prompt_counts: Indices
+    completion_counts: Indices
 
     def __len__(self) -> int:
         """Number of sequences."""
         return len(self.ids)
 
     @property
-    def token_counts(self) -> Places:
+    def token_counts(self) -> Indices:
         """(sequences,) tokens of prompt and completion."""
         return self.prompt_counts + self.completion_counts
 
-    def places(self, sequence_ids: pl.Series) -> Places:
+    def indices(self, sequence_ids: pl.Series) -> Indices:
         """Where each id stands in the catalogue; -1 where it does not."""
         ids = as_ids(sequence_ids)
         if not len(self.ids):
@@ -100,8 +102,8 @@ def catalogue(blocks: Blocks) -> Catalogue:
     return Catalogue(ids, prompts, completions)
 
 
-def scoring_order(blocks: Blocks, wanted: Catalogue, missing: npt.NDArray[np.bool_]) -> Places:
-    """Places of the missing sequences as they are scored: long prompts first, a prompt's completions together.
+def scoring_order(blocks: Blocks, wanted: Catalogue, missing: npt.NDArray[np.bool_]) -> Indices:
+    """Indices of the missing sequences as they are scored: long prompts first, a prompt's completions together.
 
     The order is a function of the rows alone and shards are written whole, so a run that was killed repeats exactly
     the calls that it had not finished, with the same numbers.
@@ -113,12 +115,12 @@ def scoring_order(blocks: Blocks, wanted: Catalogue, missing: npt.NDArray[np.boo
     """
     prompts = np.zeros(len(wanted), dtype=np.uint64)
     for block in blocks(["sequence_id", "prompt_token_ids"]):
-        places = wanted.places(block["sequence_id"])
-        prompts[places] = _prompt_digests(block["prompt_token_ids"])
-    places = np.flatnonzero(missing)
-    keys = (-wanted.completion_counts[places], prompts[places], -wanted.prompt_counts[places])
+        indices = wanted.indices(block["sequence_id"])
+        prompts[indices] = _prompt_digests(block["prompt_token_ids"])
+    indices = np.flatnonzero(missing)
+    keys = (-wanted.completion_counts[indices], prompts[indices], -wanted.prompt_counts[indices])
     # Stable, so that what is equal stays in the order of ids.
-    return np.asarray(places[np.lexsort(keys)])
+    return np.asarray(indices[np.lexsort(keys)])
 
 
 def _prompt_digests(prompts: pl.Series) -> npt.NDArray[np.uint64]:
@@ -137,91 +139,71 @@ class Shard(NamedTuple):
     """What is scored in one call and stored in one file.
 
     Attributes:
-        places: Where its sequences stand in the catalogue.
+        indices: Where its sequences stand in the catalogue.
         sequences: They themselves, in the same order.
         tokens: Tokens of all of them.
     """
 
-    places: Places
+    indices: Indices
     sequences: list[TokenSequence]
     tokens: int
 
 
-def shards(blocks: Blocks, wanted: Catalogue, order: Places, shard_rows: int, scratch: Path) -> Generator[Shard]:
+def shards(
+    blocks: Blocks,
+    wanted: Catalogue,
+    order: Indices,
+    shard_rows: int,
+    scratch: Path,
+    *,
+    bucket_tokens: int = BUCKET_TOKENS,
+) -> Generator[Shard]:
     """The sequences of `order`, in that order, `shard_rows` at a time.
 
     Args:
         blocks: The table.
         wanted: Its catalogue.
-        order: Places to score.
+        order: Indices to score.
         shard_rows: Sequences a shard.
         scratch: An empty folder for files, used where the tokens do not fit a block of memory.
+        bucket_tokens: About how many tokens are held in memory.
     """
     rank = np.full(len(wanted) + 1, -1, dtype=np.int64)
     rank[order] = np.arange(len(order))
-    buckets = _buckets(wanted.token_counts[order], shard_rows)
-    with Spill(scratch / "feed", int(buckets[-1]) + 1 if len(buckets) else 1) as spill:
+    buckets = _shard_buckets(wanted.token_counts[order], shard_rows, bucket_tokens)
+    with sorted_by_index(scratch / "feed", buckets, bucket_tokens) as rows:
         for block in blocks(_TOKENS):
-            # The last entry of `rank` is what place -1 means: not wanted.
-            ranks = rank[wanted.places(block["sequence_id"])]
-            spill.add(block.with_columns(pl.Series(_PLACE, ranks)).filter(pl.col(_PLACE) >= 0), buckets)
-        for frame in spill.sorted():
+            # The last entry of `rank` is what index -1 means: not wanted.
+            ranks = rank[wanted.indices(block["sequence_id"])]
+            rows.add(block.with_columns(pl.Series(_INDEX, ranks)).filter(pl.col(_INDEX) >= 0))
+        for frame in rows.batches():
             for part in frame.iter_slices(shard_rows):
-                places = order[part[_PLACE].to_numpy()]
-                rows = part.select(_TOKENS).iter_rows()
-                sequences = [TokenSequence(name, tuple(prompt), tuple(end)) for name, prompt, end in rows]
-                yield Shard(places, sequences, int(wanted.token_counts[places].sum()))
+                indices = order[part[_INDEX].to_numpy()]
+                tokens = part.select(_TOKENS).iter_rows()
+                sequences = [TokenSequence(name, tuple(prompt), tuple(end)) for name, prompt, end in tokens]
+                yield Shard(indices, sequences, int(wanted.token_counts[indices].sum()))
 
 
-def _buckets(token_counts: Places, shard_rows: int) -> Places:
+def _shard_buckets(token_counts: Indices, shard_rows: int, bucket_tokens: int) -> Indices:
     """(sequences in order,) the bucket of each: whole shards, of about equal tokens."""
-    if not len(token_counts):
-        return token_counts
-    size = max(_BUCKET_TOKENS, int(token_counts.sum()) // (_MOST_BUCKETS - 1) + 1)
-    before = np.concatenate([[0], token_counts.cumsum()[:-1]])
     first = np.arange(len(token_counts)) // shard_rows * shard_rows
-    return np.unique(before[first] // size, return_inverse=True)[1].astype(np.int64)
+    buckets: Indices = token_buckets(token_counts, bucket_tokens)[first]
+    return buckets
 
 
-class Spill:
-    """Rows sorted into buckets: in memory where there is one bucket, else in a file a bucket.
+def token_buckets(token_counts: Indices, bucket_tokens: int) -> Indices:
+    """(sequences,) the bucket of each: neighbours, of about equal tokens."""
+    size = max(bucket_tokens, int(token_counts.sum()) // (_MOST_BUCKETS - 1) + 1)
+    return (token_counts.cumsum() - token_counts) // size
 
-    Rows carry their final rank in the column `place`; a rank that repeats is the same row.
+
+def sorted_by_index(path: Path, buckets: Indices, bucket_tokens: int) -> BucketSort:
+    """Rows to be put in the order of their column `index`; an index that repeats is the same row.
+
+    Args:
+        path: Where a file may lie, if there are many rows.
+        buckets: The bucket of each index.
+        bucket_tokens: About how many tokens a bucket has: as many are held in memory.
     """
-
-    def __init__(self, folder: Path, count: int) -> None:
-        """Take a folder that does not exist yet and the number of buckets."""
-        self._files = BucketFiles(folder)
-        self._count = count
-        self._kept: list[pl.DataFrame] = []
-
-    def __enter__(self) -> "Spill":
-        """Nothing is opened before the first row."""
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Close and delete every file."""
-        self._files.__exit__()
-
-    def add(self, rows: pl.DataFrame, buckets: Places) -> None:
-        """Sort rows into their buckets.
-
-        Args:
-            rows: They have a column `place`.
-            buckets: The bucket of each place.
-        """
-        if self._count == 1:
-            self._kept.append(rows)
-        else:
-            self._files.append_each(rows, pl.Series(buckets[rows[_PLACE].to_numpy()]))
-
-    def sorted(self) -> Iterator[pl.DataFrame]:
-        """The rows of one bucket after the other, each sorted by place."""
-        if self._count > 1:
-            yield from map(_in_order, self._files.frames())
-        elif self._kept:
-            yield _in_order(pl.concat(self._kept))
-
-
-def _in_order(rows: pl.DataFrame) -> pl.DataFrame:
-    return rows.sort(_PLACE).unique(_PLACE, keep="first", maintain_order=True)
+    held_bytes = bucket_tokens * _HELD_BYTES_PER_TOKEN
+    return BucketSort(path, [_INDEX], lambda indices: pl.Series(buckets[indices.to_numpy()]), held_bytes=held_bytes)

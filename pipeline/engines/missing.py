@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from ..context import Advance
 from ..errors import EngineError, examples
 from .base import Engine, Score, TokenSequence
-from .feeding import Blocks, Catalogue, Shard, scoring_order, shards
+from .feeding import BUCKET_TOKENS, Blocks, Catalogue, Shard, scoring_order, shards
 from .results import Results
 from .store import LogpsStore
 from .vllm.check import check_places
@@ -47,6 +47,7 @@ class Work:
         shard_rows: Sequences a shard.
         token_logps: Whether a value a token is wanted as well.
         scratch: Folder for files, made where it is needed and emptied by the caller.
+        bucket_tokens: About how many tokens are held in memory.
     """
 
     blocks: Blocks
@@ -55,6 +56,7 @@ class Work:
     shard_rows: int
     token_logps: bool
     scratch: Path
+    bucket_tokens: int = BUCKET_TOKENS
 
 
 # Opens a progress bar over that many tokens.
@@ -102,7 +104,12 @@ def score_missing(work: Work, open_engine: Callable[[], Engine], bar: Bar) -> Ou
 
 
 def _stored(work: Work, route: str) -> Results:
-    results = Results(work.wanted, token_logps=work.token_logps, scratch=work.scratch / f"results-{route}")
+    results = Results(
+        work.wanted,
+        token_logps=work.token_logps,
+        scratch=work.scratch / f"results-{route}",
+        bucket_tokens=work.bucket_tokens,
+    )
     for rows in work.stores[route].shards(token_logps=work.token_logps):
         results.add(rows)
     return results
@@ -127,7 +134,7 @@ def stored_results(
 
 def _feed(work: Work, results: Results) -> Generator[Shard]:
     order = scoring_order(work.blocks, work.wanted, results.missing)
-    return shards(work.blocks, work.wanted, order, work.shard_rows, work.scratch)
+    return shards(work.blocks, work.wanted, order, work.shard_rows, work.scratch, bucket_tokens=work.bucket_tokens)
 
 
 def _score(feed: Iterable[Shard], engine: Engine, results: Results, store: LogpsStore, advance: Advance) -> None:

@@ -10,32 +10,31 @@ import polars as pl
 
 from ..tables import polars_schema
 from .base import Score
-from .feeding import Catalogue, Spill, as_text
+from .feeding import BUCKET_TOKENS, Catalogue, as_text, sorted_by_index, token_buckets
 from .store import TOKEN_LOGPS
 
-_BATCH_ROWS: Final = 50_000
-# Values a token in memory at a time: 16 MiB of float32.
-_BUCKET_TOKENS: Final = 4 * 1024 * 1024
-_MOST_BUCKETS: Final = 256
+BATCH_ROWS: Final = 50_000
 
 
 class Results:
     """One number a wanted sequence in memory; values a token, where asked for, by way of files if there are many."""
 
-    def __init__(self, wanted: Catalogue, *, token_logps: bool, scratch: Path) -> None:
+    def __init__(
+        self, wanted: Catalogue, *, token_logps: bool, scratch: Path, bucket_tokens: int = BUCKET_TOKENS
+    ) -> None:
         """Begin with nothing known.
 
         Args:
             wanted: The sequences.
             token_logps: Keep a value a token as well.
-            scratch: Folder for files; it need not exist.
+            scratch: Where a file may lie; it need not exist.
+            bucket_tokens: About how many values a token are held in memory.
         """
         self._wanted = wanted
         self._logps = np.full(len(wanted), np.nan)
         self._is_known = np.zeros(len(wanted), dtype=bool)
-        self._buckets = _buckets(wanted.completion_counts)
-        count = int(self._buckets[-1]) + 1 if len(wanted) else 1
-        self._spill = Spill(scratch, count) if token_logps else None
+        buckets = token_buckets(wanted.completion_counts, bucket_tokens)
+        self._token_logps = sorted_by_index(scratch, buckets, bucket_tokens) if token_logps else None
 
     @property
     def missing(self) -> npt.NDArray[np.bool_]:
@@ -45,7 +44,7 @@ class Results:
     @property
     def has_tokens(self) -> bool:
         """Whether values a token are kept."""
-        return self._spill is not None
+        return self._token_logps is not None
 
     @property
     def known(self) -> int:
@@ -54,56 +53,48 @@ class Results:
 
     def add(self, rows: pl.DataFrame) -> None:
         """Take what is wanted of a shard's rows; what is known already stays as it is."""
-        places = self._wanted.places(rows["sequence_id"])
+        indices = self._wanted.indices(rows["sequence_id"])
         counts = rows["token_count"].to_numpy()
         # A count that differs is no score of this sequence, whatever its name says.
-        fits = (places >= 0) & (self._wanted.completion_counts[places] == counts) if len(self._wanted) else places >= 0
-        fits &= ~self._is_known[places] if len(self._wanted) else fits
-        taken = np.unique(places[fits], return_index=True)[1]
-        rows, places = rows.filter(pl.Series(fits))[taken], places[fits][taken]
-        self._logps[places] = rows["logps"].to_numpy()
-        self._is_known[places] = True
-        if self._spill is not None and rows.height:
-            self._spill.add(rows.select(pl.Series("place", places), TOKEN_LOGPS), self._buckets)
+        fits = indices >= 0
+        if len(self._wanted):
+            fits &= (self._wanted.completion_counts[indices] == counts) & ~self._is_known[indices]
+        taken = np.unique(indices[fits], return_index=True)[1]
+        rows, indices = rows.filter(pl.Series(fits))[taken], indices[fits][taken]
+        self._logps[indices] = rows["logps"].to_numpy()
+        self._is_known[indices] = True
+        if self._token_logps is not None and rows.height:
+            self._token_logps.add(rows.select(pl.Series("index", indices), TOKEN_LOGPS))
 
-    def batches(self) -> Iterator[pl.DataFrame]:
+    def batches(self, batch_rows: int = BATCH_ROWS) -> Iterator[pl.DataFrame]:
         """Columns of table `reference`, sorted by id; to be read once. One empty batch where nothing is wanted."""
-        if self._spill is None:
-            for start in range(0, max(len(self._wanted), 1), _BATCH_ROWS):
-                yield self._rows(np.arange(start, min(start + _BATCH_ROWS, len(self._wanted))))
+        if self._token_logps is None:
+            for start in range(0, max(len(self._wanted), 1), batch_rows):
+                yield self._rows(np.arange(start, min(start + batch_rows, len(self._wanted))))
             return
         schema = polars_schema("reference", optional=True)
         empty = True
-        with self._spill as spill:
-            for part in spill.sorted():
-                yield self._rows(part["place"].to_numpy()).with_columns(part[TOKEN_LOGPS]).cast(schema)
+        with self._token_logps as rows:
+            for part in rows.batches():
+                yield self._rows(part["index"].to_numpy()).with_columns(part[TOKEN_LOGPS]).cast(schema)
                 empty = False
         if empty:
             yield pl.DataFrame(schema=schema)
 
-    def scores(self, places: npt.NDArray[np.int64]) -> list[Score]:
-        """The sums at some places of the catalogue; NaN where one is not known."""
-        return [Score(*row) for row in self._rows(places).iter_rows()]
+    def scores(self, indices: npt.NDArray[np.int64]) -> list[Score]:
+        """The sums at some indices of the catalogue; NaN where one is not known."""
+        return [Score(*row) for row in self._rows(indices).iter_rows()]
 
     def frame(self) -> pl.DataFrame:
         """All batches as one table."""
         return pl.concat(list(self.batches()))
 
-    def _rows(self, places: npt.NDArray[np.int64]) -> pl.DataFrame:
+    def _rows(self, indices: npt.NDArray[np.int64]) -> pl.DataFrame:
         return pl.DataFrame(
             {
-                "sequence_id": as_text(self._wanted.ids[places]),
-                "logps": self._logps[places],
-                "token_count": self._wanted.completion_counts[places],
+                "sequence_id": as_text(self._wanted.ids[indices]),
+                "logps": self._logps[indices],
+                "token_count": self._wanted.completion_counts[indices],
             },
             schema=polars_schema("reference"),
         )
-
-
-def _buckets(token_counts: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-    """(sequences,) the bucket of each: neighbours by id, of about equal tokens."""
-    if not len(token_counts):
-        return token_counts
-    size = max(_BUCKET_TOKENS, int(token_counts.sum()) // (_MOST_BUCKETS - 1) + 1)
-    found = (token_counts.cumsum() - token_counts) // size
-    return np.unique(found, return_inverse=True)[1].astype(np.int64)

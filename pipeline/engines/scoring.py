@@ -14,7 +14,7 @@ import polars as pl
 from ..config import EngineConfig
 from ..context import Reporter
 from ..errors import InputError
-from ..storage.places import open_place
+from ..storage.folders import open_folder
 from .adapters import adapter_digest, merger, resolve_adapter
 from .base import TRANSFORMERS, Engine
 from .feeding import Blocks, blocks_of, catalogue
@@ -48,8 +48,8 @@ class Scorer:
 
     def stores(self) -> dict[str, LogpsStore]:
         """The store of each route, the one that is tried first first."""
-        place = open_place(self.store)
-        return {route: LogpsStore(place, self.key(route)) for route in routes_of(self.config)}
+        folder = open_folder(self.store)
+        return {route: LogpsStore(folder, self.key(route)) for route in routes_of(self.config)}
 
     def open(self, longest: int) -> Engine:
         """The engine, for sequences of at most `longest` tokens."""
@@ -139,13 +139,13 @@ def score_frame(
 @contextmanager
 def scratch_folder(folder: Path) -> Iterator[Path]:
     """A folder for files that do not outlast the block; what a killed run left in it is deleted first."""
-    place = folder / SCRATCH
-    shutil.rmtree(place, ignore_errors=True)
+    scratch = folder / SCRATCH
+    shutil.rmtree(scratch, ignore_errors=True)
     try:
-        yield place
+        yield scratch
     except OSError as error:
-        if error.errno is not None and str(place) in str(error.filename or ""):
-            raise InputError(f"{place}: cannot be written: {error.strerror}. Free some disk.") from error
+        if error.errno is not None and str(scratch) in str(error.filename or ""):
+            raise InputError(f"{scratch}: cannot be written: {error.strerror}. Free some disk.") from error
         raise
     finally:
-        shutil.rmtree(place, ignore_errors=True)
+        shutil.rmtree(scratch, ignore_errors=True)

@@ -21,7 +21,7 @@ import polars as pl
 from ..errors import InputError
 from ..storage.blocks import parquet_bytes, read_parquet_bytes
 from ..storage.digests import digest_json
-from ..storage.places import Place
+from ..storage.folders import Folder
 from ..tables import polars_schema
 from .base import Score
 
@@ -56,11 +56,11 @@ class LogpsStore:
     """The shards of one key.
 
     Attributes:
-        place: The whole store.
+        folder: The whole store.
         key: What the numbers depend on: digests of weights and tokenizer, the engine's identity and its route.
     """
 
-    place: Place
+    folder: Folder
     key: Mapping[str, str]
 
     @property
@@ -75,7 +75,7 @@ class LogpsStore:
             token_logps: Only shards that hold a value a token.
         """
         ending = _WITH_TOKENS if token_logps else SHARD
-        names = (file.name for file in self.place.files(self.name) if file.name.endswith(ending))
+        names = (file.name for file in self.folder.files(self.name) if file.name.endswith(ending))
         with ThreadPoolExecutor(_READERS) as pool:
             # A window at a time, so that shards wait in memory for nobody.
             while window := list(islice(names, _WINDOW)):
@@ -95,24 +95,24 @@ class LogpsStore:
         metadata = {KEY: self.name, _ROWS: rows_digest(frame)}
         metadata |= {f"{KEY_PART}{part}": value for part, value in self.key.items()}
         name = digest_json(frame["sequence_id"].to_list()) + (_WITH_TOKENS if tokens else SHARD)
-        self.place.write(f"{self.name}/{name}", parquet_bytes(frame, metadata))
+        self.folder.write(f"{self.name}/{name}", parquet_bytes(frame, metadata))
         return frame
 
     def _trusted(self, name: str) -> pl.DataFrame | None:
         """The shard's rows; None where it cannot be trusted, and then it is set aside."""
         path = f"{self.name}/{name}"
         try:
-            data = self.place.read(path)
+            data = self.folder.read(path)
         except FileNotFoundError:
             # Another process that shares the store has set it aside.
             return None
         shard = open_shard(data, self.name)
         if not isinstance(shard, str):
             return shard.rows
-        self.place.rename(path, path.removesuffix(SHARD) + BAD)
+        self.folder.rename(path, path.removesuffix(SHARD) + BAD)
         _logger.warning(
             "store: %s is set aside as %s, since %s; its sequences are scored again.",
-            self.place.address(path),
+            self.folder.address(path),
             name.removesuffix(SHARD) + BAD,
             shard,
         )

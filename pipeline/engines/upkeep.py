@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 
 from ..errors import InputError
-from ..storage.places import FileFacts, Place
+from ..storage.folders import FileFacts, Folder
 from .feeding import Blocks, Ids, as_ids, catalogue, shards
 from .missing import checked, stored_results
 from .scoring import Scorer
@@ -41,18 +41,18 @@ class KeyFacts(NamedTuple):
     broken: list[str]
 
 
-def survey(place: Place) -> Iterator[KeyFacts]:
+def survey(folder: Folder) -> Iterator[KeyFacts]:
     """Facts of every key of a store; each shard is read and its digest checked, nothing is changed."""
-    for name in place.folders():
+    for name in folder.folders():
         parts: dict[str, str] = {}
         count = rows = tokens = size = 0
         broken = []
-        for file in place.files(name):
+        for file in folder.files(name):
             path = f"{name}/{file.name}"
             size += file.size
-            shard = open_shard(place.read(path), name) if file.name.endswith(SHARD) else "it was set aside"
+            shard = open_shard(folder.read(path), name) if file.name.endswith(SHARD) else "it was set aside"
             if isinstance(shard, str):
-                broken.append(place.address(path))
+                broken.append(folder.address(path))
                 continue
             parts = {part.removeprefix(KEY_PART): value for part, value in shard.metadata.items() if KEY_PART in part}
             count, rows = count + 1, rows + shard.rows.height
@@ -104,24 +104,24 @@ class Garbage(NamedTuple):
     rows: int
 
 
-def garbage(place: Place, references: References, written_before: float) -> Iterator[Garbage]:
+def garbage(folder: Folder, references: References, written_before: float) -> Iterator[Garbage]:
     """Files of a store that hold nothing that a run refers to, and those that a killed process left half written.
 
     Args:
-        place: The store.
+        folder: The store.
         references: What runs refer to.
         written_before: Seconds since 1970; a file written later may be of a run that has only begun, and is kept, as
             is one whose time is not known.
     """
-    for name in place.folders():
-        for file in place.files(name, unfinished=True):
+    for name in folder.folders():
+        for file in folder.files(name, unfinished=True):
             if _is_older(file, written_before):
                 yield Garbage(f"{name}/{file.name}", file.size, 0)
-        for file in place.files(name):
+        for file in folder.files(name):
             if not file.name.endswith((SHARD, BAD)) or not _is_older(file, written_before):
                 continue
             path = f"{name}/{file.name}"
-            shard = open_shard(place.read(path), name)
+            shard = open_shard(folder.read(path), name)
             if isinstance(shard, str):
                 yield Garbage(path, file.size, 0)
             elif not references.keeps(name, shard.rows["sequence_id"]):
@@ -197,5 +197,5 @@ def verify(blocks: Blocks, scorer: Scorer, rows: int, seed: int, scratch: Path) 
 
 def _shard_count(scorer: Scorer) -> int:
     return sum(
-        file.name.endswith(SHARD) for store in scorer.stores().values() for file in store.place.files(store.name)
+        file.name.endswith(SHARD) for store in scorer.stores().values() for file in store.folder.files(store.name)
     )

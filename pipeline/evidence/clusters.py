@@ -16,7 +16,7 @@ from .groups import components_of_places
 from .neighbours import near_links
 
 
-class Narrow(NamedTuple):
+class PromptFacts(NamedTuple):
     """What the assignment needs of one partition of `responses`: no text.
 
     Attributes:
@@ -32,7 +32,9 @@ class Narrow(NamedTuple):
     answers: pl.LazyFrame
 
 
-def prompt_clusters(parts: Iterable[Narrow], near_similarity: float | None, pairs: pl.DataFrame | None) -> pl.DataFrame:
+def prompt_clusters(
+    parts: Iterable[PromptFacts], near_similarity: float | None, pairs: pl.DataFrame | None
+) -> pl.DataFrame:
     """`prompt_id`, `group_id` as bytes and `newest_event_at` of the group, for every prompt, in no order.
 
     Args:
@@ -60,8 +62,8 @@ class _Gathered(NamedTuple):
     Attributes:
         prompts: `id`, `text_key` as bytes, `oldest_event_at`, `newest_event_at`; a prompt's place is its row.
         links: `place` and `key`, a number: prompts with a common key belong together.
-        signatures: As `Narrow` has them.
-        answers: As `Narrow` has them.
+        signatures: As `PromptFacts` has them.
+        answers: As `PromptFacts` has them.
     """
 
     prompts: pl.DataFrame
@@ -70,7 +72,7 @@ class _Gathered(NamedTuple):
     answers: pl.DataFrame
 
 
-def _gathered(parts: Iterable[Narrow]) -> _Gathered:
+def _gathered(parts: Iterable[PromptFacts]) -> _Gathered:
     found: list[_Gathered] = []
     before = 0
     for part in parts:

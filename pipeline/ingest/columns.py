@@ -26,13 +26,13 @@ RAW_EVENTS: Final = pl.Schema(
 )
 # Their order is part of every event id.
 OPTIONAL: Final = tuple(name for name in RawEvent._fields if name not in _NOT_OPTIONAL)
-SPILLED_EVENTS: Final = pl.Schema(
+STORED_EVENTS: Final = pl.Schema(
     [
         (UNIT, pl.Int64()),
         *((name, dtype) for name, dtype in _EVENTS.items() if name not in ("source_file", "format", "deliveries")),
     ]
 )
-SPILLED_REJECTS: Final = pl.Schema(
+STORED_REJECTS: Final = pl.Schema(
     [
         (UNIT, pl.Int64()),
         *((name, dtype) for name, dtype in polars_schema("rejects").items() if name != "source_file"),

@@ -1,13 +1,13 @@
 """Inputs of any size to events sorted by their ids, with a bounded part of them in memory.
 
-First every unit of the inputs is read, by as many processes as there are, and its rows are spilled to disk by
-partition of their prompt's id. Then the partitions are read back one after the other; equal deliveries, which are
-always in one partition, are merged, and the rest is sorted. Ids decide order and partition, so neither the number of
-processes or partitions nor the order of the inputs shows in the result.
+First every unit of the inputs is read, by as many processes as there are, and its rows are written to disk by bucket
+of their prompt's id. Then the buckets are read back one after the other; equal deliveries, which are always in one
+bucket, are merged, and the rest is sorted. Ids decide order and bucket, so neither the number of processes or buckets
+nor the order of the inputs shows in the result.
 """
 
 from collections.abc import Iterator, Sequence
-from itertools import groupby
+from itertools import chain, groupby
 from pathlib import Path
 from types import TracebackType
 from typing import Final, NamedTuple, Self
@@ -16,11 +16,11 @@ import numpy as np
 import polars as pl
 
 from ..config import EventsConfig
+from ..storage.arrays import ArrayFile
+from ..storage.buckets import BucketFile, BucketWriter, buckets_of_ids, read_buckets
 from ..storage.columns import gathered_rows
-from ..storage.partitions import Run, RunWriter, read_partitions
 from ..tables import polars_schema
-from .columns import SPILLED_EVENTS, SPILLED_REJECTS, UNIT
-from .distinct import append_numbers
+from .columns import STORED_EVENTS, STORED_REJECTS, UNIT
 from .event_ids import with_ids
 from .frames import RawBatch, read_unit
 from .plan import Unit
@@ -29,9 +29,8 @@ ORDER: Final = ("prompt_id", "response_id", "event_id")
 _NO_REJECTS: Final = polars_schema("rejects").to_frame()
 # The number of a unit's source is that of the unit times this, and its place in it.
 _SOURCES_PER_UNIT: Final = 1 << 24
-# Rows get their ids so many at a time, and are held up to here before they are spilled.
+# Rows get their ids so many at a time.
 _IDENTIFIED_BYTES: Final = 8 << 20
-_HELD_BYTES: Final = 96 << 20
 
 
 class Task(NamedTuple):
@@ -40,8 +39,9 @@ class Task(NamedTuple):
     number: int
     units: list[Unit]
     config: EventsConfig
-    partitions: int
+    buckets: int
     folder: Path
+    held_bytes: int
 
 
 class UnitCounts(NamedTuple):
@@ -66,20 +66,20 @@ class UnitCounts(NamedTuple):
     rejects: int
 
 
-class Spilled(NamedTuple):
+class TaskFiles(NamedTuple):
     """What a task wrote.
 
     Attributes:
-        run: Its events by partition.
+        events: Its events by bucket.
         units: Its units' counts.
-        rejects: Parquet of its rejects, sorted.
+        rejects: Its rejects, sorted, in one bucket.
         names: Pairs of numbers: a hash of a log's own event id, and the beginning of the id of what it stands for.
         users: Numbers: users' pseudonyms.
     """
 
-    run: Run
+    events: BucketFile
     units: list[UnitCounts]
-    rejects: Path
+    rejects: BucketFile
     names: Path
     users: Path
 
@@ -95,17 +95,19 @@ def merged(identified: pl.DataFrame) -> pl.DataFrame:
     return counted.with_columns(deliveries=ends - first.cast(pl.Int64)).select(list(polars_schema("events")))
 
 
-def spill(task: Task) -> Spilled:
+def write_task(task: Task) -> TaskFiles:
     """Read a task's units and write what they hold to its folder."""
     stem = task.folder / f"{task.number:06d}"
-    with _Spill(stem, task.partitions) as held:
+    with _TaskWriter(stem, task.buckets, task.held_bytes) as held:
         counts = [count for unit in task.units for count in _read_into(held, unit, task.config)]
-    rejects = stem.with_suffix(".rejects")
-    pl.concat(held.rejects).sort(SPILLED_REJECTS.names()).write_parquet(rejects, compression="lz4")
-    return Spilled(held.run, counts, rejects, held.names, held.users)
+    with BucketWriter(stem.with_suffix(".rejects")) as writer:
+        rejects = pl.concat(held.rejects).sort(STORED_REJECTS.names(), maintain_order=True)
+        # One bucket: they are few.
+        writer.write(rejects, pl.zeros(len(rejects), dtype=pl.Int32, eager=True))
+    return TaskFiles(held.file, counts, writer.close(), held.names, held.users)
 
 
-def _read_into(held: "_Spill", unit: Unit, config: EventsConfig) -> list[UnitCounts]:
+def _read_into(held: "_TaskWriter", unit: Unit, config: EventsConfig) -> list[UnitCounts]:
     """Counts of each source of a unit: mostly one, more where votes and texts of one format lie in several."""
     sources = [unit.plan.source.name, *(source.name for source in unit.plan.beside)]
     first = unit.number * _SOURCES_PER_UNIT
@@ -124,42 +126,46 @@ def _read_into(held: "_Spill", unit: Unit, config: EventsConfig) -> list[UnitCou
     return list(counts.values())
 
 
-class _Spill:
+class _TaskWriter:
     """Rows of a task, held until they are worth a look at all of them together, then written."""
 
-    def __init__(self, stem: Path, partitions: int) -> None:
-        self._writer = RunWriter(stem.with_suffix(".arrow"), partitions)
+    def __init__(self, stem: Path, buckets: int, held_bytes: int) -> None:
+        self._writer = BucketWriter(stem.with_suffix(".arrow"))
+        self._buckets = buckets
+        self._most_bytes = held_bytes
         self._raw: list[pl.DataFrame] = []
         self._held: list[pl.DataFrame] = []
         self._raw_bytes = self._held_bytes = 0
-        self.run = Run([], None)
-        self.rejects = [SPILLED_REJECTS.to_frame()]
+        self.file = BucketFile([], None)
+        self.rejects = [STORED_REJECTS.to_frame()]
         self.names, self.users = stem.with_suffix(".names"), stem.with_suffix(".users")
+        self._names, self._users = ArrayFile(self.names, np.uint64), ArrayFile(self.users, np.uint64)
 
     def add(self, batch: RawBatch, unit: int) -> None:
         number = pl.lit(unit, pl.Int64).alias(UNIT)
         if len(batch.rejects):
-            self.rejects.append(batch.rejects.with_columns(number).select(SPILLED_REJECTS.names()))
+            self.rejects.append(batch.rejects.with_columns(number).select(STORED_REJECTS.names()))
         if len(batch.events):
             self._raw.append(batch.events.with_columns(number))
             self._raw_bytes += int(batch.events.estimated_size())
         if self._raw_bytes > _IDENTIFIED_BYTES:
             self._identify()
-        if self._held_bytes > _HELD_BYTES:
+        if self._held_bytes > self._most_bytes:
             self._write()
 
     def _identify(self) -> None:
         if self._raw:
             events = with_ids(pl.concat(self._raw))
-            append_numbers(self.names, _named_contents(events))
-            append_numbers(self.users, _user_numbers(events))
-            self._held.append(events.select(SPILLED_EVENTS.names()))
+            self._names.append(_named_contents(events))
+            self._users.append(_user_numbers(events))
+            self._held.append(events.select(STORED_EVENTS.names()))
             self._held_bytes += self._raw_bytes
         self._raw, self._raw_bytes = [], 0
 
     def _write(self) -> None:
         if self._held:
-            self._writer.write(pl.concat(self._held))
+            rows = pl.concat(self._held)
+            self._writer.write(rows, buckets_of_ids(rows["prompt_id"], self._buckets))
         self._held, self._held_bytes = [], 0
 
     def __enter__(self) -> Self:
@@ -168,10 +174,11 @@ class _Spill:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if error is None:
-            self._identify()
-            self._write()
-        self.run = self._writer.close()
+        with self._names, self._users:
+            if error is None:
+                self._identify()
+                self._write()
+            self.file = self._writer.close()
 
 
 def _named_contents(events: pl.DataFrame) -> np.ndarray:
@@ -203,21 +210,22 @@ class _Origins(NamedTuple):
         return self.rows[self.numbers.search_sorted(units)]
 
 
-def read_events(spilled: Sequence[Spilled]) -> Iterator[pl.DataFrame]:
+def read_events(written: Sequence[TaskFiles], pass_bytes: int) -> Iterator[pl.DataFrame]:
     """Rows of all tasks in ascending, disjoint ranges of `ORDER`: columns of table `events` without `deliveries`."""
-    origins = _origins(spilled)
-    for frame in read_partitions([entry.run for entry in spilled], SPILLED_EVENTS):
+    origins = _origins(written)
+    for frame in read_buckets([entry.events for entry in written], STORED_EVENTS, ORDER, pass_bytes):
         at = origins.of(frame[UNIT])
         yield frame.with_columns(
             at["source_file"], at["format"], (frame["source_line"] + at["lines_before"]).alias("source_line")
         )
 
 
-def read_rejects(spilled: Sequence[Spilled]) -> Iterator[pl.DataFrame]:
+def read_rejects(written: Sequence[TaskFiles]) -> Iterator[pl.DataFrame]:
     """Table `rejects` in its order, a task at a time; all at once where a unit has several sources."""
-    origins = _origins(spilled)
-    parts = (_with_origins(pl.read_parquet(entry.rejects), origins) for entry in spilled)
-    if all(count.number % _SOURCES_PER_UNIT == 0 for entry in spilled for count in entry.units):
+    origins = _origins(written)
+    tasks = chain.from_iterable(read_buckets([entry.rejects], STORED_REJECTS) for entry in written)
+    parts = (_with_origins(rejects, origins) for rejects in tasks)
+    if all(count.number % _SOURCES_PER_UNIT == 0 for entry in written for count in entry.units):
         yield from parts
     else:
         yield pl.concat([_NO_REJECTS, *parts]).sort(_NO_REJECTS.columns)
@@ -230,8 +238,8 @@ def _with_origins(rejects: pl.DataFrame, origins: _Origins) -> pl.DataFrame:
     return rejects.with_columns(at["source_file"], source_line=line).select(_NO_REJECTS.columns)
 
 
-def _origins(spilled: Sequence[Spilled]) -> _Origins:
-    counts = sorted(count for entry in spilled for count in entry.units)
+def _origins(written: Sequence[TaskFiles]) -> _Origins:
+    counts = sorted(count for entry in written for count in entry.units)
     schema = {"source_file": pl.String, "format": pl.String, "lines_before": pl.Int64}
     rows: list[tuple[str, str, int]] = []
     for _, parts in groupby(counts, key=lambda count: count.source_file):

@@ -83,13 +83,13 @@ def sweep(store: str, runs: Path, older_than_hours: float, *, delete: bool) -> S
         delete: Delete them; else only count.
     """
     from ..engines.upkeep import garbage
-    from ..storage.places import open_place
+    from ..storage.folders import open_folder
 
-    place, references = open_place(store), references_of(runs)
+    folder, references = open_folder(store), references_of(runs)
     before = datetime.now(UTC) - timedelta(hours=older_than_hours)
-    found = list(garbage(place, references, before.timestamp()))
+    found = list(garbage(folder, references, before.timestamp()))
     for entry in found if delete else []:
-        place.remove(entry.path)
+        folder.remove(entry.path)
     return Swept(len(found), sum(entry.rows for entry in found), sum(entry.size for entry in found))
 
 
@@ -124,7 +124,7 @@ def verify_rows(request: Request, rows: int, seed: int) -> "Verification":
 def store_facts(store: str) -> list[Mapping[str, Any]]:
     """One row a key of a store: what it is of, and how much is there."""
     from ..engines.upkeep import survey
-    from ..storage.places import open_place
+    from ..storage.folders import open_folder
 
     return [
         {
@@ -139,5 +139,5 @@ def store_facts(store: str) -> list[Mapping[str, Any]]:
             "bytes": facts.size,
             "broken": len(facts.broken),
         }
-        for facts in survey(open_place(store))
+        for facts in survey(open_folder(store))
     ]

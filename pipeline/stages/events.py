@@ -17,7 +17,7 @@ from typing import Any, Final, NamedTuple
 import polars as pl
 
 from ..config import EventsConfig, RunConfig
-from ..context import StageContext, StageResult
+from ..context import BatchSizes, StageContext, StageResult
 from ..importers.registry import importer, origins
 from ..ingest import sorting
 from ..ingest.distinct import count_contradicted, count_distinct
@@ -26,12 +26,12 @@ from ..ingest.plan import Unit, plan, units
 from ..reading import hub
 from ..reading.files import FileSource
 from ..reading.inputs import expand_inputs
+from ..storage.buckets import bucket_count
 from ..storage.digests import cached_digest
 from ..storage.manifests import Counts, TableRecord
 from ..storage.parquet import read_table
-from ..storage.partitions import partition_count
 from ..storage.writing import write_tables
-from ..workers import available_cores, in_order, made_ahead
+from ..workers import available_cores, map_in_processes, map_in_threads
 
 VERSION: Final = 5
 INPUTS: Final = ()
@@ -75,45 +75,45 @@ def ingest(config: EventsConfig) -> EventsResult:
         TableError: Rows were lost, which is a fault of an importer.
     """
     with TemporaryDirectory(prefix="thumbline-") as place:
-        made = ingest_to(config, Path(place))
+        made = ingest_to(config, Path(place), BatchSizes())
         tables = {name: read_table(Path(place) / record.file, name) for name, record in made.outputs.items()}
     return EventsResult(tables["events"], tables["rejects"], made.counts, dict(made.notes))
 
 
-def ingest_to(config: EventsConfig, folder: Path) -> StageResult:
+def ingest_to(config: EventsConfig, folder: Path, sizes: BatchSizes) -> StageResult:
     """Read all inputs and write tables `events` and `rejects` to `folder`; memory does not grow with the inputs.
 
     Raises:
         As `ingest` does.
     """
-    with TemporaryDirectory(prefix=".spill-", dir=folder) as place:
-        spilled = _spill(config, Path(place))
+    with TemporaryDirectory(prefix=".buckets-", dir=folder) as place:
+        written = _write_tasks(config, Path(place), sizes)
         tally = _Tally()
-        events = made_ahead(sorting.merged, sorting.read_events(spilled))
+        events = map_in_threads(sorting.merged, sorting.read_events(written, sizes.pass_bytes))
         parts = chain(
             ({"events": tally.events(frame)} for frame in events),
-            ({"rejects": tally.rejects(frame)} for frame in sorting.read_rejects(spilled)),
+            ({"rejects": tally.rejects(frame)} for frame in sorting.read_rejects(written)),
         )
-        outputs = write_tables(folder, parts, OUTPUTS)
-        counts = _counts(spilled, outputs, tally.deliveries)
-        return StageResult(outputs=outputs, counts=counts, notes=_notes(spilled, tally))
+        outputs = write_tables(folder, parts, OUTPUTS, sizes.row_group_rows)
+        counts = _counts(written, outputs, tally.deliveries)
+        return StageResult(outputs=outputs, counts=counts, notes=_notes(written, tally))
 
 
-def _spill(config: EventsConfig, folder: Path) -> list[sorting.Spilled]:
+def _write_tasks(config: EventsConfig, folder: Path, sizes: BatchSizes) -> list[sorting.TaskFiles]:
     """Read everything, in as many processes as the inputs are worth."""
     parts = units(plan(expand_inputs(config.inputs), config), config.unit_bytes)
     total = sum(part.content_bytes for part in parts)
-    partitions = partition_count(total, config.partition_bytes)
+    buckets = bucket_count(total, config.partition_bytes)
     tasks = [
-        sorting.Task(number, group, config, partitions, folder)
+        sorting.Task(number, group, config, buckets, folder, sizes.read_bytes)
         for number, group in enumerate(_groups(parts, config.unit_bytes))
     ]
     wanted = config.workers if config.workers is not None else available_cores()
-    processes = min(wanted, len(tasks), 1 + total // _WORKER_BYTES)
+    processes = min(wanted, len(tasks), 1 + total // sizes.process_bytes)
     here = [task for task in tasks if not all(map(_reads_anywhere, task.units))]
     away = [task for task in tasks if task not in here]
-    spilled = [*in_order(sorting.spill, away, processes), *map(sorting.spill, here)]
-    return sorted(spilled, key=lambda entry: entry.units[0].number)
+    written = [*map_in_processes(sorting.write_task, away, processes), *map(sorting.write_task, here)]
+    return sorted(written, key=lambda entry: entry.units[0].number)
 
 
 def _reads_anywhere(unit: Unit) -> bool:
@@ -160,8 +160,8 @@ class _Tally:
         return frame
 
 
-def _counts(spilled: Sequence[sorting.Spilled], outputs: Mapping[str, TableRecord], deliveries: int) -> Counts:
-    read = [count for entry in spilled for count in entry.units]
+def _counts(written: Sequence[sorting.TaskFiles], outputs: Mapping[str, TableRecord], deliveries: int) -> Counts:
+    read = [count for entry in written for count in entry.units]
     counts = Counts(
         rows_in=sum(count.events + count.rejects for count in read),
         rows_out=outputs["events"].rows,
@@ -172,17 +172,17 @@ def _counts(spilled: Sequence[sorting.Spilled], outputs: Mapping[str, TableRecor
     return counts
 
 
-def _notes(spilled: Sequence[sorting.Spilled], tally: _Tally) -> dict[str, Any]:
-    read = [count for entry in spilled for count in entry.units]
+def _notes(written: Sequence[sorting.TaskFiles], tally: _Tally) -> dict[str, Any]:
+    read = [count for entry in written for count in entry.units]
     return {
         "records": sum(count.records for count in read),
         "formats": dict(sorted(tally.formats.items())),
         "votes": dict(sorted(tally.votes.items())),
         "reject_reasons": dict(sorted(tally.reasons.items())),
         "files": len({count.source_file for count in read if count.events}),
-        "users": count_distinct([entry.users for entry in spilled]),
+        "users": count_distinct([entry.users for entry in written]),
         "openers": tally.openers,
-        "source_event_ids_with_several_contents": count_contradicted([entry.names for entry in spilled]),
+        "source_event_ids_with_several_contents": count_contradicted([entry.names for entry in written]),
     }
 
 
@@ -212,4 +212,4 @@ def external(config: RunConfig) -> Mapping[str, str]:
 
 def run(context: StageContext) -> StageResult:
     """Read the logs, write `events` and `rejects`."""
-    return ingest_to(context.config.events, context.folder)
+    return ingest_to(context.config.events, context.folder, context.sizes)

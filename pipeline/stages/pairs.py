@@ -22,7 +22,7 @@ from ..evidence.sides import LAYOUT, comparison_sides, vote_sides
 from ..identity import as_answer, digest, joined
 from ..storage.manifests import Counts
 from ..tables import polars_schema
-from ..workers import IN_MEMORY, made_ahead
+from ..workers import IN_MEMORY, map_in_threads
 
 VERSION = 2
 INPUTS = ("responses", "comparisons")
@@ -62,7 +62,7 @@ class Pairs(NamedTuple):
     pair_drops: pl.LazyFrame
 
 
-def narrow(responses: pl.LazyFrame, config: PairsConfig) -> pl.LazyFrame:
+def group_keys(responses: pl.LazyFrame, config: PairsConfig) -> pl.LazyFrame:
     """What `groups` needs of one partition of `responses`: ids with keys or signatures, no text."""
     return prompt_signatures(responses) if config.group_prompts == "near_duplicate" else loose_keys(responses)
 
@@ -92,7 +92,7 @@ def transform(
             be grouped, `responses` are the whole log.
     """
     if known is None:
-        known = groups([narrow(responses, config)], config)
+        known = groups([group_keys(responses, config)], config)
     placed = _placed(responses, known)
     # Made once for all three tables: polars would make it for each.
     sides = _sides(placed, comparisons, config, prior).collect(engine=IN_MEMORY).lazy()
@@ -222,7 +222,7 @@ def run(context: StageContext) -> StageResult:
         return dict(zip(Pairs._fields, pl.collect_all(list(lazy), engine=IN_MEMORY), strict=True))
 
     def written() -> Iterator[dict[str, pl.DataFrame]]:
-        for tables in made_ahead(made, _parts(context)):
+        for tables in map_in_threads(made, _parts(context)):
             counted.append(tables.pop("pair_yield"))
             yield tables
         yield {"pair_yield": _added(counted)}

@@ -28,7 +28,7 @@ from ..evidence.screening import screened
 from ..evidence.votes import counted, last_votes, named, recency, weighed
 from ..storage.manifests import Counts
 from ..tables import ABSTAIN_REASON, LABEL, TIME, polars_schema
-from ..workers import IN_MEMORY, made_ahead
+from ..workers import IN_MEMORY, map_in_threads
 
 VERSION = 3
 INPUTS = ("events",)
@@ -46,7 +46,7 @@ _TEXTS: Final = ("prompt", "completion")
 _COUNTS: Final = ("n_up", "n_down", "n_retracted", "up_evidence", "down_evidence")
 
 
-class Narrow(NamedTuple):
+class LogFacts(NamedTuple):
     """What the whole-log part of the stage needs of one partition: no text.
 
     Attributes:
@@ -83,14 +83,14 @@ class Responses(NamedTuple):
     response_drops: pl.LazyFrame
 
 
-def narrow(events: pl.LazyFrame) -> Narrow:
+def log_facts(events: pl.LazyFrame) -> LogFacts:
     """The narrow tables of one partition of `events`."""
     votes = last_votes(named(events)).select(list(NARROW))
     newest = events.select(pl.col("created_at").max())
-    return Narrow(votes, exposure.position_counts(events), newest)
+    return LogFacts(votes, exposure.position_counts(events), newest)
 
 
-def shared(parts: Iterable[Narrow], config: ResponsesConfig) -> Shared:
+def shared(parts: Iterable[LogFacts], config: ResponsesConfig) -> Shared:
     """What takes the whole log, from the narrow tables of all partitions in any order, one after the other."""
     raters = RaterVotes(config)
     positions: list[pl.DataFrame] = []
@@ -114,7 +114,7 @@ def transform(events: pl.LazyFrame, config: ResponsesConfig, known: Shared | Non
         known: What the whole log gave; None: `events` are the whole log.
     """
     if known is None:
-        known = shared([narrow(events)], config)
+        known = shared([log_facts(events)], config)
     with_ids = named(events).collect(engine=IN_MEMORY)
     texts = screened(answers(with_ids).lazy(), config).collect(engine=IN_MEMORY)
     kept = texts.filter(pl.col("drop_reason").is_null())
@@ -240,9 +240,9 @@ def run(context: StageContext) -> StageResult:
     """Read `events` a set of prompts at a time, write all of `OUTPUTS`."""
     config = context.config.responses
     without_text = [name for name in polars_schema("events").names() if name not in ("prompt", "completion")]
-    known = shared((narrow(part.lazy()) for part in context.read_by_prompt("events", without_text)), config)
+    known = shared((log_facts(part.lazy()) for part in context.read_by_prompt("events", without_text)), config)
     seen = _Seen()
-    made = map(seen.add, made_ahead(partial(_made, config=config, known=known), context.read_by_prompt("events")))
+    made = map(seen.add, map_in_threads(partial(_made, config=config, known=known), context.read_by_prompt("events")))
     of_raters = {"raters": known.raters, "contradictions": rater_contradictions(known.raters)}
     outputs = context.write_parts(chain(made, [of_raters]), OUTPUTS)
     events = context.rows("events")

@@ -8,22 +8,23 @@ tables sorted by way of files where they are large; how it was cut does not show
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Final, Literal, NamedTuple
 
 import polars as pl
 
-from ..context import StageContext, StageResult
+from ..context import BatchSizes, StageContext, StageResult
 from ..engines.encoding import Encoder, load_encoder, sequence_columns
 from ..engines.models import resolve_model
 from ..engines.scoring import scratch_folder
 from ..errors import InputError
 from ..storage.blocks import side_by_side
-from ..storage.buckets import SortedById
+from ..storage.buckets import BucketSort, buckets_of_ids
 from ..storage.manifests import Counts
 from ..tables import SEQUENCE_ROLE, polars_schema
 from ..training.methods import main_method, makes_mismatched
-from ..training.mismatched import Exchange, narrow, partners
+from ..training.mismatched import Exchange, partner_rows, partners
 
 VERSION = 3
 INPUTS = ("unpaired", "pairs", "splits")
@@ -153,8 +154,10 @@ def _to_encode(context: StageContext, scratch: Path) -> Iterator[_Part]:
     if not makes_mismatched(context.config):
         yield from _parts(context)
         return
-    partner = partners([narrow(part.own) for part in _parts(context)], context.config.sequences.seed)
-    with Exchange(partner, scratch / "partners") as exchange:
+    partner = partners([partner_rows(part.own) for part in _parts(context)], context.config.sequences.seed)
+    sizes = context.sizes
+    path = scratch / "partners"
+    with Exchange(partner, path, bucket_rows=sizes.partner_rows, held_bytes=sizes.sorted_bytes) as exchange:
         for part in _parts(context):
             exchange.give(part.own["completion"])
         for part in _parts(context):
@@ -165,7 +168,7 @@ def _to_encode(context: StageContext, scratch: Path) -> Iterator[_Part]:
 class _Made:
     """The stage's tables while they grow, and what was counted on the way."""
 
-    def __init__(self, scratch: Path, files: ExitStack) -> None:
+    def __init__(self, scratch: Path, files: ExitStack, sizes: BatchSizes) -> None:
         self.rows: Counter[str] = Counter()
         self.notes: Counter[str] = Counter()
         self.reasons: Counter[str] = Counter()
@@ -176,7 +179,14 @@ class _Made:
         }
         # Rows of the narrow tables are a hundred bytes each.
         self._tables = {
-            table: files.enter_context(SortedById(scratch / table, key, digits=2 if table == "sequences" else 1))
+            table: files.enter_context(
+                BucketSort(
+                    scratch / table,
+                    key,
+                    partial(buckets_of_ids, count=256 if table == "sequences" else 16),
+                    held_bytes=sizes.sorted_bytes,
+                )
+            )
             for table, key in keys.items()
         }
 
@@ -226,7 +236,7 @@ def run(context: StageContext) -> StageResult:
     model_dir = resolve_model(context.config.model, context.config.revision)
     encoder = load_encoder(model_dir, config.template, config.max_tokens, config.truncation, config.template_options)
     with scratch_folder(context.folder) as scratch, ExitStack() as files:
-        made = _Made(scratch, files)
+        made = _Made(scratch, files, context.sizes)
         _encode(encoder, context, made, scratch)
         rows = made.rows.total()
         _say_apart(made.notes, rows, context)

@@ -21,14 +21,14 @@ import polars as pl
 from ..config import RunConfig, SplitsConfig
 from ..context import StageContext, StageResult
 from ..errors import InputError
-from ..evidence.clusters import Narrow, prompt_clusters
+from ..evidence.clusters import PromptFacts, prompt_clusters
 from ..evidence.leakage import audit, leak_keys, set_keys
 from ..evidence.prompts import loose_keys, prompt_signatures
 from ..identity import digest, joined
 from ..storage.digests import cached_digest
 from ..storage.manifests import Counts
 from ..tables import SPLIT, polars_schema
-from ..workers import IN_MEMORY, made_ahead
+from ..workers import IN_MEMORY, map_in_threads
 
 VERSION = 2
 INPUTS = ("responses", "unpaired", "pairs")
@@ -37,7 +37,7 @@ OUTPUTS = ("splits", "leakage")
 _HEX_DIGITS: Final = 12
 
 
-def narrow(responses: pl.LazyFrame, config: SplitsConfig, pairs: pl.LazyFrame | None = None) -> Narrow:
+def prompt_facts(responses: pl.LazyFrame, config: SplitsConfig, pairs: pl.LazyFrame | None = None) -> PromptFacts:
     """The narrow tables of one partition of `responses`.
 
     Args:
@@ -58,7 +58,7 @@ def narrow(responses: pl.LazyFrame, config: SplitsConfig, pairs: pl.LazyFrame | 
         answers = answers.head(0)
     else:
         answers = answers.join(pairs, left_on="response_id", right_on="rejected_response_id", how="semi")
-    return Narrow(prompts.rename({"key": "text_key"}), pl.concat(links), signed, answers)
+    return PromptFacts(prompts.rename({"key": "text_key"}), pl.concat(links), signed, answers)
 
 
 def _shared(responses: pl.LazyFrame, column: str) -> pl.LazyFrame:
@@ -70,17 +70,17 @@ def transform(
     responses: pl.LazyFrame, evidence: pl.LazyFrame, config: SplitsConfig, pairs: pl.LazyFrame | None = None
 ) -> pl.LazyFrame:
     """Table `splits` of a whole table of responses; see `assign`."""
-    return assign([narrow(responses, config, pairs)], evidence, config, pairs).lazy()
+    return assign([prompt_facts(responses, config, pairs)], evidence, config, pairs).lazy()
 
 
 def assign(
-    parts: Iterable[Narrow], evidence: pl.LazyFrame, config: SplitsConfig, pairs: pl.LazyFrame | None = None
+    parts: Iterable[PromptFacts], evidence: pl.LazyFrame, config: SplitsConfig, pairs: pl.LazyFrame | None = None
 ) -> pl.DataFrame:
     """Table `splits`, sorted by prompt id.
 
     Args:
-        parts: `narrow` of all partitions of the table `responses` with the same pairs, in any order: every prompt,
-            since an unlabelled answer can still join two conversations.
+        parts: `prompt_facts` of all partitions of the table `responses` with the same pairs, in any order: every
+            prompt, since an unlabelled answer can still join two conversations.
         evidence: `prompt_id` of every unpaired row and every pair, repeats included; only these prompts get a split.
         config: Method, shares, grouping and salt.
         pairs: `prompt_id` and `rejected_response_id` of the pairs, which may span prompts; None: they do not.
@@ -155,7 +155,7 @@ def run(context: StageContext) -> StageResult:
         )
     without_answers = [name for name in polars_schema("responses").names() if name != "completion"]
     responses = context.read_by_prompt("responses", without_answers)
-    parts = made_ahead(partial(_narrowed, config=config, pairs=pairs), responses)
+    parts = map_in_threads(partial(_prompt_facts, config=config, pairs=pairs), responses)
     splits = assign(parts, evidence.lazy(), config, pairs.lazy())
     leakage = leakage_of(_leak_keys(context, splits, config), config)
     return StageResult(
@@ -165,9 +165,9 @@ def run(context: StageContext) -> StageResult:
     )
 
 
-def _narrowed(part: pl.DataFrame, config: SplitsConfig, pairs: pl.DataFrame) -> Narrow:
-    tables = pl.collect_all(list(narrow(part.lazy(), config, pairs.lazy())), engine=IN_MEMORY)
-    return Narrow(*(table.lazy() for table in tables))
+def _prompt_facts(part: pl.DataFrame, config: SplitsConfig, pairs: pl.DataFrame) -> PromptFacts:
+    tables = pl.collect_all(list(prompt_facts(part.lazy(), config, pairs.lazy())), engine=IN_MEMORY)
+    return PromptFacts(*(table.lazy() for table in tables))
 
 
 def _leak_keys(context: StageContext, splits: pl.DataFrame, config: SplitsConfig) -> pl.DataFrame:
@@ -182,7 +182,7 @@ def _leak_keys(context: StageContext, splits: pl.DataFrame, config: SplitsConfig
         return keys.collect(engine=IN_MEMORY)
 
     parts = ((table, part) for table in tables for part in context.read_parts(table))
-    return pl.concat(made_ahead(keyed, parts))
+    return pl.concat(map_in_threads(keyed, parts))
 
 
 def _of_prompts(splits: pl.DataFrame, prompt_ids: pl.Series) -> pl.DataFrame:

@@ -15,7 +15,7 @@ from ..evidence.exposure import effective_sample_size
 from ..identity import as_answer
 from ..storage.manifests import Counts
 from ..tables import polars_schema
-from ..workers import IN_MEMORY, made_ahead
+from ..workers import IN_MEMORY, map_in_threads
 
 VERSION = 2
 INPUTS = ("responses",)
@@ -63,7 +63,7 @@ def run(context: StageContext) -> StageResult:
     def made(part: pl.DataFrame) -> dict[str, pl.DataFrame]:
         return {"unpaired": transform(part.lazy(), config).collect(engine=IN_MEMORY)}
 
-    outputs = context.write_parts(made_ahead(made, context.read_parts("responses")), OUTPUTS)
+    outputs = context.write_parts(map_in_threads(made, context.read_parts("responses")), OUTPUTS)
     seen, rows = context.rows("responses"), outputs["unpaired"].rows
     return StageResult(
         outputs=outputs,

@@ -48,8 +48,8 @@ def gathered_rows(frame: pl.DataFrame, rows: np.ndarray) -> pl.DataFrame:
     return plain.with_columns(gathered(frame[name], rows) for name in nested).select(frame.columns)
 
 
-def with_own_texts(frame: pl.DataFrame) -> pl.DataFrame:
-    """The same rows, their texts copied: rows that were filtered keep the texts of all that they were filtered from."""
+def copied_strings(frame: pl.DataFrame) -> pl.DataFrame:
+    """The same rows, their strings copied: a slice or a filtered part else keeps the memory of all that it is from."""
     copied = frame.to_arrow(compat_level=pl.CompatLevel.oldest())
     return pl.DataFrame(pl.from_arrow(copied)).cast(frame.schema)
 

@@ -13,7 +13,7 @@ from .files import atomic_file
 # A row group this size keeps a reader's memory small and its files near the size of larger groups.
 _ROW_GROUP_ROWS: Final = 50_000
 # Rows that a stage holds at a time, as many prompts as that is.
-_PART_ROWS: Final = 50_000
+PART_ROWS: Final = 50_000
 
 
 def write_parquet(path: Path, frame: pl.DataFrame, metadata: Mapping[str, str] | None = None) -> None:
@@ -73,7 +73,9 @@ def _check_columns(path: Path, table: str, found: pl.Schema) -> None:
         )
 
 
-def read_parts(path: Path, table: str, columns: Sequence[str] | None = None) -> Iterator[pl.DataFrame]:
+def read_parts(
+    path: Path, table: str, columns: Sequence[str] | None = None, part_rows: int = PART_ROWS
+) -> Iterator[pl.DataFrame]:
     """A table in bounded parts, in its order; at least one part.
 
     A part is a row group as `writing` makes them, so that each is decoded once, by all threads; of a file with other
@@ -83,6 +85,7 @@ def read_parts(path: Path, table: str, columns: Sequence[str] | None = None) -> 
         path: Its file.
         table: A name in `tables.TABLES`.
         columns: Those to read; None: all.
+        part_rows: Rows of a part.
 
     Raises:
         TableError: The file's columns are not those of `table`.
@@ -91,11 +94,13 @@ def read_parts(path: Path, table: str, columns: Sequence[str] | None = None) -> 
     _check_columns(path, table, scan.collect_schema())
     total = scan.select(pl.len()).collect().item()
     scan = scan.select(columns or polars_schema(table).names())
-    for start in range(0, max(total, 1), _PART_ROWS):
-        yield scan.slice(start, _PART_ROWS).collect()
+    for start in range(0, max(total, 1), part_rows):
+        yield scan.slice(start, part_rows).collect()
 
 
-def read_by_prompt(path: Path, table: str, columns: Sequence[str] | None = None) -> Iterator[pl.DataFrame]:
+def read_by_prompt(
+    path: Path, table: str, columns: Sequence[str] | None = None, part_rows: int = PART_ROWS
+) -> Iterator[pl.DataFrame]:
     """A table that is sorted by prompt_id, in parts that no prompt crosses; at least one part.
 
     A part is bounded by the largest prompt.
@@ -104,11 +109,12 @@ def read_by_prompt(path: Path, table: str, columns: Sequence[str] | None = None)
         path: Its file.
         table: A name in `tables.TABLES`.
         columns: Those to read, `prompt_id` among them; None: all.
+        part_rows: About how many rows a part has.
 
     Raises:
         TableError: The file's columns are not those of `table`.
     """
-    parts = read_parts(path, table, columns)
+    parts = read_parts(path, table, columns, part_rows)
     held = next(parts)
     for part in parts:
         others = (held["prompt_id"] != held["prompt_id"][-1]).arg_true()

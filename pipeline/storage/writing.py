@@ -16,13 +16,13 @@ from polars.io.plugins import register_io_source
 
 from ..errors import TableError
 from ..tables import polars_schema, validate
-from .columns import with_own_texts
+from .columns import copied_strings
 from .digests import digest_file
 from .files import atomic_file
 from .manifests import TableRecord
 
 # A row group this size keeps a reader's memory small and its files near the size of larger groups.
-_ROW_GROUP_ROWS: Final = 50_000
+ROW_GROUP_ROWS: Final = 50_000
 # Against level 3, half the time for a tenth more bytes (tests/benchmarks/bench_prepare.py).
 _COMPRESSION_LEVEL: Final = 1
 
@@ -36,7 +36,9 @@ def write_table(path: Path, table: str, frame: pl.DataFrame) -> TableRecord:
     return write_table_batches(path, table, [frame])
 
 
-def write_table_batches(path: Path, table: str, batches: Iterable[pl.DataFrame]) -> TableRecord:
+def write_table_batches(
+    path: Path, table: str, batches: Iterable[pl.DataFrame], row_group_rows: int = ROW_GROUP_ROWS
+) -> TableRecord:
     """Write the rows of all batches as one table, each checked like `write_table`'s; returns its record.
 
     Uniqueness is checked inside a batch only: the caller gives rows whose keys cannot repeat across batches.
@@ -45,12 +47,15 @@ def write_table_batches(path: Path, table: str, batches: Iterable[pl.DataFrame])
         TableError: A value breaks the schema, or there is no batch (an empty one says which columns there are).
     """
     with atomic_file(path) as temporary:
-        rows = _sink(temporary, table, iter(batches))
+        rows = _sink(temporary, table, iter(batches), row_group_rows)
     return TableRecord(file=path.name, rows=rows, sha256=digest_file(path))
 
 
 def write_tables(
-    folder: Path, parts: Iterable[Mapping[str, pl.DataFrame]], tables: Iterable[str]
+    folder: Path,
+    parts: Iterable[Mapping[str, pl.DataFrame]],
+    tables: Iterable[str],
+    row_group_rows: int = ROW_GROUP_ROWS,
 ) -> dict[str, TableRecord]:
     """Write tables whose rows come in parts, atomically, and return their records by name.
 
@@ -58,6 +63,7 @@ def write_tables(
         folder: Where the files go.
         parts: Rows by table, in their order; no key stands in two parts.
         tables: Names in `tables.TABLES`, the one of the most rows first: it is encoded by all threads.
+        row_group_rows: Rows of a row group.
 
     Raises:
         TableError: Values break a schema.
@@ -65,9 +71,9 @@ def write_tables(
     paths = {table: folder / f"{table}.parquet" for table in tables}
     first, *others = paths
     with ExitStack() as open_files:
-        places = {table: open_files.enter_context(atomic_file(path)) for table, path in paths.items()}
-        writers = {table: _TableWriter(places[table], table) for table in others}
-        rows = {first: _sink(places[first], first, _beside(parts, first, writers))}
+        files = {table: open_files.enter_context(atomic_file(path)) for table, path in paths.items()}
+        writers = {table: _TableWriter(files[table], table, row_group_rows) for table in others}
+        rows = {first: _sink(files[first], first, _beside(parts, first, writers), row_group_rows)}
         for table, writer in writers.items():
             rows[table] = writer.close()
     return {
@@ -91,7 +97,7 @@ def _beside(
         yield polars_schema(first).to_frame()
 
 
-def _sink(temporary: Path, table: str, frames: Iterator[pl.DataFrame]) -> int:
+def _sink(temporary: Path, table: str, frames: Iterator[pl.DataFrame], row_group_rows: int) -> int:
     """Write all frames, row groups and columns encoded side by side; returns how many rows there were."""
     leading = next(frames, None)
     if leading is None:
@@ -105,7 +111,7 @@ def _sink(temporary: Path, table: str, frames: Iterator[pl.DataFrame]) -> int:
                 rows += frame.height
                 validate(table, frame)
                 # Few rows wait for a row group, and would keep the texts of the part that they are from.
-                yield with_own_texts(frame) if frame.height < _ROW_GROUP_ROWS // 2 else frame
+                yield copied_strings(frame) if frame.height < row_group_rows // 2 else frame
         except BaseException as error:
             # polars would raise an error of its own, which holds no more than this one's text.
             failures.append(error)
@@ -116,7 +122,7 @@ def _sink(temporary: Path, table: str, frames: Iterator[pl.DataFrame]) -> int:
             temporary,
             compression="zstd",
             compression_level=_COMPRESSION_LEVEL,
-            row_group_size=_ROW_GROUP_ROWS,
+            row_group_size=row_group_rows,
             maintain_order=True,
         )
     except pl.exceptions.PolarsError:
@@ -129,14 +135,16 @@ def _sink(temporary: Path, table: str, frames: Iterator[pl.DataFrame]) -> int:
 class _TableWriter:
     """Writes a table whose parts come when they come."""
 
-    def __init__(self, place: Path, table: str) -> None:
+    def __init__(self, path: Path, table: str, row_group_rows: int) -> None:
         """Begin a table.
 
         Args:
-            place: Where its file goes.
+            path: Where its file goes.
             table: A name in `tables.TABLES`.
+            row_group_rows: Rows of a row group.
         """
-        self._place = place
+        self._path = path
+        self._row_group_rows = row_group_rows
         self._table = table
         self._held: list[Any] = []
         self._file: Any = None
@@ -148,10 +156,10 @@ class _TableWriter:
         self._held.append(validate(self._table, frame).to_arrow(compat_level=pl.CompatLevel.oldest()))
         self._rows += frame.height
         held = sum(part.num_rows for part in self._held)
-        while held >= _ROW_GROUP_ROWS:
+        while held >= self._row_group_rows:
             rows = pa.concat_tables(self._held)
-            self._write_group(rows.slice(0, _ROW_GROUP_ROWS))
-            self._held, held = [rows.slice(_ROW_GROUP_ROWS)], held - _ROW_GROUP_ROWS
+            self._write_group(rows.slice(0, self._row_group_rows))
+            self._held, held = [rows.slice(self._row_group_rows)], held - self._row_group_rows
 
     def close(self) -> int:
         """Write what is left, and the file's end; returns how many rows there were."""
@@ -169,7 +177,7 @@ class _TableWriter:
         if self._file is None:
             # Its first rows' columns: a table may have columns that are not always there.
             self._file = pq.ParquetWriter(
-                self._place, table.schema, compression="zstd", compression_level=_COMPRESSION_LEVEL
+                self._path, table.schema, compression="zstd", compression_level=_COMPRESSION_LEVEL
             )
         if table.num_rows:
-            self._file.write_table(table, row_group_size=_ROW_GROUP_ROWS)
+            self._file.write_table(table, row_group_size=self._row_group_rows)

@@ -12,14 +12,15 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from ..engines.feeding import COUNTS, Blocks, Catalogue, Places, as_text, catalogue
+from ..engines.feeding import COUNTS, Blocks, Catalogue, as_text, catalogue
 from ..errors import TrainingError
+from ..storage.arrays import RaggedArray, RaggedPart
 from .rows import PairRow, Row, TrainingSequence, UnpairedRow
 
 RowT = TypeVar("RowT", bound=Row)
 _TOKENS: Final = ["sequence_id", "prompt_token_ids", "completion_token_ids"]
 _ENDS: Final = ("chosen_response_id", "rejected_response_id")
-_NO_PLACE: Final = -1
+_NO_INDEX: Final = -1
 
 
 class Stored(NamedTuple):
@@ -59,34 +60,30 @@ class MappedSequences:
                 f"train: {ids.height - len(self._wanted)} of {ids.height} sequences of the rows are not in the table "
                 f"of sequences. Run the sequences stage again."
             )
-        self._starts = _write_tokens(stored, ids, self._wanted)
-        # What is empty cannot be mapped.
-        self._tokens = np.memmap(stored.path, dtype=np.int32, mode="r") if len(self._wanted) else np.empty(0, np.int32)
+        self._tokens = _tokens(stored, ids, self._wanted)
         self._logps = None if stored.reference is None else _logps(stored.reference, self._wanted)
         self._token_logps = None
         if stored.reference is not None and stored.token_logps:
-            self._token_logps = _MappedLogps(stored.reference, self._wanted, ids, stored.path.with_suffix(".logps"))
+            self._token_logps = _token_logps(stored.reference, self._wanted, ids, stored.path.with_suffix(".logps"))
 
-    def placed(self, rows: pl.DataFrame, columns: Sequence[str]) -> pl.DataFrame:
-        """Rows with places for the sequence ids of some columns; -1 where there is none."""
-        return rows.with_columns(self._places(rows[column]) for column in columns)
+    def indexed(self, rows: pl.DataFrame, columns: Sequence[str]) -> pl.DataFrame:
+        """Rows with indices for the sequence ids of some columns; -1 where there is none."""
+        return rows.with_columns(self._indices(rows[column]) for column in columns)
 
-    def _places(self, ids: pl.Series) -> pl.Series:
-        found = np.full(len(ids), _NO_PLACE, dtype=np.int64)
-        found[ids.is_not_null().to_numpy()] = self._wanted.places(ids.drop_nulls())
+    def _indices(self, ids: pl.Series) -> pl.Series:
+        found = np.full(len(ids), _NO_INDEX, dtype=np.int64)
+        found[ids.is_not_null().to_numpy()] = self._wanted.indices(ids.drop_nulls())
         return pl.Series(ids.name, found)
 
-    def at(self, place: int) -> TrainingSequence:
-        """The sequence at a place; its token ids are read from the file when they are used."""
-        start = int(self._starts[place])
-        middle = start + int(self._wanted.prompt_counts[place])
-        end = middle + int(self._wanted.completion_counts[place])
+    def at(self, index: int) -> TrainingSequence:
+        """The sequence at an index; its token ids are read from the file when they are used."""
+        tokens, prompt_tokens = self._tokens.at(index), int(self._wanted.prompt_counts[index])
         return TrainingSequence(
-            as_text(self._wanted.ids[place : place + 1])[0],
-            self._tokens[start:middle],
-            self._tokens[middle:end],
-            None if self._logps is None else float(self._logps[place]),
-            None if self._token_logps is None else self._token_logps.at(place),
+            as_text(self._wanted.ids[index : index + 1])[0],
+            tokens[:prompt_tokens],
+            tokens[prompt_tokens:],
+            None if self._logps is None else float(self._logps[index]),
+            None if self._token_logps is None else self._token_logps.at(index),
         )
 
 
@@ -95,28 +92,24 @@ def _only(blocks: Iterator[pl.DataFrame], ids: pl.DataFrame) -> Iterator[pl.Data
         yield block.join(ids, on="sequence_id", how="semi", maintain_order="left")
 
 
-def _write_tokens(stored: Stored, ids: pl.DataFrame, wanted: Catalogue) -> Places:
-    """Write prompt and completion of each sequence one after the other; returns (sequences,) where each begins."""
-    starts, written = np.zeros(len(wanted), dtype=np.int64), 0
-    stored.path.parent.mkdir(parents=True, exist_ok=True)
-    with stored.path.open("wb") as file:
+def _tokens(stored: Stored, ids: pl.DataFrame, wanted: Catalogue) -> RaggedArray:
+    """Prompt and completion of each sequence one after the other."""
+
+    def parts() -> Iterator[RaggedPart]:
         for block in _only(stored.sequences(_TOKENS), ids):
-            places = wanted.places(block["sequence_id"])
-            ends = written + wanted.token_counts[places].cumsum()
-            starts[places] = ends - wanted.token_counts[places]
             tokens = block.select(pl.concat_list(_TOKENS[1:])).to_series().explode().drop_nulls()
-            file.write(tokens.to_numpy().astype(np.int32).tobytes())
-            written += len(tokens)
-    return starts
+            yield RaggedPart(wanted.indices(block["sequence_id"]), tokens.to_numpy())
+
+    return RaggedArray(stored.path, np.int32, wanted.token_counts, parts())
 
 
 def _logps(reference: Blocks, wanted: Catalogue) -> npt.NDArray[np.float64]:
     """(sequences,) nats: the stored log-prob of each."""
     logps = np.full(len(wanted), np.nan)
     for block in reference(["sequence_id", "logps", "token_count"]) if len(wanted) else ():
-        places = wanted.places(block["sequence_id"])
-        fits = (places >= 0) & (wanted.completion_counts[places] == block["token_count"].to_numpy())
-        logps[places[fits]] = block["logps"].to_numpy()[fits]
+        indices = wanted.indices(block["sequence_id"])
+        fits = (indices >= 0) & (wanted.completion_counts[indices] == block["token_count"].to_numpy())
+        logps[indices[fits]] = block["logps"].to_numpy()[fits]
     wrong = np.flatnonzero(np.isnan(logps))
     if wrong.size:
         raise TrainingError(
@@ -126,38 +119,28 @@ def _logps(reference: Blocks, wanted: Catalogue) -> npt.NDArray[np.float64]:
     return logps
 
 
-class _MappedLogps:
-    """The reference's log-probs of single completion tokens, in a file that is mapped into memory."""
+def _token_logps(reference: Blocks, wanted: Catalogue, ids: pl.DataFrame, path: Path) -> RaggedArray:
+    """The reference's log-probs of single completion tokens."""
 
-    def __init__(self, reference: Blocks, wanted: Catalogue, ids: pl.DataFrame, path: Path) -> None:
-        self._starts, self._counts = np.zeros(len(wanted), dtype=np.int64), wanted.completion_counts
-        written = 0
-        with path.open("wb") as file:
-            for block in _only(reference(["sequence_id", "token_logps"]), ids):
-                places = wanted.places(block["sequence_id"])
-                ends = written + self._counts[places].cumsum()
-                self._starts[places] = ends - self._counts[places]
-                values = block["token_logps"].explode().drop_nulls()
-                file.write(values.to_numpy().astype(np.float32).tobytes())
-                written += len(values)
-        self._values = np.memmap(path, dtype=np.float32, mode="r") if written else np.empty(0, np.float32)
-        if written != int(self._counts.sum()):
-            raise TrainingError(
-                f"train: {written} log-probs of single tokens are stored, and the rows have {int(self._counts.sum())} "
-                f"completion tokens. Run the reference stage again."
-            )
+    def parts() -> Iterator[RaggedPart]:
+        for block in _only(reference(["sequence_id", "token_logps"]), ids):
+            values = block["token_logps"].explode().drop_nulls()
+            yield RaggedPart(wanted.indices(block["sequence_id"]), values.to_numpy())
 
-    def at(self, place: int) -> npt.NDArray[np.float32]:
-        """(completion tokens,) nats of the sequence at a place."""
-        start = int(self._starts[place])
-        return self._values[start : start + int(self._counts[place])]
+    logps = RaggedArray(path, np.float32, wanted.completion_counts, parts())
+    if len(logps.values) != int(wanted.completion_counts.sum()):
+        raise TrainingError(
+            f"train: {len(logps.values)} log-probs of single tokens are stored, and the rows have "
+            f"{int(wanted.completion_counts.sum())} completion tokens. Run the reference stage again."
+        )
+    return logps
 
 
 class MappedRows(Sequence[RowT]):
     """Rows that are made when they are looked at.
 
     Attributes:
-        table: A row's id and its numbers; of its sequences, their places.
+        table: A row's id and its numbers; of its sequences, their indices.
     """
 
     def __init__(self, table: pl.DataFrame, make: Callable[[dict[str, Any]], RowT]) -> None:
@@ -174,7 +157,7 @@ class MappedRows(Sequence[RowT]):
     @overload
     def __getitem__(self, index: slice) -> Sequence[RowT]: ...
     def __getitem__(self, index: int | slice) -> RowT | Sequence[RowT]:
-        """The row at a place, or the rows of a range."""
+        """The row at an index, or the rows of a range."""
         if isinstance(index, slice):
             return MappedRows(self.table[index], self._make)
         # What lies outside the range raises IndexError, as a sequence must.
@@ -203,7 +186,7 @@ def pair_rows(pairs: pl.DataFrame, matched: pl.DataFrame, stored: Stored) -> Map
         chosen, rejected = sequences.at(row["chosen"]), sequences.at(row["rejected"])
         return PairRow(row["pair_id"], chosen, rejected, row["weight"], row["chosen_better_probability"])
 
-    return MappedRows(sequences.placed(sides, ("chosen", "rejected")), make)
+    return MappedRows(sequences.indexed(sides, ("chosen", "rejected")), make)
 
 
 def unpaired_rows(unpaired: pl.DataFrame, row_sequences: pl.DataFrame, stored: Stored) -> MappedRows[UnpairedRow]:
@@ -227,10 +210,10 @@ def unpaired_rows(unpaired: pl.DataFrame, row_sequences: pl.DataFrame, stored: S
     sequences = MappedSequences(stored, pl.concat([rows["matched"], rows["mismatched"].drop_nulls()]))
 
     def make(row: dict[str, Any]) -> UnpairedRow:
-        partner = None if row["mismatched"] == _NO_PLACE else sequences.at(row["mismatched"])
+        partner = None if row["mismatched"] == _NO_INDEX else sequences.at(row["mismatched"])
         matched = sequences.at(row["matched"])
         return UnpairedRow(
             row["response_id"], matched, partner, row["label"], row["weight"], row["probability_desirable"]
         )
 
-    return MappedRows(sequences.placed(rows, ("matched", "mismatched")), make)
+    return MappedRows(sequences.indexed(rows, ("matched", "mismatched")), make)

@@ -23,7 +23,7 @@ from thumbline.pipeline.errors import InputError, PipelineError
 from thumbline.pipeline.stages.events import EventsResult, ingest
 from thumbline.pipeline.storage.parquet import read_parquet
 from thumbline.pipeline.tables import validate
-from thumbline.pipeline.workers import in_order
+from thumbline.pipeline.workers import map_in_processes
 
 GOOD = {"prompt": "p", "response": "r", "feedback": "up", "user_id": "ann"}
 LIMIT = 20_000
@@ -279,12 +279,12 @@ def test_a_line_that_spans_the_parts_of_a_file(monkeypatch: pytest.MonkeyPatch) 
 
 def test_a_worker_that_is_killed_is_an_error_that_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(PipelineError, match=r"ended without a result: .* Set events.workers to 1"):
-        list(in_order(os._exit, [3, 3, 3], processes=2))
+        list(map_in_processes(os._exit, [3, 3, 3], processes=2))
 
 
 def test_an_error_in_a_worker_is_raised_here() -> None:
     with pytest.raises(InputError, match="no such file"):
-        list(in_order(read_parquet, [Path("none.parquet")] * 3, processes=2))
+        list(map_in_processes(read_parquet, [Path("none.parquet")] * 3, processes=2))
 
 
 SECRETS = {"prompt": "my secret prompt", "response": "my secret answer", "user_id": "ann.secret@example.org"}

@@ -19,8 +19,8 @@ from thumbline.pipeline import line
 from thumbline.pipeline.config import EngineConfig, load_config
 from thumbline.pipeline.engines.hf import HFEngine
 from thumbline.pipeline.engines.store import LogpsStore
+from thumbline.pipeline.storage.folders import open_folder
 from thumbline.pipeline.storage.manifests import partial_dir, read_manifest
-from thumbline.pipeline.storage.places import open_place
 
 _DEADLINE_SECONDS = 120.0
 
@@ -97,7 +97,7 @@ def test_every_stage_can_be_killed_without_a_trace(place):
 def score_into(root: Path, model: Path, rows: Path) -> None:
     """The reference log-probs of a table by a real engine, into a store; what is killed."""
     config = EngineConfig(engine="hf", dtype="float32", batch_tokens=512)
-    stores = {"transformers": LogpsStore(open_place(root), {"route": "transformers"})}
+    stores = {"transformers": LogpsStore(open_folder(root), {"route": "transformers"})}
     score_all(pl.read_parquet(rows), stores, lambda: HFEngine(model, config), 4)
 
 

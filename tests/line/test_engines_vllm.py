@@ -22,7 +22,7 @@ from thumbline.pipeline.engines.registry import open_engine, routes_of
 from thumbline.pipeline.engines.store import LogpsStore
 from thumbline.pipeline.engines.vllm import process as processes
 from thumbline.pipeline.engines.vllm.engine import VLLMEngine
-from thumbline.pipeline.storage.places import open_place
+from thumbline.pipeline.storage.folders import open_folder
 
 pytestmark = [
     pytest.mark.vllm,
@@ -195,7 +195,7 @@ def test_the_line_scores_trains_and_scores_again_in_one_process(demo, real_text,
     table = sequences_table(real_text)
 
     def scored(folder, key):
-        store = LogpsStore(open_place(tmp_path / "store"), {"model": key})
+        store = LogpsStore(open_folder(tmp_path / "store"), {"model": key})
         done = score_all(table, dict.fromkeys(routes_of(config), store), lambda: open_engine(config, folder, 512), 16)
         return done.results.frame()
 

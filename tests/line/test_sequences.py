@@ -7,12 +7,10 @@ import pytest
 from tests.line.conftest import write_config
 from thumbline.pipeline import line
 from thumbline.pipeline.config import load_config
-from thumbline.pipeline.context import SilentReporter, StageContext
+from thumbline.pipeline.context import BatchSizes, SilentReporter, StageContext
 from thumbline.pipeline.errors import InputError
 from thumbline.pipeline.stages import sequences
-from thumbline.pipeline.storage import buckets, parquet
 from thumbline.pipeline.storage.parquet import read_table
-from thumbline.pipeline.training import mismatched
 
 # So short that prompts which differ in their beginning are the same sequences.
 CUT = {"max_tokens": 44, "truncation": "keep_end"}
@@ -31,10 +29,10 @@ def runs(tmp_path_factory, small_log, tiny_model):
     return run
 
 
-def made(config, folder, reporter=None):
+def made(config, folder, reporter=None, **sizes):
     folder.mkdir()
     tables = {table: config.run_dir / table / f"{table}.parquet" for table in sequences.INPUTS}
-    context = StageContext(config, folder, tables, reporter or SilentReporter(), config.run_dir)
+    context = StageContext(config, folder, tables, reporter or SilentReporter(), config.run_dir, BatchSizes(**sizes))
     return sequences.run(context)
 
 
@@ -47,24 +45,21 @@ SECTIONS = {
 
 
 @pytest.mark.parametrize("name", sorted(SECTIONS))
-def test_the_same_bytes_however_the_work_is_cut(runs, tmp_path, monkeypatch, name):
+def test_the_same_bytes_however_the_work_is_cut(runs, tmp_path, name):
     config = runs(name, **SECTIONS[name])
     whole = made(config, tmp_path / "whole")
     for part_rows, held_bytes, bucket_rows in ((17, 2_000, 5), (1, 1, 1)):
-        monkeypatch.setattr(parquet, "_PART_ROWS", part_rows)
-        monkeypatch.setattr(buckets, "_HELD_BYTES", held_bytes)
-        monkeypatch.setattr(mismatched, "_BUCKET_ROWS", bucket_rows)
-        cut = made(config, tmp_path / f"{part_rows}")
+        sizes = {"part_rows": part_rows, "sorted_bytes": held_bytes, "partner_rows": bucket_rows}
+        cut = made(config, tmp_path / f"{part_rows}", **sizes)
         assert cut == whole
         assert sorted(path.stem for path in (tmp_path / f"{part_rows}").iterdir()) == sorted(sequences.OUTPUTS)
     whole.counts.check("sequences")
     assert (whole.notes["mismatched_rows"] > 0) == (name != "dpo")
 
 
-def test_a_sequence_of_two_prompts_is_there_once_also_where_they_are_in_two_parts(runs, tmp_path, monkeypatch):
+def test_a_sequence_of_two_prompts_is_there_once_also_where_they_are_in_two_parts(runs, tmp_path):
     config = runs("once", train={"method": "kto"}, sequences=CUT)
-    monkeypatch.setattr(parquet, "_PART_ROWS", 1)
-    result = made(config, tmp_path / "run")
+    result = made(config, tmp_path / "run", part_rows=1)
     assert result.counts.merged > 0
     ids = read_table(tmp_path / "run" / "sequences.parquet", "sequences")["sequence_id"]
     assert ids.is_sorted() and ids.n_unique() == len(ids) == result.counts.rows_out

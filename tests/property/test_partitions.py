@@ -9,12 +9,9 @@ import pytest
 from tests.benchmarks.feedback_log import feedback_lines
 from thumbline.pipeline import line
 from thumbline.pipeline.config import EventsConfig, RunConfig, build_config
-from thumbline.pipeline.ingest import sorting
+from thumbline.pipeline.context import DEFAULT_SIZES, BatchSizes
 from thumbline.pipeline.ingest.plan import plan, units
 from thumbline.pipeline.reading.inputs import expand_inputs
-from thumbline.pipeline.stages import events
-from thumbline.pipeline.storage import parquet, partitions, writing
-from thumbline.pipeline.storage.partitions import partition_count
 
 PREPARED: Final = ("events", "responses", "unpaired", "pairs", "splits")
 SHARDS: Final = ("a.jsonl", "b.jsonl", "c.csv", "d.jsonl")
@@ -33,12 +30,14 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def prepared(name: str, inputs: tuple[str, ...] = SHARDS, **settings: Any) -> dict[str, str]:
+def prepared(
+    name: str, inputs: tuple[str, ...] = SHARDS, sizes: BatchSizes = DEFAULT_SIZES, **settings: Any
+) -> dict[str, str]:
     """Digest of every table up to the splits, and the stages' counts and notes."""
     document = {"name": name, "model": "m", "events": {"inputs": list(inputs), **settings}}
     config: RunConfig = build_config(document, origin="test")
     found: dict[str, str] = {}
-    for done in line.run(config, line.select(None, "splits")):
+    for done in line.run(config, line.select(None, "splits"), sizes=sizes):
         found |= {table: record.sha256 for table, record in done.manifest.outputs.items()}
         found[f"{done.stage.name} counts"] = str(done.manifest.counts)
         found[f"{done.stage.name} notes"] = str(done.manifest.notes)
@@ -46,23 +45,19 @@ def prepared(name: str, inputs: tuple[str, ...] = SHARDS, **settings: Any) -> di
 
 
 @pytest.mark.slow
-def test_however_the_work_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_however_the_work_is_cut() -> None:
     whole = prepared("whole", workers=1)
     assert prepared("cut", inputs=SHARDS[::-1], workers=1, unit_bytes=70_001, partition_bytes=40_000) == whole
-    # Passes over a partition, writes of a run, and parts of a table, each far smaller than the data.
-    monkeypatch.setattr(partitions, "_PASS_BYTES", 50_000)
-    monkeypatch.setattr(sorting, "_HELD_BYTES", 100_000)
-    monkeypatch.setattr(parquet, "_PART_ROWS", 211)
-    monkeypatch.setattr(events, "_WORKER_BYTES", 1)
-    assert prepared("tiny", workers=1, unit_bytes=323_457, partition_bytes=300_000) == whole
-    assert prepared("processes", workers=2, unit_bytes=400_003) == whole
+    # Passes over a bucket, writes to buckets, and parts of a table, each far smaller than the data.
+    tiny = BatchSizes(pass_bytes=50_000, read_bytes=100_000, part_rows=211, process_bytes=1)
+    assert prepared("tiny", sizes=tiny, workers=1, unit_bytes=323_457, partition_bytes=300_000) == whole
+    assert prepared("processes", sizes=tiny, workers=2, unit_bytes=400_003) == whole
 
 
-def test_row_groups_do_not_depend_on_the_parts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(writing, "_ROW_GROUP_ROWS", 200)
-    whole = prepared("whole", workers=1)
-    monkeypatch.setattr(parquet, "_PART_ROWS", 433)
-    assert prepared("parts", workers=1, partition_bytes=200_000) == whole
+def test_row_groups_do_not_depend_on_the_parts() -> None:
+    whole = prepared("whole", sizes=BatchSizes(row_group_rows=200), workers=1)
+    cut = BatchSizes(row_group_rows=200, part_rows=433)
+    assert prepared("parts", sizes=cut, workers=1, partition_bytes=200_000) == whole
 
 
 def test_row_groups_of_one_parquet_file_are_read_side_by_side() -> None:
@@ -83,9 +78,6 @@ def test_settings_cut_the_work() -> None:
     assert len(units(plans, 1 << 30)) == 1
     parts = [unit.part for unit in units(plans, 100_000)]
     assert len(parts) == -(-Path("a.jsonl").stat().st_size // 100_000)
-    assert partition_count(1_000_000, 1_000_000) == 1
-    assert partition_count(1_000_000, 100_000) == 16
-    assert partition_count(1 << 60, 1) == 16**3
 
 
 def test_how_many_read_and_how_much_at_a_time_is_no_reason_to_read_again() -> None:
@@ -96,7 +88,7 @@ def test_how_many_read_and_how_much_at_a_time_is_no_reason_to_read_again() -> No
     assert [done.action for done in (*first, *again)] == ["ran", "skipped"]
 
 
-def test_nothing_is_left_of_what_was_spilled() -> None:
+def test_nothing_is_left_of_the_buckets() -> None:
     prepared("run", workers=1)
     assert sorted(path.name for path in Path("runs/run/events").iterdir()) == [
         "events.parquet",

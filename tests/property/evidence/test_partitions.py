@@ -55,7 +55,7 @@ def test_cut_by_prompt_every_table_is_the_same(rows, evidence, weights, strategy
     events = ided(rows)
     whole = responses.transform(events.lazy(), evidence)
     cut = partitions(events, count)
-    known = responses.shared([responses.narrow(part.lazy()) for part in reversed(cut)], evidence)
+    known = responses.shared([responses.log_facts(part.lazy()) for part in reversed(cut)], evidence)
     parts = [responses.transform(part.lazy(), evidence, known) for part in cut]
     for table in responses.Responses._fields:
         assert merged([getattr(part, table).collect() for part in parts]).equals(getattr(whole, table).collect()), table
@@ -92,7 +92,7 @@ def test_groups_and_audit_are_the_same_from_partitions(rows, group_by, count):
     ]
     whole = pl.concat(parts)
     made = splits.transform(whole, whole, config).collect()
-    assert splits.assign([splits.narrow(part, config) for part in reversed(parts)], whole, config).equals(made)
+    assert splits.assign([splits.prompt_facts(part, config) for part in reversed(parts)], whole, config).equals(made)
 
     labelled = [unpaired.transform(part, UnpairedConfig()) for part in parts]
     none = pairs.transform(whole, responses.transform(ided(rows).lazy(), evidence).comparisons, PairsConfig(), evidence)
@@ -111,7 +111,7 @@ def test_prompt_groups_are_the_same_from_partitions(rows, grouping):
     events, prior = ided(rows), ResponsesConfig()
     whole = responses.transform(events.lazy(), prior)
     cut = [responses.transform(part.lazy(), prior).responses for part in partitions(events, 3)]
-    known = pairs.groups([pairs.narrow(part, config) for part in cut], config)
+    known = pairs.groups([pairs.group_keys(part, config) for part in cut], config)
     together = pairs.transform(whole.responses, whole.comparisons, config, prior)
     given_groups = pairs.transform(whole.responses, whole.comparisons, config, prior, known)
     assert given_groups.pairs.collect().equals(together.pairs.collect())

@@ -15,8 +15,8 @@ import pytest
 from tests.engine_inputs import FakeEngine, random_sequences, score_all, sequence, sequences_table
 from thumbline.pipeline.engines.store import LogpsStore
 from thumbline.pipeline.errors import EngineError
-from thumbline.pipeline.storage.buckets import BucketFiles
-from thumbline.pipeline.storage.places import LocalPlace, open_place
+from thumbline.pipeline.storage.buckets import BucketWriter
+from thumbline.pipeline.storage.folders import LocalFolder, open_folder
 from thumbline.pipeline.tables import polars_schema, validate
 
 KEY = {"model": "m", "tokenizer": "t", "engine": "e", "route": "fake"}
@@ -34,12 +34,12 @@ def store(tmp_path):
 
 
 def store_at(root, **key):
-    return LogpsStore(open_place(root), KEY | key)
+    return LogpsStore(open_folder(root), KEY | key)
 
 
-def fill(table, store, engine=None, shard_rows=ROWS):
+def fill(table, store, engine=None, shard_rows=ROWS, **options):
     engine = engine or FakeEngine()
-    return score_all(table, {"fake": store}, lambda: engine, shard_rows), engine
+    return score_all(table, {"fake": store}, lambda: engine, shard_rows, **options), engine
 
 
 def never():
@@ -47,7 +47,7 @@ def never():
 
 
 def folder(store):
-    return Path(store.place.address(store.name))
+    return Path(store.folder.address(store.name))
 
 
 def shard_files(store):
@@ -55,7 +55,7 @@ def shard_files(store):
 
 
 def contents(store):
-    return {file.name: store.place.read(f"{store.name}/{file.name}") for file in store.place.files(store.name)}
+    return {file.name: store.folder.read(f"{store.name}/{file.name}") for file in store.folder.files(store.name)}
 
 
 def stored(store, table):
@@ -229,7 +229,7 @@ def _start(*arguments):
 def test_a_killed_run_repeats_only_what_it_had_not_finished(table, tmp_path, shards):
     whole, store = store_at(tmp_path / "whole"), store_at(tmp_path / "killed")
     fill(table, whole)
-    process = _start(store.place.address(""), 100)
+    process = _start(store.folder.address(""), 100)
     deadline = time.monotonic() + 60
     while len(shard_files(store)) < shards and time.monotonic() < deadline:
         time.sleep(0.002)
@@ -247,7 +247,7 @@ def test_a_killed_run_repeats_only_what_it_had_not_finished(table, tmp_path, sha
 def test_two_processes_share_a_store(table, tmp_path):
     whole, store = store_at(tmp_path / "whole"), store_at(tmp_path / "shared")
     fill(table, whole)
-    processes = [_start(store.place.address(""), 100), _start(store.place.address(""), 100)]
+    processes = [_start(store.folder.address(""), 100), _start(store.folder.address(""), 100)]
     for process in processes:
         process.join(60)
         assert process.exitcode == 0
@@ -258,30 +258,30 @@ def test_a_shard_set_aside_by_another_process_is_no_error(table, store, monkeypa
     fill(table, store)
     gone, broken = shard_files(store)[:2]
     broken.write_bytes(b"x")
-    read = LocalPlace.read
+    read = LocalFolder.read
 
-    def slow_read(place, name):
-        data = b"" if name.endswith(gone.name) else read(place, name)
+    def slow_read(folder, name):
+        data = b"" if name.endswith(gone.name) else read(folder, name)
         for victim in (gone, broken):
             # The other process is quicker: between listing and reading, and between reading and setting aside.
             if name.endswith(victim.name):
                 victim.unlink(missing_ok=True)
-        return read(place, name) if name.endswith(gone.name) else data
+        return read(folder, name) if name.endswith(gone.name) else data
 
-    monkeypatch.setattr(LocalPlace, "read", slow_read)
+    monkeypatch.setattr(LocalFolder, "read", slow_read)
     assert stored(store, table) == 100 - 2 * ROWS
 
 
-def test_blocks_and_buckets_change_nothing(monkeypatch, tmp_path):
+def test_blocks_and_buckets_change_nothing(tmp_path):
     table = sequences_table([*random_sequences(40, 90), sequence([7], [8])])
     one, other = store_at(tmp_path / "one"), store_at(tmp_path / "other")
     result, _ = fill(table, one)
-    monkeypatch.setattr("thumbline.pipeline.engines.feeding._FRAME_ROWS", 7)
-    monkeypatch.setattr("thumbline.pipeline.engines.feeding._BUCKET_TOKENS", 50)
-    monkeypatch.setattr("thumbline.pipeline.engines.results._BUCKET_TOKENS", 30)
-    monkeypatch.setattr("thumbline.pipeline.engines.results._BATCH_ROWS", 6)
-    again, _ = fill(table, other)
-    assert again.results.frame().equals(result.results.frame())
+    again, _ = fill(table, other, block_rows=7, bucket_tokens=50)
+    whole = result.results.frame()
+    assert again.results.frame().equals(whole)
+    batches = list(again.results.batches(6))
+    assert [batch.height for batch in batches] == [6] * 6 + [5]
+    assert pl.concat(batches).equals(whole)
     assert contents(one) == contents(other)
 
 
@@ -342,17 +342,15 @@ def test_an_engine_that_forgets_values_a_token_is_refused(table, store):
 
 def test_many_tokens_go_by_way_of_files_that_are_gone_afterwards(table, store, monkeypatch, tmp_path):
     whole = score_all(table, {"fake": store}, lambda: FakeEngine(tokens=True), token_logps=True).results.frame()
-    monkeypatch.setattr("thumbline.pipeline.engines.feeding._FRAME_ROWS", 7)
-    monkeypatch.setattr("thumbline.pipeline.engines.feeding._BUCKET_TOKENS", 400)
-    monkeypatch.setattr("thumbline.pipeline.engines.results._BUCKET_TOKENS", 300)
     written = []
-    add = BucketFiles.append
-    monkeypatch.setattr(BucketFiles, "append", lambda *given: (written.append(given[0].folder), add(*given)))
+    open_file = BucketWriter._open
+    monkeypatch.setattr(BucketWriter, "_open", lambda *given: (written.append(given[0]._path), open_file(*given)))
     other = store_at(tmp_path / "other")
-    result = score_all(table, {"fake": other}, lambda: FakeEngine(tokens=True), token_logps=True)
+    sizes = {"block_rows": 7, "bucket_tokens": 20}
+    result = score_all(table, {"fake": other}, lambda: FakeEngine(tokens=True), token_logps=True, **sizes)
     assert result.results.frame().equals(whole)
     assert len(set(written)) == 2
-    assert not any(folder.exists() for folder in written)
+    assert not any(path.exists() for path in written)
 
 
 def test_two_machines_share_a_store_behind_an_address(table, tmp_path):
@@ -370,10 +368,10 @@ def test_a_damaged_shard_behind_an_address_is_set_aside_too(table, tmp_path, dam
     fill(table, store)
     (victim, *_) = contents(store)
     path = f"{store.name}/{victim}"
-    store.place.write(path, bytes(DAMAGES[damage](bytearray(store.place.read(path)))))
+    store.folder.write(path, bytes(DAMAGES[damage](bytearray(store.folder.read(path)))))
     with caplog.at_level(logging.WARNING):
         result, engine = fill(table, store)
     assert [len(call) for call in engine.calls] == [ROWS]
     assert result.n_stored == 100 - ROWS
-    assert store.place.address(path) in caplog.text
+    assert store.folder.address(path) in caplog.text
     assert victim.replace(".parquet", ".bad") in contents(store)

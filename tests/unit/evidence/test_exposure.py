@@ -11,7 +11,7 @@ from thumbline.pipeline.stages import responses
 def made(rows, **config):
     settings = ResponsesConfig(**config)
     events = events_table(rows).lazy()
-    known = responses.shared([responses.narrow(events)], settings)
+    known = responses.shared([responses.log_facts(events)], settings)
     tables = responses.transform(events, settings, known)
     collected = dict(zip(responses.Responses._fields, pl.collect_all(list(tables)), strict=True))
     noted = responses.notes(collected | {"raters": known.raters}, settings)["exposure"]

@@ -31,7 +31,7 @@ def labelled(sample, **config):
 
 def test_raters_of_one_label_and_the_contrary_one_are_found(sample):
     settings = ResponsesConfig(reliability="dawid_skene")
-    raters = responses.shared([responses.narrow(sample)], settings).raters
+    raters = responses.shared([responses.log_facts(sample)], settings).raters
     assert raters.height == 12
     ignored = raters.filter(pl.col("weight") < 0.1)
     # jun (143 votes, all up), kofi (164, all down), lena (111, contrary): see data/README.md.

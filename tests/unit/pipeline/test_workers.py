@@ -6,7 +6,7 @@ import time
 import pytest
 
 from thumbline.pipeline.errors import TableError
-from thumbline.pipeline.workers import available_cores, in_order, made_ahead
+from thumbline.pipeline.workers import available_cores, map_in_processes, map_in_threads
 
 
 def test_results_come_in_the_order_of_the_work():
@@ -14,10 +14,10 @@ def test_results_come_in_the_order_of_the_work():
         time.sleep(0.02 if number == 0 else 0)
         return number
 
-    assert list(made_ahead(slower_first, range(20))) == list(range(20))
-    assert list(made_ahead(slower_first, [])) == []
-    assert list(in_order(str, range(5), 1)) == [str(number) for number in range(5)]
-    assert list(in_order(str, range(9), 2)) == [str(number) for number in range(9)]
+    assert list(map_in_threads(slower_first, range(20))) == list(range(20))
+    assert list(map_in_threads(slower_first, [])) == []
+    assert list(map_in_processes(str, range(5), 1)) == [str(number) for number in range(5)]
+    assert list(map_in_processes(str, range(9), 2)) == [str(number) for number in range(9)]
 
 
 def test_only_a_few_are_taken_ahead_and_in_the_callers_thread():
@@ -29,7 +29,7 @@ def test_only_a_few_are_taken_ahead_and_in_the_callers_thread():
             threads.add(threading.current_thread())
             yield number
 
-    results = made_ahead(lambda number: number, items())
+    results = map_in_threads(lambda number: number, items())
     assert next(results) == 0
     assert len(taken) <= available_cores() + 1
     assert list(results) == list(range(1, 50))
@@ -44,5 +44,5 @@ def test_what_fails_in_a_thread_is_raised_in_its_place():
 
     found = []
     with pytest.raises(TableError, match="row 3"):
-        found.extend(made_ahead(made, range(100)))
+        found.extend(map_in_threads(made, range(100)))
     assert found == [0, 1, 2]

@@ -54,7 +54,7 @@ def chain(settings, evaluation_set):
     """All tables of the four stages, with the settings of each stage."""
     prior = ResponsesConfig(**settings.get("responses", {}))
     events = events_table(log()).lazy()
-    known = responses.shared([responses.narrow(events)], prior)
+    known = responses.shared([responses.log_facts(events)], prior)
     first = responses.transform(events, prior, known)
     labelled = unpaired.transform(first.responses, UnpairedConfig(**settings.get("unpaired", {}))).collect()
     strategy = PairsConfig(**settings.get("pairs", {}))

@@ -127,7 +127,7 @@ def test_notes_count_contradictions_raters_and_drops():
     rows += [event("p2", "long enough", "down", user="u2", at=0), event("p2", "long enough", "up", user="u2", at=3)]
     config = ResponsesConfig(min_completion_chars=5, reliability="one_label")
     events = events_table(rows).lazy()
-    known = responses.shared([responses.narrow(events)], config)
+    known = responses.shared([responses.log_facts(events)], config)
     tables = responses.transform(events, config, known)
     collected = {name: getattr(tables, name).collect() for name in responses.Responses._fields}
     of_raters = responses.rater_contradictions(known.raters)

@@ -76,7 +76,7 @@ def test_only_prompts_with_evidence_get_a_split():
 
 def test_shares_are_met_within_one_percent_of_rows_on_large_data():
     table = pl.LazyFrame({"prompt_id": [f"{number:032x}" for number in range(40_000)]})
-    part = splits.Narrow(
+    part = splits.PromptFacts(
         prompts=table.select(
             id="prompt_id", text_key="prompt_id", oldest_event_at=pl.lit(None), newest_event_at=pl.lit(None)
         ),

@@ -6,7 +6,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from thumbline.pipeline.errors import TableError
-from thumbline.pipeline.storage import writing
 from thumbline.pipeline.storage.blocks import side_by_side
 from thumbline.pipeline.storage.parquet import read_table
 from thumbline.pipeline.storage.writing import write_table_batches, write_tables
@@ -48,12 +47,11 @@ def test_no_more_is_held_than_the_largest_parts():
     assert max(sizes) == 5
 
 
-def test_how_a_table_was_cut_into_batches_does_not_show(tmp_path, monkeypatch):
-    monkeypatch.setattr(writing, "_ROW_GROUP_ROWS", 4)
-    whole = writing.write_table(tmp_path / "whole.parquet", "reference", logps(10))
+def test_how_a_table_was_cut_into_batches_does_not_show(tmp_path):
+    whole = write_table_batches(tmp_path / "whole.parquet", "reference", [logps(10)], 4)
     for size in (1, 3, 4, 10):
         batches = logps(10).iter_slices(size)
-        assert write_table_batches(tmp_path / "cut.parquet", "reference", batches).sha256 == whole.sha256
+        assert write_table_batches(tmp_path / "cut.parquet", "reference", batches, 4).sha256 == whole.sha256
 
 
 def test_every_batch_is_checked_and_nothing_is_left_of_a_table_that_breaks(tmp_path):

@@ -1,4 +1,4 @@
-"""Message lists gathered by their flat columns, beside polars' own gather."""
+"""Message lists gathered by their flat columns, beside polars' own gather; strings copied out of a part's memory."""
 
 import numpy as np
 import polars as pl
@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from thumbline.pipeline.storage.columns import gathered, gathered_rows, single_messages
-from thumbline.pipeline.tables import MESSAGES
+from thumbline.pipeline.storage.columns import copied_strings, gathered, gathered_rows, single_messages
+from thumbline.pipeline.tables import MESSAGES, TABLES, VOTE, polars_schema
 
 MESSAGE = st.fixed_dictionaries({"role": st.sampled_from(["user", "assistant"]), "content": st.text(max_size=20)})
 LISTS = st.lists(st.lists(MESSAGE, max_size=3), max_size=8)
@@ -42,3 +42,26 @@ def test_all_columns_of_a_frame_keep_their_places():
 def test_each_text_becomes_a_list_of_one_message(texts):
     made = single_messages(pl.Series("prompt", texts, dtype=pl.String), "user")
     assert made.equals(column([[{"role": "user", "content": text}] for text in texts]))
+
+
+def text_bytes(texts):
+    return sum(buffer.size for buffer in texts.to_arrow(compat_level=pl.CompatLevel.newest()).buffers() if buffer)
+
+
+def test_rows_stay_the_same_and_let_go_of_the_others():
+    texts = [f"{number} " + "long enough to lie in a buffer " * 30 for number in range(1_000)]
+    prompts = pl.Series([[{"role": "user", "content": text}] for text in texts], dtype=MESSAGES)
+    votes = pl.Series(["up", None] * 500, dtype=VOTE)
+    whole = pl.DataFrame({"row": range(1_000), "completion": texts, "prompt": prompts, "vote": votes})
+    few = whole.slice(500, 3)
+    copied = copied_strings(few)
+    assert copied.equals(few)
+    assert copied.schema == few.schema
+    assert text_bytes(few["completion"]) > 900_000
+    assert text_bytes(copied["completion"]) < 5_000
+
+
+@pytest.mark.parametrize("table", sorted(TABLES))
+def test_every_table_keeps_its_columns(table):
+    empty = polars_schema(table).to_frame()
+    assert copied_strings(empty).schema == empty.schema

@@ -93,15 +93,14 @@ def test_a_write_that_fails_leaves_the_old_file(tmp_path):
     assert [entry.name for entry in tmp_path.iterdir()] == ["a.txt"]
 
 
-def test_parts_are_bounded_or_end_with_a_prompt(tmp_path, monkeypatch):
+def test_parts_are_bounded_or_end_with_a_prompt(tmp_path):
     ids = [f"{number:032x}" for number in (1, 1, 1, 1, 1, 2, 3, 3)]
     table = polars_schema("splits").to_frame().clear(len(ids)).with_columns(prompt_id=pl.Series(ids))
     parquet.write_parquet(tmp_path / "splits.parquet", table)
-    monkeypatch.setattr(parquet, "_PART_ROWS", 2)
-    parts = list(parquet.read_parts(tmp_path / "splits.parquet", "splits"))
+    parts = list(parquet.read_parts(tmp_path / "splits.parquet", "splits", part_rows=2))
     assert [part.height for part in parts] == [2, 2, 2, 2]
     assert pl.concat(parts).equals(table)
-    whole = list(parquet.read_by_prompt(tmp_path / "splits.parquet", "splits", ["prompt_id"]))
+    whole = list(parquet.read_by_prompt(tmp_path / "splits.parquet", "splits", ["prompt_id"], 2))
     assert [part.height for part in whole] == [5, 3]
     assert pl.concat(whole)["prompt_id"].to_list() == ids
     parquet.write_parquet(tmp_path / "empty.parquet", table.clear())

@@ -7,7 +7,6 @@ import numpy as np
 import polars as pl
 import pytest
 
-from thumbline.pipeline.engines import feeding
 from thumbline.pipeline.engines.feeding import blocks_of
 from thumbline.pipeline.errors import TrainingError
 from thumbline.pipeline.tables import polars_schema
@@ -38,13 +37,12 @@ def sequences():
 
 
 @pytest.fixture
-def stored(sequences, tmp_path, monkeypatch):
-    monkeypatch.setattr(feeding, "_FRAME_ROWS", 7)
+def stored(sequences, tmp_path):
     paths = count()
 
     def make(reference=None, table=sequences):
-        blocks = None if reference is None else blocks_of(reference)
-        return Stored(blocks_of(table), blocks, tmp_path / "scratch" / f"{next(paths)}.tokens")
+        blocks = None if reference is None else blocks_of(reference, 7)
+        return Stored(blocks_of(table, 7), blocks, tmp_path / "scratch" / f"{next(paths)}.tokens")
 
     return make
 

@@ -7,8 +7,7 @@ import polars as pl
 import pytest
 
 from thumbline.pipeline.tables import SPLIT
-from thumbline.pipeline.training import mismatched
-from thumbline.pipeline.training.mismatched import Exchange, narrow, partners
+from thumbline.pipeline.training.mismatched import Exchange, partner_rows, partners
 
 
 def digest_of(text):
@@ -30,11 +29,11 @@ def table(count, *, texts=40, prompts=30, seed=0):
     )
 
 
-def given(rows, sizes, seed, folder):
+def given(rows, sizes, seed, folder, **options):
     """The rows that get a completion, with it; passed by in parts of these sizes."""
     starts = np.cumsum([0, *sizes])
     parts = [rows.slice(start, size) for start, size in zip(starts, [*sizes, rows.height], strict=True)]
-    with Exchange(partners([narrow(part) for part in parts], seed), folder) as exchange:
+    with Exchange(partners([partner_rows(part) for part in parts], seed), folder, **options) as exchange:
         for part in parts:
             exchange.give(part["completion"])
         return pl.concat(exchange.take(part) for part in parts)
@@ -42,7 +41,7 @@ def given(rows, sizes, seed, folder):
 
 def test_partners_are_of_another_prompt_another_text_and_the_same_split():
     rows = table(400)
-    found = partners([narrow(rows)], 3)
+    found = partners([partner_rows(rows)], 3)
     takes = found >= 0
     assert takes.all()
     own, other = rows.filter(pl.Series(takes)), rows[found[takes]]
@@ -54,29 +53,30 @@ def test_the_draw_depends_on_rows_and_seed_not_on_their_order():
     rows = table(200)
     turned = rows.reverse()
     names, others = rows["response_id"].to_numpy(), turned["response_id"].to_numpy()
-    found, again = partners([narrow(rows)], 0), partners([narrow(turned.head(7)), narrow(turned.slice(7))], 0)
+    found = partners([partner_rows(rows)], 0)
+    again = partners([partner_rows(turned.head(7)), partner_rows(turned.slice(7))], 0)
     assert dict(zip(names[found >= 0], names[found[found >= 0]], strict=True)) == dict(
         zip(others[again >= 0], others[again[again >= 0]], strict=True)
     )
-    assert not np.array_equal(partners([narrow(rows)], 1), found)
+    assert not np.array_equal(partners([partner_rows(rows)], 1), found)
 
 
 def test_a_row_without_a_possible_partner_has_none():
     alone = table(20, prompts=1).with_columns(split=pl.lit("train", dtype=SPLIT))
-    assert set(partners([narrow(alone)], 0)) == {-1}
+    assert set(partners([partner_rows(alone)], 0)) == {-1}
     same = table(20, texts=1).with_columns(split=pl.lit("train", dtype=SPLIT))
-    assert set(partners([narrow(same)], 0)) == {-1}
-    assert len(partners([narrow(alone.clear())], 0)) == 0
+    assert set(partners([partner_rows(same)], 0)) == {-1}
+    assert len(partners([partner_rows(alone.clear())], 0)) == 0
 
 
 @pytest.mark.parametrize("bucket_rows", [1, 9, 1000])
 @pytest.mark.parametrize("sizes", [(), (0, 50, 1, 0, 60), (199,)])
-def test_every_row_takes_its_partners_completion_however_it_is_cut(tmp_path, monkeypatch, sizes, bucket_rows):
+def test_every_row_takes_its_partners_completion_however_it_is_cut(tmp_path, sizes, bucket_rows):
     rows = table(200)
-    found = partners([narrow(rows)], 5)
+    found = partners([partner_rows(rows)], 5)
     expected = rows.with_columns(completion=rows["completion"].gather(np.maximum(found, 0))).filter(
         pl.Series(found >= 0)
     )
-    monkeypatch.setattr(mismatched, "_BUCKET_ROWS", bucket_rows)
-    assert given(rows, sizes, 5, tmp_path / "texts").equals(expected)
+    options = {"bucket_rows": bucket_rows, "held_bytes": bucket_rows}
+    assert given(rows, sizes, 5, tmp_path / "texts", **options).equals(expected)
     assert list(tmp_path.iterdir()) == []

@@ -4,7 +4,7 @@ import pytest
 from fsspec.implementations.local import LocalFileSystem
 
 from thumbline.pipeline.errors import ConfigError, InputError, MissingDependencyError
-from thumbline.pipeline.storage.places import LocalPlace, RemotePlace, open_place
+from thumbline.pipeline.storage.folders import LocalFolder, RemoteFolder, open_folder
 
 
 class SlowFiles(LocalFileSystem):
@@ -14,9 +14,9 @@ class SlowFiles(LocalFileSystem):
 @pytest.fixture(params=["folder", "file", "memory", "half"])
 def place(request, tmp_path):
     if request.param == "half":
-        return RemotePlace(SlowFiles(), str(tmp_path), "sftp")
+        return RemoteFolder(SlowFiles(), str(tmp_path), "sftp")
     addresses = {"folder": tmp_path / "s", "file": f"file://{tmp_path}/s", "memory": f"memory://{tmp_path.name}/s"}
-    return open_place(addresses[request.param])
+    return open_folder(addresses[request.param])
 
 
 def test_what_is_written_can_be_read_listed_renamed_and_removed(place):
@@ -46,7 +46,7 @@ def test_what_another_process_took_is_no_error(place):
 
 @pytest.mark.parametrize("failing", ["pipe_file", "mv"])
 def test_a_killed_upload_is_not_seen(tmp_path, monkeypatch, failing):
-    place = RemotePlace(SlowFiles(), str(tmp_path), "sftp")
+    place = RemoteFolder(SlowFiles(), str(tmp_path), "sftp")
     right = getattr(SlowFiles, failing)
 
     def cut(self, path, data=b"", **other):
@@ -64,7 +64,7 @@ def test_a_killed_upload_is_not_seen(tmp_path, monkeypatch, failing):
 def test_a_folder_that_cannot_be_written_is_explained(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(InputError, match="cannot be written"):
-        LocalPlace(tmp_path / "file").write("key/a", b"x")
+        LocalFolder(tmp_path / "file").write("key/a", b"x")
 
 
 @pytest.mark.parametrize(
@@ -80,4 +80,4 @@ def test_an_address_that_cannot_be_opened_is_named(address, error, message, monk
     if error is MissingDependencyError:
         monkeypatch.setattr(fsspec.core, "url_to_fs", lambda _: (_ for _ in ()).throw(ImportError("Install s3fs")))
     with pytest.raises(error, match=message):
-        open_place(address)
+        open_folder(address)

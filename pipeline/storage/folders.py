@@ -23,7 +23,7 @@ class FileFacts(NamedTuple):
     Attributes:
         name: Without the folder.
         size: Bytes.
-        modified: Seconds since 1970; None where the place does not say.
+        modified: Seconds since 1970; None where the file system does not say.
     """
 
     name: str
@@ -31,7 +31,7 @@ class FileFacts(NamedTuple):
     modified: float | None
 
 
-class Place(Protocol):
+class Folder(Protocol):
     """A folder of folders of files; names are relative and joined by a slash."""
 
     def folders(self) -> list[str]:
@@ -61,8 +61,8 @@ class Place(Protocol):
         """The file's whole address, for messages."""
 
 
-def open_place(address: str | Path) -> Place:
-    """The place at a folder or an address such as `s3://bucket/store`; nothing is created yet.
+def open_folder(address: str | Path) -> Folder:
+    """The folder at a path or an address such as `s3://bucket/store`; nothing is created yet.
 
     Raises:
         ConfigError: No file system of that name is known.
@@ -70,7 +70,7 @@ def open_place(address: str | Path) -> Place:
     """
     text = str(address)
     if "://" not in text:
-        return LocalPlace(Path(address))
+        return LocalFolder(Path(address))
     import fsspec
 
     try:
@@ -82,11 +82,11 @@ def open_place(address: str | Path) -> Place:
     except ValueError as error:
         raise ConfigError(f"reference.store: {text} cannot be opened: {error}") from error
     if text.startswith(("file://", "local://")):
-        return LocalPlace(Path(root))
-    return RemotePlace(system, root, text.split("://", 1)[0])
+        return LocalFolder(Path(root))
+    return RemoteFolder(system, root, text.split("://", 1)[0])
 
 
-class LocalPlace:
+class LocalFolder:
     """A folder of this machine, or of a file system that is mounted here."""
 
     def __init__(self, root: Path) -> None:
@@ -99,13 +99,13 @@ class LocalPlace:
 
     def files(self, folder: str, *, unfinished: bool = False) -> list[FileFacts]:
         """The files of one folder, sorted by name, or those that were left half written."""
-        place = self._root / folder
+        root = self._root / folder
         found = []
-        for path in sorted(place.iterdir()) if place.is_dir() else []:
+        for path in sorted(root.iterdir()) if root.is_dir() else []:
             try:
                 status = path.stat()
             except FileNotFoundError:
-                # Another process that shares the place was quicker.
+                # Another process that shares the folder was quicker.
                 continue
             if path.is_file() and path.name.startswith(_HIDDEN) == unfinished:
                 found.append(FileFacts(path.name, status.st_size, status.st_mtime))
@@ -139,7 +139,7 @@ class LocalPlace:
         return str(self._root / name)
 
 
-class RemotePlace:
+class RemoteFolder:
     """A folder behind an fsspec file system."""
 
     def __init__(self, system: Any, root: str, protocol: str) -> None:
