@@ -1,0 +1,26 @@
+"""The stages in order, and the runner that skips what is up to date and resumes what is not.
+
+A stage is up to date when its manifest's fingerprint is the one that its code version, its settings and the
+digests of its inputs give now. A stage that runs again and writes the same bytes leaves the stages after it up
+to date.
+"""
+
+from .planning import Planned, plan, read_stage, state
+from .running import Finished, run
+from .saved import CONFIG_FILE, load_saved_config
+from .stages import STAGE_NAMES, STAGES, Stage, select
+
+__all__ = [
+    "CONFIG_FILE",
+    "STAGES",
+    "STAGE_NAMES",
+    "Finished",
+    "Planned",
+    "Stage",
+    "load_saved_config",
+    "plan",
+    "read_stage",
+    "run",
+    "select",
+    "state",
+]

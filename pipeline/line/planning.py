@@ -1,0 +1,123 @@
+"""Where a run stands: what is up to date, what would run, and why."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, NamedTuple
+
+from ..config import RunConfig
+from ..errors import PipelineError
+from ..storage.digests import digest_json
+from ..storage.manifests import Manifest, missing_outputs, partial_dir, read_manifest
+from .stages import STAGES, Stage, producer_of
+
+
+class Planned(NamedTuple):
+    """What would happen to a stage, and why."""
+
+    stage: Stage
+    action: Literal["run", "skip", "maybe"]
+    reason: str
+    fingerprint: str | None
+
+
+def plan(config: RunConfig, stages: Sequence[Stage] = STAGES, *, forced: bool = False) -> list[Planned]:
+    """What running `stages` would do now, without doing it.
+
+    Args:
+        config: The run.
+        stages: Which stages are asked for.
+        forced: Run them whatever their fingerprints say (`--from`).
+    """
+    planned: list[Planned] = []
+    pending: set[str] = set()
+    for stage in stages:
+        waiting = [table for table in (*stage.inputs, *stage.files) if producer_of(table).name in pending]
+        if waiting:
+            pending.add(stage.name)
+            action: Literal["run", "maybe"] = "run" if read_stage(config, stage) is None or forced else "maybe"
+            planned.append(Planned(stage, action, f"after {producer_of(waiting[0]).name}", None))
+            continue
+        fingerprint = fingerprint_of(config, stage)
+        reason = "asked for" if forced else why_run(config, stage, fingerprint)
+        if reason is None:
+            planned.append(Planned(stage, "skip", "up to date", fingerprint))
+        else:
+            pending.add(stage.name)
+            planned.append(Planned(stage, "run", reason, fingerprint))
+    return planned
+
+
+def state(config: RunConfig, planned: Planned) -> Literal["done", "stale", "interrupted", "missing"]:
+    """Where a stage of a run stands, for `thumbline status`."""
+    if planned.action == "skip":
+        return "done"
+    if partial_dir(config.run_dir / planned.stage.name).exists():
+        return "interrupted"
+    return "missing" if read_stage(config, planned.stage) is None else "stale"
+
+
+def read_stage(config: RunConfig, stage: Stage) -> Manifest | None:
+    """The manifest of a stage of a run; None where it never finished."""
+    return read_manifest(config.run_dir / stage.name)
+
+
+def json_settings(stage: Stage, config: RunConfig) -> dict[str, Any]:
+    """The settings that a stage depends on, as its manifest keeps them."""
+    settings: Any = stage.settings(config)
+    dumped = settings.model_dump(mode="json") if hasattr(settings, "model_dump") else settings
+    return dict(dumped)
+
+
+def input_digests(config: RunConfig, stage: Stage) -> dict[str, str]:
+    """Digests of every input table, file and outside source.
+
+    Raises:
+        PipelineError: A stage before this one has not finished.
+    """
+    digests = dict(stage.external(config))
+    for table in (*stage.inputs, *stage.files):
+        producer = producer_of(table)
+        manifest = read_stage(config, producer)
+        if manifest is None:
+            raise PipelineError(
+                f"{stage.name}: needs '{table}', which {producer.name} has not made yet in {config.run_dir}. "
+                f"Run from {producer.name}."
+            )
+        digests[table] = manifest.outputs[table].sha256 if table in manifest.outputs else manifest.files[table]
+    return digests
+
+
+def fingerprint_of(config: RunConfig, stage: Stage) -> str:
+    """What names a stage's output: code version, settings and digests of the inputs."""
+    return digest_json([stage.name, stage.version, json_settings(stage, config), input_digests(config, stage)])
+
+
+def why_run(config: RunConfig, stage: Stage, fingerprint: str) -> str | None:
+    """Why a stage is not up to date, or None where it is."""
+    folder = config.run_dir / stage.name
+    manifest = read_stage(config, stage)
+    if manifest is None:
+        return "interrupted" if partial_dir(folder).exists() else "never ran"
+    if manifest.fingerprint != fingerprint:
+        return _what_changed(config, stage, manifest)
+    missing = missing_outputs(folder, manifest)
+    return f"missing {missing[0]}" if missing else None
+
+
+def _what_changed(config: RunConfig, stage: Stage, manifest: Manifest) -> str:
+    if manifest.version != stage.version:
+        return f"code version {manifest.version} is now {stage.version}"
+    settings, before = _flat(json_settings(stage, config)), _flat(manifest.config)
+    keys = sorted(key for key in settings | before if settings.get(key) != before.get(key))
+    if keys:
+        return f"changed setting {', '.join(keys)}"
+    digests = input_digests(config, stage)
+    names = sorted(key for key in digests | manifest.inputs if digests.get(key) != manifest.inputs.get(key))
+    return f"changed input {', '.join(names)}"
+
+
+def _flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested settings by their dotted names."""
+    found: dict[str, Any] = {}
+    for key, value in settings.items():
+        found |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
+    return found

@@ -1,0 +1,35 @@
+"""The settings that a run was last started with, kept in its folder."""
+
+from pathlib import Path
+from typing import Any, Final
+
+import yaml
+
+from ..config import RunConfig
+from ..errors import ConfigError
+from ..storage.files import write_text
+
+CONFIG_FILE: Final = "config.yaml"
+
+
+def load_saved_config(run_dir: Path) -> RunConfig:
+    """The settings that the run in `run_dir` was last started with.
+
+    Raises:
+        ConfigError: The folder holds no run.
+    """
+    path = run_dir / CONFIG_FILE
+    if not path.is_file():
+        raise ConfigError(f"{run_dir}: no {CONFIG_FILE} here, so this is not the folder of a run.")
+    document = yaml.safe_load(path.read_text(encoding="utf-8"))
+    # Neither is a setting: the command line, and a section that held nothing.
+    for key in ("command", "policy"):
+        document.pop(key, None)
+    moved = RunConfig.model_validate(document)
+    return moved.model_copy(update={"runs": str(run_dir.parent), "name": run_dir.name})
+
+
+def save_config(config: RunConfig, command: str) -> None:
+    """Keep the settings, with the command line where there is one."""
+    document: dict[str, Any] = config.model_dump(mode="json") | ({"command": command} if command else {})
+    write_text(config.run_dir / CONFIG_FILE, yaml.safe_dump(document, sort_keys=False, allow_unicode=True))
