@@ -4,7 +4,7 @@ import shlex
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from rich.console import Console
 from rich.progress import (
@@ -20,7 +20,9 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
-from ..context import Advance
+if TYPE_CHECKING:
+    # Tables and their schemas come with it, which `thumbline --help` should not wait for.
+    from ..context import Advance
 
 out: Final = Console(highlight=False)
 err: Final = Console(stderr=True, highlight=False)
@@ -43,7 +45,7 @@ class ConsoleReporter:
     """Progress bars and notes on the terminal."""
 
     @contextmanager
-    def progress(self, description: str, total: int, unit: str) -> Iterator[Advance]:
+    def progress(self, description: str, total: int, unit: str) -> "Iterator[Advance]":
         """A bar that vanishes when it is done: the stage's own line stays."""
         columns = (
             TextColumn("  {task.description}"),

@@ -2,9 +2,17 @@
 
 from itertools import count
 
+import polars as pl
 import pytest
 
+from tests.evaluator_rows import PLAIN, scored_pairs
 from tests.other_package import write_package
+from thumbline import plugins
+from thumbline.evaluators import EvaluationError, evaluate
+from thumbline.losses import loss_config, loss_spec
+from thumbline.losses.registry import method_names
+from thumbline.pipeline.errors import ConfigError
+from thumbline.pipeline.importers.registry import detect_format, importer, importer_names
 from thumbline.plugins import PluginError, Plugins, origins
 
 GROUPS = (f"thumbline.test_{number}" for number in count())
@@ -76,3 +84,61 @@ def test_a_package_that_lies_twice_on_the_path_is_one(add, group, tmp_path, monk
     write_package(tmp_path / "again", "other_twice", {group: {"mine": "other_twice:SPEC"}}, "SPEC = 2")
     monkeypatch.syspath_prepend(str(tmp_path / "again"))
     assert Plugins(group, int, ()).get("mine") == 2
+
+
+@pytest.fixture
+def installed(tmp_path, monkeypatch):
+    """Installs a package for the groups that the registries look in, as if it had been there from the start."""
+    monkeypatch.syspath_prepend(str(tmp_path))
+
+    def install(name, kind, points, code=""):
+        write_package(tmp_path, name, {f"thumbline.{kind}": points}, code)
+        plugins._points.cache_clear()
+
+    yield install
+    monkeypatch.undo()
+    plugins._points.cache_clear()
+
+
+def test_a_broken_loss_does_not_touch_the_others(installed):
+    installed("broken_loss", "losses", {"theirs": "broken_loss:SPEC"}, "raise RuntimeError('no')")
+    assert loss_spec("dpo").paired
+    assert "theirs" in method_names()
+    with pytest.raises(ValueError, match="losses plugin 'theirs' of broken_loss 1.0 does not load"):
+        loss_config("theirs", {})
+
+
+def test_a_loss_of_a_name_that_is_ours_is_refused(installed):
+    installed("takes_dpo", "losses", {"dpo": "takes_dpo:SPEC"}, "SPEC = None")
+    with pytest.raises(ValueError, match="of takes_dpo 1.0: thumbline has its own 'dpo'"):
+        loss_spec("dpo")
+    assert loss_spec("kto").paired is False
+
+
+def test_a_broken_evaluator_stops_an_evaluation_that_would_run_it(installed):
+    installed("broken_evaluator", "evaluators", {"theirs": "broken_evaluator:SPEC"}, "SPEC = 1")
+    rows = scored_pairs([1.0, -1.0, 0.5])
+    with pytest.raises(EvaluationError, match="evaluators plugin 'theirs' of broken_evaluator 1.0: .* not a Evaluator"):
+        evaluate(rows, None, PLAIN)
+    alone = evaluate(rows, None, PLAIN, ["pair_accuracy"])
+    assert alone.filter(pl.col("metric") == "accuracy")["value"].to_list() == [pytest.approx(2 / 3)]
+
+
+def test_a_broken_format_stops_detection_and_no_format_that_is_named(installed, tmp_path):
+    installed("broken_format", "importers", {"theirs": "broken_format:SPEC"}, "raise RuntimeError('no')")
+    path = tmp_path / "log.jsonl"
+    path.write_text('{"prompt": "p", "response": "r", "feedback": "up"}\n')
+    assert importer_names()[0] == "theirs"
+    assert importer("trl").name == "trl"
+    with pytest.raises(ConfigError, match="importers plugin 'theirs' of broken_format 1.0 does not load"):
+        detect_format(path)
+
+
+def test_a_format_is_named_as_its_entry_point(installed):
+    code = (
+        "from thumbline.pipeline.importers.base import has_columns, row_importer\n"
+        "SPEC = row_importer('other', 'Rows.', detect=has_columns({'q'}), parse=lambda row: [])"
+    )
+    installed("misnamed", "importers", {"theirs": "misnamed:SPEC"}, code)
+    with pytest.raises(ConfigError, match="importers plugin 'theirs' of misnamed 1.0: its spec is named 'other'"):
+        importer("theirs")
