@@ -8,7 +8,7 @@ import polars as pl
 
 from ..errors import InputError
 from . import view
-from .given import Given, as_frame
+from .given import Table, as_frame
 from .runs import Run
 
 if TYPE_CHECKING:
@@ -142,9 +142,9 @@ def _estimate(row: "Measure") -> Estimate:
 
 
 def evaluate(
-    scored: Given = None,
+    scored: str | Path | Run | Table | None = None,
     *,
-    unpaired: Given = None,
+    unpaired: str | Path | Table | None = None,
     beta: float | None = None,
     reward: str | None = None,
     draws: int | None = None,
@@ -185,7 +185,9 @@ def evaluate(
     return Evaluation(outcome, report_inputs(outcome, f"{_ORIGIN}(...)"))
 
 
-def _subject(scored: Given, unpaired: Given, slices: tuple[str, ...]) -> "Subject":
+def _subject(
+    scored: str | Path | Run | Table | None, unpaired: str | Path | Table | None, slices: tuple[str, ...]
+) -> "Subject":
     from ..evaluation.subject import of_frames, read_subject, run_folder
 
     location = scored.folder if isinstance(scored, Run) else scored
@@ -203,7 +205,7 @@ def _subject(scored: Given, unpaired: Given, slices: tuple[str, ...]) -> "Subjec
     return of_frames(rows, "rows", slices)
 
 
-def _frame(given: Given) -> pl.DataFrame:
+def _frame(given: str | Path | Table) -> pl.DataFrame:
     from ..storage.parquet import read_parquet
 
     return read_parquet(Path(given)) if isinstance(given, str | Path) else as_frame(given)

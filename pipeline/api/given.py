@@ -1,16 +1,32 @@
 """What a caller hands over, as files that the line reads or as a frame: paths, tables of any library, rows."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, Protocol, TypeAlias
 
 import msgspec
 import polars as pl
 
 from ..errors import InputError
 
-# A path, glob or address, or several; a frame of polars, pandas, pyarrow or datasets; rows or columns as dicts.
-Given: TypeAlias = Any
+
+class ArrowTable(Protocol):
+    """A frame of any library that speaks Arrow: of pandas, pyarrow, DuckDB and others."""
+
+    def __arrow_c_stream__(self, requested_schema: object | None = None) -> object:
+        """Arrow's own way to hand over rows."""
+
+
+class DataSet(Protocol):
+    """A data set of the library `datasets`."""
+
+    def to_polars(self) -> Any:
+        """Its rows as a frame, or frames one after the other."""
+
+
+Table: TypeAlias = pl.DataFrame | pl.LazyFrame | ArrowTable | DataSet | Mapping[str, Any] | Iterable[Mapping[str, Any]]
+# A path, glob or `hub:` address, or several; else a table: a frame, or columns or rows as dicts.
+Given: TypeAlias = str | Path | Sequence[str | Path] | Table
 FOLDER: Final = "given"
 _TAKEN: Final = "a path, glob or `hub:` address, or several; a frame of polars, pandas, pyarrow or datasets; rows"
 
@@ -40,7 +56,7 @@ def as_inputs(given: Given, folder: Path) -> list[str]:
     raise InputError(f"a {type(given).__name__} holds no rows; give {_TAKEN}.")
 
 
-def as_frame(given: Given) -> pl.DataFrame:
+def as_frame(given: object) -> pl.DataFrame:
     """A frame of any library, or rows or columns as dicts, as a polars frame.
 
     Raises:
@@ -54,13 +70,13 @@ def as_frame(given: Given) -> pl.DataFrame:
         raise InputError(f"a {kind} cannot be read as a table ({told}); give {_TAKEN}.") from error
 
 
-def _is_frame(given: Given) -> bool:
+def _is_frame(given: object) -> bool:
     return isinstance(given, pl.DataFrame | pl.LazyFrame) or any(
         hasattr(given, sign) for sign in ("to_polars", "__arrow_c_stream__", "__dataframe__")
     )
 
 
-def _converted(given: Given) -> pl.DataFrame:
+def _converted(given: Any) -> pl.DataFrame:
     if isinstance(given, pl.DataFrame):
         return given
     if isinstance(given, pl.LazyFrame):
