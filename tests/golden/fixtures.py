@@ -1,31 +1,17 @@
 """A small log of every format, written to a folder, with lines that no format takes where its files are lines."""
 
-import copy
 import csv
 import gzip
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
 import polars as pl
 
-from tests.property.test_importer_fuzz import OPTIONS as STATED
 from tests.property.test_importer_fuzz import SIGNALS
-from tests.unit.importers import joined_fixtures, joined_logs, logs
-from tests.unit.importers.test_convai2 import dialog
-from tests.unit.importers.test_registry import FIXTURES
+from tests.unit.importers.cases import CASES, THUMBS, lines
 from tests.unit.importers.test_thumbs_jsonl import ROW
-from tests.unit.importers.test_trl import LAYOUTS
-
-THUMBS: Final = [
-    ROW,
-    ROW | {"event_id": "e3", "feedback": "thumbs_down", "user_id": "bob", "response": " 384,400 km. "},
-    ROW | {"event_id": "e4", "feedback": None, "prompt": "And Mars?"},
-    ROW | {"event_id": "e5", "feedback": "meh"},
-    ROW,
-]
-_HEARD: Final = dialog(("Bot", "Hello!", 1), ("Human", "Who are you?", None), ("Bot", "A bot.", 0))
 
 
 class Log:
@@ -49,18 +35,6 @@ class Log:
         return [path.as_posix() for path in paths]
 
 
-def _lines(*rows: Mapping[str, Any]) -> Callable[[Path], object]:
-    return lambda folder: logs.write_lines(folder / "log.jsonl", *copy.deepcopy(rows))
-
-
-def _array(*rows: Mapping[str, Any]) -> Callable[[Path], object]:
-    return lambda folder: (folder / "log.json").write_text(json.dumps(rows), encoding="utf-8")
-
-
-def _joined(files: dict[str, list[joined_logs.Row]]) -> Callable[[Path], object]:
-    return lambda folder: joined_logs.write(folder, files)
-
-
 def _csv(folder: Path) -> None:
     with (folder / "log.csv").open("w", newline="", encoding="utf-8") as stream:
         csv.writer(stream).writerows([list(ROW), *([row[name] for name in ROW] for row in THUMBS)])
@@ -76,14 +50,10 @@ def _gzip(folder: Path) -> None:
 
 
 LOGS: Final[dict[str, Log]] = {
-    "hub": Log("hub", _lines(*THUMBS)),
-    "convai2": Log("convai2", _array(_HEARD, _HEARD | {"dialog": 7})),
-    "trl": Log("trl", _lines(*LAYOUTS.values())),
-    "thumbs_jsonl": Log("thumbs_jsonl", _lines(*THUMBS)),
+    "hub": Log("hub", lines(*THUMBS)),
     "thumbs_jsonl in csv": Log("thumbs_jsonl", _csv),
     "thumbs_jsonl in parquet": Log("thumbs_jsonl", _parquet),
     "thumbs_jsonl in gzip": Log("thumbs_jsonl", _gzip),
-    "thumbs_jsonl with signals": Log("thumbs_jsonl", _lines(*SIGNALS)),
-    **{name: Log(name, write, options=STATED.get(name, {})) for name, write in FIXTURES.items()},
-    **{name: Log(name, _joined(files)) for name, files in joined_fixtures.FILES.items()},
+    "thumbs_jsonl with signals": Log("thumbs_jsonl", lines(*SIGNALS)),
+    **{name: Log(name, case.write, options=case.options) for name, case in CASES.items()},
 }

@@ -15,13 +15,12 @@ import polars as pl
 import pytest
 
 from tests.laws import scaled
+from tests.unit.importers.cases import CASES
+from tests.unit.importers.joined_fixtures import FILES
 from tests.unit.importers.logs import RawLogs, checked, write_lines
-from tests.unit.importers.test_argilla import COMPARED, RATINGS
-from tests.unit.importers.test_registry import FIXTURES
 from tests.unit.importers.test_signals import FIRST, TRY, sides
 from thumbline.pipeline.config import EventsConfig
 from thumbline.pipeline.errors import PipelineError
-from thumbline.pipeline.importers.registry import IMPORTERS
 from thumbline.pipeline.reading.files import FileSource
 from thumbline.pipeline.reading.records import Record
 
@@ -42,7 +41,6 @@ SIGNALS: Final = [
     FIRST | {"copied": True, "regenerated": False, "edited_response": "Very far.", "propensity": 0.5},
     TRY | {"answer_position": 2},
 ]
-OPTIONS: Final = {"argilla": RATINGS | COMPARED | {"edit": "better"}}
 
 
 def rows_of(name: str, folder: Path) -> list[dict[str, Any]]:
@@ -50,7 +48,7 @@ def rows_of(name: str, folder: Path) -> list[dict[str, Any]]:
     if name == "thumbs_jsonl":
         return copy.deepcopy(SIGNALS)
     folder.mkdir()
-    FIXTURES[name](folder)
+    CASES[name].write(folder)
     sources = [FileSource(path, path.name, 1 << 24) for path in sorted(folder.iterdir())]
     return [row.value for source in sources for row in source.rows() if isinstance(row, Record)]
 
@@ -101,7 +99,7 @@ def check(folder: Path, name: str, logs: int, seed: int, read: Reader) -> None:
         damaged = damage(rows, random)
         path = write_lines(folder / "log.jsonl", *damaged)
         try:
-            events = read(EventsConfig(inputs=(str(path),), format=name, options=OPTIONS.get(name, {})))
+            events = read(EventsConfig(inputs=(str(path),), format=name, options=CASES[name].options))
         except PipelineError as error:
             assert "State" in str(error)  # a log that could mean two things: the user is told what to state
             continue
@@ -111,12 +109,8 @@ def check(folder: Path, name: str, logs: int, seed: int, read: Reader) -> None:
             assert all(part in said for part in completion.split("\n"))
 
 
-NAMES: Final = sorted({*FIXTURES, "thumbs_jsonl"})
-
-
-def test_every_format_with_a_fixture_is_tried() -> None:
-    assert set(NAMES) <= set(IMPORTERS)
-    assert len(NAMES) > 10
+# Formats whose votes lie apart from their texts in many ways are tried by `test_joined_fuzz`.
+NAMES: Final = sorted(set(CASES) - set(FILES))
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -74,7 +74,7 @@ def test_like_dislike_and_a_vote_taken_back(tmp_path: Path) -> None:
     assert [event["user_id"] for event in (first, second)] == [pseudonym(name, "thumbline") for name in ("ann", "eve")]
 
 
-def test_the_interfaces_answers_and_embedded_feedback(tmp_path: Path) -> None:
+def test_api_responses_and_embedded_feedback(tmp_path: Path) -> None:
     given = [{"rating": "like", "content": "", "from_source": "user"}, {"rating": "hm"}]
     messages = [MESSAGES[0] | {"feedback": {"rating": "dislike"}}, MESSAGES[1] | {"feedbacks": given}]
     files = {"messages.jsonl": [{"limit": 20, "has_more": False, "data": messages}]}

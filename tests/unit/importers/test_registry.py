@@ -1,33 +1,16 @@
 """Formats are found by what a file holds, and a file that fits none says what was seen."""
 
-import importlib
 import json
-import pkgutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-import tests.unit.importers
-from tests.unit.importers import joined_fixtures
+from tests.unit.importers.cases import CASES
 from thumbline.pipeline.errors import InputError
 from thumbline.pipeline.importers.registry import IMPORTERS, describe, detect_format
 from thumbline.pipeline.reading.files import FileSource, take_sample
-
-# A format whose log is more than a row has a module `fixtures_<format>` that writes one.
-FIXTURES = {
-    module.FORMAT: module.write
-    for found in pkgutil.iter_modules(tests.unit.importers.__path__)
-    if found.name.startswith("fixtures_")
-    for module in [importlib.import_module(f"tests.unit.importers.{found.name}")]
-}
-SAMPLES = {
-    "thumbs_jsonl": {"prompt": "p", "response": "r", "feedback": "up"},
-    "trl": {"prompt": "p", "completion": "c", "label": True},
-    "convai2": {"dialog": [], "participant1_id": {}, "participant2_id": {}},
-    **{name: next(iter(files.values()))[0] for name, files in joined_fixtures.FILES.items()},
-}
 
 
 def write(path: Path, *rows: object) -> Path:
@@ -35,37 +18,29 @@ def write(path: Path, *rows: object) -> Path:
     return path
 
 
-@pytest.mark.parametrize("name", SAMPLES)
-def test_each_file_format_is_detected(tmp_path: Path, name: str) -> None:
-    assert detect_format(write(tmp_path / "log.jsonl", SAMPLES[name])) == name
+def test_every_format_has_a_case() -> None:
+    assert set(CASES) == set(IMPORTERS)
 
 
-@pytest.mark.parametrize("name", FIXTURES)
-def test_each_log_of_a_tool_is_detected(tmp_path: Path, name: str) -> None:
-    assert detect_format(FIXTURES[name](tmp_path)) == name
+# Transcripts are pairs of texts too, and Dify's messages a query, an answer and a feedback: the first format decides.
+ALSO_FITS = {"hh_rlhf": {"trl"}, "dify": {"thumbs_jsonl"}}
 
 
-# Transcripts are pairs of texts too: which format comes first decides, and `hh_rlhf` does.
-ALSO_FITS = {"hh_rlhf": {"trl"}}
-
-
-@pytest.mark.parametrize("name", FIXTURES)
-def test_no_other_format_would_take_a_tools_log(tmp_path: Path, name: str) -> None:
-    FIXTURES[name](tmp_path)
+@pytest.mark.parametrize("name", CASES)
+def test_each_file_is_detected_and_no_other_format_would_take_it(tmp_path: Path, name: str) -> None:
+    CASES[name].write(tmp_path)
     for path in sorted(tmp_path.iterdir()):
+        assert detect_format(path) == name
         sample = take_sample(FileSource(path, path.name, 1 << 20))
         fits = [other for other, spec in IMPORTERS.items() if spec.detect(sample, {})]
-        assert fits[0] == name
-        assert set(fits[1:]) == ALSO_FITS.get(name, set())
-
-
-def test_every_format_of_files_has_a_sample() -> None:
-    assert set(SAMPLES) | set(FIXTURES) == set(IMPORTERS)
+        assert set(fits[1:]) <= ALSO_FITS.get(name, set())
 
 
 def test_broken_lines_before_the_first_good_one_do_not_hide_the_format(tmp_path: Path) -> None:
     path = tmp_path / "log.jsonl"
-    path.write_text("{broken\n" * 500 + json.dumps(SAMPLES["trl"]) + "\n", encoding="utf-8")
+    path.write_text(
+        "{broken\n" * 500 + json.dumps({"prompt": "p", "completion": "c", "label": True}) + "\n", encoding="utf-8"
+    )
     assert detect_format(path) == "trl"
 
 
