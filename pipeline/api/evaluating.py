@@ -13,9 +13,11 @@ from .runs import Run
 
 if TYPE_CHECKING:
     # Imported where they are used: `import thumbline` should not wait for what is not called.
+    from thumbline.evaluators import Metric
+
     from ..evaluation.outcome import Outcome
     from ..evaluation.subject import Subject
-    from ..report import Measure, ReportInputs
+    from ..report import ReportInputs
     from ..report.evaluation_facts import EvaluationFacts
 
 _ORIGIN: Final = "thumbline.evaluate"
@@ -137,7 +139,7 @@ class Evaluation:
         )
 
 
-def _estimate(row: "Measure") -> Estimate:
+def _estimate(row: "Metric") -> Estimate:
     return Estimate(row.value, row.ci_low, row.ci_high, row.n, row.n_groups, row.unit, row.reason)
 
 

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     # Imported where they are used: `thumbline --help` should not wait for them.
     from .. import evaluation as evaluation_module
     from ..evaluation import outcome as outcome_module
+    from ..report import Summary
 
 
 @dataclass(frozen=True)
@@ -173,7 +174,7 @@ def compare_command(
     _print_summary(outcome.write_outcome(done, output, command_line(), title=title, training_logs=logs), output)
 
 
-def _print_summary(summary: "outcome_module.Summary", output: Path) -> None:
+def _print_summary(summary: "Summary", output: Path) -> None:
     from ..report.formatting import interval, measure
 
     rows = [

@@ -12,7 +12,7 @@ from thumbline.evaluators import EvaluationError, EvaluationSettings, evaluate
 from thumbline.evaluators.rewards import RewardKind
 
 from ..errors import ConfigError, InputError, unknown_name
-from ..report import Measure, ReportInputs, report_files, summary
+from ..report import ReportInputs, Summary, report_files, summary
 from ..report.run_facts import versions, write_files
 from ..storage.parquet import write_parquet
 from ..storage.writing import write_table
@@ -58,13 +58,6 @@ class Outcome(NamedTuple):
         """Names of the models that are judged: all but the one that they are compared with."""
         names = self.subject.model_names()
         return [name for name in names if name != self.settings.baseline] or names
-
-
-class Summary(NamedTuple):
-    """An evaluation in short: the verdict's sentence, and the numbers to show beside it."""
-
-    sentence: str
-    numbers: tuple[Measure, ...]
 
 
 def check_choices(choices: Choices) -> None:
@@ -155,7 +148,7 @@ def write_outcome(
         write_parquet(output / f"scored_{kind}.parquet", frame)
     inputs = dataclasses.replace(report_inputs(outcome, command, title), training_logs=training_logs or {})
     write_files(output, report_files(inputs))
-    return Summary(*summary(inputs))
+    return summary(inputs)
 
 
 def report_inputs(outcome: Outcome, command: str, title: str | None = None) -> ReportInputs:

@@ -122,13 +122,6 @@ class RaterVotes:
         return rated.with_columns(weight=_weight(config)).select(list(polars_schema("raters")))
 
 
-def rater_table(votes: pl.DataFrame, config: ResponsesConfig) -> pl.DataFrame:
-    """Table `raters` of all votes at once; see `RaterVotes`."""
-    raters = RaterVotes(config)
-    raters.add(votes)
-    return raters.table()
-
-
 def _weight(config: ResponsesConfig) -> pl.Expr:
     if config.reliability == "one_label":
         return pl.when("one_label").then(config.one_label_weight).otherwise(1.0)

@@ -1,9 +1,11 @@
 """Facts and pictures of a run as one HTML file that a person opens, and the same facts as JSON."""
 
 import json
-from typing import Any
+from typing import Any, NamedTuple
 
-from .evaluation_facts import Measure, evaluation_facts
+from thumbline.evaluators import Metric
+
+from .evaluation_facts import evaluation_facts
 from .facts import SCHEMA_VERSION, ReportFacts, as_json, collect_facts
 from .inputs import Missing, ReportInputs, Source
 from .metrics_json import metrics_json, metrics_schema
@@ -13,10 +15,10 @@ from .verdict import verdict
 
 __all__ = [
     "SCHEMA_VERSION",
-    "Measure",
     "Missing",
     "ReportInputs",
     "Source",
+    "Summary",
     "metrics_schema",
     "read_manifests",
     "render_report",
@@ -52,12 +54,24 @@ def report_files(inputs: ReportInputs) -> dict[str, str]:
     }
 
 
-def summary(inputs: ReportInputs) -> tuple[str, tuple[Measure, ...]]:
-    """The verdict's sentence, and the numbers to show beside it: headlines of every model, then their differences."""
+class Summary(NamedTuple):
+    """A report in short.
+
+    Attributes:
+        sentence: The verdict.
+        numbers: Headlines of every model, then their differences.
+    """
+
+    sentence: str
+    numbers: tuple[Metric, ...]
+
+
+def summary(inputs: ReportInputs) -> Summary:
+    """The verdict's sentence, and the numbers to show beside it."""
     facts = evaluation_facts(inputs)
     differences = [row for row in facts.rows() if row.compared_with is not None and row.slice is None]
     shown = [row for row in differences if row.metric.endswith("_difference")]
-    return verdict(inputs, facts).sentence, (*facts.main_numbers(), *shown)
+    return Summary(verdict(inputs, facts).sentence, (*facts.main_numbers(), *shown))
 
 
 def _page(inputs: ReportInputs, facts: ReportFacts) -> str:

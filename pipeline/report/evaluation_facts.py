@@ -3,29 +3,12 @@
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
+from thumbline.evaluators import Metric
+
 from .inputs import Missing, ReportInputs
 
 UNTRAINED: Final = "untrained"
 TRAINED: Final = "trained"
-
-
-class Measure(NamedTuple):
-    """One row of table `metrics`."""
-
-    evaluator: str
-    version: int
-    metric: str
-    model: str
-    compared_with: str | None
-    slice: str | None
-    value: float | None
-    ci_low: float | None
-    ci_high: float | None
-    n: int
-    n_groups: int
-    unit: str
-    reason: str | None
-    standard_error: float | None = None
 
 
 class Headline(NamedTuple):
@@ -108,18 +91,18 @@ class EvaluationFacts:
         baseline: The model that it is compared with; None where there is none.
     """
 
-    measures: tuple[Measure, ...] | Missing
+    measures: tuple[Metric, ...] | Missing
     models: tuple[str, ...]
     subject: str | None
     baseline: str | None
 
-    def rows(self) -> tuple[Measure, ...]:
+    def rows(self) -> tuple[Metric, ...]:
         """Every measure; none where the table is missing."""
         return () if isinstance(self.measures, Missing) else self.measures
 
     def find(
         self, evaluator: str, metric: str | None, model: str | None, compared_with: str | None = None
-    ) -> Measure | None:
+    ) -> Metric | None:
         """The measure of this name over all rows; None where there is none."""
         for row in self.rows():
             names = (row.evaluator, row.metric, row.model, row.compared_with, row.slice)
@@ -127,12 +110,12 @@ class EvaluationFacts:
                 return row
         return None
 
-    def main_numbers(self) -> tuple[Measure, ...]:
+    def main_numbers(self) -> tuple[Metric, ...]:
         """The headline numbers of every model, model beside model."""
         found = [self.headline(headline, model) for headline in HEADLINES for model in self.models]
         return tuple(row for row in found if row is not None)
 
-    def other_numbers(self) -> tuple[tuple[str, tuple[Measure, ...]], ...]:
+    def other_numbers(self) -> tuple[tuple[str, tuple[Metric, ...]], ...]:
         """What is neither a comparison nor a slice, by evaluator."""
         whole = [row for row in self.rows() if row.slice is None and row.compared_with is None]
         names = dict.fromkeys(row.evaluator for row in whole)
@@ -145,7 +128,7 @@ class EvaluationFacts:
                 return f"No pairs are compared: {row.reason}."
         return "There is one model only, so nothing is compared."
 
-    def headline(self, headline: Headline, model: str | None) -> Measure | None:
+    def headline(self, headline: Headline, model: str | None) -> Metric | None:
         """A headline number of a model."""
         return self.find(headline.evaluator, headline.metric, model)
 
@@ -153,8 +136,8 @@ class EvaluationFacts:
 def evaluation_facts(inputs: ReportInputs) -> EvaluationFacts:
     """The metrics table and who is compared with whom."""
     frame = inputs.table("metrics")
-    known = [] if frame is None else [name for name in Measure._fields if name in frame.columns]
-    measures = () if frame is None else tuple(Measure(**row) for row in frame.select(known).iter_rows(named=True))
+    known = [] if frame is None else [name for name in Metric._fields if name in frame.columns]
+    measures = () if frame is None else tuple(Metric(**row) for row in frame.select(known).iter_rows(named=True))
     models = _models(inputs, measures)
     compared = {(row.model, row.compared_with) for row in measures if {row.model, row.compared_with} <= set(models)}
     pairs = sorted((model, other) for model, other in compared if other is not None)
@@ -181,7 +164,7 @@ def _subject(
     return next(iter(models), None), None
 
 
-def _models(inputs: ReportInputs, measures: tuple[Measure, ...]) -> tuple[str, ...]:
+def _models(inputs: ReportInputs, measures: tuple[Metric, ...]) -> tuple[str, ...]:
     """Names of the scored models."""
     names: set[str] = set()
     for table in ("scored_pairs", "scored_unpaired"):

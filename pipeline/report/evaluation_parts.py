@@ -7,7 +7,9 @@ import math
 import re
 from typing import Final, NamedTuple
 
-from .evaluation_facts import HEADLINES, EvaluationFacts, Headline, Measure
+from thumbline.evaluators import Metric
+
+from .evaluation_facts import HEADLINES, EvaluationFacts, Headline
 
 CALIBRATION: Final = "calibration"
 LENGTH: Final = "length_bias"
@@ -32,9 +34,9 @@ class Change(NamedTuple):
     """
 
     title: str
-    before: Measure
-    after: Measure
-    gap: Measure | None
+    before: Metric
+    after: Metric
+    gap: Metric | None
 
 
 class ReliabilityBin(NamedTuple):
@@ -47,8 +49,8 @@ class ReliabilityBin(NamedTuple):
     """
 
     name: str
-    confidence: Measure
-    accuracy: Measure
+    confidence: Metric
+    accuracy: Metric
 
 
 class SliceTable(NamedTuple):
@@ -60,7 +62,7 @@ class SliceTable(NamedTuple):
     """
 
     headline: Headline
-    rows: tuple[Measure, ...]
+    rows: tuple[Metric, ...]
 
 
 class CheckpointCurve(NamedTuple):
@@ -74,14 +76,14 @@ class CheckpointCurve(NamedTuple):
 
     headline: Headline
     stem: str
-    points: tuple[tuple[int, Measure], ...]
+    points: tuple[tuple[int, Metric], ...]
 
 
 def checkpoint_curves(facts: EvaluationFacts) -> tuple[CheckpointCurve, ...]:
     """Headline numbers of models that are named like `checkpoint-200` or `step_200`, where there are several."""
     found = []
     for headline in HEADLINES:
-        by_stem: dict[str, list[tuple[int, Measure]]] = {}
+        by_stem: dict[str, list[tuple[int, Metric]]] = {}
         for model in facts.models:
             step, row = _CHECKPOINT.match(model), facts.headline(headline, model)
             if step is not None and row is not None and row.value is not None:
@@ -113,13 +115,13 @@ def changes(facts: EvaluationFacts) -> tuple[Change, ...]:
     return tuple(found)
 
 
-def _is_change(row: Measure, facts: EvaluationFacts) -> bool:
+def _is_change(row: Metric, facts: EvaluationFacts) -> bool:
     return (row.model, row.compared_with) == (facts.subject, facts.baseline)
 
 
 def reliability(facts: EvaluationFacts, model: str | None) -> tuple[ReliabilityBin, ...]:
     """The reliability curve of a model, from the least to the most confident bin."""
-    by_bin: dict[str, dict[str, Measure]] = {}
+    by_bin: dict[str, dict[str, Metric]] = {}
     for row in facts.rows():
         if row.evaluator == CALIBRATION and row.metric in _RELIABILITY and row.model == model and row.slice:
             by_bin.setdefault(row.slice.partition("=")[2], {})[row.metric] = row
@@ -133,13 +135,13 @@ def reliability(facts: EvaluationFacts, model: str | None) -> tuple[ReliabilityB
     return tuple(sorted(known, key=lambda one: one.confidence.value or 0.0))
 
 
-def strata(facts: EvaluationFacts, model: str | None) -> tuple[Measure, ...]:
+def strata(facts: EvaluationFacts, model: str | None) -> tuple[Metric, ...]:
     """Accuracy of a model by how the two answers' lengths compare."""
     found = [row for row in facts.rows() if row.evaluator == LENGTH and row.metric == _STRATUM and row.model == model]
     return tuple(sorted(found, key=_place_of_range))
 
 
-def _place_of_range(row: Measure) -> float:
+def _place_of_range(row: Metric) -> float:
     """Where `under 0.5`, `0.5 to 2` or `over 2` stands on its scale."""
     name = str(row.slice).partition("=")[2]
     numbers = [float(number) for number in _NUMBER.findall(name)]
@@ -148,12 +150,12 @@ def _place_of_range(row: Measure) -> float:
     return math.inf if name.startswith("over") else numbers[0]
 
 
-def of_evaluator(facts: EvaluationFacts, name: str) -> tuple[Measure, ...]:
+def of_evaluator(facts: EvaluationFacts, name: str) -> tuple[Metric, ...]:
     """What an evaluator says of all rows."""
     return next((rows for evaluator, rows in facts.other_numbers() if evaluator == name), ())
 
 
-def rest(facts: EvaluationFacts) -> tuple[tuple[str, tuple[Measure, ...]], ...]:
+def rest(facts: EvaluationFacts) -> tuple[tuple[str, tuple[Metric, ...]], ...]:
     """Numbers of the evaluators that have no section of their own."""
     return tuple((name, rows) for name, rows in facts.other_numbers() if name not in _OWN_SLICES)
 
@@ -170,16 +172,16 @@ def slice_tables(facts: EvaluationFacts) -> tuple[SliceTable, ...]:
     return tuple(found)
 
 
-def other_slices(facts: EvaluationFacts) -> tuple[Measure, ...]:
+def other_slices(facts: EvaluationFacts) -> tuple[Metric, ...]:
     """What else is known of slices."""
     shown = {(headline.evaluator, headline.metric) for headline in HEADLINES}
     return tuple(row for row in _sliced(facts) if (row.evaluator, row.metric) not in shown)
 
 
-def _sliced(facts: EvaluationFacts) -> list[Measure]:
+def _sliced(facts: EvaluationFacts) -> list[Metric]:
     return [row for row in facts.rows() if row.slice is not None and row.evaluator not in _OWN_SLICES]
 
 
-def is_small(row: Measure) -> bool:
+def is_small(row: Metric) -> bool:
     """Whether the evaluators mark the slice as one of few prompt groups."""
     return row.reason is not None and row.reason.startswith(_SMALL)

@@ -5,9 +5,9 @@ from typing import NamedTuple
 import numpy as np
 import polars as pl
 
-from thumbline.evaluators import needs_reference
+from thumbline.evaluators import Metric, needs_reference
 
-from .evaluation_facts import ACCURACY, EvaluationFacts, Measure
+from .evaluation_facts import ACCURACY, EvaluationFacts
 from .examples import rewards
 from .formatting import count, number, percent
 from .inputs import Missing, ReportInputs
@@ -20,7 +20,7 @@ class Flag(NamedTuple):
     text: str
 
 
-def warnings(inputs: ReportInputs, facts: EvaluationFacts, subject: Measure) -> tuple[Flag, ...]:
+def warnings(inputs: ReportInputs, facts: EvaluationFacts, subject: Metric) -> tuple[Flag, ...]:
     """Warnings about held-out pairs; none where there are no pairs or no rewards."""
     scored = rewards(inputs, "pairs")
     if isinstance(scored, Missing):

@@ -6,7 +6,8 @@ from functools import lru_cache
 from importlib import resources
 from typing import Any, Final
 
-from .evaluation_facts import Measure
+from thumbline.evaluators import Metric
+
 from .facts import ReportFacts
 from .inputs import ReportInputs
 
@@ -46,7 +47,7 @@ def _known(inputs: ReportInputs, name: str) -> dict[str, str | None]:
     return {key: notes.get(source) for key, source in (("digest", "model"), ("engine", "engine"), ("dtype", "dtype"))}
 
 
-def _metric(row: Measure) -> dict[str, Any]:
+def _metric(row: Metric) -> dict[str, Any]:
     plain = row._asdict()
     low, high = _number(plain.pop("ci_low")), _number(plain.pop("ci_high"))
     plain["value"], plain["standard_error"] = _number(row.value), _number(row.standard_error)

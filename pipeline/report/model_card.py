@@ -5,7 +5,9 @@ from typing import Any, Final
 
 import yaml
 
-from .evaluation_facts import COMPARISON, HEADLINES, Headline, Measure
+from thumbline.evaluators import Metric
+
+from .evaluation_facts import COMPARISON, HEADLINES, Headline
 from .facts import ReportFacts
 from .formatting import count, difference, interval, measure, words
 from .inputs import ReportInputs
@@ -35,7 +37,7 @@ def _metadata(inputs: ReportInputs, facts: ReportFacts) -> dict[str, Any]:
     return {"tags": tags, "model-index": [{"name": _model_name(inputs, facts), "results": [result]}]}
 
 
-def _of_subject(facts: ReportFacts) -> list[tuple[Headline, Measure]]:
+def _of_subject(facts: ReportFacts) -> list[tuple[Headline, Metric]]:
     """The headline numbers of the model that the report is about, as far as they exist."""
     found = [(headline, facts.evaluation.headline(headline, facts.evaluation.subject)) for headline in HEADLINES]
     return [(headline, row) for headline, row in found if row is not None and row.value is not None]
@@ -59,7 +61,7 @@ def _dataset(inputs: ReportInputs) -> dict[str, Any]:
     return found
 
 
-def _index_metric(inputs: ReportInputs, headline: Headline, row: Measure) -> dict[str, Any]:
+def _index_metric(inputs: ReportInputs, headline: Headline, row: Metric) -> dict[str, Any]:
     arguments: dict[str, Any] = {"n": row.n, "n_groups": row.n_groups, "unit": row.unit, "reward": inputs.reward}
     if row.ci_low is not None and row.ci_high is not None:
         arguments |= {"ci_low": row.ci_low, "ci_high": row.ci_high, "confidence": inputs.confidence}
@@ -84,7 +86,7 @@ def _section(inputs: ReportInputs, facts: ReportFacts) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def _table(inputs: ReportInputs, rows: tuple[Measure, ...]) -> str:
+def _table(inputs: ReportInputs, rows: tuple[Metric, ...]) -> str:
     lines = [f"| Metric | Model | Value | {100 * inputs.confidence:g}% interval | Rows | Prompt groups |"]
     lines.append("|---|---|---:|---:|---:|---:|")
     for row in rows:
@@ -100,7 +102,7 @@ def _table(inputs: ReportInputs, rows: tuple[Measure, ...]) -> str:
     return "\n".join(lines)
 
 
-def _compared(row: Measure) -> str:
+def _compared(row: Metric) -> str:
     ends = difference(row.ci_low, row.ci_high, row.unit)
     return f"{_plain(row.model)} against {_plain(str(row.compared_with))}, {words(row.metric)}: {ends}."
 

@@ -5,7 +5,9 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from .evaluation_facts import ACCURACY, HEADLINES, RULES, RULES_EVALUATOR, EvaluationFacts, Headline, Measure
+from thumbline.evaluators import Metric
+
+from .evaluation_facts import ACCURACY, HEADLINES, RULES, RULES_EVALUATOR, EvaluationFacts, Headline
 from .evaluation_parts import checkpoint_curves, is_small, reliability, slice_tables, strata
 from .examples import rewards
 from .facts import ReportFacts
@@ -98,7 +100,7 @@ def _strata(evaluation: EvaluationFacts) -> Picture | None:
     return dot_picture("strata", dots, unit=rows[0].unit, chance=ACCURACY.chance, caption=caption)
 
 
-def _part(row: Measure, small: bool) -> Dot:
+def _part(row: Metric, small: bool) -> Dot:
     """A dot of a slice, named by its value."""
     return Dot(str(row.slice).partition("=")[2], row.value or 0.0, row.ci_low, row.ci_high, not small, small)
 
@@ -115,7 +117,7 @@ def _slices(evaluation: EvaluationFacts) -> tuple[Picture, ...]:
     return tuple(drawn)
 
 
-def _column(headline: Headline, column: str, rows: Sequence[Measure], place: int) -> Picture:
+def _column(headline: Headline, column: str, rows: Sequence[Metric], place: int) -> Picture:
     shown = sorted(rows, key=lambda row: -row.n_groups)[:_MOST_SLICES]
     dots = [_part(row, is_small(row)) for row in rows if row in shown]
     caption = f"{headline.title} by {words(column)}. A small slice has a hollow dot."

@@ -3,7 +3,9 @@
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, TypeAlias
 
-from .evaluation_facts import ACCURACY, AUC, COMPARISON, EvaluationFacts, Headline, Measure
+from thumbline.evaluators import Metric
+
+from .evaluation_facts import ACCURACY, AUC, COMPARISON, EvaluationFacts, Headline
 from .flags import Flag, warnings
 from .formatting import capital, difference, interval, measure, model_name, number, plural
 from .inputs import Missing, ReportInputs
@@ -80,7 +82,7 @@ def _why_unknown(facts: EvaluationFacts) -> str:
     return "Nothing can be said about the model. " + (". ".join(reasons) + "." if reasons else "")
 
 
-def _judged(inputs: ReportInputs, facts: EvaluationFacts, headline: Headline, subject: Measure) -> Verdict:
+def _judged(inputs: ReportInputs, facts: EvaluationFacts, headline: Headline, subject: Metric) -> Verdict:
     baseline = facts.headline(headline, facts.baseline)
     if baseline is None or baseline.value is None:
         chance = headline.chance or 0.0
@@ -107,7 +109,7 @@ def _tone(low: float | None, high: float | None, chance: float) -> Tone:
     return "worse" if high < chance else "same"
 
 
-def _tone_by_test(inputs: ReportInputs, row: Measure, test: Measure | None, chance: float) -> Tone | None:
+def _tone_by_test(inputs: ReportInputs, row: Metric, test: Metric | None, chance: float) -> Tone | None:
     """From a number's interval and its test, which must agree; None where there is no test, or one prompt group.
 
     An interval knows nothing of the other models that were tried, nor of how little a few groups can show.
@@ -121,7 +123,7 @@ def _tone_by_test(inputs: ReportInputs, row: Measure, test: Measure | None, chan
 
 
 def _tone_of_difference(
-    inputs: ReportInputs, subject: Measure, baseline: Measure, gap: Measure | None, test: Measure | None
+    inputs: ReportInputs, subject: Metric, baseline: Metric, gap: Metric | None, test: Metric | None
 ) -> Tone:
     """From the paired difference; without one, only intervals that do not touch count as different."""
     by_test = None if gap is None else _tone_by_test(inputs, gap, test, 0.0)
@@ -136,7 +138,7 @@ def _tone_of_difference(
     return "worse" if subject.ci_high < baseline.ci_low else "same"
 
 
-def _told(inputs: ReportInputs, row: Measure) -> str:
+def _told(inputs: ReportInputs, row: Metric) -> str:
     """`71.2% (95% interval 63.4% to 78.9%)`."""
     if row.ci_low is None:
         return f"{measure(row.value, row.unit)} (no interval: {row.reason or 'not given'})"
@@ -147,7 +149,7 @@ def _mass(inputs: ReportInputs) -> str:
     return f"{100 * inputs.confidence:g}% interval"
 
 
-def _against_chance(inputs: ReportInputs, headline: Headline, subject: Measure, tone: Tone) -> str:
+def _against_chance(inputs: ReportInputs, headline: Headline, subject: Metric, tone: Tone) -> str:
     chance = measure(headline.chance, subject.unit)
     ends: dict[Tone, str] = {
         "better": f"above the {chance} of chance",
@@ -164,7 +166,7 @@ def _what(headline: Headline) -> str:
 
 
 def _against_baseline(
-    inputs: ReportInputs, headline: Headline, subject: Measure, baseline: Measure, gap: Measure | None, tone: Tone
+    inputs: ReportInputs, headline: Headline, subject: Metric, baseline: Metric, gap: Metric | None, tone: Tone
 ) -> str:
     name, other = capital(model_name(subject.model)), model_name(baseline.model)
     values = f"{_what(headline)} of {_told(inputs, subject)} against {measure(baseline.value, baseline.unit)}"
@@ -179,7 +181,7 @@ def _against_baseline(
     return f"{name} {claims[tone]} {other}: {values}{between}."
 
 
-def _basis(facts: EvaluationFacts, headline: Headline, subject: Measure) -> str:
+def _basis(facts: EvaluationFacts, headline: Headline, subject: Metric) -> str:
     """What the sentence rests on: rows, the exact test beside the interval, and what the test set can show at all."""
     rows = "held-out pair" if headline is ACCURACY else "held-out row"
     how = "whole groups were resampled" if headline is ACCURACY else "the rows of a group count together"

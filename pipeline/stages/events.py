@@ -28,7 +28,7 @@ from ..reading.files import FileSource
 from ..reading.inputs import expand_inputs
 from ..storage.buckets import bucket_count
 from ..storage.digests import cached_digest
-from ..storage.manifests import Counts, TableRecord
+from ..storage.manifests import Counts, TableRecord, value_counts
 from ..storage.parquet import read_table
 from ..storage.writing import write_tables
 from ..workers import available_cores, map_in_processes, map_in_threads
@@ -149,14 +149,14 @@ class _Tally:
         self.deliveries = 0
 
     def events(self, frame: pl.DataFrame) -> pl.DataFrame:
-        self.formats.update(_value_counts(frame["format"]))
-        self.votes.update(_value_counts(frame["vote"]))
+        self.formats.update(value_counts(frame["format"]))
+        self.votes.update(value_counts(frame["vote"]))
         self.openers += int((frame["prompt"].list.len() == 0).sum())
         self.deliveries += int(frame["deliveries"].sum())
         return frame
 
     def rejects(self, frame: pl.DataFrame) -> pl.DataFrame:
-        self.reasons.update(_value_counts(frame["reason"]))
+        self.reasons.update(value_counts(frame["reason"]))
         return frame
 
 
@@ -184,10 +184,6 @@ def _notes(written: Sequence[sorting.TaskFiles], tally: _Tally) -> dict[str, Any
         "openers": tally.openers,
         "source_event_ids_with_several_contents": count_contradicted([entry.names for entry in written]),
     }
-
-
-def _value_counts(values: pl.Series) -> dict[str, int]:
-    return {str(value): count for value, count in values.value_counts().sort(values.name).iter_rows()}
 
 
 def input_digests(config: EventsConfig) -> dict[str, str]:

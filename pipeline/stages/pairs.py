@@ -20,7 +20,7 @@ from ..context import StageContext, StageResult
 from ..evidence.prompts import loose_keys, prompt_groups, prompt_signatures
 from ..evidence.sides import LAYOUT, comparison_sides, vote_sides
 from ..identity import as_answer, digest, joined
-from ..storage.manifests import Counts
+from ..storage.manifests import Counts, value_counts
 from ..tables import polars_schema
 from ..workers import IN_MEMORY, map_in_threads
 
@@ -264,10 +264,6 @@ def notes(made: dict[str, pl.DataFrame], config: PairsConfig) -> dict[str, Any]:
     return {
         "pairs": made["pairs"].height,
         "rows_are": "prompts" if config.group_prompts == "none" else "prompt groups",
-        "pair_sources": _value_counts(made["pairs"]["pair_source"]),
-        "pair_drops": _value_counts(made["pair_drops"]["reason"]),
+        "pair_sources": value_counts(made["pairs"]["pair_source"]),
+        "pair_drops": value_counts(made["pair_drops"]["reason"]),
     }
-
-
-def _value_counts(values: pl.Series) -> dict[str, int]:
-    return {str(value): count for value, count in values.value_counts().sort(values.name).iter_rows()}

@@ -26,7 +26,7 @@ from ..evidence.posterior import beta_above_half, beta_quantile
 from ..evidence.raters import NARROW, RaterVotes, rater_contradictions
 from ..evidence.screening import screened
 from ..evidence.votes import counted, last_votes, named, recency, weighed
-from ..storage.manifests import Counts
+from ..storage.manifests import Counts, value_counts
 from ..tables import ABSTAIN_REASON, LABEL, TIME, polars_schema
 from ..workers import IN_MEMORY, map_in_threads
 
@@ -279,23 +279,19 @@ def _made(part: pl.DataFrame, config: ResponsesConfig, known: Shared) -> dict[st
 def notes(made: dict[str, pl.DataFrame], config: ResponsesConfig) -> dict[str, Any]:
     """Facts for the report, from the columns of the stage's tables that are in `_NOTED`."""
     responses, raters = made["responses"], made["raters"]
-    contradictions = _value_counts(made["contradictions"]["kind"])
+    contradictions = value_counts(made["contradictions"]["kind"])
     labelled = responses.filter(pl.col("label") != "abstain")
     return {
-        "labels": _value_counts(responses["label"]),
-        "abstain_reasons": _value_counts(responses["abstain_reason"].drop_nulls()),
+        "labels": value_counts(responses["label"]),
+        "abstain_reasons": value_counts(responses["abstain_reason"].drop_nulls()),
         "responses_with_both_votes": contradictions.get("both_labels", 0),
         "changed_minds": contradictions.get("changed_mind", 0),
         "raters": raters.height,
         "raters_of_one_label": contradictions.get("one_label_rater", 0),
         "rater_weights": {f"below_{edge}": int((raters["weight"] < edge).sum()) for edge in (0.1, 0.5, 0.9)},
-        "dropped": _value_counts(made["response_drops"]["reason"]),
+        "dropped": value_counts(made["response_drops"]["reason"]),
         "comparisons": made["comparisons"].height,
-        "comparison_kinds": _value_counts(made["comparisons"]["kind"]),
+        "comparison_kinds": value_counts(made["comparisons"]["kind"]),
         "exposure": exposure.described(labelled, config.exposure, config.exposure_clip)._asdict(),
         "prior": {"up": config.prior_up, "down": config.prior_down},
     }
-
-
-def _value_counts(values: pl.Series) -> dict[str, int]:
-    return {str(value): count for value, count in values.value_counts().sort(values.name).iter_rows()}

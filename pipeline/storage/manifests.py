@@ -4,6 +4,7 @@ import shutil
 from pathlib import Path
 from typing import Any, Final
 
+import polars as pl
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from ..errors import TableError
@@ -39,6 +40,11 @@ class Counts(BaseModel):
                 f"{stage}: {self.rows_in} rows in, but {self.rows_out} out + {self.merged} merged + "
                 f"{self.rejected} rejected = {self.rows_out + self.merged + self.rejected}."
             )
+
+
+def value_counts(values: pl.Series) -> dict[str, int]:
+    """How often each value is there, as a manifest's notes say it."""
+    return {str(value): count for value, count in values.value_counts().sort(values.name).iter_rows()}
 
 
 class Manifest(BaseModel):

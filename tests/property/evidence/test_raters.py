@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from thumbline.pipeline.config import ResponsesConfig
-from thumbline.pipeline.evidence.raters import dawid_skene, rater_table
+from thumbline.pipeline.evidence.raters import RaterVotes, dawid_skene
 from thumbline.pipeline.tables import VOTE, validate
 
 
@@ -91,6 +91,12 @@ MANNERS = {
     "always": (1, 1),
     "contrary": (0.1, 0.9),
 }
+
+
+def rater_table(votes, config):
+    raters = RaterVotes(config)
+    raters.add(votes)
+    return raters.table()
 
 
 def weights(votes, **config):

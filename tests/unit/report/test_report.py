@@ -12,9 +12,10 @@ import polars as pl
 import pytest
 
 from tests import report_inputs as made
+from thumbline.evaluators import Metric
 from thumbline.pipeline.config import load_config
 from thumbline.pipeline.report import Missing, ReportInputs, render_report, report_json
-from thumbline.pipeline.report.evaluation_facts import HEADLINES, RULES, RULES_EVALUATOR, Measure, evaluation_facts
+from thumbline.pipeline.report.evaluation_facts import HEADLINES, RULES, RULES_EVALUATOR, evaluation_facts
 from thumbline.pipeline.report.examples import examples, rewards
 from thumbline.pipeline.report.facts import collect_facts
 from thumbline.pipeline.report.figures.canvas import ACCENT, blank, inline_svg, write
@@ -566,7 +567,7 @@ def test_the_json_holds_the_same_facts(dpo, kto, finished_rows):
         document = json.loads(json.dumps(report_json(inputs), allow_nan=False))
         assert document["schema_version"] == 1
         assert document["verdict"]["sentence"] == collect_facts(inputs).verdict.sentence
-    rows = [dict(zip(Measure._fields, row, strict=True)) for row in dpo.tables["metrics"].iter_rows()]
+    rows = [dict(zip(Metric._fields, row, strict=True)) for row in dpo.tables["metrics"].iter_rows()]
     assert report_json(dpo)["evaluation"]["measures"] == rows
     assert report_json(finished_rows)["data"]["steps"] == {"missing": collect_facts(finished_rows).data.steps.missing}
 
