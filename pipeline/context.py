@@ -12,7 +12,7 @@ from .config import RunConfig
 from .storage.blocks import count_rows, iter_table
 from .storage.buckets import HELD_BYTES, PASS_BYTES
 from .storage.manifests import Counts, TableRecord
-from .storage.parquet import PART_ROWS, read_by_prompt, read_parquet, read_parts, read_table
+from .storage.parquet import PART_ROWS, read_by_prompt, read_parts, read_table
 from .storage.writing import ROW_GROUP_ROWS, write_table, write_table_batches, write_tables
 
 # Called with the number of units just finished.
@@ -104,9 +104,9 @@ class StageContext:
     run_dir: Path
     sizes: BatchSizes = DEFAULT_SIZES
 
-    def read(self, table: str) -> pl.DataFrame:
-        """The rows of an input table."""
-        return read_table(self.tables[table], table)
+    def read(self, table: str, columns: Sequence[str] | None = None, where: pl.Expr | None = None) -> pl.DataFrame:
+        """The rows of an input table, those where an expression holds, with some of its columns or all."""
+        return read_table(self.tables[table], table, columns, where)
 
     def read_parts(self, table: str, columns: Sequence[str] | None = None) -> Iterator[pl.DataFrame]:
         """An input table in bounded parts, in its order; at least one part."""
@@ -116,17 +116,13 @@ class StageContext:
         """An input table in parts that no prompt crosses, in the order of prompt_id; at least one part."""
         return read_by_prompt(self.tables[table], table, columns, self.sizes.part_rows)
 
-    def read_columns(self, table: str, columns: Sequence[str]) -> pl.DataFrame:
-        """Some columns of all rows of an input table."""
-        return read_parquet(self.tables[table], list(columns))
-
     def write_parts(self, parts: Iterable[Mapping[str, pl.DataFrame]], tables: Iterable[str]) -> dict[str, TableRecord]:
         """Write output tables that are made part by part; how they were cut does not show."""
         return write_tables(self.folder, parts, tables, self.sizes.row_group_rows)
 
     def written(self, table: str, columns: Sequence[str]) -> pl.DataFrame:
         """Columns of an output table that this stage has written."""
-        return read_parquet(self.folder / f"{table}.parquet", list(columns))
+        return read_table(self.folder / f"{table}.parquet", table, columns)
 
     def rows(self, table: str) -> int:
         """How many rows an input table has."""

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 from thumbline.evaluators import Metric
 
 from .evaluation_facts import evaluation_facts
+from .examples import TEXTS, Examples, examples
 from .facts import SCHEMA_VERSION, ReportFacts, as_json, collect_facts
 from .inputs import Missing, ReportInputs, Source
 from .metrics_json import metrics_json, metrics_schema
@@ -15,6 +16,7 @@ from .verdict import verdict
 
 __all__ = [
     "SCHEMA_VERSION",
+    "TEXTS",
     "Missing",
     "ReportInputs",
     "Source",
@@ -24,6 +26,7 @@ __all__ = [
     "render_report",
     "report_files",
     "report_json",
+    "shown_pairs",
     "summary",
     "versions",
     "write_files",
@@ -52,6 +55,12 @@ def report_files(inputs: ReportInputs) -> dict[str, str]:
         "metrics.json": _as_text(metrics_json(inputs, facts)),
         "model_card.md": model_card(inputs, facts),
     }
+
+
+def shown_pairs(inputs: ReportInputs) -> list[str]:
+    """Ids of the pairs that a report shows with their texts, which need not be in `inputs` yet."""
+    found = examples(inputs, evaluation_facts(inputs).subject)
+    return [row.pair_id for row in (*found.worst, *found.best)] if isinstance(found, Examples) else []
 
 
 class Summary(NamedTuple):

@@ -14,6 +14,7 @@ from .inputs import Missing, ReportInputs
 _PROMPT_CHARACTERS: Final = 1_200
 _COMPLETION_CHARACTERS: Final = 1_600
 _BEST: Final = 3
+TEXTS: Final = ("pair_id", "prompt", "chosen", "rejected")
 
 
 class Turn(NamedTuple):
@@ -105,9 +106,10 @@ def examples(inputs: ReportInputs, model: str | None) -> Examples | Missing:
     if model is None:
         return Missing("No model is named in the scored rows.")
     rows = scored.filter(pl.col("model") == model).sort("margin", "pair_id")
-    texts = inputs.table("pairs")
-    if texts is not None:
-        columns = texts.select("pair_id", "prompt", "chosen", "rejected")
+    texts = inputs.table("pairs") if inputs.texts is None else inputs.texts
+    has_text = texts is not None and set(TEXTS) <= set(texts.columns)
+    if texts is not None and has_text:
+        columns = texts.select(TEXTS)
         rows = rows.join(columns, on="pair_id", how="left", validate="1:1", maintain_order="left")
     wrong = rows.filter(pl.col("margin") < 0)
     right = rows.filter(pl.col("margin") > 0).reverse()
@@ -117,7 +119,7 @@ def examples(inputs: ReportInputs, model: str | None) -> Examples | Missing:
         best=_examples(right.head(min(_BEST, inputs.worst_examples))),
         wrong=wrong.height,
         pairs=rows.height,
-        has_text=texts is not None,
+        has_text=has_text,
     )
 
 

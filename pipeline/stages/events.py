@@ -37,9 +37,6 @@ VERSION: Final = 5
 INPUTS: Final = ()
 OUTPUTS: Final = ("events", "rejects")
 
-# A process is worth its start from this much input on.
-_WORKER_BYTES: Final = 48 << 20
-
 
 class EventsResult(NamedTuple):
     """What the inputs gave.

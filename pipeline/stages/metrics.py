@@ -5,7 +5,7 @@ log-probs are the reference's) and as the trained one. Metrics come from these r
 order or number of processes can change them.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import polars as pl
@@ -16,6 +16,7 @@ from thumbline.plugins import origins
 from ..config import RunConfig, TrainConfig
 from ..context import StageContext, StageResult
 from ..errors import TableError
+from ..storage.columns import copied_strings
 from ..storage.manifests import Counts
 from ..tables import polars_schema
 from ..training.methods import main_method, terms
@@ -48,6 +49,19 @@ class Reward(NamedTuple):
 
     kind: RewardKind
     beta: float
+
+
+# What is read of each row. Of the answers' texts only the prompts' last messages are looked at, part by part.
+_READ: Mapping[str, tuple[str, ...]] = {
+    "pairs": (
+        *("pair_id", "prompt_id", "chosen_response_id", "rejected_response_id"),
+        *("pair_source", "chosen_better_probability", "weight"),
+    ),
+    "unpaired": ("response_id", "prompt_id", "label", "weight", "probability_desirable"),
+    "splits": ("prompt_id", "group_id", "split"),
+    "row_sequences": ("response_id", "role", "sequence_id", "split"),
+}
+_READ_OF_RESPONSES = ("response_id", "model", "prompt", "n_up", "n_down")
 
 
 class ScoredRows(NamedTuple):
@@ -85,11 +99,12 @@ def transform(tables: Mapping[str, pl.DataFrame]) -> ScoredRows:
     """Scored pairs and unpaired rows of the test split, for the untrained and the trained model, without losses.
 
     Args:
-        tables: This stage's input tables by name. A row whose sequence was dropped is not scored.
+        tables: This stage's input tables by name, of `responses` what `response_facts` gives. A row whose sequence
+            was dropped is not scored.
     """
     groups = tables["splits"].filter(pl.col("split") == "test").select("prompt_id", "group_id")
     by_response = _logps_by_response(tables, "matched").join(
-        _facts_by_response(tables["responses"]), on="response_id", how="left", validate="1:1"
+        tables["responses"], on="response_id", how="left", validate="1:1"
     )
     pairs = tables["pairs"].join(groups, on="prompt_id", how="inner", validate="m:1")
     for side in ("chosen", "rejected"):
@@ -116,7 +131,7 @@ def _logps_by_response(tables: Mapping[str, pl.DataFrame], role: str) -> pl.Data
     )
 
 
-def _facts_by_response(responses: pl.DataFrame) -> pl.DataFrame:
+def response_facts(responses: pl.DataFrame) -> pl.DataFrame:
     """`response_id` and what a held-out row can be sliced by."""
     return responses.select(
         "response_id",
@@ -260,10 +275,28 @@ def _class_counts(tables: Mapping[str, pl.DataFrame]) -> tuple[int, int]:
     return desirable, labels.len() - desirable
 
 
+def _read(context: StageContext) -> dict[str, pl.DataFrame]:
+    """What `transform` and `with_losses` use: no text, and log-probs and facts of held-out rows alone."""
+    tables = {table: context.read(table, columns) for table, columns in _READ.items()}
+    held_out = tables["row_sequences"].filter(pl.col("split") == "test")
+    for table in ("reference", "policy"):
+        blocks = context.read_parts(table, list(polars_schema(table, optional=True)))
+        tables[table] = _only(held_out.select("sequence_id"), blocks)
+    responses = context.read_parts("responses", _READ_OF_RESPONSES)
+    tables["responses"] = _only(held_out.select("response_id"), map(response_facts, responses))
+    return tables
+
+
+def _only(ids: pl.DataFrame, parts: Iterable[pl.DataFrame]) -> pl.DataFrame:
+    """The rows with one of some ids, as a table of its own that keeps no part's memory."""
+    kept = (part.join(ids, on=ids.columns, how="semi", maintain_order="left") for part in parts)
+    return pl.concat(map(copied_strings, kept))
+
+
 def run(context: StageContext) -> StageResult:
     """Read what was scored, write `scored_pairs`, `scored_unpaired` and `metrics`."""
     config = context.config
-    tables = {name: context.read(name) for name in INPUTS}
+    tables = _read(context)
     scored = with_losses(transform(tables), tables, config.train)
     reward = reward_of_run(config)
     chosen = EvaluationSettings(

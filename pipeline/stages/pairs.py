@@ -241,16 +241,15 @@ def run(context: StageContext) -> StageResult:
 
 def _parts(context: StageContext) -> Iterator[tuple[pl.DataFrame, pl.DataFrame]]:
     """Responses and comparisons of the same prompts; all at once where pairs may cross prompts."""
-    comparisons = pl.scan_parquet(context.tables["comparisons"])
     if context.config.pairs.group_prompts != "none":
         yield context.read("responses"), context.read("comparisons")
         return
     for responses in context.read_by_prompt("responses"):
         if responses.is_empty():
-            yield responses, comparisons.head(0).collect()
+            yield responses, polars_schema("comparisons").to_frame()
             continue
         first, last = pl.lit(responses["prompt_id"][0]), pl.lit(responses["prompt_id"][-1])
-        yield responses, comparisons.filter(pl.col("prompt_id").is_between(first, last)).collect()
+        yield responses, context.read("comparisons", where=pl.col("prompt_id").is_between(first, last))
 
 
 def _added(parts: list[pl.DataFrame]) -> pl.DataFrame:

@@ -1,12 +1,15 @@
-"""The report's edge: reads every table and manifest of the run, writes one HTML file and one JSON file."""
+"""The report's edge: reads what it shows of the run's tables, and its manifests, and writes one page and its facts."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, Final
 
+import polars as pl
+
 from ..config import RunConfig
 from ..context import StageContext, StageResult
-from ..report import ReportInputs, report_files
-from ..report.run_facts import INPUTS, read_manifests, saved_command, versions, write_files
+from ..report import TEXTS, ReportInputs, report_files, shown_pairs
+from ..report.run_facts import COLUMNS, INPUTS, read_manifests, saved_command, versions, write_files
 from ..storage.manifests import Counts
 
 VERSION: Final = 3
@@ -20,7 +23,7 @@ def settings(config: RunConfig) -> dict[str, Any]:
 
 def run(context: StageContext) -> StageResult:
     """Read what the run made, write the page, its facts, the metrics and a section for a model card."""
-    tables = {name: context.read(name) for name in INPUTS}
+    tables = {name: context.read(name, COLUMNS.get(name)) for name in INPUTS}
     manifests = read_manifests(context.run_dir)
     notes = manifests["metrics"].notes
     inputs = ReportInputs(
@@ -37,6 +40,9 @@ def run(context: StageContext) -> StageResult:
         confidence=context.config.metrics.confidence,
         worst_examples=context.config.report.worst_examples,
     )
+    # The texts of a few pairs of many.
+    texts = context.read("pairs", TEXTS, where=pl.col("pair_id").is_in(shown_pairs(inputs)))
+    inputs = replace(inputs, texts=texts)
     files = write_files(context.folder, report_files(inputs))
     return StageResult(
         outputs={},

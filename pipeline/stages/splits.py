@@ -145,8 +145,8 @@ def external(config: RunConfig) -> Mapping[str, str]:
 def run(context: StageContext) -> StageResult:
     """Read `responses`, `unpaired` and `pairs`, write `splits` and `leakage`."""
     config = context.config.splits
-    unpaired = context.read_columns("unpaired", ("prompt_id",))
-    pairs = context.read_columns("pairs", ("prompt_id", "rejected_response_id"))
+    unpaired = context.read("unpaired", ("prompt_id",))
+    pairs = context.read("pairs", ("prompt_id", "rejected_response_id"))
     evidence = pl.concat([unpaired.select("prompt_id"), pairs.select("prompt_id")])
     if evidence.is_empty():
         raise InputError(

@@ -140,7 +140,7 @@ def _rows(context: StageContext, split: str, scratch: Path, kind: "RowKind") -> 
 def _of_split(context: StageContext, split: str, columns: Sequence[str], kind: "RowKind") -> pl.DataFrame:
     """Columns of the rows of one split; no text is read."""
     prompts = context.read("splits").filter(pl.col("split") == split).select("prompt_id")
-    rows = context.read_columns(kind, ["prompt_id", *columns])
+    rows = context.read(kind, ["prompt_id", *columns])
     return rows.join(prompts, on="prompt_id", how="semi")
 
 

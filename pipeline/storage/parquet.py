@@ -53,15 +53,37 @@ def read_parquet_metadata(path: Path) -> dict[str, str]:
     return dict(pl.read_parquet_metadata(path))
 
 
-def read_table(path: Path, table: str) -> pl.DataFrame:
+def read_table(
+    path: Path, table: str, columns: Sequence[str] | None = None, where: pl.Expr | None = None
+) -> pl.DataFrame:
     """The rows of one of our tables; its values were checked when it was written.
 
+    Args:
+        path: Its file.
+        table: A name in `tables.TABLES`.
+        columns: Those to read, without those that the table may lack and lacks; None: all.
+        where: Which rows to read; None: all.
+
     Raises:
+        InputError: The file is missing, or it is no whole Parquet file.
         TableError: The file's columns are not those of `table` (another version wrote it).
     """
-    frame = read_parquet(path)
-    _check_columns(path, table, frame.schema)
-    return frame
+    if not path.is_file():
+        raise InputError(f"{path}: no such file.")
+    try:
+        rows = _scan(path, table, columns, where)
+        return rows.collect()
+    except (pl.exceptions.PolarsError, OSError) as error:
+        raise InputError(f"{path}: not readable as Parquet ({type(error).__name__}); is it whole?") from error
+
+
+def _scan(path: Path, table: str, columns: Sequence[str] | None, where: pl.Expr | None = None) -> pl.LazyFrame:
+    scan = pl.scan_parquet(path)
+    found = scan.collect_schema()
+    _check_columns(path, table, found)
+    if where is not None:
+        scan = scan.filter(where)
+    return scan if columns is None else scan.select(name for name in columns if name in found)
 
 
 def _check_columns(path: Path, table: str, found: pl.Schema) -> None:
@@ -90,10 +112,8 @@ def read_parts(
     Raises:
         TableError: The file's columns are not those of `table`.
     """
-    scan = pl.scan_parquet(path)
-    _check_columns(path, table, scan.collect_schema())
+    scan = _scan(path, table, columns or polars_schema(table).names())
     total = scan.select(pl.len()).collect().item()
-    scan = scan.select(columns or polars_schema(table).names())
     for start in range(0, max(total, 1), part_rows):
         yield scan.slice(start, part_rows).collect()
 

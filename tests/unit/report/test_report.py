@@ -14,7 +14,15 @@ import pytest
 from tests import report_inputs as made
 from thumbline.evaluators import Metric
 from thumbline.pipeline.config import load_config
-from thumbline.pipeline.report import Missing, ReportInputs, render_report, report_json
+from thumbline.pipeline.report import (
+    TEXTS,
+    Missing,
+    ReportInputs,
+    render_report,
+    report_files,
+    report_json,
+    shown_pairs,
+)
 from thumbline.pipeline.report.evaluation_facts import HEADLINES, RULES, RULES_EVALUATOR, evaluation_facts
 from thumbline.pipeline.report.examples import examples, rewards
 from thumbline.pipeline.report.facts import collect_facts
@@ -35,6 +43,7 @@ from thumbline.pipeline.report.formatting import (
     shortened,
 )
 from thumbline.pipeline.report.lineage import lineage
+from thumbline.pipeline.report.run_facts import COLUMNS
 from thumbline.pipeline.report.training_facts import Curve, ParityFacts, training_facts
 from thumbline.pipeline.report.verdict import verdict
 from thumbline.pipeline.storage.manifests import Counts
@@ -485,6 +494,20 @@ def test_examples_are_the_worst_margins_by_hand():
     assert (found.wrong, found.pairs, found.has_text) == (2, 4, False)
     few = examples(dataclasses.replace(inputs, worst_examples=1), "trained")
     assert [example.pair_id for example in few.worst] == [made.identifier("b")]
+
+
+def test_a_report_of_the_columns_and_texts_that_it_reads_is_that_of_whole_tables(dpo):
+    narrow = {name: frame.select(COLUMNS.get(name, frame.columns)) for name, frame in dpo.tables.items()}
+    inputs = dataclasses.replace(dpo, tables=narrow)
+    shown = shown_pairs(inputs)
+    assert len(shown) > 3
+    texts = dpo.tables["pairs"].filter(pl.col("pair_id").is_in(shown)).select(TEXTS)
+    assert report_files(dataclasses.replace(inputs, texts=texts)) == report_files(dpo)
+    assert report_files(inputs) != report_files(dpo)
+
+
+def test_no_pair_is_shown_where_none_was_scored():
+    assert shown_pairs(ReportInputs("t", "r", "", "")) == []
 
 
 @pytest.mark.parametrize(("kind", "margin"), [("implicit", 0.5), ("sum_logps", 1.5), ("mean_logps", -0.15)])

@@ -13,7 +13,16 @@ from thumbline.losses import LOSSES, PairLogps, UnpairedLogps, loss_config
 from thumbline.pipeline.config import RunConfig, build_config
 from thumbline.pipeline.context import SilentReporter, StageContext, StageResult
 from thumbline.pipeline.errors import ConfigError, TableError
-from thumbline.pipeline.stages.metrics import INPUTS, reward_of_run, run, settings, transform, with_losses
+from thumbline.pipeline.stages.metrics import (
+    INPUTS,
+    ScoredRows,
+    response_facts,
+    reward_of_run,
+    run,
+    settings,
+    transform,
+    with_losses,
+)
 from thumbline.pipeline.storage.digests import digest_text
 from thumbline.pipeline.storage.parquet import read_table
 from thumbline.pipeline.storage.writing import write_table
@@ -143,6 +152,10 @@ def tables() -> dict[str, pl.DataFrame]:
     return {name: validate(name, pl.DataFrame(rows, schema=polars_schema(name))) for name, rows in made.items()}
 
 
+def scored_rows(tables: dict[str, pl.DataFrame]) -> ScoredRows:
+    return transform({**tables, "responses": response_facts(tables["responses"])})
+
+
 def of_pair(rows: pl.DataFrame, place: int, model: str = "trained") -> dict:
     return rows.row(
         by_predicate=(pl.col("pair_id") == identifier("pair", place)) & (pl.col("model") == model), named=True
@@ -155,7 +168,7 @@ def of_response(rows: pl.DataFrame, key: tuple[int, str], model: str = "trained"
 
 
 def test_held_out_rows_are_scored_under_both_models(tables):
-    scored = transform(tables)
+    scored = scored_rows(tables)
     assert (scored.pairs.height, scored.unpaired.height) == (4, 8)
     after, before = (of_pair(scored.pairs, 0, model) for model in ("trained", "untrained"))
     assert (after["policy_chosen_logps"], after["policy_rejected_logps"]) == (-8.0, -15.0)
@@ -166,7 +179,7 @@ def test_held_out_rows_are_scored_under_both_models(tables):
 
 
 def test_what_a_row_can_be_sliced_by(tables):
-    scored = transform(tables)
+    scored = scored_rows(tables)
     pair = of_pair(scored.pairs, 1)
     assert (pair["pair_source"], pair["response_model"], pair["turns"], pair["votes"]) == ("votes", "model-a", 2, 4)
     row = of_response(scored.unpaired, (1, "bad"))
@@ -176,7 +189,7 @@ def test_what_a_row_can_be_sliced_by(tables):
 
 
 def test_the_loss_of_dpo_by_hand(tables):
-    scored = with_losses(transform(tables), tables, config(loss={"beta": 0.5}).train)
+    scored = with_losses(scored_rows(tables), tables, config(loss={"beta": 0.5}).train)
     # chosen moved by 2, rejected by -3: z = 0.5 * 5; chosen by -1, rejected by -0.5: z = -0.25; untrained: 0
     assert of_pair(scored.pairs, 0)["loss"] == pytest.approx(-log(sigma(2.5)), rel=1e-12)
     assert of_pair(scored.pairs, 1)["loss"] == pytest.approx(-log(sigma(-0.25)), rel=1e-12)
@@ -187,7 +200,7 @@ def test_the_loss_of_dpo_by_hand(tables):
 def test_a_pairs_weight_multiplies_its_loss_on_held_out_rows(tables):
     weights = pl.when(pl.col("pair_id") == identifier("pair", 0)).then(0.25).otherwise(1.0)
     weighed = {**tables, "pairs": tables["pairs"].with_columns(weight=weights)}
-    scored = with_losses(transform(weighed), weighed, config(loss={"beta": 0.5}).train)
+    scored = with_losses(scored_rows(weighed), weighed, config(loss={"beta": 0.5}).train)
     assert of_pair(scored.pairs, 0)["loss"] == pytest.approx(-0.25 * log(sigma(2.5)), rel=1e-12)
     assert of_pair(scored.pairs, 1)["loss"] == pytest.approx(-log(sigma(-0.25)), rel=1e-12)
     validate("scored_pairs", scored.pairs)
@@ -198,7 +211,7 @@ def test_tokens_beyond_the_shorter_answer_count_less_on_held_out_rows(tables):
     even = (pl.col("logps") / pl.col("token_count")).cast(pl.Float32).repeat_by("token_count")
     stored = {name: tables[name].with_columns(token_logps=even) for name in ("reference", "policy")}
     chosen = config(loss={"beta": 0.5}, ld_alpha=0.5).train
-    scored = with_losses(transform(tables), {**tables, **stored}, chosen)
+    scored = with_losses(scored_rows(tables), {**tables, **stored}, chosen)
     # rejected's log-ratio is -3, a third of it in the tail: -3 + 0.5 = -2.5, and z = 0.5 * (2 + 2.5)
     assert of_pair(scored.pairs, 0)["loss"] == pytest.approx(-log(sigma(2.25)), rel=1e-6)
     # chosen's log-ratio is -1, 7 of its 10 tokens in the tail: -0.65, and z = 0.5 * (-0.65 + 0.5)
@@ -208,19 +221,19 @@ def test_tokens_beyond_the_shorter_answer_count_less_on_held_out_rows(tables):
 
 def test_a_loss_whose_weights_or_tokens_are_not_stored_is_not_given(tables):
     for other in ({"weighting": "wpo"}, {"ld_alpha": 0.5}):
-        scored = with_losses(transform(tables), tables, config(**other).train)
+        scored = with_losses(scored_rows(tables), tables, config(**other).train)
         assert scored.pairs["loss"].null_count() == scored.pairs.height == 4
         assert settings(config(**other)) != settings(config())
 
 
 def test_the_loss_of_a_sum_of_methods(tables):
     also = [{"method": "hinge", "weight": 2.0, "loss": {"beta": 0.5}}]
-    scored = with_losses(transform(tables), tables, config(loss={"beta": 0.5}, also=also).train)
+    scored = with_losses(scored_rows(tables), tables, config(loss={"beta": 0.5}, also=also).train)
     assert of_pair(scored.pairs, 1)["loss"] == pytest.approx(-log(sigma(-0.25)) + 2 * 1.25, rel=1e-12)
 
 
 def test_the_loss_of_kto_by_hand(tables):
-    scored = with_losses(transform(tables), tables, config("kto", loss={"beta": 0.5}).train)
+    scored = with_losses(scored_rows(tables), tables, config("kto", loss={"beta": 0.5}).train)
     # z0: log-ratios of the partners are those of all four answers, (2 - 3 - 1 - 0.5) / 4 < 0, so 0. Weights of the
     # classes are 1: one row of each was trained on. Rows of prompt 1 have weight 0.5.
     assert of_response(scored.unpaired, (0, "good"))["loss"] == pytest.approx(1 - sigma(0.5 * 2), rel=1e-12)
@@ -235,7 +248,7 @@ def test_the_reference_point_of_kto_is_that_of_all_held_out_partners(tables):
         logps=pl.when(pl.col("logps") == -15.0).then(-4.0).otherwise(pl.col("logps"))
     )
     moved = {**tables, "policy": better}
-    scored = with_losses(transform(moved), moved, config("kto", loss={"beta": 0.5}).train)
+    scored = with_losses(scored_rows(moved), moved, config("kto", loss={"beta": 0.5}).train)
     # z0 is (2 + 8 - 1 - 0.5) / 4 = 2.125
     assert of_response(scored.unpaired, (0, "good"))["loss"] == pytest.approx(1 - sigma(0.5 * (2 - 2.125)), rel=1e-12)
 
@@ -249,7 +262,7 @@ def test_classes_are_weighed_by_the_training_rows(tables):
         "splits": _moved(tables["splits"], pl.col("prompt_id") == identifier("p", 1)),
         "row_sequences": _moved(tables["row_sequences"], trained),
     }
-    scored = with_losses(transform(made), made, config("kto").train)
+    scored = with_losses(scored_rows(made), made, config("kto").train)
     assert scored.unpaired["response_id"].n_unique() == 2
     assert of_response(scored.unpaired, (0, "good"))["loss"] == pytest.approx(1 - sigma(0.2), rel=1e-12)
     assert of_response(scored.unpaired, (0, "bad"))["loss"] == pytest.approx(2.25 * (1 - sigma(0.3)), rel=1e-12)
@@ -263,14 +276,14 @@ def _moved(table: pl.DataFrame, rows: pl.Expr) -> pl.DataFrame:
 
 @pytest.mark.parametrize("method", sorted(LOSSES))
 def test_every_method_has_a_loss_on_held_out_rows(tables, method):
-    scored = with_losses(transform(tables), tables, config(method).train)
+    scored = with_losses(scored_rows(tables), tables, config(method).train)
     kind = scored.pairs if LOSSES[method].paired else scored.unpaired
     assert kind["loss"].is_finite().all()
 
 
 def test_a_loss_that_takes_prompts_has_no_stored_value(tables):
     chosen = config("orpo", loss={"nll_over": "prompt_and_chosen"}).train
-    assert with_losses(transform(tables), tables, chosen).pairs["loss"].null_count() == 4
+    assert with_losses(scored_rows(tables), tables, chosen).pairs["loss"].null_count() == 4
 
 
 def test_no_held_out_row_has_no_loss(tables):
@@ -279,7 +292,7 @@ def test_no_held_out_row_has_no_loss(tables):
         "splits": tables["splits"].with_columns(split=pl.lit("train").cast(tables["splits"]["split"].dtype)),
     }
     for method in ("dpo", "kto"):
-        scored = with_losses(transform(empty), empty, config(method).train)
+        scored = with_losses(scored_rows(empty), empty, config(method).train)
         assert scored.pairs.is_empty() and scored.unpaired.is_empty()
 
 
@@ -287,7 +300,7 @@ def test_no_held_out_row_has_no_loss(tables):
 def test_a_reward_is_the_one_that_the_loss_gives_back(tables, method):
     # AlphaPO and f-DPO bend theirs, which keeps the order; any other is a scale times what its kind names.
     spec, chosen = LOSSES[method], config(method)
-    scored = transform(tables)
+    scored = scored_rows(tables)
     rows = (scored.pairs if spec.paired else scored.unpaired).filter(pl.col("model") == "trained")
     columns = {name: torch.tensor(rows[name].to_list()) for name in rows.columns if "logps" in name or "count" in name}
     if spec.paired:

@@ -108,6 +108,17 @@ def test_parts_are_bounded_or_end_with_a_prompt(tmp_path):
         assert [part.height for part in read(tmp_path / "empty.parquet", "splits")] == [0]
 
 
+def test_some_columns_and_rows_of_a_table_are_read_without_what_it_may_lack(tmp_path):
+    parquet.write_parquet(tmp_path / "a.parquet", LOGPS)
+    found = parquet.read_table(tmp_path / "a.parquet", "reference", ["logps", "token_logps"], pl.col("logps") < 0)
+    assert found.to_dict(as_series=False) == {"logps": [-1.5]}
+    with pytest.raises(InputError, match="no such file"):
+        parquet.read_table(tmp_path / "none.parquet", "reference")
+    (tmp_path / "cut.parquet").write_bytes((tmp_path / "a.parquet").read_bytes()[:100])
+    with pytest.raises(InputError, match="cut.parquet: not readable as Parquet"):
+        parquet.read_table(tmp_path / "cut.parquet", "reference", ["logps"])
+
+
 def test_a_users_cut_file_is_named(tmp_path):
     path = tmp_path / "cut.parquet"
     parquet.write_parquet(path, LOGPS)
