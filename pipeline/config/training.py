@@ -47,6 +47,7 @@ class TrainConfig(StageConfig):
     validate_every: NaturalCount = Field(10, description="Optimiser steps between validation points.")
     validation_rows: int = Field(64, ge=0, description="Rows scored at a validation point; 0 for none.")
     checkpoint_every: NaturalCount = Field(20, description="Optimiser steps between checkpoints.")
+    checkpoint_minutes: Positive = Field(10.0, description="A checkpoint is also kept this long after the last one.")
     parity_rows: NaturalCount = Field(32, description="Sequences that the parity gate compares before training.")
     parity_floor: Positive = Field(
         0.1,

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from ..training.mapped import MappedRows
     from ..training.rows import Row
 
-VERSION = 2
+VERSION = 3
 INPUTS = ("pairs", "unpaired", "splits", "sequences", "row_sequences", "reference")
 OUTPUTS = ("training_log", "parity")
 MODEL = "model"
@@ -38,8 +38,8 @@ _UNPAIRED_COLUMNS: Final = ("response_id", "label", "weight", "probability_desir
 
 
 def settings(config: RunConfig) -> dict[str, Any]:
-    """The stage's own settings; how often a checkpoint is kept changes nothing."""
-    return config.train.model_dump(mode="json", exclude={"checkpoint_every"})
+    """The stage's own settings; when a checkpoint is kept changes nothing."""
+    return config.train.model_dump(mode="json", exclude={"checkpoint_every", "checkpoint_minutes"})
 
 
 def external(config: RunConfig) -> Mapping[str, str]:

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import torch
 
 from ..storage.files import atomic_file
+from .dropout import restore_dropout
 from .policy import Policy
 
 _FILE = "checkpoint.pt"
@@ -74,9 +75,10 @@ def save_model(policy: Policy, untrained_dir: Path, folder: Path) -> None:
         untrained_dir: Folder of the untrained model, whose tokenizer is copied.
         folder: Where the new model goes; replaced if it is there.
     """
-    from transformers import AutoTokenizer
+    from transformers import AutoConfig, AutoTokenizer
 
     if folder.exists():
         shutil.rmtree(folder)
+    restore_dropout(policy.model.config, AutoConfig.from_pretrained(untrained_dir))
     policy.model.to(policy.saved_dtype).save_pretrained(folder)
     AutoTokenizer.from_pretrained(untrained_dir).save_pretrained(folder)

@@ -11,6 +11,7 @@ from thumbline.losses.logps import Head, SequenceLogps, TokenLogps, completion_l
 from ..engines.head import body_of, head_of
 from ..errors import InputError
 from .batches import Collated
+from .dropout import turn_off_modules, without_dropout
 
 
 @dataclass(frozen=True)
@@ -121,14 +122,13 @@ def load_policy(model_dir: Path, *, device: str, dtype: str, gradient_checkpoint
 
     place = choose_device(device)
     try:
-        saved = getattr(AutoConfig.from_pretrained(model_dir), "dtype", None) or torch.float32
-        model = AutoModelForCausalLM.from_pretrained(model_dir, dtype=torch.float32)
+        config = AutoConfig.from_pretrained(model_dir)
+        saved = getattr(config, "dtype", None) or torch.float32
+        model = AutoModelForCausalLM.from_pretrained(model_dir, config=without_dropout(config), dtype=torch.float32)
     except (OSError, ValueError) as error:
         raise InputError(f"{model_dir}: no causal language model can be loaded from this folder: {error}") from error
+    turn_off_modules(model)
     model.to(place)
-    for module in model.modules():
-        if isinstance(module, torch.nn.Dropout):
-            module.p = 0.0
     if gradient_checkpointing:
         model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
     model.train()

@@ -1,7 +1,8 @@
 """The optimiser loop: a plain one, since every step must be repeatable to the byte after an interruption."""
 
 import math
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,7 @@ class Trainer:
         rows: Training rows, in an order that is a function of the data alone.
         validation: Rows of the validation split that are measured on the way.
         folder: Where checkpoints go.
+        clock: Seconds that pass; they decide when a checkpoint is kept, and nothing else.
     """
 
     policy: Policy
@@ -37,6 +39,7 @@ class Trainer:
     rows: Sequence[Row]
     validation: Sequence[Row]
     folder: Path
+    clock: Callable[[], float] = time.monotonic
 
     def total_steps(self) -> int:
         """Optimiser steps of the whole run, at least one."""
@@ -55,20 +58,31 @@ class Trainer:
         optimizer = self._optimizer()
         first, log = self._resume(optimizer)
         advance(first)
-        total = self.total_steps()
+        total, kept_at = self.total_steps(), self.clock()
         for step in range(first, total):
             log += self._step(optimizer, step, total)
             if (step + 1) % self.config.validate_every == 0 or step + 1 == total:
                 log += self._validate(step + 1)
-            if (step + 1) % self.config.checkpoint_every == 0 and step + 1 < total:
+            if step + 1 < total and self._due(step + 1, self.clock() - kept_at):
                 state = self.policy.model.state_dict()
                 save_checkpoint(self.folder, Checkpoint(step + 1, state, optimizer.state_dict(), log))
+                kept_at = self.clock()
             advance(1)
         return log
 
+    def _due(self, step: int, seconds: float) -> bool:
+        """Whether a checkpoint is kept after `step`, `seconds` after the last one."""
+        return step % self.config.checkpoint_every == 0 or seconds >= 60 * self.config.checkpoint_minutes
+
     def _optimizer(self) -> torch.optim.AdamW:
         parameters = [parameter for parameter in self.policy.model.parameters() if parameter.requires_grad]
-        return torch.optim.AdamW(parameters, lr=self.config.learning_rate, weight_decay=self.config.weight_decay)
+        return torch.optim.AdamW(
+            parameters,
+            lr=self.config.learning_rate,
+            weight_decay=self.config.weight_decay,
+            # One pass over all state instead of a dozen; other kinds of device have no such kernel.
+            fused=self.policy.device.type in ("cpu", "cuda"),
+        )
 
     def _resume(self, optimizer: torch.optim.Optimizer) -> tuple[int, list[LogRow]]:
         checkpoint = load_checkpoint(self.folder)
