@@ -190,7 +190,8 @@ def evaluate(
 def _subject(
     scored: str | Path | Run | Table | None, unpaired: str | Path | Table | None, slices: tuple[str, ...]
 ) -> "Subject":
-    from ..evaluation.subject import of_frames, read_subject, run_folder
+    from ..evaluation.stored import read_subject, run_folder
+    from ..evaluation.subject import of_frames
 
     location = scored.folder if isinstance(scored, Run) else scored
     if isinstance(location, str | Path) and unpaired is None:

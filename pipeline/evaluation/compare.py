@@ -8,7 +8,8 @@ import polars as pl
 
 from ..errors import ConfigError
 from .outcome import Choices, Outcome, evaluate_subject, settings_of
-from .subject import Subject, read_subject
+from .stored import read_subject
+from .subject import Subject
 from .union import REWARD_EVALUATORS, Reward, unite
 
 

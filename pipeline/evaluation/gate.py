@@ -11,7 +11,8 @@ from thumbline.evaluators import EVALUATORS, EvaluationError, evaluate
 from ..errors import ConfigError, GateError, InputError
 from ..tables import polars_schema
 from .outcome import Outcome
-from .subject import Subject, read_subject
+from .stored import read_subject
+from .subject import Subject
 from .union import Reward, check_same_rows, in_rewards, is_filled
 
 # What says a loss: the evaluator and its metric, by the kind of rows.

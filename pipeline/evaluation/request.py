@@ -10,8 +10,9 @@ from .gate import Condition, check_floors, check_no_worse, parse_floor
 from .junit import write_junit
 from .outcome import Outcome
 from .rows import ReadOptions
-from .scoring import ScoringOptions
-from .subject import Subject, of_files, read_subject, run_folder, score_subject
+from .scoring import ScoringOptions, score_subject
+from .stored import read_subject, run_folder
+from .subject import Subject, of_files
 from .trackers import require_tensorboard, require_wandb, write_tensorboard, write_wandb
 
 

@@ -17,9 +17,11 @@ from ..engines.adapters import adapter_digest, resolve_adapted
 from ..engines.encoding import load_encoder, sequence_columns
 from ..engines.scoring import Scorer, score_frame
 from ..errors import ConfigError, InputError
+from ..report import Source
 from ..storage.digests import digest_json
 from ..tables import polars_schema
-from .rows import PairRows
+from .rows import PairRows, ReadOptions, read_pairs
+from .subject import Subject
 
 _SIDES: Final = ("chosen", "rejected")
 _SHARD_ROWS: Final = 512
@@ -167,3 +169,42 @@ def _rows(left: pl.DataFrame, name: str, policy: _Sides, reference: _Sides | Non
     rows = rows.with_columns(model=pl.lit(name), chosen_better_probability=pl.lit(1.0))
     own = list(polars_schema("scored_pairs"))
     return rows.select(*own, *(column for column in left.columns if column not in own)).sort("pair_id")
+
+
+def score_subject(
+    location: str,
+    models: Sequence[str],
+    reference: str | None,
+    reading: ReadOptions,
+    scoring: ScoringOptions,
+    reporter: Reporter,
+) -> Subject:
+    """Pairs of a file or a hub data set, scored by `models`.
+
+    Raises:
+        ConfigError: An option does not hold.
+        InputError: No pair can be read, a model cannot be had, or no pair is left.
+    """
+    pairs = read_pairs(location, reading)
+    reporter.say(pairs.told())
+    scored = score_pairs(pairs, models, reference, scoring, reporter)
+    notes = [pairs.told()]
+    if scored.dropped:
+        told = ", ".join(f"{reason} {count:,}" for reason, count in scored.dropped.items())
+        notes.append(f"Left out for all models, since one of them cannot take them: {told}.")
+        reporter.say(notes[-1])
+    names = list(scored.models)
+    baseline = scored.reference or (names[0] if len(names) > 1 else None)
+    return Subject(
+        name=Path(location).stem if Path(location).is_file() else location,
+        pairs=scored.frame,
+        unpaired=None,
+        baseline=baseline,
+        focus=next((name for name in names if name != baseline), None),
+        reward="implicit" if scored.reference is not None else "mean_logps",
+        slices=pairs.slices,
+        sources=(Source(location, pairs.records, pairs.digest),),
+        models=scored.models,
+        tables={"pairs": pairs.frame.select("pair_id", "prompt", "chosen", "rejected")},
+        notes=tuple(notes),
+    )

@@ -3,13 +3,14 @@
 from dataclasses import dataclass, replace
 from typing import Final
 
-from .data_facts import DataFacts, Step, data_facts
+from .data_facts import DataFacts, data_facts
 from .evidence_facts import EvidenceFacts, Leak, ModelRate, Voters, evidence_facts
 from .facts import Tile
 from .figures.canvas import Picture
 from .figures.data import funnel_picture, yield_picture
 from .figures.evaluation import Dot, dot_picture
 from .formatting import count, percent, plural
+from .funnel import Step
 from .inputs import Missing, ReportInputs
 from .lineage import Lineage, lineage
 from .page import render_template

@@ -4,8 +4,9 @@ from collections.abc import Sequence
 
 from matplotlib.axes import Axes
 
-from ..data_facts import Step, Yield
+from ..data_facts import Yield
 from ..formatting import count, percent, words
+from ..funnel import Step
 from .canvas import ACCENT, FAINT, MUTED, REJECTED, RULE, WIDTH, Picture, bare, blank, inline_svg, write
 
 _ROW_POINTS = 46

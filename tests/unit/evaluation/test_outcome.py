@@ -10,7 +10,7 @@ from tests.unit.evaluation.rows import outcome, run_like, scored, subject
 from thumbline.pipeline.errors import ConfigError, InputError
 from thumbline.pipeline.evaluation.outcome import Choices, check_choices, write_outcome
 from thumbline.pipeline.evaluation.scoring import model_names
-from thumbline.pipeline.evaluation.subject import read_subject
+from thumbline.pipeline.evaluation.stored import read_subject
 
 
 @pytest.mark.parametrize("choice", [{"draws": 500}, {"confidence": 0.8}, {"seed": 1}])

@@ -1,0 +1,143 @@
+"""Rows that are scored already: of a run, of an earlier evaluation, or of a file."""
+
+import dataclasses
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import polars as pl
+
+from ..config import load_config
+from ..errors import ConfigError, InputError, unknown_name
+from ..line import CONFIG_FILE, load_saved_config
+from ..reading.files import FileSource, take_sample
+from ..report import Source
+from ..report.run_facts import INPUTS, read_manifests
+from ..storage.parquet import read_parquet, read_table
+from .rows import MAX_LINE_BYTES
+from .subject import UNTRAINED, Subject, kind_of, of_files
+
+_TABLE: Final = {"pairs": "scored_pairs", "unpaired": "scored_unpaired"}
+
+
+def run_folder(location: str) -> Path | None:
+    """The folder of the run that `location` means, by its folder or its run file; None where it means no run."""
+    path = Path(location)
+    if path.suffix in {".yaml", ".yml"}:
+        return load_config(path).run_dir
+    return path if (path / CONFIG_FILE).is_file() else None
+
+
+def read_subject(location: str, slices: Sequence[str] = ()) -> Subject:
+    """Rows that are scored already: a run, the folder of an evaluation, or a Parquet file.
+
+    Args:
+        location: Folder of a run or its run file, folder that `thumbline evaluate` wrote, or scored rows.
+        slices: Columns that are evaluated apart.
+
+    Raises:
+        InputError: It is none of them, or the run has not been evaluated yet.
+    """
+    folder = run_folder(location)
+    if folder is not None:
+        return _of_run(folder, slices)
+    path = Path(location)
+    if path.is_dir():
+        return _of_folder(path, slices)
+    columns = _columns(path)
+    kind = kind_of(columns)
+    if kind is None:
+        raise InputError(
+            f"{location}: no scored rows (columns {', '.join(columns)}). Pairs that are not scored need --model; "
+            f"`thumbline tables scored_pairs` lists the columns of scored ones."
+        )
+    return of_files(**{kind: path}, slices=slices)
+
+
+def _columns(path: Path) -> list[str]:
+    """Names of a file's columns: of a Parquet file its schema's, of another those of its first records."""
+    if not path.is_file():
+        raise InputError(f"{path}: no such file, run or folder.")
+    if path.suffix != ".parquet":
+        return take_sample(FileSource(path, str(path), MAX_LINE_BYTES)).fields
+    return read_parquet(path).columns
+
+
+def _of_folder(folder: Path, slices: Sequence[str]) -> Subject:
+    files = {kind: folder / f"{table}.parquet" for kind, table in _TABLE.items()}
+    present = {kind: path for kind, path in files.items() if path.is_file()}
+    if not present:
+        raise InputError(
+            f"{folder}: neither the folder of a run ({CONFIG_FILE}) nor of an evaluation "
+            f"({', '.join(path.name for path in files.values())})."
+        )
+    subject = of_files(**present, slices=slices)
+    said = _metrics_of(folder / "metrics.json")
+    baseline = said.get("baseline")
+    return dataclasses.replace(
+        subject,
+        name=folder.resolve().name,
+        baseline=baseline if baseline in subject.model_names() else subject.baseline,
+        reward=said.get("reward", {}).get("kind"),
+        beta=said.get("reward", {}).get("beta"),
+    )
+
+
+def _metrics_of(path: Path) -> dict[str, Any]:
+    """What an evaluation wrote about itself; nothing where the file is not there.
+
+    Raises:
+        InputError: The file is not what an evaluation writes.
+    """
+    if not path.is_file():
+        return {}
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise InputError(f"{path}: no JSON; evaluate again, or remove it.") from error
+    if not isinstance(document, dict) or not isinstance(document.get("reward", {}), dict):
+        raise InputError(f"{path}: not the metrics of an evaluation; evaluate again, or remove it.")
+    return document
+
+
+def _of_run(folder: Path, slices: Sequence[str]) -> Subject:
+    config, manifests = load_saved_config(folder), read_manifests(folder)
+    if "metrics" not in manifests:
+        raise InputError(f"{folder}: this run has not reached its metrics stage; `thumbline run` goes on where it is.")
+    tables = {}
+    for manifest in manifests.values():
+        for name in set(manifest.outputs) & set(INPUTS) - {"metrics"}:
+            tables[name] = read_table(folder / manifest.stage / f"{name}.parquet", name)
+    notes = manifests["metrics"].notes
+    outputs = manifests["metrics"].outputs
+    return Subject(
+        name=config.name,
+        pairs=_with_slices(tables.pop("scored_pairs"), tables.get("pairs"), slices),
+        unpaired=tables.pop("scored_unpaired"),
+        baseline=UNTRAINED,
+        reward=notes["reward"],
+        beta=notes["beta"],
+        slices=tuple(dict.fromkeys((*config.metrics.slices, *slices))),
+        sources=tuple(
+            Source(f"{folder.name}/metrics/{outputs[name].file}", outputs[name].rows, outputs[name].sha256)
+            for name in _TABLE.values()
+        ),
+        tables=tables,
+        config=config,
+        manifests=manifests,
+    )
+
+
+def _with_slices(scored: pl.DataFrame, pairs: pl.DataFrame | None, slices: Sequence[str]) -> pl.DataFrame:
+    """Scored pairs with the columns of table `pairs` that are asked for."""
+    wanted = [name for name in slices if name not in scored.columns]
+    if not wanted:
+        return scored
+    plain = [] if pairs is None else [name for name, kind in pairs.schema.items() if not kind.is_nested()]
+    for name in wanted:
+        if name not in plain:
+            raise ConfigError(f"--slice: {unknown_name('column', name, plain)}")
+    assert pairs is not None, "no column of a table that is absent passes the check above"
+    columns = pairs.select("pair_id", *(pl.col(name).cast(pl.String) for name in wanted))
+    return scored.join(columns, on="pair_id", how="left", validate="m:1")
