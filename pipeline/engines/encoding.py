@@ -105,17 +105,17 @@ class Encoder:
     def _split(self, rows: list[TurnTexts]) -> list[tuple[list[int], list[int], Boundary]]:
         """Prompt ids, completion ids and boundary of each row."""
         prompts, fulls = self._ids([row.prompt for row in rows]), self._ids([row.full for row in rows])
-        found: list[tuple[list[int], list[int], Boundary]] = []
+        parts: list[tuple[list[int], list[int], Boundary]] = []
         apart = []
-        for place, (row, prompt, full) in enumerate(zip(rows, prompts, fulls, strict=True)):
+        for index, (row, prompt, full) in enumerate(zip(rows, prompts, fulls, strict=True)):
             boundary: Boundary = "prefix"
             if full[: len(prompt)] != prompt:
                 boundary = "text_apart" if row.is_prefix else "completion_apart"
-                apart.append(place)
-            found.append((prompt, self._trim(full[len(prompt) :]), boundary))
-        for place, ids in zip(apart, self._ids_apart([rows[place].completion for place in apart]), strict=True):
-            found[place] = (found[place][0], self._trim(ids), found[place][2])
-        return found
+                apart.append(index)
+            parts.append((prompt, self._trim(full[len(prompt) :]), boundary))
+        for index, ids in zip(apart, self._ids_apart([rows[index].completion for index in apart]), strict=True):
+            parts[index] = (parts[index][0], self._trim(ids), parts[index][2])
+        return parts
 
     def _ids(self, texts: list[str]) -> list[list[int]]:
         ids: list[list[int]] = self._tokenizer(texts, add_special_tokens=False)["input_ids"] if texts else []

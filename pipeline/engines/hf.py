@@ -50,12 +50,12 @@ class HFEngine:
         """One score a sequence, in the order given."""
         scores: dict[int, Score] = {}
         for batch in _batches(sequences, self._batch_tokens):
-            for place, values in zip(batch, self._logps([sequences[place] for place in batch]), strict=True):
+            for index, values in zip(batch, self._logps([sequences[index] for index in batch]), strict=True):
                 # A long sum keeps the digits of its float32 terms.
                 total = float(values.double().sum())
                 tokens = tuple(values.tolist()) if self._keeps_tokens else None
-                scores[place] = Score(sequences[place].sequence_id, total, len(values), tokens)
-        return [scores[place] for place in range(len(sequences))]
+                scores[index] = Score(sequences[index].sequence_id, total, len(values), tokens)
+        return [scores[index] for index in range(len(sequences))]
 
     @torch.no_grad()
     def _logps(self, batch: Sequence[TokenSequence]) -> Sequence[torch.Tensor]:
@@ -86,14 +86,14 @@ class HFEngine:
 
 
 def _batches(sequences: Sequence[TokenSequence], batch_tokens: int) -> Iterator[list[int]]:
-    """Places of sequences, longest first, in batches of at most `batch_tokens` padded tokens."""
+    """Indices of sequences, longest first, in batches of at most `batch_tokens` padded tokens."""
     lengths = [len(entry.prompt_token_ids) + len(entry.completion_token_ids) for entry in sequences]
-    order = sorted(range(len(sequences)), key=lambda place: (-lengths[place], sequences[place].sequence_id))
+    order = sorted(range(len(sequences)), key=lambda index: (-lengths[index], sequences[index].sequence_id))
     batch: list[int] = []
-    for place in order:
+    for index in order:
         if batch and lengths[batch[0]] * (len(batch) + 1) > batch_tokens:
             yield batch
             batch = []
-        batch.append(place)
+        batch.append(index)
     if batch:
         yield batch

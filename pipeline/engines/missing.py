@@ -13,7 +13,7 @@ from .base import Engine, Score, TokenSequence
 from .feeding import BUCKET_TOKENS, Blocks, Catalogue, Shard, scoring_order, shards
 from .results import Results
 from .store import LogpsStore
-from .vllm.check import check_places
+from .vllm.check import check_indices
 
 
 class Outcome(NamedTuple):
@@ -77,19 +77,19 @@ def score_missing(work: Work, open_engine: Callable[[], Engine], bar: Bar) -> Ou
     Raises:
         EngineError: The engine left a sequence out, scored another number of tokens, or gave no number.
     """
-    found: dict[str, Results] = {}
+    by_route: dict[str, Results] = {}
     for route in work.stores:
-        found[route] = _stored(work, route)
-        if found[route].known == len(work.wanted):
-            return Outcome(found[route], route, (), len(work.wanted), 0, 0)
+        by_route[route] = _stored(work, route)
+        if by_route[route].known == len(work.wanted):
+            return Outcome(by_route[route], route, (), len(work.wanted), 0, 0)
     first = next(iter(work.stores))
     engine = open_engine()
     try:
-        feed = _feed(work, found[first])
+        feed = _feed(work, by_route[first])
         head = next(feed)
-        route = engine.settle([head.sequences[place] for place in check_places(len(head.sequences))])
-        results = found.pop(route)
-        found.clear()
+        route = engine.settle([head.sequences[index] for index in check_indices(len(head.sequences))])
+        results = by_route.pop(route)
+        by_route.clear()
         rest: Iterable[Shard] = chain([head], feed)
         if route != first:
             feed.close()
@@ -127,9 +127,9 @@ def stored_results(
         scratch: Folder for files.
     """
     work = Work(blocks, wanted, stores, 1, False, scratch)
-    found = {route: _stored(work, route) for route in stores}
-    route = max(found, key=lambda name: found[name].known)
-    return route, found[route]
+    by_route = {route: _stored(work, route) for route in stores}
+    route = max(by_route, key=lambda name: by_route[name].known)
+    return route, by_route[route]
 
 
 def _feed(work: Work, results: Results) -> Generator[Shard]:

@@ -71,18 +71,18 @@ class Renderer:
     def _own_text(self, full: str, completion: str) -> str:
         """The answer as it stands in the whole text; where the template rewrote it, as it was given, and ended."""
         words = completion.strip()
-        place = full.rfind(words)
-        return full[place:] if place >= 0 else words + self._end_of_turn()
+        start = full.rfind(words)
+        return full[start:] if start >= 0 else words + self._end_of_turn()
 
     def _end_of_turn(self) -> str:
         """What the template writes after an answer."""
         if self._turn_end is None:
             probe = [Message(role="user", content="?"), Message(role="assistant", content=_PROBE)]
             try:
-                _, found, after = self._render(probe, add_generation_prompt=False).rpartition(_PROBE)
+                _, separator, after = self._render(probe, add_generation_prompt=False).rpartition(_PROBE)
             except TemplateError:
-                found, after = "", ""
-            self._turn_end = after if found else self._tokenizer.eos_token or ""
+                separator, after = "", ""
+            self._turn_end = after if separator else self._tokenizer.eos_token or ""
         return self._turn_end
 
     def _render(self, messages: Sequence[Message], *, add_generation_prompt: bool) -> str:

@@ -75,7 +75,9 @@ class References:
     def keeps(self, key_name: str, sequence_ids: pl.Series) -> bool:
         """Whether a run refers to any of these sequences under this key."""
         ids = as_ids(sequence_ids)
-        return any(_any_in(ids, known) for known in (self.by_key.get(key_name), self.by_any_key) if known is not None)
+        return any(
+            _any_in(ids, wanted) for wanted in (self.by_key.get(key_name), self.by_any_key) if wanted is not None
+        )
 
 
 def sorted_ids(blocks: Iterable[pl.Series]) -> Ids:
@@ -83,11 +85,11 @@ def sorted_ids(blocks: Iterable[pl.Series]) -> Ids:
     return np.unique(np.concatenate([np.empty(0, _ID), *(as_ids(block) for block in blocks)]))
 
 
-def _any_in(ids: Ids, known: Ids) -> bool:
-    if not len(known):
+def _any_in(ids: Ids, wanted: Ids) -> bool:
+    if not len(wanted):
         return False
-    found = np.minimum(np.searchsorted(known, ids), len(known) - 1)
-    return bool(np.any(known[found] == ids))
+    nearest = np.minimum(np.searchsorted(wanted, ids), len(wanted) - 1)
+    return bool(np.any(wanted[nearest] == ids))
 
 
 class Garbage(NamedTuple):

@@ -50,8 +50,8 @@ def _named(subjects: Sequence[Subject], locations: Sequence[str]) -> dict[str, S
     Raises:
         ConfigError: A location is given twice.
     """
-    places = [str(Path(location).resolve()) for location in locations]
-    repeated = [place for place, count in Counter(places).items() if count > 1]
+    paths = [str(Path(location).resolve()) for location in locations]
+    repeated = [path for path, count in Counter(paths).items() if count > 1]
     if repeated:
         raise ConfigError(f"compare: {repeated[0]} is given twice.")
     counts = Counter(subject.name for subject in subjects)

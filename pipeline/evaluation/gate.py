@@ -84,8 +84,8 @@ def check_floors(outcome: Outcome, floors: Sequence[Floor]) -> list[Condition]:
 
 def _floor(outcome: Outcome, rows: pl.DataFrame, floor: Floor, model: str) -> Condition:
     name = f"{model}: {floor.metric}{' lower end' if floor.lower_end else ''} at least {floor.value:g}"
-    found = rows.filter(pl.col("model") == model)
-    row = found.row(0, named=True) if found.height else None
+    of_model = rows.filter(pl.col("model") == model)
+    row = of_model.row(0, named=True) if of_model.height else None
     value = None if row is None else row["ci_low" if floor.lower_end else "value"]
     if row is None or value is None:
         reason = "the model has no such metric" if row is None else row["reason"] or "it has no value"
@@ -127,8 +127,8 @@ def check_no_worse(outcome: Outcome, location: str, allowed_loss: float | None) 
         metrics = evaluate(pairs, unpaired, settings, [evaluator])
     except EvaluationError as error:
         raise InputError(f"--no-worse-than {location}: {error}") from error
-    found = metrics.filter((pl.col("metric") == metric) & (pl.col("compared_with") == label))
-    return [_no_worse(outcome, row, label, allowed_loss) for row in found.iter_rows(named=True)]
+    comparisons = metrics.filter((pl.col("metric") == metric) & (pl.col("compared_with") == label))
+    return [_no_worse(outcome, row, label, allowed_loss) for row in comparisons.iter_rows(named=True)]
 
 
 def _shared_kind(subject: Subject, other: Subject, location: str) -> str:
@@ -162,21 +162,21 @@ def _no_worse(outcome: Outcome, row: dict[str, Any], label: str, allowed_loss: f
     low, high = row["ci_low"], row["ci_high"]
     if row["value"] is None:
         return Condition(name, False, f"none: {row['reason']}")
-    told = f"{row['metric'].removesuffix('_difference')} moved by {row['value']:+.4g}"
+    detail = f"{row['metric'].removesuffix('_difference')} moved by {row['value']:+.4g}"
     if low is None or high is None:
         if row["n_groups"] < 2:
-            return Condition(name, False, f"{told}, no interval: {row['reason']}")
+            return Condition(name, False, f"{detail}, no interval: {row['reason']}")
         # Groups that all changed alike have no spread to resample: two equal models, most often.
         low, high = row["value"], row["value"]
-        told += ", in all prompt groups alike"
+        detail += ", in all prompt groups alike"
     else:
-        told += f", {_mass(outcome)} {low:+.4g} to {high:+.4g}"
-    return Condition(name, bool(high >= 0 if allowed_loss is None else low > -allowed_loss), told)
+        detail += f", {_mass(outcome)} {low:+.4g} to {high:+.4g}"
+    return Condition(name, bool(high >= 0 if allowed_loss is None else low > -allowed_loss), detail)
 
 
 def refuse(conditions: Sequence[Condition]) -> None:
     """Raise GateError unless every condition holds."""
     failed = [condition for condition in conditions if not condition.holds]
     if failed:
-        told = "\n".join(f"  {condition.name}: {condition.detail}" for condition in failed)
-        raise GateError(f"{len(failed)} of {len(conditions)} conditions do not hold:\n{told}")
+        lines = "\n".join(f"  {condition.name}: {condition.detail}" for condition in failed)
+        raise GateError(f"{len(failed)} of {len(conditions)} conditions do not hold:\n{lines}")

@@ -81,9 +81,9 @@ def _answers(value: Any, field: str, prompt: list[Message]) -> list[str]:
     if isinstance(value, list) and value and all(isinstance(entry, str) for entry in value):
         return [values.answer(entry, field) for entry in value]
     if isinstance(value, list):
-        found = values.messages(value, field, empty="empty_completion")
+        messages = values.messages(value, field, empty="empty_completion")
         # A side that repeats the prompt before its answer.
-        value = found[len(prompt) :] if values.same_messages(prompt, found) == len(prompt) else found
+        value = messages[len(prompt) :] if values.same_messages(prompt, messages) == len(prompt) else messages
     return [values.answer(value, field)]
 
 

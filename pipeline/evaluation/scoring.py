@@ -90,8 +90,8 @@ def score_pairs(
     )
     reasons = Counter(dict(dropped.unique("pair_id", maintain_order=True)["reason"].value_counts().iter_rows()))
     if left.is_empty():
-        told = ", ".join(f"{reason} {count}" for reason, count in sorted(reasons.items()))
-        raise InputError(f"no pair is left that every model takes ({told}). Raise --max-tokens, or cut long texts.")
+        listed = ", ".join(f"{reason} {count}" for reason, count in sorted(reasons.items()))
+        raise InputError(f"no pair is left that every model takes ({listed}). Raise --max-tokens, or cut long texts.")
     frames = [_rows(left, name, sides[name], None if base is None else sides[base]) for name in sorted(names)]
     return ScoredPairs(
         pl.concat(frames), base, dict(sorted(reasons.items())), {name: part.notes for name, part in sides.items()}
@@ -190,8 +190,8 @@ def score_subject(
     scored = score_pairs(pairs, models, reference, scoring, reporter)
     notes = [pairs.told()]
     if scored.dropped:
-        told = ", ".join(f"{reason} {count:,}" for reason, count in scored.dropped.items())
-        notes.append(f"Left out for all models, since one of them cannot take them: {told}.")
+        listed = ", ".join(f"{reason} {count:,}" for reason, count in scored.dropped.items())
+        notes.append(f"Left out for all models, since one of them cannot take them: {listed}.")
         reporter.say(notes[-1])
     names = list(scored.models)
     baseline = scored.reference or (names[0] if len(names) > 1 else None)

@@ -73,11 +73,11 @@ def write_tensorboard(outcome: Outcome, folder: Path) -> int:
     Raises:
         MissingDependencyError: TensorBoard is not installed.
     """
-    found = list(scalars(outcome))
+    logged = list(scalars(outcome))
     with require_tensorboard()(log_dir=str(folder)) as writer:
-        for scalar in found:
+        for scalar in logged:
             writer.add_scalar(scalar.name, scalar.value, scalar.step)
-    return len(found)
+    return len(logged)
 
 
 def write_wandb(outcome: Outcome, project: str) -> int:

@@ -125,8 +125,8 @@ def unite(subjects: Mapping[str, Subject], rewards: Mapping[str, Reward]) -> Uni
 
 
 def _notes(rewards: Mapping[str, Reward]) -> tuple[str, ...]:
-    told = "; ".join(f"{name}: {reward.kind}, beta {reward.beta:g}" for name, reward in rewards.items())
-    return (f"Each model's own reward is used ({told}): compare accuracies and AUCs, not the sizes of margins.",)
+    listed = "; ".join(f"{name}: {reward.kind}, beta {reward.beta:g}" for name, reward in rewards.items())
+    return (f"Each model's own reward is used ({listed}): compare accuracies and AUCs, not the sizes of margins.",)
 
 
 def in_rewards(subject: Subject, reward: Reward) -> Subject:
@@ -149,7 +149,7 @@ def _renamed(subjects: Mapping[str, Subject]) -> dict[str, Subject]:
     """Subjects whose models' names are unique: a run's trained model takes the run's name."""
     own = Counter(name for subject in subjects.values() for name in subject.model_names())
     starts = _untrained(subjects)
-    found = {}
+    by_name = {}
     for name, subject in subjects.items():
         names = {
             model: _new_name(name, model, starts.get(name), repeated=own[model] > 1) for model in subject.model_names()
@@ -157,14 +157,14 @@ def _renamed(subjects: Mapping[str, Subject]) -> dict[str, Subject]:
         frames = {
             kind: frame.with_columns(pl.col("model").replace_strict(names)) for kind, frame in subject.rows().items()
         }
-        found[name] = dataclasses.replace(
+        by_name[name] = dataclasses.replace(
             subject,
             pairs=frames.get("pairs"),
             unpaired=frames.get("unpaired"),
             baseline=None if subject.baseline is None else names.get(subject.baseline),
             models={names[model]: notes for model, notes in subject.models.items()},
         )
-    return found
+    return by_name
 
 
 def _new_name(subject: str, model: str, start: str | None, *, repeated: bool) -> str:

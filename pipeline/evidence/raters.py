@@ -101,16 +101,16 @@ class RaterVotes:
 
         Those without a user are left out, since nothing can be learned of them: they weigh 1.
         """
-        known = votes.filter(pl.col("user_id").is_not_null())
+        named = votes.filter(pl.col("user_id").is_not_null())
         vote = pl.col("vote")
         changed = (pl.col("ever_up") > 0) & (pl.col("ever_down") > 0)
         kinds = zip(_SUMS, (vote != "retracted", vote == "up", vote == "down", changed), strict=True)
-        ones = known.select("user_id", **{name: kind.cast(pl.Int64) for name, kind in kinds})
+        ones = named.select("user_id", **{name: kind.cast(pl.Int64) for name, kind in kinds})
         # Added up twice, so that what is put together is a row a rater on both sides.
         both = [self._counts, ones.group_by("user_id").agg(pl.all().sum())]
         self._counts = pl.concat(both).group_by("user_id").agg(pl.all().sum())
         if self._config.reliability == "dawid_skene":
-            standing = known.filter(pl.col("vote") != "retracted")
+            standing = named.filter(pl.col("vote") != "retracted")
             self._standing.append(standing.select("response_id", "user_id", up=pl.col("vote") == "up"))
 
     def table(self) -> pl.DataFrame:

@@ -32,10 +32,10 @@ def divided(numbers: pl.Expr, by: float) -> pl.Expr:
 
 def named(events: pl.LazyFrame) -> pl.LazyFrame:
     """Events with `prompt_id` and `response_id`: those they bring, else made from the texts."""
-    known = events.collect_schema().names()
-    if "prompt_id" not in known:
+    columns = events.collect_schema().names()
+    if "prompt_id" not in columns:
         events = events.with_columns(prompt_id=prompt_id(pl.col("prompt")))
-    if "response_id" not in known:
+    if "response_id" not in columns:
         events = events.with_columns(response_id=response_id(pl.col("prompt_id"), pl.col("completion")))
     return events
 
@@ -81,9 +81,9 @@ def weighed(
         newest: Time of the newest event of the whole log.
         half_life: Days after which a vote weighs half; None: age does not matter. A vote without a time keeps 1.
     """
-    known = votes.join(raters.select("user_id", "weight"), on="user_id", how="left", validate="m:1")
+    weighted = votes.join(raters.select("user_id", "weight"), on="user_id", how="left", validate="m:1")
     weight = pl.col("weight").fill_null(1.0) * recency(pl.col("created_at"), newest, half_life)
-    return known.with_columns(units=(weight * _UNITS).round().cast(pl.Int64)).drop("weight")
+    return weighted.with_columns(units=(weight * _UNITS).round().cast(pl.Int64)).drop("weight")
 
 
 def recency(time: pl.Expr, newest: datetime | None, half_life: float | None) -> pl.Expr:

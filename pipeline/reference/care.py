@@ -87,10 +87,10 @@ def sweep(store: str, runs: Path, older_than_hours: float, *, delete: bool) -> S
 
     folder, references = open_folder(store), references_of(runs)
     before = datetime.now(UTC) - timedelta(hours=older_than_hours)
-    found = list(garbage(folder, references, before.timestamp()))
-    for entry in found if delete else []:
+    unused = list(garbage(folder, references, before.timestamp()))
+    for entry in unused if delete else []:
         folder.remove(entry.path)
-    return Swept(len(found), sum(entry.rows for entry in found), sum(entry.size for entry in found))
+    return Swept(len(unused), sum(entry.rows for entry in unused), sum(entry.size for entry in unused))
 
 
 def verify_run(config: RunConfig, rows: int, seed: int) -> "Verification":

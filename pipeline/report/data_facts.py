@@ -100,8 +100,8 @@ def _pair_yield(inputs: ReportInputs) -> tuple[Yield, ...] | Missing:
 def _rejects(inputs: ReportInputs) -> tuple[RejectedReason, ...] | Missing:
     frame = inputs.table("rejects")
     if frame is None:
-        known = "events" in inputs.manifests or "rejects" in inputs.tables
-        return Missing("No log row was rejected." if known else "No log was read here.")
+        was_read = "events" in inputs.manifests or "rejects" in inputs.tables
+        return Missing("No log row was rejected." if was_read else "No log was read here.")
     place = pl.format("{}:{}", pl.col("source_file").str.split("/").list.last(), "source_line")
     grouped = (
         frame.sort("source_file", "source_line")

@@ -136,8 +136,8 @@ class EvaluationFacts:
 def evaluation_facts(inputs: ReportInputs) -> EvaluationFacts:
     """The metrics table and who is compared with whom."""
     frame = inputs.table("metrics")
-    known = [] if frame is None else [name for name in Metric._fields if name in frame.columns]
-    measures = () if frame is None else tuple(Metric(**row) for row in frame.select(known).iter_rows(named=True))
+    columns = [] if frame is None else [name for name in Metric._fields if name in frame.columns]
+    measures = () if frame is None else tuple(Metric(**row) for row in frame.select(columns).iter_rows(named=True))
     models = _models(inputs, measures)
     compared = {(row.model, row.compared_with) for row in measures if {row.model, row.compared_with} <= set(models)}
     pairs = sorted((model, other) for model, other in compared if other is not None)

@@ -131,8 +131,8 @@ def reliability(facts: EvaluationFacts, model: str | None) -> tuple[ReliabilityB
         for name, found in by_bin.items()
         if confidence in found and accuracy in found
     ]
-    known = [one for one in bins if one.confidence.value is not None and one.accuracy.value is not None]
-    return tuple(sorted(known, key=lambda one: one.confidence.value or 0.0))
+    filled = [one for one in bins if one.confidence.value is not None and one.accuracy.value is not None]
+    return tuple(sorted(filled, key=lambda one: one.confidence.value or 0.0))
 
 
 def strata(facts: EvaluationFacts, model: str | None) -> tuple[Metric, ...]:

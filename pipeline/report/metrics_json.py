@@ -28,7 +28,7 @@ def metrics_json(inputs: ReportInputs, facts: ReportFacts) -> dict[str, Any]:
         "confidence": inputs.confidence,
         "subject": evaluation.subject,
         "baseline": evaluation.baseline,
-        "models": [{"name": name, **_known(inputs, name)} for name in evaluation.models],
+        "models": [{"name": name, **_scored_with(inputs, name)} for name in evaluation.models],
         "sources": [source._asdict() for source in inputs.sources],
         "verdict": {"tone": facts.verdict.tone, "sentence": facts.verdict.sentence},
         "metrics": [_metric(row) for row in evaluation.rows()],
@@ -42,7 +42,7 @@ def metrics_schema() -> dict[str, Any]:
     return dict(json.loads(text))
 
 
-def _known(inputs: ReportInputs, name: str) -> dict[str, str | None]:
+def _scored_with(inputs: ReportInputs, name: str) -> dict[str, str | None]:
     notes = inputs.models.get(name, {})
     return {key: notes.get(source) for key, source in (("digest", "model"), ("engine", "engine"), ("dtype", "dtype"))}
 

@@ -13,12 +13,12 @@ CHECK_ROWS: Final = 8
 _ALLOWED: Final[Mapping[str, float]] = {"float32": 0.002, "float16": 0.0625, "bfloat16": 0.5}
 
 
-def check_places(count: int) -> list[int]:
+def check_indices(count: int) -> list[int]:
     """Which of `count` rows to compare: evenly spread, each with the next, which often shares its prompt."""
     if count <= CHECK_ROWS:
         return list(range(count))
     pairs = CHECK_ROWS // 2
-    starts = [place * (count - 2) // (pairs - 1) for place in range(pairs)]
+    starts = [index * (count - 2) // (pairs - 1) for index in range(pairs)]
     return [start + step for start in starts for step in (0, 1)]
 
 

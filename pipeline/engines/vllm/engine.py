@@ -16,7 +16,7 @@ from ...config import EngineConfig
 from ...errors import EngineError
 from ..base import TRANSFORMERS, Score, TokenSequence
 from ..hf import HFEngine
-from .check import check_places, disagreement
+from .check import check_indices, disagreement
 from .messages import Route
 from .process import WorkerProcess
 
@@ -101,27 +101,27 @@ class VLLMEngine:
         routes = self._possible_routes()
         if routes[0] == TRANSFORMERS:
             return self._take_transformers(sequences)
-        places = check_places(len(sequences))
+        indices = check_indices(len(sequences))
         if not self._has_gpu():
             # On a CPU the yardstick runs while vLLM loads; a GPU has no room for both at once.
             self._engine = self._worker(routes[0])
-        expected = self._yardstick([sequences[place] for place in places])
+        expected = self._yardstick([sequences[index] for index in indices])
         fault = ""
-        for place, route in enumerate(routes):
+        for number, route in enumerate(routes):
             if route == TRANSFORMERS:
                 return self._take_transformers(sequences)
             engine = self._engine = self._engine or self._worker(route)
             try:
                 scores = engine.score(sequences)
-                fault = disagreement([scores[place] for place in places], expected, self._config.dtype) or ""
+                fault = disagreement([scores[index] for index in indices], expected, self._config.dtype) or ""
             except EngineError as error:
                 fault = str(error)
             if not fault:
                 self._route = route
                 return scores
             self.close()
-            if place + 1 < len(routes):
-                self._say(route, fault, routes[place + 1])
+            if number + 1 < len(routes):
+                self._say(route, fault, routes[number + 1])
         raise EngineError(f"vLLM by {routes[-1]}: {fault.rstrip('.')}. No further route is in reference.routes.")
 
     def _possible_routes(self) -> list[str]:

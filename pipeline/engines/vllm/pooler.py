@@ -80,17 +80,17 @@ class CompletionLogpsPooler(Pooler):  # type: ignore[misc]  # vLLM's classes are
         logps = self._token_logps(hidden_states, rows)
         finished = cursor.get_finished_mask()
         answers: list[torch.Tensor | None] = []
-        for place, span in enumerate(rows.spans):
-            state = pooling_metadata.pooling_states[place]
+        for index, span in enumerate(rows.spans):
+            state = pooling_metadata.pooling_states[index]
             if span.stop > span.start:
                 state.hidden_states_cache.append(logps[span].clone())
-            if not finished[place]:
+            if not finished[index]:
                 answers.append(None)
                 continue
             parts = state.hidden_states_cache
             scored = torch.cat(parts).double() if parts else logps[:0].double()
             answer = torch.stack([scored.sum(), scored.new_tensor(float(scored.numel()))])
-            options = pooling_metadata.pooling_params[place].extra_kwargs or {}
+            options = pooling_metadata.pooling_params[index].extra_kwargs or {}
             answers.append(torch.cat([answer, scored]) if options.get(TOKEN_LOGPS) else answer)
             state.clean()
         return answers
@@ -153,15 +153,15 @@ def _rows_to_score(pooling_metadata: Any, cursor: Any) -> _Rows:
     token_ids = pooling_metadata.prompt_token_ids_cpu
     positions, targets, spans = [], [], []
     offset = scored = 0
-    for place, count in enumerate(scheduled):
-        begin = ends[place] - count
+    for index, count in enumerate(scheduled):
+        begin = ends[index] - count
         # vLLM warms its pooler up with requests of its own, which name no completion: score them whole.
-        start = (pooling_metadata.pooling_params[place].extra_kwargs or {}).get(COMPLETION_START, 1)
+        start = (pooling_metadata.pooling_params[index].extra_kwargs or {}).get(COMPLETION_START, 1)
         # The hidden state at t - 1 predicts the token at t; the last one predicts nothing that was given.
-        low, high = max(start - 1, begin), min(ends[place], lengths[place] - 1)
+        low, high = max(start - 1, begin), min(ends[index], lengths[index] - 1)
         if high > low:
             positions.append(torch.arange(offset + low - begin, offset + high - begin))
-            targets.append(token_ids[place, low + 1 : high + 1].to(torch.int64))
+            targets.append(token_ids[index, low + 1 : high + 1].to(torch.int64))
         width = max(high - low, 0)
         spans.append(slice(scored, scored + width))
         scored += width

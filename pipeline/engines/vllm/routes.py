@@ -141,14 +141,14 @@ def _with_cache(engine: Any, sequences: list[TokenSequence], score: Callable[...
     engine.reset_prefix_cache()
     scores = score(sequences, skip_cache=False)
     short = [
-        place
-        for place, (sequence, found) in enumerate(zip(sequences, scores, strict=True))
-        if found.token_count != len(sequence.completion_token_ids)
+        index
+        for index, (sequence, raw) in enumerate(zip(sequences, scores, strict=True))
+        if raw.token_count != len(sequence.completion_token_ids)
     ]
     if short:
-        again = score([sequences[place] for place in short], skip_cache=True)
-        for place, found in zip(short, again, strict=True):
-            scores[place] = found
+        again = score([sequences[index] for index in short], skip_cache=True)
+        for index, raw in zip(short, again, strict=True):
+            scores[index] = raw
     return scores
 
 

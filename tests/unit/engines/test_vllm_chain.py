@@ -31,7 +31,7 @@ from thumbline.pipeline.config import EngineConfig
 from thumbline.pipeline.engines.base import Score
 from thumbline.pipeline.engines.hf import HFEngine
 from thumbline.pipeline.engines.vllm import process as processes
-from thumbline.pipeline.engines.vllm.check import CHECK_ROWS, check_places, disagreement
+from thumbline.pipeline.engines.vllm.check import CHECK_ROWS, check_indices, disagreement
 from thumbline.pipeline.engines.vllm.engine import VLLMEngine
 from thumbline.pipeline.engines.vllm.worker import _one_line
 from thumbline.pipeline.errors import ConfigError, EngineError
@@ -227,7 +227,7 @@ def test_a_worker_ends_when_its_parent_is_killed(model):
 
 @pytest.mark.parametrize("count", [0, 1, 2, 7, 8, 9, 10, 11, 512])
 def test_the_checked_places_are_spread_in_neighbouring_pairs(count):
-    places = check_places(count)
+    places = check_indices(count)
     assert len(set(places)) == len(places) == min(count, CHECK_ROWS)
     assert all(0 <= place < count for place in places)
     if count > CHECK_ROWS:
