@@ -9,11 +9,19 @@ from typing import Any, Final, Protocol
 import polars as pl
 
 from .config import RunConfig
-from .storage.blocks import count_rows, iter_table
 from .storage.buckets import HELD_BYTES, PASS_BYTES
 from .storage.manifests import Counts, TableRecord
-from .storage.parquet import PART_ROWS, read_by_prompt, read_parts, read_table
-from .storage.writing import ROW_GROUP_ROWS, write_table, write_table_batches, write_tables
+from .storage.parquet import ROW_GROUP_ROWS, count_rows
+from .storage.tables import (
+    PART_ROWS,
+    iter_table,
+    read_by_prompt,
+    read_parts,
+    read_table,
+    write_table,
+    write_table_batches,
+    write_tables,
+)
 
 # Called with the number of units just finished.
 Advance = Callable[[int], None]

@@ -43,7 +43,7 @@ class Tables(Mapping[str, pl.DataFrame]):
         Raises:
             NoSuchTableError: No finished stage has made a table of this name.
         """
-        from ..storage.parquet import read_table
+        from ..storage.tables import read_table
 
         if name not in self._paths:
             raise NoSuchTableError(unknown_name("table", name, self._paths or ["none: no stage has finished"]))

@@ -11,7 +11,8 @@ from ..config import RunConfig
 from ..storage.digests import digest_file, digest_text
 from ..storage.files import write_text
 from ..storage.manifests import read_manifest
-from ..storage.parquet import read_table, write_parquet
+from ..storage.parquet import write_parquet
+from ..storage.tables import read_table
 from ..tables import SPLIT
 from .card import CARD, dataset_card
 

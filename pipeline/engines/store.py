@@ -19,9 +19,9 @@ from typing import Final, NamedTuple
 import polars as pl
 
 from ..errors import InputError
-from ..storage.blocks import parquet_bytes, read_parquet_bytes
 from ..storage.digests import digest_json
 from ..storage.folders import Folder
+from ..storage.parquet import parquet_bytes, read_parquet_bytes
 from ..tables import polars_schema
 from .base import Score
 

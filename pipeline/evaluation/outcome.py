@@ -15,7 +15,7 @@ from ..errors import ConfigError, InputError, unknown_name
 from ..report import ReportInputs, Summary, report_files, summary
 from ..report.run_facts import versions, write_files
 from ..storage.parquet import write_parquet
-from ..storage.writing import write_table
+from ..storage.tables import write_table
 from .subject import UNTRAINED, Subject
 
 _DEFAULT_BETA: Final = 0.1

@@ -14,7 +14,8 @@ from ..line import CONFIG_FILE, load_saved_config
 from ..reading.files import FileSource, take_sample
 from ..report import Source
 from ..report.run_facts import INPUTS, read_manifests
-from ..storage.parquet import read_parquet, read_table
+from ..storage.parquet import read_parquet
+from ..storage.tables import read_table
 from .rows import MAX_LINE_BYTES
 from .subject import UNTRAINED, Subject, kind_of, of_files
 

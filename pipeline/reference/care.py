@@ -10,8 +10,8 @@ import polars as pl
 
 from ..config import RunConfig
 from ..errors import ConfigError
-from ..storage.blocks import iter_table
 from ..storage.manifests import partial_dir, read_manifest
+from ..storage.tables import iter_table
 from .rows import Request, named_sequences
 
 if TYPE_CHECKING:

@@ -29,8 +29,7 @@ from ..reading.inputs import expand_inputs
 from ..storage.buckets import bucket_count
 from ..storage.digests import cached_digest
 from ..storage.manifests import Counts, TableRecord, value_counts
-from ..storage.parquet import read_table
-from ..storage.writing import write_tables
+from ..storage.tables import read_table, write_tables
 from ..workers import available_cores, map_in_processes, map_in_threads
 
 VERSION: Final = 5

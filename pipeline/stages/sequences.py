@@ -19,9 +19,9 @@ from ..engines.encoding import Encoder, load_encoder, sequence_columns
 from ..engines.models import resolve_model
 from ..engines.scoring import scratch_folder
 from ..errors import InputError
-from ..storage.blocks import side_by_side
 from ..storage.buckets import BucketSort, buckets_of_ids
 from ..storage.manifests import Counts
+from ..storage.tables import side_by_side
 from ..tables import SEQUENCE_ROLE, polars_schema
 from ..training.methods import main_method, makes_mismatched
 from ..training.mismatched import Exchange, partner_rows, partners

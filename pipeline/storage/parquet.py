@@ -1,19 +1,31 @@
-"""The only Parquet reader and writer: atomic files, digests, manifests, and folders that appear whole or not at all."""
+"""The only Parquet reader and writer: files of any schema, whole, in parts, or as bytes.
 
-from collections.abc import Iterator, Mapping, Sequence
+The rows alone decide a file's bytes: how they were cut into parts, and how many threads encoded them, does not show.
+Tables with a schema of ours are read and written through `tables`.
+"""
+
+import io
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
+from polars.io.plugins import register_io_source
 
-from ..errors import InputError, TableError
-from ..tables import has_columns_of, polars_schema
+from ..errors import InputError
+from .columns import copied_strings
 from .files import atomic_file
 
 # A row group this size keeps a reader's memory small and its files near the size of larger groups.
-_ROW_GROUP_ROWS: Final = 50_000
-# Rows that a stage holds at a time, as many prompts as that is.
-PART_ROWS: Final = 50_000
+ROW_GROUP_ROWS: Final = 50_000
+_COMPRESSION: Final = "zstd"
+# Of what is written part by part. Against level 3, half the time for a tenth more bytes
+# (tests/benchmarks/bench_prepare.py).
+_FAST_LEVEL: Final = 1
 
 
 def write_parquet(path: Path, frame: pl.DataFrame, metadata: Mapping[str, str] | None = None) -> None:
@@ -27,11 +39,124 @@ def write_parquet(path: Path, frame: pl.DataFrame, metadata: Mapping[str, str] |
     with atomic_file(path) as temporary:
         frame.write_parquet(
             temporary,
-            compression="zstd",
+            compression=_COMPRESSION,
             statistics=True,
-            row_group_size=_ROW_GROUP_ROWS,
+            row_group_size=ROW_GROUP_ROWS,
             metadata=dict(metadata) if metadata is not None else None,
         )
+
+
+def parquet_bytes(frame: pl.DataFrame, metadata: Mapping[str, str]) -> bytes:
+    """`frame` as the bytes of a Parquet file with `metadata`; the same rows give the same bytes."""
+    buffer = io.BytesIO()
+    frame.write_parquet(buffer, compression=_COMPRESSION, statistics=False, metadata=dict(metadata))
+    return buffer.getvalue()
+
+
+def sink_parquet(path: Path, leading: pl.DataFrame, others: Iterable[pl.DataFrame], row_group_rows: int) -> int:
+    """Write frames, row groups and columns encoded side by side by all threads; returns how many rows there were.
+
+    Args:
+        path: The file.
+        leading: The first frame.
+        others: Those after it, of the same schema; what making them raises is raised here.
+        row_group_rows: Rows of a row group.
+    """
+    rows = 0
+    failures: list[BaseException] = []
+
+    def counted(*_: object) -> Iterator[pl.DataFrame]:
+        nonlocal rows
+        try:
+            for frame in chain([leading], others):
+                rows += frame.height
+                # Few rows wait for a row group, and would keep the texts of the part that they are from.
+                yield copied_strings(frame) if frame.height < row_group_rows // 2 else frame
+        except BaseException as error:
+            # polars would raise an error of its own, which holds no more than this one's text.
+            failures.append(error)
+            raise
+
+    try:
+        register_io_source(counted, schema=leading.schema).sink_parquet(
+            path,
+            compression=_COMPRESSION,
+            compression_level=_FAST_LEVEL,
+            row_group_size=row_group_rows,
+            maintain_order=True,
+        )
+    except pl.exceptions.PolarsError:
+        if failures:
+            raise failures[0] from None
+        raise
+    return rows
+
+
+class ParquetWriter:
+    """Writes a file whose rows come when they come, in one thread."""
+
+    def __init__(self, path: Path, row_group_rows: int) -> None:
+        """Begin a file.
+
+        Args:
+            path: Where it goes.
+            row_group_rows: Rows of a row group.
+        """
+        self._path = path
+        self._row_group_rows = row_group_rows
+        self._held: list[Any] = []
+        self._file: Any = None
+        self._rows = 0
+
+    def write(self, frame: pl.DataFrame) -> None:
+        """Add rows, all of one schema."""
+        # As Arrow's strings, which are copied: polars' few rows of a part would keep the texts of the whole part.
+        self._held.append(frame.to_arrow(compat_level=pl.CompatLevel.oldest()))
+        self._rows += frame.height
+        held = sum(part.num_rows for part in self._held)
+        while held >= self._row_group_rows:
+            rows = pa.concat_tables(self._held)
+            self._write_group(rows.slice(0, self._row_group_rows))
+            self._held, held = [rows.slice(self._row_group_rows)], held - self._row_group_rows
+
+    def close(self, empty: pl.Schema) -> int:
+        """Write what is left, and the file's end; returns how many rows there were.
+
+        Args:
+            empty: The columns of a file to which no rows were added.
+        """
+        if not self._held:
+            self._held = [empty.to_frame().to_arrow(compat_level=pl.CompatLevel.oldest())]
+        rows = pa.concat_tables(self._held)
+        if rows.num_rows or self._file is None:
+            self._write_group(rows)
+        self._file.close()
+        return self._rows
+
+    def _write_group(self, rows: Any) -> None:
+        table = rows.combine_chunks()
+        if self._file is None:
+            # Its first rows' columns: a table may have columns that are not always there.
+            self._file = pq.ParquetWriter(
+                self._path, table.schema, compression=_COMPRESSION, compression_level=_FAST_LEVEL
+            )
+        if table.num_rows:
+            self._file.write_table(table, row_group_size=self._row_group_rows)
+
+
+@contextmanager
+def readable(path: Path) -> Iterator[None]:
+    """What goes wrong with a file's bytes inside is raised as what is wrong with the file.
+
+    Raises:
+        InputError: The file is missing, or it is no whole Parquet file.
+    """
+    if not path.is_file():
+        raise InputError(f"{path}: no such file.")
+    try:
+        yield
+    except (pl.exceptions.PolarsError, pa.ArrowException, OSError) as error:
+        raise InputError(f"{path}: not readable as Parquet ({type(error).__name__}); is it whole?") from error
 
 
 def read_parquet(path: Path, columns: list[str] | None = None) -> pl.DataFrame:
@@ -40,12 +165,8 @@ def read_parquet(path: Path, columns: list[str] | None = None) -> pl.DataFrame:
     Raises:
         InputError: The file is missing, or it is no whole Parquet file.
     """
-    if not path.is_file():
-        raise InputError(f"{path}: no such file.")
-    try:
+    with readable(path):
         return pl.read_parquet(path, columns=columns)
-    except (pl.exceptions.PolarsError, OSError) as error:
-        raise InputError(f"{path}: not readable as Parquet ({type(error).__name__}); is it whole?") from error
 
 
 def read_parquet_metadata(path: Path) -> dict[str, str]:
@@ -53,94 +174,30 @@ def read_parquet_metadata(path: Path) -> dict[str, str]:
     return dict(pl.read_parquet_metadata(path))
 
 
-def read_table(
-    path: Path, table: str, columns: Sequence[str] | None = None, where: pl.Expr | None = None
-) -> pl.DataFrame:
-    """The rows of one of our tables; its values were checked when it was written.
+def scan_parquet(path: Path) -> pl.LazyFrame:
+    """The rows of a Parquet file, read when they are collected; see `readable`."""
+    return pl.scan_parquet(path)
 
-    Args:
-        path: Its file.
-        table: A name in `tables.TABLES`.
-        columns: Those to read, without those that the table may lack and lacks; None: all.
-        where: Which rows to read; None: all.
+
+def iter_parquet(path: Path, columns: Sequence[str], batch_rows: int) -> Iterator[pl.DataFrame]:
+    """Some columns of a Parquet file, a bounded number of rows at a time whatever its row groups; see `readable`."""
+    with pq.ParquetFile(path) as file:
+        for batch in file.iter_batches(batch_size=batch_rows, columns=list(columns)):
+            yield pl.DataFrame(batch)
+
+
+def read_parquet_bytes(data: bytes) -> tuple[pl.DataFrame, dict[str, str]]:
+    """Rows and metadata of a Parquet file's bytes.
 
     Raises:
-        InputError: The file is missing, or it is no whole Parquet file.
-        TableError: The file's columns are not those of `table` (another version wrote it).
+        InputError: The bytes are no whole Parquet file.
     """
-    if not path.is_file():
-        raise InputError(f"{path}: no such file.")
     try:
-        rows = _scan(path, table, columns, where)
-        return rows.collect()
-    except (pl.exceptions.PolarsError, OSError) as error:
-        raise InputError(f"{path}: not readable as Parquet ({type(error).__name__}); is it whole?") from error
+        return pl.read_parquet(data), dict(pl.read_parquet_metadata(data))
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:
+        raise InputError(f"not readable as Parquet ({type(error).__name__})") from error
 
 
-def _scan(path: Path, table: str, columns: Sequence[str] | None, where: pl.Expr | None = None) -> pl.LazyFrame:
-    scan = pl.scan_parquet(path)
-    found = scan.collect_schema()
-    _check_columns(path, table, found)
-    if where is not None:
-        scan = scan.filter(where)
-    return scan if columns is None else scan.select(name for name in columns if name in found)
-
-
-def _check_columns(path: Path, table: str, found: pl.Schema) -> None:
-    if not has_columns_of(table, found):
-        expected = list(polars_schema(table))
-        raise TableError(
-            f"{path}: columns differ from those of table '{table}': {list(found)} against {expected}. "
-            f"Another version wrote it: run the stage again."
-        )
-
-
-def read_parts(
-    path: Path, table: str, columns: Sequence[str] | None = None, part_rows: int = PART_ROWS
-) -> Iterator[pl.DataFrame]:
-    """A table in bounded parts, in its order; at least one part.
-
-    A part is a row group as `writing` makes them, so that each is decoded once, by all threads; of a file with other
-    row groups `blocks.iter_table` reads as much at a time.
-
-    Args:
-        path: Its file.
-        table: A name in `tables.TABLES`.
-        columns: Those to read; None: all.
-        part_rows: Rows of a part.
-
-    Raises:
-        TableError: The file's columns are not those of `table`.
-    """
-    scan = _scan(path, table, columns or polars_schema(table).names())
-    total = scan.select(pl.len()).collect().item()
-    for start in range(0, max(total, 1), part_rows):
-        yield scan.slice(start, part_rows).collect()
-
-
-def read_by_prompt(
-    path: Path, table: str, columns: Sequence[str] | None = None, part_rows: int = PART_ROWS
-) -> Iterator[pl.DataFrame]:
-    """A table that is sorted by prompt_id, in parts that no prompt crosses; at least one part.
-
-    A part is bounded by the largest prompt.
-
-    Args:
-        path: Its file.
-        table: A name in `tables.TABLES`.
-        columns: Those to read, `prompt_id` among them; None: all.
-        part_rows: About how many rows a part has.
-
-    Raises:
-        TableError: The file's columns are not those of `table`.
-    """
-    parts = read_parts(path, table, columns, part_rows)
-    held = next(parts)
-    for part in parts:
-        others = (held["prompt_id"] != held["prompt_id"][-1]).arg_true()
-        # Slices share the rows' memory; filtering would copy all texts.
-        whole = int(others[-1]) + 1 if len(others) else 0
-        if whole:
-            yield held.head(whole)
-        held = pl.concat([held.slice(whole), part])
-    yield held
+def count_rows(path: Path) -> int:
+    """How many rows one of our Parquet files has, by its footer."""
+    return int(pq.read_metadata(path).num_rows)

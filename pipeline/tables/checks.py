@@ -6,16 +6,19 @@ import polars as pl
 from ..errors import InputError, TableError, examples
 from .registry import schema_of
 
-_ROWS_PER_CHECK = 1_000_000
+ROWS_PER_CHECK = 1_000_000
 
 
-def validate(table: str, frame: pl.DataFrame, *, origin: str | None = None) -> pl.DataFrame:
+def validate(
+    table: str, frame: pl.DataFrame, *, origin: str | None = None, rows_per_check: int = ROWS_PER_CHECK
+) -> pl.DataFrame:
     """`frame` itself, once every column type and every value fits the schema of `table`.
 
     Args:
         table: A name in `TABLES`.
         frame: Collected rows; a LazyFrame would get a check of types only.
         origin: A file that the user gave. A broken table is then the user's input, not our bug.
+        rows_per_check: Rows whose values are checked together.
 
     Raises:
         TableError: Values or types break the schema (InputError when `origin` is given). The message names
@@ -23,10 +26,10 @@ def validate(table: str, frame: pl.DataFrame, *, origin: str | None = None) -> p
     """
     schema = schema_of(table)
     problems: dict[str, int] = {}
-    for batch in frame.iter_slices(_ROWS_PER_CHECK) if frame.height else [frame]:
+    for batch in frame.iter_slices(rows_per_check) if frame.height else [frame]:
         for problem in _problems(schema, batch):
             problems[problem] = problems.get(problem, 0) + 1
-    problems.update(_repeats(schema, frame))
+    problems.update(_repeats(schema, frame, rows_per_check))
     if problems:
         what = "; ".join(f"{problem} ({count})" for problem, count in sorted(problems.items()))
         message = f"{table}: {frame.height} rows break the table's contract: {what}."
@@ -54,14 +57,14 @@ def _describe(case: dict[str, object]) -> str:
     return f"column '{case['column']}' fails {case['check']}"
 
 
-def _repeats(schema: pa.DataFrameSchema, frame: pl.DataFrame) -> dict[str, int]:
+def _repeats(schema: pa.DataFrameSchema, frame: pl.DataFrame, rows_per_check: int) -> dict[str, int]:
     """Uniqueness over the whole table: a check batch by batch cannot see repeats across batches."""
     keys = [[name] for name, column in schema.columns.items() if column.unique]
     if schema.unique:
         keys.append(list(schema.unique))
     found: dict[str, int] = {}
     for key in keys:
-        if frame.height <= _ROWS_PER_CHECK or not set(key) <= set(frame.columns):
+        if frame.height <= rows_per_check or not set(key) <= set(frame.columns):
             continue
         repeats = frame.height - frame.select(key).n_unique()
         if repeats:

@@ -24,7 +24,7 @@ from thumbline.pipeline.context import SilentReporter, StageContext, StageResult
 from thumbline.pipeline.storage.digests import digest_text
 from thumbline.pipeline.storage.files import write_text
 from thumbline.pipeline.storage.manifests import MANIFEST, Counts, Manifest
-from thumbline.pipeline.storage.writing import write_table
+from thumbline.pipeline.storage.tables import write_table
 from thumbline.pipeline.tables import polars_schema
 
 SIDES: Final = ("chosen", "rejected")

@@ -24,7 +24,7 @@ from tests.tiny import tiny_tokenizer
 from thumbline.pipeline.config import build_config
 from thumbline.pipeline.context import SilentReporter, StageContext
 from thumbline.pipeline.identity import as_answer, digest
-from thumbline.pipeline.storage.writing import write_tables
+from thumbline.pipeline.storage.tables import write_tables
 from thumbline.pipeline.tables import MESSAGES, SPLIT, polars_schema
 
 TABLES = ("unpaired", "pairs", "splits")

@@ -7,7 +7,7 @@ from tests.unit.importers.test_convai2 import REAL_LOG as LOG
 from thumbline.pipeline import line
 from thumbline.pipeline.config import load_config
 from thumbline.pipeline.storage.manifests import read_manifest
-from thumbline.pipeline.storage.parquet import read_table
+from thumbline.pipeline.storage.tables import read_table
 
 
 @pytest.mark.slow

@@ -9,7 +9,7 @@ import pytest
 from thumbline.pipeline import line
 from thumbline.pipeline.config import build_config
 from thumbline.pipeline.storage.manifests import read_manifest
-from thumbline.pipeline.storage.parquet import read_table
+from thumbline.pipeline.storage.tables import read_table
 
 LOG = Path(__file__).parents[2] / "data" / "sample" / "thumbs.jsonl"
 STAGES = ("responses", "unpaired", "pairs", "splits")

@@ -10,7 +10,7 @@ from thumbline.pipeline import line
 from thumbline.pipeline.config import load_config
 from thumbline.pipeline.errors import ConfigError, PipelineError
 from thumbline.pipeline.storage.manifests import read_manifest
-from thumbline.pipeline.storage.parquet import read_table
+from thumbline.pipeline.storage.tables import read_table
 
 
 def run_all(config, stages=line.STAGES, **options):

@@ -10,7 +10,7 @@ from thumbline.pipeline.config import load_config
 from thumbline.pipeline.context import BatchSizes, SilentReporter, StageContext
 from thumbline.pipeline.errors import InputError
 from thumbline.pipeline.stages import sequences
-from thumbline.pipeline.storage.parquet import read_table
+from thumbline.pipeline.storage.tables import read_table
 
 # So short that prompts which differ in their beginning are the same sequences.
 CUT = {"max_tokens": 44, "truncation": "keep_end"}

@@ -24,8 +24,7 @@ from thumbline.pipeline.stages.metrics import (
     with_losses,
 )
 from thumbline.pipeline.storage.digests import digest_text
-from thumbline.pipeline.storage.parquet import read_table
-from thumbline.pipeline.storage.writing import write_table
+from thumbline.pipeline.storage.tables import read_table, write_table
 from thumbline.pipeline.tables import TABLES, polars_schema, validate
 
 

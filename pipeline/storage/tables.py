@@ -1,0 +1,230 @@
+"""Tables as files: values are checked as they are written, columns as they are read; whole, in parts, or side by side.
+
+A file is whole or not there at all.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Final
+
+import polars as pl
+
+from ..errors import TableError
+from ..tables import has_columns_of, polars_schema, validate
+from .digests import digest_file
+from .files import atomic_file
+from .manifests import TableRecord
+from .parquet import ROW_GROUP_ROWS, ParquetWriter, iter_parquet, readable, scan_parquet, sink_parquet
+
+# Rows that a stage holds at a time, as many prompts as that is.
+PART_ROWS: Final = 50_000
+
+
+def write_table(path: Path, table: str, frame: pl.DataFrame) -> TableRecord:
+    """Write `frame` once every value fits the schema of `table`, and return its record.
+
+    Raises:
+        TableError: A value breaks the schema.
+    """
+    return write_table_batches(path, table, [frame])
+
+
+def write_table_batches(
+    path: Path, table: str, batches: Iterable[pl.DataFrame], row_group_rows: int = ROW_GROUP_ROWS
+) -> TableRecord:
+    """Write the rows of all batches as one table, each checked like `write_table`'s; returns its record.
+
+    Uniqueness is checked inside a batch only: the caller gives rows whose keys cannot repeat across batches.
+
+    Raises:
+        TableError: A value breaks the schema, or there is no batch (an empty one says which columns there are).
+    """
+    with atomic_file(path) as temporary:
+        rows = _sink(temporary, table, iter(batches), row_group_rows)
+    return TableRecord(file=path.name, rows=rows, sha256=digest_file(path))
+
+
+def write_tables(
+    folder: Path,
+    parts: Iterable[Mapping[str, pl.DataFrame]],
+    tables: Iterable[str],
+    row_group_rows: int = ROW_GROUP_ROWS,
+) -> dict[str, TableRecord]:
+    """Write tables whose rows come in parts, atomically, and return their records by name.
+
+    Args:
+        folder: Where the files go.
+        parts: Rows by table, in their order; no key stands in two parts.
+        tables: Names in `tables.TABLES`, the one of the most rows first: it is encoded by all threads.
+        row_group_rows: Rows of a row group.
+
+    Raises:
+        TableError: Values break a schema.
+    """
+    paths = {table: folder / f"{table}.parquet" for table in tables}
+    first, *others = paths
+    with ExitStack() as open_files:
+        files = {table: open_files.enter_context(atomic_file(path)) for table, path in paths.items()}
+        writers = {table: ParquetWriter(files[table], row_group_rows) for table in others}
+        rows = {first: _sink(files[first], first, _beside(parts, first, writers), row_group_rows)}
+        for table, writer in writers.items():
+            rows[table] = writer.close(polars_schema(table))
+    return {
+        table: TableRecord(file=path.name, rows=rows[table], sha256=digest_file(path)) for table, path in paths.items()
+    }
+
+
+def _beside(
+    parts: Iterable[Mapping[str, pl.DataFrame]], first: str, writers: Mapping[str, ParquetWriter]
+) -> Iterator[pl.DataFrame]:
+    """The parts of one table; those of the others are written as they pass."""
+    found = False
+    for part in parts:
+        for table, frame in part.items():
+            if table == first:
+                found = True
+                yield frame
+            else:
+                writers[table].write(validate(table, frame))
+    if not found:
+        yield polars_schema(first).to_frame()
+
+
+def _sink(path: Path, table: str, frames: Iterator[pl.DataFrame], row_group_rows: int) -> int:
+    checked = (validate(table, frame) for frame in frames)
+    leading = next(checked, None)
+    if leading is None:
+        raise TableError(f"{table}: no batch of rows was given.")
+    return sink_parquet(path, leading, checked, row_group_rows)
+
+
+def read_table(
+    path: Path, table: str, columns: Sequence[str] | None = None, where: pl.Expr | None = None
+) -> pl.DataFrame:
+    """The rows of one of our tables; its values were checked when it was written.
+
+    Args:
+        path: Its file.
+        table: A name in `tables.TABLES`.
+        columns: Those to read, without those that the table may lack and lacks; None: all.
+        where: Which rows to read; None: all.
+
+    Raises:
+        InputError: The file is missing, or it is no whole Parquet file.
+        TableError: The file's columns are not those of `table` (another version wrote it).
+    """
+    with readable(path):
+        return _scan(path, table, columns, where).collect()
+
+
+def _scan(path: Path, table: str, columns: Sequence[str] | None, where: pl.Expr | None = None) -> pl.LazyFrame:
+    scan = scan_parquet(path)
+    found = scan.collect_schema()
+    _check_columns(path, table, found)
+    if where is not None:
+        scan = scan.filter(where)
+    return scan if columns is None else scan.select(name for name in columns if name in found)
+
+
+def _check_columns(path: Path, table: str, found: pl.Schema) -> None:
+    if not has_columns_of(table, found):
+        expected = list(polars_schema(table))
+        raise TableError(
+            f"{path}: columns differ from those of table '{table}': {list(found)} against {expected}. "
+            f"Another version wrote it: run the stage again."
+        )
+
+
+def read_parts(
+    path: Path, table: str, columns: Sequence[str] | None = None, part_rows: int = PART_ROWS
+) -> Iterator[pl.DataFrame]:
+    """A table in bounded parts, in its order; at least one part.
+
+    A part is a row group as they are written here, so that each is decoded once, by all threads; of a file with other
+    row groups `iter_table` reads as much at a time.
+
+    Args:
+        path: Its file.
+        table: A name in `tables.TABLES`.
+        columns: Those to read; None: all.
+        part_rows: Rows of a part.
+
+    Raises:
+        TableError: The file's columns are not those of `table`.
+    """
+    scan = _scan(path, table, columns or polars_schema(table).names())
+    total = scan.select(pl.len()).collect().item()
+    for start in range(0, max(total, 1), part_rows):
+        yield scan.slice(start, part_rows).collect()
+
+
+def read_by_prompt(
+    path: Path, table: str, columns: Sequence[str] | None = None, part_rows: int = PART_ROWS
+) -> Iterator[pl.DataFrame]:
+    """A table that is sorted by prompt_id, in parts that no prompt crosses; at least one part.
+
+    A part is bounded by the largest prompt.
+
+    Args:
+        path: Its file.
+        table: A name in `tables.TABLES`.
+        columns: Those to read, `prompt_id` among them; None: all.
+        part_rows: About how many rows a part has.
+
+    Raises:
+        TableError: The file's columns are not those of `table`.
+    """
+    parts = read_parts(path, table, columns, part_rows)
+    held = next(parts)
+    for part in parts:
+        others = (held["prompt_id"] != held["prompt_id"][-1]).arg_true()
+        # Slices share the rows' memory; filtering would copy all texts.
+        whole = int(others[-1]) + 1 if len(others) else 0
+        if whole:
+            yield held.head(whole)
+        held = pl.concat([held.slice(whole), part])
+    yield held
+
+
+def iter_table(path: Path, table: str, columns: list[str], batch_rows: int = PART_ROWS) -> Iterator[pl.DataFrame]:
+    """Some columns of one of our tables, a bounded number of rows at a time.
+
+    Raises:
+        InputError: The file is missing or no whole Parquet file.
+        TableError: It lacks one of the columns (another version wrote it).
+    """
+    known = polars_schema(table, optional=True)
+    expected = pl.Schema({name: known[name] for name in columns})
+    with readable(path):
+        if not set(columns) <= set(scan_parquet(path).collect_schema()):
+            raise TableError(f"{path}: columns of table '{table}' are missing. Run the stage that made it again.")
+        for batch in iter_parquet(path, columns, batch_rows):
+            yield batch.select(columns).cast(expected)
+
+
+def side_by_side(tables: Sequence[Iterator[pl.DataFrame]]) -> Iterator[tuple[pl.DataFrame, ...]]:
+    """The rows of several tables that have the same prompts, a bounded set of prompts after the other.
+
+    Args:
+        tables: What `read_by_prompt` gives of each: at least one part, in the order of prompt_id.
+
+    Yields:
+        One frame a table, in the order given; at least once.
+    """
+    held = [next(parts) for parts in tables]
+    ended = [False] * len(held)
+    while True:
+        for place, parts in enumerate(tables):
+            while held[place].is_empty() and not ended[place]:
+                following = next(parts, None)
+                ended[place] = following is None
+                held[place] = held[place] if following is None else following
+        # Of a table that goes on, nothing is known beyond the prompts in hand.
+        known = [frame["prompt_id"][-1] for frame, is_over in zip(held, ended, strict=True) if not is_over]
+        if not known:
+            yield tuple(held)
+            return
+        is_known = pl.col("prompt_id") <= min(known)
+        yield tuple(frame.filter(is_known) for frame in held)
+        held = [frame.filter(~is_known) for frame in held]

@@ -1,0 +1,49 @@
+"""A stage's folder is whole or not there at all, and counts add up."""
+
+import pytest
+
+from thumbline.pipeline.errors import TableError
+from thumbline.pipeline.storage import files, manifests
+from thumbline.pipeline.storage.manifests import Counts, Manifest
+
+
+def manifest(**other):
+    fields = {
+        "stage": "s",
+        "fingerprint": "f",
+        "version": 1,
+        "config": {},
+        "inputs": {},
+        "outputs": {},
+        "counts": Counts(rows_in=1, rows_out=1),
+        "seconds": 0.0,
+        "finished_at": "now",
+    }
+    return Manifest(**(fields | other))
+
+
+def test_counts_must_add_up():
+    Counts(rows_in=5, rows_out=2, merged=2, rejected=1).check("stage")
+    with pytest.raises(TableError, match="5 rows in, but 2 out"):
+        Counts(rows_in=5, rows_out=2).check("stage")
+
+
+def test_a_working_folder_survives_only_under_the_same_fingerprint(tmp_path):
+    stage = tmp_path / "stage"
+    folder = manifests.open_partial(stage, "f")
+    (folder / "shard").write_text("done")
+    assert (manifests.open_partial(stage, "f") / "shard").exists()
+    assert not (manifests.open_partial(stage, "g") / "shard").exists()
+
+
+def test_publication_replaces_the_old_folder_and_finishes_when_interrupted(tmp_path):
+    stage = tmp_path / "stage"
+    manifests.open_partial(stage, "old")
+    manifests.publish(stage, manifest(fingerprint="old"))
+    folder = manifests.open_partial(stage, "new")
+    # Killed between the manifest and the rename:
+    files.write_text(folder / manifests.MANIFEST, manifest(fingerprint="new").model_dump_json())
+    assert manifests.read_manifest(stage).fingerprint == "old"
+    manifests.recover_published(stage)
+    assert manifests.read_manifest(stage).fingerprint == "new"
+    assert not manifests.partial_dir(stage).exists()

@@ -1,0 +1,65 @@
+"""One reader and one writer of Parquet: the same rows give the same bytes, and nothing else opens it."""
+
+import ast
+import re
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+import thumbline.pipeline
+from thumbline.pipeline.errors import InputError
+from thumbline.pipeline.storage.parquet import (
+    parquet_bytes,
+    read_parquet,
+    read_parquet_bytes,
+    read_parquet_metadata,
+    write_parquet,
+)
+from thumbline.pipeline.tables import polars_schema
+
+LOGPS = pl.DataFrame(
+    {"sequence_id": ["a" * 32, "b" * 32], "logps": [-1.5, 0.0], "token_count": [3, 1]},
+    schema=polars_schema("reference"),
+)
+
+
+def test_a_users_cut_file_is_named(tmp_path):
+    path = tmp_path / "cut.parquet"
+    write_parquet(path, LOGPS)
+    path.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(InputError, match="cut.parquet: not readable as Parquet"):
+        read_parquet(path)
+    with pytest.raises(InputError, match="no such file"):
+        read_parquet(tmp_path / "none.parquet")
+
+
+def test_rows_and_metadata_come_back_from_a_file_and_from_bytes(tmp_path):
+    write_parquet(tmp_path / "a.parquet", LOGPS, {"key": "value"})
+    assert read_parquet(tmp_path / "a.parquet").equals(LOGPS)
+    assert read_parquet(tmp_path / "a.parquet", ["logps"]).equals(LOGPS.select("logps"))
+    assert read_parquet_metadata(tmp_path / "a.parquet")["key"] == "value"
+    data = parquet_bytes(LOGPS, {"key": "value"})
+    assert data == parquet_bytes(LOGPS, {"key": "value"})
+    rows, metadata = read_parquet_bytes(data)
+    assert rows.equals(LOGPS) and metadata["key"] == "value"
+    with pytest.raises(InputError, match="not readable as Parquet"):
+        read_parquet_bytes(data[:50])
+
+
+def opens_parquet(path):
+    """Names in a source file that read or write Parquet past the reader and the writer."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Attribute) and re.fullmatch(r"(read|scan|write|sink)_parquet(_\w+)?", node.attr):
+            yield node.attr
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            names = [alias.name for alias in node.names] + [getattr(node, "module", None) or ""]
+            yield from (name for name in names if name.startswith("pyarrow.parquet"))
+
+
+def test_nothing_else_opens_parquet():
+    # A user's own rows are read record by record, and by row groups where their columns are plain.
+    own = {"storage/parquet.py", "reading/parquet_rows.py", "ingest/fast_parquet.py"}
+    root = Path(thumbline.pipeline.__file__).parent
+    found = {path.relative_to(root).as_posix(): set(opens_parquet(path)) for path in root.rglob("*.py")}
+    assert {path for path, names in found.items() if names} == own
