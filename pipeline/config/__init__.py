@@ -6,11 +6,12 @@ from .evaluation import MetricsConfig, ReportConfig, SliceName
 from .loading import build_config, load_config, override, put
 from .run import RunConfig
 from .scoring import EngineConfig, ReferenceConfig, SequencesConfig
-from .training import LossTerm, TrainConfig
+from .training import LoraSettings, LossTerm, TrainConfig
 
 __all__ = [
     "EngineConfig",
     "EventsConfig",
+    "LoraSettings",
     "LossTerm",
     "MetricsConfig",
     "PairsConfig",

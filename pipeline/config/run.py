@@ -1,8 +1,9 @@
 """A whole run's settings: a section a stage."""
 
 from pathlib import Path
+from typing import Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from .base import StageConfig
 from .data import EventsConfig, PairsConfig, ResponsesConfig, SplitsConfig, UnpairedConfig
@@ -30,6 +31,15 @@ class RunConfig(StageConfig):
     train: TrainConfig = TrainConfig()
     metrics: MetricsConfig = MetricsConfig()
     report: ReportConfig = ReportConfig()
+
+    @model_validator(mode="after")
+    def _name_a_base(self) -> Self:
+        if self.train.save == "adapter" and self.reference.adapter is not None:
+            raise ValueError(
+                "train.save: adapter would name a base that is not on disk, the model with reference.adapter merged; "
+                "set train.save: merged"
+            )
+        return self
 
     @property
     def run_dir(self) -> Path:

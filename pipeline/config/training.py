@@ -1,8 +1,8 @@
 """Settings of training."""
 
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from .base import Fraction, NaturalCount, Positive, StageConfig
 
@@ -13,6 +13,17 @@ class LossTerm(StageConfig):
     method: str = Field(description="A name of `thumbline losses`; it takes the same kind of rows.")
     weight: float = Field(1.0, description="Factor on its losses.", allow_inf_nan=False)
     loss: dict[str, Any] = Field({}, description="Its own hyper-parameters.")
+
+
+class LoraSettings(StageConfig):
+    """The adapter that is trained where `train.adapter` is set."""
+
+    rank: NaturalCount = Field(16, description="Rank of the change of a layer's weights.")
+    alpha: Positive = Field(32.0, description="The change is scaled by this over the rank.")
+    use_rslora: bool = Field(False, description="Scale by alpha over the root of the rank instead (rsLoRA).")
+    target_modules: Literal["all-linear"] | tuple[str, ...] = Field(
+        "all-linear", description="Last parts of the names of layers that get one; `all-linear`: all but the head."
+    )
 
 
 class TrainConfig(StageConfig):
@@ -29,6 +40,16 @@ class TrainConfig(StageConfig):
         description="Weight of tokens beyond the length of a pair's shorter answer (LD-DPO); 1: all count alike. Below "
         "1, methods with a reference need reference.token_logps.",
     )
+    adapter: Literal["none", "lora", "dora"] = Field(
+        "none", description="Train a LoRA or DoRA adapter and freeze the model; `none` trains all of its weights."
+    )
+    lora: LoraSettings = Field(LoraSettings(), description="Settings of the adapter, of either kind.")
+    save: Literal["merged", "adapter"] = Field(
+        "merged", description="Write an ordinary model with the adapter in its weights, or the adapter alone."
+    )
+    weights: Literal["float32", "bfloat16"] = Field(
+        "float32", description="Type of an adapter's frozen base; whatever is trained is float32."
+    )
     learning_rate: Positive = Field(1e-5, description="Peak of AdamW's learning rate.")
     epochs: Positive = Field(1.0, description="Passes over the training rows; may be a fraction.")
     max_steps: NaturalCount | None = Field(None, description="Stop after this many optimiser steps.")
@@ -39,7 +60,7 @@ class TrainConfig(StageConfig):
     weight_decay: float = Field(0.0, ge=0.0, description="AdamW's decoupled weight decay.")
     max_grad_norm: Positive = Field(1.0, description="Gradients are clipped to this norm.")
     dtype: Literal["bfloat16", "float32"] = Field(
-        "bfloat16", description="Autocast type of the forward pass; weights and optimiser stay float32."
+        "bfloat16", description="Autocast type of the forward pass; trained weights and optimiser stay float32."
     )
     gradient_checkpointing: bool = Field(False, description="Recompute activations in the backward pass.")
     seed: int = Field(0, description="Order of the rows.")
@@ -57,6 +78,20 @@ class TrainConfig(StageConfig):
     parity_multiple: Positive = Field(
         4.0, description="Above the floor, the mean difference may be this multiple of the training engine's own noise."
     )
+
+    @model_validator(mode="after")
+    def _train_in_float32(self) -> Self:
+        if self.adapter == "none":
+            if self.weights == "bfloat16":
+                raise ValueError(
+                    "weights: bfloat16 is for the frozen base of an adapter: it rounds the small steps of full "
+                    "training away. Set adapter: lora, or weights: float32"
+                )
+            if self.save == "adapter" or self.lora != LoraSettings():
+                raise ValueError("save: adapter and lora are read with adapter: lora or dora, which is none")
+        elif self.weights == "bfloat16" and self.dtype == "float32":
+            raise ValueError("weights: bfloat16 are multiplied in bfloat16; set dtype: bfloat16, or weights: float32")
+        return self
 
     @property
     def methods(self) -> tuple[str, ...]:

@@ -1,12 +1,14 @@
 """Held-out sequences to log-probs under the trained model, by the engine that scored the reference."""
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import polars as pl
 
-from ..config import RunConfig
+from ..config import EngineConfig, RunConfig
 from ..context import StageContext, StageResult
+from ..engines.models import resolve_model
 from ..engines.registry import engine_identity
 from ..engines.scoring import Scorer, score_table, scratch_folder
 from ..storage.manifests import Counts, read_manifest
@@ -58,6 +60,28 @@ def other_route(reference: Mapping[str, Any], policy: Mapping[str, Any]) -> str 
     )
 
 
+class TrainedModel(NamedTuple):
+    """What is scored.
+
+    Attributes:
+        folder: Folder of a whole model: the trained one, or the base of a trained adapter.
+        engine: The reference's engine, with the trained adapter where there is one.
+    """
+
+    folder: Path
+    engine: EngineConfig
+
+
+def trained_model(config: RunConfig) -> TrainedModel:
+    """The model that was trained, as an engine takes it."""
+    folder = config.run_dir / "train" / "model"
+    if config.train.save == "adapter":
+        base = resolve_model(config.model, config.revision)
+        return TrainedModel(base, config.reference.model_copy(update={"adapter": str(folder)}))
+    # The trained model was saved with everything in its own weights.
+    return TrainedModel(folder, config.reference.model_copy(update={"adapter": None}))
+
+
 def run(context: StageContext) -> StageResult:
     """Read the held-out sequences, score them under the trained model, write `policy`."""
     mismatched, read = scores_mismatched(context.config), context.blocks("sequences")
@@ -69,12 +93,11 @@ def run(context: StageContext) -> StageResult:
         for block in read(columns):
             yield block.join(held_out, on="sequence_id", how="semi")
 
-    # The trained model was saved with everything in its own weights.
-    engine = context.config.reference.model_copy(update={"adapter": None})
+    model = trained_model(context.config)
     with scratch_folder(context.folder) as scratch:
         result = score_table(
             blocks,
-            Scorer(context.run_dir / "train" / "model", engine, context.config.store),
+            Scorer(model.folder, model.engine, context.config.store),
             context.config.reference.shard_rows,
             scratch,
             context.reporter,

@@ -15,7 +15,7 @@ from thumbline.plugins import origins
 from ..config import RunConfig
 from ..context import StageContext, StageResult
 from ..engines.adapters import adapter_digest, merge_adapter, resolve_adapter
-from ..engines.models import model_digest, resolve_model
+from ..engines.models import DEMO_MODEL, model_digest, resolve_model
 from ..engines.scoring import scratch_folder
 from ..errors import TrainingError
 from ..storage.manifests import Counts
@@ -25,6 +25,7 @@ from ..training.methods import check_methods, main_method, terms
 if TYPE_CHECKING:
     from thumbline.evaluators.types import RowKind
 
+    from ..training.adapters import Base
     from ..training.mapped import MappedRows
     from ..training.rows import Row
 
@@ -59,6 +60,7 @@ def run(context: StageContext) -> StageResult:
 def _train(context: StageContext, scratch: Path) -> StageResult:
     # Imported here, so that a run that skips training does not wait for torch and transformers.
     from ..training import checkpoints, parity
+    from ..training.adapters import with_adapter
     from ..training.objective import Objective
     from ..training.policy import load_policy
     from ..training.trainer import Trainer
@@ -74,11 +76,17 @@ def _train(context: StageContext, scratch: Path) -> StageResult:
         )
     model_dir = resolve_model(context.config.model, context.config.revision)
     policy = load_policy(
-        model_dir, device=config.device, dtype=config.dtype, gradient_checkpointing=config.gradient_checkpointing
+        model_dir,
+        device=config.device,
+        dtype=config.dtype,
+        gradient_checkpointing=config.gradient_checkpointing,
+        weights=config.weights,
     )
     if context.config.reference.adapter is not None:
         # The policy begins where the reference stands.
         merge_adapter(policy.model, resolve_adapter(context.config.reference.adapter))
+    if config.adapter != "none":
+        policy = with_adapter(policy, config)
     sample = parity.sample_of(rows["train"], config.parity_rows)
     compared = parity.compare(policy, sample.sequences, config.micro_batch_rows)
     gate = parity.judge(compared, config, sample.pairs)
@@ -93,7 +101,9 @@ def _train(context: StageContext, scratch: Path) -> StageResult:
     trainer = Trainer(policy, objective, config, rows["train"], validation, context.folder)
     with context.reporter.progress(f"training ({config.method})", trainer.total_steps(), "steps") as advance:
         log = trainer.run(advance)
-    checkpoints.save_model(policy, model_dir, context.folder / MODEL)
+    saves_adapter = config.save == "adapter"
+    base = _base(context.config, model_dir) if saves_adapter else None
+    checkpoints.save_model(policy, model_dir, context.folder / MODEL, base)
     checkpoints.remove_checkpoint(context.folder)
     table = pl.DataFrame(log, schema=polars_schema("training_log"), orient="row")
     in_split = _of_split(context, "train", (), kind).height
@@ -102,7 +112,7 @@ def _train(context: StageContext, scratch: Path) -> StageResult:
             "training_log": context.write("training_log", table),
             "parity": context.write("parity", compared.sort("sequence_id")),
         },
-        files={MODEL: model_digest(context.folder / MODEL)},
+        files={MODEL: (adapter_digest if saves_adapter else model_digest)(context.folder / MODEL)},
         counts=Counts(rows_in=in_split, rows_out=len(rows["train"]), rejected=in_split - len(rows["train"])),
         notes={
             "method": config.method,
@@ -114,6 +124,15 @@ def _train(context: StageContext, scratch: Path) -> StageResult:
             "validation_rows": len(validation),
         },
     )
+
+
+def _base(config: RunConfig, model_dir: Path) -> "Base":
+    """What an adapter calls the model that it is for: its hub id, or where it lies."""
+    from ..training.adapters import Base
+
+    if config.model == DEMO_MODEL or Path(config.model).is_dir():
+        return Base(str(model_dir.resolve()), None)
+    return Base(config.model, config.revision)
 
 
 def _rows(context: StageContext, split: str, scratch: Path, kind: "RowKind") -> "MappedRows[Row]":

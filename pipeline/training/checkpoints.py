@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import torch
 
 from ..storage.files import atomic_file
+from .adapters import Base, merged, save_adapter
 from .dropout import restore_dropout
 from .policy import Policy
 
@@ -27,7 +28,7 @@ class Checkpoint(NamedTuple):
 
     Attributes:
         step: Optimiser steps done.
-        model: The model's state, float32.
+        model: The trained weights by name, float32.
         optimizer: The optimiser's state.
         log: Log rows so far.
     """
@@ -62,23 +63,44 @@ def load_checkpoint(folder: Path) -> Checkpoint | None:
     return Checkpoint(state["step"], state["model"], state["optimizer"], [LogRow(*row) for row in state["log"]])
 
 
+def trained_weights(model: torch.nn.Module) -> dict[str, torch.Tensor]:
+    """The weights that training changes, by name: all of them, or an adapter's alone."""
+    return {name: weight.detach() for name, weight in model.named_parameters() if weight.requires_grad}
+
+
+def put_weights(model: torch.nn.Module, weights: dict[str, torch.Tensor]) -> None:
+    """Give a model the weights that `trained_weights` took of one like it.
+
+    Raises:
+        KeyError: It has other weights to train.
+    """
+    for name, weight in trained_weights(model).items():
+        weight.copy_(weights[name])
+
+
 def remove_checkpoint(folder: Path) -> None:
     """Delete the checkpoint once the trained model is written."""
     (folder / _FILE).unlink(missing_ok=True)
 
 
-def save_model(policy: Policy, untrained_dir: Path, folder: Path) -> None:
+def save_model(policy: Policy, untrained_dir: Path, folder: Path, base: Base | None = None) -> None:
     """Write the trained weights, in the type that they had on disk before, with the tokenizer, to `folder`.
 
     Args:
         policy: The trained model; its weights take the type they are written in.
         untrained_dir: Folder of the untrained model, whose tokenizer is copied.
         folder: Where the new model goes; replaced if it is there.
+        base: Name of the model that a trained adapter is for, to write the adapter alone; None for a whole model, with
+            the adapter merged where there is one.
     """
     from transformers import AutoConfig, AutoTokenizer
 
     if folder.exists():
         shutil.rmtree(folder)
     restore_dropout(policy.model.config, AutoConfig.from_pretrained(untrained_dir))
-    policy.model.to(policy.saved_dtype).save_pretrained(folder)
+    if base is not None:
+        save_adapter(policy, base, folder)
+    else:
+        model = policy.model if policy.adapted is None else merged(policy)
+        model.to(policy.saved_dtype).save_pretrained(folder)
     AutoTokenizer.from_pretrained(untrained_dir).save_pretrained(folder)

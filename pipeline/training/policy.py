@@ -1,4 +1,4 @@
-"""The model in training: one set of float32 weights, and the log-probs of completions under it."""
+"""The model in training: one set of weights, float32 where they are trained, and log-probs of completions under it."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,11 +19,12 @@ class Policy:
     """A loaded model.
 
     Attributes:
-        model: The transformers model, float32.
+        model: The transformers model.
         head: Its output layer.
         device: Where it lies.
         autocast_dtype: Type of the forward pass's matrix products; None for float32 throughout.
         saved_dtype: Type that its weights had on disk, and get again.
+        adapted: peft's view of the model, where an adapter is trained; None for full training.
     """
 
     model: Any
@@ -31,6 +32,7 @@ class Policy:
     device: torch.device
     autocast_dtype: torch.dtype | None
     saved_dtype: torch.dtype
+    adapted: Any = None
 
     def logps(self, batch: Collated) -> SequenceLogps:
         """Summed log-probs of each completion; carries the gradient where gradients are on."""
@@ -103,8 +105,10 @@ def choose_device(name: str) -> torch.device:
     return device
 
 
-def load_policy(model_dir: Path, *, device: str, dtype: str, gradient_checkpointing: bool) -> Policy:
-    """The model in `model_dir`, ready to train: float32 weights, dropout off.
+def load_policy(
+    model_dir: Path, *, device: str, dtype: str, gradient_checkpointing: bool, weights: str = "float32"
+) -> Policy:
+    """The model in `model_dir`, ready to train: dropout off.
 
     Dropout is off because stored reference log-probs have none: with it, policy and reference would differ
     before the first step.
@@ -114,6 +118,7 @@ def load_policy(model_dir: Path, *, device: str, dtype: str, gradient_checkpoint
         device: `auto`, `cpu`, `cuda` or `cuda:N`.
         dtype: `bfloat16` for autocast, or `float32`.
         gradient_checkpointing: Recompute activations in the backward pass.
+        weights: `float32`, or `bfloat16` where they are the frozen base of an adapter.
 
     Raises:
         InputError: No causal language model can be loaded from the folder.
@@ -124,7 +129,9 @@ def load_policy(model_dir: Path, *, device: str, dtype: str, gradient_checkpoint
     try:
         config = AutoConfig.from_pretrained(model_dir)
         saved = getattr(config, "dtype", None) or torch.float32
-        model = AutoModelForCausalLM.from_pretrained(model_dir, config=without_dropout(config), dtype=torch.float32)
+        model = AutoModelForCausalLM.from_pretrained(
+            model_dir, config=without_dropout(config), dtype=getattr(torch, weights)
+        )
     except (OSError, ValueError) as error:
         raise InputError(f"{model_dir}: no causal language model can be loaded from this folder: {error}") from error
     turn_off_modules(model)

@@ -13,7 +13,7 @@ from ..config import TrainConfig
 from ..context import Advance
 from ..errors import TrainingError
 from .batches import micro_batches, step_rows, steps_in_epoch
-from .checkpoints import Checkpoint, LogRow, load_checkpoint, save_checkpoint
+from .checkpoints import Checkpoint, LogRow, load_checkpoint, put_weights, save_checkpoint, trained_weights
 from .objective import Objective, Tally
 from .policy import Policy
 from .rows import Row
@@ -64,8 +64,8 @@ class Trainer:
             if (step + 1) % self.config.validate_every == 0 or step + 1 == total:
                 log += self._validate(step + 1)
             if step + 1 < total and self._due(step + 1, self.clock() - kept_at):
-                state = self.policy.model.state_dict()
-                save_checkpoint(self.folder, Checkpoint(step + 1, state, optimizer.state_dict(), log))
+                weights = trained_weights(self.policy.model)
+                save_checkpoint(self.folder, Checkpoint(step + 1, weights, optimizer.state_dict(), log))
                 kept_at = self.clock()
             advance(1)
         return log
@@ -75,9 +75,8 @@ class Trainer:
         return step % self.config.checkpoint_every == 0 or seconds >= 60 * self.config.checkpoint_minutes
 
     def _optimizer(self) -> torch.optim.AdamW:
-        parameters = [parameter for parameter in self.policy.model.parameters() if parameter.requires_grad]
         return torch.optim.AdamW(
-            parameters,
+            [weight for weight in self.policy.model.parameters() if weight.requires_grad],
             lr=self.config.learning_rate,
             weight_decay=self.config.weight_decay,
             # One pass over all state instead of a dozen; other kinds of device have no such kernel.
@@ -88,7 +87,7 @@ class Trainer:
         checkpoint = load_checkpoint(self.folder)
         if checkpoint is None:
             return 0, self._validate(0)
-        self.policy.model.load_state_dict(checkpoint.model)
+        put_weights(self.policy.model, checkpoint.model)
         optimizer.load_state_dict(checkpoint.optimizer)
         return checkpoint.step, list(checkpoint.log)
 
