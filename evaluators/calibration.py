@@ -20,17 +20,17 @@ _EXPECTED = "what a calibrated model would show, on average, on this many rows a
 
 def drafts(scores: Sequence[PairScores], settings: EvaluationSettings) -> list[Draft]:
     """`brier`, `log_loss`, `ece` and the reliability curve of sigma(margin), and the best `temperature`."""
-    found: list[Draft] = []
+    metrics: list[Draft] = []
     for model in scores:
         source = Source(NAME, VERSION, model.model, model.groups)
         probability = special.expit(model.margins)
-        found.append(source.mean("brier", (1.0 - probability) ** 2, "squared probability"))
+        metrics.append(source.mean("brier", (1.0 - probability) ** 2, "squared probability"))
         # log(1 + e^x) as max(x, 0) + log1p(e^-|x|): numpy's logaddexp takes four times as long.
         losses = np.maximum(-model.margins, 0.0) + np.log1p(np.exp(-np.abs(model.margins)))
-        found.append(source.mean("log_loss", losses, "nats"))
-        found += _curve(source, model, np.maximum(probability, 1.0 - probability), settings)
-        found.append(temperature(source, model.margins, settings))
-    return found
+        metrics.append(source.mean("log_loss", losses, "nats"))
+        metrics += _curve(source, model, np.maximum(probability, 1.0 - probability), settings)
+        metrics.append(temperature(source, model.margins, settings))
+    return metrics
 
 
 def _curve(
@@ -42,21 +42,21 @@ def _curve(
     modern neural networks", section 2 and equation 3.
     """
     bins = settings.calibration_bins
-    place = np.minimum(((confidence - 0.5) * 2 * bins).astype(np.int64), bins - 1)
-    found: list[Estimand | Metric] = []
+    bin_numbers = np.minimum(((confidence - 0.5) * 2 * bins).astype(np.int64), bins - 1)
+    metrics: list[Estimand | Metric] = []
     expected, observed = 0.0, 0.0
-    for number in np.unique(place):
-        rows = place == number
+    for number in np.unique(bin_numbers):
+        rows = bin_numbers == number
         part = f"confidence={0.5 + number / bins / 2:.3g} to {0.5 + (number + 1) / bins / 2:.3g}"
-        found.append(source.mean("reliability_accuracy", model.wins, "share", rows, slice=part, proportion=True))
-        found.append(source.mean("reliability_confidence", confidence, "probability", rows, slice=part))
+        metrics.append(source.mean("reliability_accuracy", model.wins, "share", rows, slice=part, proportion=True))
+        metrics.append(source.mean("reliability_confidence", confidence, "probability", rows, slice=part))
         gaps = (model.wins - confidence)[rows]
         observed += abs(float(gaps.sum()))
         expected += np.sqrt(2.0 / np.pi) * _spread(source, rows, gaps, confidence[rows])
-    n = place.shape[0]
-    found.append(source.metric("ece", observed / n, "share", _BIASED))
-    found.append(source.metric("ece_if_calibrated", expected / n, "share", _EXPECTED))
-    return found
+    n = bin_numbers.shape[0]
+    metrics.append(source.metric("ece", observed / n, "share", _BIASED))
+    metrics.append(source.metric("ece_if_calibrated", expected / n, "share", _EXPECTED))
+    return metrics
 
 
 def _spread(source: Source, rows: np.ndarray, gaps: FloatArray, confidence: FloatArray) -> float:

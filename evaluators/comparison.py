@@ -25,12 +25,12 @@ def drafts(scores: Sequence[PairScores], settings: EvaluationSettings) -> list[D
     by_group = holm(
         [sign_flip_exact(model.groups.sums(change)) for (model, _), change in zip(compared, changes, strict=True)]
     )
-    found: list[Draft] = []
+    metrics: list[Draft] = []
     for (model, other), change, of_rows, of_groups in zip(compared, changes, by_row, by_group, strict=True):
         source = Source(NAME, VERSION, model.model, model.groups, other.model)
-        found.append(source.mean("accuracy_difference", change, "share"))
-        found.append(source.mean("margin_difference", model.margins - other.margins, "reward"))
-        found += changes_tests(source, change, of_rows, of_groups, len(compared), "pairs")
+        metrics.append(source.mean("accuracy_difference", change, "share"))
+        metrics.append(source.mean("margin_difference", model.margins - other.margins, "reward"))
+        metrics += changes_tests(source, change, of_rows, of_groups, len(compared), "pairs")
         error = clustered_error((change - change.mean()) / change.shape[0], model.groups)
-        found.append(least_effect(source, error, model.groups.present(), "accuracy", settings))
-    return found
+        metrics.append(least_effect(source, error, model.groups.present(), "accuracy", settings))
+    return metrics

@@ -23,12 +23,12 @@ def drafts(scores: Sequence[UnpairedScores], settings: EvaluationSettings) -> li
     It estimates KL(reference || policy) where the answers were sampled from the reference model, which is so when
     the logged product ran it. For answers of another model it only says how much less likely they became.
     """
-    found: list[Draft] = []
+    metrics: list[Draft] = []
     for model in scores:
         source = Source(NAME, VERSION, model.model, model.groups)
         moved = None if model.reference_logps is None else model.reference_logps - model.logps
-        found += _both(source, moved, np.ones_like(model.logps), model.token_counts)
-    return found
+        metrics += _both(source, moved, np.ones_like(model.logps), model.token_counts)
+    return metrics
 
 
 def pair_drafts(scores: Sequence[PairScores], settings: EvaluationSettings) -> list[Draft]:
@@ -36,7 +36,7 @@ def pair_drafts(scores: Sequence[PairScores], settings: EvaluationSettings) -> l
 
     An answer that is in several pairs counts as often.
     """
-    found: list[Draft] = []
+    metrics: list[Draft] = []
     for model in scores:
         source = Source(PAIR_NAME, PAIR_VERSION, model.model, model.groups)
         moved = None
@@ -44,8 +44,8 @@ def pair_drafts(scores: Sequence[PairScores], settings: EvaluationSettings) -> l
             before = model.reference_chosen_logps + model.reference_rejected_logps
             moved = before - model.chosen_logps - model.rejected_logps
         tokens = model.chosen_token_counts + model.rejected_token_counts
-        found += _both(source, moved, np.full_like(tokens, 2.0), tokens)
-    return found
+        metrics += _both(source, moved, np.full_like(tokens, 2.0), tokens)
+    return metrics
 
 
 def _both(source: Source, moved: FloatArray | None, answers: FloatArray, tokens: FloatArray) -> list[Draft]:

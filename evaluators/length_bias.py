@@ -22,7 +22,7 @@ _NO_PAIR = "no held-out pair is of this kind"
 
 def drafts(scores: Sequence[PairScores], settings: EvaluationSettings) -> list[Draft]:
     """Mean lengths, baselines without a trained reward, and accuracy where length cannot help."""
-    found: list[Draft] = []
+    metrics: list[Draft] = []
     for model in scores:
         source = Source(NAME, VERSION, model.model, model.groups)
         chosen, rejected = model.chosen_token_counts, model.rejected_token_counts
@@ -31,17 +31,17 @@ def drafts(scores: Sequence[PairScores], settings: EvaluationSettings) -> list[D
             "reference_free_sum_accuracy": win_shares(model.chosen_logps - model.rejected_logps),
             "reference_free_mean_accuracy": win_shares(model.chosen_logps / chosen - model.rejected_logps / rejected),
         }
-        found += [source.mean(name, values, "share", proportion=True) for name, values in rules.items()]
+        metrics += [source.mean(name, values, "share", proportion=True) for name, values in rules.items()]
         matched = np.maximum(chosen, rejected) <= _MATCHED_RATIO * np.minimum(chosen, rejected)
         kinds = {"length_matched": matched, "chosen_longer": chosen > rejected, "chosen_shorter": chosen < rejected}
-        found += [
+        metrics += [
             source.mean(f"accuracy_{name}", model.wins, "share", rows, proportion=True, undefined=_NO_PAIR)
             for name, rows in kinds.items()
         ]
-        found += [source.mean("chosen_tokens", chosen, "tokens"), source.mean("rejected_tokens", rejected, "tokens")]
-        found.append(_adjusted(source, model))
-        found += _strata(source, model, np.log(chosen / rejected), settings)
-    return found
+        metrics += [source.mean("chosen_tokens", chosen, "tokens"), source.mean("rejected_tokens", rejected, "tokens")]
+        metrics.append(_adjusted(source, model))
+        metrics += _strata(source, model, np.log(chosen / rejected), settings)
+    return metrics
 
 
 def _adjusted(source: Source, model: PairScores) -> Estimand:
@@ -62,14 +62,14 @@ def _adjusted(source: Source, model: PairScores) -> Estimand:
 def _strata(source: Source, model: PairScores, log_ratio: FloatArray, settings: EvaluationSettings) -> list[Estimand]:
     """Accuracy within strata of the lengths' ratio; strata without a pair are left out."""
     # A ratio on an edge is in the stratum nearer to 1; the last digits of a logarithm may not decide it.
-    place = 2 + np.sign(log_ratio) * np.searchsorted(_EDGES, np.abs(log_ratio) - 1e-9)
-    found = []
+    strata = 2 + np.sign(log_ratio) * np.searchsorted(_EDGES, np.abs(log_ratio) - 1e-9)
+    metrics = []
     for stratum, name in enumerate(_STRATA):
-        rows = place == stratum
+        rows = strata == stratum
         if rows.any():
             warning = small_slice(source.groups.present(rows), settings)
             part = f"chosen_to_rejected_tokens={name}"
-            found.append(
+            metrics.append(
                 source.mean("accuracy_in_stratum", model.wins, "share", rows, slice=part, proportion=True, note=warning)
             )
-    return found
+    return metrics

@@ -22,18 +22,18 @@ def drafts(scores: Sequence[PairScores], settings: EvaluationSettings) -> list[D
 
     `chance_p` is the exact p-value, by prompt group, of a model that prefers either answer as often.
     """
-    found: list[Draft] = []
+    metrics: list[Draft] = []
     for model in scores:
         source = Source(NAME, VERSION, model.model, model.groups)
-        found += _of_rows(source, model, None, np.ones(model.wins.shape[0], dtype=bool), None)
+        metrics += _of_rows(source, model, None, np.ones(model.wins.shape[0], dtype=bool), None)
         for name, rows in each_slice(model.slices):
-            found += _of_rows(source, model, name, rows, small_slice(model.groups.present(rows), settings))
-        found.append(_against_chance(source, model))
+            metrics += _of_rows(source, model, name, rows, small_slice(model.groups.present(rows), settings))
+        metrics.append(_against_chance(source, model))
         decided = model.wins != 0.5
-        found.append(
+        metrics.append(
             source.mean("decided_accuracy", model.wins, "share", decided, proportion=True, undefined="all pairs tie")
         )
-    return found
+    return metrics
 
 
 def _against_chance(source: Source, model: PairScores) -> Metric:

@@ -24,7 +24,7 @@ AnyScores = TypeVar("AnyScores", PairScores, UnpairedScores)
 def to_compare(scores: Sequence[AnyScores], baseline: str) -> list[tuple[AnyScores, AnyScores]]:
     """Every two models, the baseline second where it is one of them, else the earlier name."""
     ordered = sorted(scores, key=lambda one: (one.model != baseline, one.model))
-    return [(model, other) for place, model in enumerate(ordered) for other in ordered[:place]]
+    return [(model, other) for index, model in enumerate(ordered) for other in ordered[:index]]
 
 
 def changes_tests(
@@ -41,15 +41,15 @@ def changes_tests(
         rows: What a row is called, in the plural.
     """
     corrected = f"; corrected for {comparisons} comparisons" if comparisons > 1 else ""
-    found: list[Metric] = []
+    metrics: list[Metric] = []
     for name, p_value, changes, what, total in (
         ("mcnemar_p", of_rows, difference, rows, difference.shape[0]),
         ("sign_flip_p", of_groups, source.groups.sums(difference), "prompt groups", source.groups.present()),
     ):
         better, worse = int((changes > 0).sum()), int((changes < 0).sum())
         words = f"{better} {what} better, {worse} worse, {total - better - worse} the same{corrected}"
-        found.append(source.metric(name, p_value, "probability", words))
-    return found
+        metrics.append(source.metric(name, p_value, "probability", words))
+    return metrics
 
 
 def mcnemar_exact(wins: FloatArray, baseline_wins: FloatArray) -> float:
@@ -121,9 +121,9 @@ def holm(p_values: Sequence[float]) -> list[float]:
     order = np.argsort(p_values)
     adjusted = np.empty(len(p_values))
     highest = 0.0
-    for rank, place in enumerate(order):
-        highest = max(highest, min(1.0, (len(p_values) - rank) * p_values[place]))
-        adjusted[place] = highest
+    for rank, index in enumerate(order):
+        highest = max(highest, min(1.0, (len(p_values) - rank) * p_values[index]))
+        adjusted[index] = highest
     return [float(value) for value in adjusted]
 
 

@@ -19,7 +19,7 @@ _NO_REFERENCE = "there are no reference log-probs to compare with"
 
 def drafts(scores: Sequence[PairScores], settings: EvaluationSettings) -> list[Draft]:
     """Mean, median and quantiles of the margin; rewards and log-probs of both sides; whether both fell."""
-    found: list[Draft] = []
+    metrics: list[Draft] = []
     for model in scores:
         source = Source(NAME, VERSION, model.model, model.groups)
         means = {
@@ -29,15 +29,15 @@ def drafts(scores: Sequence[PairScores], settings: EvaluationSettings) -> list[D
             "chosen_logps": (model.chosen_logps, "nats"),
             "rejected_logps": (model.rejected_logps, "nats"),
         }
-        found += [source.mean(name, values, unit) for name, (values, unit) in means.items()]
+        metrics += [source.mean(name, values, unit) for name, (values, unit) in means.items()]
         ordered = np.sort(model.margins)
         levels = {"median": 0.5} | {f"quantile_{level:g}": level for level in settings.quantiles}
-        found += [_quantile(source, model, ordered, name, level, settings) for name, level in levels.items()]
-        found += _against_reference(source, model)
+        metrics += [_quantile(source, model, ordered, name, level, settings) for name, level in levels.items()]
+        metrics += _against_reference(source, model)
         for name, rows in each_slice(model.slices):
             warning = small_slice(model.groups.present(rows), settings)
-            found.append(source.mean("mean", model.margins, "reward", rows, slice=name, note=warning))
-    return found
+            metrics.append(source.mean("mean", model.margins, "reward", rows, slice=name, note=warning))
+    return metrics
 
 
 def _quantile(

@@ -32,8 +32,8 @@ class SliceColumn(NamedTuple):
 def each_slice(columns: Sequence[SliceColumn]) -> Iterator[tuple[str, BoolArray]]:
     """The name and the (rows,) mask of every slice of every column."""
     for column in columns:
-        for place, name in enumerate(column.names):
-            yield name, column.codes == place
+        for index, name in enumerate(column.names):
+            yield name, column.codes == index
 
 
 def slice_columns(part: pl.DataFrame, settings: EvaluationSettings) -> tuple[SliceColumn, ...]:
@@ -88,7 +88,7 @@ def _ranges(values: pl.Series) -> pl.Series:
     """The quarter of the distribution that each number is in, by its least and greatest number."""
     whole = values.dtype.is_integer()
     numbers = values.cast(pl.Float64).fill_nan(None)
-    edges = [float(numbers.quantile(place / _RANGES, "nearest") or 0.0) for place in range(1, _RANGES)]
+    edges = [float(numbers.quantile(index / _RANGES, "nearest") or 0.0) for index in range(1, _RANGES)]
     part = np.searchsorted(edges, numbers.fill_null(0.0).to_numpy(), side="left")
     frame = pl.DataFrame({"number": numbers, "part": pl.Series(part).cast(pl.Int64)})
     ends = [end.over("part") for end in (pl.col("number").min(), pl.col("number").max())]

@@ -79,10 +79,10 @@ def intervals(estimands: Sequence[Estimand], settings: EvaluationSettings) -> li
     generator = np.random.default_rng(settings.seed)
     resampled = group_totals(columns, settings.bootstrap_draws, generator)
     whole = columns.sum(axis=0)
-    metrics, place = [], 0
+    metrics, start = [], 0
     for estimand in estimands:
-        part = slice(place, place + len(estimand.columns))
-        place = part.stop
+        part = slice(start, start + len(estimand.columns))
+        start = part.stop
         metrics.append(_metric(estimand, columns[:, part], whole[part], resampled[:, part], settings))
     return metrics
 
@@ -139,11 +139,11 @@ def _linear_error(estimand: Estimand, columns: FloatArray, whole: FloatArray) ->
     """
     sizes = np.abs(columns).max(axis=0)
     slope = np.zeros(whole.shape[0])
-    for place in np.flatnonzero(sizes):
+    for column in np.flatnonzero(sizes):
         step = np.zeros_like(whole)
-        step[place] = _STEP * max(abs(float(whole[place])), float(sizes[place]))
+        step[column] = _STEP * max(abs(float(whole[column])), float(sizes[column]))
         ends = _apply(estimand, np.stack([whole + step, whole - step]))
-        slope[place] = (ends[0] - ends[1]) / (2.0 * step[place])
+        slope[column] = (ends[0] - ends[1]) / (2.0 * step[column])
     error = float(np.sqrt(estimand.fewest / (estimand.fewest - 1) * np.sum((columns * slope).sum(axis=1) ** 2)))
     return error if np.isfinite(error) else None
 

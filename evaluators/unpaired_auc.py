@@ -25,22 +25,22 @@ def drafts(scores: Sequence[UnpairedScores], settings: EvaluationSettings) -> li
 
     `auc_chance_p` tests the AUC against chance. AUC and separation are given for each slice too.
     """
-    found: list[Draft] = []
+    metrics: list[Draft] = []
     for model in scores:
         source = Source(NAME, VERSION, model.model, model.groups)
         order = np.argsort(model.rewards, kind="stable")
-        found.append(_auc(source, model, order, None, None, settings))
-        found.append(_chance(source, model, order))
+        metrics.append(_auc(source, model, order, None, None, settings))
+        metrics.append(_chance(source, model, order))
         best = _best_threshold(model.rewards[order], model.labels[order])
         note = f"threshold {best:.4g} was chosen on these same rows, so this is an upper bound"
         called = {"zero": model.rewards > 0, "best": model.rewards > best}
-        found.append(_balanced(source, "balanced_accuracy_zero", called["zero"], model.labels))
-        found.append(_balanced(source, "balanced_accuracy_best", called["best"], model.labels, note))
-        found.append(_separation(source, model, None, None, settings))
+        metrics.append(_balanced(source, "balanced_accuracy_zero", called["zero"], model.labels))
+        metrics.append(_balanced(source, "balanced_accuracy_best", called["best"], model.labels, note))
+        metrics.append(_separation(source, model, None, None, settings))
         for name, rows in each_slice(model.slices):
-            found.append(_auc(source, model, order, name, rows, settings))
-            found.append(_separation(source, model, name, rows, settings))
-    return found
+            metrics.append(_auc(source, model, order, name, rows, settings))
+            metrics.append(_separation(source, model, name, rows, settings))
+    return metrics
 
 
 def _auc(

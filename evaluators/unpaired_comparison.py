@@ -64,13 +64,13 @@ def drafts(scores: Sequence[UnpairedScores], settings: EvaluationSettings) -> li
     by_group = holm(
         [sign_flip_exact(model.groups.sums(change)) for (model, _), change in zip(compared, changes, strict=True)]
     )
-    found: list[Draft] = []
-    for place, (model, other) in enumerate(compared):
+    metrics: list[Draft] = []
+    for index, (model, other) in enumerate(compared):
         source = Source(NAME, VERSION, model.model, model.groups, other.model)
-        found += _of_auc(source, gaps[place], by_auc[place], len(compared), settings)
-        found += _other_differences(source, model, other)
-        found += changes_tests(source, changes[place], by_row[place], by_group[place], len(compared), "rows")
-    return found
+        metrics += _of_auc(source, gaps[index], by_auc[index], len(compared), settings)
+        metrics += _other_differences(source, model, other)
+        metrics += changes_tests(source, changes[index], by_row[index], by_group[index], len(compared), "rows")
+    return metrics
 
 
 def _gap(model: UnpairedScores, after: Auc | None, before: Auc | None) -> _Gap | None:

@@ -189,5 +189,5 @@ def _passed(hidden_states: torch.Tensor, head: Head, targets: torch.Tensor, tile
     rounded = compute != head.weight.dtype and device != "cuda"
     settings = Settings(head.scale, head.soft_cap, tile, compute, rounded, statistics)
     with torch.autocast(device, enabled=False):
-        found = HeadPass.apply(hidden_states, head.weight, head.bias, targets, settings)  # type: ignore[no-untyped-call]
-    return HeadOutput(*found)
+        outputs = HeadPass.apply(hidden_states, head.weight, head.bias, targets, settings)  # type: ignore[no-untyped-call]
+    return HeadOutput(*outputs)

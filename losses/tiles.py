@@ -190,13 +190,13 @@ class HeadPass(torch.autograd.Function):
         spreads = [torch.empty_like(logps) if settings.statistics else logps.new_empty(0) for _ in range(2)]
         gradient = torch.empty_like(hidden_states) if keep else None
         for block in _blocks(targets.shape[0]):
-            found = _scan(hidden_states[block], weight, bias, targets[block], settings, keep)
-            logps[block], normalisers[block] = found.logps, found.normalisers
-            if gradient is not None and found.gradient is not None:
-                gradient[block] = found.gradient
-            if found.spread is not None:
-                spreads[0][block] = found.spread.entropies(found.normalisers)
-                spreads[1][block] = found.spread.log_sum_squares(found.normalisers)
+            scanned = _scan(hidden_states[block], weight, bias, targets[block], settings, keep)
+            logps[block], normalisers[block] = scanned.logps, scanned.normalisers
+            if gradient is not None and scanned.gradient is not None:
+                gradient[block] = scanned.gradient
+            if scanned.spread is not None:
+                spreads[0][block] = scanned.spread.entropies(scanned.normalisers)
+                spreads[1][block] = scanned.spread.log_sum_squares(scanned.normalisers)
         ctx.settings = settings
         # With the gradient kept, nothing else is read again.
         ctx.save_for_backward(*((None,) * 5 if keep else (hidden_states, weight, bias, targets, normalisers)), gradient)

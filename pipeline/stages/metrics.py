@@ -147,10 +147,10 @@ def _script() -> pl.Expr:
     text = pl.col("prompt").list.last().struct.field("content")
     counts = {name: text.str.count_matches(pattern) for name, pattern in _SCRIPTS.items()}
     most = pl.max_horizontal(*counts.values())
-    found: pl.Expr = pl.lit(None, pl.String)
+    script: pl.Expr = pl.lit(None, pl.String)
     for name in reversed(_SCRIPTS):
-        found = pl.when((counts[name] == most) & (most > 0)).then(pl.lit(name)).otherwise(found)
-    return found
+        script = pl.when((counts[name] == most) & (most > 0)).then(pl.lit(name)).otherwise(script)
+    return script
 
 
 def _per_model_pairs(pairs: pl.DataFrame) -> pl.DataFrame:

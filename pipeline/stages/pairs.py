@@ -127,13 +127,13 @@ def _placed(responses: pl.LazyFrame, known: pl.DataFrame | None) -> pl.LazyFrame
 def _sides(
     placed: pl.LazyFrame, comparisons: pl.LazyFrame, config: PairsConfig, prior: ResponsesConfig
 ) -> pl.LazyFrame:
-    found = []
+    kinds = []
     if config.comparisons:
-        found.append(comparison_sides(placed, comparisons, config))
+        kinds.append(comparison_sides(placed, comparisons, config))
     if config.votes:
-        found.append(vote_sides(placed, config, prior))
+        kinds.append(vote_sides(placed, config, prior))
     # Neither asked for: every prompt still gets its outcome.
-    return pl.concat(found) if found else vote_sides(placed, config, prior).filter(pl.lit(False)).select(LAYOUT)
+    return pl.concat(kinds) if kinds else vote_sides(placed, config, prior).filter(pl.lit(False)).select(LAYOUT)
 
 
 def _one_a_pair(sides: pl.LazyFrame) -> pl.LazyFrame:

@@ -36,12 +36,12 @@ def collate(sequences: Sequence[TrainingSequence], padding_id: int = 0) -> Colla
     input_ids = torch.full((len(sequences), longest), padding_id, dtype=torch.int64)
     attention_mask = torch.zeros_like(input_ids)
     completion_mask = torch.zeros_like(input_ids, dtype=torch.bool)
-    for place, sequence in enumerate(sequences):
+    for index, sequence in enumerate(sequences):
         start, end = len(sequence.prompt_token_ids), sequence.length
         ids = np.concatenate([sequence.prompt_token_ids, sequence.completion_token_ids], dtype=np.int64)
-        input_ids[place, :end] = torch.from_numpy(ids)
-        attention_mask[place, :end] = 1
-        completion_mask[place, start:end] = True
+        input_ids[index, :end] = torch.from_numpy(ids)
+        attention_mask[index, :end] = 1
+        completion_mask[index, start:end] = True
     return Collated(input_ids, attention_mask, completion_mask)
 
 
@@ -55,9 +55,9 @@ def step_rows(rows: Sequence[RowT], step: int, batch_rows: int, seed: int) -> li
 
     A function of its arguments alone: a resumed run sees what an undisturbed one would.
     """
-    epoch, place = divmod(step, steps_in_epoch(len(rows), batch_rows))
+    epoch, step_of_epoch = divmod(step, steps_in_epoch(len(rows), batch_rows))
     order = np.random.default_rng([seed, epoch]).permutation(len(rows))
-    return [rows[index] for index in order[place * batch_rows : (place + 1) * batch_rows]]
+    return [rows[index] for index in order[step_of_epoch * batch_rows : (step_of_epoch + 1) * batch_rows]]
 
 
 def micro_batches(rows: Sequence[RowT], micro_batch_rows: int) -> list[list[RowT]]:

@@ -85,13 +85,13 @@ def sample_of(rows: Sequence[Row], limit: int) -> Sample:
         rows: Training rows.
         limit: Sequences at most.
     """
-    found: dict[str, TrainingSequence] = {}
+    sampled: dict[str, TrainingSequence] = {}
     for row in rows:
         for sequence in (row.chosen, row.rejected) if isinstance(row, PairRow) else (row.matched,):
-            found.setdefault(sequence.sequence_id, sequence)
-        if len(found) >= limit:
+            sampled.setdefault(sequence.sequence_id, sequence)
+        if len(sampled) >= limit:
             break
-    kept = dict(list(found.items())[:limit])
+    kept = dict(list(sampled.items())[:limit])
     return Sample(list(kept.items()), list(dict.fromkeys(_pairs(rows, kept))))
 
 
