@@ -1,9 +1,9 @@
 """Preference losses as pure functions of log-probs: import them into any training loop.
 
-    from losses import dpo_loss
+    from thumbline.losses import dpo_loss
     loss, metrics = dpo_loss(policy_chosen_logps, policy_rejected_logps, ref_chosen_logps, ref_rejected_logps, beta=0.1)
 
-`losses.registry.LOSSES` holds every method with its hyper-parameters; `losses.logps` gives the log-probs.
+`thumbline.losses.LOSSES` holds every method with its hyper-parameters; `thumbline.losses.logps` gives the log-probs.
 """
 
 from .combine import Term, combined
