@@ -124,7 +124,7 @@ def _blocks(table: pl.DataFrame) -> Blocks:
 
 
 # %% The line.
-def walk(log: Path, model: str, folder: Path, *, prompts: int = 16, steps: int = 4) -> Tables:
+def walk(log: Path, model: str, folder: Path, *, prompts: int = 8, steps: int = 3) -> Tables:
     """Every table of a short walk down the line, in its order; the verdict is the only row of the last.
 
     Args:
