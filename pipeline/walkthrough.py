@@ -160,8 +160,10 @@ def main() -> None:
         tempfile.TemporaryDirectory(prefix="thumbline-") as place,
         pl.Config(tbl_rows=4, tbl_cols=8, fmt_str_lengths=60),
     ):
-        for name, table in walk(SAMPLE_LOG, (sys.argv[1:] or ["demo"])[0], Path(place)).items():
+        tables = walk(SAMPLE_LOG, (sys.argv[1:] or ["demo"])[0], Path(place))
+        for name, table in tables.items():
             sys.stdout.write(f"\n{name}: {table.height:,} rows\n{table.head(3)}\n")
+        sys.stdout.write(f"\n{tables['verdict'].item()}\n")
 
 
 if __name__ == "__main__":
