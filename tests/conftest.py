@@ -1,6 +1,8 @@
 """Shared makers of small, readable inputs."""
 
+import fcntl
 import gc
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -18,23 +20,21 @@ settings.register_profile("repeatable", derandomize=True, deadline=None)
 settings.register_profile("fast", settings.get_profile("repeatable"), max_examples=20)
 settings.load_profile("repeatable")
 
-# Two of these at once, in two processes, take more memory or cores than a small machine has.
-_HEAVY = ("vllm", "demo", "gpu")
+_HEAVY = ("heavy", "vllm", "demo", "gpu")
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Function]) -> None:
-    """Say which tests one worker of `--dist loadgroup` runs: the heavy ones, and those that share what was made."""
-    for item in items:
-        if any(item.get_closest_marker(name) for name in _HEAVY):
-            item.add_marker(pytest.mark.xdist_group("heavy"))
-        elif item.get_closest_marker("xdist_group") is None and _shares_fixtures(item):
-            item.add_marker(pytest.mark.xdist_group(item.path.stem))
-
-
-def _shares_fixtures(item: pytest.Function) -> bool:
-    found = item._fixtureinfo.name2fixturedefs.values()
-    return any(fixture.scope == "module" for definitions in found for fixture in definitions)
+@pytest.fixture(autouse=True)
+def _one_heavy_test_at_a_time(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[None]:
+    """Two heavy tests at once, in two processes, take more memory or cores than a small machine has."""
+    if not any(request.node.get_closest_marker(name) for name in _HEAVY):
+        yield
+        return
+    # All workers' folders lie in one; where there are none, nobody else waits.
+    with (tmp_path_factory.getbasetemp().parent / "heavy.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def pytest_collection_finish() -> None:

@@ -10,7 +10,7 @@ from thumbline.pipeline.api.settings import run_config
 from thumbline.pipeline.dataset import export_dataset
 
 trl = pytest.importorskip("trl")
-pytestmark = pytest.mark.xdist_group("heavy")  # its trainers hold whole logits
+pytestmark = pytest.mark.heavy  # its trainers hold whole logits
 
 
 @pytest.fixture(scope="module")

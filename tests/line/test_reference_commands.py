@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from tests.line.conftest import write_config
 from tests.tiny import save_lora, save_tiny_model
 from thumbline.pipeline import line
-from thumbline.pipeline.cli import main
+from thumbline.pipeline.cli import main, terminal
 from thumbline.pipeline.config import load_config
 from thumbline.pipeline.errors import PipelineError
 from thumbline.pipeline.storage.manifests import read_manifest
@@ -26,7 +26,7 @@ ENGINE = ("--engine", "hf", "--dtype", "float32")
 
 
 def invoke(*arguments):
-    return CliRunner().invoke(main.app, [str(argument) for argument in arguments], env={"COLUMNS": "400"})
+    return CliRunner().invoke(main.app, [str(argument) for argument in arguments], env={"COLUMNS": "200"})
 
 
 def done(*arguments):
@@ -191,7 +191,9 @@ def test_verify_fails_where_stored_numbers_are_off(rows, tiny_model, scored, mon
     assert "24 of 24 checked sequences differ" in " ".join(result.output.split())
 
 
-def test_verify_and_stats_name_broken_shards(rows, tiny_model, scored, tmp_path):
+def test_verify_and_stats_name_broken_shards(rows, tiny_model, scored, tmp_path, monkeypatch):
+    # Wide enough for a worker's long paths, whatever the width was when the terminal was first asked for it.
+    monkeypatch.setattr(terminal.out, "_width", 400)
     settings = ("--set", "reference.engine=hf", "--set", "reference.dtype=float32")
     done("reference", rows, "-m", tiny_model, "-o", tmp_path / "s.parquet", *ENGINE, "--max-tokens", 30)
     extra = tmp_path / "more.jsonl"

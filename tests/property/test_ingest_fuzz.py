@@ -15,7 +15,6 @@ import polars as pl
 import pyarrow as pa
 import pytest
 
-from tests.laws import scaled
 from thumbline.pipeline.config import EventsConfig
 from thumbline.pipeline.ingest.frames import RawBatch, read_inputs, read_unit
 from thumbline.pipeline.ingest.plan import plan, units
@@ -160,7 +159,7 @@ def test_fixtures_are_whole(tmp_path: Path, name: str) -> None:
 def test_mutated_files(tmp_path: Path, name: str, pytestconfig: pytest.Config) -> None:
     folder = tmp_path / "logs"
     folder.mkdir()
-    fuzz(folder, name, count=-(-scaled(pytestconfig.getoption("--fuzz-files")) // len(FIXTURES)), seed=2)
+    fuzz(folder, name, count=-(-pytestconfig.getoption("--fuzz-files") // len(FIXTURES)), seed=2)
 
 
 @pytest.mark.parametrize("seed", range(20))
