@@ -12,6 +12,8 @@ from tests.line.conftest import write_config
 from tests.other_package import write_package
 from thumbline.pipeline.storage.manifests import read_manifest
 
+pytestmark = pytest.mark.slow  # a process of its own for each question, which imports everything
+
 POINTS = {
     "thumbline.losses": {"theirs": "their_package:LOSS"},
     "thumbline.importers": {"their_log": "their_package:IMPORTER"},
