@@ -142,7 +142,7 @@ def _walk(model: BaseModel, section: str) -> list[Setting]:
     for name, field in type(model).model_fields.items():
         value = getattr(model, name)
         if isinstance(value, BaseModel):
-            nested.extend(_walk(value, name))
+            nested.extend(_walk(value, f"{section}.{name}" if section else name))
         else:
             shown = _plain(_public(name, value, field))
             found.append(Setting(section, name, shown, _is_changed(value, field), field.description or ""))

@@ -116,7 +116,7 @@ def test_the_interval_of_very_many_groups_agrees_with_the_normal_one():
 
 _EVALUATE = """
 import sys
-from evaluators import EvaluationSettings, evaluate
+from thumbline.evaluators import EvaluationSettings, evaluate
 from tests.benchmarks.bench_evaluators import scored_rows
 
 settings = EvaluationSettings(bootstrap_draws=200, slice_columns=("turns", "votes"))
