@@ -22,6 +22,7 @@ from .engines.encoding import load_encoder, sequence_columns
 from .engines.feeding import Blocks
 from .engines.hf import HFEngine
 from .engines.models import resolve_model
+from .evidence.slices import response_facts
 from .stages import events, metrics, pairs, policy, responses, sequences, splits, unpaired
 from .training.checkpoints import save_model
 from .training.mapped import Stored, pair_rows
@@ -145,7 +146,7 @@ def walk(log: Path, model: str, folder: Path, *, prompts: int = 8, steps: int = 
     tables["policy"] = score(tables["sequences"].join(held_out, on="sequence_id", how="semi"), folder / "model")
 
     # Rewards are differences of stored log-probs; so are all numbers, whatever the batch size was.
-    facts = {"responses": metrics.response_facts(tables["responses"])}
+    facts = {"responses": response_facts(tables["responses"])}
     scored = metrics.transform(tables | facts)
     tables["scored_pairs"] = scored.pairs
     judged = evaluate(scored.pairs)

@@ -6,42 +6,26 @@ order or number of processes can change them.
 """
 
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import polars as pl
 
 from thumbline.evaluators import EvaluationError, EvaluationSettings, RewardKind, evaluate, reward_kind
 from thumbline.plugins import origins
 
-from ..config import RunConfig, TrainConfig
+from ..config import RunConfig
 from ..context import StageContext, StageResult
 from ..errors import TableError
+from ..evidence.slices import response_facts
 from ..storage.columns import copied_strings
 from ..storage.manifests import Counts
 from ..tables import polars_schema
-from ..training.methods import main_method, terms
-
-if TYPE_CHECKING:
-    from thumbline.losses import Term
+from ..training.methods import main_method
+from ..training.scored import MODELS, ScoredRows, logps_by_response, with_losses
 
 VERSION = 3
 INPUTS = ("responses", "pairs", "unpaired", "splits", "sequences", "row_sequences", "reference", "policy")
 OUTPUTS = ("scored_pairs", "scored_unpaired", "metrics")
-
-_MODELS = (("untrained", "reference_logps"), ("trained", "policy_logps"))
-# Scripts told apart by their letters: what can be known of a prompt's language without a model of it.
-_SCRIPTS: dict[str, str] = {
-    "latin": r"\p{Latin}",
-    "cyrillic": r"\p{Cyrillic}",
-    "han": r"\p{Han}",
-    "kana": r"[\p{Hiragana}\p{Katakana}]",
-    "hangul": r"\p{Hangul}",
-    "arabic": r"\p{Arabic}",
-    "devanagari": r"\p{Devanagari}",
-    "greek": r"\p{Greek}",
-    "hebrew": r"\p{Hebrew}",
-    "thai": r"\p{Thai}",
-}
 
 
 class Reward(NamedTuple):
@@ -62,13 +46,6 @@ _READ: Mapping[str, tuple[str, ...]] = {
     "row_sequences": ("response_id", "role", "sequence_id", "split"),
 }
 _READ_OF_RESPONSES = ("response_id", "model", "prompt", "n_up", "n_down")
-
-
-class ScoredRows(NamedTuple):
-    """Held-out rows, one a model."""
-
-    pairs: pl.DataFrame
-    unpaired: pl.DataFrame
 
 
 def settings(config: RunConfig) -> dict[str, Any]:
@@ -103,7 +80,7 @@ def transform(tables: Mapping[str, pl.DataFrame]) -> ScoredRows:
             was dropped is not scored.
     """
     groups = tables["splits"].filter(pl.col("split") == "test").select("prompt_id", "group_id")
-    by_response = _logps_by_response(tables, "matched").join(
+    by_response = logps_by_response(tables, "matched").join(
         tables["responses"], on="response_id", how="left", validate="1:1"
     )
     pairs = tables["pairs"].join(groups, on="prompt_id", how="inner", validate="m:1")
@@ -116,41 +93,6 @@ def transform(tables: Mapping[str, pl.DataFrame]) -> ScoredRows:
         .join(by_response, on="response_id", how="inner", validate="1:1")
     )
     return ScoredRows(_per_model_pairs(pairs), _per_model_unpaired(unpaired))
-
-
-def _logps_by_response(tables: Mapping[str, pl.DataFrame], role: str) -> pl.DataFrame:
-    """`response_id`, `reference_logps`, `policy_logps` and `token_count` of held-out rows in this role."""
-    matched = tables["row_sequences"].filter((pl.col("role") == role) & (pl.col("split") == "test"))
-    reference = tables["reference"].select("sequence_id", "token_count", reference_logps="logps")
-    policy = tables["policy"].select("sequence_id", policy_logps="logps")
-    return (
-        matched.select("response_id", "sequence_id")
-        .join(reference, on="sequence_id", how="inner", validate="m:1")
-        .join(policy, on="sequence_id", how="inner", validate="m:1")
-        .select("response_id", "reference_logps", "policy_logps", "token_count")
-    )
-
-
-def response_facts(responses: pl.DataFrame) -> pl.DataFrame:
-    """`response_id` and what a held-out row can be sliced by."""
-    return responses.select(
-        "response_id",
-        response_model="model",
-        script=_script(),
-        turns=pl.col("prompt").list.eval(pl.element().struct.field("role") == "user").list.sum().cast(pl.Int64),
-        votes=pl.col("n_up") + pl.col("n_down"),
-    )
-
-
-def _script() -> pl.Expr:
-    """The script of most letters of the prompt's last message; null where there is no letter of a known one."""
-    text = pl.col("prompt").list.last().struct.field("content")
-    counts = {name: text.str.count_matches(pattern) for name, pattern in _SCRIPTS.items()}
-    most = pl.max_horizontal(*counts.values())
-    script: pl.Expr = pl.lit(None, pl.String)
-    for name in reversed(_SCRIPTS):
-        script = pl.when((counts[name] == most) & (most > 0)).then(pl.lit(name)).otherwise(script)
-    return script
 
 
 def _per_model_pairs(pairs: pl.DataFrame) -> pl.DataFrame:
@@ -173,7 +115,7 @@ def _per_model_pairs(pairs: pl.DataFrame) -> pl.DataFrame:
             turns="chosen_turns",
             votes=pl.col("chosen_votes") + pl.col("rejected_votes"),
         )
-        for model, source in _MODELS
+        for model, source in MODELS
     ]
     return pl.concat(parts).select(list(polars_schema("scored_pairs", optional=True))).sort("model", "pair_id")
 
@@ -194,85 +136,9 @@ def _per_model_unpaired(unpaired: pl.DataFrame) -> pl.DataFrame:
             turns="turns",
             votes="votes",
         )
-        for model, source in _MODELS
+        for model, source in MODELS
     ]
     return pl.concat(parts).select(list(polars_schema("scored_unpaired", optional=True))).sort("model", "response_id")
-
-
-def with_losses(scored: ScoredRows, tables: Mapping[str, pl.DataFrame], config: TrainConfig) -> ScoredRows:
-    """The scored rows of the kind that the method takes with its loss; null where stored log-probs do not give it."""
-    added = terms(config, *_class_counts(tables))
-    if not main_method(config).spec.paired:
-        return scored._replace(unpaired=_unpaired_with_losses(scored.unpaired, tables, added))
-    if config.weighting != "none":
-        # Those weights take the policy's log-probs of every token of the vocabulary, which nothing stores.
-        return scored
-    return scored._replace(pairs=_pairs_with_losses(scored.pairs, tables, added, config.ld_alpha))
-
-
-def _pairs_with_losses(
-    pairs: pl.DataFrame, tables: Mapping[str, pl.DataFrame], added: "list[Term]", ld_alpha: float
-) -> pl.DataFrame:
-    # Imported here, so that a run that skips this stage does not wait for torch.
-    from ..training.held_out import pair_losses
-
-    weight = pl.col("weight") if "weight" in tables["pairs"].columns else pl.lit(1.0)
-    weights = tables["pairs"].select("pair_id", "chosen_response_id", "rejected_response_id", weight=weight)
-    parts = [pairs.clear()]
-    for part in _by_model(pairs):
-        rows = part.join(weights, on="pair_id", how="left", validate="1:1", maintain_order="left")
-        if ld_alpha < 1.0:
-            rows = _with_tails(rows, tables)
-        parts.append(part.with_columns(pair_losses(added, rows, ld_alpha)))
-    return pl.concat(parts)
-
-
-def _unpaired_with_losses(
-    unpaired: pl.DataFrame, tables: Mapping[str, pl.DataFrame], added: "list[Term]"
-) -> pl.DataFrame:
-    from ..training.held_out import unpaired_losses
-
-    weights = tables["unpaired"].select("response_id", "weight", "probability_desirable")
-    mismatched = _logps_by_response(tables, "mismatched")
-    sources = dict(_MODELS)
-    parts = [unpaired.clear()]
-    for part in _by_model(unpaired):
-        rows = part.join(weights, on="response_id", how="left", validate="1:1", maintain_order="left")
-        others = mismatched.select("reference_logps", policy_logps=sources[part["model"][0]])
-        parts.append(part.with_columns(unpaired_losses(added, rows, others)))
-    return pl.concat(parts)
-
-
-def _with_tails(rows: pl.DataFrame, tables: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
-    """Pairs of one model with the log-probs of tokens beyond their shorter answer, where those of tokens are stored."""
-    scorers = {"policy": "policy" if rows["model"][0] == "trained" else "reference", "reference": "reference"}
-    if any("token_logps" not in tables[table].columns for table in scorers.values()):
-        return rows
-    matched = tables["row_sequences"].filter((pl.col("role") == "matched") & (pl.col("split") == "test"))
-    shared = pl.min_horizontal("chosen_token_count", "rejected_token_count")
-    for name, table in scorers.items():
-        tokens = matched.join(tables[table], on="sequence_id", how="inner", validate="m:1")
-        for side in ("chosen", "rejected"):
-            own = tokens.select(pl.col("response_id").alias(f"{side}_response_id"), "token_logps")
-            tail = pl.col("token_logps").cast(pl.List(pl.Float64)).list.slice(shared).list.sum()
-            rows = (
-                rows.join(own, on=f"{side}_response_id", how="left", validate="m:1", maintain_order="left")
-                .with_columns(tail.alias(f"{name}_{side}_tail_logps"))
-                .drop("token_logps")
-            )
-    return rows
-
-
-def _by_model(rows: pl.DataFrame) -> list[pl.DataFrame]:
-    return rows.partition_by("model", maintain_order=True)
-
-
-def _class_counts(tables: Mapping[str, pl.DataFrame]) -> tuple[int, int]:
-    """How many unpaired training rows are desirable and undesirable."""
-    trained = tables["row_sequences"].filter((pl.col("split") == "train") & (pl.col("role") == "matched"))
-    labels = tables["unpaired"].join(trained, on="response_id", how="semi")["label"]
-    desirable = int(labels.sum())
-    return desirable, labels.len() - desirable
 
 
 def _read(context: StageContext) -> dict[str, pl.DataFrame]:

@@ -13,19 +13,12 @@ from thumbline.losses import LOSSES, PairLogps, UnpairedLogps, loss_config
 from thumbline.pipeline.config import RunConfig, build_config
 from thumbline.pipeline.context import SilentReporter, StageContext, StageResult
 from thumbline.pipeline.errors import ConfigError, TableError
-from thumbline.pipeline.stages.metrics import (
-    INPUTS,
-    ScoredRows,
-    response_facts,
-    reward_of_run,
-    run,
-    settings,
-    transform,
-    with_losses,
-)
+from thumbline.pipeline.evidence.slices import response_facts
+from thumbline.pipeline.stages.metrics import INPUTS, reward_of_run, run, settings, transform
 from thumbline.pipeline.storage.digests import digest_text
 from thumbline.pipeline.storage.tables import read_table, write_table
 from thumbline.pipeline.tables import TABLES, polars_schema, validate
+from thumbline.pipeline.training.scored import ScoredRows, with_losses
 
 
 def identifier(*parts: object) -> str:
