@@ -1,12 +1,14 @@
 """Work in several processes or beside the caller, with results in the order of the work, and only so much in flight."""
 
 import os
+import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from multiprocessing import get_context
+from multiprocessing.context import SpawnContext, SpawnProcess
+from types import ModuleType
 from typing import Final, TypeVar
 
 from .errors import PipelineError
@@ -18,6 +20,25 @@ _THREADS_VARIABLE: Final = "POLARS_MAX_THREADS"
 IN_MEMORY: Final = "in-memory"
 
 
+class _Process(SpawnProcess):
+    """A process that does not run the caller's script again, as a new one else does to find what the script defines.
+
+    What is called here is defined in modules: a script of a few lines needs no `if __name__ == "__main__"`.
+    """
+
+    def start(self) -> None:
+        main = sys.modules["__main__"]
+        sys.modules["__main__"] = ModuleType("__main__")
+        try:
+            super().start()
+        finally:
+            sys.modules["__main__"] = main
+
+
+class _Processes(SpawnContext):
+    Process = _Process
+
+
 def available_cores() -> int:
     """Cores that this process may use."""
     return len(os.sched_getaffinity(0))
@@ -27,7 +48,7 @@ def map_in_processes(function: Callable[[_Item], _Result], items: Iterable[_Item
     """`function` of each item, in the items' order, whatever the number of processes.
 
     Args:
-        function: Of a module's top level, since other processes import it by name.
+        function: Of the top level of a module, which is not the script itself: other processes import it by name.
         items: Picklable; taken only a few ahead of the results.
         processes: 1: in this process, one after the other.
 
@@ -38,7 +59,7 @@ def map_in_processes(function: Callable[[_Item], _Result], items: Iterable[_Item
         yield from map(function, items)
         return
     waiting: deque[Future[_Result]] = deque()
-    with _one_polars_thread(), ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
+    with _one_polars_thread(), ProcessPoolExecutor(processes, mp_context=_Processes()) as pool:
         try:
             for item in items:
                 waiting.append(pool.submit(function, item))
@@ -48,8 +69,8 @@ def map_in_processes(function: Callable[[_Item], _Result], items: Iterable[_Item
                 yield waiting.popleft().result()
         except BrokenProcessPool as error:
             raise PipelineError(
-                "A worker process ended without a result: it ran out of memory or was stopped, or the program that "
-                "calls this has no `if __name__ == '__main__'`. Set events.workers to 1 to read without workers."
+                "A worker process ended without a result: it ran out of memory or was stopped. Set events.workers to 1 "
+                "to read without workers."
             ) from error
         finally:
             for future in waiting:

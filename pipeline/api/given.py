@@ -1,6 +1,7 @@
 """What a caller hands over, as files that the line reads or as a frame: paths, tables of any library, rows."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Final, Protocol, TypeAlias
 
@@ -39,6 +40,7 @@ def as_inputs(given: Given, folder: Path) -> list[str]:
     Raises:
         InputError: It is nothing that holds rows, or a value of a row is no value of JSON.
     """
+    from ..storage.files import make_folder
     from ..storage.parquet import write_parquet
 
     if isinstance(given, str | Path):
@@ -47,10 +49,16 @@ def as_inputs(given: Given, folder: Path) -> list[str]:
         return [str(entry) for entry in given]
     if _is_frame(given) or isinstance(given, Mapping):
         path = folder / FOLDER / "rows.parquet"
-        write_parquet(path, as_frame(given))
+        frame = as_frame(given)
+        make_folder(path.parent)
+        try:
+            write_parquet(path, frame)
+        except pl.exceptions.PolarsError as error:
+            raise InputError(f"the {type(given).__name__} has a column that Parquet cannot hold ({error}).") from error
         return [str(path)]
     if isinstance(given, Iterable):
         path = folder / FOLDER / "rows.jsonl"
+        make_folder(path.parent)
         _write_rows(path, given)
         return [str(path)]
     raise InputError(f"a {type(given).__name__} holds no rows; give {_TAKEN}.")
@@ -64,7 +72,7 @@ def as_frame(given: object) -> pl.DataFrame:
     """
     try:
         return _converted(given)
-    except (pl.exceptions.PolarsError, TypeError, ValueError) as error:
+    except (pl.exceptions.PolarsError, TypeError, ValueError, OSError) as error:
         kind = type(given).__name__
         told = f"{type(error).__name__}: {str(error)[:200]}"
         raise InputError(f"a {kind} cannot be read as a table ({told}); give {_TAKEN}.") from error
@@ -104,13 +112,17 @@ def _lines(rows: Iterable[object]) -> Iterator[bytes]:
             raise InputError(f"row {number} is a {type(row).__name__}, not a dict; give {_TAKEN}.")
         try:
             yield msgspec.json.encode(dict(row), enc_hook=_plain)
-        except (TypeError, ValueError, OverflowError) as error:
+        except (TypeError, ValueError, OverflowError, RecursionError) as error:
             raise InputError(f"row {number} holds what JSON cannot ({str(error)[:200]}).") from error
 
 
 def _plain(value: object) -> object:
-    """A scalar of numpy or torch as Python's own."""
-    item = getattr(value, "item", None)
-    if callable(item):
-        return item()
+    """A value of pandas, numpy or torch as Python's own; what pandas has for no value as None."""
+    if type(value).__name__ in {"NaTType", "NAType"}:
+        return None
+    if isinstance(value, datetime):  # pandas' own kind of it
+        return value.isoformat()
+    for name in ("tolist", "item"):
+        if callable(plain := getattr(value, name, None)):
+            return plain()
     raise TypeError(f"a {type(value).__name__}")

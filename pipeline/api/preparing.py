@@ -33,6 +33,7 @@ class Prepared(Run):
         """Keep the folder for as long as the result lives."""
         super().__init__(folder, settings)
         self._temporary = temporary
+        self.tables.kept = temporary
 
     @property
     def events(self) -> pl.DataFrame:
@@ -140,9 +141,13 @@ def prepare(
 
     if adapter is not None and format != "auto":
         raise ConfigError(f"{_ORIGIN}: format '{format}' and an adapter cannot both read the rows; give one of them.")
+    if adapter is not None and not callable(adapter):
+        raise ConfigError(f"{_ORIGIN}: an adapter is a function; a format is named by `format`.")
     temporary = None if output is not None else TemporaryDirectory(prefix="thumbline-")
     folder = Path(temporary.name) / "prepared" if temporary is not None else Path(str(output)).absolute()
     sections = sections_of(settings, _ORIGIN)
+    if not isinstance(sections.get("events", {}), dict):
+        raise ConfigError(f"{_ORIGIN}: 'events' is a section; give its settings as a dict.")
     sections["events"] = {"format": format if adapter is None else own.NAME, **sections.get("events", {})}
     config = run_config(as_inputs(rows, folder), folder, NO_MODEL, origin=_ORIGIN, **sections)
     stages = line.select(None, LAST_STAGE_OF["prepare"])

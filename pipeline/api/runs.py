@@ -36,6 +36,8 @@ class Tables(Mapping[str, pl.DataFrame]):
             for name, record in manifest.outputs.items()
         }
         self._read: dict[str, pl.DataFrame] = {}
+        # What has to live as long as the tables, such as a temporary folder that they lie in.
+        self.kept: object = None
 
     def __getitem__(self, name: str) -> pl.DataFrame:
         """The table's rows.

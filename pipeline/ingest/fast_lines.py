@@ -193,7 +193,7 @@ def _series(name: str, values: list[Any]) -> pl.Series:
     """A field's values as texts; other values of Python as their digits, which hold no colon."""
     try:
         return pl.Series(name, values, dtype=pl.String)
-    except TypeError:
+    except (TypeError, OverflowError):  # of an integer that no integer type holds
         return pl.Series(name, [value if value is None else str(value) for value in values], dtype=pl.String)
 
 

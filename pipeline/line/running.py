@@ -12,6 +12,7 @@ from typing import Literal, NamedTuple
 from ..config import RunConfig
 from ..context import DEFAULT_SIZES, BatchSizes, Reporter, SilentReporter, StageContext
 from ..errors import PipelineError
+from ..storage.files import make_folder
 from ..storage.manifests import Manifest, open_partial, publish, recover_published
 from .planning import fingerprint_of, input_digests, json_settings, read_stage, why_run
 from .saved import save_config
@@ -48,7 +49,7 @@ def run(
     Raises:
         PipelineError: What a stage says about its input, settings or machine; the stages before it are kept.
     """
-    config.run_dir.mkdir(parents=True, exist_ok=True)
+    make_folder(config.run_dir)
     with _locked(config.run_dir):
         save_config(config, command)
         for stage in stages:

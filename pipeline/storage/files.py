@@ -9,6 +9,18 @@ from typing import Literal
 from ..errors import InputError
 
 
+def make_folder(path: Path) -> None:
+    """Make the folder and those above it, where they are not there yet.
+
+    Raises:
+        InputError: It cannot be made: a file lies there, or the place cannot be written to.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"{path}: no folder can be made here ({error.strerror}); choose another place.") from error
+
+
 @contextmanager
 def atomic_file(path: Path) -> Iterator[Path]:
     """A temporary path beside `path` that takes its name, synced to disk, once the block ends well."""

@@ -30,7 +30,7 @@ ROW: Final[dict[str, Any]] = {
 USUAL: Final = json.dumps(ROW).encode()
 # What each field may turn into: fitting, odd or wrong.
 TEXTS: Final[list[Any]] = ["x", "", " ", "\x1c", "\u00a0", "\x00", "a\x00b", ":", "a:b::", "\ud83d\ude42"]
-NUMBERS: Final[list[Any]] = [None, True, False, 0, 1, -1, 1.0, 0.5, 10**30, 1e300]
+NUMBERS: Final[list[Any]] = [None, True, False, 0, 1, -1, 1.0, 0.5, 10**30, 10**40, 1e300]
 NESTED: Final[list[Any]] = [[], ["x"], {}, {"a": 1}, *([{"role": role, "content": "hi"}] for role in ("user", "who"))]
 LABELS: Final[list[Any]] = ["copied", "chosen", "tie", "thumbs_down", " UP ", "meh", "false", "0", "null", "none"]
 DAYS: Final[list[Any]] = ["2026-01-01", "2026-02-30T10:00:00Z", "1989-12-31T23:59:59Z", "2100-01-01T00:00:00Z"]

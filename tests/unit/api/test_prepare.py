@@ -1,6 +1,7 @@
 """`thumbline.prepare`: rows from anywhere become the tables that the command makes, and say what became of them."""
 
 import json
+from datetime import UTC, datetime
 
 import datasets
 import numpy as np
@@ -89,6 +90,8 @@ def test_settings_are_sections_or_dotted_keys(log):
         ({"pair": {"strategy": "x"}}, "unknown key 'pair'. Did you mean 'pairs'"),
         ({"model": "x"}, "thumbline.prepare: 'model' is no setting here"),
         ({"pairs": {"a": 1}, "pairs.a.b": 2}, "thumbline.prepare: pairs.a.b: 'a' is a value, not a section"),
+        ({"events": None}, "thumbline.prepare: 'events' is a section"),
+        ({"adapter": "trl"}, "thumbline.prepare: an adapter is a function; a format is named by `format`"),
         ({"format": "nothing"}, "events.format: unknown format 'nothing'"),
     ],
 )
@@ -115,6 +118,40 @@ def test_a_wrong_setting_is_a_config_error(log, settings, message):
 def test_what_holds_no_rows_is_an_input_error(given, message):
     with pytest.raises(InputError, match=message):
         thumbline.prepare(given)
+
+
+def test_values_of_pandas_and_numpy_in_rows_are_what_they_stand_for():
+    odd = {"created_at": pd.Timestamp("2026-01-01"), "a": pd.NaT, "b": pd.NA, "c": np.zeros(2), "d": np.float32(0.5)}
+    made = thumbline.prepare([{**row, **odd} for row in ROWS])
+    assert made.events["created_at"].to_list() == [datetime(2026, 1, 1, tzinfo=UTC)] * len(ROWS)
+    assert not made.reasons
+
+
+def test_a_row_that_holds_itself_is_an_input_error():
+    row = dict(ROWS[0])
+    row["itself"] = row
+    with pytest.raises(InputError, match="row 1 holds what JSON cannot"):
+        thumbline.prepare([row])
+
+
+def test_an_integer_of_any_size_is_read():
+    assert len(thumbline.prepare([{**row, "number": 10**40} for row in ROWS]).events) == len(ROWS)
+
+
+def test_frames_that_cannot_be_read_or_kept_are_input_errors(tmp_path):
+    with pytest.raises(InputError, match="a LazyFrame cannot be read as a table .FileNotFoundError"):
+        thumbline.prepare(pl.scan_parquet(tmp_path / "none.parquet"))
+    objects = pl.Series("x", [object()] * len(ROWS), dtype=pl.Object)
+    with pytest.raises(InputError, match="the DataFrame has a column that Parquet cannot hold"):
+        thumbline.prepare(pl.DataFrame(ROWS).with_columns(objects))
+
+
+@pytest.mark.parametrize("given", [ROWS, pl.DataFrame(ROWS), "log"], ids=["rows", "frame", "file"])
+def test_a_file_where_the_folder_should_be_is_an_input_error(given, log, tmp_path):
+    (tmp_path / "out").write_text("mine")
+    with pytest.raises(InputError, match="out.*: no folder can be made here"):
+        thumbline.prepare(log if isinstance(given, str) else given, output=tmp_path / "out")
+    assert (tmp_path / "out").read_text() == "mine"
 
 
 def test_rows_that_cannot_be_used_are_rejected_one_by_one():
@@ -182,7 +219,10 @@ def test_the_folder_lives_as_long_as_its_result(log):
     made = thumbline.prepare(log)
     folder = made.folder
     assert made.report.is_file() and made.report.is_relative_to(folder)
+    tables = made.tables
     del made
+    assert len(tables["pairs"]) == 8
+    del tables
     assert not folder.exists()
 
 

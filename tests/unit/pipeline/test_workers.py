@@ -1,5 +1,7 @@
 """Work made ahead in threads and in processes: the order of the work, little in flight, and errors as they are."""
 
+import subprocess
+import sys
 import threading
 import time
 
@@ -18,6 +20,21 @@ def test_results_come_in_the_order_of_the_work():
     assert list(map_in_threads(slower_first, [])) == []
     assert list(map_in_processes(str, range(5), 1)) == [str(number) for number in range(5)]
     assert list(map_in_processes(str, range(9), 2)) == [str(number) for number in range(9)]
+
+
+SCRIPT = """
+import math
+from thumbline.pipeline.workers import map_in_processes
+
+print("started")
+print(list(map_in_processes(math.sqrt, [1, 4, 9], 2)))
+"""
+
+
+def test_a_script_without_a_main_guard_is_not_run_again_in_each_process(tmp_path):
+    (tmp_path / "script.py").write_text(SCRIPT)
+    done = subprocess.run([sys.executable, tmp_path / "script.py"], capture_output=True, text=True, timeout=60)
+    assert done.stdout == "started\n[1.0, 2.0, 3.0]\n", done.stderr
 
 
 def test_only_a_few_are_taken_ahead_and_in_the_callers_thread():
