@@ -106,6 +106,9 @@ class Evaluation:
 
         Returns:
             The report's page.
+
+        Raises:
+            InputError: The folder cannot be made.
         """
         from ..evaluation.outcome import write_outcome
 
@@ -153,7 +156,7 @@ def evaluate(
     confidence: float | None = None,
     seed: int | None = None,
     baseline: str | None = None,
-    slices: Sequence[str] = (),
+    slices: str | Sequence[str] = (),
 ) -> Evaluation:
     """Metrics with intervals, and a verdict, of scored rows or of a run.
 
@@ -173,7 +176,7 @@ def evaluate(
         confidence: Mass of an interval; None: the run's own, else 0.95.
         seed: Draws the resamples; None: the run's own, else 0.
         baseline: Name of the model that others are compared with.
-        slices: Columns to evaluate apart.
+        slices: Columns to evaluate apart; one may be given by its name alone.
 
     Raises:
         ConfigError: A choice is out of range.
@@ -183,7 +186,8 @@ def evaluate(
 
     choices = Choices(beta, reward, draws, confidence, seed, baseline)
     check_choices(choices)
-    outcome = evaluate_subject(_subject(scored, unpaired, tuple(slices)), choices)
+    columns = (slices,) if isinstance(slices, str) else tuple(slices)
+    outcome = evaluate_subject(_subject(scored, unpaired, columns), choices)
     return Evaluation(outcome, report_inputs(outcome, f"{_ORIGIN}(...)"))
 
 

@@ -14,6 +14,7 @@ from thumbline.evaluators.rewards import RewardKind
 from ..errors import ConfigError, InputError, unknown_name
 from ..report import ReportInputs, Summary, report_files, summary
 from ..report.run_facts import versions, write_files
+from ..storage.files import make_folder
 from ..storage.parquet import write_parquet
 from ..storage.tables import write_table
 from .subject import UNTRAINED, Subject
@@ -142,7 +143,11 @@ def write_outcome(
         command: The command line that made it, for the report.
         title: Heading of the report; None for the default.
         training_logs: Table `training_log` of several runs by the run's name, to be drawn side by side.
+
+    Raises:
+        InputError: The folder cannot be made.
     """
+    make_folder(output)
     write_table(output / "metrics.parquet", "metrics", outcome.metrics)
     for kind, frame in outcome.subject.rows().items():
         write_parquet(output / f"scored_{kind}.parquet", frame)

@@ -93,3 +93,14 @@ def test_what_holds_no_scored_rows_is_an_input_error(given, unpaired, message):
 def test_a_choice_out_of_range_is_a_config_error():
     with pytest.raises(ConfigError, match="confidence"):
         thumbline.evaluate(PAIRS, confidence=2.0)
+
+
+def test_one_slice_may_be_given_by_its_name_alone():
+    rows = PAIRS.with_columns(language=pl.lit("en"))
+    assert "language=en" in thumbline.evaluate(rows, draws=100, slices="language").metrics["slice"].to_list()
+
+
+def test_a_file_where_the_folder_should_be_is_an_input_error(result, tmp_path):
+    (tmp_path / "out").write_text("mine")
+    with pytest.raises(InputError, match="out: no folder can be made here"):
+        result.save(tmp_path / "out")
