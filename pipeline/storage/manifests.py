@@ -88,14 +88,28 @@ def partial_dir(stage_dir: Path) -> Path:
 
 
 def open_partial(stage_dir: Path, fingerprint: str) -> Path:
-    """The stage's working folder: what an interrupted run of the same fingerprint left, else an empty one."""
+    """The stage's working folder: what an interrupted run of the same fingerprint left, else an empty one.
+
+    Hidden files and folders are of use to nobody but the process that made them: of those nothing is left.
+    """
     folder = partial_dir(stage_dir)
     marker = folder / ".fingerprint"
     if folder.exists() and (not marker.is_file() or marker.read_text(encoding="utf-8") != fingerprint):
         shutil.rmtree(folder)
     folder.mkdir(parents=True, exist_ok=True)
+    _remove_hidden(folder)
     write_text(marker, fingerprint)
     return folder
+
+
+def _remove_hidden(folder: Path) -> None:
+    """Delete what a process that was killed could not delete itself."""
+    for path in list(folder.rglob(".*")):
+        if path.is_dir() and not path.is_symlink():
+            # Not all may go at once: a worker of the killed process may still be writing.
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
 
 
 def publish(stage_dir: Path, manifest: Manifest) -> None:

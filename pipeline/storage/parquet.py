@@ -1,6 +1,7 @@
 """The only Parquet reader and writer: files of any schema, whole, in parts, or as bytes.
 
-The rows alone decide a file's bytes: how they were cut into parts, and how many threads encoded them, does not show.
+The same rows in the same parts give the same bytes, however many threads encoded them. Other parts give the same row
+groups, but pages of lists may be cut elsewhere.
 Tables with a schema of ours are read and written through `tables`.
 """
 

@@ -36,6 +36,18 @@ def test_a_working_folder_survives_only_under_the_same_fingerprint(tmp_path):
     assert not (manifests.open_partial(stage, "g") / "shard").exists()
 
 
+def test_a_resumed_stage_keeps_no_hidden_file_of_a_killed_process(tmp_path):
+    stage = tmp_path / "stage"
+    folder = manifests.open_partial(stage, "f")
+    for name in (".buckets-a/1.arrow", ".events.parquet.7.tmp", "model/.weights.7.tmp", "model/weights"):
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_text("rows")
+    manifests.open_partial(stage, "f")
+    assert {path.name for path in folder.rglob("*") if path.is_file()} == {".fingerprint", "weights"}
+    manifests.publish(stage, manifest())
+    assert {path.name for path in stage.rglob("*") if path.is_file()} == {manifests.MANIFEST, "weights"}
+
+
 def test_publication_replaces_the_old_folder_and_finishes_when_interrupted(tmp_path):
     stage = tmp_path / "stage"
     manifests.open_partial(stage, "old")
