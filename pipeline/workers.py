@@ -35,7 +35,9 @@ class _Process(SpawnProcess):
             sys.modules["__main__"] = main
 
 
-class _Processes(SpawnContext):
+class NewProcesses(SpawnContext):
+    """Processes that start from nothing, the caller's script left out."""
+
     Process = _Process
 
 
@@ -59,7 +61,7 @@ def map_in_processes(function: Callable[[_Item], _Result], items: Iterable[_Item
         yield from map(function, items)
         return
     waiting: deque[Future[_Result]] = deque()
-    with _one_polars_thread(), ProcessPoolExecutor(processes, mp_context=_Processes()) as pool:
+    with _one_polars_thread(), ProcessPoolExecutor(processes, mp_context=NewProcesses()) as pool:
         try:
             for item in items:
                 waiting.append(pool.submit(function, item))

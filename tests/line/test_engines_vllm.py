@@ -5,6 +5,8 @@ import json
 import logging
 import multiprocessing
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -146,6 +148,29 @@ def test_two_ranks_share_the_vocabulary(model, entries, expected):
     config = EngineConfig(dtype="float32", tensor_parallel_size=2, cpu_kv_cache_gib=1)
     found = scores_of(processes.WorkerProcess("adapter", model, config, LONGEST), entries)
     assert largest_difference(found, expected) < 1e-3
+
+
+_SCRIPT = """
+import sys
+from pathlib import Path
+from tests.engine_inputs import random_sequences
+from thumbline.pipeline.config import EngineConfig
+from thumbline.pipeline.engines.vllm.engine import VLLMEngine
+
+print("started")
+engine = VLLMEngine(Path(sys.argv[1]), EngineConfig(engine="vllm", dtype="float32", routes=("adapter",)), 64)
+scores = engine.score(random_sequences(3, 384, 20))
+engine.close()
+print(len(scores), engine.route)
+"""
+
+
+def test_a_script_without_a_main_guard_is_not_run_again_in_the_worker(model, tmp_path):
+    (tmp_path / "script.py").write_text(_SCRIPT)
+    command = [sys.executable, str(tmp_path / "script.py"), str(model)]
+    path = {"PYTHONPATH": str(Path(__file__).parents[2])}
+    done = subprocess.run(command, capture_output=True, text=True, timeout=240, env=os.environ | path)
+    assert done.stdout.splitlines() == ["started", "3 adapter"], done.stderr
 
 
 def test_an_adapter_and_values_a_token(model, entries, tmp_path):

@@ -1,6 +1,5 @@
 """A worker process from its parent's side: sequences out, scores back, its last words where it fails."""
 
-import multiprocessing
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,6 +7,7 @@ from typing import Final
 
 from ...config import EngineConfig
 from ...errors import ConfigError, EngineError, examples
+from ...workers import NewProcesses
 from ..adapters import resolve_adapter
 from ..base import Score, TokenSequence
 from .messages import Answer, Route, Settings
@@ -32,7 +32,7 @@ class WorkerProcess:
         adapter = None if config.adapter is None else str(resolve_adapter(config.adapter))
         self._log = tempfile.NamedTemporaryFile("r", prefix="thumbline-vllm-", suffix=".log", errors="replace")  # noqa: SIM115  open until close()
         # spawn: a forked process would inherit torch's threads and, on a GPU machine, a CUDA state it cannot use.
-        context = multiprocessing.get_context("spawn")
+        context = NewProcesses()
         self._connection, theirs = context.Pipe()
         self._process = context.Process(
             target=serve,
