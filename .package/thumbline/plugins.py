@@ -62,7 +62,7 @@ class Plugins(Generic[_Spec]):
             raise PluginError(f"{what}: two packages take one name. Uninstall one of them.")
         try:
             spec = points[0].load()
-        except Exception as error:
+        except Exception as error:  # importing somebody else's package may raise anything
             told = f"{type(error).__name__}: {error}"
             raise PluginError(f"{what} does not load ({told}). Repair or uninstall the package.") from error
         if not isinstance(spec, self._kind):

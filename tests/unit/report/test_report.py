@@ -14,6 +14,7 @@ import pytest
 from tests import report_inputs as made
 from thumbline.evaluators import Metric
 from thumbline.pipeline.config import load_config
+from thumbline.pipeline.line.stages import STAGE_NAMES
 from thumbline.pipeline.report import (
     TEXTS,
     Missing,
@@ -23,6 +24,7 @@ from thumbline.pipeline.report import (
     report_json,
     shown_pairs,
 )
+from thumbline.pipeline.report import lineage as lineage_module
 from thumbline.pipeline.report.evaluation_facts import HEADLINES, RULES, RULES_EVALUATOR, evaluation_facts
 from thumbline.pipeline.report.examples import examples, rewards
 from thumbline.pipeline.report.facts import collect_facts
@@ -547,6 +549,10 @@ def test_every_setting_and_every_digest_is_shown(dpo, dpo_page):
     for name, version in dpo.versions.items():
         assert f"{name} {version}" in words
     assert dpo.command in words
+
+
+def test_the_report_knows_the_stages_in_the_lines_own_order():
+    assert lineage_module._LINE == STAGE_NAMES
 
 
 def test_a_secret_setting_is_not_passed_on(dpo):
