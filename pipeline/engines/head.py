@@ -46,19 +46,31 @@ def head_of(model: Any) -> Head:
     Raises:
         EngineError: The model makes logits in a way that is not known here, seen by comparing a few with its own.
     """
+    head = output_layer(model)
+    _check(model, head)
+    return head
+
+
+def output_layer(model: Any) -> Head:
+    """What `head_of` gives, of a model that was checked before: its weights may be other tensors by now.
+
+    Args:
+        model: A transformers causal language model.
+
+    Raises:
+        EngineError: It has no output layer.
+    """
     layer = model.get_output_embeddings()
     if layer is None or not hasattr(layer, "weight"):
         raise EngineError(f"{type(model).__name__}: no output layer with a weight matrix was found.")
     config = model.config.get_text_config()
-    head = Head(
+    return Head(
         weight=layer.weight,
         bias=getattr(layer, "bias", None),
         scale=float(getattr(config, "logit_scale", None) or 1.0)
         / float(getattr(config, "logits_scaling", None) or 1.0),
         soft_cap=getattr(config, "final_logit_softcapping", None),
     )
-    _check(model, head)
-    return head
 
 
 @torch.no_grad()

@@ -1,48 +1,14 @@
-"""The order in which rows are seen, and their padding into tensors."""
+"""The order in which rows are seen, and how a step is cut into forward passes."""
 
 import math
 from collections.abc import Sequence
-from typing import NamedTuple, TypeVar
+from typing import TypeVar
 
 import numpy as np
-import torch
 
-from .rows import Row, TrainingSequence
+from .rows import Row
 
 RowT = TypeVar("RowT", bound=Row)
-
-
-class Collated(NamedTuple):
-    """Padded sequences.
-
-    Attributes:
-        input_ids: (sequences, time) int64; padded at the right.
-        attention_mask: (sequences, time) int64; 1 where a token stands.
-        completion_mask: (sequences, time) bool; True at completion tokens.
-    """
-
-    input_ids: torch.Tensor
-    attention_mask: torch.Tensor
-    completion_mask: torch.Tensor
-
-    def to(self, device: torch.device) -> "Collated":
-        """The same tensors on `device`."""
-        return Collated(*(tensor.to(device) for tensor in self))
-
-
-def collate(sequences: Sequence[TrainingSequence], padding_id: int = 0) -> Collated:
-    """Sequences as one padded batch; what is at padded places is masked, so any id does."""
-    longest = max(sequence.length for sequence in sequences)
-    input_ids = torch.full((len(sequences), longest), padding_id, dtype=torch.int64)
-    attention_mask = torch.zeros_like(input_ids)
-    completion_mask = torch.zeros_like(input_ids, dtype=torch.bool)
-    for index, sequence in enumerate(sequences):
-        start, end = len(sequence.prompt_token_ids), sequence.length
-        ids = np.concatenate([sequence.prompt_token_ids, sequence.completion_token_ids], dtype=np.int64)
-        input_ids[index, :end] = torch.from_numpy(ids)
-        attention_mask[index, :end] = 1
-        completion_mask[index, start:end] = True
-    return Collated(input_ids, attention_mask, completion_mask)
 
 
 def steps_in_epoch(rows: int, batch_rows: int) -> int:

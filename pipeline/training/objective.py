@@ -21,9 +21,10 @@ from thumbline.losses.logps import SequenceLogps
 
 from ..errors import TrainingError
 from .adjustments import desensitised, policy_weights
-from .batches import collate, micro_batches
-from .policy import ForwardPass, Policy
+from .batches import micro_batches
+from .policy import Policy
 from .rows import PairRow, Row, TrainingSequence, UnpairedRow
+from .scorer import ForwardPass
 
 
 @dataclass(frozen=True)
@@ -90,7 +91,7 @@ class Objective:
         with_reference = any(method.spec.needs_reference for method in self.methods)
         tokens = self.weighting == "wpo" or self.ld_alpha < 1.0
         # One forward pass for both sides: half the launches, and alike lengths share padding.
-        passed = policy.pass_over(collate([*chosen, *rejected]), prompts=prompts, tokens=tokens)
+        passed = policy.pass_over([*chosen, *rejected], prompts=prompts, tokens=tokens)
         logps, counts = passed.completions
         batch = PairLogps(
             logps[:half],
@@ -122,10 +123,10 @@ class Objective:
         device = policy.device
         zeros = torch.zeros(len(matched), device=device)
         return UnpairedLogps(
-            policy_logps=policy.logps(collate(matched)).logps if needs_matched else zeros,
+            policy_logps=policy.logps(matched).logps if needs_matched else zeros,
             labels=torch.tensor([row.label for row in unpaired], device=device),
             reference_logps=_reference(matched, device),
-            policy_mismatched_logps=policy.logps(collate(partners)).logps if partners else zeros[:0],
+            policy_mismatched_logps=policy.logps(partners).logps if partners else zeros[:0],
             reference_mismatched_logps=_reference(partners, device) if partners else zeros[:0],
             reference_point=statistic,
             weights=torch.tensor([row.weight for row in unpaired], device=device),

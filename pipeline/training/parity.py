@@ -16,7 +16,6 @@ import torch
 from ..config import TrainConfig
 from ..errors import ParityError
 from ..tables import polars_schema
-from .batches import collate
 from .policy import Policy
 from .rows import PairRow, Row, TrainingSequence
 
@@ -119,11 +118,11 @@ def compare(policy: Policy, sequences: Sequence[tuple[str, TrainingSequence]], r
         sequences: Ids and sequences with stored reference log-probs.
         rows_per_batch: Sequences padded into one batch for the noise.
     """
-    single = [float(policy.logps(collate([sequence])).logps) for _, sequence in sequences]
+    single = [float(policy.logps([sequence]).logps) for _, sequence in sequences]
     batched: list[float] = []
     for start in range(0, len(sequences), rows_per_batch):
         part = [sequence for _, sequence in sequences[start : start + rows_per_batch]]
-        batched += policy.logps(collate(part)).logps.tolist()
+        batched += policy.logps(part).logps.tolist()
     return pl.DataFrame(
         {
             "sequence_id": [name for name, _ in sequences],

@@ -1,17 +1,20 @@
 """The model in training: one set of weights, float32 where they are trained, and log-probs of completions under it."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 
-from thumbline.losses.logps import Head, SequenceLogps, TokenLogps, completion_logps, completion_token_logps
+from thumbline.losses.logps import SequenceLogps
 
-from ..engines.head import body_of, head_of
+from ..engines.head import head_of
 from ..errors import InputError
-from .batches import Collated
 from .dropout import turn_off_modules, without_dropout
+from .layouts import padded
+from .rows import TrainingSequence
+from .scorer import ForwardPass, Scorer
 
 
 @dataclass(frozen=True)
@@ -20,72 +23,35 @@ class Policy:
 
     Attributes:
         model: The transformers model.
-        head: Its output layer.
+        scorer: The module whose forward pass is trained: the model, or what holds it.
         device: Where it lies.
-        autocast_dtype: Type of the forward pass's matrix products; None for float32 throughout.
         saved_dtype: Type that its weights had on disk, and get again.
         adapted: peft's view of the model, where an adapter is trained; None for full training.
     """
 
     model: Any
-    head: Head
+    scorer: torch.nn.Module
     device: torch.device
-    autocast_dtype: torch.dtype | None
     saved_dtype: torch.dtype
     adapted: Any = None
 
-    def logps(self, batch: Collated) -> SequenceLogps:
+    def logps(self, sequences: Sequence[TrainingSequence]) -> SequenceLogps:
         """Summed log-probs of each completion; carries the gradient where gradients are on."""
-        return self.pass_over(batch).completions
+        return self.pass_over(sequences).completions
 
-    def pass_over(self, batch: Collated, *, prompts: bool = False, tokens: bool = False) -> "ForwardPass":
+    def pass_over(
+        self, sequences: Sequence[TrainingSequence], *, prompts: bool = False, tokens: bool = False
+    ) -> ForwardPass:
         """Log-probs of each completion, and what else is asked for, from one forward pass.
 
         Args:
-            batch: Padded sequences.
+            sequences: At least one.
             prompts: Also those of each prompt after its first token.
             tokens: Also those of single completion tokens.
         """
-        batch = batch.to(self.device)
-        with self._autocast():
-            hidden = self._hidden(batch)
-            single = (
-                completion_token_logps(hidden, self.head, batch.input_ids, batch.completion_mask) if tokens else None
-            )
-            whole = single.summed() if single is not None else self._sums(hidden, batch, batch.completion_mask)
-            prompt = None
-            if prompts:
-                mask = batch.attention_mask.bool() & ~batch.completion_mask
-                mask[:, 0] = False
-                prompt = self._sums(hidden, batch, mask)
-        return ForwardPass(whole, prompt, single)
-
-    def _autocast(self) -> torch.autocast:
-        enabled = self.autocast_dtype is not None
-        return torch.autocast(self.device.type, self.autocast_dtype or torch.bfloat16, enabled=enabled)
-
-    def _hidden(self, batch: Collated) -> torch.Tensor:
-        states: torch.Tensor = body_of(self.model)(
-            input_ids=batch.input_ids, attention_mask=batch.attention_mask, use_cache=False
-        ).last_hidden_state
-        return states
-
-    def _sums(self, hidden: torch.Tensor, batch: Collated, mask: torch.Tensor) -> SequenceLogps:
-        return completion_logps(hidden, self.head, batch.input_ids, mask)
-
-
-class ForwardPass(NamedTuple):
-    """What one forward pass over a batch gives.
-
-    Attributes:
-        completions: Log-probs of completions; carries the gradient.
-        prompts: Log-probs of prompts after their first token; None where they were not asked for.
-        tokens: Log-probs of single completion tokens; likewise.
-    """
-
-    completions: SequenceLogps
-    prompts: SequenceLogps | None
-    tokens: TokenLogps | None
+        batch = padded(sequences, prompts=prompts).to(self.device)
+        passed: ForwardPass = self.scorer(batch, tokens=tokens)
+        return passed
 
 
 def choose_device(name: str) -> torch.device:
@@ -139,4 +105,5 @@ def load_policy(
     if gradient_checkpointing:
         model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
     model.train()
-    return Policy(model, head_of(model), place, torch.bfloat16 if dtype == "bfloat16" else None, saved)
+    head_of(model)
+    return Policy(model, Scorer(model, torch.bfloat16 if dtype == "bfloat16" else None), place, saved)

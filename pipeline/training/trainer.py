@@ -5,7 +5,6 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -17,6 +16,7 @@ from .checkpoints import Checkpoint, LogRow, load_checkpoint, put_weights, save_
 from .objective import Objective, Tally
 from .policy import Policy
 from .rows import Row
+from .step import take_step
 
 
 @dataclass(frozen=True)
@@ -92,26 +92,15 @@ class Trainer:
         return checkpoint.step, list(checkpoint.log)
 
     def _step(self, optimizer: torch.optim.Optimizer, step: int, total: int) -> list[LogRow]:
-        config = self.config
-        rows = step_rows(self.rows, step, config.batch_rows, config.seed)
-        statistic = self.objective.step_statistic(self.policy, rows)
-        tally = Tally()
-        for part in micro_batches(rows, config.micro_batch_rows):
-            measured = self.objective.measure(self.policy, part, statistic)
-            torch.autograd.backward(measured.losses.sum() / len(rows))
-            tally.add(measured)
-        norm = float(torch.nn.utils.clip_grad_norm_(self.policy.model.parameters(), config.max_grad_norm))
-        if not math.isfinite(norm):
-            raise TrainingError(
-                f"train: the gradient of step {step + 1} is not finite ({len(rows)} rows, first {rows[0].row_id}). "
-                f"Lower train.learning_rate, or set train.dtype to float32."
-            )
-        rate = learning_rate(step, total, config)
+        rate = learning_rate(step, total, self.config)
         for group in optimizer.param_groups:
             group["lr"] = rate
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
-        means = tally.means() | {"grad_norm": norm, "learning_rate": rate, "tokens": float(_tokens(rows))}
+        rows = step_rows(self.rows, step, self.config.batch_rows, self.config.seed)
+        try:
+            means = take_step(self.policy, self.objective, optimizer, rows, self.config)
+        except TrainingError as error:
+            raise TrainingError(f"step {step + 1} of {total}: {error}") from error
+        means["learning_rate"] = rate
         return [LogRow(step + 1, "train", name, value) for name, value in sorted(means.items())]
 
     def _validate(self, step: int) -> list[LogRow]:
@@ -143,7 +132,3 @@ def learning_rate(step: int, total: int, config: TrainConfig) -> float:
         "cosine": 0.5 * (1.0 + math.cos(math.pi * progress)),
     }
     return config.learning_rate * factors[config.schedule]
-
-
-def _tokens(rows: Sequence[Any]) -> int:
-    return sum(sequence.length for row in rows for sequence in row.sequences)

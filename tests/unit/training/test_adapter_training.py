@@ -13,7 +13,6 @@ from thumbline.pipeline.config import TrainConfig
 from thumbline.pipeline.engines.adapters import merge_adapter, resolve_adapted
 from thumbline.pipeline.errors import ConfigError, MissingDependencyError
 from thumbline.pipeline.training.adapters import Base, with_adapter
-from thumbline.pipeline.training.batches import collate
 from thumbline.pipeline.training.checkpoints import load_checkpoint, save_model, trained_weights
 from thumbline.pipeline.training.policy import load_policy
 from thumbline.pipeline.training.trainer import Trainer
@@ -42,7 +41,7 @@ def policy_of(model_dir, train):
 
 def logps(policy):
     with torch.no_grad():
-        return policy.logps(collate(BATCH)).logps
+        return policy.logps(BATCH).logps
 
 
 def trained(model_dir, folder, train, stop_after=None):

@@ -10,7 +10,7 @@ import pytest
 from thumbline.pipeline.engines.feeding import blocks_of
 from thumbline.pipeline.errors import TrainingError
 from thumbline.pipeline.tables import polars_schema
-from thumbline.pipeline.training.batches import collate
+from thumbline.pipeline.training.layouts import padded
 from thumbline.pipeline.training.mapped import Stored, pair_rows, unpaired_rows
 from thumbline.pipeline.training.rows import TrainingSequence
 
@@ -135,7 +135,7 @@ def test_rows_are_a_sequence(stored):
 def test_a_batch_of_mapped_sequences_is_that_of_numbers(sequences, stored):
     (row,) = pair_rows(pairs_of([(7, 8)]), matched_of(range(9)), stored())
     numbers = [TrainingSequence(one.sequence_id, *plain(one)) for one in row.sequences]
-    for mapped, known in zip(collate(row.sequences), collate(numbers), strict=True):
+    for mapped, known in zip(padded(row.sequences).completions, padded(numbers).completions, strict=True):
         assert mapped.equal(known) and mapped.dtype == known.dtype
 
 

@@ -10,7 +10,6 @@ from tests.tiny import save_tiny_model, tiny_tokenizer
 from tests.unit.training.test_trainer import config, objective, pairs, policy_of, sequence
 from thumbline.pipeline.config import TrainConfig, build_config
 from thumbline.pipeline.stages import train
-from thumbline.pipeline.training.batches import collate
 from thumbline.pipeline.training.checkpoints import load_checkpoint, save_model
 from thumbline.pipeline.training.dropout import dropout_rates, restore_dropout, without_dropout
 from thumbline.pipeline.training.trainer import Trainer
@@ -46,7 +45,7 @@ def noisy_dir(request, tmp_path_factory):
 
 
 def test_four_passes_over_one_row_are_one(noisy_dir):
-    policy, batch = policy_of(noisy_dir), collate([sequence(1)])
+    policy, batch = policy_of(noisy_dir), [sequence(1)]
     assert policy.model.training
     logps = [float(policy.logps(batch).logps.detach()) for _ in range(4)]
     assert len(set(logps)) == 1

@@ -8,7 +8,6 @@ from thumbline.losses import LOSSES, Term, loss_method, loss_spec
 from thumbline.pipeline.config import RunConfig, TrainConfig, build_config
 from thumbline.pipeline.errors import ConfigError, InputError, TrainingError
 from thumbline.pipeline.training import batches
-from thumbline.pipeline.training.batches import collate
 from thumbline.pipeline.training.checkpoints import load_checkpoint
 from thumbline.pipeline.training.methods import check_methods
 from thumbline.pipeline.training.objective import Objective, Tally
@@ -77,8 +76,8 @@ def test_padding_changes_no_log_prob(model_dir):
     policy = policy_of(model_dir)
     sequences = [sequence(1, completion=3), sequence(2, completion=12)]
     with torch.no_grad():
-        together = policy.logps(collate(sequences)).logps
-        alone = torch.cat([policy.logps(collate([one])).logps for one in sequences])
+        together = policy.logps(sequences).logps
+        alone = torch.cat([policy.logps([one]).logps for one in sequences])
     torch.testing.assert_close(together, alone, atol=1e-4, rtol=1e-5)
 
 

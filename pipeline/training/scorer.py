@@ -1,0 +1,70 @@
+"""The model in training as one module: a batch in, log-probs out, so that whatever wraps a module sees one forward."""
+
+from typing import Any, NamedTuple
+
+import torch
+
+from thumbline.losses.logps import Head, SequenceLogps, TokenLogps, by_position, token_logps, token_statistics
+
+from ..engines.head import body_of, output_layer
+from .layouts import Batch, Scored
+
+
+class ForwardPass(NamedTuple):
+    """What one forward pass over a batch gives.
+
+    Attributes:
+        completions: Log-probs of completions; carries the gradient.
+        prompts: Log-probs of prompts after their first token; None where they were not asked for.
+        tokens: Log-probs of single completion tokens, (sequences, longest completion); likewise.
+    """
+
+    completions: SequenceLogps
+    prompts: SequenceLogps | None
+    tokens: TokenLogps | None
+
+
+class Scorer(torch.nn.Module):
+    """A causal language model's body and head."""
+
+    def __init__(self, model: Any, autocast_dtype: torch.dtype | None) -> None:
+        """Take the model as it is.
+
+        Args:
+            model: A transformers causal language model whose head `engines.head.head_of` has checked.
+            autocast_dtype: Type of the forward pass's matrix products; None for the weights' own.
+        """
+        super().__init__()
+        self.model = model
+        self._autocast_dtype = autocast_dtype
+
+    def forward(self, batch: Batch, tokens: bool = False) -> ForwardPass:
+        """Log-probs of a batch on the model's device.
+
+        Args:
+            batch: Sequences and what is wanted of them.
+            tokens: Whether the log-probs of single completion tokens are wanted as well.
+        """
+        enabled = self._autocast_dtype is not None
+        kind = batch.input_ids.device.type
+        with torch.autocast(kind, self._autocast_dtype or torch.bfloat16, enabled=enabled):
+            body = body_of(self.model)
+            hidden = body(input_ids=batch.input_ids, use_cache=False, **batch.attention).last_hidden_state
+            states, head = hidden.flatten(0, 1), output_layer(self.model)
+            single = _single(states, head, batch.completions) if tokens else None
+            whole = single.summed() if single is not None else _summed(states, head, batch.completions)
+            prompts = None if batch.prompts is None else _summed(states, head, batch.prompts)
+        return ForwardPass(whole, prompts, single)
+
+
+def _summed(states: torch.Tensor, head: Head, wanted: Scored) -> SequenceLogps:
+    """Summed log-probs of each sequence; (places, hidden) states."""
+    values = token_logps(states[wanted.places], head, wanted.targets).double()
+    return SequenceLogps(values.new_zeros(len(wanted.counts)).index_add(0, wanted.owners, values), wanted.counts)
+
+
+def _single(states: torch.Tensor, head: Head, wanted: Scored) -> TokenLogps:
+    output = token_statistics(states[wanted.places], head, wanted.targets)
+    longest = int(wanted.counts.max())
+    mask = torch.arange(longest, device=states.device) < wanted.counts[:, None]
+    return TokenLogps(by_position(output.logps, mask), by_position(output.log_sum_squares, mask), mask)
