@@ -10,10 +10,11 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
-from typing import Final, Literal, NamedTuple
+from typing import Any, Final, Literal, NamedTuple, TypeAlias
 
 import polars as pl
 
+from ..config import RunConfig
 from ..context import BatchSizes, StageContext, StageResult
 from ..engines.encoding import Encoder, load_encoder, sequence_columns
 from ..engines.models import resolve_model
@@ -37,6 +38,21 @@ _READ: Final = {
     "splits": ("prompt_id", "split"),
 }
 _COUNTED: Final = {"prompt_tokens": "prompt_token_count", "completion_tokens": "completion_token_count"}
+_TrainingRows: TypeAlias = Literal["pairs", "unpaired", "both"]
+
+
+def settings(config: RunConfig) -> dict[str, Any]:
+    """The stage's own settings, and what the method says: the training rows it reads, and whether mismatched ones."""
+    return {
+        **config.sequences.model_dump(mode="json", exclude={"scope", "mismatched"}),
+        "training_rows": training_rows(config),
+        "mismatched": makes_mismatched(config),
+    }
+
+
+def training_rows(config: RunConfig) -> _TrainingRows:
+    """Kind of training rows that get sequences: the method's, or both."""
+    return "both" if config.sequences.scope == "all" else main_method(config.train).spec.rows
 
 
 class Sequences(NamedTuple):
@@ -49,7 +65,7 @@ class Sequences(NamedTuple):
 
 
 def rows_to_encode(
-    unpaired: pl.DataFrame, pairs: pl.DataFrame, splits: pl.DataFrame, *, train_on: Literal["pairs", "unpaired", "both"]
+    unpaired: pl.DataFrame, pairs: pl.DataFrame, splits: pl.DataFrame, *, train_on: _TrainingRows
 ) -> pl.DataFrame:
     """One row a response that a pair or an unpaired row stands on: ids, prompt, completion text, split.
 
@@ -116,12 +132,6 @@ def _notes(table: pl.DataFrame) -> dict[str, int]:
     }
 
 
-def _train_on(context: StageContext) -> Literal["pairs", "unpaired", "both"]:
-    if context.config.sequences.scope == "all":
-        return "both"
-    return main_method(context.config.train).spec.rows
-
-
 class _Part(NamedTuple):
     """Rows of one set of prompts.
 
@@ -138,7 +148,7 @@ class _Part(NamedTuple):
 
 def _parts(context: StageContext) -> Iterator[_Part]:
     """All rows in bounded sets of prompts; all at once where a pair may have an answer to another prompt."""
-    train_on = _train_on(context)
+    train_on = training_rows(context.config)
     tables = (context.read_by_prompt(table, columns) for table, columns in _READ.items())
     parts = side_by_side(list(tables))
     if context.config.pairs.group_prompts != "none":

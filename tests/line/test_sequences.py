@@ -92,3 +92,23 @@ def test_where_every_row_is_dropped_it_is_said_why(runs, tmp_path):
     config = runs("dropped", sequences={"max_tokens": 5})
     with pytest.raises(InputError, match=r"all \d+ rows were dropped \(too_long \d+\).*now 5"):
         made(config, tmp_path / "run")
+
+
+def test_a_method_that_takes_other_rows_makes_the_sequences_anew(runs):
+    config = runs("methods")
+    list(line.run(config, line.select("sequences", "sequences")))
+    plans = {
+        method: line.plan(
+            config.model_copy(update={"train": config.train.model_copy(update={"method": method})}),
+            line.select("sequences", "sequences"),
+        )[0]
+        for method in ("dpo", "ipo", "kto", "bco")
+    }
+    assert {method: planned.action for method, planned in plans.items()} == {
+        "dpo": "skip",
+        "ipo": "skip",
+        "kto": "run",
+        "bco": "run",
+    }
+    assert plans["kto"].reason == "changed setting mismatched, training_rows"
+    assert plans["bco"].reason == "changed setting training_rows"
