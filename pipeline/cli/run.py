@@ -76,8 +76,9 @@ def _print_plan(planned: "list[line_module.Planned]") -> None:
 def _print_stage(finished: "line_module.Finished") -> None:
     manifest = finished.manifest
     counts = manifest.counts
-    if finished.action == "skipped":
-        out.print(f"{finished.stage.name:<10} up to date  [dim]{manifest.fingerprint[:8]}[/dim]")
+    if finished.action != "ran":
+        what = {"skipped": "up to date", "taken": "taken from a run that has done the same"}[finished.action]
+        out.print(f"{finished.stage.name:<10} {what}  [dim]{manifest.fingerprint[:8]}[/dim]")
         return
     parts = [f"{counts.rows_in:,} in", f"{counts.rows_out:,} out"]
     parts += [f"{counts.merged:,} merged"] if counts.merged else []

@@ -21,6 +21,9 @@ SliceName: TypeAlias = Literal[
 class MetricsConfig(StageConfig):
     """How held-out rows become metrics."""
 
+    split: Literal["test", "validation"] = Field(
+        "test", description="Held-out rows that are scored and evaluated: validation to choose between runs, then test."
+    )
     bootstrap_draws: int = Field(1000, ge=100, description="Resamples of prompt groups an interval.")
     confidence: float = Field(0.95, gt=0.5, lt=1.0, description="Mass of an interval.")
     seed: int = Field(0, description="Draws the resamples.")

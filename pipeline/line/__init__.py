@@ -5,7 +5,8 @@ digests of its inputs give now. A stage that runs again and writes the same byte
 to date.
 """
 
-from .planning import Planned, plan, read_stage, state
+from .locking import locked
+from .planning import Planned, fingerprint_of, plan, read_stage, recorded, state
 from .running import Finished, run
 from .saved import CONFIG_FILE, load_saved_config
 from .stages import STAGE_NAMES, STAGES, Stage, select
@@ -17,9 +18,12 @@ __all__ = [
     "Finished",
     "Planned",
     "Stage",
+    "fingerprint_of",
     "load_saved_config",
+    "locked",
     "plan",
     "read_stage",
+    "recorded",
     "run",
     "select",
     "state",

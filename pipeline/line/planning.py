@@ -91,6 +91,20 @@ def fingerprint_of(config: RunConfig, stage: Stage) -> str:
     return digest_json([stage.name, stage.version, json_settings(stage, config), input_digests(config, stage)])
 
 
+def recorded(config: RunConfig, stages: Sequence[Stage]) -> bool:
+    """Whether each of these stages has finished as it would now; what it wrote may have been deleted since.
+
+    Args:
+        config: The run.
+        stages: In the order of the line, from the first on.
+    """
+    for stage in stages:
+        manifest = read_stage(config, stage)
+        if manifest is None or manifest.fingerprint != fingerprint_of(config, stage):
+            return False
+    return True
+
+
 def why_run(config: RunConfig, stage: Stage, fingerprint: str) -> str | None:
     """Why a stage is not up to date, or None where it is."""
     folder = config.run_dir / stage.name

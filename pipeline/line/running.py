@@ -1,19 +1,24 @@
 """Running stages in order: each into a folder of its own name, whole or not at all, one process a run."""
 
-import fcntl
-import os
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal, NamedTuple
 
 from ..config import RunConfig
 from ..context import DEFAULT_SIZES, BatchSizes, Reporter, SilentReporter, StageContext
-from ..errors import PipelineError
 from ..storage.files import make_folder
-from ..storage.manifests import Manifest, open_partial, publish, recover_published
+from ..storage.manifests import (
+    Manifest,
+    link_stage,
+    missing_outputs,
+    open_partial,
+    publish,
+    read_manifest,
+    recover_published,
+)
+from .locking import locked
 from .planning import fingerprint_of, input_digests, json_settings, read_stage, why_run
 from .saved import save_config
 from .stages import STAGES, Stage, producer_of
@@ -23,7 +28,7 @@ class Finished(NamedTuple):
     """What happened to a stage."""
 
     stage: Stage
-    action: Literal["ran", "skipped"]
+    action: Literal["ran", "skipped", "taken"]
     manifest: Manifest
 
 
@@ -35,6 +40,7 @@ def run(
     reporter: Reporter | None = None,
     command: str = "",
     sizes: BatchSizes = DEFAULT_SIZES,
+    source: Path | None = None,
 ) -> Iterator[Finished]:
     """Run `stages` in order, yielding each as it is done.
 
@@ -45,25 +51,40 @@ def run(
         reporter: Where progress goes.
         command: The command line, kept for the report.
         sizes: How much is held at a time.
+        source: Folder of another run. A stage that it has finished with the same fingerprint is taken from there: its
+            files are linked, not copied.
 
     Raises:
         PipelineError: What a stage says about its input, settings or machine; the stages before it are kept.
     """
     make_folder(config.run_dir)
-    with _locked(config.run_dir):
+    with locked(config.run_dir):
         save_config(config, command)
         for stage in stages:
-            yield _run_stage(config, stage, forced, reporter or SilentReporter(), sizes)
+            recover_published(config.run_dir / stage.name)
+            fingerprint = fingerprint_of(config, stage)
+            found = None if forced else _found(config, stage, fingerprint, source)
+            yield found or _run_stage(config, stage, fingerprint, reporter or SilentReporter(), sizes)
 
 
-def _run_stage(config: RunConfig, stage: Stage, forced: bool, reporter: Reporter, sizes: BatchSizes) -> Finished:
-    folder = config.run_dir / stage.name
-    recover_published(folder)
-    fingerprint = fingerprint_of(config, stage)
-    if not forced and why_run(config, stage, fingerprint) is None:
+def _found(config: RunConfig, stage: Stage, fingerprint: str, source: Path | None) -> Finished | None:
+    """The stage where it is up to date, or another run has finished just the same; None where it has to run."""
+    if why_run(config, stage, fingerprint) is None:
         manifest = read_stage(config, stage)
         assert manifest is not None
         return Finished(stage, "skipped", manifest)
+    if source is None or not (source / stage.name).is_dir():
+        return None
+    with locked(source):
+        theirs = read_manifest(source / stage.name)
+        if theirs is None or theirs.fingerprint != fingerprint or missing_outputs(source / stage.name, theirs):
+            return None
+        link_stage(source / stage.name, config.run_dir / stage.name)
+    return Finished(stage, "taken", theirs)
+
+
+def _run_stage(config: RunConfig, stage: Stage, fingerprint: str, reporter: Reporter, sizes: BatchSizes) -> Finished:
+    folder = config.run_dir / stage.name
     context = StageContext(
         config=config,
         folder=open_partial(folder, fingerprint),
@@ -90,17 +111,3 @@ def _run_stage(config: RunConfig, stage: Stage, forced: bool, reporter: Reporter
     )
     publish(folder, manifest)
     return Finished(stage, "ran", manifest)
-
-
-@contextmanager
-def _locked(run_dir: Path) -> Iterator[None]:
-    """Hold the run's lock; the system frees it when the process ends, however it ends."""
-    descriptor = os.open(run_dir / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
-    try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise PipelineError(f"{run_dir}: another process is running this run. Wait for it, or stop it.") from None
-        yield
-    finally:
-        os.close(descriptor)

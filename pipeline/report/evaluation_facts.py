@@ -179,7 +179,7 @@ def _models(inputs: ReportInputs, measures: tuple[Metric, ...]) -> tuple[str, ..
 def _why_no_metrics(inputs: ReportInputs) -> str:
     sizes = {name: inputs.tables[name].height for name in ("scored_pairs", "scored_unpaired") if name in inputs.tables}
     if sizes and not any(sizes.values()):
-        return "Nothing was held out: neither a pair nor an unpaired row of the test split was scored."
+        return "Nothing was held out: neither a pair nor an unpaired row of a held-out split was scored."
     if "metrics" in inputs.tables:
         return "The table of metrics has no row."
     return "No metrics were computed: the run has not reached the metrics stage."

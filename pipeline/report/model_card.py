@@ -55,7 +55,7 @@ def _dataset(inputs: ReportInputs) -> dict[str, Any]:
     plain = [name.removeprefix(_HUB) if name.startswith(_HUB) else Path(name).name for name in names]
     found: dict[str, Any] = {"name": ", ".join(plain), "type": plain[0]}
     if inputs.config is not None:
-        found["split"] = "test"
+        found["split"] = inputs.config.metrics.split
     if inputs.sources:
         found["args"] = {"digests": {Path(source.name).name: source.digest for source in inputs.sources}}
     return found

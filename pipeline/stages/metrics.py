@@ -72,15 +72,16 @@ def reward_of_run(config: RunConfig) -> Reward:
     return Reward(own if kind == "auto" else kind, method.reward_scale if scale is None else scale)
 
 
-def transform(tables: Mapping[str, pl.DataFrame]) -> ScoredRows:
-    """Scored pairs and unpaired rows of the test split, for the untrained and the trained model, without losses.
+def transform(tables: Mapping[str, pl.DataFrame], split: str = "test") -> ScoredRows:
+    """Scored pairs and unpaired rows of a split, for the untrained and the trained model, without losses.
 
     Args:
         tables: This stage's input tables by name, of `responses` what `response_facts` gives. A row whose sequence
             was dropped is not scored.
+        split: Which rows are evaluated.
     """
-    groups = tables["splits"].filter(pl.col("split") == "test").select("prompt_id", "group_id")
-    by_response = logps_by_response(tables, "matched").join(
+    groups = tables["splits"].filter(pl.col("split") == split).select("prompt_id", "group_id")
+    by_response = logps_by_response(tables, "matched", split).join(
         tables["responses"], on="response_id", how="left", validate="1:1"
     )
     pairs = tables["pairs"].join(groups, on="prompt_id", how="inner", validate="m:1")
@@ -144,7 +145,7 @@ def _per_model_unpaired(unpaired: pl.DataFrame) -> pl.DataFrame:
 def _read(context: StageContext) -> dict[str, pl.DataFrame]:
     """What `transform` and `with_losses` use: no text, and log-probs and facts of held-out rows alone."""
     tables = {table: context.read(table, columns) for table, columns in _READ.items()}
-    held_out = tables["row_sequences"].filter(pl.col("split") == "test")
+    held_out = tables["row_sequences"].filter(pl.col("split") == context.config.metrics.split)
     for table in ("reference", "policy"):
         blocks = context.read_parts(table, list(polars_schema(table, optional=True)))
         tables[table] = _only(held_out.select("sequence_id"), blocks)
@@ -163,7 +164,8 @@ def run(context: StageContext) -> StageResult:
     """Read what was scored, write `scored_pairs`, `scored_unpaired` and `metrics`."""
     config = context.config
     tables = _read(context)
-    scored = with_losses(transform(tables), tables, config.train)
+    split = config.metrics.split
+    scored = with_losses(transform(tables, split), tables, config.train, split)
     reward = reward_of_run(config)
     chosen = EvaluationSettings(
         beta=reward.beta,
@@ -177,7 +179,7 @@ def run(context: StageContext) -> StageResult:
         evaluated = evaluate(scored.pairs, scored.unpaired, chosen)
     except EvaluationError as error:
         raise TableError(f"metrics: {error}") from error
-    held_out = tables["splits"].filter(pl.col("split") == "test").select("prompt_id")
+    held_out = tables["splits"].filter(pl.col("split") == split).select("prompt_id")
     rows_in = sum(tables[kind].join(held_out, on="prompt_id", how="semi").height for kind in ("pairs", "unpaired"))
     rows_out = (scored.pairs.height + scored.unpaired.height) // 2
     return StageResult(

@@ -1,6 +1,7 @@
 """Held-out sequences to log-probs under the trained model, by the engine that scored the reference."""
 
 from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -25,6 +26,7 @@ def settings(config: RunConfig) -> dict[str, Any]:
     return {
         **config.reference.model_dump(mode="json", exclude={"store", "shard_rows"}),
         "mismatched": scores_mismatched(config),
+        "split": config.metrics.split,
     }
 
 
@@ -38,9 +40,9 @@ def external(config: RunConfig) -> Mapping[str, str]:
     return engine_identity(config.reference)
 
 
-def transform(row_sequences: pl.LazyFrame, *, mismatched: bool) -> pl.LazyFrame:
-    """Ids of the test split's sequences: of rows with their own prompt, and `mismatched` of those with another."""
-    held_out = row_sequences.filter((pl.col("split") == "test") & ((pl.col("role") == "matched") | mismatched))
+def transform(row_sequences: pl.LazyFrame, *, mismatched: bool, split: str = "test") -> pl.LazyFrame:
+    """Ids of a split's sequences: of rows with their own prompt, and `mismatched` of those with another."""
+    held_out = row_sequences.filter((pl.col("split") == split) & ((pl.col("role") == "matched") | mismatched))
     return held_out.select("sequence_id").unique()
 
 
@@ -84,10 +86,11 @@ def trained_model(config: RunConfig) -> TrainedModel:
 
 def run(context: StageContext) -> StageResult:
     """Read the held-out sequences, score them under the trained model, write `policy`."""
-    mismatched, read = scores_mismatched(context.config), context.blocks("sequences")
+    read = context.blocks("sequences")
+    chosen = partial(transform, mismatched=scores_mismatched(context.config), split=context.config.metrics.split)
     rows = context.blocks("row_sequences")(["sequence_id", "role", "split"])
     # Each block is narrowed before the next is read: the held-out rows are few.
-    held_out = pl.concat([transform(block.lazy(), mismatched=mismatched).collect() for block in rows]).unique()
+    held_out = pl.concat([chosen(block.lazy()).collect() for block in rows]).unique()
 
     def blocks(columns: list[str]) -> Iterator[pl.DataFrame]:
         for block in read(columns):

@@ -21,6 +21,16 @@ def settings(config: RunConfig) -> dict[str, Any]:
     return config.model_dump(mode="json", exclude={"runs"})
 
 
+def _notes(config: RunConfig) -> tuple[str, ...]:
+    """What the reader must know of the rows that were evaluated."""
+    if config.metrics.split == "test":
+        return ()
+    return (
+        "The validation split was evaluated: it is there to choose by, so the chosen run's numbers are too good. Set "
+        "metrics.split to test for those to report.",
+    )
+
+
 def run(context: StageContext) -> StageResult:
     """Read what the run made, write the page, its facts, the metrics and a section for a model card."""
     tables = {name: context.read(name, COLUMNS.get(name)) for name in INPUTS}
@@ -39,6 +49,7 @@ def run(context: StageContext) -> StageResult:
         reward=notes["reward"],
         confidence=context.config.metrics.confidence,
         worst_examples=context.config.report.worst_examples,
+        notes=_notes(context.config),
     )
     # The texts of a few pairs of many.
     texts = context.read("pairs", TEXTS, where=pl.col("pair_id").is_in(shown_pairs(inputs)))

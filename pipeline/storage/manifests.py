@@ -1,5 +1,6 @@
 """What a finished stage leaves beside its tables, and stage folders that appear whole or not at all."""
 
+import os
 import shutil
 from pathlib import Path
 from typing import Any, Final
@@ -129,3 +130,31 @@ def recover_published(stage_dir: Path) -> None:
     (folder / ".fingerprint").unlink(missing_ok=True)
     folder.replace(stage_dir)
     sync(stage_dir.parent)
+
+
+def link_stage(source: Path, stage_dir: Path) -> None:
+    """Give a stage the finished folder of another run: its files under a second name, whole or not at all.
+
+    Nothing is copied, and neither folder needs the other: no published file is ever written to again.
+
+    Args:
+        source: The stage's folder in the other run.
+        stage_dir: Where it is to lie; what lies there is replaced.
+    """
+    folder = partial_dir(stage_dir)
+    if folder.exists():
+        shutil.rmtree(folder)
+    for path in sorted(source.rglob("*")):
+        if path.is_file() and path != source / MANIFEST:
+            _link(path, folder / path.relative_to(source))
+    _link(source / MANIFEST, folder / MANIFEST)
+    recover_published(stage_dir)
+
+
+def _link(source: Path, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        os.link(source, target)
+    except OSError:
+        # Another file system, or one without hard links.
+        target.symlink_to(source.resolve())

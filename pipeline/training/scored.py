@@ -22,9 +22,9 @@ class ScoredRows(NamedTuple):
     unpaired: pl.DataFrame
 
 
-def logps_by_response(tables: Mapping[str, pl.DataFrame], role: str) -> pl.DataFrame:
-    """`response_id`, `reference_logps`, `policy_logps` and `token_count` of held-out rows in this role."""
-    matched = tables["row_sequences"].filter((pl.col("role") == role) & (pl.col("split") == "test"))
+def logps_by_response(tables: Mapping[str, pl.DataFrame], role: str, split: str) -> pl.DataFrame:
+    """`response_id`, `reference_logps`, `policy_logps` and `token_count` of a split's rows in this role."""
+    matched = tables["row_sequences"].filter((pl.col("role") == role) & (pl.col("split") == split))
     reference = tables["reference"].select("sequence_id", "token_count", reference_logps="logps")
     policy = tables["policy"].select("sequence_id", policy_logps="logps")
     return (
@@ -35,11 +35,13 @@ def logps_by_response(tables: Mapping[str, pl.DataFrame], role: str) -> pl.DataF
     )
 
 
-def with_losses(scored: ScoredRows, tables: Mapping[str, pl.DataFrame], config: TrainConfig) -> ScoredRows:
+def with_losses(
+    scored: ScoredRows, tables: Mapping[str, pl.DataFrame], config: TrainConfig, split: str = "test"
+) -> ScoredRows:
     """The scored rows of the kind that the method takes with its loss; null where stored log-probs do not give it."""
     added = terms(config, *_class_counts(tables))
     if not main_method(config).spec.paired:
-        return scored._replace(unpaired=_unpaired_with_losses(scored.unpaired, tables, added))
+        return scored._replace(unpaired=_unpaired_with_losses(scored.unpaired, tables, added, split))
     if config.weighting != "none":
         # Those weights take the policy's log-probs of every token of the vocabulary, which nothing stores.
         return scored
@@ -64,12 +66,12 @@ def _pairs_with_losses(
 
 
 def _unpaired_with_losses(
-    unpaired: pl.DataFrame, tables: Mapping[str, pl.DataFrame], added: "list[Term]"
+    unpaired: pl.DataFrame, tables: Mapping[str, pl.DataFrame], added: "list[Term]", split: str
 ) -> pl.DataFrame:
     from .held_out import unpaired_losses
 
     weights = tables["unpaired"].select("response_id", "weight", "probability_desirable")
-    mismatched = logps_by_response(tables, "mismatched")
+    mismatched = logps_by_response(tables, "mismatched", split)
     sources = dict(MODELS)
     parts = [unpaired.clear()]
     for part in _by_model(unpaired):
@@ -84,7 +86,7 @@ def _with_tails(rows: pl.DataFrame, tables: Mapping[str, pl.DataFrame]) -> pl.Da
     scorers = {"policy": "policy" if rows["model"][0] == "trained" else "reference", "reference": "reference"}
     if any("token_logps" not in tables[table].columns for table in scorers.values()):
         return rows
-    matched = tables["row_sequences"].filter((pl.col("role") == "matched") & (pl.col("split") == "test"))
+    matched = tables["row_sequences"].filter(pl.col("role") == "matched")
     shared = pl.min_horizontal("chosen_token_count", "rejected_token_count")
     for name, table in scorers.items():
         tokens = matched.join(tables[table], on="sequence_id", how="inner", validate="m:1")

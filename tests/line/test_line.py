@@ -1,6 +1,7 @@
 """Every stage end to end, on a tiny model and a small log."""
 
 import json
+import shutil
 
 import polars as pl
 import pytest
@@ -114,6 +115,64 @@ def test_a_missing_output_is_made_again(dpo_run, tmp_path_factory, small_log, ti
     (config.run_dir / "pairs" / "pairs.parquet").unlink()
     assert run_all(config, line.select(None, "pairs"))["pairs"] == "ran"
     assert read_manifest(config.run_dir / "pairs").outputs["pairs"].sha256 == before
+
+
+def test_another_run_takes_what_is_the_same_without_a_copy(dpo_run, tmp_path):
+    update = {"runs": str(tmp_path), "train": dpo_run.train.model_copy(update={"loss": {"beta": 0.5}, "max_steps": 1})}
+    other = dpo_run.model_copy(update=update)
+    done = run_all(other, line.select(None, "train"), source=dpo_run.run_dir)
+    assert [stage for stage, action in done.items() if action == "ran"] == ["train"]
+    assert set(done.values()) == {"taken", "ran"}
+    for table in ("events/events", "reference/reference"):
+        ours, theirs = ((run.run_dir / f"{table}.parquet") for run in (other, dpo_run))
+        assert ours.samefile(theirs)
+    assert set(run_all(other, line.select(None, "train"), source=dpo_run.run_dir).values()) == {"skipped"}
+    shutil.rmtree(other.run_dir)
+    assert run_all(dpo_run, line.select(None, "train"))["reference"] == "skipped"
+
+
+def test_a_run_of_other_settings_or_without_its_tables_is_not_taken_from(dpo_run, tmp_path):
+    other = dpo_run.model_copy(update={"runs": str(tmp_path)})
+    pairs = other.pairs.model_copy(update={"min_margin": 0.2})
+    done = run_all(other.model_copy(update={"pairs": pairs}), line.select(None, "pairs"), source=dpo_run.run_dir)
+    assert done == {"events": "taken", "responses": "taken", "unpaired": "taken", "pairs": "ran"}
+    (other.run_dir / "events" / "events.parquet").unlink()
+    third = other.model_copy(update={"name": "third"})
+    assert run_all(third, line.select(None, "events"), source=other.run_dir) == {"events": "ran"}
+
+
+def test_links_stand_in_where_there_are_no_hard_ones(dpo_run, tmp_path, monkeypatch):
+    def refused(*_):
+        raise PermissionError("no hard links here")
+
+    monkeypatch.setattr("os.link", refused)
+    other = dpo_run.model_copy(update={"runs": str(tmp_path)})
+    assert run_all(other, line.select(None, "responses"), source=dpo_run.run_dir)["responses"] == "taken"
+    assert table(other, "responses").equals(table(dpo_run, "responses"))
+
+
+def test_the_validation_split_can_be_evaluated_instead(dpo_run, tmp_path):
+    update = {"runs": str(tmp_path), "metrics": dpo_run.metrics.model_copy(update={"split": "validation"})}
+    chosen_by = dpo_run.model_copy(update=update)
+    done = run_all(chosen_by, source=dpo_run.run_dir)
+    assert [stage for stage, action in done.items() if action == "ran"] == ["policy", "metrics", "report"]
+    splits = table(chosen_by, "splits")
+    for name, rows in (("scored_pairs", "pairs"), ("scored_unpaired", "unpaired")):
+        scored = table(chosen_by, "metrics", name)
+        groups = scored.select("group_id").unique().join(splits, on="group_id", how="left")
+        assert set(groups["split"]) == {"validation"}
+        assert (
+            scored.height
+            == 2
+            * table(chosen_by, rows)
+            .join(splits.filter(pl.col("split") == "validation"), on="prompt_id", how="semi")
+            .height
+        )
+        if name == "scored_pairs":
+            assert scored["loss"].null_count() == 0
+    assert "The validation split was evaluated" in (chosen_by.run_dir / "report" / "report.html").read_text()
+    assert "split: validation" in (chosen_by.run_dir / "report" / "model_card.md").read_text()
+    assert "The validation split" not in (dpo_run.run_dir / "report" / "report.html").read_text()
 
 
 @pytest.mark.parametrize("method", ["kto", "orpo"])
