@@ -48,19 +48,28 @@ class TrainConfig(StageConfig):
         "merged", description="Write an ordinary model with the adapter in its weights, or the adapter alone."
     )
     weights: Literal["float32", "bfloat16"] = Field(
-        "float32", description="Type of an adapter's frozen base; whatever is trained is float32."
+        "float32",
+        description="Type of the model's weights, trained or an adapter's base; an adapter's own are float32.",
     )
-    learning_rate: Positive = Field(1e-5, description="Peak of AdamW's learning rate.")
+    rounding: Literal["stochastic", "master"] = Field(
+        "stochastic",
+        description="How bfloat16 weights that are trained keep steps too small for them: rounded by chance, or in a "
+        "float32 master copy, for 4 bytes a parameter more.",
+    )
+    optimizer: Literal["adamw", "adamw_8bit", "adafactor"] = Field(
+        "adamw", description="State of 8, about 2 (bitsandbytes), or almost no bytes a trained parameter."
+    )
+    learning_rate: Positive = Field(1e-5, description="Peak of the optimiser's learning rate.")
     epochs: Positive = Field(1.0, description="Passes over the training rows; may be a fraction.")
     max_steps: NaturalCount | None = Field(None, description="Stop after this many optimiser steps.")
     batch_rows: NaturalCount = Field(16, description="Pairs or rows an optimiser step.")
     micro_batch_rows: NaturalCount = Field(4, description="Pairs or rows a forward pass.")
     warmup_fraction: Fraction = Field(0.1, description="Share of the steps over which the learning rate rises.")
     schedule: Literal["linear", "cosine", "constant"] = Field("linear", description="Decay after the warm-up.")
-    weight_decay: float = Field(0.0, ge=0.0, description="AdamW's decoupled weight decay.")
+    weight_decay: float = Field(0.0, ge=0.0, description="Decoupled weight decay.")
     max_grad_norm: Positive = Field(1.0, description="Gradients are clipped to this norm.")
     dtype: Literal["bfloat16", "float32"] = Field(
-        "bfloat16", description="Autocast type of the forward pass; trained weights and optimiser stay float32."
+        "bfloat16", description="Autocast type of the forward pass; it changes no weight."
     )
     gradient_checkpointing: bool = Field(False, description="Recompute activations in the backward pass.")
     seed: int = Field(0, description="Order of the rows.")
@@ -80,17 +89,15 @@ class TrainConfig(StageConfig):
     )
 
     @model_validator(mode="after")
-    def _train_in_float32(self) -> Self:
-        if self.adapter == "none":
-            if self.weights == "bfloat16":
-                raise ValueError(
-                    "weights: bfloat16 is for the frozen base of an adapter: it rounds the small steps of full "
-                    "training away. Set adapter: lora, or weights: float32"
-                )
-            if self.save == "adapter" or self.lora != LoraSettings():
-                raise ValueError("save: adapter and lora are read with adapter: lora or dora, which is none")
-        elif self.weights == "bfloat16" and self.dtype == "float32":
+    def _fit_the_weights(self) -> Self:
+        if self.adapter == "none" and (self.save == "adapter" or self.lora != LoraSettings()):
+            raise ValueError("save: adapter and lora are read with adapter: lora or dora, which is none")
+        if self.weights == "bfloat16" and self.dtype == "float32":
             raise ValueError("weights: bfloat16 are multiplied in bfloat16; set dtype: bfloat16, or weights: float32")
+        if self.rounding != "stochastic" and (self.weights == "float32" or self.adapter != "none"):
+            raise ValueError(
+                "rounding is read where bfloat16 weights are trained: set weights: bfloat16 and adapter: none"
+            )
         return self
 
     @property

@@ -1,4 +1,4 @@
-"""The model in training: one set of weights, float32 where they are trained, and log-probs of completions under it."""
+"""The model in training: one set of weights, and log-probs of completions under it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -84,7 +84,7 @@ def load_policy(
         device: `auto`, `cpu`, `cuda` or `cuda:N`.
         dtype: `bfloat16` for autocast, or `float32`.
         gradient_checkpointing: Recompute activations in the backward pass.
-        weights: `float32`, or `bfloat16` where they are the frozen base of an adapter.
+        weights: Type of the weights, `float32` or `bfloat16`.
 
     Raises:
         InputError: No causal language model can be loaded from the folder.

@@ -14,6 +14,7 @@ from ..errors import TrainingError
 from .batches import micro_batches, step_rows, steps_in_epoch
 from .checkpoints import Checkpoint, LogRow, load_checkpoint, put_weights, save_checkpoint, trained_weights
 from .objective import Objective, Tally
+from .optimizers import make_optimizer
 from .policy import Policy
 from .rows import Row
 from .step import take_step
@@ -55,7 +56,7 @@ class Trainer:
         Raises:
             TrainingError: A loss or gradient is not finite.
         """
-        optimizer = self._optimizer()
+        optimizer = make_optimizer(self.policy, self.config)
         first, log = self._resume(optimizer)
         advance(first)
         total, kept_at = self.total_steps(), self.clock()
@@ -73,15 +74,6 @@ class Trainer:
     def _due(self, step: int, seconds: float) -> bool:
         """Whether a checkpoint is kept after `step`, `seconds` after the last one."""
         return step % self.config.checkpoint_every == 0 or seconds >= 60 * self.config.checkpoint_minutes
-
-    def _optimizer(self) -> torch.optim.AdamW:
-        return torch.optim.AdamW(
-            [weight for weight in self.policy.model.parameters() if weight.requires_grad],
-            lr=self.config.learning_rate,
-            weight_decay=self.config.weight_decay,
-            # One pass over all state instead of a dozen; other kinds of device have no such kernel.
-            fused=self.policy.device.type in ("cpu", "cuda"),
-        )
 
     def _resume(self, optimizer: torch.optim.Optimizer) -> tuple[int, list[LogRow]]:
         checkpoint = load_checkpoint(self.folder)

@@ -186,7 +186,6 @@ def test_without_peft_the_command_that_installs_it_is_said(model_dir, monkeypatc
 @pytest.mark.parametrize(
     ("train", "message"),
     [
-        ({"weights": "bfloat16"}, "is for the frozen base of an adapter"),
         ({"save": "adapter"}, "are read with adapter: lora or dora"),
         ({"lora": {"rank": 2}}, "are read with adapter: lora or dora"),
         ({"adapter": "lora", "weights": "bfloat16", "dtype": "float32"}, "set dtype: bfloat16, or weights: float32"),

@@ -1,0 +1,75 @@
+"""The optimiser that a run's settings name: torch's AdamW, bitsandbytes' 8-bit AdamW, transformers' Adafactor.
+
+Bytes a trained parameter, weights, gradients and state together, with float32 weights; with bfloat16 weights, rounded
+by chance; and with a float32 master copy beside those:
+
+    adamw        16   12   16
+    adamw_8bit   10    6   10    (embeddings keep float32 state: 6 more for theirs)
+    adafactor     8    4    8    (and one float32 for each row and column of a matrix)
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+from ..config import TrainConfig
+from ..errors import MissingDependencyError
+from .policy import Policy
+from .rounding import WeightByWeight
+
+
+def make_optimizer(policy: Policy, config: TrainConfig) -> torch.optim.Optimizer:
+    """The optimiser of everything in the policy that takes a gradient.
+
+    Args:
+        policy: The model; weights that are trained in bfloat16 are rounded as `config.rounding` says.
+        config: Kind of the optimiser, its rates, and the seed of what is drawn.
+
+    Raises:
+        MissingDependencyError: The optimiser's library is not installed.
+    """
+    trained = [weight for weight in policy.model.parameters() if weight.requires_grad]
+    if config.optimizer != "adamw_8bit" and all(weight.dtype == torch.float32 for weight in trained):
+        return _library_optimizer(config.optimizer, trained, config)
+    exact = _embeddings(policy.model) if config.optimizer == "adamw_8bit" else set()
+
+    def make(weight: torch.nn.Parameter, stepped: torch.nn.Parameter) -> torch.optim.Optimizer:
+        return _library_optimizer("adamw" if id(weight) in exact else config.optimizer, [stepped], config)
+
+    return WeightByWeight(trained, make, rounding=config.rounding, rate=config.learning_rate, seed=config.seed)
+
+
+def _library_optimizer(kind: str, weights: Sequence[torch.nn.Parameter], config: TrainConfig) -> torch.optim.Optimizer:
+    settings: dict[str, Any] = {"lr": config.learning_rate, "weight_decay": config.weight_decay}
+    made: torch.optim.Optimizer
+    if kind == "adamw_8bit":
+        made = _bitsandbytes().optim.AdamW8bit(weights, **settings)
+    elif kind == "adafactor":
+        from transformers import Adafactor
+
+        # As transformers' trainer sets it: the learning rate is that of the run, not a share of each weight's size.
+        made = Adafactor(weights, scale_parameter=False, relative_step=False, **settings)
+    else:
+        # One pass over all state instead of a dozen; other kinds of device have no such kernel.
+        made = torch.optim.AdamW(weights, fused=weights[0].device.type in ("cpu", "cuda"), **settings)
+    return made
+
+
+def _bitsandbytes() -> Any:
+    try:
+        import bitsandbytes
+    except ImportError as error:
+        raise MissingDependencyError(
+            "train.optimizer: adamw_8bit takes the library bitsandbytes. Install with: pip install "
+            "'thumbline[quantised]'"
+        ) from error
+    return bitsandbytes
+
+
+def _embeddings(model: torch.nn.Module) -> set[int]:
+    """Weights whose rows see gradients of very different sizes, seldom and often, by id.
+
+    Source: Dettmers et al., 8-bit Optimizers via Block-wise Quantization (2022), section 2.3: 32-bit state for them.
+    """
+    return {id(module.weight) for module in model.modules() if isinstance(module, torch.nn.Embedding)}
