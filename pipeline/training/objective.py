@@ -1,6 +1,6 @@
 """Training rows to a loss: forward pass, the method's function, and what is logged of it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal, NamedTuple
@@ -22,6 +22,8 @@ from thumbline.losses.logps import SequenceLogps
 from ..errors import TrainingError
 from .adjustments import desensitised, policy_weights
 from .batches import micro_batches
+from .parallel.dealing import Turn, deal
+from .parallel.team import ALONE, Team
 from .policy import Policy
 from .rows import PairRow, Row, TrainingSequence, UnpairedRow
 from .scorer import ForwardPass
@@ -53,21 +55,26 @@ class Objective:
         """The first term's."""
         return self.methods[0]
 
-    def step_statistic(self, policy: Policy, rows: Sequence[Row]) -> torch.Tensor | None:
-        """The value over all rows of a step that each part of it needs (KTO's z0); None for other methods."""
+    def step_statistic(self, policy: Policy, rows: Sequence[Row], team: Team = ALONE) -> torch.Tensor | None:
+        """The value over all rows of a step that each part of it needs (KTO's z0); None for other methods.
+
+        Args:
+            policy: The model.
+            rows: All rows of the step, in every process.
+            team: The processes that share them; each calls this, and gets the same.
+        """
         if self.method.spec.step_statistic is None:
             return None
+        if team.is_several and self.method.needs_mismatched:
+            # Each turn is a forward pass in every process: a part without a partner would have none.
+            rows = [row for row in rows if isinstance(row, UnpairedRow) and row.mismatched is not None]
         with torch.no_grad():
-            parts = [self._unpaired(policy, part, None) for part in micro_batches(rows, self.micro_batch_rows)]
-            batch = UnpairedLogps(*(_joined([getattr(part, name) for part in parts]) for name in _UNPAIRED_FIELDS))
-            return self.method.spec.step_statistic(batch, self.method.config)
+            turns = deal(micro_batches(rows, self.micro_batch_rows), team.rank, team.size)
+            own = [(turn, self._unpaired(policy, turn.rows, None)) for turn in turns]
+            return self.method.spec.step_statistic(_of_step(own, team, policy.device), self.method.config)
 
     def measure(self, policy: Policy, rows: Sequence[Row], statistic: torch.Tensor | None) -> "Measured":
-        """Losses and rewards of rows that fit in one forward pass.
-
-        Raises:
-            TrainingError: A loss is not finite; the message names the rows.
-        """
+        """Losses and rewards of rows that fit in one forward pass."""
         if self.method.spec.paired:
             batch, logps = self._pairs(policy, [row for row in rows if isinstance(row, PairRow)])
             measured = _pair_measures(combined(batch, self.terms), logps)
@@ -75,13 +82,8 @@ class Objective:
             labels = torch.tensor([row.label for row in rows if isinstance(row, UnpairedRow)])
             output = combined(self._unpaired(policy, rows, statistic), self.terms)
             measured = _unpaired_measures(output, labels)
-        bad = [row.row_id for row, fine in zip(rows, measured.losses.isfinite().tolist(), strict=True) if not fine]
-        if bad:
-            raise TrainingError(
-                f"train: the loss of {len(bad)} of {len(rows)} rows is not finite (first: {', '.join(bad[:3])}). "
-                f"Lower train.learning_rate, or set train.dtype to float32."
-            )
-        return measured
+        finite = measured.losses.isfinite().tolist()
+        return measured._replace(infinite=[row.row_id for row, fine in zip(rows, finite, strict=True) if not fine])
 
     def _pairs(self, policy: Policy, pairs: Sequence[PairRow]) -> tuple[PairLogps, torch.Tensor]:
         """What the methods take of some pairs, and the policy's log-probs of both sides as they are logged."""
@@ -141,11 +143,13 @@ class Measured(NamedTuple):
         losses: (rows,) float32; carries the gradient.
         sums: Sums over rows of what is logged, by metric; a metric's mean is its sum over its count.
         counts: Rows in each sum.
+        infinite: Ids of rows whose loss is not finite.
     """
 
     losses: torch.Tensor
     sums: dict[str, float]
     counts: dict[str, int]
+    infinite: Sequence[str] = ()
 
 
 _UNPAIRED_FIELDS = (
@@ -163,8 +167,11 @@ def _mean_nll(completions: SequenceLogps, prompts: SequenceLogps, rows: int) -> 
     return -(completions.logps + prompts.logps)[:rows] / tokens
 
 
-def _joined(parts: list[torch.Tensor]) -> torch.Tensor:
-    return torch.cat(parts)
+def _of_step(own: Sequence[tuple[Turn, UnpairedLogps]], team: Team, device: torch.device) -> UnpairedLogps:
+    """The parts of a step as one, in the parts' order, whichever process computed them."""
+    kept = [(turn.place, [getattr(part, name).cpu() for name in _UNPAIRED_FIELDS]) for turn, part in own if turn.counts]
+    parts = sorted((part for process in team.gather(kept) for part in process), key=lambda part: part[0])
+    return UnpairedLogps(*(torch.cat(tensors).to(device) for tensors in zip(*(part for _, part in parts), strict=True)))
 
 
 def _reference(sequences: Sequence[TrainingSequence], device: torch.device) -> torch.Tensor:
@@ -208,12 +215,34 @@ class Tally:
         """Start empty."""
         self._sums: dict[str, float] = {}
         self._counts: dict[str, int] = {}
+        self._infinite: list[str] = []
 
     def add(self, measured: Measured) -> None:
         """Take in one forward pass."""
-        for name, value in measured.sums.items():
+        self._add(measured.sums, measured.counts)
+        self._infinite += measured.infinite
+
+    def merge(self, other: "Tally") -> None:
+        """Take in all that another one did."""
+        self._add(other._sums, other._counts)
+        self._infinite += other._infinite
+
+    def _add(self, sums: Mapping[str, float], counts: Mapping[str, int]) -> None:
+        for name, value in sums.items():
             self._sums[name] = self._sums.get(name, 0.0) + value
-            self._counts[name] = self._counts.get(name, 0) + measured.counts[name]
+            self._counts[name] = self._counts.get(name, 0) + counts[name]
+
+    def refuse_infinite(self) -> None:
+        """Let a step go on only where each row's loss is finite.
+
+        Raises:
+            TrainingError: Names the rows where it is not.
+        """
+        if self._infinite:
+            raise TrainingError(
+                f"train: the loss of {len(self._infinite)} of {self._counts['loss']} rows is not finite (first: "
+                f"{', '.join(self._infinite[:3])}). Lower train.learning_rate, or set train.dtype to float32."
+            )
 
     def means(self) -> dict[str, float]:
         """The mean of each metric that any row had."""

@@ -9,12 +9,20 @@ from ..config import TrainConfig
 from ..errors import TrainingError
 from .batches import micro_batches
 from .objective import Objective, Tally
+from .parallel.dealing import deal
+from .parallel.team import ALONE, Team
+from .parallel.wrapping import exchanging, settle, whole
 from .policy import Policy
 from .rows import Row
 
 
 def take_step(
-    policy: Policy, objective: Objective, optimizer: torch.optim.Optimizer, rows: Sequence[Row], config: TrainConfig
+    policy: Policy,
+    objective: Objective,
+    optimizer: torch.optim.Optimizer,
+    rows: Sequence[Row],
+    config: TrainConfig,
+    team: Team = ALONE,
 ) -> dict[str, float]:
     """Update the weights once; returns means over the step's rows of what is logged.
 
@@ -22,19 +30,27 @@ def take_step(
         policy: The model.
         objective: The method.
         optimizer: It holds the step's learning rate already.
-        rows: All rows of the step.
+        rows: All rows of the step, in every process.
         config: Rows a forward pass and the gradient's largest norm.
+        team: The processes that share the step's rows; each calls this, and gets the same.
 
     Raises:
         TrainingError: A loss or the gradient is not finite; the message names rows.
     """
-    statistic = objective.step_statistic(policy, rows)
+    turns = deal(micro_batches(rows, config.micro_batch_rows), team.rank, team.size)
+    statistic = objective.step_statistic(policy, rows, team)
     tally = Tally()
-    for part in micro_batches(rows, config.micro_batch_rows):
-        measured = objective.measure(policy, part, statistic)
-        torch.autograd.backward(measured.losses.sum() / len(rows))
-        tally.add(measured)
-    norm = float(torch.nn.utils.clip_grad_norm_(policy.model.parameters(), config.max_grad_norm))
+    for number, turn in enumerate(turns):
+        with exchanging(policy.scorer, last=number + 1 == len(turns)):
+            measured = objective.measure(policy, turn.rows, statistic)
+            # Processes exchange the mean of their gradients; a stand-in takes part in that with nothing.
+            share = team.size if turn.counts else 0
+            torch.autograd.backward(measured.losses.sum() / len(rows) * share)
+        if turn.counts:
+            tally.add(measured)
+    tally = _of_all(tally, team)
+    tally.refuse_infinite()
+    norm = float(whole(torch.nn.utils.clip_grad_norm_(policy.model.parameters(), config.max_grad_norm)))
     if not math.isfinite(norm):
         raise TrainingError(
             f"train: the gradient of a step is not finite ({len(rows)} rows, first {rows[0].row_id}). "
@@ -44,3 +60,41 @@ def take_step(
     optimizer.zero_grad(set_to_none=True)
     tokens = sum(sequence.length for row in rows for sequence in row.sequences)
     return tally.means() | {"grad_norm": norm, "tokens": float(tokens)}
+
+
+@torch.no_grad()
+def measure_rows(
+    policy: Policy, objective: Objective, rows: Sequence[Row], config: TrainConfig, team: Team = ALONE
+) -> dict[str, float]:
+    """Means over rows of what is logged of a step, the weights left as they are.
+
+    Args:
+        policy: The model.
+        objective: The method.
+        rows: Any number, in every process.
+        config: Rows a forward pass.
+        team: The processes that share the rows; each calls this, and gets the same.
+
+    Raises:
+        TrainingError: A loss is not finite; the message names rows.
+    """
+    statistic = objective.step_statistic(policy, rows, team)
+    tally = Tally()
+    for turn in deal(micro_batches(rows, config.micro_batch_rows), team.rank, team.size):
+        measured = objective.measure(policy, turn.rows, statistic)
+        if turn.counts:
+            tally.add(measured)
+    settle(policy.scorer)
+    tally = _of_all(tally, team)
+    tally.refuse_infinite()
+    return tally.means()
+
+
+def _of_all(tally: Tally, team: Team) -> Tally:
+    """What all processes counted, added up in one order."""
+    if not team.is_several:
+        return tally
+    added = Tally()
+    for part in team.gather(tally):
+        added.merge(part)
+    return added

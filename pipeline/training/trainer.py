@@ -11,13 +11,14 @@ import torch
 from ..config import TrainConfig
 from ..context import Advance
 from ..errors import TrainingError
-from .batches import micro_batches, step_rows, steps_in_epoch
+from .batches import step_rows, steps_in_epoch
 from .checkpoints import Checkpoint, LogRow, load_checkpoint, put_weights, save_checkpoint, trained_weights
-from .objective import Objective, Tally
+from .objective import Objective
 from .optimizers import make_optimizer
+from .parallel.team import ALONE, Team
 from .policy import Policy
 from .rows import Row
-from .step import take_step
+from .step import measure_rows, take_step
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,7 @@ class Trainer:
         validation: Rows of the validation split that are measured on the way.
         folder: Where checkpoints go.
         clock: Seconds that pass; they decide when a checkpoint is kept, and nothing else.
+        team: The processes that train together; each has a trainer of its own.
     """
 
     policy: Policy
@@ -41,6 +43,7 @@ class Trainer:
     validation: Sequence[Row]
     folder: Path
     clock: Callable[[], float] = time.monotonic
+    team: Team = ALONE
 
     def total_steps(self) -> int:
         """Optimiser steps of the whole run, at least one."""
@@ -89,7 +92,7 @@ class Trainer:
             group["lr"] = rate
         rows = step_rows(self.rows, step, self.config.batch_rows, self.config.seed)
         try:
-            means = take_step(self.policy, self.objective, optimizer, rows, self.config)
+            means = take_step(self.policy, self.objective, optimizer, rows, self.config, self.team)
         except TrainingError as error:
             raise TrainingError(f"step {step + 1} of {total}: {error}") from error
         means["learning_rate"] = rate
@@ -98,12 +101,8 @@ class Trainer:
     def _validate(self, step: int) -> list[LogRow]:
         if not self.validation:
             return []
-        tally = Tally()
-        with torch.no_grad():
-            statistic = self.objective.step_statistic(self.policy, self.validation)
-            for part in micro_batches(self.validation, self.config.micro_batch_rows):
-                tally.add(self.objective.measure(self.policy, part, statistic))
-        return [LogRow(step, "validation", name, value) for name, value in sorted(tally.means().items())]
+        means = measure_rows(self.policy, self.objective, self.validation, self.config, self.team)
+        return [LogRow(step, "validation", name, value) for name, value in sorted(means.items())]
 
 
 def learning_rate(step: int, total: int, config: TrainConfig) -> float:

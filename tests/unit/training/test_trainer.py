@@ -13,6 +13,7 @@ from thumbline.pipeline.training.methods import check_methods
 from thumbline.pipeline.training.objective import Objective, Tally
 from thumbline.pipeline.training.policy import choose_device, load_policy
 from thumbline.pipeline.training.rows import PairRow, TrainingSequence, UnpairedRow
+from thumbline.pipeline.training.step import measure_rows
 from thumbline.pipeline.training.trainer import Trainer, learning_rate
 
 
@@ -137,7 +138,7 @@ def test_learning_rate_rises_then_falls():
 def test_a_loss_that_is_not_finite_names_the_rows(model_dir):
     bad = dataclasses.replace(pairs(1)[0], chosen=sequence(1, logps=float("nan")))
     with pytest.raises(TrainingError, match=f"1 of 2 rows is not finite .first: {bad.row_id}"):
-        objective("dpo", 2).measure(policy_of(model_dir), [bad, pairs(2)[1]], None)
+        measure_rows(policy_of(model_dir), objective("dpo", 2), [bad, pairs(2)[1]], config())
 
 
 def test_means_are_over_rows_not_over_batches(model_dir):

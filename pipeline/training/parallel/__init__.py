@@ -1,0 +1,1 @@
+"""Training in several processes: who takes part, what each computes, and how the weights lie on them."""

@@ -1,0 +1,162 @@
+"""Two processes that train together give what one gives: the same losses, gradients and weights, in every mode."""
+
+from dataclasses import replace
+from functools import partial
+from typing import NamedTuple
+
+import pytest
+import torch
+from torch.distributed import FileStore
+from torch.multiprocessing import spawn
+
+from tests.tiny import save_tiny_model
+from tests.unit.training.test_trainer import objective, pairs, policy_of, unpaired
+from thumbline.pipeline.config import TrainConfig
+from thumbline.pipeline.errors import ConfigError, TrainingError
+from thumbline.pipeline.training.adapters import with_adapter
+from thumbline.pipeline.training.parallel.dealing import deal
+from thumbline.pipeline.training.parallel.team import ALONE, Team, joined
+from thumbline.pipeline.training.parallel.wrapping import layers_of, settle, way_of, whole, wrapped
+from thumbline.pipeline.training.step import measure_rows, take_step
+
+
+@pytest.fixture(scope="module")
+def model_dir(tmp_path_factory):
+    return save_tiny_model(tmp_path_factory.mktemp("model"))
+
+
+class Case(NamedTuple):
+    way: str
+    method: str
+    adapter: str = "none"
+
+
+class Course(NamedTuple):
+    """What some steps gave: means a step, and the trained weights."""
+
+    steps: list[dict[str, float]]
+    held_out: dict[str, float]
+    weights: dict[str, torch.Tensor]
+
+
+def settings(case: Case) -> TrainConfig:
+    train = {"method": case.method, "adapter": case.adapter, "dtype": "float32", "learning_rate": 1e-2}
+    return TrainConfig.model_validate(train | {"micro_batch_rows": 2, "max_grad_norm": 0.5})
+
+
+def course(model_dir, case: Case, team: Team) -> Course:
+    """Six steps of 5, 4, 3 .. rows: two processes rarely have as many micro-batches of 2."""
+    policy, config = policy_of(model_dir), settings(case)
+    if case.adapter != "none":
+        policy = with_adapter(policy, config)
+    policy = wrapped(policy, team, case.way)
+    made = objective(case.method, 2)
+    trained = {name: weight for name, weight in policy.model.named_parameters() if weight.requires_grad}
+    optimizer = torch.optim.AdamW(trained.values(), lr=1e-2, weight_decay=0.0)
+    rows = unpaired(40) if case.method in ("kto", "bco") else pairs(40)
+    steps, start = [], 0
+    for size in (5, 4, 3, 7, 1, 6):
+        steps.append(take_step(policy, made, optimizer, rows[start : start + size], config, team))
+        start += size
+    held_out = measure_rows(policy, made, rows[start : start + 5], config, team)
+    settle(policy.scorer)
+    trained = {name: weight for name, weight in policy.model.named_parameters() if weight.requires_grad}
+    return Course(steps, held_out, {name: whole(weight.detach()).clone() for name, weight in trained.items()})
+
+
+def take_part(rank, size, folder, work):
+    torch.set_num_threads(1)
+    with joined(FileStore(str(folder / "store"), size), rank, size, torch.device("cpu")) as team:
+        torch.save(work(team), folder / f"{rank}.pt")
+
+
+def in_processes(size, folder, work):
+    """What `work` gives in each of several processes."""
+    spawn(take_part, (size, folder, work), nprocs=size)
+    return [torch.load(folder / f"{rank}.pt", weights_only=False) for rank in range(size)]
+
+
+CASES = [
+    Case(way, method, adapter)
+    for way in ("ddp", "fsdp")
+    for method, adapter in (("dpo", "none"), ("kto", "none"), ("bco", "none"), ("dpo", "lora"), ("kto", "lora"))
+]
+
+
+def courses(team, model_dir):
+    return {case: course(model_dir, case, team) for case in CASES}
+
+
+@pytest.fixture(scope="module")
+def both(model_dir, tmp_path_factory):
+    return in_processes(2, tmp_path_factory.mktemp("two"), partial(courses, model_dir=model_dir))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("case", CASES, ids="-".join)
+def test_two_processes_train_as_one_does(case, both, model_dir):
+    alone, together = course(model_dir, case._replace(way="none"), ALONE), both[0][case]
+    for one, two in zip(alone.steps, together.steps, strict=True):
+        assert two == pytest.approx(one, rel=1e-5, abs=1e-5)
+    assert together.held_out == pytest.approx(alone.held_out, rel=1e-5, abs=1e-5)
+    for name, weight in alone.weights.items():
+        # Adam divides by a gradient's own size: where that is rounding alone, single weights go other ways.
+        assert (together.weights[name] - weight).norm() < 1e-4 * weight.norm(), name
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 8])
+@pytest.mark.parametrize("count", [1, 2, 3, 5, 16])
+def test_every_row_of_a_step_is_dealt_once_and_every_process_takes_as_many_turns(size, count):
+    rows = pairs(count)
+    parts = [rows[start : start + 2] for start in range(0, count, 2)]
+    dealt = [deal(parts, rank, size) for rank in range(size)]
+    assert len({len(turns) for turns in dealt}) == 1
+    own = [turn for turns in dealt for turn in turns if turn.counts]
+    assert sorted(row.row_id for turn in own for row in turn.rows) == sorted(row.row_id for row in rows)
+    assert sorted(turn.place for turn in own) == list(range(len(own)))
+    assert all(0 < len(turn.rows) <= 2 for turns in dealt for turn in turns)
+    # A process stands idle only where there is no second row to give away.
+    assert len(own) % size == 0 or all(len(turn.rows) == 1 for turn in own)
+
+
+def test_tokens_are_dealt_evenly():
+    parts = [[row] for row in pairs(12)]
+    tokens = [
+        sum(sequence.length for turn in deal(parts, rank, 3) for row in turn.rows for sequence in row.sequences)
+        for rank in range(3)
+    ]
+    largest = max(sequence.length for part in parts for row in part for sequence in row.sequences)
+    assert max(tokens) - min(tokens) <= largest
+
+
+def bad_row(team, model_dir):
+    """One row of five has no finite loss, and one process alone computes it."""
+    rows = pairs(5)
+    rows[3] = replace(rows[3], weight=float("nan"))
+    policy = wrapped(policy_of(model_dir), team, "fsdp")
+    optimizer = torch.optim.AdamW(policy.model.parameters())
+    try:
+        take_step(policy, objective("dpo", 2), optimizer, rows, settings(Case("fsdp", "dpo")), team)
+    except TrainingError as error:
+        return str(error)
+    return "went on"
+
+
+@pytest.mark.slow
+def test_a_loss_that_is_not_finite_in_one_process_stops_all_with_its_row(model_dir, tmp_path):
+    said = in_processes(2, tmp_path, partial(bad_row, model_dir=model_dir))
+    assert said[0] == said[1]
+    assert f"the loss of 1 of 5 rows is not finite (first: {pairs(5)[3].row_id})" in said[0]
+
+
+def test_the_layers_of_a_model_are_its_blocks_also_below_an_adapter(model_dir):
+    plain, adapted = policy_of(model_dir), with_adapter(policy_of(model_dir), settings(Case("ddp", "dpo", "lora")))
+    for policy in (plain, adapted):
+        assert [type(layer).__name__ for layer in layers_of(policy.model)] == ["LlamaDecoderLayer"] * 2
+    with pytest.raises(ConfigError, match="does not say which modules are its layers .*Set it to ddp"):
+        layers_of(torch.nn.Linear(2, 2))
+
+
+def test_auto_shares_out_weights_that_are_all_trained_and_copies_a_frozen_base():
+    assert (way_of("auto", "none"), way_of("auto", "lora"), way_of("auto", "dora")) == ("fsdp", "ddp", "ddp")
+    assert [way_of(way, "none") for way in ("none", "ddp", "fsdp")] == ["none", "ddp", "fsdp"]
