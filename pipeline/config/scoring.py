@@ -81,13 +81,22 @@ class EngineConfig(StageConfig):
     adapter: str | None = Field(
         None, description="A LoRA adapter on the model: folder or hub id. The reference is the model with it."
     )
-    quantization: str | None = Field(None, description="vLLM: quantise the weights by this method, such as fp8.")
+    quantization: str | None = Field(
+        None,
+        description="Quantise the weights: vLLM by a method of its own, such as fp8; HF to 4 bits (nf4, bitsandbytes).",
+    )
     engine_args: dict[str, Any] = Field({}, description="vLLM: further arguments of its engine, by vLLM's own names.")
 
     @model_validator(mode="after")
     def _keep_to_the_engine(self) -> Self:
-        if self.engine == "hf" and (self.engine_args or self.quantization is not None):
-            raise ValueError("engine_args and quantization are vLLM's; engine is hf, which would not read them")
+        if self.engine == "hf" and (self.engine_args or self.quantization not in (None, "nf4")):
+            raise ValueError(
+                "engine_args and quantization are vLLM's but for nf4; engine is hf, which would not read them"
+            )
+        if self.engine != "hf" and self.quantization == "nf4":
+            raise ValueError("quantization: nf4 is that of transformers and bitsandbytes; set engine: hf")
+        if self.quantization == "nf4" and self.dtype != "bfloat16":
+            raise ValueError("quantization: nf4 multiplies in bfloat16; set dtype: bfloat16")
         taken = sorted(self.engine_args.keys() & _OWN_ENGINE_ARGS)
         if taken:
             raise ValueError(f"engine_args sets {', '.join(taken)}, which has a key of its own or is set by the engine")

@@ -47,9 +47,10 @@ class TrainConfig(StageConfig):
     save: Literal["merged", "adapter"] = Field(
         "merged", description="Write an ordinary model with the adapter in its weights, or the adapter alone."
     )
-    weights: Literal["float32", "bfloat16"] = Field(
+    weights: Literal["float32", "bfloat16", "nf4"] = Field(
         "float32",
-        description="Type of the model's weights, trained or an adapter's base; an adapter's own are float32.",
+        description="Type of the model's weights, trained or an adapter's base; an adapter's own are float32. nf4: an "
+        "adapter on 4-bit weights (QLoRA, by bitsandbytes), whose reference is scored with them too.",
     )
     rounding: Literal["stochastic", "master"] = Field(
         "stochastic",
@@ -92,13 +93,26 @@ class TrainConfig(StageConfig):
     def _fit_the_weights(self) -> Self:
         if self.adapter == "none" and (self.save == "adapter" or self.lora != LoraSettings()):
             raise ValueError("save: adapter and lora are read with adapter: lora or dora, which is none")
-        if self.weights == "bfloat16" and self.dtype == "float32":
-            raise ValueError("weights: bfloat16 are multiplied in bfloat16; set dtype: bfloat16, or weights: float32")
+        if self.weights != "float32" and self.dtype == "float32":
+            raise ValueError(
+                f"weights: {self.weights} are multiplied in bfloat16; set dtype: bfloat16, or weights: float32"
+            )
         if self.rounding != "stochastic" and (self.weights == "float32" or self.adapter != "none"):
             raise ValueError(
                 "rounding is read where bfloat16 weights are trained: set weights: bfloat16 and adapter: none"
             )
+        if self.weights == "nf4":
+            self._keep_four_bits()
         return self
+
+    def _keep_four_bits(self) -> None:
+        if self.adapter == "none":
+            raise ValueError("weights: nf4 cannot be trained themselves; set adapter: lora or dora")
+        if self.save == "merged":
+            raise ValueError(
+                "weights: nf4 with save: merged: merged into 4-bit weights the adapter is rounded with them, merged "
+                "into the unquantised ones it stands on other weights than it was trained on; set save: adapter"
+            )
 
     @property
     def methods(self) -> tuple[str, ...]:

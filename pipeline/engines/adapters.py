@@ -134,14 +134,35 @@ def merge_adapter(model: Any, folder: Path) -> Any:
         InputError: The adapter's files cannot be read, or it is no LoRA adapter.
         EngineError: The adapter does not fit the model.
     """
+    _refuse_shared_head(model, folder)
+    # peft freezes all weights that are not the adapter's own; the merged model is to be trained as any other.
+    return _adapted(model, folder).merge_and_unload().requires_grad_(True)
+
+
+def apply_adapter(model: Any, folder: Path) -> None:
+    """Put the adapter beside the model's weights, which stay as they are: quantised ones would round a merged change.
+
+    Args:
+        model: A transformers model; its layers are changed in place.
+        folder: The adapter.
+
+    Raises:
+        MissingDependencyError: peft is not installed.
+        InputError: The adapter's files cannot be read, or it is no LoRA adapter.
+        EngineError: The adapter does not fit the model.
+    """
+    _adapted(model, folder)
+
+
+def _adapted(model: Any, folder: Path) -> Any:
+    """The model as peft sees it: its layers are changed in place, to hold the adapter."""
     try:
         from peft import PeftConfig, PeftModel
     except ImportError as error:
         raise MissingDependencyError(
-            f"adapter {folder}: merging it takes the library peft. Install with: pip install 'thumbline[adapters]'"
+            f"adapter {folder}: using it takes the library peft. Install with: pip install 'thumbline[adapters]'"
         ) from error
     _settings(folder)
-    _refuse_shared_head(model, folder)
     try:
         adapted = PeftModel(model, PeftConfig.from_pretrained(str(folder)))
         loaded = adapted.load_adapter(str(folder), "default", torch_device=str(model.device))
@@ -149,8 +170,7 @@ def merge_adapter(model: Any, folder: Path) -> Any:
         reason = " ".join(str(error).split())[:_MAX_REASON]
         raise EngineError(f"adapter {folder}: does not fit the model, or peft does not know it: {reason}") from error
     _check_loaded(folder, loaded.missing_keys, loaded.unexpected_keys)
-    # peft freezes all weights that are not the adapter's own; the merged model is to be trained as any other.
-    return adapted.merge_and_unload().requires_grad_(True)
+    return adapted
 
 
 def _refuse_shared_head(model: Any, folder: Path) -> None:

