@@ -1,0 +1,260 @@
+"""A training step beside TRL's: CPU-seconds and peak memory, and what each part of ours is worth by leaving it out.
+
+    python -m tests.benchmarks.bench_trl                # the whole table
+    python -m tests.benchmarks.bench_trl --quick        # the sample log alone, with ours whole
+
+The demo model, one core, the same rows in the same order and batches, the same dtype, reference log-probs stored for
+both, TRL's trainers at their own defaults but for gradient checkpointing, which neither uses. Each way runs in a
+process of its own; the first step is not counted. CPU-seconds are the process's own, which other work on the machine
+moves least. Memory is the peak over what lies there between steps: weights and AdamW's state, the same in both.
+Stored log-probs are made up: their values change no time.
+"""
+
+import argparse
+import ctypes
+import gc
+import multiprocessing
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+
+import thumbline
+from tests.trl_trainers import (
+    STEADY,
+    Lengths,
+    alternating,
+    in_our_order,
+    our_trainer,
+    quiet,
+    random_pairs,
+    sequence,
+    trl_trainer,
+)
+from thumbline.pipeline.config import TrainConfig
+from thumbline.pipeline.engines.models import resolve_model
+from thumbline.pipeline.training.rows import PairRow, Row
+
+CONFIGS = Path(__file__).parents[2] / "pipeline" / "configs"
+# Ids of the demo model's vocabulary of 49,152.
+VOCABULARY = 49_000
+LOSSES: dict[str, dict[str, Any]] = {
+    "dpo": {"beta": 0.1},
+    "kto": {"beta": 0.1, "desirable_weight": 1.0, "undesirable_weight": 1.0},
+}
+
+
+class Case(NamedTuple):
+    """A row of the table: a method, its dtype, and lengths of random rows, or None for those of the sample log."""
+
+    method: str
+    dtype: str
+    lengths: Lengths | None
+
+    @property
+    def title(self) -> str:
+        """As it is printed."""
+        rows = "sample log" if self.lengths is None else f"{self.lengths.prompt}/{self.lengths.chosen}"
+        return f"{self.method.upper()} {self.dtype}, {rows}"
+
+
+class Way(NamedTuple):
+    """How a step is taken.
+
+    Attributes:
+        name: As it is printed.
+        settings: Of `train`, over the defaults; None for TRL.
+        methods: Those for which it differs from ours whole.
+        prepare: Called in the process before anything is loaded.
+    """
+
+    name: str
+    settings: dict[str, Any] | None
+    methods: tuple[str, ...] = ("dpo", "kto")
+    prepare: Callable[[], None] = lambda: None
+
+
+class Cost(NamedTuple):
+    """CPU-seconds of each measured step, and MiB at the peak above what lies there between steps."""
+
+    seconds: list[float]
+    memory: float
+
+    @property
+    def step(self) -> float:
+        """CPU-seconds of the quickest step: what else runs on the machine only slows one down."""
+        return min(self.seconds)
+
+
+def plain_adamw() -> None:
+    """AdamW as a loop over tensors."""
+
+    class Plain(torch.optim.AdamW):
+        def __init__(self, *arguments: Any, **settings: Any) -> None:
+            super().__init__(*arguments, **settings | {"fused": False})
+
+    torch.optim.AdamW = Plain  # type: ignore[misc]
+
+
+def as_it_is() -> None:
+    """Change nothing."""
+
+
+CASES = [
+    Case("dpo", "bfloat16", None),
+    Case("dpo", "bfloat16", Lengths(128, 128, 128)),
+    Case("dpo", "bfloat16", Lengths(384, 128, 128)),
+    Case("dpo", "float32", Lengths(128, 128, 128)),
+    Case("dpo", "float32", Lengths(384, 128, 128)),
+    Case("kto", "bfloat16", Lengths(128, 128, 128)),
+    Case("kto", "bfloat16", Lengths(384, 128, 128)),
+]
+TRL = Way("TRL", None, prepare=as_it_is)
+OURS = Way("ours", {}, prepare=as_it_is)
+# One line for each part that can be left out.
+WITHOUT = [
+    Way("without fused AdamW", {}, prepare=plain_adamw),
+]
+
+
+class Size(NamedTuple):
+    """How much is measured: rows a step, rows a forward pass, and steps after the first."""
+
+    batch: int
+    micro_batch: int
+    steps: int
+
+
+def sample_pairs(folder: Path) -> list[PairRow]:
+    """The training pairs that the quick start makes of the sample log, in the order of their ids."""
+    tables = thumbline.run(CONFIGS / "quickstart.yaml", until="sequences", runs=str(folder)).tables
+    stands = tables["row_sequences"].filter(role="matched", split="train")
+    ids = dict(zip(stands["response_id"], stands["sequence_id"], strict=True))
+    sequences = {row["sequence_id"]: row for row in tables["sequences"].iter_rows(named=True)}
+
+    def side(response: str) -> Any:
+        tokens = sequences[ids[response]]
+        return sequence(ids[response], tokens["prompt_token_ids"], tokens["completion_token_ids"])
+
+    return [
+        PairRow(row["pair_id"], side(row["chosen_response_id"]), side(row["rejected_response_id"]), 1.0, 1.0)
+        for row in tables["pairs"].sort("pair_id").iter_rows(named=True)
+        if row["chosen_response_id"] in ids and row["rejected_response_id"] in ids
+    ]
+
+
+def rows_of(case: Case, size: Size, sample: Sequence[PairRow]) -> list[Row]:
+    """Rows for every step."""
+    count = size.batch * (size.steps + 1)
+    pairs = list(sample[:count]) if case.lengths is None else random_pairs([case.lengths] * count, VOCABULARY)
+    return list(pairs if case.method == "dpo" else alternating(pairs))
+
+
+class Clock:
+    """Notes the process's CPU time at the end of each step, and its memory after the first."""
+
+    def __init__(self) -> None:
+        """Nothing has run."""
+        self.ends: list[float] = []
+        self.between = 0.0
+
+    def tick(self) -> None:
+        """A step has ended."""
+        if not self.ends:
+            gc.collect()
+            ctypes.CDLL("libc.so.6").malloc_trim(0)
+            Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew
+            self.between = _mib("VmRSS")
+        self.ends.append(time.process_time())
+
+    def cost(self) -> Cost:
+        """What the steps after the first took."""
+        seconds = [after - before for before, after in zip(self.ends, self.ends[1:], strict=False)]
+        return Cost(seconds, _mib("VmHWM") - self.between)
+
+
+def _mib(key: str) -> float:
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) / 1024 for line in lines if line.startswith(f"{key}:"))
+
+
+def measure(way: Way, case: Case, size: Size, rows: Sequence[Row], model_dir: Path) -> Cost:
+    """One way on one case; in a process of its own."""
+    torch.set_num_threads(1)
+    quiet()
+    way.prepare()
+    steps = {"batch_rows": size.batch, "micro_batch_rows": size.micro_batch, "max_steps": size.steps + 1}
+    common = {"method": case.method, "loss": LOSSES[case.method], "dtype": case.dtype} | STEADY | steps
+    clock = Clock()
+    with tempfile.TemporaryDirectory() as name:
+        if way.settings is None:
+            config = TrainConfig(**common)
+            ordered = in_our_order(rows, config)
+            trl_trainer(model_dir, config, ordered, Path(name), each_step=lambda _: clock.tick()).train()
+        else:
+            trainer = our_trainer(model_dir, TrainConfig(**common | way.settings), rows, Path(name))
+            # `advance` is told first of the steps that a checkpoint saves: none.
+            trainer.run(lambda steps: clock.tick() if steps else None)
+    return clock.cost()
+
+
+def in_own_process(*arguments: Any) -> Cost | None:
+    """What `measure` gives; None where its process was killed, as it is where memory does not suffice."""
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+        try:
+            return pool.submit(measure, *arguments).result()
+        except BrokenProcessPool:
+            return None
+
+
+def print_case(case: Case, ways: Sequence[Way], size: Size, sample: Sequence[PairRow], model_dir: Path) -> None:
+    """Measure each way and print it beside TRL."""
+    rows = rows_of(case, size, sample)
+    print(f"\n{case.title:34} CPU-s a step   x TRL's speed   peak MiB   of TRL's", flush=True)
+    first: Cost | None = None
+    for way in ways:
+        if case.method not in way.methods:
+            continue
+        cost = in_own_process(way, case, size, rows, model_dir)
+        if cost is None:
+            print(f"  {way.name:32} killed: this machine's memory does not suffice", flush=True)
+            continue
+        first = first or cost
+        print(
+            f"  {way.name:32} {cost.step:12.2f}   {first.step / cost.step:13.2f}   {cost.memory:8.0f}   "
+            f"{cost.memory / first.memory:8.2f}   ({', '.join(f'{step:.2f}' for step in cost.seconds)})",
+            flush=True,
+        )
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="the first case alone, with nothing left out")
+    parser.add_argument("--cases", default="", help="part of the names of the cases to run")
+    parser.add_argument("--ways", default="", help="part of the names of the ways to run beside TRL and ours")
+    parser.add_argument("--batch", type=int, default=8)
+    parser.add_argument("--micro-batch", type=int, default=4)
+    parser.add_argument("--steps", type=int, default=2)
+    options = parser.parse_args()
+    started, size = time.monotonic(), Size(options.batch, options.micro_batch, options.steps)
+    cases = [case for case in CASES if options.cases.lower() in case.title.lower()][: 1 if options.quick else None]
+    ways = [TRL, OURS, *(way for way in WITHOUT if not options.quick and options.ways in way.name)]
+    model_dir = resolve_model("demo")
+    with tempfile.TemporaryDirectory() as name:
+        sample = sample_pairs(Path(name)) if any(case.lengths is None for case in cases) else []
+    print(
+        f"{size.batch} rows a step, {size.micro_batch} a forward pass, one thread; {size.steps} steps after the first"
+    )
+    for case in cases:
+        print_case(case, ways, size, sample, model_dir)
+    print(f"\nIn all {(time.monotonic() - started) / 60:.1f} minutes.")
+
+
+if __name__ == "__main__":
+    main()
