@@ -100,12 +100,30 @@ def load_policy(
         model = _load(model_dir, without_dropout(config), weights, place)
     except (OSError, ValueError) as error:
         raise InputError(f"{model_dir}: no causal language model can be loaded from this folder: {error}") from error
+    return policy_of(model, place, saved, dtype=dtype, gradient_checkpointing=gradient_checkpointing)
+
+
+def policy_of(
+    model: Any, device: torch.device, saved_dtype: torch.dtype, *, dtype: str, gradient_checkpointing: bool
+) -> Policy:
+    """A model that lies on its device, ready to train: dropout off.
+
+    Args:
+        model: A transformers causal language model.
+        device: Where it lies.
+        saved_dtype: Type that its weights have on disk.
+        dtype: `bfloat16` for autocast, or `float32`.
+        gradient_checkpointing: Recompute activations in the backward pass.
+
+    Raises:
+        EngineError: Its head is of a kind that log-probs cannot be computed from.
+    """
     turn_off_modules(model)
     if gradient_checkpointing:
         model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
     model.train()
     head_of(model)
-    return Policy(model, Scorer(model, torch.bfloat16 if dtype == "bfloat16" else None), place, saved)
+    return Policy(model, Scorer(model, torch.bfloat16 if dtype == "bfloat16" else None), device, saved_dtype)
 
 
 def _load(model_dir: Path, config: Any, weights: str, place: torch.device) -> Any:
