@@ -72,6 +72,12 @@ class TrainConfig(StageConfig):
     dtype: Literal["bfloat16", "float32"] = Field(
         "bfloat16", description="Autocast type of the forward pass; it changes no weight."
     )
+    layout: Literal["auto", "padded", "packed", "shared"] = Field(
+        "auto",
+        description="How the sequences of a forward pass lie: `padded` to one length; `packed` in one row; `shared`: "
+        "packed, and equal prompts computed once. `auto`: the last of these that a probe finds to give what padding "
+        "gives.",
+    )
     gradient_checkpointing: bool = Field(False, description="Recompute activations in the backward pass.")
     seed: int = Field(0, description="Order of the rows.")
     device: str = Field("auto", description="`auto`, `cpu`, `cuda`, or `cuda:N`.")

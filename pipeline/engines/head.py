@@ -18,18 +18,32 @@ def load_model(model_dir: Path, dtype: torch.dtype) -> Any:
     Raises:
         EngineError: None can be loaded from the folder.
     """
-    from transformers import AutoModelForCausalLM
+    from transformers import AutoConfig, AutoModelForCausalLM
     from transformers.utils import logging as transformers_logging
 
     had_progress_bar = transformers_logging.is_progress_bar_enabled()
     transformers_logging.disable_progress_bar()
     try:
-        return AutoModelForCausalLM.from_pretrained(model_dir, dtype=dtype)
+        config = with_own_attention(AutoConfig.from_pretrained(model_dir))
+        return AutoModelForCausalLM.from_pretrained(model_dir, config=config, dtype=dtype)
     except (OSError, ValueError) as error:
         raise EngineError(f"{model_dir}: transformers cannot load a causal language model: {error}") from error
     finally:
         if had_progress_bar:
             transformers_logging.enable_progress_bar()
+
+
+def with_own_attention(config: Any) -> Any:
+    """The config, changed in place so that a model made of it computes its attention as it was trained.
+
+    Torch's fused attention leaves out the bound that Gemma 2 puts on scores, without a word.
+
+    Args:
+        config: A transformers config.
+    """
+    if getattr(config.get_text_config(), "attn_logit_softcapping", None) is not None:
+        config._attn_implementation = "eager"
+    return config
 
 
 def body_of(model: Any) -> Any:

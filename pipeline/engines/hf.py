@@ -13,7 +13,7 @@ from ..config import EngineConfig
 from ..errors import EngineError
 from .adapters import apply_adapter, merge_adapter, resolve_adapter
 from .base import TRANSFORMERS, Score, TokenSequence
-from .head import body_of, head_of, load_model
+from .head import body_of, head_of, load_model, with_own_attention
 from .quantised import NF4, load_nf4
 
 
@@ -51,8 +51,11 @@ class HFEngine:
         return model.to(self._device)
 
     def _load_quantised(self, model_dir: Path, adapter: str | None) -> Any:
+        from transformers import AutoConfig
+
         try:
-            model = load_nf4(model_dir, self._device)
+            config = with_own_attention(AutoConfig.from_pretrained(model_dir))
+            model = load_nf4(model_dir, self._device, config)
         except (OSError, ValueError) as error:
             raise EngineError(f"{model_dir}: transformers cannot load it in 4 bits: {error}") from error
         if adapter is not None:

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from ..training.mapped import MappedRows
     from ..training.rows import Row
 
-VERSION = 3
+VERSION = 4
 INPUTS = ("pairs", "unpaired", "splits", "sequences", "row_sequences", "reference")
 OUTPUTS = ("training_log", "parity")
 MODEL = "model"
@@ -63,6 +63,7 @@ def _train(context: StageContext, scratch: Path) -> StageResult:
     from ..training.adapters import with_adapter
     from ..training.objective import Objective
     from ..training.policy import load_policy
+    from ..training.probe import with_layout
     from ..training.trainer import Trainer
 
     config = context.config.train
@@ -87,6 +88,10 @@ def _train(context: StageContext, scratch: Path) -> StageResult:
         merge_adapter(policy.model, resolve_adapter(context.config.reference.adapter))
     if config.adapter != "none":
         policy = with_adapter(policy, config)
+    layout = with_layout(policy, config.layout)
+    policy, refusal = layout.policy, layout.refusal()
+    if refusal is not None:
+        context.reporter.say(refusal)
     sample = parity.sample_of(rows["train"], config.parity_rows)
     compared = parity.compare(policy, sample.sequences, config.micro_batch_rows)
     gate = parity.judge(compared, config, sample.pairs)
@@ -120,6 +125,7 @@ def _train(context: StageContext, scratch: Path) -> StageResult:
             "also": [term.model_dump() for term in config.also],
             "steps": trainer.total_steps(),
             "device": str(policy.device),
+            "layout": layout.notes(),
             "parity": gate.notes(),
             "validation_rows": len(validation),
         },

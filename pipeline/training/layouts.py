@@ -1,58 +1,69 @@
-"""Token sequences as the tensors of one forward pass, and which log-probs are wanted of it."""
+"""Token sequences as one forward pass: padded to one length, or packed into a row in which prompts may be shared."""
 
-from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple, Self
+from collections.abc import Sequence
+from typing import Literal, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
-from ..errors import TrainingError
+from .attention.segments import Kept
+from .forward import Batch, check_prompts, scored
+from .packing import hung, packed, packed_tokens
 from .rows import TrainingSequence
 
-
-class Scored(NamedTuple):
-    """Tokens whose log-probs are wanted.
-
-    Attributes:
-        places: (tokens,) int64, where the hidden state that predicts each lies: row times width plus column.
-        targets: (tokens,) int64, the tokens themselves.
-        owners: (tokens,) int64, the number of the sequence that each belongs to; never falls.
-        counts: (sequences,) int64, tokens of each sequence.
-    """
-
-    places: torch.Tensor
-    targets: torch.Tensor
-    owners: torch.Tensor
-    counts: torch.Tensor
-
-    def to(self, device: torch.device) -> Self:
-        """The same tensors on `device`."""
-        return type(self)(*(tensor.to(device) for tensor in self))
+Layout = Literal["padded", "packed", "shared"]
 
 
-class Batch(NamedTuple):
-    """One forward pass.
+class Arranged(NamedTuple):
+    """What a model is given.
 
     Attributes:
-        input_ids: (rows, time) int64.
-        attention: What the model's body takes beside them, by name: who sees whom.
-        completions: The completions' tokens.
-        prompts: The prompts' tokens after the first; None where they are not asked for.
+        batch: Sequences whose log-probs carry a gradient.
+        partners: Sequences that are measured after them; None where there are none.
     """
 
-    input_ids: torch.Tensor
-    attention: dict[str, Any]
-    completions: Scored
-    prompts: Scored | None = None
+    batch: Batch
+    partners: Batch | None
 
-    def to(self, device: torch.device) -> "Batch":
-        """The same tensors on `device`."""
-        attention = {
-            name: value.to(device) if hasattr(value, "to") else value for name, value in self.attention.items()
-        }
-        prompts = None if self.prompts is None else self.prompts.to(device)
-        return Batch(self.input_ids.to(device), attention, self.completions.to(device), prompts)
+
+def arranged(
+    sequences: Sequence[TrainingSequence],
+    layout: Layout,
+    *,
+    prompts: bool = False,
+    partners: Sequence[TrainingSequence] = (),
+) -> Arranged:
+    """Sequences in a layout.
+
+    Args:
+        sequences: At least one, each with at least one prompt token.
+        layout: `padded`; `packed`, in one row; or `shared`, in one row with equal prompts there once.
+        prompts: Whether the prompts' own log-probs are wanted too.
+        partners: Further sequences; where prompts are shared, also theirs are.
+
+    Raises:
+        TrainingError: A sequence has no prompt token.
+    """
+    if layout == "padded":
+        return Arranged(padded(sequences, prompts=prompts), padded(partners) if partners else None)
+    share = layout == "shared"
+    keeps = Kept() if partners and share else None
+    row = packed(sequences, share=share, prompts=prompts, keeps=keeps)
+    if keeps is not None:
+        return Arranged(row.batch, hung(partners, row, keeps))
+    return Arranged(row.batch, packed(partners, share=share).batch if partners else None)
+
+
+def computed_tokens(sequences: Sequence[TrainingSequence], layout: Layout) -> int:
+    """Tokens that the model computes for sequences in one forward pass, padding included.
+
+    Args:
+        sequences: At least one.
+        layout: How they are arranged.
+    """
+    if layout == "padded":
+        return len(sequences) * max(sequence.length for sequence in sequences)
+    return packed_tokens(sequences, share=layout == "shared")
 
 
 def padded(sequences: Sequence[TrainingSequence], *, prompts: bool = False, padding_id: int = 0) -> Batch:
@@ -66,7 +77,7 @@ def padded(sequences: Sequence[TrainingSequence], *, prompts: bool = False, padd
     Raises:
         TrainingError: A sequence has no prompt token.
     """
-    _check_prompts(sequences)
+    check_prompts(sequences)
     longest = max(sequence.length for sequence in sequences)
     input_ids = torch.full((len(sequences), longest), padding_id, dtype=torch.int64)
     attention_mask = torch.zeros_like(input_ids)
@@ -84,24 +95,3 @@ def padded(sequences: Sequence[TrainingSequence], *, prompts: bool = False, padd
         for start, sequence in zip(first, sequences, strict=True)
     )
     return Batch(input_ids, {"attention_mask": attention_mask}, completions, own if prompts else None)
-
-
-def _check_prompts(sequences: Sequence[TrainingSequence]) -> None:
-    bare = [sequence.sequence_id for sequence in sequences if not len(sequence.prompt_token_ids)]
-    if bare:
-        raise TrainingError(
-            f"train: {len(bare)} of {len(sequences)} sequences have no prompt token, and nothing predicts their first "
-            f"one (first: {bare[0]}). Run the sequences stage again."
-        )
-
-
-def scored(parts: Iterator[tuple[npt.NDArray[np.int64], Any]]) -> Scored:
-    """The tokens of each sequence, as (places, token ids), as one."""
-    places, targets = zip(*parts, strict=True)
-    counts = torch.tensor([len(part) for part in targets])
-    return Scored(
-        torch.from_numpy(np.concatenate(places)),
-        torch.from_numpy(np.concatenate(targets, dtype=np.int64)),
-        torch.arange(len(counts)).repeat_interleave(counts),
-        counts,
-    )

@@ -1,7 +1,7 @@
 """The model in training: one set of weights, and log-probs of completions under it."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -9,13 +9,30 @@ import torch
 
 from thumbline.losses.logps import SequenceLogps
 
-from ..engines.head import head_of
+from ..engines.head import head_of, with_own_attention
 from ..engines.quantised import NF4, load_nf4
 from ..errors import InputError
 from .dropout import turn_off_modules, without_dropout
-from .layouts import padded
+from .layouts import Layout, arranged
 from .rows import TrainingSequence
 from .scorer import ForwardPass, Scorer
+
+
+class Meter:
+    """How many tokens a model has computed."""
+
+    def __init__(self) -> None:
+        """Begin at none."""
+        self._tokens = 0
+
+    def add(self, tokens: int) -> None:
+        """Count tokens."""
+        self._tokens += tokens
+
+    def take(self) -> int:
+        """Tokens since this was last asked."""
+        tokens, self._tokens = self._tokens, 0
+        return tokens
 
 
 @dataclass(frozen=True)
@@ -28,6 +45,8 @@ class Policy:
         device: Where it lies.
         saved_dtype: Type that its weights had on disk, and get again.
         adapted: peft's view of the model, where an adapter is trained; None for full training.
+        layout: How sequences become a forward pass; all but `padded` take a model that attends over segments.
+        meter: Tokens that its layers computed, padding and partners included.
     """
 
     model: Any
@@ -35,13 +54,20 @@ class Policy:
     device: torch.device
     saved_dtype: torch.dtype
     adapted: Any = None
+    layout: Layout = "padded"
+    meter: Meter = field(default_factory=Meter)
 
     def logps(self, sequences: Sequence[TrainingSequence]) -> SequenceLogps:
         """Summed log-probs of each completion; carries the gradient where gradients are on."""
         return self.pass_over(sequences).completions
 
     def pass_over(
-        self, sequences: Sequence[TrainingSequence], *, prompts: bool = False, tokens: bool = False
+        self,
+        sequences: Sequence[TrainingSequence],
+        *,
+        prompts: bool = False,
+        tokens: bool = False,
+        partners: Sequence[TrainingSequence] = (),
     ) -> ForwardPass:
         """Log-probs of each completion, and what else is asked for, from one forward pass.
 
@@ -49,9 +75,13 @@ class Policy:
             sequences: At least one.
             prompts: Also those of each prompt after its first token.
             tokens: Also those of single completion tokens.
+            partners: Sequences whose completions are measured too, without a gradient. In the layout `shared` a partner
+                with the prompt of one of `sequences` costs its completion's tokens alone.
         """
-        batch = padded(sequences, prompts=prompts).to(self.device)
-        passed: ForwardPass = self.scorer(batch, tokens=tokens)
+        batch, measured = arranged(sequences, self.layout, prompts=prompts, partners=partners)
+        self.meter.add(batch.input_ids.numel() + (0 if measured is None else measured.input_ids.numel()))
+        others = None if measured is None else measured.to(self.device)
+        passed: ForwardPass = self.scorer(batch.to(self.device), tokens=tokens, partners=others)
         return passed
 
 
@@ -97,7 +127,7 @@ def load_policy(
     try:
         config = AutoConfig.from_pretrained(model_dir)
         saved = getattr(config, "dtype", None) or torch.float32
-        model = _load(model_dir, without_dropout(config), weights, place)
+        model = _load(model_dir, with_own_attention(without_dropout(config)), weights, place)
     except (OSError, ValueError) as error:
         raise InputError(f"{model_dir}: no causal language model can be loaded from this folder: {error}") from error
     return policy_of(model, place, saved, dtype=dtype, gradient_checkpointing=gradient_checkpointing)

@@ -7,7 +7,7 @@ import torch
 from thumbline.losses.logps import Head, SequenceLogps, TokenLogps, by_position, token_logps, token_statistics
 
 from ..engines.head import body_of, output_layer
-from .layouts import Batch, Scored
+from .forward import Batch, Scored
 
 
 class ForwardPass(NamedTuple):
@@ -17,11 +17,13 @@ class ForwardPass(NamedTuple):
         completions: Log-probs of completions; carries the gradient.
         prompts: Log-probs of prompts after their first token; None where they were not asked for.
         tokens: Log-probs of single completion tokens, (sequences, longest completion); likewise.
+        partners: Log-probs of the completions of further sequences, without a gradient; None where there are none.
     """
 
     completions: SequenceLogps
     prompts: SequenceLogps | None
     tokens: TokenLogps | None
+    partners: SequenceLogps | None = None
 
 
 class Scorer(torch.nn.Module):
@@ -36,35 +38,51 @@ class Scorer(torch.nn.Module):
         """
         super().__init__()
         self.model = model
-        self._autocast_dtype = autocast_dtype
+        self.autocast_dtype = autocast_dtype
 
-    def forward(self, batch: Batch, tokens: bool = False) -> ForwardPass:
+    def forward(self, batch: Batch, tokens: bool = False, partners: Batch | None = None) -> ForwardPass:
         """Log-probs of a batch on the model's device.
 
         Args:
             batch: Sequences and what is wanted of them.
             tokens: Whether the log-probs of single completion tokens are wanted as well.
+            partners: Sequences that are only measured; they may hang on prompts of the batch.
         """
-        enabled = self._autocast_dtype is not None
+        enabled = self.autocast_dtype is not None
         kind = batch.input_ids.device.type
-        with torch.autocast(kind, self._autocast_dtype or torch.bfloat16, enabled=enabled):
-            body = body_of(self.model)
-            hidden = body(input_ids=batch.input_ids, use_cache=False, **batch.attention).last_hidden_state
-            states, head = hidden.flatten(0, 1), output_layer(self.model)
+        with torch.autocast(kind, self.autocast_dtype or torch.bfloat16, enabled=enabled):
+            states, head = self._states(batch), output_layer(self.model)
             single = _single(states, head, batch.completions) if tokens else None
             whole = single.summed() if single is not None else _summed(states, head, batch.completions)
             prompts = None if batch.prompts is None else _summed(states, head, batch.prompts)
-        return ForwardPass(whole, prompts, single)
+            measured = None if partners is None else self._measured(partners, states.detach(), head)
+        return ForwardPass(whole, prompts, single, measured)
+
+    def _states(self, batch: Batch) -> torch.Tensor:
+        """(rows times width, hidden) last hidden states."""
+        body = body_of(self.model)
+        hidden: torch.Tensor = body(input_ids=batch.input_ids, use_cache=False, **batch.attention).last_hidden_state
+        return hidden.flatten(0, 1)
+
+    @torch.no_grad()
+    def _measured(self, partners: Batch, states: torch.Tensor, head: Head) -> SequenceLogps:
+        """Log-probs of partners, after the pass that gave `states`."""
+        own = self._states(partners)
+        if partners.carried is not None:
+            own = torch.cat([states[partners.carried], own])
+        return _summed(own, head, partners.completions)
 
 
 def _summed(states: torch.Tensor, head: Head, wanted: Scored) -> SequenceLogps:
     """Summed log-probs of each sequence; (places, hidden) states."""
     values = token_logps(states[wanted.places], head, wanted.targets).double()
-    return SequenceLogps(values.new_zeros(len(wanted.counts)).index_add(0, wanted.owners, values), wanted.counts)
+    sums = values.new_zeros(len(wanted.counts)).index_add(0, wanted.owners, values)
+    return SequenceLogps(sums[wanted.asked], wanted.counts[wanted.asked])
 
 
 def _single(states: torch.Tensor, head: Head, wanted: Scored) -> TokenLogps:
     output = token_statistics(states[wanted.places], head, wanted.targets)
     longest = int(wanted.counts.max())
     mask = torch.arange(longest, device=states.device) < wanted.counts[:, None]
-    return TokenLogps(by_position(output.logps, mask), by_position(output.log_sum_squares, mask), mask)
+    values = TokenLogps(by_position(output.logps, mask), by_position(output.log_sum_squares, mask), mask)
+    return TokenLogps(*(value[wanted.asked] for value in values))

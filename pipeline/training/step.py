@@ -37,6 +37,7 @@ def take_step(
     Raises:
         TrainingError: A loss or the gradient is not finite; the message names rows.
     """
+    policy.meter.take()
     turns = deal(micro_batches(rows, config.micro_batch_rows), team.rank, team.size)
     statistic = objective.step_statistic(policy, rows, team)
     tally = Tally()
@@ -59,7 +60,9 @@ def take_step(
     optimizer.step()
     optimizer.zero_grad(set_to_none=True)
     tokens = sum(sequence.length for row in rows for sequence in row.sequences)
-    return tally.means() | {"grad_norm": norm, "tokens": float(tokens)}
+    computed = policy.meter.take()
+    computed = sum(team.gather(computed)) if team.is_several else computed
+    return tally.means() | {"grad_norm": norm, "tokens": float(tokens), "computed_tokens": float(computed)}
 
 
 @torch.no_grad()

@@ -37,12 +37,13 @@ _UNITS: Final = {
     "desirable_rewards": "mean reward of each label",
     "chosen_logps": "mean log-prob of a completion, nats",
     "reference_point": "KTO's z0, from which a reward is measured",
-    "tokens": "tokens of the rows of a step",
+    "tokens": "tokens of the rows of a step, and those that the model computed for them",
 }
 _PARTNERS: Final = {
     "rejected_rewards": "chosen_rewards",
     "rejected_logps": "chosen_logps",
     "undesirable_rewards": "desirable_rewards",
+    "computed_tokens": "tokens",
 }
 _SIDES: Final = {"chosen": CHOSEN, "desirable": CHOSEN, "rejected": REJECTED, "undesirable": REJECTED}
 

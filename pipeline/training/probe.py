@@ -1,0 +1,191 @@
+"""Which layout a model can be trained in: a few random sequences in each, against the same ones padded.
+
+A layer that mixes tokens in another way than by attention (a state space, a convolution), a mask that segments do not
+know, or a position that is counted from the row's first token makes other log-probs, and no error. So nothing is taken
+on trust: a layout whose log-probs or gradient differ is not used, and that is said.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any, Final, Literal, NamedTuple
+
+import numpy as np
+import torch
+
+from ..errors import ConfigError, EngineError
+from .attention.interface import use_segments
+from .layouts import Layout
+from .policy import Policy
+from .probe_sample import Difference, Sample, compute, random_sample
+
+# Float32 rounding stays below this: `tests/unit/training/test_architectures.py` holds models to a tenth of it.
+_FLOOR: Final = Difference(1e-4, 1e-3)
+# Rounding in half precision, and in some devices' float32 products, is measured: sequences alone against padded ones.
+_NOISE: Final = 4.0
+# However noisy padding is, a difference above this is none of rounding: in float32, and in other types.
+_MOST: Final = {True: Difference(1e-3, 1e-2), False: Difference(0.5, 0.5)}
+# While the sample is computed windows are made this small, so that it is longer.
+_WINDOW: Final = 8
+_WINDOWS: Final = ("sliding_window", "attention_chunk_size")
+_WHAT_A_MODEL_MAY_RAISE: Final = (
+    EngineError,
+    TypeError,
+    ValueError,
+    RuntimeError,
+    LookupError,
+    AttributeError,
+    AssertionError,
+)
+
+
+class Finding(NamedTuple):
+    """What the probe found of a layout.
+
+    Attributes:
+        layout: Its name.
+        dtype: The type of the forward pass: float32 where weights are, and that of training.
+        difference: From padded; None where the model raised an error.
+        allowed: What it may be; None likewise.
+        error: What the model raised; None where it did not.
+    """
+
+    layout: Layout
+    dtype: str
+    difference: Difference | None
+    allowed: Difference | None
+    error: str | None = None
+
+    @property
+    def fits(self) -> bool:
+        """Whether the layout gives what padding gives."""
+        if self.difference is None or self.allowed is None:
+            return False
+        return all(value <= limit for value, limit in zip(self.difference, self.allowed, strict=True))
+
+    def in_words(self) -> str:
+        """How the layout compares with padding."""
+        if self.difference is None or self.allowed is None:
+            return str(self.error)
+        return (
+            f"{self.layout} in {self.dtype}: log-probs differ by {self.difference.logps:.2g} nats a token, at most "
+            f"{self.allowed.logps:.2g} is allowed, and the gradient by {self.difference.gradient:.2g} of its norm, at "
+            f"most {self.allowed.gradient:.2g}"
+        )
+
+    def notes(self) -> dict[str, Any]:
+        """The same as plain values."""
+        parts = (("difference", self.difference), ("allowed", self.allowed))
+        return self._asdict() | {name: part and part._asdict() for name, part in parts} | {"fits": self.fits}
+
+
+class Choice(NamedTuple):
+    """The layout that is used.
+
+    Attributes:
+        policy: The policy that uses it.
+        findings: What was found of each that was tried.
+    """
+
+    policy: Policy
+    findings: tuple[Finding, ...]
+
+    def refusal(self) -> str | None:
+        """One line that says which layouts the model cannot be trained in, and why; None where there are none."""
+        if all(finding.fits for finding in self.findings):
+            return None
+        return (
+            f"train: {type(self.policy.model).__name__} is trained {self.policy.layout}, since another layout gives "
+            f"other numbers ({_wrong(self.findings)})"
+        )
+
+    def notes(self) -> dict[str, Any]:
+        """The same as plain values."""
+        return {"used": self.policy.layout, "probe": [finding.notes() for finding in self.findings]}
+
+
+def with_layout(policy: Policy, asked: Literal["auto", "padded", "packed", "shared"]) -> Choice:
+    """The policy in the layout that was asked for, after a comparison with padding on a few random sequences.
+
+    Args:
+        policy: The model before its first step, adapter included; its weights get no gradient.
+        asked: `auto` takes the first of shared, packed and padded that gives what padding gives.
+
+    Raises:
+        ConfigError: `packed` or `shared` was asked for, and gives something else.
+    """
+    ways: dict[str, tuple[Layout, ...]] = {"auto": ("shared", "packed"), "padded": ()}
+    ways |= {"packed": ("packed",), "shared": ("shared",)}
+    findings: list[Finding] = []
+    for layout in ways[asked]:
+        tried = _try(replace(policy, layout=layout))
+        findings += tried
+        if all(finding.fits for finding in tried):
+            use_segments(policy.model)
+            return Choice(replace(policy, layout=layout), tuple(findings))
+    if findings and asked != "auto":
+        raise ConfigError(
+            f"train.layout: {type(policy.model).__name__} cannot be trained as asked ({_wrong(findings)}). Set it to "
+            f"auto or padded."
+        )
+    return Choice(replace(policy, layout="padded"), tuple(findings))
+
+
+def _wrong(findings: tuple[Finding, ...] | list[Finding]) -> str:
+    return "; ".join(dict.fromkeys(finding.in_words() for finding in findings if not finding.fits))
+
+
+def _try(policy: Policy) -> list[Finding]:
+    """What is found of a policy's layout, in float32 where its weights are, and as it is trained."""
+    sample = random_sample(policy.model.config.get_text_config().vocab_size, np.random.default_rng(0))
+    scorer: Any = policy.scorer
+    trained: torch.dtype | None = scorer.autocast_dtype
+    kinds = {weight.dtype for weight in policy.model.parameters() if weight.is_floating_point()}
+    findings = []
+    with _small_windows(policy.model):
+        try:
+            for dtype in dict.fromkeys((None, trained) if kinds == {torch.float32} else (trained,)):
+                scorer.autocast_dtype = dtype
+                named = dtype or (torch.float32 if kinds == {torch.float32} else torch.bfloat16)
+                findings.append(_compare(policy, sample, str(named).removeprefix("torch.")))
+        finally:
+            scorer.autocast_dtype = trained
+    policy.meter.take()
+    return findings
+
+
+def _compare(policy: Policy, sample: Sample, dtype: str) -> Finding:
+    """A layout beside padding, in the type that is set."""
+    before = policy.model.config._attn_implementation
+    plain = replace(policy, layout="padded")
+    try:
+        padded = compute(plain, [sample])
+        noise = padded.difference(compute(plain, sample.one_by_one()))
+        use_segments(policy.model)
+        difference = padded.difference(compute(policy, [sample]))
+    except _WHAT_A_MODEL_MAY_RAISE as error:
+        return Finding(policy.layout, dtype, None, None, f"{type(error).__name__}: {error}")
+    finally:
+        policy.model.set_attn_implementation(before)
+    return Finding(policy.layout, dtype, difference, _allowed(noise, _MOST[dtype == "float32"]))
+
+
+def _allowed(noise: Difference, most: Difference) -> Difference:
+    limits = zip(noise, _FLOOR, most, strict=True)
+    return Difference(*(max(floor, min(_NOISE * value, limit)) for value, floor, limit in limits))
+
+
+@contextmanager
+def _small_windows(model: Any) -> Iterator[None]:
+    """Windows of a model's attention made shorter than the sample, in its configs and in its layers."""
+    configs = [model.config, *(getattr(model.config, name) for name in model.config.sub_configs)]
+    holders = [*configs, *model.modules()]
+    found = [(holder, name, vars(holder).get(name)) for holder in holders for name in _WINDOWS]
+    changed = [(holder, name, value) for holder, name, value in found if isinstance(value, int) and value > _WINDOW]
+    try:
+        for holder, name, _ in changed:
+            setattr(holder, name, _WINDOW)
+        yield
+    finally:
+        for holder, name, value in changed:
+            setattr(holder, name, value)
