@@ -12,9 +12,10 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
+from torch.distributed.tensor import DTensor
 
 from ..config import TrainConfig
-from ..errors import MissingDependencyError
+from ..errors import ConfigError, MissingDependencyError
 from .policy import Policy
 from .rounding import WeightByWeight
 
@@ -28,16 +29,28 @@ def make_optimizer(policy: Policy, config: TrainConfig) -> torch.optim.Optimizer
 
     Raises:
         MissingDependencyError: The optimiser's library is not installed.
+        ConfigError: The weights are shared out among processes, and what is asked for takes them whole.
     """
     trained = [weight for weight in policy.model.parameters() if weight.requires_grad]
     if config.optimizer != "adamw_8bit" and all(weight.dtype == torch.float32 for weight in trained):
+        _refuse_parts(trained, config.optimizer == "adafactor")
         return _library_optimizer(config.optimizer, trained, config)
+    _refuse_parts(trained, True)
     exact = _embeddings(policy.model) if config.optimizer == "adamw_8bit" else set()
 
     def make(weight: torch.nn.Parameter, stepped: torch.nn.Parameter) -> torch.optim.Optimizer:
         return _library_optimizer("adamw" if id(weight) in exact else config.optimizer, [stepped], config)
 
     return WeightByWeight(trained, make, rounding=config.rounding, rate=config.learning_rate, seed=config.seed)
+
+
+def _refuse_parts(trained: Sequence[torch.Tensor], takes_whole: bool) -> None:
+    if takes_whole and any(isinstance(weight, DTensor) for weight in trained):
+        raise ConfigError(
+            "train.optimizer: 8-bit AdamW, Adafactor and bfloat16 weights take each weight whole, and "
+            "train.distributed: fsdp shares it out among processes. Set train.optimizer: adamw and train.weights: "
+            "float32, or train.distributed: ddp."
+        )
 
 
 def _library_optimizer(kind: str, weights: Sequence[torch.nn.Parameter], config: TrainConfig) -> torch.optim.Optimizer:

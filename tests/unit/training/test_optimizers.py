@@ -5,11 +5,13 @@ import sys
 
 import pytest
 import torch
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import fully_shard
 
 from tests.tiny import save_tiny_model
 from tests.unit.training.test_trainer import config, objective, pairs
 from thumbline.pipeline.config import TrainConfig
-from thumbline.pipeline.errors import MissingDependencyError
+from thumbline.pipeline.errors import ConfigError, MissingDependencyError
 from thumbline.pipeline.training.adapters import with_adapter
 from thumbline.pipeline.training.checkpoints import load_checkpoint, save_model
 from thumbline.pipeline.training.optimizers import make_optimizer
@@ -189,6 +191,27 @@ def test_without_bitsandbytes_the_command_that_installs_it_is_said(model_dir, mo
     train = config(optimizer="adamw_8bit")
     with pytest.raises(MissingDependencyError, match=r"adamw_8bit takes .* pip install 'thumbline\[quantised\]'"):
         make_optimizer(policy_of(model_dir, train), train)
+
+
+@pytest.fixture
+def mesh():
+    """A mesh of one process."""
+    store = torch.distributed.HashStore()
+    torch.distributed.init_process_group("gloo", store=store, rank=0, world_size=1)
+    yield init_device_mesh("cpu", (1,))
+    torch.distributed.destroy_process_group()
+
+
+@pytest.mark.parametrize(("optimizer", "types"), WAYS)
+def test_weights_that_are_shared_out_are_stepped_by_plain_adamw_alone(model_dir, mesh, optimizer, types):
+    train = settings(optimizer, types)
+    policy = policy_of(model_dir, train)
+    fully_shard(policy.scorer, mesh=mesh)
+    if (optimizer, types) == ("adamw", "float32"):
+        assert isinstance(make_optimizer(policy, train), torch.optim.AdamW)
+    else:
+        with pytest.raises(ConfigError, match="take each weight whole.*train.distributed: ddp"):
+            make_optimizer(policy, train)
 
 
 @pytest.mark.parametrize(
