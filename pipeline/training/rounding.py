@@ -15,6 +15,8 @@ import torch
 Rounding = Literal["stochastic", "master"]
 # Bits of a float32 below those that bfloat16 keeps.
 _LOW_BITS = 16
+# Values that are rounded at a time: the draws and what is made of them take 14 bytes each, 56 MiB.
+_BLOCK = 2**22
 
 
 def stochastic_rounded(values: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
@@ -34,6 +36,21 @@ def stochastic_rounded(values: torch.Tensor, generator: torch.Generator) -> torc
     bits = noise.view(values.shape).add_(values.contiguous().view(torch.int32)).bitwise_and_(-(2**_LOW_BITS))
     # The sum would carry out of a NaN whose bits are all ones, which is what GPUs make.
     return torch.where(values.isnan(), values, bits.view(torch.float32)).to(torch.bfloat16)
+
+
+def round_into(weight: torch.Tensor, values: torch.Tensor, generator: torch.Generator) -> None:
+    """Give a weight its values, rounded by chance a block of rows at a time: draws take more room than the values.
+
+    Args:
+        weight: bfloat16; changed in place.
+        values: float32, of the same shape.
+        generator: As above.
+    """
+    if not weight.dim():
+        weight, values = weight[None], values[None]
+    rows = max(1, _BLOCK * len(weight) // weight.numel())
+    for part, its_values in zip(torch.split(weight, rows), torch.split(values, rows), strict=True):
+        part.copy_(stochastic_rounded(its_values, generator))
 
 
 @dataclass
@@ -124,7 +141,7 @@ class WeightByWeight(torch.optim.Optimizer):
         if self._rounding == "master":
             part.weight.copy_(part.stepped)
         else:
-            part.weight.copy_(stochastic_rounded(part.stepped, generator))
+            round_into(part.weight, part.stepped, generator)
             _empty(part.stepped)
 
     def _generator(self, device: torch.device) -> torch.Generator:

@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from thumbline.pipeline.training.rounding import WeightByWeight, stochastic_rounded
+from thumbline.pipeline.training import rounding
+from thumbline.pipeline.training.rounding import WeightByWeight, round_into, stochastic_rounded
 
 RATE, STEPS = 1e-4, 200
 
@@ -54,14 +55,23 @@ def test_columns_of_a_matrix_that_lies_the_other_way_round_keep_their_places():
     assert torch.equal(stochastic_rounded(values, seeded()).float(), values)
 
 
+@pytest.mark.parametrize("shape", [(), (7,), (6, 5), (5, 3, 4)])
+def test_every_block_of_rows_is_rounded(monkeypatch, shape):
+    monkeypatch.setattr(rounding, "_BLOCK", 12)
+    values = torch.randn(shape, generator=seeded())
+    weight = torch.full(shape, 9.0, dtype=torch.bfloat16)
+    round_into(weight, values, seeded())
+    torch.testing.assert_close(weight.float(), values, atol=0, rtol=2**-7)
+
+
 def adamw(_, stepped):
     return torch.optim.AdamW([stepped], lr=RATE, weight_decay=0.0)
 
 
-def walked(rounding, steps=STEPS, seed=0):
+def walked(way, steps=STEPS, seed=0):
     """The mean of weights of 1 after steps of AdamW that are each a fortieth of what is between two neighbours."""
     weight = torch.nn.Parameter(torch.ones(4096, dtype=torch.bfloat16))
-    optimizer = WeightByWeight([weight], adamw, rounding=rounding, rate=RATE, seed=seed)
+    optimizer = WeightByWeight([weight], adamw, rounding=way, rate=RATE, seed=seed)
     for _ in range(steps):
         weight.grad = torch.ones_like(weight)
         optimizer.step()
@@ -104,14 +114,14 @@ def test_draws_differ_from_step_to_step():
     assert len(set(moved)) == 4
 
 
-@pytest.mark.parametrize("rounding", ["stochastic", "master"])
-def test_a_weight_without_a_gradient_stays_and_copies_hold_nothing_between_steps(rounding):
+@pytest.mark.parametrize("way", ["stochastic", "master"])
+def test_a_weight_without_a_gradient_stays_and_copies_hold_nothing_between_steps(way):
     weights = [torch.nn.Parameter(torch.ones(8, dtype=torch.bfloat16)) for _ in range(2)]
-    optimizer = WeightByWeight(weights, adamw, rounding=rounding, rate=0.1, seed=0)
+    optimizer = WeightByWeight(weights, adamw, rounding=way, rate=0.1, seed=0)
     weights[0].grad = torch.ones_like(weights[0])
     optimizer.step()
     assert torch.equal(weights[1], torch.ones_like(weights[1]))
     assert not torch.equal(weights[0], torch.ones_like(weights[0]))
     kept = [part.stepped.numel() for part in optimizer._parts]
-    assert kept == ([8, 8] if rounding == "master" else [0, 0])
-    assert len(optimizer.state_dict()["masters"]) == (2 if rounding == "master" else 0)
+    assert kept == ([8, 8] if way == "master" else [0, 0])
+    assert len(optimizer.state_dict()["masters"]) == (2 if way == "master" else 0)
