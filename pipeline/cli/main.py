@@ -4,11 +4,14 @@ import logging
 import os
 import sys
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Annotated
 
 import typer
 
 from ..errors import MISUSE, PipelineError
+from ..peers import Peers, leading, peers
 from .evaluate import compare_command, evaluate_command
 from .reference import app as reference_app
 from .run import prepare_command, run_command, status_command, train_command
@@ -79,17 +82,49 @@ def _quiet_libraries() -> None:
     logging.getLogger("thumbline").propagate = False
 
 
-def main() -> None:
-    """Entry point: an error prints one message, never a traceback; a user's mistake exits with 2, others with 1."""
-    _quiet_libraries()
+@contextmanager
+def _errors_told() -> Iterator[None]:
+    """An error prints one message, never a traceback; a user's mistake exits with 2, others with 1."""
     try:
-        app()
+        yield
     except PipelineError as error:
         err.print(f"error: {error}", style="red", markup=False, soft_wrap=True)
         sys.exit(2 if isinstance(error, MISUSE) else 1)
     except KeyboardInterrupt:
         err.print("Interrupted. Finished stages are kept; the same command resumes.")
         sys.exit(130)
+
+
+def _follow(found: Peers) -> int:
+    """Take part in what the first process runs; the exit code.
+
+    It speaks alone: this process says something only where that one goes on and waits for it.
+    """
+    from ..line import follow
+
+    try:
+        follow(found)
+    except KeyboardInterrupt:
+        return 130
+    except Exception as error:
+        if found.has_ended():
+            return 0
+        if not isinstance(error, PipelineError):
+            raise
+        err.print(f"error: process {found.rank + 1} of {found.size}: {error}", style="red", markup=False)
+        return 1
+    return 0
+
+
+def main() -> None:
+    """Entry point; of several processes that were started as one command, the first runs it."""
+    _quiet_libraries()
+    with _errors_told():
+        found = peers()
+    if found is not None and not found.is_first:
+        sys.exit(_follow(found))
+    with leading(found), _errors_told():
+        app()
 
 
 if __name__ == "__main__":

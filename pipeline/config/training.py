@@ -81,6 +81,11 @@ class TrainConfig(StageConfig):
     gradient_checkpointing: bool = Field(False, description="Recompute activations in the backward pass.")
     seed: int = Field(0, description="Order of the rows.")
     device: str = Field("auto", description="`auto`, `cpu`, `cuda`, or `cuda:N`.")
+    distributed: Literal["auto", "none", "ddp", "fsdp"] = Field(
+        "auto",
+        description="Where torchrun starts several processes: `ddp` holds the model in each, `fsdp` shares out its "
+        "weights, gradients and optimiser state; `auto`: ddp for adapters, fsdp for all weights. `none`: one trains.",
+    )
     validate_every: NaturalCount = Field(10, description="Optimiser steps between validation points.")
     validation_rows: int = Field(64, ge=0, description="Rows scored at a validation point; 0 for none.")
     checkpoint_every: NaturalCount = Field(20, description="Optimiser steps between checkpoints.")

@@ -5,6 +5,7 @@ digests of its inputs give now. A stage that runs again and writes the same byte
 to date.
 """
 
+from .following import follow
 from .locking import locked
 from .planning import Planned, fingerprint_of, plan, read_stage, recorded, state
 from .running import Finished, run
@@ -19,6 +20,7 @@ __all__ = [
     "Planned",
     "Stage",
     "fingerprint_of",
+    "follow",
     "load_saved_config",
     "locked",
     "plan",

@@ -83,12 +83,17 @@ def _found(config: RunConfig, stage: Stage, fingerprint: str, source: Path | Non
     return Finished(stage, "taken", theirs)
 
 
+def tables_of(config: RunConfig, stage: Stage) -> dict[str, Path]:
+    """Where the tables lie that a stage reads."""
+    return {table: config.run_dir / producer_of(table).name / f"{table}.parquet" for table in stage.inputs}
+
+
 def _run_stage(config: RunConfig, stage: Stage, fingerprint: str, reporter: Reporter, sizes: BatchSizes) -> Finished:
     folder = config.run_dir / stage.name
     context = StageContext(
         config=config,
         folder=open_partial(folder, fingerprint),
-        tables={table: config.run_dir / producer_of(table).name / f"{table}.parquet" for table in stage.inputs},
+        tables=tables_of(config, stage),
         reporter=reporter,
         run_dir=config.run_dir,
         sizes=sizes,

@@ -60,6 +60,10 @@ class Stage:
         result: StageResult = self._module.run(context)
         return result
 
+    def take_part(self, context: StageContext) -> None:
+        """What a process other than the first does while that one runs a stage that calls for the others."""
+        self._module.take_part(context)
+
 
 STAGE_NAMES: Final = (
     "events",
@@ -75,6 +79,11 @@ STAGE_NAMES: Final = (
     "report",
 )
 STAGES: Final = tuple(map(Stage, STAGE_NAMES))
+
+
+def stage_named(name: str) -> Stage:
+    """The stage of that name, which is one of `STAGE_NAMES`."""
+    return STAGES[STAGE_NAMES.index(name)]
 
 
 def select(first: str | None, last: str | None) -> tuple[Stage, ...]:

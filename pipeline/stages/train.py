@@ -3,31 +3,40 @@
 Before the first step the parity gate compares stored log-probs with the untrained policy's own.
 """
 
-from collections.abc import Mapping, Sequence
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
 import polars as pl
 
 from thumbline.plugins import origins
 
-from ..config import RunConfig
+from ..config import RunConfig, TrainConfig
 from ..context import StageContext, StageResult
 from ..engines.adapters import adapter_digest, merge_adapter, resolve_adapter
 from ..engines.models import DEMO_MODEL, model_digest, resolve_model
-from ..engines.scoring import scratch_folder
+from ..engines.scoring import SCRATCH, scratch_folder
 from ..errors import TrainingError
+from ..peers import peers
 from ..storage.manifests import Counts
 from ..tables import polars_schema
-from ..training.methods import check_methods, main_method, terms
+from ..training.methods import check_methods, check_shared, main_method, terms
 
 if TYPE_CHECKING:
     from thumbline.evaluators.types import RowKind
 
     from ..training.adapters import Base
+    from ..training.checkpoints import LogRow
     from ..training.mapped import MappedRows
+    from ..training.parallel.team import Team
+    from ..training.parity import Parity
+    from ..training.policy import Policy
+    from ..training.probe import Choice
     from ..training.rows import Row
+    from ..training.trainer import Trainer
 
 VERSION = 4
 INPUTS = ("pairs", "unpaired", "splits", "sequences", "row_sequences", "reference")
@@ -39,8 +48,11 @@ _UNPAIRED_COLUMNS: Final = ("response_id", "label", "weight", "probability_desir
 
 
 def settings(config: RunConfig) -> dict[str, Any]:
-    """The stage's own settings; when a checkpoint is kept changes nothing."""
-    return config.train.model_dump(mode="json", exclude={"checkpoint_every", "checkpoint_minutes"})
+    """The stage's own settings; when a checkpoint is kept changes nothing.
+
+    Nor is it counted over how many processes the work was shared: that moves rounding alone.
+    """
+    return config.train.model_dump(mode="json", exclude={"checkpoint_every", "checkpoint_minutes", "distributed"})
 
 
 def external(config: RunConfig) -> Mapping[str, str]:
@@ -53,45 +65,80 @@ def external(config: RunConfig) -> Mapping[str, str]:
 
 def run(context: StageContext) -> StageResult:
     """Read rows and log-probs, gate, train, and write the model, `training_log` and `parity`."""
-    with scratch_folder(context.folder) as scratch:
-        return _train(context, scratch)
+    check_methods(context.config)
+    with scratch_folder(context.folder) as scratch, _team(context) as team:
+        return _written(context, _trained(context, scratch, team))
 
 
-def _train(context: StageContext, scratch: Path) -> StageResult:
+def take_part(context: StageContext) -> None:
+    """What a process other than the first does of `run`: everything but to write."""
+    with _team(context) as team:
+        _trained(context, context.folder / SCRATCH / f"process-{team.rank}", team)
+
+
+@contextmanager
+def _team(context: StageContext) -> "Iterator[Team]":
+    """Those who train: all processes of the command, which the first calls for, or this one alone."""
+    from ..training.parallel.team import ALONE, joined
+    from ..training.parallel.wrapping import own_device, way_of
+
+    config, found = context.config.train, peers()
+    if found is None or way_of(config.distributed, config.adapter) == "none":
+        yield ALONE
+        return
+    if found.is_first:
+        check_shared(context.config)
+        found.call(json.dumps({"stage": "train", "run_dir": str(context.run_dir.resolve())}))
+    device = own_device(config.device, found)
+    with joined(found.group_store(), found.rank, found.size, device) as team:
+        yield team
+
+
+class _Trained(NamedTuple):
+    """What training gave, in the process that writes it.
+
+    Attributes:
+        policy: The trained model, whole; None in a process other than the first.
+        model_dir: The untrained one.
+        trainer: Rows and settings.
+        log: Table `training_log`.
+        compared: Table `parity`.
+        gate: What the parity gate found.
+        layout: How sequences became forward passes.
+        way: How the model lay on the processes.
+    """
+
+    policy: "Policy | None"
+    model_dir: Path
+    trainer: "Trainer"
+    log: "list[LogRow]"
+    compared: pl.DataFrame
+    gate: "Parity"
+    layout: "Choice"
+    way: str
+
+
+def _trained(context: StageContext, scratch: Path, team: "Team") -> _Trained:
     # Imported here, so that a run that skips training does not wait for torch and transformers.
-    from ..training import checkpoints, parity
-    from ..training.adapters import with_adapter
+    from ..training import parity
     from ..training.objective import Objective
-    from ..training.policy import load_policy
+    from ..training.parallel.wrapping import copied, shared_out, way_of, whole_policy
     from ..training.probe import with_layout
     from ..training.trainer import Trainer
 
     config = context.config.train
-    check_methods(context.config)
-    kind = main_method(config).spec.rows
-    rows = {split: _rows(context, split, scratch, kind) for split in ("train", "validation")}
-    if not rows["train"]:
-        raise TrainingError(
-            f"train: the training split holds no {'pair' if kind == 'pairs' else 'unpaired row'} with token ids. "
-            f"Look at the yield of pairs and the drops of sequences in `thumbline status`, or choose another method."
-        )
+    way = way_of(config.distributed, config.adapter) if team.is_several else "none"
+    rows = _rows_of_splits(context, scratch, main_method(config).spec.rows)
     model_dir = resolve_model(context.config.model, context.config.revision)
-    policy = load_policy(
-        model_dir,
-        device=config.device,
-        dtype=config.dtype,
-        gradient_checkpointing=config.gradient_checkpointing,
-        weights=config.weights,
-    )
-    if context.config.reference.adapter is not None:
-        # The policy begins where the reference stands.
-        merge_adapter(policy.model, resolve_adapter(context.config.reference.adapter))
-    if config.adapter != "none":
-        policy = with_adapter(policy, config)
+    policy = _policy(context.config, model_dir, "cpu" if way == "fsdp" else str(team.device or config.device))
+    if way == "fsdp":
+        policy = shared_out(policy, team)
     layout = with_layout(policy, config.layout)
     policy, refusal = layout.policy, layout.refusal()
     if refusal is not None:
         context.reporter.say(refusal)
+    if way == "ddp":
+        policy = copied(policy)
     sample = parity.sample_of(rows["train"], config.parity_rows)
     compared = parity.compare(policy, sample.sequences, config.micro_batch_rows)
     gate = parity.judge(compared, config, sample.pairs)
@@ -103,33 +150,69 @@ def _train(context: StageContext, scratch: Path) -> StageResult:
         ld_alpha=config.ld_alpha,
     )
     validation = rows["validation"][: config.validation_rows]
-    trainer = Trainer(policy, objective, config, rows["train"], validation, context.folder)
+    trainer = Trainer(policy, objective, config, rows["train"], validation, context.folder, team=team)
     with context.reporter.progress(f"training ({config.method})", trainer.total_steps(), "steps") as advance:
         log = trainer.run(advance)
+    trained = whole_policy(policy, team, lambda: _policy(context.config, model_dir, "cpu"))
+    return _Trained(trained, model_dir, trainer, log, compared, gate, layout, way)
+
+
+def _policy(config: RunConfig, model_dir: Path, device: str) -> "Policy":
+    """The untrained policy: the model, with what it begins with and what is trained of it."""
+    from ..training.adapters import with_adapter
+    from ..training.policy import load_policy
+
+    train = config.train
+    policy = load_policy(
+        model_dir,
+        device=device,
+        dtype=train.dtype,
+        gradient_checkpointing=train.gradient_checkpointing,
+        weights=train.weights,
+    )
+    if config.reference.adapter is not None:
+        # The policy begins where the reference stands.
+        merge_adapter(policy.model, resolve_adapter(config.reference.adapter))
+    return policy if train.adapter == "none" else with_adapter(policy, train)
+
+
+def _written(context: StageContext, trained: _Trained) -> StageResult:
+    from ..training import checkpoints
+
+    config, trainer = context.config.train, trained.trainer
+    assert trained.policy is not None
     saves_adapter = config.save == "adapter"
-    base = _base(context.config, model_dir) if saves_adapter else None
-    checkpoints.save_model(policy, model_dir, context.folder / MODEL, base)
+    base = _base(context.config, trained.model_dir) if saves_adapter else None
+    checkpoints.save_model(trained.policy, trained.model_dir, context.folder / MODEL, base)
     checkpoints.remove_checkpoint(context.folder)
-    table = pl.DataFrame(log, schema=polars_schema("training_log"), orient="row")
-    in_split = _of_split(context, "train", (), kind).height
+    table = pl.DataFrame(trained.log, schema=polars_schema("training_log"), orient="row")
+    in_split = _of_split(context, "train", (), main_method(config).spec.rows).height
     return StageResult(
         outputs={
             "training_log": context.write("training_log", table),
-            "parity": context.write("parity", compared.sort("sequence_id")),
+            "parity": context.write("parity", trained.compared.sort("sequence_id")),
         },
         files={MODEL: (adapter_digest if saves_adapter else model_digest)(context.folder / MODEL)},
-        counts=Counts(rows_in=in_split, rows_out=len(rows["train"]), rejected=in_split - len(rows["train"])),
-        notes={
-            "method": config.method,
-            "loss": asdict(objective.method.config),
-            "also": [term.model_dump() for term in config.also],
-            "steps": trainer.total_steps(),
-            "device": str(policy.device),
-            "layout": layout.notes(),
-            "parity": gate.notes(),
-            "validation_rows": len(validation),
-        },
+        counts=Counts(rows_in=in_split, rows_out=len(trainer.rows), rejected=in_split - len(trainer.rows)),
+        notes=_notes(config, trained),
     )
+
+
+def _notes(config: TrainConfig, trained: _Trained) -> dict[str, Any]:
+    trainer = trained.trainer
+    notes = {
+        "method": config.method,
+        "loss": asdict(trainer.objective.method.config),
+        "also": [term.model_dump() for term in config.also],
+        "steps": trainer.total_steps(),
+        "device": str(trainer.policy.device),
+        "layout": trained.layout.notes(),
+        "parity": trained.gate.notes(),
+        "validation_rows": len(trainer.validation),
+    }
+    if not trainer.team.is_several:
+        return notes
+    return notes | {"processes": trainer.team.size, "distributed": trained.way}
 
 
 def _base(config: RunConfig, model_dir: Path) -> "Base":
@@ -139,6 +222,21 @@ def _base(config: RunConfig, model_dir: Path) -> "Base":
     if config.model == DEMO_MODEL or Path(config.model).is_dir():
         return Base(str(model_dir.resolve()), None)
     return Base(config.model, config.revision)
+
+
+def _rows_of_splits(context: StageContext, scratch: Path, kind: "RowKind") -> "dict[str, MappedRows[Row]]":
+    """Training rows of the splits that training reads.
+
+    Raises:
+        TrainingError: There is nothing to train on.
+    """
+    rows = {split: _rows(context, split, scratch, kind) for split in ("train", "validation")}
+    if not rows["train"]:
+        raise TrainingError(
+            f"train: the training split holds no {'pair' if kind == 'pairs' else 'unpaired row'} with token ids. "
+            f"Look at the yield of pairs and the drops of sequences in `thumbline status`, or choose another method."
+        )
+    return rows
 
 
 def _rows(context: StageContext, split: str, scratch: Path, kind: "RowKind") -> "MappedRows[Row]":

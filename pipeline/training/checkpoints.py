@@ -1,5 +1,6 @@
 """What an interrupted training needs to go on to the same bytes: weights, optimiser, place and log so far."""
 
+import logging
 import shutil
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -9,8 +10,12 @@ import torch
 from ..storage.files import atomic_file
 from .adapters import Base, merged, save_adapter
 from .dropout import restore_dropout
+from .parallel.shards import load_shards, remove_shards, save_shards, shards_in, step_of
+from .parallel.team import ALONE, Team
+from .parallel.wrapping import is_part, is_shared_out, spread
 from .policy import Policy
 
+_LOG = logging.getLogger(__name__)
 _FILE = "checkpoint.pt"
 
 
@@ -28,29 +33,86 @@ class Checkpoint(NamedTuple):
 
     Attributes:
         step: Optimiser steps done.
-        model: The trained weights by name, float32.
+        model: The trained weights by name, in the order in which the optimiser has them.
         optimizer: The optimiser's state.
         log: Log rows so far.
+        processes: How many trained.
     """
 
     step: int
     model: dict[str, torch.Tensor]
     optimizer: dict[str, Any]
     log: list[LogRow]
+    processes: int = 1
+
+
+class Place(NamedTuple):
+    """Where a training goes on.
+
+    Attributes:
+        step: Optimiser steps done.
+        log: Log rows so far.
+    """
+
+    step: int
+    log: list[LogRow]
+
+
+def keep(folder: Path, policy: Policy, optimizer: torch.optim.Optimizer, place: Place, team: Team = ALONE) -> None:
+    """Replace the folder's checkpoint, atomically.
+
+    Args:
+        folder: Where it goes.
+        policy: Whole, or shared out among the processes: each then writes its own part.
+        optimizer: Its state is kept.
+        place: Where training stands.
+        team: The processes; each calls this.
+    """
+    if is_shared_out(policy.scorer):
+        facts = {"step": place.step, "log": [tuple(row) for row in place.log], "processes": team.size}
+        save_shards(folder, place.step, policy.scorer, optimizer, facts, team)
+    elif team.is_first:
+        weights = trained_weights(policy.model)
+        save_checkpoint(folder, Checkpoint(place.step, weights, optimizer.state_dict(), place.log, team.size))
+
+
+def take_up(folder: Path, policy: Policy, optimizer: torch.optim.Optimizer, team: Team = ALONE) -> Place | None:
+    """Put the weights and state of the folder's last checkpoint in their places; None where there is no checkpoint.
+
+    It may come from another number of processes, or of weights that lay otherwise on them: training then goes on
+    with other rounding, and says so.
+
+    Args:
+        folder: Where it lies.
+        policy: Untrained.
+        optimizer: A new one.
+        team: The processes; each calls this.
+    """
+    shards, checkpoint = shards_in(folder), load_checkpoint(folder)
+    if shards is not None and (checkpoint is None or step_of(shards) > checkpoint.step):
+        facts = load_shards(shards, policy.scorer, optimizer)
+        place, processes = Place(facts["step"], [LogRow(*row) for row in facts["log"]]), facts["processes"]
+    elif checkpoint is not None:
+        put_weights(policy.model, checkpoint.model)
+        optimizer.load_state_dict(_spread(checkpoint, policy.model))
+        place, processes = Place(checkpoint.step, list(checkpoint.log)), checkpoint.processes
+    else:
+        return None
+    if processes != team.size and team.is_first:
+        _LOG.warning(
+            "train: the checkpoint of step %d was made by %d processes, and %d go on from it: as exact, but rounded "
+            "in other places than a run that was not interrupted",
+            place.step,
+            processes,
+            team.size,
+        )
+    return place
 
 
 def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> None:
     """Replace the folder's checkpoint, atomically."""
     with atomic_file(folder / _FILE) as temporary:
-        torch.save(
-            {
-                "step": checkpoint.step,
-                "model": checkpoint.model,
-                "optimizer": checkpoint.optimizer,
-                "log": [tuple(row) for row in checkpoint.log],
-            },
-            temporary,
-        )
+        torch.save(checkpoint._asdict() | {"log": [tuple(row) for row in checkpoint.log]}, temporary)
 
 
 def load_checkpoint(folder: Path) -> Checkpoint | None:
@@ -60,7 +122,19 @@ def load_checkpoint(folder: Path) -> Checkpoint | None:
         return None
     # weights_only: a checkpoint is tensors and plain values, and nothing else in the file is ever executed.
     state = torch.load(path, map_location="cpu", weights_only=True)
-    return Checkpoint(state["step"], state["model"], state["optimizer"], [LogRow(*row) for row in state["log"]])
+    return Checkpoint(**state)._replace(log=[LogRow(*row) for row in state["log"]])
+
+
+def _spread(checkpoint: Checkpoint, model: torch.nn.Module) -> dict[str, Any]:
+    """The optimiser's state, where it is as large as a weight shared out as that weight is."""
+    weights = list(trained_weights(model).values())
+    if not any(is_part(weight) for weight in weights):
+        return checkpoint.optimizer
+    state = {
+        number: {name: spread(value, weights[number]) for name, value in values.items()}
+        for number, values in checkpoint.optimizer["state"].items()
+    }
+    return checkpoint.optimizer | {"state": state}
 
 
 def trained_weights(model: torch.nn.Module) -> dict[str, torch.Tensor]:
@@ -75,12 +149,13 @@ def put_weights(model: torch.nn.Module, weights: dict[str, torch.Tensor]) -> Non
         KeyError: It has other weights to train.
     """
     for name, weight in trained_weights(model).items():
-        weight.copy_(weights[name])
+        weight.copy_(spread(weights[name], weight))
 
 
 def remove_checkpoint(folder: Path) -> None:
-    """Delete the checkpoint once the trained model is written."""
+    """Delete the checkpoints once the trained model is written."""
     (folder / _FILE).unlink(missing_ok=True)
+    remove_shards(folder)
 
 
 def save_model(policy: Policy, untrained_dir: Path, folder: Path, base: Base | None = None) -> None:

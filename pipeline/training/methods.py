@@ -107,6 +107,27 @@ def _check_steps(methods: "list[Method]", config: TrainConfig) -> None:
         )
 
 
+def check_shared(config: RunConfig) -> None:
+    """Refuse settings with which several processes cannot train one model.
+
+    Raises:
+        ConfigError: Names the setting and what to change.
+    """
+    train = config.train
+    whole = [method.name for method in all_methods(train) if method.takes_whole_steps]
+    if whole:
+        raise ConfigError(
+            f"train: the loss of {whole[0]} as set compares the rows of a step with each other in one forward pass, "
+            f"which several processes cannot share; set train.distributed to none, or start one process."
+        )
+    fsdp = train.distributed == "fsdp" or (train.distributed == "auto" and train.adapter == "none")
+    if fsdp and train.adapter == "none" and (train.optimizer != "adamw" or train.weights != "float32"):
+        raise ConfigError(
+            f"train.distributed: fsdp shares out the state of adamw on float32 weights, and the run sets "
+            f"{train.optimizer} on {train.weights} ones; set train.distributed to ddp, or take those."
+        )
+
+
 def _check_weights(methods: "list[Method]", config: RunConfig) -> None:
     paired = methods[0].spec.paired
     if config.train.weighting != "none" and not paired:

@@ -11,7 +11,7 @@ from .batches import micro_batches
 from .objective import Objective, Tally
 from .parallel.dealing import deal
 from .parallel.team import ALONE, Team
-from .parallel.wrapping import exchanging, settle, whole
+from .parallel.wrapping import exchanging, whole
 from .policy import Policy
 from .rows import Row
 
@@ -87,7 +87,6 @@ def measure_rows(
         measured = objective.measure(policy, turn.rows, statistic)
         if turn.counts:
             tally.add(measured)
-    settle(policy.scorer)
     tally = _of_all(tally, team)
     tally.refuse_infinite()
     return tally.means()

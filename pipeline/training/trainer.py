@@ -12,7 +12,7 @@ from ..config import TrainConfig
 from ..context import Advance
 from ..errors import TrainingError
 from .batches import step_rows, steps_in_epoch
-from .checkpoints import Checkpoint, LogRow, load_checkpoint, put_weights, save_checkpoint, trained_weights
+from .checkpoints import LogRow, Place, keep, take_up
 from .objective import Objective
 from .optimizers import make_optimizer
 from .parallel.team import ALONE, Team
@@ -67,9 +67,8 @@ class Trainer:
             log += self._step(optimizer, step, total)
             if (step + 1) % self.config.validate_every == 0 or step + 1 == total:
                 log += self._validate(step + 1)
-            if step + 1 < total and self._due(step + 1, self.clock() - kept_at):
-                weights = trained_weights(self.policy.model)
-                save_checkpoint(self.folder, Checkpoint(step + 1, weights, optimizer.state_dict(), log))
+            if step + 1 < total and self.team.from_first(self._due(step + 1, self.clock() - kept_at)):
+                keep(self.folder, self.policy, optimizer, Place(step + 1, log), self.team)
                 kept_at = self.clock()
             advance(1)
         return log
@@ -79,12 +78,8 @@ class Trainer:
         return step % self.config.checkpoint_every == 0 or seconds >= 60 * self.config.checkpoint_minutes
 
     def _resume(self, optimizer: torch.optim.Optimizer) -> tuple[int, list[LogRow]]:
-        checkpoint = load_checkpoint(self.folder)
-        if checkpoint is None:
-            return 0, self._validate(0)
-        put_weights(self.policy.model, checkpoint.model)
-        optimizer.load_state_dict(checkpoint.optimizer)
-        return checkpoint.step, list(checkpoint.log)
+        place = take_up(self.folder, self.policy, optimizer, self.team)
+        return (0, self._validate(0)) if place is None else (place.step, place.log)
 
     def _step(self, optimizer: torch.optim.Optimizer, step: int, total: int) -> list[LogRow]:
         rate = learning_rate(step, total, self.config)

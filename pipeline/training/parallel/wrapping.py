@@ -1,6 +1,6 @@
 """How the model lies on the processes: a copy on each (DDP), or its weights shared out (FSDP2)."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, Literal
@@ -8,11 +8,12 @@ from typing import Any, Literal
 import torch
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import FSDPModule, fully_shard
-from torch.distributed.tensor import DTensor
+from torch.distributed.tensor import DTensor, distribute_tensor
 from torch.nn.parallel import DistributedDataParallel
 
-from ...errors import ConfigError
-from ..policy import Policy
+from ...errors import ConfigError, InputError
+from ...peers import Peers
+from ..policy import Policy, choose_device
 from .team import Team
 
 Way = Literal["none", "ddp", "fsdp"]
@@ -31,40 +32,69 @@ def way_of(distributed: str, adapter: str) -> Way:
     return "fsdp" if distributed == "fsdp" else "ddp" if distributed == "ddp" else "none"
 
 
-def wrapped(policy: Policy, team: Team, way: Way) -> Policy:
-    """The policy as this process holds it; the weights that are to be trained are other tensors afterwards under FSDP2.
+def copied(policy: Policy) -> Policy:
+    """The policy, whole in each process, as one of the copies that exchange their gradients."""
+    copies = DistributedDataParallel(
+        policy.scorer,
+        # There are none that training changes.
+        broadcast_buffers=False,
+        # A layer of experts may send no token of a batch to one of them.
+        find_unused_parameters=_has_experts(policy.model),
+        gradient_as_bucket_view=True,
+    )
+    return replace(policy, scorer=copies)
+
+
+def own_device(name: str, peers: Peers) -> torch.device:
+    """Where one of several processes computes: of a machine's GPUs each takes the one of its number.
+
+    Args:
+        name: `auto`, `cpu` or `cuda`.
+        peers: The processes.
+
+    Raises:
+        InputError: There is none of that kind, or there are fewer GPUs than processes.
+        ConfigError: The setting names one GPU for all of them.
+    """
+    device = choose_device(name)
+    if device.type != "cuda":
+        return device
+    if ":" in name:
+        raise ConfigError(f"train.device: each of {peers.size} processes takes a GPU of its own; set it to cuda.")
+    if peers.local_rank >= torch.cuda.device_count():
+        raise InputError(
+            f"train: process {peers.local_rank + 1} of this machine has no GPU: {torch.cuda.device_count()} are "
+            f"visible. Start as many processes as there are GPUs (torchrun --nproc-per-node), or set train.device to "
+            f"cpu."
+        )
+    return torch.device("cuda", peers.local_rank)
+
+
+def shared_out(policy: Policy, team: Team) -> Policy:
+    """The policy with its weights shared out; they are other tensors afterwards, on each process's device.
+
+    Each layer is gathered when it runs; embeddings, last norm and head, which may be one weight, while any runs.
 
     Args:
         policy: The whole untrained model with its adapter, alike in every process.
         team: The processes.
-        way: How the model lies on them.
 
     Raises:
         ConfigError: No layers are found that could be shared out one by one.
     """
-    if way == "ddp":
-        copies = DistributedDataParallel(
-            policy.scorer,
-            # There are none that training changes.
-            broadcast_buffers=False,
-            # A layer of experts may send no token of a batch to one of them.
-            find_unused_parameters=_has_experts(policy.model),
-            gradient_as_bucket_view=True,
-        )
-        return replace(policy, scorer=copies)
-    if way == "fsdp":
-        _share_out(policy, team)
-        return replace(policy, device=team.device or policy.device)
-    return policy
-
-
-def _share_out(policy: Policy, team: Team) -> None:
-    """Each layer is gathered when it runs; embeddings, last norm and head, which may be one weight, while all run."""
     device = team.device or policy.device
     mesh = init_device_mesh(device.type, (team.size,))
     for layer in layers_of(policy.model):
         fully_shard(layer, mesh=mesh)
     fully_shard(policy.scorer, mesh=mesh)
+    policy.scorer.register_forward_hook(_let_go)
+    return replace(policy, device=device)
+
+
+def _let_go(scorer: Any, *_: Any) -> None:
+    """Share out again what a backward pass would: without one, weights would be read as they were when gathered."""
+    if not torch.is_grad_enabled():
+        scorer.reshard()
 
 
 def layers_of(model: Any) -> list[torch.nn.Module]:
@@ -113,12 +143,44 @@ def exchanging(scorer: torch.nn.Module, last: bool) -> Iterator[None]:
         yield
 
 
-def settle(scorer: torch.nn.Module) -> None:
-    """Share out again what a forward pass without a backward one left gathered, so that weights read as they lie."""
-    if isinstance(scorer, FSDPModule):
-        scorer.reshard()
+def is_shared_out(scorer: torch.nn.Module) -> bool:
+    """Whether its weights are shared out among processes."""
+    return isinstance(scorer, FSDPModule)
+
+
+def is_part(tensor: torch.Tensor) -> bool:
+    """Whether a tensor is shared out among processes."""
+    return isinstance(tensor, DTensor)
+
+
+def spread(value: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
+    """A whole tensor shared out as another of its shape is; as it is where that one is whole, or of another shape."""
+    if not isinstance(like, DTensor) or value.shape != like.shape:
+        return value
+    return distribute_tensor(value.to(like.device), like.device_mesh, like.placements)
 
 
 def whole(tensor: torch.Tensor) -> torch.Tensor:
     """The whole of a tensor that may be shared out; every process calls this."""
     return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
+
+
+def whole_policy(policy: Policy, team: Team, untrained: Callable[[], Policy]) -> Policy | None:
+    """The trained policy as one process would hold it, in the first process; None in the others, which call this too.
+
+    Args:
+        policy: As `wrapped` gave it, trained.
+        team: The processes.
+        untrained: Loads the policy on the CPU as it was before training: what was trained is put in its place, one
+            weight at a time.
+    """
+    if not is_shared_out(policy.scorer):
+        return policy if team.is_first else None
+    fresh = untrained() if team.is_first else None
+    places = {} if fresh is None else dict(fresh.model.named_parameters())
+    for name, weight in policy.model.named_parameters():
+        if weight.requires_grad:
+            value = whole(weight.detach())
+            if places:
+                places[name].data.copy_(value)
+    return fresh

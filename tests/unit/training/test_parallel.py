@@ -16,7 +16,7 @@ from thumbline.pipeline.errors import ConfigError, TrainingError
 from thumbline.pipeline.training.adapters import with_adapter
 from thumbline.pipeline.training.parallel.dealing import deal
 from thumbline.pipeline.training.parallel.team import ALONE, Team, joined
-from thumbline.pipeline.training.parallel.wrapping import layers_of, settle, way_of, whole, wrapped
+from thumbline.pipeline.training.parallel.wrapping import copied, layers_of, shared_out, way_of, whole
 from thumbline.pipeline.training.step import measure_rows, take_step
 
 
@@ -44,22 +44,26 @@ def settings(case: Case) -> TrainConfig:
     return TrainConfig.model_validate(train | {"micro_batch_rows": 2, "max_grad_norm": 0.5})
 
 
+def rows_of(case: Case):
+    return unpaired(40) if case.method in ("kto", "bco") else pairs(40)
+
+
 def course(model_dir, case: Case, team: Team) -> Course:
     """Six steps of 5, 4, 3 .. rows: two processes rarely have as many micro-batches of 2."""
     policy, config = policy_of(model_dir), settings(case)
     if case.adapter != "none":
         policy = with_adapter(policy, config)
-    policy = wrapped(policy, team, case.way)
+    policy = shared_out(policy, team) if case.way == "fsdp" else copied(policy) if case.way == "ddp" else policy
     made = objective(case.method, 2)
+    with torch.no_grad():
+        policy.logps([row.chosen if case.method == "dpo" else row.matched for row in rows_of(case)[:2]])
     trained = {name: weight for name, weight in policy.model.named_parameters() if weight.requires_grad}
     optimizer = torch.optim.AdamW(trained.values(), lr=1e-2, weight_decay=0.0)
-    rows = unpaired(40) if case.method in ("kto", "bco") else pairs(40)
-    steps, start = [], 0
+    rows, steps, start = rows_of(case), [], 0
     for size in (5, 4, 3, 7, 1, 6):
         steps.append(take_step(policy, made, optimizer, rows[start : start + size], config, team))
         start += size
     held_out = measure_rows(policy, made, rows[start : start + 5], config, team)
-    settle(policy.scorer)
     trained = {name: weight for name, weight in policy.model.named_parameters() if weight.requires_grad}
     return Course(steps, held_out, {name: whole(weight.detach()).clone() for name, weight in trained.items()})
 
@@ -133,7 +137,7 @@ def bad_row(team, model_dir):
     """One row of five has no finite loss, and one process alone computes it."""
     rows = pairs(5)
     rows[3] = replace(rows[3], weight=float("nan"))
-    policy = wrapped(policy_of(model_dir), team, "fsdp")
+    policy = shared_out(policy_of(model_dir), team)
     optimizer = torch.optim.AdamW(policy.model.parameters())
     try:
         take_step(policy, objective("dpo", 2), optimizer, rows, settings(Case("fsdp", "dpo")), team)

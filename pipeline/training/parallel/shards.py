@@ -1,0 +1,105 @@
+"""Checkpoints of shared-out weights: each process writes and reads its own part, by torch.distributed.checkpoint.
+
+A checkpoint is a folder named after its step. It is written under another name and takes its own once every process is
+done, so that a folder of that name is whole.
+"""
+
+import shutil
+import warnings
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+from torch.distributed.checkpoint.state_dict import StateDictOptions, get_state_dict, set_state_dict
+from torch.distributed.checkpoint.state_dict_loader import load
+from torch.distributed.checkpoint.state_dict_saver import save
+
+from ...storage.files import atomic_file
+from .team import Team
+
+_PREFIX: Final = "shards-"
+_PARTIAL: Final = ".partial"
+_FACTS: Final = "facts.pt"
+# What is frozen lies in the untrained model.
+_OPTIONS: Final = StateDictOptions(ignore_frozen_params=True)
+
+
+def save_shards(
+    folder: Path,
+    step: int,
+    scorer: torch.nn.Module,
+    optimizer: torch.optim.Optimizer,
+    facts: Mapping[str, Any],
+    team: Team,
+) -> None:
+    """Write the trained weights and the optimiser's state to a folder in `folder`, and delete those before it.
+
+    Args:
+        folder: Where checkpoints lie; every process writes there.
+        step: Optimiser steps done.
+        scorer: What is trained.
+        optimizer: It holds a state for each trained weight.
+        facts: Plain values; the first process's are kept.
+        team: The processes; each calls this.
+    """
+    whole = folder / f"{_PREFIX}{step:08d}"
+    partial = whole.with_name(whole.name + _PARTIAL)
+    if team.is_first:
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir(parents=True)
+    team.wait()
+    model, state = get_state_dict(scorer, optimizer, options=_OPTIONS)
+    save({"model": model, "optimizer": state}, checkpoint_id=partial)
+    team.wait()
+    if team.is_first:
+        with atomic_file(partial / _FACTS) as temporary:
+            torch.save(dict(facts), temporary)
+        partial.replace(whole)
+        remove_shards(folder, keep=whole)
+
+
+def load_shards(path: Path, scorer: torch.nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Any]:
+    """Put a checkpoint's weights and state in their places, however they are shared out now; returns its facts.
+
+    Args:
+        path: A folder of `shards_in`.
+        scorer: What is trained; it may be whole.
+        optimizer: A new one of the same kind.
+    """
+    model, state = get_state_dict(scorer, optimizer, options=_OPTIONS)
+    found: dict[str, Any] = {"model": model, "optimizer": state}
+    with warnings.catch_warnings():
+        # One process reads all parts by itself, which it is told that it does.
+        warnings.simplefilter("ignore", UserWarning)
+        load(found, checkpoint_id=path)
+    set_state_dict(
+        scorer,
+        optimizer,
+        model_state_dict=found["model"],
+        optim_state_dict=found["optimizer"],
+        options=StateDictOptions(strict=False),
+    )
+    facts: dict[str, Any] = torch.load(path / _FACTS, weights_only=True)
+    return facts
+
+
+def shards_in(folder: Path) -> Path | None:
+    """The last whole checkpoint of this kind in a folder; None where there is none."""
+    return max(_folders(folder), default=None)
+
+
+def step_of(path: Path) -> int:
+    """Optimiser steps done at a checkpoint of this kind."""
+    return int(path.name.removeprefix(_PREFIX))
+
+
+def remove_shards(folder: Path, keep: Path | None = None) -> None:
+    """Delete all checkpoints of this kind in a folder but one, and what a killed process left of one."""
+    for path in folder.glob(f"{_PREFIX}*"):
+        if path != keep and path.is_dir():
+            shutil.rmtree(path)
+
+
+def _folders(folder: Path) -> Iterator[Path]:
+    return (path for path in folder.glob(f"{_PREFIX}*") if path.is_dir() and path.suffix != _PARTIAL)
