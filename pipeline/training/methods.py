@@ -121,10 +121,15 @@ def check_shared(config: RunConfig) -> None:
             f"which several processes cannot share; set train.distributed to none, or start one process."
         )
     fsdp = train.distributed == "fsdp" or (train.distributed == "auto" and train.adapter == "none")
-    if fsdp and train.adapter == "none" and (train.optimizer != "adamw" or train.weights != "float32"):
+    if fsdp and (train.optimizer != "adamw" or train.weights == "nf4"):
         raise ConfigError(
-            f"train.distributed: fsdp shares out the state of adamw on float32 weights, and the run sets "
-            f"{train.optimizer} on {train.weights} ones; set train.distributed to ddp, or take those."
+            f"train.distributed: fsdp shares out the state of adamw, and weights of float32 or bfloat16; the run sets "
+            f"{train.optimizer} and {train.weights}. Take those, or set train.distributed to ddp."
+        )
+    if fsdp and train.adapter == "none" and train.weights != "float32":
+        raise ConfigError(
+            "train.distributed: fsdp trains float32 weights, of which each process holds its part; set train.weights "
+            "to float32, or train.distributed to ddp."
         )
 
 
