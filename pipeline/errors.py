@@ -36,6 +36,10 @@ class TrainingError(PipelineError, RuntimeError):
     """Training that cannot go on: no rows, or a loss that is not finite."""
 
 
+class BusyError(PipelineError, RuntimeError):
+    """A folder in which another process is at work."""
+
+
 class GateError(PipelineError, RuntimeError):
     """An evaluation that does not meet a condition that was set for it."""
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from .pipeline.api.evaluating import Estimate, Evaluation, evaluate
     from .pipeline.api.preparing import Prepared, prepare
     from .pipeline.api.runs import Run, load, run
+    from .pipeline.api.sweeping import Sweep, sweep
     from .pipeline.errors import PipelineError
 
 __all__ = [
@@ -24,12 +25,14 @@ __all__ = [
     "PipelineError",
     "Prepared",
     "Run",
+    "Sweep",
     "evaluate",
     "evaluators",
     "load",
     "losses",
     "prepare",
     "run",
+    "sweep",
 ]
 
 _LIBRARIES: Final = ("evaluators", "losses")
@@ -42,6 +45,8 @@ _HOMES: Final = {
     "Run": ".pipeline.api.runs",
     "load": ".pipeline.api.runs",
     "run": ".pipeline.api.runs",
+    "Sweep": ".pipeline.api.sweeping",
+    "sweep": ".pipeline.api.sweeping",
     "PipelineError": ".pipeline.errors",
 }
 

@@ -181,7 +181,7 @@ def run(config: str | Path | Mapping[str, Any], *, until: str | None = None, **s
     from ..training.methods import check_methods
     from .settings import sections_of
 
-    loaded = _configured(config, sections_of(settings, "thumbline.run"))
+    loaded = configured(config, sections_of(settings, "thumbline.run"), "thumbline.run")
     stages = line.select(None, until)
     if any(stage.name == "train" for stage in stages):
         check_methods(loaded)
@@ -190,12 +190,21 @@ def run(config: str | Path | Mapping[str, Any], *, until: str | None = None, **s
     return load(loaded.run_dir)
 
 
-def _configured(config: str | Path | Mapping[str, Any], sections: Mapping[str, Any]) -> "RunConfig":
-    """The run file's settings with `sections` over them."""
+def configured(config: str | Path | Mapping[str, Any], sections: Mapping[str, Any], origin: str) -> "RunConfig":
+    """The settings of a run file, or of its content, with `sections` over them.
+
+    Args:
+        config: A run file, or its content as a mapping.
+        sections: What is set beside it.
+        origin: Who asks, for errors.
+
+    Raises:
+        ConfigError: A setting does not hold.
+    """
     from ..config import build_config, load_config
 
     if isinstance(config, Mapping):
-        return build_config(_over(config, sections), origin="thumbline.run")
+        return build_config(_over(config, sections), origin=origin)
     loaded = load_config(Path(config))
     document = _over(loaded.model_dump(mode="json", exclude_unset=True), sections)
     return build_config(document, origin=str(config))

@@ -15,6 +15,7 @@ from ..peers import Peers, leading, peers
 from .evaluate import compare_command, evaluate_command
 from .reference import app as reference_app
 from .run import prepare_command, run_command, status_command, train_command
+from .sweep import sweep_command
 from .terminal import err, print_rows
 
 app = typer.Typer(
@@ -38,6 +39,7 @@ app.command("run")(run_command)
 app.command("status")(status_command)
 app.command("prepare")(prepare_command)
 app.command("train")(train_command)
+app.command("sweep")(sweep_command)
 app.command("evaluate")(evaluate_command)
 app.command("compare")(compare_command)
 

@@ -38,7 +38,7 @@ def run_command(
     stages = line.select(first, last)
     planned = line.plan(loaded, stages, forced=first is not None)
     if dry_run:
-        _print_plan(planned)
+        print_plan(planned)
         return
     if all(entry.action == "skip" for entry in planned):
         out.print(f"Nothing to do: all {len(planned)} stages of '{loaded.name}' are up to date.")
@@ -52,7 +52,7 @@ def _run_line(loaded: RunConfig, stages: "tuple[line_module.Stage, ...]", *, for
     from .. import line
 
     for finished in line.run(loaded, stages, forced=forced, reporter=ConsoleReporter(), command=command_line()):
-        _print_stage(finished)
+        print_stage(finished)
     _print_report_path(loaded)
 
 
@@ -63,7 +63,8 @@ def _check_training(config: RunConfig) -> None:
     check_methods(config)
 
 
-def _print_plan(planned: "list[line_module.Planned]") -> None:
+def print_plan(planned: "list[line_module.Planned]") -> None:
+    """What would happen to each stage, and why."""
     table = Table(box=None, pad_edge=False)
     for heading in ("stage", "would", "why"):
         table.add_column(heading)
@@ -73,7 +74,8 @@ def _print_plan(planned: "list[line_module.Planned]") -> None:
     out.print(table)
 
 
-def _print_stage(finished: "line_module.Finished") -> None:
+def print_stage(finished: "line_module.Finished") -> None:
+    """What happened to a stage, in a line."""
     manifest = finished.manifest
     counts = manifest.counts
     if finished.action != "ran":

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from ..errors import PipelineError
+from ..errors import BusyError
 
 
 @contextmanager
@@ -14,14 +14,14 @@ def locked(folder: Path) -> Iterator[None]:
     """Hold the folder's lock; the system frees it when the process ends, however it ends.
 
     Raises:
-        PipelineError: Another process holds it.
+        BusyError: Another process holds it.
     """
     descriptor = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise PipelineError(f"{folder}: another process is running this run. Wait for it, or stop it.") from None
+            raise BusyError(f"{folder}: another process is running this run. Wait for it, or stop it.") from None
         yield
     finally:
         os.close(descriptor)

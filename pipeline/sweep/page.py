@@ -1,0 +1,110 @@
+"""The page of a sweep, and what is written beside it: the trials as a table, and everything as JSON."""
+
+import json
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Final
+
+from ..report.evaluation_facts import HEADLINES
+from ..storage.files import write_text
+from ..storage.parquet import write_parquet
+from .choosing import SettingResult
+from .grid import described
+from .measures import MEASURES
+from .outcome import Outcome, as_json, trial_table
+from .words import against_default, notes, setting_rows, tested_text, trial_rows, verdict
+
+if TYPE_CHECKING:
+    # Imported where they are used: they bring what draws pictures.
+    from ..report.figures.canvas import Picture
+    from ..report.figures.evaluation import Dot
+
+PAGE: Final = "sweep.html"
+TABLE: Final = "sweep.parquet"
+FACTS: Final = "sweep.json"
+# A picture of more rows than this is no picture; the table has them all.
+_DRAWN: Final = 20
+
+
+@dataclass(frozen=True)
+class SweepFacts:
+    """All that the page says.
+
+    Attributes:
+        title: Its heading.
+        run_name: Name of the run that varies.
+        generated_at: ISO time.
+        command: The command line.
+        tone: Whether the best setting is clearly ahead.
+        verdict: Who is best, and by how much.
+        default: The best against what the run file says; None where there is nothing to say.
+        tested: The best on rows that nothing was chosen by.
+        notes: What to beware of.
+        settings: A row a setting.
+        trials: A row a trial.
+    """
+
+    title: str
+    run_name: str
+    generated_at: str
+    command: str
+    tone: str
+    verdict: str
+    default: str | None
+    tested: str | None
+    notes: tuple[str, ...]
+    settings: tuple[dict[str, str], ...]
+    trials: tuple[dict[str, str], ...]
+
+
+def write_outcome(outcome: Outcome, command: str) -> None:
+    """Write page, table and facts into the sweep's folder."""
+    folder = outcome.plan.output
+    write_parquet(folder / TABLE, trial_table(outcome))
+    write_text(folder / FACTS, json.dumps(as_json(outcome), indent=2, ensure_ascii=False, default=str) + "\n")
+    write_text(folder / PAGE, render_sweep(outcome, command))
+
+
+def render_sweep(outcome: Outcome, command: str) -> str:
+    """The page as one HTML document."""
+    from ..report.page import render_template
+
+    return render_template("sweep.html.j2", facts=_facts(outcome, command), picture=_picture(outcome))
+
+
+def _facts(outcome: Outcome, command: str) -> SweepFacts:
+    clear = [one.is_more_than_noise(outcome.confidence) for one in outcome.comparisons]
+    return SweepFacts(
+        title=f"Sweep of {outcome.plan.config.name}",
+        run_name=outcome.plan.config.name,
+        generated_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        command=command,
+        tone="better" if clear and all(clear) else "same",
+        verdict=verdict(outcome),
+        default=against_default(outcome),
+        tested=tested_text(outcome),
+        notes=tuple(notes(outcome)),
+        settings=tuple(setting_rows(outcome, list(dict.fromkeys((outcome.plan.measure.name, *MEASURES))))),
+        trials=tuple(trial_rows(outcome)),
+    )
+
+
+def _picture(outcome: Outcome) -> "Picture":
+    from ..report.figures.evaluation import dot_picture
+
+    measure = outcome.plan.measure
+    chance = next((headline.chance for headline in HEADLINES if headline.name == measure.name), None)
+    dots = [dot for result in outcome.results if (dot := _dot(outcome, result)) is not None]
+    more = f" The best {_DRAWN} of {len(dots)}." if len(dots) > _DRAWN else ""
+    caption = f"{measure.title} of each setting on the validation split, with its interval.{more}"
+    return dot_picture("settings", dots[:_DRAWN], unit=measure.unit, chance=chance, caption=caption)
+
+
+def _dot(outcome: Outcome, result: SettingResult) -> "Dot | None":
+    from ..report.figures.evaluation import Dot
+
+    found = result.averages[outcome.plan.measure.name]
+    if found is None:
+        return None
+    main = result.setting.name == outcome.best.name
+    return Dot(described(result.setting.values), found.mean, found.low, found.high, main)
