@@ -1,6 +1,7 @@
 """Every stage end to end, on a tiny model and a small log."""
 
 import json
+import os
 import shutil
 
 import polars as pl
@@ -10,7 +11,7 @@ from tests.line.conftest import write_config, write_log
 from thumbline.pipeline import line
 from thumbline.pipeline.config import load_config
 from thumbline.pipeline.errors import ConfigError, PipelineError
-from thumbline.pipeline.storage.manifests import read_manifest
+from thumbline.pipeline.storage.manifests import partial_dir, read_manifest
 from thumbline.pipeline.storage.tables import read_table
 
 
@@ -139,6 +140,25 @@ def test_a_run_of_other_settings_or_without_its_tables_is_not_taken_from(dpo_run
     (other.run_dir / "events" / "events.parquet").unlink()
     third = other.model_copy(update={"name": "third"})
     assert run_all(third, line.select(None, "events"), source=other.run_dir) == {"events": "ran"}
+
+
+def test_a_stage_that_was_taken_in_part_is_not_there(dpo_run, tmp_path, monkeypatch):
+    other = dpo_run.model_copy(update={"runs": str(tmp_path)})
+    real, left = os.link, [2]
+
+    def killed(source, target):
+        if not left[0]:
+            raise KeyboardInterrupt
+        left[0] -= 1
+        real(source, target)
+
+    monkeypatch.setattr("os.link", killed)
+    with pytest.raises(KeyboardInterrupt):
+        run_all(other, line.select(None, "responses"), source=dpo_run.run_dir)
+    assert not (other.run_dir / "events").exists() and partial_dir(other.run_dir / "events").exists()
+    left[0] = 1000
+    assert run_all(other, line.select(None, "responses"), source=dpo_run.run_dir)["events"] == "taken"
+    assert table(other, "events", "rejects").equals(table(dpo_run, "events", "rejects"))
 
 
 def test_links_stand_in_where_there_are_no_hard_ones(dpo_run, tmp_path, monkeypatch):
