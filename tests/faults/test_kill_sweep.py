@@ -96,10 +96,8 @@ def test_a_sweep_can_be_killed_anywhere_and_goes_on(place):
         partial_dir(folder / "base" / "reference"),
         partial_dir(first / "train") / "checkpoint.pt",
         partial_dir(first / "policy"),
-        second / "events",
         partial_dir(second / "train") / "checkpoint.pt",
         second / "metrics",
-        folder / "best.yaml",
         folder / "best" / "policy",
     ):
         kill_once_there(stormy, sign)
