@@ -18,7 +18,7 @@ from thumbline.pipeline.config import TrainConfig
 from thumbline.pipeline.training.adapters import with_adapter
 from thumbline.pipeline.training.batches import micro_batches, step_rows
 from thumbline.pipeline.training.objective import Objective
-from thumbline.pipeline.training.policy import load_policy
+from thumbline.pipeline.training.policy import Policy, load_policy
 from thumbline.pipeline.training.rows import PairRow, Row, TrainingSequence, UnpairedRow
 from thumbline.pipeline.training.trainer import Trainer
 
@@ -99,7 +99,7 @@ def with_reference(rows: Sequence[Row], model_dir: Path) -> list[Row]:
 
 
 def our_trainer(model_dir: Path, config: TrainConfig, rows: Sequence[Row], folder: Path) -> Trainer:
-    """Our trainer on the rows, with the settings as they are; TRL weighs KTO's classes alike where nothing is set."""
+    """Our trainer of the model in a folder, on the rows, with the settings as they are, on the CPU."""
     policy = load_policy(
         model_dir,
         device="cpu",
@@ -107,12 +107,15 @@ def our_trainer(model_dir: Path, config: TrainConfig, rows: Sequence[Row], folde
         gradient_checkpointing=config.gradient_checkpointing,
         weights=config.weights,
     )
+    return trainer_of(policy, config, rows, folder)
+
+
+def trainer_of(policy: Policy, config: TrainConfig, rows: Sequence[Row], folder: Path) -> Trainer:
+    """Our trainer of a policy; an adapter is put into it where the settings say so."""
     if config.adapter != "none":
         policy = with_adapter(policy, config)
-    terms = (
-        Term(config.method, 1.0, config.loss),
-        *(Term(term.method, term.weight, term.loss) for term in config.also),
-    )
+    further = (Term(term.method, term.weight, term.loss) for term in config.also)
+    terms = (Term(config.method, 1.0, config.loss), *further)
     objective = Objective(terms, config.micro_batch_rows, config.weighting, config.ld_alpha)
     return Trainer(policy, objective, config, rows, (), folder)
 
@@ -125,35 +128,65 @@ def in_our_order(rows: Sequence[Row], config: TrainConfig) -> list[Row]:
 
 
 def trl_trainer(
-    model_dir: Path,
+    model: Any,
     config: TrainConfig,
     rows: Sequence[Row],
     folder: Path,
     *,
+    tokenizer: Any = None,
     settings: dict[str, Any] | None = None,
     classes: TrlClasses | None = None,
     each_step: Callable[[int], None] = lambda step: None,
+    **other: Any,
 ) -> Any:
     """TRL's trainer of the rows' kind, on the rows in the order in which they are given.
 
     Args:
-        model_dir: The untrained model and its tokenizer.
+        model: The untrained model, on its device; or the folder of one and its tokenizer, for the CPU.
         config: Steps, batches, rates and dtype, as ours has them.
         rows: All rows of all steps; they are not shuffled.
         folder: Where it may write.
+        tokenizer: Of a model that is given itself: TRL asks it for the id of padding.
         settings: What else its configuration is given, such as `loss_type`.
         classes: Its class and that of its configuration; None: by the kind of the rows.
         each_step: Called after each optimiser step with the number of steps done.
+        other: What else the trainer is given, such as `peft_config`.
     """
-    import trl
-    from transformers import AutoModelForCausalLM, AutoTokenizer, TrainerCallback
-    from transformers.trainer_callback import PrinterCallback
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers.trainer_callback import PrinterCallback, TrainerCallback
 
-    by_kind = (trl.DPOTrainer, trl.DPOConfig) if isinstance(rows[0], PairRow) else (trl.KTOTrainer, trl.KTOConfig)
-    chosen = classes or TrlClasses(*by_kind)
+    class Told(TrainerCallback):
+        def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+            each_step(state.global_step)
+
+    if isinstance(model, Path):
+        tokenizer = AutoTokenizer.from_pretrained(model)
+        model = AutoModelForCausalLM.from_pretrained(model, dtype=torch.float32)
+    chosen = classes or _classes(rows)
     stored = {"precompute_ref_log_probs": True} if hasattr(chosen.config, "precompute_ref_log_probs") else {}
+    own = _arguments(config, folder) | {"use_cpu": model.device.type == "cpu"} | stored
+    trainer = _prepared(chosen.trainer)(
+        model=model,
+        args=chosen.config(**own | (settings or {})),
+        train_dataset=_data_set(rows),
+        processing_class=tokenizer,
+        callbacks=[Told()],
+        **other,
+    )
+    trainer.remove_callback(PrinterCallback)
+    return trainer
 
-    class Prepared(chosen.trainer):  # type: ignore[misc, name-defined]
+
+def _classes(rows: Sequence[Row]) -> TrlClasses:
+    import trl
+
+    if isinstance(rows[0], PairRow):
+        return TrlClasses(trl.DPOTrainer, trl.DPOConfig)
+    return TrlClasses(trl.KTOTrainer, trl.KTOConfig)
+
+
+def _prepared(trainer: Any) -> Any:
+    class Prepared(trainer):  # type: ignore[misc]
         """Rows are tokens already, with the reference's log-probs."""
 
         def _prepare_dataset(self, dataset: Any, *_: Any, **__: Any) -> Any:
@@ -165,19 +198,7 @@ def trl_trainer(
         def tokenize_row(self, feature: dict[str, Any], *_: Any, **__: Any) -> dict[str, Any]:
             return _sides(feature)
 
-    class Told(TrainerCallback):
-        def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-            each_step(state.global_step)
-
-    trainer = Prepared(
-        model=AutoModelForCausalLM.from_pretrained(model_dir, dtype=torch.float32),
-        args=chosen.config(**_arguments(config, folder), **stored, **(settings or {})),
-        train_dataset=_data_set(rows),
-        processing_class=AutoTokenizer.from_pretrained(model_dir),
-        callbacks=[Told()],
-    )
-    trainer.remove_callback(PrinterCallback)
-    return trainer
+    return Prepared
 
 
 def quiet() -> None:
@@ -206,7 +227,6 @@ def _arguments(config: TrainConfig, folder: Path) -> dict[str, Any]:
         "gradient_checkpointing": config.gradient_checkpointing,
         "train_sampling_strategy": "sequential",
         "max_length": None,
-        "use_cpu": True,
         "dataloader_pin_memory": False,
         "report_to": [],
         "save_strategy": "no",

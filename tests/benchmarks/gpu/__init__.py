@@ -1,0 +1,1 @@
+"""Parts of `tests.benchmarks.on_gpu`."""
