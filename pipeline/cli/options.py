@@ -54,12 +54,15 @@ class ScoringArguments:
 
     engine: Annotated[str, typer.Option(help="auto, vllm or hf.")] = "auto"
     dtype: Annotated[str, typer.Option(help="bfloat16, float32 or float16.")] = "bfloat16"
+    quantization: Annotated[
+        str | None, typer.Option(help="Of the weights: nf4 (--engine hf), or a method of vLLM's.")
+    ] = None
     template: Annotated[str, typer.Option(help="chat or plain.")] = "chat"
     max_tokens: Annotated[int, typer.Option(help="Tokens of prompt and completion together.")] = 1024
 
     def sections(self) -> dict[str, dict[str, Any]]:
         """The same as sections of a run file."""
-        return {
-            "reference": {"engine": self.engine, "dtype": self.dtype},
-            "sequences": {"template": self.template, "max_tokens": self.max_tokens},
-        }
+        engine = {"engine": self.engine, "dtype": self.dtype}
+        if self.quantization is not None:
+            engine["quantization"] = self.quantization
+        return {"reference": engine, "sequences": {"template": self.template, "max_tokens": self.max_tokens}}

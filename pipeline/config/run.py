@@ -41,23 +41,6 @@ class RunConfig(StageConfig):
             )
         return self
 
-    @model_validator(mode="after")
-    def _refer_to_the_base(self) -> Self:
-        trained, scored = self.train.weights == "nf4", self.reference.quantization == "nf4"
-        if trained and not scored:
-            raise ValueError(
-                "train.weights: nf4 trains an adapter on a model of 4-bit weights, and the reference is that very "
-                "model: beside the unquantised one there would be rewards before the first step. Set "
-                "reference: {engine: hf, quantization: nf4}"
-            )
-        if scored and not trained:
-            raise ValueError(
-                "reference.quantization: nf4 scores a model of 4-bit weights, and train.weights is "
-                f"{self.train.weights}: the policy would start from another model. Set train: {{adapter: lora, "
-                "weights: nf4, save: adapter}, or take reference.quantization away"
-            )
-        return self
-
     @property
     def run_dir(self) -> Path:
         """The folder that holds this run's stages."""

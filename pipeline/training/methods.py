@@ -81,6 +81,7 @@ def check_methods(config: RunConfig) -> None:
     _check_steps(methods, config.train)
     _check_weights(methods, config)
     _check_lengths(methods, config)
+    _check_base(config)
 
 
 def _check_terms(methods: "list[Method]") -> None:
@@ -162,4 +163,21 @@ def _check_lengths(methods: "list[Method]", config: RunConfig) -> None:
         raise ConfigError(
             f"train.ld_alpha: {measured[0]} takes the reference's log-probs, and those of single tokens are not "
             f"stored; set reference.token_logps to true."
+        )
+
+
+def _check_base(config: RunConfig) -> None:
+    """The policy before its first step is the reference, or it would have rewards that nothing taught it."""
+    trained, scored = config.train.weights == "nf4", config.reference.quantization == "nf4"
+    if trained and not scored:
+        raise ConfigError(
+            "train.weights: nf4 trains an adapter on a model of 4-bit weights, and the reference is that very model: "
+            "beside the unquantised one there would be rewards before the first step. Set reference: {engine: hf, "
+            "quantization: nf4}."
+        )
+    if scored and not trained:
+        raise ConfigError(
+            f"reference.quantization: nf4 scores a model of 4-bit weights, and train.weights is "
+            f"{config.train.weights}: the policy would start from another model. Set train: {{adapter: lora, weights: "
+            f"nf4, save: adapter}}, or take reference.quantization away."
         )

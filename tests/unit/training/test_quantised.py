@@ -6,6 +6,7 @@ import torch
 from tests.tiny import save_tiny_model
 from tests.unit.training.test_optimizers import losses, trained
 from tests.unit.training.test_trainer import config, pairs
+from thumbline.pipeline.cli.evaluate import PairScoring
 from thumbline.pipeline.config import EngineConfig, TrainConfig, build_config
 from thumbline.pipeline.engines.base import TokenSequence
 from thumbline.pipeline.engines.hf import HFEngine
@@ -13,6 +14,7 @@ from thumbline.pipeline.engines.registry import engine_identity
 from thumbline.pipeline.errors import ConfigError, EngineError, MissingDependencyError
 from thumbline.pipeline.training.adapters import Base, with_adapter
 from thumbline.pipeline.training.checkpoints import load_checkpoint, save_model, trained_weights
+from thumbline.pipeline.training.methods import check_methods
 from thumbline.pipeline.training.policy import load_policy
 
 pytest.importorskip("peft", reason="peft is not installed")
@@ -168,5 +170,12 @@ def test_engines_that_cannot_are_refused(engine, message):
 )
 def test_a_reference_of_other_weights_than_the_policys_is_refused(train, reference, message):
     document = {"name": "run", "model": "demo", "events": {"inputs": ["log.jsonl"]}}
+    config = build_config(document | {"train": train, "reference": reference}, origin="test")
     with pytest.raises(ConfigError, match=message):
-        build_config(document | {"train": train, "reference": reference}, origin="test")
+        check_methods(config)
+
+
+def test_pairs_are_evaluated_on_four_bits_where_that_is_asked_for(tmp_path):
+    engine = PairScoring(engine="hf", quantization="nf4").options(tmp_path).engine
+    assert (engine.engine, engine.quantization) == ("hf", "nf4")
+    assert PairScoring().options(tmp_path).engine.quantization is None
