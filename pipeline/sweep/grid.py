@@ -135,6 +135,8 @@ def described(values: Mapping[str, Any]) -> str:
 
 def value_word(value: Any) -> str:
     """The value as a name or a sentence has it."""
+    if isinstance(value, float):
+        return repr(value).replace("e+", "e")
     return value if isinstance(value, str) else json.dumps(value, separators=(",", ":"), default=str)
 
 

@@ -11,8 +11,9 @@ from typing import Final, Literal, NamedTuple
 
 from ..config import RunConfig
 from ..context import Reporter
-from ..errors import BusyError, PipelineError
+from ..errors import BusyError, PipelineError, TrainingError
 from ..line import Stage, fingerprint_of, read_stage, recorded, run, select
+from ..peers import peers
 from ..storage.files import write_text
 from ..storage.manifests import partial_dir
 from ..storage.tables import read_table
@@ -55,6 +56,7 @@ def run_trial(trial: Trial, base: Path, reporter: Reporter, command: str, *, ret
     Raises:
         OSError: The disk is full, or a file cannot be written: no fault of this trial.
         BusyError: Another process is at work in its folder.
+        TrainingError: It failed, and took the other processes of a command of several along.
     """
     if is_done(trial.config):
         return _done(trial, found=True)
@@ -66,8 +68,15 @@ def run_trial(trial: Trial, base: Path, reporter: Reporter, command: str, *, ret
             pass
     except (OSError, BusyError):
         raise
-    except Exception as error:  # noqa: BLE001 - whatever a library says of one setting must not end the others
-        return TrialResult(trial, "failed", {}, _record(trial.config, error), 0.0, found=False)
+    # Whatever a library says of one setting must not end the others.
+    except Exception as error:
+        said = _record(trial.config, error)
+        if peers() is not None:
+            raise TrainingError(
+                f"{trial.name}: {said} The other processes of this command have left with it; the same command goes on "
+                f"with the next trial."
+            ) from error
+        return TrialResult(trial, "failed", {}, said, 0.0, found=False)
     finally:
         _release_memory()
     (trial.config.run_dir / FAILURE).unlink(missing_ok=True)

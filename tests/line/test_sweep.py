@@ -193,6 +193,18 @@ def test_a_trial_that_fails_is_recorded_and_not_chosen_and_the_others_go_on(conf
     assert len(trained) == count + 1
 
 
+def test_a_failure_among_several_processes_ends_the_command_and_the_next_one_goes_on(config, monkeypatch):
+    rates = sweep.Axis("train.learning_rate", (1e30, 1e-3))
+    monkeypatch.setattr("thumbline.pipeline.sweep.trials.peers", lambda: "others")
+    with pytest.raises(
+        TrainingError, match="learning_rate_1e30__seed_0: .*not finite.*the same command goes on with the next"
+    ):
+        run(config(), rates)
+    _, steps, outcome = run(config(), rates)
+    assert outcome.best.values == {"train.learning_rate": 1e-3}
+    assert [step.found for step in steps if isinstance(step, sweep.TrialResult)] == [True, False]
+
+
 def test_a_sweep_in_which_all_fail_says_so(config):
     with pytest.raises(
         TrainingError, match="no setting was trained with every seed: 2 of 2 trials failed. The first, "

@@ -96,6 +96,11 @@ def test_names_say_the_values_and_fit_a_folder():
     assert described(values) == "beta 0.1, learning_rate 1e-05"
 
 
+def test_a_large_number_is_not_taken_for_a_small_one():
+    names = [setting_name({"train.learning_rate": value}) for value in (1e30, 1e-30)]
+    assert names == ["learning_rate_1e30", "learning_rate_1e-30"]
+
+
 def test_values_that_are_no_name_keep_apart_by_a_digest():
     values = [["q_proj"], ["q_proj", "v_proj"], "../../etc", "a/b", "a b", {"x": "y" * 500}, None, True, -1.5]
     names = [setting_name({"train.lora.target_modules": value}) for value in values]
