@@ -35,11 +35,11 @@ class Sweep:
         """Say what was found."""
         from ..sweep import trial_table
         from ..sweep.measures import MEASURES
-        from ..sweep.words import notes, setting_rows, tested_text, verdict
+        from ..sweep.words import final_text, notes, setting_rows, verdict
 
         self.folder = outcome.plan.output
         self.values = dict(outcome.best.values)
-        self.verdict, self.tested, self.notes = verdict(outcome), tested_text(outcome), notes(outcome)
+        self.verdict, self.tested, self.notes = verdict(outcome), final_text(outcome), notes(outcome)
         self.settings = pl.DataFrame(setting_rows(outcome, list(MEASURES)))
         self.trials = trial_table(outcome)
         self.comparisons = pl.DataFrame([one._asdict() for one in outcome.comparisons], infer_schema_length=None)

@@ -102,7 +102,7 @@ def _print_trial(plan: "sweep_module.Plan", result: "sweep_module.TrialResult") 
 
 
 def _print_outcome(outcome: "sweep_module.Outcome") -> None:
-    from ..sweep.words import against_default, notes, setting_rows, tested_text, verdict
+    from ..sweep.words import against_default, final_text, notes, setting_rows, verdict
 
     rows = setting_rows(outcome, [outcome.plan.measure.name])
     table = Table(box=None, pad_edge=False)
@@ -111,7 +111,7 @@ def _print_outcome(outcome: "sweep_module.Outcome") -> None:
     for row in rows:
         table.add_row(*row.values())
     out.print(table)
-    for text in (verdict(outcome), against_default(outcome), tested_text(outcome), *notes(outcome)):
+    for text in (verdict(outcome), against_default(outcome), final_text(outcome), *notes(outcome)):
         if text is not None:
             out.print(text, markup=False, soft_wrap=True)
     folder = outcome.plan.output

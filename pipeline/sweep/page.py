@@ -1,18 +1,21 @@
 """The page of a sweep, and what is written beside it: the trials as a table, and everything as JSON."""
 
 import json
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from ..report.evaluation_facts import HEADLINES
+from ..report.formatting import MINUS
 from ..storage.files import write_text
 from ..storage.parquet import write_parquet
 from .choosing import SettingResult
 from .grid import described
 from .measures import MEASURES
 from .outcome import Outcome, as_json, trial_table
-from .words import against_default, notes, setting_rows, tested_text, trial_rows, verdict
+from .words import against_default, final_text, notes, setting_rows, trial_rows, verdict
 
 if TYPE_CHECKING:
     # Imported where they are used: they bring what draws pictures.
@@ -24,6 +27,19 @@ TABLE: Final = "sweep.parquet"
 FACTS: Final = "sweep.json"
 # A picture of more rows than this is no picture; the table has them all.
 _DRAWN: Final = 20
+_NUMBER: Final = re.compile(rf"[-{MINUS}+]?[\d,]+(\.\d+)?(e[-{MINUS}]?\d+)?")
+
+
+class Cell(NamedTuple):
+    """What a table shows in one place.
+
+    Attributes:
+        text: What is read.
+        value: What the column is sorted by; None where it holds no number.
+    """
+
+    text: str
+    value: float | None
 
 
 @dataclass(frozen=True)
@@ -53,8 +69,8 @@ class SweepFacts:
     default: str | None
     tested: str | None
     notes: tuple[str, ...]
-    settings: tuple[dict[str, str], ...]
-    trials: tuple[dict[str, str], ...]
+    settings: tuple[dict[str, Cell], ...]
+    trials: tuple[dict[str, Cell], ...]
 
 
 def write_outcome(outcome: Outcome, command: str) -> None:
@@ -82,11 +98,21 @@ def _facts(outcome: Outcome, command: str) -> SweepFacts:
         tone="better" if clear and all(clear) else "same",
         verdict=verdict(outcome),
         default=against_default(outcome),
-        tested=tested_text(outcome),
+        tested=final_text(outcome),
         notes=tuple(notes(outcome)),
-        settings=tuple(setting_rows(outcome, list(dict.fromkeys((outcome.plan.measure.name, *MEASURES))))),
-        trials=tuple(trial_rows(outcome)),
+        settings=_cells(setting_rows(outcome, list(dict.fromkeys((outcome.plan.measure.name, *MEASURES))))),
+        trials=_cells(trial_rows(outcome)),
     )
+
+
+def _cells(rows: Sequence[dict[str, str]]) -> tuple[dict[str, Cell], ...]:
+    """Rows with the numbers that their texts begin with."""
+    return tuple({name: Cell(text, _leading_number(text)) for name, text in row.items()} for row in rows)
+
+
+def _leading_number(text: str) -> float | None:
+    found = _NUMBER.match(text)
+    return None if found is None else float(found.group().replace(MINUS, "-").replace(",", ""))
 
 
 def _picture(outcome: Outcome) -> "Picture":

@@ -103,7 +103,7 @@ def notes(outcome: Outcome) -> list[str]:
     return found
 
 
-def tested_text(outcome: Outcome) -> str | None:
+def final_text(outcome: Outcome) -> str | None:
     """The best setting's number where nothing was chosen; None where no such rows are held out."""
     tested = outcome.tested
     if tested is None:
