@@ -83,10 +83,7 @@ def notes(outcome: Outcome) -> list[str]:
     configs = [trial.config for trial in plan.trials]
     found = [rule(plan)]
     if len(plan.settings) > 1:
-        found.append(
-            f"The best of {count(len(plan.settings))} was chosen on the rows that its number is of, so that number "
-            f"is too good: report the one of the test split, which was looked at for this setting alone."
-        )
+        found.append(_chosen_among_many(outcome))
     if len(plan.seeds) == 1:
         found.append("One seed: how far another one would move these numbers is not known; --seeds 0,1,2 shows it.")
     if not is_comparable("margin", configs):
@@ -101,6 +98,16 @@ def notes(outcome: Outcome) -> list[str]:
     if plan.keep == "best":
         found.append("The models of the other trials were deleted (--keep best); their numbers and logs are there.")
     return found
+
+
+def _chosen_among_many(outcome: Outcome) -> str:
+    too_good = (
+        f"The best of {count(len(outcome.plan.settings))} was chosen on the rows that its number is of, so that number "
+        f"is too good: "
+    )
+    if outcome.tested is None or outcome.tested.split != "test":
+        return f"{too_good}one to report takes rows that nothing was chosen by (splits.test, metrics.split)."
+    return f"{too_good}report the one of the test split, which was looked at for this setting alone."
 
 
 def final_text(outcome: Outcome) -> str | None:
@@ -139,7 +146,7 @@ def _setting_row(outcome: Outcome, names: Sequence[str], place: int, result: Set
     row |= {short[key]: value_word(value) for key, value in result.setting.values.items()}
     row |= {MEASURES[name].title: average_text(result.averages[name], MEASURES[name]) for name in names}
     own = "the run file's own" if result.setting.is_default else ""
-    return row | {"behind the best": "" if compared is None else _behind(outcome, compared), "": own}
+    return row | {"behind the best": "" if compared is None else _behind(outcome, compared), "note": own}
 
 
 def _behind(outcome: Outcome, compared: Comparison) -> str:

@@ -49,6 +49,10 @@ def test_the_best_is_named_with_its_number_and_what_the_difference_is_worth(outc
 def test_what_to_beware_of_is_said(outcome, tmp_path):
     said = " ".join(notes(outcome))
     assert "The best of 3 was chosen on the rows that its number is of" in said
+    assert "report the one of the test split, which was looked at for this setting alone" in said
+    untested = Outcome(outcome.plan, outcome.results, outcome.best, outcome.comparisons, None)
+    assert "one to report takes rows that nothing was chosen by" in " ".join(notes(untested))
+    assert final_text(untested) is None
     assert "One seed: how far another one would move these numbers is not known" in said
     assert "Margins have each setting's own scale" in said and "Losses are each setting's own" in said
     assert "failed" not in said and "rewards of different kinds" not in said
@@ -84,7 +88,7 @@ def test_settings_that_are_level_are_not_said_to_be_ahead(tmp_path):
     rows = setting_rows(found, ["accuracy"])
     assert [row["behind the best"] for row in rows] == ["", "level", "\N{MINUS SIGN}27.5 pp, may be noise"]
     assert rows[2]["Preference accuracy"].endswith("seeds ±31.8%")
-    assert [row[""] for row in rows] == ["", "the run file's own", ""]
+    assert [row["note"] for row in rows] == ["", "the run file's own", ""]
 
 
 def test_files_hold_every_trial_and_the_page_shows_it(outcome):
