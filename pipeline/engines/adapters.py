@@ -12,6 +12,7 @@ from typing import Any, Final, NamedTuple
 from ..errors import EngineError, InputError, MissingDependencyError
 from ..storage.digests import cached_digest, digest_json
 from .models import resolve_model
+from .quantised import quiet_bitsandbytes
 
 _CONFIG: Final = "adapter_config.json"
 _WEIGHTS: Final = "adapter_model.safetensors"
@@ -156,6 +157,7 @@ def apply_adapter(model: Any, folder: Path) -> None:
 
 def _adapted(model: Any, folder: Path) -> Any:
     """The model as peft sees it: its layers are changed in place, to hold the adapter."""
+    quiet_bitsandbytes()
     try:
         from peft import PeftConfig, PeftModel
     except ImportError as error:

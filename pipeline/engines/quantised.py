@@ -37,8 +37,7 @@ def load_nf4(model_dir: Path, place: "torch.device", config: Any = None) -> Any:
     import torch
     from transformers import AutoModelForCausalLM, BitsAndBytesConfig
 
-    # It warns at its import that a CPU kernel, which is not used here, could not be fetched.
-    logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.ERROR)
+    quiet_bitsandbytes()
     quantised = BitsAndBytesConfig(
         load_in_4bit=True,
         bnb_4bit_quant_type=NF4,
@@ -59,6 +58,11 @@ def load_nf4(model_dir: Path, place: "torch.device", config: Any = None) -> Any:
             # Without gradients some CPUs would take another layout of the weights, which then takes no gradient.
             module.support_avx512bf16_for_cpu = False
     return model
+
+
+def quiet_bitsandbytes() -> None:
+    """Keep bitsandbytes, which peft imports where it is there, from warning of a CPU kernel that is not used here."""
+    logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.ERROR)
 
 
 def quantiser() -> str:

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import torch
 
 from ..config import TrainConfig
+from ..engines.quantised import quiet_bitsandbytes
 from ..errors import ConfigError, MissingDependencyError
 from .policy import Policy
 
@@ -41,6 +42,7 @@ def with_adapter(policy: Policy, config: TrainConfig) -> Policy:
         MissingDependencyError: peft is not installed.
         ConfigError: The model has no such modules, or they are its embeddings or head.
     """
+    quiet_bitsandbytes()
     try:
         from peft import LoraConfig, TaskType, get_peft_model
     except ImportError as error:

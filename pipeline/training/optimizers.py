@@ -15,6 +15,7 @@ import torch
 from torch.distributed.tensor import DTensor
 
 from ..config import TrainConfig
+from ..engines.quantised import quiet_bitsandbytes
 from ..errors import ConfigError, MissingDependencyError
 from .policy import Policy
 from .rounding import WeightByWeight
@@ -70,6 +71,7 @@ def _library_optimizer(kind: str, weights: Sequence[torch.nn.Parameter], config:
 
 
 def _bitsandbytes() -> Any:
+    quiet_bitsandbytes()
     try:
         import bitsandbytes
     except ImportError as error:

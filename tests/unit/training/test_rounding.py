@@ -125,3 +125,14 @@ def test_a_weight_without_a_gradient_stays_and_copies_hold_nothing_between_steps
     kept = [part.stepped.numel() for part in optimizer._parts]
     assert kept == ([8, 8] if way == "master" else [0, 0])
     assert len(optimizer.state_dict()["masters"]) == (2 if way == "master" else 0)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_the_learning_rate_is_that_of_the_groups(dtype):
+    weight = torch.nn.Parameter(torch.ones(64, dtype=dtype))
+    optimizer = WeightByWeight([weight], adamw, rounding="master", rate=0.25, seed=0)
+    for rate, expected in ((0.0, 1.0), (0.5, 0.5), (0.125, 0.375)):
+        optimizer.param_groups[0]["lr"] = rate
+        weight.grad = torch.ones_like(weight)
+        optimizer.step()
+        torch.testing.assert_close(weight.detach().float(), torch.full((64,), expected))
