@@ -5,6 +5,7 @@ from typing import Any, Literal, Self
 from pydantic import Field, model_validator
 
 from .base import Fraction, NaturalCount, Positive, StageConfig
+from .keeping import KeepingConfig, TrackingConfig
 
 
 class LossTerm(StageConfig):
@@ -26,7 +27,7 @@ class LoraSettings(StageConfig):
     )
 
 
-class TrainConfig(StageConfig):
+class TrainConfig(KeepingConfig, TrackingConfig):
     """Which method trains the policy, and how."""
 
     method: str = Field("dpo", description="A name of `thumbline losses`.")
@@ -88,8 +89,6 @@ class TrainConfig(StageConfig):
     )
     validate_every: NaturalCount = Field(10, description="Optimiser steps between validation points.")
     validation_rows: int = Field(64, ge=0, description="Rows scored at a validation point; 0 for none.")
-    checkpoint_every: NaturalCount = Field(20, description="Optimiser steps between checkpoints.")
-    checkpoint_minutes: Positive = Field(10.0, description="A checkpoint is also kept this long after the last one.")
     parity_rows: NaturalCount = Field(32, description="Sequences that the parity gate compares before training.")
     parity_floor: Positive = Field(
         0.1,
@@ -124,6 +123,12 @@ class TrainConfig(StageConfig):
                 "weights: nf4 with save: merged: merged into 4-bit weights the adapter is rounded with them, merged "
                 "into the unquantised ones it stands on other weights than it was trained on; set save: adapter"
             )
+
+    @model_validator(mode="after")
+    def _judged_by_validation_rows(self) -> Self:
+        if self.validation_rows == 0 and (self.keep == "best" or self.patience is not None):
+            raise ValueError("keep: best and patience are judged by validation rows; set validation_rows above 0")
+        return self
 
     @property
     def methods(self) -> tuple[str, ...]:

@@ -15,6 +15,7 @@ import polars as pl
 from thumbline.plugins import origins
 
 from ..config import RunConfig, TrainConfig
+from ..config.keeping import TrackingConfig
 from ..context import StageContext, StageResult
 from ..engines.adapters import adapter_digest, merge_adapter, resolve_adapter
 from ..engines.models import DEMO_MODEL, model_digest, resolve_model
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
     from ..training.rows import Row
     from ..training.trainer import Trainer
 
-VERSION = 4
+VERSION = 5
 INPUTS = ("pairs", "unpaired", "splits", "sequences", "row_sequences", "reference")
 OUTPUTS = ("training_log", "parity")
 MODEL = "model"
@@ -48,11 +49,12 @@ _UNPAIRED_COLUMNS: Final = ("response_id", "label", "weight", "probability_desir
 
 
 def settings(config: RunConfig) -> dict[str, Any]:
-    """The stage's own settings; when a checkpoint is kept changes nothing.
+    """The stage's own settings; when a checkpoint is kept changes nothing, and who looks on neither.
 
     Nor is it counted over how many processes the work was shared: that moves rounding alone.
     """
-    return config.train.model_dump(mode="json", exclude={"checkpoint_every", "checkpoint_minutes", "distributed"})
+    kept = {"checkpoint_every", "checkpoint_minutes", "keep_checkpoints"}
+    return config.train.model_dump(mode="json", exclude={*kept, "distributed", *TrackingConfig.model_fields})
 
 
 def external(config: RunConfig) -> Mapping[str, str]:
@@ -184,7 +186,7 @@ def _written(context: StageContext, trained: _Trained) -> StageResult:
     saves_adapter = config.save == "adapter"
     base = _base(context.config, trained.model_dir) if saves_adapter else None
     checkpoints.save_model(trained.policy, trained.model_dir, context.folder / MODEL, base)
-    checkpoints.remove_checkpoint(context.folder)
+    checkpoints.remove_checkpoints(context.folder)
     table = pl.DataFrame(trained.log, schema=polars_schema("training_log"), orient="row")
     in_split = _of_split(context, "train", (), main_method(config).spec.rows).height
     return StageResult(
@@ -199,12 +201,17 @@ def _written(context: StageContext, trained: _Trained) -> StageResult:
 
 
 def _notes(config: TrainConfig, trained: _Trained) -> dict[str, Any]:
+    from ..training.keeping import ending_of
+
     trainer = trained.trainer
+    ending = ending_of(trained.log, config, trainer.total_steps())
     notes = {
         "method": config.method,
         "loss": asdict(trainer.objective.method.config),
         "also": [term.model_dump() for term in config.also],
-        "steps": trainer.total_steps(),
+        "steps": ending.step,
+        "ended": ending.why,
+        "weights_of": ending.kept,
         "device": str(trainer.policy.device),
         "layout": trained.layout.notes(),
         "parity": trained.gate.notes(),

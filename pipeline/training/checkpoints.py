@@ -2,21 +2,28 @@
 
 import logging
 import shutil
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import torch
 
 from ..storage.files import atomic_file
 from .adapters import Base, merged, save_adapter
+from .best import best_file, drop_best
 from .dropout import restore_dropout
-from .parallel.shards import load_shards, remove_shards, save_shards, shards_in, step_of
+from .parallel.shards import load_shards, remove_shards, save_shards, shard_steps, shards_in, step_of
 from .parallel.team import ALONE, Team
 from .parallel.wrapping import is_part, is_shared_out, spread
 from .policy import Policy
+from .whole_files import DAMAGE, check_whole, first_line, read_whole
 
 _LOG = logging.getLogger(__name__)
-_FILE = "checkpoint.pt"
+_PREFIX: Final = "checkpoint-"
+
+Say = Callable[[str], None]
+# Which step's weights a training with this log needs beside its checkpoint; None: none.
+BestStep = Callable[[Sequence["LogRow"]], int | None]
 
 
 class LogRow(NamedTuple):
@@ -58,25 +65,42 @@ class Place(NamedTuple):
     log: list[LogRow]
 
 
-def keep(folder: Path, policy: Policy, optimizer: torch.optim.Optimizer, place: Place, team: Team = ALONE) -> None:
-    """Replace the folder's checkpoint, atomically.
+def keep(
+    folder: Path,
+    policy: Policy,
+    optimizer: torch.optim.Optimizer,
+    place: Place,
+    *,
+    newest: int = 1,
+    team: Team = ALONE,
+) -> None:
+    """Write a checkpoint, whole or not at all; then the oldest go.
 
     Args:
         folder: Where it goes.
         policy: Whole, or shared out among the processes: each then writes its own part.
         optimizer: Its state is kept.
         place: Where training stands.
+        newest: How many checkpoints stay.
         team: The processes; each calls this.
     """
     if is_shared_out(policy.scorer):
         facts = {"step": place.step, "log": [tuple(row) for row in place.log], "processes": team.size}
-        save_shards(folder, place.step, policy.scorer, optimizer, facts, team)
+        save_shards(folder, place.step, policy.scorer, optimizer, facts, team, newest)
     elif team.is_first:
         weights = trained_weights(policy.model)
-        save_checkpoint(folder, Checkpoint(place.step, weights, optimizer.state_dict(), place.log, team.size))
+        save_checkpoint(folder, Checkpoint(place.step, weights, optimizer.state_dict(), place.log, team.size), newest)
 
 
-def take_up(folder: Path, policy: Policy, optimizer: torch.optim.Optimizer, team: Team = ALONE) -> Place | None:
+def take_up(
+    folder: Path,
+    policy: Policy,
+    optimizer: torch.optim.Optimizer,
+    *,
+    team: Team = ALONE,
+    say: Say = lambda _: None,
+    best_step: BestStep = lambda _: None,
+) -> Place | None:
     """Put the weights and state of the folder's last checkpoint in their places; None where there is no checkpoint.
 
     It may come from another number of processes, or of weights that lay otherwise on them: training then goes on
@@ -87,8 +111,10 @@ def take_up(folder: Path, policy: Policy, optimizer: torch.optim.Optimizer, team
         policy: Untrained.
         optimizer: A new one.
         team: The processes; each calls this.
+        say: Told of a damaged checkpoint, which is deleted.
+        best_step: See `load_checkpoint`.
     """
-    shards, checkpoint = shards_in(folder), load_checkpoint(folder)
+    shards, checkpoint = shards_in(folder), _same_everywhere(folder, team, say, best_step)
     if shards is not None and (checkpoint is None or step_of(shards) > checkpoint.step):
         facts = load_shards(shards, policy.scorer, optimizer)
         place, processes = Place(facts["step"], [LogRow(*row) for row in facts["log"]]), facts["processes"]
@@ -109,20 +135,61 @@ def take_up(folder: Path, policy: Policy, optimizer: torch.optim.Optimizer, team
     return place
 
 
-def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> None:
-    """Replace the folder's checkpoint, atomically."""
-    with atomic_file(folder / _FILE) as temporary:
+def _same_everywhere(folder: Path, team: Team, say: Say, best_step: BestStep) -> Checkpoint | None:
+    """The newest whole checkpoint, which the first process finds and each reads."""
+    found = load_checkpoint(folder, say, best_step) if team.is_first else None
+    step = team.from_first(None if found is None else found.step)
+    return found if team.is_first or step is None else _read(folder, step)
+
+
+def save_checkpoint(folder: Path, checkpoint: Checkpoint, newest: int = 1) -> None:
+    """Write a checkpoint, whole or not at all; then the oldest go, so that the newest ones are there."""
+    with atomic_file(_file(folder, checkpoint.step)) as temporary:
         torch.save(checkpoint._asdict() | {"log": [tuple(row) for row in checkpoint.log]}, temporary)
+    for step in _steps(folder)[newest:]:
+        _file(folder, step).unlink()
 
 
-def load_checkpoint(folder: Path) -> Checkpoint | None:
-    """The folder's checkpoint; None where there is none."""
-    path = folder / _FILE
-    if not path.is_file():
-        return None
-    # weights_only: a checkpoint is tensors and plain values, and nothing else in the file is ever executed.
-    state = torch.load(path, map_location="cpu", weights_only=True)
+def load_checkpoint(folder: Path, say: Say = lambda _: None, best_step: BestStep = lambda _: None) -> Checkpoint | None:
+    """The folder's newest checkpoint that is whole; None where there is none.
+
+    Args:
+        folder: Where checkpoints lie.
+        say: Told of each that is damaged, which is deleted.
+        best_step: Which step's weights a training with a checkpoint's log needs, which have to be whole too.
+    """
+    for step in _steps(folder):
+        try:
+            checkpoint = _read(folder, step)
+            best = best_step(checkpoint.log)
+            if best is not None:
+                check_whole(best_file(folder, best))
+            return checkpoint
+        except DAMAGE as error:
+            path = _file(folder, step)
+            path.unlink()
+            older = [other for other in _steps(folder) if other < step]
+            then = f"training goes on from that of step {older[0]}" if older else "training begins anew"
+            say(f"{path.name} is damaged ({first_line(error)}); {then}.")
+    return None
+
+
+def checkpoint_steps(folder: Path) -> list[int]:
+    """Optimiser steps whose checkpoints lie in the folder, of either kind, the newest first."""
+    return sorted({*_steps(folder), *shard_steps(folder)}, reverse=True)
+
+
+def _read(folder: Path, step: int) -> Checkpoint:
+    state = read_whole(_file(folder, step))
     return Checkpoint(**state)._replace(log=[LogRow(*row) for row in state["log"]])
+
+
+def _file(folder: Path, step: int) -> Path:
+    return folder / f"{_PREFIX}{step:08d}.pt"
+
+
+def _steps(folder: Path) -> list[int]:
+    return sorted((int(path.stem.removeprefix(_PREFIX)) for path in folder.glob(f"{_PREFIX}*.pt")), reverse=True)
 
 
 def _spread(checkpoint: Checkpoint, model: torch.nn.Module) -> dict[str, Any]:
@@ -152,10 +219,12 @@ def put_weights(model: torch.nn.Module, weights: dict[str, torch.Tensor]) -> Non
         weight.copy_(spread(weights[name], weight))
 
 
-def remove_checkpoint(folder: Path) -> None:
-    """Delete the checkpoints once the trained model is written."""
-    (folder / _FILE).unlink(missing_ok=True)
+def remove_checkpoints(folder: Path) -> None:
+    """Delete the checkpoints, and the best weights, once the trained model is written."""
+    for step in _steps(folder):
+        _file(folder, step).unlink()
     remove_shards(folder)
+    drop_best(folder)
 
 
 def save_model(policy: Policy, untrained_dir: Path, folder: Path, base: Base | None = None) -> None:

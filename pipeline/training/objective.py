@@ -76,17 +76,15 @@ class Objective:
     def measure(self, policy: Policy, rows: Sequence[Row], statistic: torch.Tensor | None) -> "Measured":
         """Losses and rewards of rows that fit in one forward pass."""
         if self.method.spec.paired:
-            batch, logps = self._pairs(policy, [row for row in rows if isinstance(row, PairRow)])
-            measured = _pair_measures(combined(batch, self.terms), logps)
+            pairs = self._pairs(policy, [row for row in rows if isinstance(row, PairRow)])
+            measured = _pair_measures(combined(pairs.batch, self.terms), pairs.logps, pairs.reference_logps)
         else:
-            labels = torch.tensor([row.label for row in rows if isinstance(row, UnpairedRow)])
-            output = combined(self._unpaired(policy, rows, statistic), self.terms)
-            measured = _unpaired_measures(output, labels)
+            unpaired = self._unpaired(policy, rows, statistic)
+            measured = _unpaired_measures(combined(unpaired, self.terms), unpaired)
         finite = measured.losses.isfinite().tolist()
         return measured._replace(infinite=[row.row_id for row, fine in zip(rows, finite, strict=True) if not fine])
 
-    def _pairs(self, policy: Policy, pairs: Sequence[PairRow]) -> tuple[PairLogps, torch.Tensor]:
-        """What the methods take of some pairs, and the policy's log-probs of both sides as they are logged."""
+    def _pairs(self, policy: Policy, pairs: Sequence[PairRow]) -> "_Pairs":
         chosen, rejected = [row.chosen for row in pairs], [row.rejected for row in pairs]
         half = len(pairs)
         prompts = any(method.needs_prompt_nll for method in self.methods)
@@ -95,18 +93,19 @@ class Objective:
         # One forward pass for both sides: half the launches, and alike lengths share padding.
         passed = policy.pass_over([*chosen, *rejected], prompts=prompts, tokens=tokens)
         logps, counts = passed.completions
+        reference = _reference([*chosen, *rejected], logps.device) if with_reference else None
         batch = PairLogps(
             logps[:half],
             logps[half:],
-            _reference(chosen, logps.device) if with_reference else None,
-            _reference(rejected, logps.device) if with_reference else None,
+            None if reference is None else reference[:half],
+            None if reference is None else reference[half:],
             counts[:half],
             counts[half:],
             torch.tensor([row.chosen_better_probability for row in pairs], device=logps.device),
             torch.tensor([row.weight for row in pairs], device=logps.device),
             _mean_nll(passed.completions, passed.prompts, half) if passed.prompts is not None else None,
         )
-        return self._adjusted(batch, passed, pairs), logps.detach()
+        return _Pairs(self._adjusted(batch, passed, pairs), logps.detach(), reference)
 
     def _adjusted(self, batch: PairLogps, passed: ForwardPass, pairs: Sequence[PairRow]) -> PairLogps:
         """The batch as `weighting` and `ld_alpha` have it."""
@@ -134,6 +133,20 @@ class Objective:
             weights=torch.tensor([row.weight for row in unpaired], device=device),
             desirable_probability=torch.tensor([row.desirable_probability for row in unpaired], device=device),
         )
+
+
+class _Pairs(NamedTuple):
+    """Some pairs: what the methods take of them, and what is logged.
+
+    Attributes:
+        batch: As `weighting` and `ld_alpha` have it.
+        logps: (2 x pairs,) nats, summed: the policy's, of chosen answers, then of rejected ones; no gradient.
+        reference_logps: Likewise the reference's; None where no method takes them.
+    """
+
+    batch: PairLogps
+    logps: torch.Tensor
+    reference_logps: torch.Tensor | None
 
 
 class Measured(NamedTuple):
@@ -180,7 +193,7 @@ def _reference(sequences: Sequence[TrainingSequence], device: torch.device) -> t
     ).float()
 
 
-def _pair_measures(output: PairLossOutput, logps: torch.Tensor) -> Measured:
+def _pair_measures(output: PairLossOutput, logps: torch.Tensor, reference_logps: torch.Tensor | None) -> Measured:
     margins = output.chosen_rewards - output.rejected_rewards
     half = margins.shape[0]
     values = {
@@ -192,20 +205,33 @@ def _pair_measures(output: PairLossOutput, logps: torch.Tensor) -> Measured:
         "chosen_logps": logps[:half],
         "rejected_logps": logps[half:],
     }
+    if reference_logps is not None:
+        # Of answers that the reference wrote, this mean is an unbiased estimate of KL(reference || policy).
+        values["reference_kl"] = (reference_logps - logps).view(2, half).mean(dim=0)
     return Measured(
         output.losses, {name: float(value.sum()) for name, value in values.items()}, dict.fromkeys(values, half)
     )
 
 
-def _unpaired_measures(output: UnpairedLossOutput, labels: torch.Tensor) -> Measured:
-    rewards = output.rewards.cpu()
-    parts = {"desirable_rewards": rewards[labels], "undesirable_rewards": rewards[~labels]}
+def _unpaired_measures(output: UnpairedLossOutput, batch: UnpairedLogps) -> Measured:
+    labels, logps = batch.labels.cpu(), batch.policy_logps.detach().cpu()
+    rewards, point = output.rewards.cpu(), float(output.reference_point)
+    parts = {
+        "loss": output.losses.detach().cpu(),
+        "desirable_rewards": rewards[labels],
+        "undesirable_rewards": rewards[~labels],
+        "desirable_logps": logps[labels],
+        "undesirable_logps": logps[~labels],
+    }
+    if batch.reference_logps is not None:
+        ratios = logps - batch.reference_logps.cpu()
+        # On the side of the reference point that the label says; on the point itself, half.
+        parts["accuracy"] = torch.where(labels, ratios > point, ratios < point).float() + 0.5 * (ratios == point)
+        parts["reference_kl"] = -ratios
     sums = {name: float(part.sum()) for name, part in parts.items()}
     counts = {name: part.numel() for name, part in parts.items()}
-    rows = rewards.numel()
-    sums |= {"loss": float(output.losses.detach().sum()), "reference_point": float(output.reference_point) * rows}
-    counts |= {"loss": rows, "reference_point": rows}
-    return Measured(output.losses, sums, counts)
+    rows = labels.numel()
+    return Measured(output.losses, sums | {"reference_point": point * rows}, counts | {"reference_point": rows})
 
 
 class Tally:

@@ -12,13 +12,16 @@ from ..config import TrainConfig
 from ..context import Advance
 from ..errors import TrainingError
 from .batches import step_rows, steps_in_epoch
-from .checkpoints import LogRow, Place, keep, take_up
+from .checkpoints import LogRow, Place
+from .keeper import Keeper, what_is_left
+from .keeping import check_judged
 from .objective import Objective
 from .optimizers import make_optimizer
 from .parallel.team import ALONE, Team
 from .policy import Policy
 from .rows import Row
 from .step import measure_rows, take_step
+from .watching import UNWATCHED, Watch
 
 
 @dataclass(frozen=True)
@@ -34,6 +37,7 @@ class Trainer:
         folder: Where checkpoints go.
         clock: Seconds that pass; they decide when a checkpoint is kept, and nothing else.
         team: The processes that train together; each has a trainer of its own.
+        watch: Who is told of each step, in the first process.
     """
 
     policy: Policy
@@ -44,6 +48,7 @@ class Trainer:
     folder: Path
     clock: Callable[[], float] = time.monotonic
     team: Team = ALONE
+    watch: Watch = UNWATCHED
 
     def total_steps(self) -> int:
         """Optimiser steps of the whole run, at least one."""
@@ -53,33 +58,43 @@ class Trainer:
     def run(self, advance: Advance) -> list[LogRow]:
         """Train from the start, or from the folder's checkpoint, to the end; returns the whole log.
 
+        The policy then has the weights of the last step, or of the best one where those are kept.
+
         Args:
             advance: Called with the number of steps just done.
 
         Raises:
-            TrainingError: A loss or gradient is not finite.
+            TrainingError: A loss or gradient is not finite, or nothing held out can say which step is best.
         """
-        optimizer = make_optimizer(self.policy, self.config)
-        first, log = self._resume(optimizer)
+        optimizer, total = make_optimizer(self.policy, self.config), self.total_steps()
+        keeper = Keeper(self.folder, self.config, self.policy, self.team, self.clock)
+        first, log = self._start(keeper, optimizer)
         advance(first)
-        total, kept_at = self.total_steps(), self.clock()
+        self.watch.begins(first, total, log)
         for step in range(first, total):
-            log += self._step(optimizer, step, total)
+            if keeper.is_over:
+                break
+            rows = self._step(optimizer, step, total)
             if (step + 1) % self.config.validate_every == 0 or step + 1 == total:
-                log += self._validate(step + 1)
-            if step + 1 < total and self.team.from_first(self._due(step + 1, self.clock() - kept_at)):
-                keep(self.folder, self.policy, optimizer, Place(step + 1, log), self.team)
-                kept_at = self.clock()
+                rows += self._validate(step + 1)
+            log += rows
+            keeper.judge(rows)
+            if step + 1 < total:
+                keeper.keep_when_due(optimizer, Place(step + 1, log))
+            self.watch.took(step + 1, rows)
             advance(1)
+        keeper.take_best()
         return log
 
-    def _due(self, step: int, seconds: float) -> bool:
-        """Whether a checkpoint is kept after `step`, `seconds` after the last one."""
-        return step % self.config.checkpoint_every == 0 or seconds >= 60 * self.config.checkpoint_minutes
-
-    def _resume(self, optimizer: torch.optim.Optimizer) -> tuple[int, list[LogRow]]:
-        place = take_up(self.folder, self.policy, optimizer, self.team)
-        return (0, self._validate(0)) if place is None else (place.step, place.log)
+    def _start(self, keeper: Keeper, optimizer: torch.optim.Optimizer) -> Place:
+        """Where the folder's checkpoint stands, or the beginning."""
+        place = keeper.resume(optimizer, self.watch.say)
+        if place is not None:
+            return place
+        log = self._validate(0)
+        check_judged(log, self.config)
+        keeper.judge(log)
+        return Place(0, log)
 
     def _step(self, optimizer: torch.optim.Optimizer, step: int, total: int) -> list[LogRow]:
         rate = learning_rate(step, total, self.config)
@@ -87,9 +102,10 @@ class Trainer:
             group["lr"] = rate
         rows = step_rows(self.rows, step, self.config.batch_rows, self.config.seed)
         try:
-            means = take_step(self.policy, self.objective, optimizer, rows, self.config, self.team)
+            with self.watch.timed():
+                means = take_step(self.policy, self.objective, optimizer, rows, self.config, self.team)
         except TrainingError as error:
-            raise TrainingError(f"step {step + 1} of {total}: {error}") from error
+            raise TrainingError(f"step {step + 1} of {total}: {error} {what_is_left(self.folder)}") from error
         means["learning_rate"] = rate
         return [LogRow(step + 1, "train", name, value) for name, value in sorted(means.items())]
 

@@ -65,9 +65,9 @@ def kill_within(config: Path, stage: str) -> bool:
     process = start(config)
     folder = load_config(config).run_dir / stage
     # Stages with work to lose are killed once they have some on disk, the others as soon as they begin.
-    sign = partial_dir(folder) / "checkpoint.pt" if stage == "train" else partial_dir(folder)
+    sign = "checkpoint-*.pt" if stage == "train" else ".fingerprint"
     deadline = time.monotonic() + _DEADLINE_SECONDS
-    while not sign.exists() and process.poll() is None and time.monotonic() < deadline:
+    while not list(partial_dir(folder).glob(sign)) and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.0005)
     if process.poll() is None:
         os.killpg(process.pid, signal.SIGKILL)

@@ -50,12 +50,12 @@ def finish(config: Path) -> None:
 
 
 def kill_once_there(config: Path, sign: Path) -> None:
-    """Start the sweep and kill it as soon as `sign` is on disk."""
+    """Start the sweep and kill it as soon as what `sign` names, as a pattern, is on disk."""
     process = start(config)
     deadline = time.monotonic() + _DEADLINE_SECONDS
-    while not sign.exists() and process.poll() is None and time.monotonic() < deadline:
+    while not list(sign.parent.glob(sign.name)) and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.0005)
-    assert sign.exists(), f"the sweep never came to {sign}"
+    assert list(sign.parent.glob(sign.name)), f"the sweep never came to {sign}"
     if process.poll() is None:
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()
@@ -94,9 +94,9 @@ def test_a_sweep_can_be_killed_anywhere_and_goes_on(place):
     trained = {}
     for sign in (
         partial_dir(folder / "base" / "reference"),
-        partial_dir(first / "train") / "checkpoint.pt",
+        partial_dir(first / "train") / "checkpoint-*.pt",
         partial_dir(first / "policy"),
-        partial_dir(second / "train") / "checkpoint.pt",
+        partial_dir(second / "train") / "checkpoint-*.pt",
         second / "metrics",
         folder / "best" / "policy",
     ):

@@ -32,8 +32,9 @@ def save_shards(
     optimizer: torch.optim.Optimizer,
     facts: Mapping[str, Any],
     team: Team,
+    newest: int = 1,
 ) -> None:
-    """Write the trained weights and the optimiser's state to a folder in `folder`, and delete those before it.
+    """Write the trained weights and the optimiser's state to a folder in `folder`; then the oldest go.
 
     Args:
         folder: Where checkpoints lie; every process writes there.
@@ -42,6 +43,7 @@ def save_shards(
         optimizer: It holds a state for each trained weight.
         facts: Plain values; the first process's are kept.
         team: The processes; each calls this.
+        newest: How many checkpoints of this kind stay.
     """
     whole = folder / f"{_PREFIX}{step:08d}"
     partial = whole.with_name(whole.name + _PARTIAL)
@@ -56,7 +58,7 @@ def save_shards(
         with atomic_file(partial / _FACTS) as temporary:
             torch.save(dict(facts), temporary)
         partial.replace(whole)
-        remove_shards(folder, keep=whole)
+        remove_shards(folder, newest)
 
 
 def load_shards(path: Path, scorer: torch.nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Any]:
@@ -94,10 +96,16 @@ def step_of(path: Path) -> int:
     return int(path.name.removeprefix(_PREFIX))
 
 
-def remove_shards(folder: Path, keep: Path | None = None) -> None:
-    """Delete all checkpoints of this kind in a folder but one, and what a killed process left of one."""
+def shard_steps(folder: Path) -> list[int]:
+    """Optimiser steps whose whole checkpoints of this kind lie in a folder."""
+    return [step_of(path) for path in _folders(folder)]
+
+
+def remove_shards(folder: Path, newest: int = 0) -> None:
+    """Delete all checkpoints of this kind in a folder but the newest, and what a killed process left of one."""
+    kept = sorted(_folders(folder), reverse=True)[:newest]
     for path in folder.glob(f"{_PREFIX}*"):
-        if path != keep and path.is_dir():
+        if path not in kept and path.is_dir():
             shutil.rmtree(path)
 
 
