@@ -19,7 +19,7 @@ _RELATIVE: Final = 1e-3
 _ABSOLUTE: Final = 1e-5
 # A number in a sentence has few digits, so that its rounding may differ by one in the last of three.
 _RELATIVE_IN_TEXT: Final = 1e-2
-_NUMBER: Final = re.compile(r"(-?\d+(?:\.\d+)?)")
+_NUMBER: Final = re.compile(r"(-?\d+(?:\.\d+)?(?:e[-+]\d+)?)")
 _SHOWN: Final = 3
 
 
@@ -130,4 +130,4 @@ def _close_text(golden: str, found: str) -> bool:
     if before[::2] != now[::2]:
         return False
     pairs = zip(map(float, before[1::2]), map(float, now[1::2]), strict=True)
-    return all(math.isclose(left, right, rel_tol=_RELATIVE_IN_TEXT) for left, right in pairs)
+    return all(math.isclose(left, right, rel_tol=_RELATIVE_IN_TEXT, abs_tol=_ABSOLUTE) for left, right in pairs)

@@ -98,6 +98,8 @@ def test_a_change_of_a_document_names_its_place():
         ("accuracy of 71.5% to 100", "accuracy of 71.6% to 100", True),
         ("accuracy of 71.5%", "accuracy of 75.5%", False),
         ("accuracy of 71.5%", "margin of 71.5%", False),
+        ("a gap of 4.76e-07 nats", "a gap of 1.8e-10 nats", True),
+        ("a rate of 1e-3 a step", "a rate of 2e-3 a step", False),
         ("94141355d5", "94141356d5", False),
         ([1.0, "a"], [1.0002, "a"], True),
         ({"a": 1.0}, {"b": 1.0}, False),
