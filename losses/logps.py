@@ -8,10 +8,13 @@ from typing import NamedTuple
 
 import torch
 
-from .tiles import HeadOutput, HeadPass, Settings
+from .head_pass import HeadOutput, HeadPass
+from .tiles import Settings
 
 # Of 1,024 to 16,384 rows, 8,192 was as fast as any and holds less (`python -m tests.benchmarks.bench_logps --tile N`).
 DEFAULT_TILE = 8192
+# 2,730 tokens of a vocabulary of 49,152 in float32, 2,093 of one of 128,256 in bfloat16.
+DEFAULT_KEPT_BYTES = 512 * 2**20
 
 
 @dataclass(frozen=True)
@@ -67,6 +70,7 @@ def completion_token_logps(
     input_ids: torch.Tensor,
     completion_mask: torch.Tensor,
     tile: int = DEFAULT_TILE,
+    kept_bytes: int = DEFAULT_KEPT_BYTES,
 ) -> TokenLogps:
     """Log-probs of each row's completion tokens, with what weighted preference optimisation measures them against.
 
@@ -76,13 +80,15 @@ def completion_token_logps(
         input_ids: (batch, time) int64 tokens that the hidden states were computed from.
         completion_mask: (batch, time) bool, True at completion tokens. Position 0 has no prediction and must be False.
         tile: Vocabulary rows whose logits are held at a time.
+        kept_bytes: What may be kept for the backward pass where the head takes a gradient; the rest is computed again.
+            Changes no digit.
 
     Raises:
         ValueError: A completion starts at position 0, where nothing predicts it, or a token is not in the vocabulary.
     """
     _check_starts(completion_mask)
     rows, columns = completion_mask.nonzero(as_tuple=True)
-    output = token_statistics(hidden_states[rows, columns - 1], head, input_ids[rows, columns], tile)
+    output = token_statistics(hidden_states[rows, columns - 1], head, input_ids[rows, columns], tile, kept_bytes)
     return TokenLogps(
         by_position(output.logps, completion_mask),
         by_position(output.log_sum_squares, completion_mask),
@@ -96,6 +102,7 @@ def completion_logps(
     input_ids: torch.Tensor,
     completion_mask: torch.Tensor,
     tile: int = DEFAULT_TILE,
+    kept_bytes: int = DEFAULT_KEPT_BYTES,
 ) -> SequenceLogps:
     """Summed log-probs of each row's completion.
 
@@ -105,6 +112,8 @@ def completion_logps(
         input_ids: (batch, time) int64 tokens that the hidden states were computed from.
         completion_mask: (batch, time) bool, True at completion tokens. Position 0 has no prediction and must be False.
         tile: Vocabulary rows whose logits are held at a time.
+        kept_bytes: What may be kept for the backward pass where the head takes a gradient; the rest is computed again.
+            Changes no digit.
 
     Raises:
         ValueError: A completion starts at position 0, where nothing predicts it, or a token is not in the vocabulary.
@@ -112,7 +121,7 @@ def completion_logps(
     _check_starts(completion_mask)
     # The hidden state at t - 1 predicts the token at t.
     rows, columns = completion_mask.nonzero(as_tuple=True)
-    tokens = token_logps(hidden_states[rows, columns - 1], head, input_ids[rows, columns], tile)
+    tokens = token_logps(hidden_states[rows, columns - 1], head, input_ids[rows, columns], tile, kept_bytes)
     tokens = tokens.double()
     sums = tokens.new_zeros(completion_mask.shape[0]).index_add(0, rows, tokens)
     return SequenceLogps(sums, completion_mask.sum(dim=1))
@@ -127,7 +136,11 @@ def _check_starts(completion_mask: torch.Tensor) -> None:
 
 
 def token_logps(
-    hidden_states: torch.Tensor, head: Head, targets: torch.Tensor, tile: int = DEFAULT_TILE
+    hidden_states: torch.Tensor,
+    head: Head,
+    targets: torch.Tensor,
+    tile: int = DEFAULT_TILE,
+    kept_bytes: int = DEFAULT_KEPT_BYTES,
 ) -> torch.Tensor:
     """Log-prob of each target token: (tokens,) float32 nats.
 
@@ -139,15 +152,21 @@ def token_logps(
         head: The output layer.
         targets: (tokens,) int64.
         tile: Vocabulary rows whose logits are held at a time.
+        kept_bytes: What may be kept for the backward pass where the head takes a gradient; the rest is computed again.
+            Changes no digit.
 
     Raises:
         ValueError: `tile` is below 1, or a target is not in the vocabulary.
     """
-    return _passed(hidden_states, head, targets, tile, statistics=False).logps
+    return _passed(hidden_states, head, targets, _Limits(tile, kept_bytes), statistics=False).logps
 
 
 def token_statistics(
-    hidden_states: torch.Tensor, head: Head, targets: torch.Tensor, tile: int = DEFAULT_TILE
+    hidden_states: torch.Tensor,
+    head: Head,
+    targets: torch.Tensor,
+    tile: int = DEFAULT_TILE,
+    kept_bytes: int = DEFAULT_KEPT_BYTES,
 ) -> HeadOutput:
     """Log-probs as `token_logps` gives them, with each position's entropy and log of its summed squared probabilities.
 
@@ -158,11 +177,13 @@ def token_statistics(
         head: The output layer.
         targets: (tokens,) int64.
         tile: Vocabulary rows whose logits are held at a time.
+        kept_bytes: What may be kept for the backward pass where the head takes a gradient; the rest is computed again.
+            Changes no digit.
 
     Raises:
         ValueError: `tile` is below 1, or a target is not in the vocabulary.
     """
-    return _passed(hidden_states, head, targets, tile, statistics=True)
+    return _passed(hidden_states, head, targets, _Limits(tile, kept_bytes), statistics=True)
 
 
 def by_position(values: torch.Tensor, completion_mask: torch.Tensor) -> torch.Tensor:
@@ -175,19 +196,42 @@ def by_position(values: torch.Tensor, completion_mask: torch.Tensor) -> torch.Te
     return values.new_zeros(completion_mask.shape).masked_scatter(completion_mask, values)
 
 
-def _passed(hidden_states: torch.Tensor, head: Head, targets: torch.Tensor, tile: int, statistics: bool) -> HeadOutput:
-    if tile < 1:
-        raise ValueError(f"tile must be at least 1 vocabulary row, not {tile}.")
+class _Limits(NamedTuple):
+    """Vocabulary rows whose logits are held at a time, and what may be kept for the backward pass."""
+
+    tile: int
+    kept_bytes: int
+
+
+def _passed(
+    hidden_states: torch.Tensor, head: Head, targets: torch.Tensor, limits: _Limits, statistics: bool
+) -> HeadOutput:
+    _check(head, targets, limits)
+    device = hidden_states.device.type
+    narrowed = torch.is_autocast_enabled(device)
+    settings = Settings(
+        scale=head.scale,
+        soft_cap=head.soft_cap,
+        tile=limits.tile,
+        compute_dtype=torch.get_autocast_dtype(device) if narrowed else head.weight.dtype,
+        rounded_products=narrowed and device != "cuda",
+        statistics=statistics,
+        kept_bytes=limits.kept_bytes,
+        differentiable=torch.is_grad_enabled(),
+    )
+    with torch.autocast(device, enabled=False):
+        outputs = HeadPass.apply(hidden_states, head.weight, head.bias, targets, settings)  # type: ignore[no-untyped-call]
+    return HeadOutput(*outputs)
+
+
+def _check(head: Head, targets: torch.Tensor, limits: _Limits) -> None:
+    if limits.tile < 1:
+        raise ValueError(f"tile must be at least 1 vocabulary row, not {limits.tile}.")
+    if limits.kept_bytes < 0:
+        raise ValueError(f"kept_bytes must be at least 0, not {limits.kept_bytes}.")
     outside = int(((targets < 0) | (targets >= head.weight.shape[0])).sum())
     if outside:
         raise ValueError(
             f"{outside} of {targets.numel()} targets are no token of the head's {head.weight.shape[0]}; score only "
             f"completion tokens, not positions masked by a label such as -100."
         )
-    device = hidden_states.device.type
-    compute = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else head.weight.dtype
-    rounded = compute != head.weight.dtype and device != "cuda"
-    settings = Settings(head.scale, head.soft_cap, tile, compute, rounded, statistics)
-    with torch.autocast(device, enabled=False):
-        outputs = HeadPass.apply(hidden_states, head.weight, head.bias, targets, settings)  # type: ignore[no-untyped-call]
-    return HeadOutput(*outputs)

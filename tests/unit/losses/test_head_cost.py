@@ -2,8 +2,9 @@
 
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
-from thumbline.losses import tiles
+from thumbline.losses import head_pass, tiles
 from thumbline.losses.logps import Head, token_logps
 
 
@@ -78,37 +79,144 @@ def test_one_hidden_dimension_is_enough():
     torch.testing.assert_close(ours, theirs)
 
 
+class Products(TorchDispatchMode):
+    """Counts matrix products."""
+
+    def __init__(self):
+        super().__init__()
+        self.count = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        self.count += func.overloadpacket in (torch.ops.aten.mm, torch.ops.aten.addmm)
+        return func(*args, **(kwargs or {}))
+
+
 @pytest.mark.parametrize(
-    ("states_train", "weight_trains", "bias_trains", "forwards", "backwards"),
+    ("states_train", "weight_trains", "bias_trains", "kept_bytes", "forwards", "backwards"),
     [
-        (False, False, False, 3, None),  # logits of 20 rows in tiles of 7
-        (True, False, False, 6, 0),  # and each token's gradient on the way
-        (True, True, False, 3, 9),  # logits again, gradients of states and of rows
-        (False, False, True, 3, 6),  # no gradient of rows
+        (False, False, False, 10**6, 3, None),  # logits of 20 rows in tiles of 7
+        (True, False, False, 0, 6, 0),  # and each token's gradient on the way
+        (True, True, False, 10**6, 3, 6),  # gradients of states and of rows
+        (True, True, False, 0, 3, 9),  # with logits again
+        (True, True, False, 12 * 7 * 4, 3, 8),  # with those of two tiles of three again
+        (False, True, False, 10**6, 3, 3),  # no gradient of states
+        (False, False, True, 10**6, 3, 0),  # a bias takes sums alone
     ],
 )
 def test_only_the_products_that_are_needed_are_computed(
-    states_train, weight_trains, bias_trains, forwards, backwards, monkeypatch
+    states_train, weight_trains, bias_trains, kept_bytes, forwards, backwards
 ):
-    calls, product = [], tiles._product
-    monkeypatch.setattr(tiles, "_product", lambda *args: calls.append(1) or product(*args))
     states, weight, targets = inputs()
     states, weight = states.detach().requires_grad_(states_train), weight.detach().requires_grad_(weight_trains)
-    found = token_logps(states, Head(weight, torch.zeros(20, requires_grad=bias_trains)), targets, 7)
-    assert len(calls) == forwards
+    head = Head(weight, torch.zeros(20, requires_grad=bias_trains))
+    with Products() as forward:
+        found = token_logps(states, head, targets, 7, kept_bytes)
+    assert forward.count == forwards
     if backwards is not None:
-        found.sum().backward()
-        assert len(calls) == forwards + backwards
+        with Products() as backward:
+            found.sum().backward()
+        assert backward.count == backwards
 
 
 def test_with_a_frozen_head_only_each_tokens_gradient_is_kept():
     states, weight, targets = inputs()
     kept = token_logps(states, Head(weight.detach()), targets).grad_fn.saved_tensors
-    assert [None if value is None else value.shape for value in kept] == [None] * 5 + [states.shape]
+    assert [value.shape for value in kept] == [states.shape]
+
+
+@pytest.mark.parametrize(
+    ("kept_bytes", "tiles_kept"), [(10**6, 3), (12 * 20 * 4, 3), (12 * 20 * 4 - 1, 2), (12 * 7 * 4, 1), (0, 0)]
+)
+def test_no_more_than_the_stated_bytes_are_kept(kept_bytes, tiles_kept):
+    states, weight, targets = inputs()
+    saved = token_logps(states, Head(weight), targets, 7, kept_bytes).grad_fn.saved_tensors
+    # States, weight, no bias, targets, two factors; then shares of 12 tokens in tiles of 7, 7 and 6 rows.
+    assert [value.shape[1] for value in saved[6:]] == [7, 7, 6][:tiles_kept]
+
+
+def test_where_no_gradient_is_wanted_none_is_prepared():
+    states, weight, targets = inputs()
+    with torch.no_grad(), Products() as products:
+        found = token_logps(states, Head(weight.detach()), targets, 7)
+    assert found.grad_fn is None
+    assert products.count == 3
+
+
+@pytest.mark.parametrize("autocast", [False, True])
+@pytest.mark.parametrize(("bias", "scale", "soft_cap"), [(False, 1.0, None), (True, 0.5, 3.0)])
+def test_what_is_computed_again_is_the_same_to_the_last_bit(bias, scale, soft_cap, autocast, monkeypatch):
+    monkeypatch.setattr("thumbline.losses.tiles._BLOCK_TOKENS", 5)
+    states, weight, targets = inputs()
+    offset = torch.linspace(-1, 1, 20).requires_grad_() if bias else None
+    leaves = [leaf for leaf in (states, weight, offset) if leaf is not None]
+
+    def gradients(kept_bytes):
+        with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
+            found = token_logps(states, Head(weight, offset, scale, soft_cap), targets, 7, kept_bytes)
+        return torch.autograd.grad((found * torch.arange(12)).sum(), leaves)
+
+    for ours in (gradients(0), gradients(300)):
+        torch.testing.assert_close(ours, gradients(10**6), atol=0, rtol=0)
+
+
+def test_shares_are_kept_in_the_type_of_the_products():
+    states, weight, targets = inputs()
+    with torch.autocast("cpu", torch.bfloat16):
+        found = token_logps(states, Head(weight), targets, 7)
+    assert {value.dtype for value in found.grad_fn.saved_tensors[6:]} == {torch.bfloat16}
+
+
+def test_a_sure_tokens_gradient_keeps_its_digits_where_shares_are_rounded():
+    # p = 1 - 4.5e-4 of two rows: rounded to bfloat16 it is 1, and 1 - p would be 0.
+    states = torch.tensor([[1.0]], requires_grad=True)
+    weight = torch.tensor([[4.0], [-3.7]], requires_grad=True)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = token_logps(states, Head(weight), torch.tensor([0]))
+    _, by_weight = torch.autograd.grad(found.sum(), [states, weight])
+    rounded = weight.detach().bfloat16().double()
+    other = float((rounded[1] - rounded[0]).sigmoid())
+    torch.testing.assert_close(by_weight.double(), torch.tensor([[other], [-other]]).double(), rtol=2**-8, atol=0)
+
+
+def test_the_heads_weight_may_be_a_piece_of_a_larger_tensor():
+    states, weight, targets = inputs()
+    flat = torch.cat([torch.ones(3), weight.detach().flatten(), torch.ones(5)]).requires_grad_()
+    piece = flat[3 : 3 + weight.numel()].view_as(weight)
+    (by_flat,) = torch.autograd.grad(token_logps(states, Head(piece), targets, 7).sum(), flat)
+    (by_weight,) = torch.autograd.grad(token_logps(states, Head(weight), targets, 7).sum(), weight)
+    torch.testing.assert_close(by_flat[3 : 3 + weight.numel()].view_as(weight), by_weight, atol=0, rtol=0)
+    assert not by_flat[:3].any() and not by_flat[-5:].any()
+
+
+def test_a_backward_pass_can_be_taken_twice():
+    states, weight, targets = inputs()
+    found = token_logps(states, Head(weight), targets, 7).sum()
+    first = torch.autograd.grad(found, [states, weight], retain_graph=True)
+    torch.testing.assert_close(torch.autograd.grad(found, [states, weight]), first, atol=0, rtol=0)
+
+
+def test_a_base_in_half_precision_rounds_products_under_autocast_as_a_float32_one_does():
+    states, weight, targets = inputs()
+    narrow = weight.detach().bfloat16()
+    with torch.autocast("cpu", torch.bfloat16):
+        found, wide = token_logps(states, Head(narrow), targets), token_logps(states, Head(narrow.float()), targets)
+    torch.testing.assert_close(found, wide, atol=0, rtol=0)
+
+
+def test_rows_shut_out_by_a_bias_have_no_share_even_where_they_fill_a_tile():
+    states, weight, targets = inputs()
+    bias = torch.zeros(20)
+    bias[7:14] = -torch.inf
+    targets = targets % 7
+    found = token_logps(states, Head(weight, bias), targets, 7)
+    open_rows = torch.cat([weight[:7], weight[14:]])
+    torch.testing.assert_close(found, plain(states, open_rows, targets))
+    (by_weight,) = torch.autograd.grad(found.sum(), weight)
+    assert not by_weight[7:14].any() and by_weight.isfinite().all()
 
 
 def test_statistics_that_nobody_asked_for_are_empty():
     states, weight, targets = inputs()
     settings = tiles.Settings(scale=1.0, soft_cap=None, tile=7, compute_dtype=torch.float32, rounded_products=False)
-    found = tiles.HeadOutput(*tiles.HeadPass.apply(states, weight, None, targets, settings))
+    found = head_pass.HeadOutput(*head_pass.HeadPass.apply(states, weight, None, targets, settings))
     assert (found.entropies.shape, found.log_sum_squares.shape) == ((0,), (0,))

@@ -26,11 +26,16 @@ def plain(states, weight, bias, targets, scale=1.0, soft_cap=None):
 @pytest.mark.parametrize("soft_cap", [None, 5.0])
 @pytest.mark.parametrize("scale", [1.0, 0.25, 2.0])
 @pytest.mark.parametrize("bias", [False, True])
-@pytest.mark.parametrize(("tile", "block"), [(7, 4096), (1000, 4096), (7, 10), (1, 4096)])
-def test_values_and_gradients_are_those_of_full_logits_in_float64(bias, scale, soft_cap, tile, block, monkeypatch):
+@pytest.mark.parametrize(
+    ("tile", "block", "kept_bytes"),
+    [(7, 4096, 10**6), (7, 4096, 0), (1000, 4096, 10**6), (7, 10, 2000), (7, 10, 0), (1, 4096, 10**6)],
+)
+def test_values_and_gradients_are_those_of_full_logits_in_float64(
+    bias, scale, soft_cap, tile, block, kept_bytes, monkeypatch
+):
     monkeypatch.setattr("thumbline.losses.tiles._BLOCK_TOKENS", block)
     states, weight, offset, targets, upstream = inputs(bias=bias)
-    found = token_logps(states, Head(weight, offset, scale, soft_cap), targets, tile)
+    found = token_logps(states, Head(weight, offset, scale, soft_cap), targets, tile, kept_bytes)
     exact = plain(states, weight, offset, targets, scale, soft_cap)
     torch.testing.assert_close(found, exact.float(), atol=1e-5, rtol=1e-5)
     leaves = [leaf for leaf in (states, weight, offset) if leaf is not None]
@@ -83,6 +88,12 @@ def test_a_tile_without_rows_is_refused():
         token_logps(states, Head(weight), targets, 0)
     with pytest.raises(ValueError, match="tile must be at least 1"):
         completion_logps(states[None], Head(weight), targets[None], torch.arange(37)[None] > 0, 0)
+
+
+def test_bytes_below_zero_are_refused():
+    states, weight, _, targets, _ = inputs()
+    with pytest.raises(ValueError, match="kept_bytes must be at least 0, not -1"):
+        token_logps(states, Head(weight), targets, kept_bytes=-1)
 
 
 def test_the_sum_of_512_tokens_in_bfloat16_stays_within_0_02_nat():
@@ -166,7 +177,7 @@ def test_no_entropy_lies_below_zero_where_logits_are_large():
 
 
 def test_log_probs_alone_compute_no_statistics(monkeypatch):
-    monkeypatch.setattr("thumbline.losses.tiles._Spread", None)
+    monkeypatch.setattr("thumbline.losses.tiles._spread", None)
     states, weight, _, targets, _ = inputs()
     assert token_logps(states, Head(weight), targets).shape == targets.shape
 
