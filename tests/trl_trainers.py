@@ -19,6 +19,7 @@ from thumbline.pipeline.training.adapters import with_adapter
 from thumbline.pipeline.training.batches import micro_batches, step_rows
 from thumbline.pipeline.training.objective import Objective
 from thumbline.pipeline.training.policy import Policy, load_policy
+from thumbline.pipeline.training.probe import with_layout
 from thumbline.pipeline.training.rows import PairRow, Row, TrainingSequence, UnpairedRow
 from thumbline.pipeline.training.trainer import Trainer
 
@@ -111,9 +112,10 @@ def our_trainer(model_dir: Path, config: TrainConfig, rows: Sequence[Row], folde
 
 
 def trainer_of(policy: Policy, config: TrainConfig, rows: Sequence[Row], folder: Path) -> Trainer:
-    """Our trainer of a policy; an adapter is put into it where the settings say so."""
+    """Our trainer of a policy, with the adapter that the settings name and in the layout that they ask for."""
     if config.adapter != "none":
         policy = with_adapter(policy, config)
+    policy = with_layout(policy, config.layout).policy
     further = (Term(term.method, term.weight, term.loss) for term in config.also)
     terms = (Term(config.method, 1.0, config.loss), *further)
     objective = Objective(terms, config.micro_batch_rows, config.weighting, config.ld_alpha)

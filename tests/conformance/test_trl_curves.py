@@ -67,7 +67,9 @@ def config(method, loss=None, **settings: Any) -> TrainConfig:
 
 
 def our_curve(model, train, rows, folder):
-    log = our_trainer(model, train, rows, folder).run(lambda _: None)
+    trainer = our_trainer(model, train, rows, folder)
+    assert trainer.policy.layout == ("shared" if train.layout == "auto" else train.layout)
+    log = trainer.run(lambda _: None)
     return {
         name: torch.tensor([row.value for row in log if row.metric == name], dtype=torch.float64)
         for name in ("loss", "grad_norm")
@@ -98,15 +100,21 @@ def assert_moved(found: Curves, by=0.2):
     assert abs(float(found.ours["loss"][-1] - found.ours["loss"][0])) > by
 
 
-def test_fifty_steps_of_dpo_are_trls(model, pairs, tmp_path):
-    found = curves(model, config("dpo", {"beta": 0.1}, max_steps=50), pairs, tmp_path, settings={"beta": 0.1})
+LAYOUTS = ["padded", "packed", "shared"]
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_fifty_steps_of_dpo_are_trls(model, pairs, tmp_path, layout):
+    train = config("dpo", {"beta": 0.1}, max_steps=50, layout=layout)
+    found = curves(model, train, pairs, tmp_path, settings={"beta": 0.1})
     assert_same(found)
     assert_moved(found)
 
 
-def test_fifty_steps_of_kto_are_trls(model, unpaired, tmp_path):
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_fifty_steps_of_kto_are_trls(model, unpaired, tmp_path, layout):
     # TRL's reference point is a micro-batch's: with one a step it is the step's too.
-    train = config("kto", {"beta": 0.1, **ALIKE}, max_steps=50, micro_batch_rows=4)
+    train = config("kto", {"beta": 0.1, **ALIKE}, max_steps=50, micro_batch_rows=4, layout=layout)
     found = curves(model, train, unpaired, tmp_path, settings={"beta": 0.1})
     assert_same(found)
     assert_moved(found)
@@ -118,12 +126,13 @@ def test_a_slightly_other_beta_is_told_apart(model, pairs, tmp_path):
         assert_same(found)
 
 
-@pytest.mark.parametrize("adapter", ["none", "lora"])
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("adapter", ["none", "lora", "dora"])
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
-def test_the_first_loss_of_dpo_is_ln_2(model, pairs, tmp_path, dtype, adapter):
+def test_the_first_loss_of_dpo_is_ln_2(model, pairs, tmp_path, dtype, adapter, layout):
     if adapter != "none":
         pytest.importorskip("peft")
-    train = config("dpo", max_steps=1, dtype=dtype, adapter=adapter)
+    train = config("dpo", max_steps=1, dtype=dtype, adapter=adapter, layout=layout)
     loss = our_curve(model, train, pairs, tmp_path)["loss"]
     # Rounded to bfloat16, four pairs' log-ratios of 20 tokens leave some hundredths of a nat, of which beta is a tenth.
     assert loss.item() == pytest.approx(math.log(2), abs=1e-6 if dtype == "float32" else 5e-3)
