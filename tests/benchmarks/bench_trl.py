@@ -63,6 +63,20 @@ class Case(NamedTuple):
         return f"{self.method.upper()} {self.dtype}, {rows}"
 
 
+def as_it_is() -> None:
+    """Change nothing."""
+
+
+def plain_adamw() -> None:
+    """AdamW as a loop over tensors."""
+
+    class Plain(torch.optim.AdamW):
+        def __init__(self, *arguments: Any, **settings: Any) -> None:
+            super().__init__(*arguments, **settings | {"fused": False})
+
+    torch.optim.AdamW = Plain  # type: ignore[misc]
+
+
 class Way(NamedTuple):
     """How a step is taken.
 
@@ -76,7 +90,7 @@ class Way(NamedTuple):
     name: str
     settings: dict[str, Any] | None
     methods: tuple[str, ...] = ("dpo", "kto")
-    prepare: Callable[[], None] = lambda: None
+    prepare: Callable[[], None] = as_it_is
 
 
 class Cost(NamedTuple):
@@ -91,20 +105,6 @@ class Cost(NamedTuple):
         return min(self.seconds)
 
 
-def plain_adamw() -> None:
-    """AdamW as a loop over tensors."""
-
-    class Plain(torch.optim.AdamW):
-        def __init__(self, *arguments: Any, **settings: Any) -> None:
-            super().__init__(*arguments, **settings | {"fused": False})
-
-    torch.optim.AdamW = Plain  # type: ignore[misc]
-
-
-def as_it_is() -> None:
-    """Change nothing."""
-
-
 CASES = [
     Case("dpo", "bfloat16", None),
     Case("dpo", "bfloat16", Lengths(128, 128, 128)),
@@ -114,11 +114,13 @@ CASES = [
     Case("kto", "bfloat16", Lengths(128, 128, 128)),
     Case("kto", "bfloat16", Lengths(384, 128, 128)),
 ]
-TRL = Way("TRL", None, prepare=as_it_is)
-OURS = Way("ours", {}, prepare=as_it_is)
+TRL = Way("TRL", None)
+OURS = Way("ours", {})
 # One line for each part that can be left out.
 WITHOUT = [
-    Way("without fused AdamW", {}, prepare=plain_adamw),
+    Way("prompts not shared", {"layout": "packed"}),
+    Way("nor packed: padded", {"layout": "padded"}),
+    Way("AdamW not fused", {}, prepare=plain_adamw),
 ]
 
 

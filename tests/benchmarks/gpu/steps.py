@@ -60,6 +60,9 @@ SETTINGS = (
     Setting("0.5B", "KTO, full, float32", {"method": "kto"}),
     Setting("0.5B", "DPO, LoRA", LORA, needs=("peft",)),
     # One line for each setting that changes what a step takes.
+    Setting("1B", "DPO, full, packed", {"layout": "packed"}),
+    Setting("1B", "DPO, full, padded", {"layout": "padded"}),
+    Setting("1B", "KTO, full, padded", {"layout": "padded", "method": "kto"}),
     Setting("1B", "DPO, full, bfloat16", HALF),
     Setting("1B", "DPO, full, bfloat16, master copy", HALF | {"rounding": "master"}),
     Setting("1B", "DPO, full, checkpointed", CHECKPOINTED),
