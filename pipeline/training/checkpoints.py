@@ -116,7 +116,7 @@ def take_up(
     """
     shards, checkpoint = shards_in(folder), _same_everywhere(folder, team, say, best_step)
     if shards is not None and (checkpoint is None or step_of(shards) > checkpoint.step):
-        facts = load_shards(shards, policy.scorer, optimizer)
+        facts = load_shards(shards, policy.scorer, optimizer, team)
         place, processes = Place(facts["step"], [LogRow(*row) for row in facts["log"]]), facts["processes"]
     elif checkpoint is not None:
         put_weights(policy.model, checkpoint.model)

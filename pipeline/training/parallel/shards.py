@@ -21,6 +21,8 @@ from .team import Team
 _PREFIX: Final = "shards-"
 _PARTIAL: Final = ".partial"
 _FACTS: Final = "facts.pt"
+_INDEX: Final = "index"
+_INDEX_OF_TORCH: Final = ".metadata"
 # What is frozen lies in the untrained model.
 _OPTIONS: Final = StateDictOptions(ignore_frozen_params=True)
 
@@ -55,20 +57,26 @@ def save_shards(
     save({"model": model, "optimizer": state}, checkpoint_id=partial)
     team.wait()
     if team.is_first:
+        # A stage's folder is cleared of what is hidden before it is taken up again.
+        (partial / _INDEX_OF_TORCH).replace(partial / _INDEX)
         with atomic_file(partial / _FACTS) as temporary:
             torch.save(dict(facts), temporary)
         partial.replace(whole)
         remove_shards(folder, newest)
 
 
-def load_shards(path: Path, scorer: torch.nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Any]:
+def load_shards(path: Path, scorer: torch.nn.Module, optimizer: torch.optim.Optimizer, team: Team) -> dict[str, Any]:
     """Put a checkpoint's weights and state in their places, however they are shared out now; returns its facts.
 
     Args:
         path: A folder of `shards_in`.
         scorer: What is trained; it may be whole.
         optimizer: A new one of the same kind.
+        team: The processes; each calls this.
     """
+    if team.is_first:
+        shutil.copyfile(path / _INDEX, path / _INDEX_OF_TORCH)
+    team.wait()
     model, state = get_state_dict(scorer, optimizer, options=_OPTIONS)
     found: dict[str, Any] = {"model": model, "optimizer": state}
     with warnings.catch_warnings():

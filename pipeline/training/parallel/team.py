@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import torch
 from torch import distributed
+from torch.distributed import DistNetworkError  # type: ignore[attr-defined]
+
+from ...errors import TrainingError
 
 if TYPE_CHECKING:
     from torch.distributed import Store  # type: ignore[attr-defined]
@@ -82,5 +85,18 @@ def joined(store: "Store", rank: int, size: int, device: torch.device) -> Iterat
     distributed.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=_PATIENCE)
     try:
         yield Team(rank, size, device)
+    except RuntimeError as error:
+        if not _is_of_lost_process(error):
+            raise
+        raise TrainingError(
+            f"train: one of the {size} processes that train together has ended, killed or out of memory. The same "
+            f"command goes on from the last checkpoint."
+        ) from error
     finally:
         distributed.destroy_process_group()
+
+
+def _is_of_lost_process(error: RuntimeError) -> bool:
+    """Whether an exchange failed since the other side is gone; gloo says so by words alone."""
+    words = ("Connection closed by peer", "Connection reset by peer", "Broken pipe")
+    return isinstance(error, DistNetworkError) or any(word in str(error) for word in words)
