@@ -132,7 +132,8 @@ def _trained(context: StageContext, scratch: Path, team: "Team") -> _Trained:
     way = way_of(config.distributed, config.adapter) if team.is_several else "none"
     rows = _rows_of_splits(context, scratch, main_method(config).spec.rows)
     model_dir = resolve_model(context.config.model, context.config.revision)
-    policy = _policy(context.config, model_dir, "cpu" if way == "fsdp" else str(team.device or config.device))
+    device = "cpu" if way == "fsdp" else str(team.device or config.device)
+    policy = _policy(context.config, model_dir, device, hollow=way == "fsdp" and not team.is_first)
     if way == "fsdp":
         policy = shared_out(policy, team)
     layout = with_layout(policy, config.layout)
@@ -159,7 +160,7 @@ def _trained(context: StageContext, scratch: Path, team: "Team") -> _Trained:
     return _Trained(trained, model_dir, trainer, log, compared, gate, layout, way)
 
 
-def _policy(config: RunConfig, model_dir: Path, device: str) -> "Policy":
+def _policy(config: RunConfig, model_dir: Path, device: str, *, hollow: bool = False) -> "Policy":
     """The untrained policy: the model, with what it begins with and what is trained of it."""
     from ..training.adapters import with_adapter
     from ..training.policy import load_policy
@@ -171,6 +172,7 @@ def _policy(config: RunConfig, model_dir: Path, device: str) -> "Policy":
         dtype=train.dtype,
         gradient_checkpointing=train.gradient_checkpointing,
         weights=train.weights,
+        hollow=hollow,
     )
     if config.reference.adapter is not None:
         # The policy begins where the reference stands.

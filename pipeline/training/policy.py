@@ -103,7 +103,13 @@ def choose_device(name: str) -> torch.device:
 
 
 def load_policy(
-    model_dir: Path, *, device: str, dtype: str, gradient_checkpointing: bool, weights: str = "float32"
+    model_dir: Path,
+    *,
+    device: str,
+    dtype: str,
+    gradient_checkpointing: bool,
+    weights: str = "float32",
+    hollow: bool = False,
 ) -> Policy:
     """The model in `model_dir`, ready to train: dropout off.
 
@@ -116,6 +122,7 @@ def load_policy(
         dtype: `bfloat16` for autocast, or `float32`.
         gradient_checkpointing: Recompute activations in the backward pass.
         weights: Type of the weights: `float32`, `bfloat16`, or `nf4` where they are the frozen base of an adapter.
+        hollow: Leave the weights unwritten, since they come from another process: they take no memory until they do.
 
     Raises:
         MissingDependencyError: The weights take a library that is not installed.
@@ -127,14 +134,21 @@ def load_policy(
     try:
         config = AutoConfig.from_pretrained(model_dir)
         saved = getattr(config, "dtype", None) or torch.float32
-        model = _load(model_dir, with_own_attention(without_dropout(config)), weights, place)
+        config = with_own_attention(without_dropout(config))
+        model = _hollow(config, weights) if hollow else _load(model_dir, config, weights, place)
     except (OSError, ValueError) as error:
         raise InputError(f"{model_dir}: no causal language model can be loaded from this folder: {error}") from error
-    return policy_of(model, place, saved, dtype=dtype, gradient_checkpointing=gradient_checkpointing)
+    return policy_of(model, place, saved, dtype=dtype, gradient_checkpointing=gradient_checkpointing, hollow=hollow)
 
 
 def policy_of(
-    model: Any, device: torch.device, saved_dtype: torch.dtype, *, dtype: str, gradient_checkpointing: bool
+    model: Any,
+    device: torch.device,
+    saved_dtype: torch.dtype,
+    *,
+    dtype: str,
+    gradient_checkpointing: bool,
+    hollow: bool = False,
 ) -> Policy:
     """A model that lies on its device, ready to train: dropout off.
 
@@ -144,6 +158,7 @@ def policy_of(
         saved_dtype: Type that its weights have on disk.
         dtype: `bfloat16` for autocast, or `float32`.
         gradient_checkpointing: Recompute activations in the backward pass.
+        hollow: Its weights are not written yet, so that its head cannot be looked at.
 
     Raises:
         EngineError: Its head is of a kind that log-probs cannot be computed from.
@@ -152,8 +167,20 @@ def policy_of(
     if gradient_checkpointing:
         model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
     model.train()
-    head_of(model)
+    if not hollow:
+        head_of(model)
     return Policy(model, Scorer(model, torch.bfloat16 if dtype == "bfloat16" else None), device, saved_dtype)
+
+
+def _hollow(config: Any, weights: str) -> Any:
+    """A model of unwritten weights, on the CPU: the system gives memory to what is written to, and to no more."""
+    from transformers import AutoModelForCausalLM
+
+    with torch.device("meta"):
+        model = AutoModelForCausalLM.from_config(config, dtype=getattr(torch, weights))
+    model.to_empty(device="cpu")
+    model.tie_weights()
+    return model
 
 
 def _load(model_dir: Path, config: Any, weights: str, place: torch.device) -> Any:

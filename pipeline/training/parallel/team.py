@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import torch
 from torch import distributed
-from torch.distributed import DistNetworkError  # type: ignore[attr-defined]
+from torch.distributed import DistNetworkError
 
 from ...errors import TrainingError
 

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any, Literal
 
 import torch
+from torch import distributed
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import FSDPModule, fully_shard
 from torch.distributed.tensor import DTensor, distribute_tensor
@@ -76,19 +77,33 @@ def shared_out(policy: Policy, team: Team) -> Policy:
     Each layer is gathered when it runs; embeddings, last norm and head, which may be one weight, while any runs.
 
     Args:
-        policy: The whole untrained model with its adapter, alike in every process.
-        team: The processes.
+        policy: The whole untrained model with its adapter; only the first process's weights need be written.
+        team: The processes; each calls this.
 
     Raises:
         ConfigError: No layers are found that could be shared out one by one.
     """
     device = team.device or policy.device
     mesh = init_device_mesh(device.type, (team.size,))
+    weights = {name: weight.detach() for name, weight in policy.scorer.named_parameters()} if team.is_first else {}
     for layer in layers_of(policy.model):
         fully_shard(layer, mesh=mesh)
     fully_shard(policy.scorer, mesh=mesh)
+    _fill(policy.scorer, weights, device)
     policy.scorer.register_forward_hook(_let_go)
     return replace(policy, device=device)
+
+
+@torch.no_grad()
+def _fill(scorer: torch.nn.Module, weights: dict[str, torch.Tensor], device: torch.device) -> None:
+    """Give every process its part of the first one's weights, and all of its buffers; one weight is whole at a time."""
+    for name, weight in scorer.named_parameters():
+        value = (
+            weights.pop(name).to(device) if weights else torch.empty(weight.shape, dtype=weight.dtype, device=device)
+        )
+        weight.copy_(spread(value, weight))
+    for buffer in scorer.buffers():
+        distributed.broadcast(buffer, src=0)
 
 
 def _let_go(scorer: Any, *_: Any) -> None:

@@ -1,5 +1,6 @@
 """Two processes that train together give what one gives: the same losses, gradients and weights, in every mode."""
 
+import shutil
 from dataclasses import replace
 from functools import partial
 from typing import NamedTuple
@@ -14,15 +15,20 @@ from tests.unit.training.test_trainer import objective, pairs, policy_of, unpair
 from thumbline.pipeline.config import TrainConfig
 from thumbline.pipeline.errors import ConfigError, TrainingError
 from thumbline.pipeline.training.adapters import with_adapter
+from thumbline.pipeline.training.checkpoints import LogRow, Place, keep, take_up
 from thumbline.pipeline.training.parallel.dealing import deal
 from thumbline.pipeline.training.parallel.team import ALONE, Team, joined
 from thumbline.pipeline.training.parallel.wrapping import copied, layers_of, shared_out, way_of, whole
+from thumbline.pipeline.training.policy import load_policy
 from thumbline.pipeline.training.step import measure_rows, take_step
 
 
 @pytest.fixture(scope="module")
 def model_dir(tmp_path_factory):
     return save_tiny_model(tmp_path_factory.mktemp("model"))
+
+
+LOADING = {"device": "cpu", "dtype": "float32", "gradient_checkpointing": False}
 
 
 class Case(NamedTuple):
@@ -50,7 +56,8 @@ def rows_of(case: Case):
 
 def course(model_dir, case: Case, team: Team) -> Course:
     """Six steps of 5, 4, 3 .. rows: two processes rarely have as many micro-batches of 2."""
-    policy, config = policy_of(model_dir), settings(case)
+    hollow = case.way == "fsdp" and not team.is_first
+    policy, config = load_policy(model_dir, **LOADING, hollow=hollow), settings(case)
     if case.adapter != "none":
         policy = with_adapter(policy, config)
     policy = shared_out(policy, team) if case.way == "fsdp" else copied(policy) if case.way == "ddp" else policy
@@ -81,9 +88,9 @@ def in_processes(size, folder, work):
 
 
 CASES = [
-    Case(way, method, adapter)
-    for way in ("ddp", "fsdp")
-    for method, adapter in (("dpo", "none"), ("kto", "none"), ("bco", "none"), ("dpo", "lora"), ("kto", "lora"))
+    *(Case("ddp", method) for method in ("dpo", "kto")),
+    *(Case("fsdp", method) for method in ("dpo", "kto", "bco")),
+    *(Case(way, method, "lora") for way in ("ddp", "fsdp") for method in ("dpo", "kto")),
 ]
 
 
@@ -101,11 +108,65 @@ def both(model_dir, tmp_path_factory):
 def test_two_processes_train_as_one_does(case, both, model_dir):
     alone, together = course(model_dir, case._replace(way="none"), ALONE), both[0][case]
     for one, two in zip(alone.steps, together.steps, strict=True):
-        assert two == pytest.approx(one, rel=1e-5, abs=1e-5)
+        # What is computed beside, such as padding and stand-ins, hangs on the cut.
+        assert two | {"computed_tokens": 0} == pytest.approx(one | {"computed_tokens": 0}, rel=1e-5, abs=1e-5)
     assert together.held_out == pytest.approx(alone.held_out, rel=1e-5, abs=1e-5)
     for name, weight in alone.weights.items():
         # Adam divides by a gradient's own size: where that is rounding alone, single weights go other ways.
         assert (together.weights[name] - weight).norm() < 1e-4 * weight.norm(), name
+
+
+def trained_in_parts(team, model_dir, folder, way, first, last):
+    """Steps `first` to `last` of a training whose checkpoints lie in a folder; the weights afterwards."""
+    policy = load_policy(model_dir, **LOADING)
+    policy = shared_out(policy, team) if way == "fsdp" else policy
+    trained = [weight for weight in policy.model.parameters() if weight.requires_grad]
+    optimizer = torch.optim.AdamW(trained, lr=1e-2)
+    place = take_up(folder, policy, optimizer, team)
+    assert (place.step if place else 0) == first
+    rows = pairs(40)
+    for step in range(first, last):
+        take_step(
+            policy, objective("dpo", 2), optimizer, rows[5 * step : 5 * step + 5], settings(Case(way, "dpo")), team
+        )
+    keep(folder, policy, optimizer, Place(last, [LogRow(last, "train", "loss", 0.5)]), team)
+    return {name: whole(weight.detach()).clone() for name, weight in policy.model.named_parameters()}
+
+
+def there_and_back(team, model_dir, folder):
+    """Two steps shared out, interrupted or not."""
+    at_once = trained_in_parts(team, model_dir, folder / "calm", "fsdp", 0, 2)
+    trained_in_parts(team, model_dir, folder / "stormy", "fsdp", 0, 1)
+    return at_once, trained_in_parts(team, model_dir, folder / "stormy", "fsdp", 1, 2)
+
+
+def taken_over(team, model_dir, folder):
+    """A step shared out, from a checkpoint of one process."""
+    return trained_in_parts(team, model_dir, folder, "fsdp", 1, 2)
+
+
+@pytest.mark.slow
+def test_a_sharded_checkpoint_gives_the_same_bits_and_fits_other_numbers_of_processes(model_dir, tmp_path, caplog):
+    for name in ("calm", "stormy", "alone", "other", "run"):
+        (tmp_path / name).mkdir()
+    for at_once, in_parts in in_processes(
+        2, tmp_path / "run", partial(there_and_back, model_dir=model_dir, folder=tmp_path)
+    ):
+        assert all(torch.equal(at_once[name], in_parts[name]) for name in at_once)
+    names = [path.name for path in (tmp_path / "stormy").iterdir()]
+    assert names == ["shards-00000002"]
+    # One process goes on from what two wrote, and two from what one wrote.
+    after_three = trained_in_parts(ALONE, model_dir, tmp_path / "stormy", "none", 2, 3)
+    assert "was made by 2 processes, and 1 go on from it" in caplog.text
+    trained_in_parts(ALONE, model_dir, tmp_path / "alone", "none", 0, 1)
+    shutil.copytree(tmp_path / "alone", tmp_path / "other", dirs_exist_ok=True)
+    (tmp_path / "again").mkdir()
+    [two, _] = in_processes(2, tmp_path / "again", partial(taken_over, model_dir=model_dir, folder=tmp_path / "other"))
+    one = trained_in_parts(ALONE, model_dir, tmp_path / "alone", "none", 1, 2)
+    three = trained_in_parts(ALONE, model_dir, tmp_path / "alone", "none", 2, 3)
+    for name, weight in one.items():
+        assert (two[name] - weight).norm() < 1e-4 * weight.norm(), name
+        assert (after_three[name] - three[name]).norm() < 1e-4 * three[name].norm(), name
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 8])
