@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final, NamedTuple, TypeAlias
 
+import polars as pl
 import yaml
 
 from ..config import RunConfig
@@ -77,19 +78,34 @@ def run_sweep(
 
 
 def _check_held_out(plan: Plan) -> None:
-    """Refuse a validation split without the rows that the measure is of, before anything is trained."""
-    folder = plan.base.run_dir
-    splits = read_table(folder / "splits" / "splits.parquet", "splits", ["prompt_id", "split"])
-    held_out = splits.filter(splits["split"] == "validation")
-    kinds = {"accuracy": "pairs", "margin": "pairs", "auc": "unpaired"}
-    kind = kinds.get(plan.measure.name) or main_method(plan.base.train).spec.rows
-    rows = read_table(folder / kind / f"{kind}.parquet", kind, ["prompt_id"])
-    if rows.join(held_out, on="prompt_id", how="semi").is_empty():
-        other = "auc" if kind == "pairs" else "accuracy"
+    """Refuse a validation split that cannot give the measure, before anything is trained.
+
+    Raises:
+        ConfigError: It holds no row with token ids of the kind that the measure is of, or of one label alone.
+    """
+    wanted = {"accuracy": "pairs", "margin": "pairs", "auc": "unpaired"}
+    kind = wanted.get(plan.measure.name) or main_method(plan.base.train).spec.rows
+    rows = _held_out(plan.base, kind)
+    lacks = "" if rows.height else "pair" if kind == "pairs" else "unpaired row"
+    if not lacks and plan.measure.name == "auc" and rows["label"].n_unique() < 2:
+        lacks = f"{'undesirable' if rows['label'][0] else 'desirable'} row"
+    if lacks:
+        share, tokens = plan.config.splits.validation, plan.config.sequences.max_tokens
         raise ConfigError(
-            f"sweep: the validation split holds no {'pair' if kind == 'pairs' else 'unpaired row'} to choose by; raise "
-            f"splits.validation (now {plan.config.splits.validation:g}), or choose by --metric {other}."
+            f"sweep: the validation split holds no {lacks} with token ids to choose by {plan.measure.name}. Raise "
+            f"splits.validation (now {share:g}); or sequences.max_tokens (now {tokens}), where "
+            f"`thumbline status {plan.base.run_dir}` shows that many rows are too long; or choose by --metric "
+            f"{'auc' if kind == 'pairs' else 'accuracy'}."
         )
+
+
+def _held_out(base: RunConfig, kind: str) -> pl.DataFrame:
+    """The rows of the validation split that will be scored: those whose answers have token ids."""
+    columns = {"pairs": ["chosen_response_id", "rejected_response_id"], "unpaired": ["response_id", "label"]}[kind]
+    sequences = read_table(base.run_dir / "sequences" / "row_sequences.parquet", "row_sequences")
+    scored = sequences.filter((pl.col("split") == "validation") & (pl.col("role") == "matched"))["response_id"]
+    rows = read_table(base.run_dir / kind / f"{kind}.parquet", kind, columns)
+    return rows.filter(*(pl.col(name).is_in(scored.implode()) for name in columns if name.endswith("response_id")))
 
 
 def _drop_models(plan: Plan, results: list[SettingResult]) -> None:
@@ -128,7 +144,9 @@ def run_file(config: RunConfig, title: str) -> str:
 def _why_no_best(plan: Plan, results: list[SettingResult]) -> str:
     errors = [(result.setting.name, error) for result in results for error in result.errors]
     if not errors:
-        return f"sweep: no setting has a {plan.measure.name} on the validation split; see its rows in {plan.output}."
+        return (
+            f"sweep: {plan.measure.title.lower()} has no value on the validation split; see metrics in {plan.output}."
+        )
     name, first = errors[0]
     return (
         f"sweep: no setting was trained with every seed: {len(errors)} of {len(plan.trials)} trials failed. The first, "

@@ -19,7 +19,8 @@ def rule(plan: Plan) -> str:
     """By what settings are chosen."""
     chosen = plan.measure
     ties = ties_of(chosen, [trial.config for trial in plan.trials])
-    over = f", mean of {plural(len(plan.seeds), 'seed')}" if len(plan.seeds) > 1 else ""
+    seeds = plural(len(plan.seeds), "seed")
+    over = f", mean of {seeds} (± is their standard deviation)" if len(plan.seeds) > 1 else ""
     then = ", then ".join([*(_called(tie) for tie in ties), "the order of the grid"])
     most = "highest" if chosen.sign > 0 else "lowest"
     return f"Chosen by the {most} {_called(chosen)} on the validation split{over}; equal ones by {then}."
@@ -52,8 +53,18 @@ def _ahead(outcome: Outcome, other: SettingResult, role: str) -> str:
     assert compared is not None, "only settings that are compared are asked for"
     name = f"{role}, {described(other.setting.values)}"
     if compared.difference == 0.0:
-        return f"It is level with {name}."
+        return f"It is level with {name}: {_what_decides(outcome, other)} decides."
     return f"It is ahead of {name}, by {comparison_text(outcome, compared)}."
+
+
+def _what_decides(outcome: Outcome, other: SettingResult) -> str:
+    """What puts the best before a setting that is level with it."""
+    configs = [trial.config for trial in outcome.plan.trials]
+    for tie in ties_of(outcome.plan.measure, configs):
+        ours, theirs = (result.averages[tie.name] for result in (outcome.results[0], other))
+        if ours is not None and theirs is not None and ours.mean != theirs.mean:
+            return f"{_called(tie)} ({measure(ours.mean, tie.unit)} against {measure(theirs.mean, tie.unit)})"
+    return "the order of the grid"
 
 
 def comparison_text(outcome: Outcome, compared: Comparison) -> str:

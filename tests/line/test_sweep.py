@@ -241,9 +241,30 @@ def test_other_data_trains_every_trial_again(config, written, small_log, tmp_pat
 
 def test_a_validation_split_without_pairs_is_refused_before_training(config, written):
     _, trained = written
-    none = config(splits={"validation": 0.001, "test": 0.2})
-    with pytest.raises(ConfigError, match="the validation split holds no pair to choose by; raise splits.validation"):
-        run(none, BETAS)
+    few = {"splits": {"validation": 0.001, "test": 0.2}}
+    with pytest.raises(ConfigError, match="the validation split holds no pair with token ids to choose by accuracy"):
+        run(config(**few), BETAS)
+    with pytest.raises(ConfigError, match="no unpaired row with token ids to choose by auc.*or choose by --metric acc"):
+        run(config(**few, train={"method": "kto"}), BETAS)
+    assert trained == []
+
+
+def test_pairs_of_which_one_side_is_too_long_are_none_to_choose_by(tmp_path, tiny_model, written):
+    _, trained = written
+    log = tmp_path / "log.jsonl"
+    vote = {"model": "tiny", "timestamp": "2026-01-01T10:00:00Z", "user_id": "ann"}
+    lines = [
+        {**vote, "prompt": f"Garden {number}?", "response": text, "feedback": thumb, "conversation_id": f"c{number}"}
+        for number in range(40)
+        for text, thumb in (("In May, thanks.", "thumbs_up"), ("Go away! " * 60, "thumbs_down"))
+    ]
+    log.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    own = load_config(write_config(tmp_path, log, tiny_model, **SECTIONS))
+    with pytest.raises(ConfigError, match="holds no pair with token ids.*sequences.max_tokens \\(now 128\\)"):
+        run(own, BETAS)
+    kto = own.model_copy(update={"train": own.train.model_copy(update={"method": "kto"})})
+    with pytest.raises(ConfigError, match="holds no undesirable row with token ids to choose by auc"):
+        run(kto, BETAS)
     assert trained == []
 
 

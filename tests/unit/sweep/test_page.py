@@ -69,8 +69,8 @@ def test_what_to_beware_of_is_said(outcome, tmp_path):
 def test_the_rule_says_what_ties_go_by(tmp_path):
     betas = sweep_plan(tmp_path, seeds=(0, 1))
     assert rule(betas) == (
-        "Chosen by the highest preference accuracy on the validation split, mean of 2 seeds; equal ones by AUC, then "
-        "the order of the grid."
+        "Chosen by the highest preference accuracy on the validation split, mean of 2 seeds (± is their standard "
+        "deviation); equal ones by AUC, then the order of the grid."
     )
     rates = sweep_plan(tmp_path, betas=(1e-5, 2e-5), axis="train.learning_rate", metric="loss")
     assert rule(rates) == (
@@ -83,12 +83,21 @@ def test_settings_that_are_level_are_not_said_to_be_ahead(tmp_path):
     plan = sweep_plan(tmp_path, seeds=(0, 1))
     results = results_of(plan, {0.05: [GOOD, GOOD], 0.1: [GOOD, GOOD], 0.3: [HALF, LESS]})
     found = outcome_of(plan, results)
-    assert verdict(found).endswith("It is level with the runner-up, beta 0.1.")
+    assert verdict(found).endswith("It is level with the runner-up, beta 0.1: the order of the grid decides.")
     assert against_default(found) is None
     rows = setting_rows(found, ["accuracy"])
     assert [row["behind the best"] for row in rows] == ["", "level", "\N{MINUS SIGN}27.5 pp, may be noise"]
     assert rows[2]["Preference accuracy"].endswith("seeds ±31.8%")
     assert [row["note"] for row in rows] == ["", "the run file's own", ""]
+
+
+def test_what_decides_between_settings_that_are_level_is_said(tmp_path):
+    plan = sweep_plan(tmp_path, betas=(1e-5, 2e-5), axis="train.learning_rate")
+    results = results_of(plan, {1e-5: [GOOD], 2e-5: [[2.0] * 20]})
+    # At beta 0.1 the margins are 0.1 and 0.2.
+    assert verdict(outcome_of(plan, results)).endswith(
+        "It is level with the runner-up, learning_rate 1e-05: reward margin (0.200 against 0.100) decides."
+    )
 
 
 def test_files_hold_every_trial_and_the_page_shows_it(outcome):
