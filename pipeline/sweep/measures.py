@@ -34,12 +34,11 @@ class Measure(NamedTuple):
     sign: int
 
 
-_HEADLINES: Final = {"share": (ACCURACY,), "reward": (MARGIN,), "probability": (AUC,)}
+_LOSS: Final = Measure("loss", "Method's loss", (("pair_loss", "loss"), ("unpaired_loss", "loss")), "loss", -1)
 MEASURES: Final = {
     headline.name: Measure(headline.name, headline.title, ((headline.evaluator, headline.metric),), unit, 1)
-    for unit, headlines in _HEADLINES.items()
-    for headline in headlines
-} | {"loss": Measure("loss", "Method's loss", (("pair_loss", "loss"), ("unpaired_loss", "loss")), "loss", -1)}
+    for headline, unit in ((ACCURACY, "share"), (MARGIN, "reward"), (AUC, "share"))
+} | {_LOSS.name: _LOSS}
 AUTO: Final = "auto"
 # What decides between settings that are equal by the measure itself, where it means the same under all of them.
 _TIES: Final = {"accuracy": ("margin", "auc"), "auc": ("accuracy",), "margin": ("accuracy",), "loss": ("accuracy",)}
