@@ -8,7 +8,7 @@ import numpy.typing as npt
 import torch
 
 from ..errors import TrainingError
-from .rows import TrainingSequence
+from .rows import TokenIds, TrainingSequence
 
 
 class Scored(NamedTuple):
@@ -66,6 +66,11 @@ class Batch(NamedTuple):
         return Batch(self.input_ids.to(device), attention, self.completions.to(device), prompts, carried)
 
 
+def int64(token_ids: TokenIds) -> npt.NDArray[np.int64]:
+    """Token ids as an array, also none at all."""
+    return np.asarray(token_ids, dtype=np.int64)
+
+
 def check_prompts(sequences: Sequence[TrainingSequence]) -> None:
     """Raise a TrainingError where a sequence has no prompt token."""
     bare = [sequence.sequence_id for sequence in sequences if not len(sequence.prompt_token_ids)]
@@ -82,7 +87,7 @@ def scored(parts: Iterator[tuple[npt.NDArray[np.int64], Any]]) -> Scored:
     counts = torch.tensor([len(part) for part in targets])
     return Scored(
         torch.from_numpy(np.concatenate(places)),
-        torch.from_numpy(np.concatenate([np.asarray(part, dtype=np.int64) for part in targets])),
+        torch.from_numpy(np.concatenate([int64(part) for part in targets])),
         torch.arange(len(counts)).repeat_interleave(counts),
         counts,
         torch.arange(len(counts)),

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from .attention.segments import Kept
-from .forward import Batch, check_prompts, scored
+from .forward import Batch, check_prompts, int64, scored
 from .packing import hung, packed, packed_tokens
 from .rows import TrainingSequence
 
@@ -82,7 +82,7 @@ def padded(sequences: Sequence[TrainingSequence], *, prompts: bool = False, padd
     input_ids = torch.full((len(sequences), longest), padding_id, dtype=torch.int64)
     attention_mask = torch.zeros_like(input_ids)
     for index, sequence in enumerate(sequences):
-        ids = np.concatenate([sequence.prompt_token_ids, sequence.completion_token_ids], dtype=np.int64)
+        ids = np.concatenate([int64(sequence.prompt_token_ids), int64(sequence.completion_token_ids)])
         input_ids[index, : sequence.length] = torch.from_numpy(ids)
         attention_mask[index, : sequence.length] = 1
     first = [longest * index for index in range(len(sequences))]

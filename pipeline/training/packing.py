@@ -9,8 +9,8 @@ import numpy.typing as npt
 import torch
 
 from .attention.segments import Kept, Segment, Segments
-from .forward import Batch, check_prompts, scored
-from .rows import TokenIds, TrainingSequence
+from .forward import Batch, check_prompts, int64, scored
+from .rows import TrainingSequence
 
 Ids = npt.NDArray[np.int64]
 
@@ -122,8 +122,8 @@ def packed(
         placed.append(_place(row, group, len(placed), sum(len(prompt.answers) for prompt in placed)))
     known = {prompt.token_ids.tobytes(): prompt for prompt in placed}
     for index, sequence in enumerate(sequences):
-        prompt = known[_ids(sequence.prompt_token_ids).tobytes()] if share else placed[index]
-        asked.append((prompt, prompt.answers[_ids(sequence.completion_token_ids).tobytes()]))
+        prompt = known[int64(sequence.prompt_token_ids).tobytes()] if share else placed[index]
+        asked.append((prompt, prompt.answers[int64(sequence.completion_token_ids).tobytes()]))
     answers = (answer for prompt in placed for answer in prompt.answers.values())
     completions = scored((answer.places, answer.token_ids) for answer in answers)
     own = scored((np.arange(prompt.start, prompt.stop - 1), prompt.token_ids[1:]) for prompt in placed)
@@ -140,7 +140,7 @@ def _groups(sequences: Sequence[TrainingSequence], share: bool) -> list[tuple[Id
     """Prompts with their different completions, in the order of the sequences."""
     groups: dict[bytes | int, tuple[Ids, dict[bytes, Ids]]] = {}
     for index, sequence in enumerate(sequences):
-        prompt, completion = _ids(sequence.prompt_token_ids), _ids(sequence.completion_token_ids)
+        prompt, completion = int64(sequence.prompt_token_ids), int64(sequence.completion_token_ids)
         _, completions = groups.setdefault(prompt.tobytes() if share else index, (prompt, {}))
         completions.setdefault(completion.tobytes(), completion)
     return [(prompt, list(completions.values())) for prompt, completions in groups.values()]
@@ -182,14 +182,14 @@ def hung(partners: Sequence[TrainingSequence], on: Packed, kept: Kept) -> Batch:
         TrainingError: A sequence has no prompt token.
     """
     check_prompts(partners)
-    found = [on.prompts.get(_ids(partner.prompt_token_ids).tobytes()) for partner in partners]
+    found = [on.prompts.get(int64(partner.prompt_token_ids).tobytes()) for partner in partners]
     carried = {prompt.number: prompt.stop - 1 for prompt in found if prompt is not None}
     order = {number: place for place, number in enumerate(carried)}
     row, parts = Row(), []
     for partner, prompt in zip(partners, found, strict=True):
-        completion = _ids(partner.completion_token_ids)
+        completion = int64(partner.completion_token_ids)
         if prompt is None:
-            token_ids = _ids(partner.prompt_token_ids)
+            token_ids = int64(partner.prompt_token_ids)
             start = row.add(np.concatenate([token_ids, completion])) + len(carried)
             parts.append((np.arange(len(completion)) + start + len(token_ids) - 1, completion))
         else:
@@ -203,7 +203,3 @@ def packed_tokens(sequences: Sequence[TrainingSequence], share: bool) -> int:
     """Tokens of the row that `packed` makes."""
     groups = _groups(sequences, share)
     return sum(len(prompt) + sum(map(len, completions)) for prompt, completions in groups)
-
-
-def _ids(token_ids: TokenIds) -> Ids:
-    return np.asarray(token_ids, dtype=np.int64)
