@@ -17,11 +17,12 @@ from ..errors import ConfigError, EngineError
 from .attention.interface import use_segments
 from .layouts import Layout
 from .policy import Policy
-from .probe_sample import Difference, Sample, compute, random_sample
+from .probe_sample import Computed, Difference, Sample, compute, random_sample
 
 # Float32 rounding stays below this: `tests/unit/training/test_architectures.py` holds models to a tenth of it.
 _FLOOR: Final = Difference(1e-4, 1e-3)
-# Rounding in half precision, and in some devices' float32 products, is measured: sequences alone against padded ones.
+# Rounding in half precision is measured: padded sequences against the same ones in float32; where weights are not
+# float32, and in some devices' products of float32, each alone against all of them.
 _NOISE: Final = 4.0
 # However noisy padding is, a difference above this is none of rounding: in float32, and in other types.
 _MOST: Final = {True: Difference(1e-3, 1e-2), False: Difference(0.5, 0.5)}
@@ -140,39 +141,66 @@ def _try(policy: Policy) -> list[Finding]:
     sample = random_sample(policy.model.config.get_text_config().vocab_size, np.random.default_rng(0))
     scorer: Any = policy.scorer
     trained: torch.dtype | None = scorer.autocast_dtype
-    kinds = {weight.dtype for weight in policy.model.parameters() if weight.is_floating_point()}
-    findings = []
-    with _small_windows(policy.model):
+    exact = {weight.dtype for weight in policy.model.parameters() if weight.is_floating_point()} == {torch.float32}
+    findings: list[Finding] = []
+    truth: Computed | None = None
+    with _small_windows(policy.model), _frozen(policy.model):
         try:
-            for dtype in dict.fromkeys((None, trained) if kinds == {torch.float32} else (trained,)):
+            for dtype in dict.fromkeys((None, trained) if exact else (trained,)):
                 scorer.autocast_dtype = dtype
-                named = dtype or (torch.float32 if kinds == {torch.float32} else torch.bfloat16)
-                findings.append(_compare(policy, sample, str(named).removeprefix("torch.")))
+                named = dtype or (torch.float32 if exact else torch.bfloat16)
+                finding, padded = _compare(policy, sample, str(named).removeprefix("torch."), truth)
+                truth = truth or padded
+                findings.append(finding)
         finally:
             scorer.autocast_dtype = trained
     policy.meter.take()
     return findings
 
 
-def _compare(policy: Policy, sample: Sample, dtype: str) -> Finding:
-    """A layout beside padding, in the type that is set."""
+def _compare(policy: Policy, sample: Sample, dtype: str, truth: Computed | None) -> tuple[Finding, Computed | None]:
+    """A layout beside padding, in the type that is set; and what padding gives.
+
+    Args:
+        policy: In the layout.
+        sample: What is computed.
+        dtype: The type's name.
+        truth: What padding gives in float32; None where that is not known.
+    """
     before = policy.model.config._attn_implementation
-    plain = replace(policy, layout="padded")
+    plain, padded = replace(policy, layout="padded"), None
     try:
         padded = compute(plain, [sample])
-        noise = padded.difference(compute(plain, sample.one_by_one()))
         use_segments(policy.model)
         difference = padded.difference(compute(policy, [sample]))
+        policy.model.set_attn_implementation(before)
+        finding = Finding(policy.layout, dtype, difference, _FLOOR)
+        if finding.fits:
+            return finding, padded
+        noise = padded.difference(truth or compute(plain, sample.one_by_one()))
     except _WHAT_A_MODEL_MAY_RAISE as error:
-        return Finding(policy.layout, dtype, None, None, f"{type(error).__name__}: {error}")
+        return Finding(policy.layout, dtype, None, None, f"{type(error).__name__}: {error}"), padded
     finally:
         policy.model.set_attn_implementation(before)
-    return Finding(policy.layout, dtype, difference, _allowed(noise, _MOST[dtype == "float32"]))
+    return finding._replace(allowed=_allowed(noise, _MOST[dtype == "float32"])), padded
 
 
 def _allowed(noise: Difference, most: Difference) -> Difference:
     limits = zip(noise, _FLOOR, most, strict=True)
     return Difference(*(max(floor, min(_NOISE * value, limit)) for value, floor, limit in limits))
+
+
+@contextmanager
+def _frozen(model: Any) -> Iterator[None]:
+    """A model whose weights take no gradient: only its inputs' is computed."""
+    trained = [weight for weight in model.parameters() if weight.requires_grad]
+    try:
+        for weight in trained:
+            weight.requires_grad_(False)
+        yield
+    finally:
+        for weight in trained:
+            weight.requires_grad_(True)
 
 
 @contextmanager
