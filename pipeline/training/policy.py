@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
@@ -18,21 +18,37 @@ from .rows import TrainingSequence
 from .scorer import ForwardPass, Scorer
 
 
+class Counted(NamedTuple):
+    """Tokens that a model's layers computed, padding included.
+
+    Attributes:
+        trained: With a gradient.
+        measured: Without one.
+    """
+
+    trained: int
+    measured: int
+
+
 class Meter:
     """How many tokens a model has computed."""
 
     def __init__(self) -> None:
         """Begin at none."""
-        self._tokens = 0
+        self._trained = self._measured = 0
 
-    def add(self, tokens: int) -> None:
-        """Count tokens."""
-        self._tokens += tokens
+    def add(self, tokens: int, *, gradient: bool) -> None:
+        """Count the tokens of a pass."""
+        if gradient:
+            self._trained += tokens
+        else:
+            self._measured += tokens
 
-    def take(self) -> int:
+    def take(self) -> Counted:
         """Tokens since this was last asked."""
-        tokens, self._tokens = self._tokens, 0
-        return tokens
+        counted = Counted(self._trained, self._measured)
+        self._trained = self._measured = 0
+        return counted
 
 
 @dataclass(frozen=True)
@@ -79,8 +95,10 @@ class Policy:
                 with the prompt of one of `sequences` costs its completion's tokens alone.
         """
         batch, measured = arranged(sequences, self.layout, prompts=prompts, partners=partners)
-        self.meter.add(batch.input_ids.numel() + (0 if measured is None else measured.input_ids.numel()))
+        self.meter.add(batch.input_ids.numel(), gradient=torch.is_grad_enabled())
         others = None if measured is None else measured.to(self.device)
+        if others is not None:
+            self.meter.add(others.input_ids.numel(), gradient=False)
         passed: ForwardPass = self.scorer(batch.to(self.device), tokens=tokens, partners=others)
         return passed
 

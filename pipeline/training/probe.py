@@ -16,6 +16,7 @@ import torch
 from ..errors import ConfigError, EngineError
 from .attention.interface import use_segments
 from .layouts import Layout
+from .parallel.wrapping import is_part
 from .policy import Policy
 from .probe_sample import Computed, Difference, Sample, compute, random_sample
 
@@ -192,8 +193,11 @@ def _allowed(noise: Difference, most: Difference) -> Difference:
 
 @contextmanager
 def _frozen(model: Any) -> Iterator[None]:
-    """A model whose weights take no gradient: only its inputs' is computed."""
-    trained = [weight for weight in model.parameters() if weight.requires_grad]
+    """A model whose weights take no gradient: only its inputs' is computed.
+
+    Weights that are shared out among processes are left alone: whether they take one is settled at their first use.
+    """
+    trained = [weight for weight in model.parameters() if weight.requires_grad and not is_part(weight)]
     try:
         for weight in trained:
             weight.requires_grad_(False)

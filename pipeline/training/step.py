@@ -60,7 +60,7 @@ def take_step(
     optimizer.step()
     optimizer.zero_grad(set_to_none=True)
     tokens = sum(sequence.length for row in rows for sequence in row.sequences)
-    computed = policy.meter.take()
+    computed = sum(policy.meter.take())
     computed = sum(team.gather(computed)) if team.is_several else computed
     return tally.means() | {"grad_norm": norm, "tokens": float(tokens), "computed_tokens": float(computed)}
 

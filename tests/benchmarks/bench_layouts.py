@@ -110,7 +110,7 @@ def _measure(layout: Any, work: Work, queue: Any) -> None:
     probed = time.process_time() - started
     parts = _micro_batches(work)
     _step(policy, parts)
-    tokens = policy.meter.take()
+    tokens = sum(policy.meter.take())
     Path("/proc/self/clear_refs").write_text("5")
     before, taken = _status("VmRSS"), []
     for _ in range(work.steps):

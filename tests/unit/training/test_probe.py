@@ -24,7 +24,7 @@ def test_auto_shares_prompts_where_it_can_and_leaves_no_trace_in_weights():
     assert choice.notes()["used"] == "shared"
     assert policy.model.config._attn_implementation == interface.NAME
     assert all(weight.grad is None for weight in policy.model.parameters())
-    assert policy.meter.take() == 0
+    assert policy.meter.take() == (0, 0)
 
 
 @pytest.mark.parametrize("asked", ["padded", "packed", "shared"])
