@@ -75,11 +75,6 @@ class Finding(NamedTuple):
             f"most {self.allowed.gradient:.2g}"
         )
 
-    def notes(self) -> dict[str, Any]:
-        """The same as plain values."""
-        parts = (("difference", self.difference), ("allowed", self.allowed))
-        return self._asdict() | {name: part and part._asdict() for name, part in parts} | {"fits": self.fits}
-
 
 class Choice(NamedTuple):
     """The layout that is used.
@@ -102,8 +97,9 @@ class Choice(NamedTuple):
         )
 
     def notes(self) -> dict[str, Any]:
-        """The same as plain values."""
-        return {"used": self.policy.layout, "probe": [finding.notes() for finding in self.findings]}
+        """What is kept of it: figures that are rounding alone, of a layout that fits, are not."""
+        refusal = self.refusal()
+        return {"used": self.policy.layout} | ({} if refusal is None else {"refused": _wrong(self.findings)})
 
 
 def with_layout(policy: Policy, asked: Literal["auto", "padded", "packed", "shared"]) -> Choice:
