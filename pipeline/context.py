@@ -33,6 +33,9 @@ class Reporter(Protocol):
     def progress(self, description: str, total: int, unit: str) -> AbstractContextManager[Advance]:
         """A progress bar over `total` units."""
 
+    def note(self, text: str) -> None:
+        """Words beside the bar that is open, in place of those before."""
+
     def say(self, message: str) -> None:
         """One line that a person should read, such as a switch to another engine."""
 
@@ -44,6 +47,9 @@ class SilentReporter:
     def progress(self, description: str, total: int, unit: str) -> Iterator[Advance]:
         """An advance function that does nothing."""
         yield lambda _: None
+
+    def note(self, text: str) -> None:
+        """Drop the words."""
 
     def say(self, message: str) -> None:
         """Drop the message."""
@@ -103,6 +109,7 @@ class StageContext:
         reporter: Where to say what is going on.
         run_dir: The folder of the whole run; only the report looks at other stages' folders.
         sizes: How much is held at a time.
+        fingerprint: Digest of all that the stage's output depends on; empty where no run is kept.
     """
 
     config: RunConfig
@@ -111,6 +118,7 @@ class StageContext:
     reporter: Reporter
     run_dir: Path
     sizes: BatchSizes = DEFAULT_SIZES
+    fingerprint: str = ""
 
     def read(self, table: str, columns: Sequence[str] | None = None, where: pl.Expr | None = None) -> pl.DataFrame:
         """The rows of an input table, those where an expression holds, with some of its columns or all."""

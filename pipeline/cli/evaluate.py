@@ -112,6 +112,12 @@ class Trackers:
 
     tensorboard: Annotated[Path | None, typer.Option(help="Folder for TensorBoard's event files.")] = None
     wandb: Annotated[str | None, typer.Option(metavar="PROJECT", help="Weights & Biases project to log to.")] = None
+    trackio: Annotated[str | None, typer.Option(metavar="PROJECT", help="Trackio project to log to.")] = None
+    mlflow: Annotated[str | None, typer.Option(metavar="EXPERIMENT", help="MLflow experiment to log to.")] = None
+
+    def places(self) -> dict[str, str]:
+        """By name of a tracker that is asked for, where it logs to."""
+        return {name: str(place) for name, place in vars(self).items() if place is not None}
 
 
 @grouped
@@ -142,8 +148,7 @@ def evaluate_command(
         gate=evaluation.Gate(
             tuple(conditions.fail_under or ()), conditions.no_worse_than, conditions.allowed_loss, conditions.junit
         ),
-        tensorboard=trackers.tensorboard,
-        wandb=trackers.wandb,
+        trackers=trackers.places(),
     )
     choices = judging.choices()
     evaluation.check_request(request)

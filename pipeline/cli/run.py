@@ -58,9 +58,12 @@ def _run_line(loaded: RunConfig, stages: "tuple[line_module.Stage, ...]", *, for
 
 def _check_training(config: RunConfig) -> None:
     """Say at once, not after an hour of scoring, that the method or its settings do not hold."""
+    from ..tracking import require_tracker
     from ..training.methods import check_methods
 
     check_methods(config)
+    for name in config.train.track:
+        require_tracker(name, "train.track")
 
 
 def print_plan(planned: "list[line_module.Planned]") -> None:

@@ -2,7 +2,7 @@
 
 import shlex
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
@@ -44,6 +44,10 @@ class _SpeedColumn(ProgressColumn):
 class ConsoleReporter:
     """Progress bars and notes on the terminal."""
 
+    def __init__(self) -> None:
+        """Begin without a bar."""
+        self._note: Callable[[str], None] = lambda _: None
+
     @contextmanager
     def progress(self, description: str, total: int, unit: str) -> "Iterator[Advance]":
         """A bar that vanishes when it is done: the stage's own line stays."""
@@ -56,10 +60,16 @@ class ConsoleReporter:
             TextColumn("left"),
             TimeRemainingColumn(),
             _SpeedColumn(),
+            TextColumn("[dim]{task.fields[note]}"),
         )
         with Progress(*columns, console=err, transient=True) as bar:
-            task = bar.add_task(description, total=total)
+            task = bar.add_task(description, total=total, note="")
+            self._note = lambda text: bar.update(task, note=text)
             yield lambda done: bar.advance(task, done)
+
+    def note(self, text: str) -> None:
+        """Words at the end of the bar's line."""
+        self._note(text)
 
     def say(self, message: str) -> None:
         """One line."""

@@ -1,11 +1,13 @@
 """What `thumbline evaluate` is asked for, checked as a whole before any work starts."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
 from ..context import Reporter
 from ..errors import ConfigError
+from ..tracking import require_tracker
 from .gate import Condition, check_floors, check_no_worse, parse_floor
 from .junit import write_junit
 from .outcome import Outcome
@@ -13,7 +15,7 @@ from .rows import ReadOptions
 from .scoring import ScoringOptions, score_subject
 from .stored import read_subject, run_folder
 from .subject import Subject, of_files
-from .trackers import require_tensorboard, require_wandb, write_tensorboard, write_wandb
+from .trackers import log_outcome
 
 
 class Gate(NamedTuple):
@@ -44,8 +46,7 @@ class Request:
         reading: How pairs are read; its slices count for scored rows too.
         scoring: How pairs are scored.
         gate: What the evaluation has to meet.
-        tensorboard: Folder for event files.
-        wandb: Project to log to.
+        trackers: Names of trackers, each with the project or experiment, or for TensorBoard the folder, to log to.
     """
 
     rows: str | None
@@ -55,8 +56,7 @@ class Request:
     reading: ReadOptions
     scoring: ScoringOptions
     gate: Gate
-    tensorboard: Path | None = None
-    wandb: str | None = None
+    trackers: Mapping[str, str] = field(default_factory=dict)
 
 
 def check_request(request: Request) -> None:
@@ -84,10 +84,8 @@ def check_request(request: Request) -> None:
         parse_floor(floor)
     if gate.no_worse_than is not None:
         read_subject(gate.no_worse_than)
-    if request.tensorboard is not None:
-        require_tensorboard()
-    if request.wandb is not None:
-        require_wandb()
+    for name in request.trackers:
+        require_tracker(name, f"--{name}")
 
 
 def read_request(request: Request, reporter: Reporter) -> Subject:
@@ -129,7 +127,5 @@ def check_gate(request: Request, outcome: Outcome) -> list[Condition]:
 
 def track(request: Request, outcome: Outcome) -> None:
     """Log to the trackers that are asked for."""
-    if request.tensorboard is not None:
-        write_tensorboard(outcome, request.tensorboard)
-    if request.wandb is not None:
-        write_wandb(outcome, request.wandb)
+    for name, place in request.trackers.items():
+        log_outcome(outcome, name, place)

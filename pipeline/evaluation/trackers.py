@@ -1,13 +1,12 @@
-"""Metrics and learning curves for TensorBoard and Weights & Biases, where they are installed and asked for."""
+"""Metrics and learning curves for the trackers that are asked for."""
 
-import importlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import polars as pl
 
-from ..errors import MissingDependencyError
+from ..tracking import TrackedRun, open_tracker
 from .outcome import Outcome
 
 
@@ -40,57 +39,25 @@ def scalars(outcome: Outcome) -> Iterator[Scalar]:
                 yield Scalar(f"{name}{end}", row[column], last)
 
 
-def require_tensorboard() -> Any:
-    """TensorBoard's writer.
+def log_outcome(outcome: Outcome, tracker: str, place: str) -> int:
+    """Log to a tracker; returns how many scalars.
+
+    Args:
+        outcome: The evaluation.
+        tracker: A name of `TRACKERS`.
+        place: The project or experiment; for TensorBoard the folder.
 
     Raises:
-        MissingDependencyError: TensorBoard is not installed.
+        MissingDependencyError: The tracker is not installed.
+        ConfigError: It cannot start.
     """
-    return _import("torch.utils.tensorboard", "--tensorboard", "tensorboard").SummaryWriter
-
-
-def require_wandb() -> Any:
-    """The library wandb.
-
-    Raises:
-        MissingDependencyError: It is not installed.
-    """
-    return _import("wandb", "--wandb", "wandb")
-
-
-def _import(module: str, option: str, extra: str) -> Any:
-    try:
-        return importlib.import_module(module)
-    except ImportError as error:
-        raise MissingDependencyError(
-            f"{option} needs {extra}, which is not installed. Install with: pip install 'thumbline[{extra}]'."
-        ) from error
-
-
-def write_tensorboard(outcome: Outcome, folder: Path) -> int:
-    """Write event files to `folder`; returns how many scalars.
-
-    Raises:
-        MissingDependencyError: TensorBoard is not installed.
-    """
-    logged = list(scalars(outcome))
-    with require_tensorboard()(log_dir=str(folder)) as writer:
-        for scalar in logged:
-            writer.add_scalar(scalar.name, scalar.value, scalar.step)
-    return len(logged)
-
-
-def write_wandb(outcome: Outcome, project: str) -> int:
-    """Log a run to the project; returns how many scalars. `WANDB_MODE=offline` keeps it on this machine.
-
-    Raises:
-        MissingDependencyError: wandb is not installed.
-    """
+    settings = {"reward": outcome.settings.reward, "beta": outcome.settings.beta, "subject": outcome.subject.name}
+    run = TrackedRun(place, outcome.subject.name, None, Path(place), "evaluate", settings)
     steps: dict[int, dict[str, float]] = {}
     for scalar in scalars(outcome):
         steps.setdefault(scalar.step, {})[scalar.name] = scalar.value
-    config = {"reward": outcome.settings.reward, "beta": outcome.settings.beta, "subject": outcome.subject.name}
-    with require_wandb().init(project=project, name=outcome.subject.name, job_type="evaluate", config=config) as run:
-        for step, values in sorted(steps.items()):
-            run.log(values, step=step)
+    opened = open_tracker(tracker, run, f"--{tracker}")
+    for step, values in sorted(steps.items()):
+        opened.log(step, values)
+    opened.close(failed=False)
     return sum(map(len, steps.values()))

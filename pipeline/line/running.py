@@ -97,6 +97,7 @@ def _run_stage(config: RunConfig, stage: Stage, fingerprint: str, reporter: Repo
         reporter=reporter,
         run_dir=config.run_dir,
         sizes=sizes,
+        fingerprint=fingerprint,
     )
     started = time.monotonic()
     result = stage.run(context)

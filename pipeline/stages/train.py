@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from ..training.probe import Choice
     from ..training.rows import Row
     from ..training.trainer import Trainer
+    from ..training.watching import Watch
 
 VERSION = 5
 INPUTS = ("pairs", "unpaired", "splits", "sequences", "row_sequences", "reference")
@@ -153,11 +154,25 @@ def _trained(context: StageContext, scratch: Path, team: "Team") -> _Trained:
         ld_alpha=config.ld_alpha,
     )
     validation = rows["validation"][: config.validation_rows]
-    trainer = Trainer(policy, objective, config, rows["train"], validation, context.folder, team=team)
-    with context.reporter.progress(f"training ({config.method})", trainer.total_steps(), "steps") as advance:
-        log = trainer.run(advance)
+    with _watch(context, policy, team) as watch:
+        trainer = Trainer(policy, objective, config, rows["train"], validation, context.folder, team=team, watch=watch)
+        with context.reporter.progress(f"training ({config.method})", trainer.total_steps(), "steps") as advance:
+            log = trainer.run(advance)
     trained = whole_policy(policy, team, lambda: _policy(context.config, model_dir, "cpu"))
     return _Trained(trained, model_dir, trainer, log, compared, gate, layout, way)
+
+
+@contextmanager
+def _watch(context: StageContext, policy: "Policy", team: "Team") -> "Iterator[Watch]":
+    """Who looks on: the trackers and the progress line, in the first process alone."""
+    from ..training.tracked import looked_on
+    from ..training.watching import UNWATCHED
+
+    if not team.is_first:
+        yield UNWATCHED
+        return
+    with looked_on(context.config, policy, context.reporter, context.fingerprint) as watch:
+        yield watch
 
 
 def _policy(config: RunConfig, model_dir: Path, device: str, *, hollow: bool = False) -> "Policy":

@@ -35,20 +35,17 @@ class Meter:
 
     def __init__(self) -> None:
         """Begin at none."""
-        self._trained = self._measured = 0
+        self.total = self._taken = Counted(0, 0)
 
     def add(self, tokens: int, *, gradient: bool) -> None:
         """Count the tokens of a pass."""
-        if gradient:
-            self._trained += tokens
-        else:
-            self._measured += tokens
+        trained, measured = (tokens, 0) if gradient else (0, tokens)
+        self.total = Counted(self.total.trained + trained, self.total.measured + measured)
 
     def take(self) -> Counted:
         """Tokens since this was last asked."""
-        counted = Counted(self._trained, self._measured)
-        self._trained = self._measured = 0
-        return counted
+        before, self._taken = self._taken, self.total
+        return Counted(self.total.trained - before.trained, self.total.measured - before.measured)
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 import torch
 
 from ..config import TrainConfig
-from ..errors import TrainingError
 from .batches import micro_batches
+from .culprits import gradient_error
 from .objective import Objective, Tally
 from .parallel.dealing import deal
 from .parallel.team import ALONE, Team
@@ -53,10 +53,7 @@ def take_step(
     tally.refuse_infinite()
     norm = float(whole(torch.nn.utils.clip_grad_norm_(policy.model.parameters(), config.max_grad_norm)))
     if not math.isfinite(norm):
-        raise TrainingError(
-            f"train: the gradient of a step is not finite ({len(rows)} rows, first {rows[0].row_id}). "
-            f"Lower train.learning_rate, or set train.dtype to float32."
-        )
+        raise gradient_error(policy, objective, rows, statistic)
     optimizer.step()
     optimizer.zero_grad(set_to_none=True)
     tokens = sum(sequence.length for row in rows for sequence in row.sequences)

@@ -1,15 +1,14 @@
 """Scalars for trackers: their names and steps, and the words where a tracker is not installed."""
 
 import dataclasses
-import importlib.util
+import sys
 
 import polars as pl
 import pytest
 
 from tests.unit.evaluation.rows import outcome, run_like
 from thumbline.pipeline.errors import MissingDependencyError
-from thumbline.pipeline.evaluation import trackers
-from thumbline.pipeline.evaluation.trackers import scalars, write_tensorboard, write_wandb
+from thumbline.pipeline.evaluation.trackers import log_outcome, scalars
 from thumbline.pipeline.tables import polars_schema
 
 
@@ -38,7 +37,7 @@ def test_tensorboard_holds_every_scalar(evaluated, tmp_path):
     pytest.importorskip("tensorboard", reason="tensorboard is not installed")
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    written = write_tensorboard(evaluated, tmp_path)
+    written = log_outcome(evaluated, "tensorboard", str(tmp_path))
     events = EventAccumulator(str(tmp_path))
     events.Reload()
     tags = events.Tags()["scalars"]
@@ -47,46 +46,46 @@ def test_tensorboard_holds_every_scalar(evaluated, tmp_path):
 
 
 def test_wandb_offline_takes_every_step(evaluated, tmp_path, monkeypatch):
-    pytest.importorskip("wandb", reason="wandb is not installed")
+    wandb = pytest.importorskip("wandb", reason="wandb is not installed")
+    wandb.teardown()  # else it remembers where it was first used
     monkeypatch.setenv("WANDB_MODE", "offline")
     monkeypatch.chdir(tmp_path)
-    assert write_wandb(evaluated, "thumbline-test") == len(list(scalars(evaluated)))
+    assert log_outcome(evaluated, "wandb", "thumbline-test") == len(list(scalars(evaluated)))
     assert list((tmp_path / "wandb").glob("offline-run-*"))
 
 
 class StandIn:
     """What is called of wandb, recorded."""
 
+    step = 0
+
     def __init__(self):
-        self.logged, self.started = [], {}
+        self.logged, self.started, self.ended = [], {}, None
 
     def init(self, **arguments):
         self.started = arguments
         return self
 
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        return None
-
     def log(self, values, step):
         self.logged.append((step, values))
+
+    def finish(self, exit_code):
+        self.ended = exit_code
 
 
 def test_wandb_is_given_steps_in_order_and_what_was_evaluated(evaluated, monkeypatch):
     stand_in = StandIn()
-    monkeypatch.setattr(trackers, "require_wandb", lambda: stand_in)
-    written = write_wandb(evaluated, "thumbs")
+    monkeypatch.setitem(sys.modules, "wandb", stand_in)
+    written = log_outcome(evaluated, "wandb", "thumbs")
     assert stand_in.started["project"] == "thumbs" and stand_in.started["config"]["reward"] == "implicit"
+    assert stand_in.started["id"] is None and stand_in.ended == 0
     assert [step for step, _ in stand_in.logged] == [1, 2]
     assert sum(len(values) for _, values in stand_in.logged) == written
     assert stand_in.logged[0][1] == {"train/loss": 0.69}
 
 
-@pytest.mark.parametrize(("require", "extra"), [("require_tensorboard", "tensorboard"), ("require_wandb", "wandb")])
-def test_a_tracker_that_is_not_installed_says_how_to_install_it(require, extra):
-    if importlib.util.find_spec(extra) is not None:
-        pytest.skip(f"{extra} is installed")
-    with pytest.raises(MissingDependencyError, match=rf"--{extra} needs .* pip install 'thumbline\[{extra}\]'"):
-        getattr(trackers, require)()
+@pytest.mark.parametrize("name", ["tensorboard", "wandb", "trackio", "mlflow"])
+def test_a_tracker_that_is_not_installed_says_how_to_install_it(evaluated, name, monkeypatch, tmp_path):
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard" if name == "tensorboard" else name, None)
+    with pytest.raises(MissingDependencyError, match=rf"--{name} needs .* pip install 'thumbline\[{name}\]'"):
+        log_outcome(evaluated, name, str(tmp_path))
