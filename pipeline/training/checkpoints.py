@@ -114,7 +114,7 @@ def take_up(
         say: Told of a damaged checkpoint, which is deleted.
         best_step: See `load_checkpoint`.
     """
-    shards, checkpoint = shards_in(folder), _same_everywhere(folder, team, say, best_step)
+    shards, checkpoint = shards_in(folder, team), _same_everywhere(folder, team, say, best_step)
     if shards is not None and (checkpoint is None or step_of(shards) > checkpoint.step):
         facts = load_shards(shards, policy.scorer, optimizer, team)
         place, processes = Place(facts["step"], [LogRow(*row) for row in facts["log"]]), facts["processes"]

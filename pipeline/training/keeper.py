@@ -10,7 +10,7 @@ from .best import drop_best, load_best, save_best
 from .checkpoints import LogRow, Place, checkpoint_steps, keep, put_weights, take_up, trained_weights
 from .keeping import Standing, standing_of
 from .parallel.team import Team
-from .parallel.wrapping import whole
+from .parallel.wrapping import whole_weights
 from .policy import Policy
 
 
@@ -62,7 +62,7 @@ class Keeper:
         step = self._standing.best_step
         if self._config.keep == "last" or step is None or step == before.best_step:
             return
-        weights = {name: whole(weight) for name, weight in trained_weights(self._policy.model).items()}
+        weights = whole_weights(trained_weights(self._policy.model), self._team)
         if self._team.is_first:
             save_best(self._folder, step, weights)
             drop_best(self._folder, but=self._needed | {step})

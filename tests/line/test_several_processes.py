@@ -142,7 +142,7 @@ def test_a_training_that_cannot_go_on_is_said_once_and_ends_all(place):
 
 
 def test_settings_that_processes_cannot_share_are_refused_once(place):
-    config = config_of(place, "whole", loss={"reference_point": "batch"}, batch_rows=4)
+    config = config_of(place, "whole", loss={"reduction": "classes"}, batch_rows=4)
     code, _, errors = finish(start(config))
     assert code == 1
     assert errors.count("compares the rows of a step with each other in one forward pass, which several") == 1

@@ -4,6 +4,7 @@ A checkpoint is a folder named after its step. It is written under another name 
 done, so that a folder of that name is whole.
 """
 
+import logging
 import shutil
 import warnings
 from collections.abc import Iterator, Mapping
@@ -16,8 +17,10 @@ from torch.distributed.checkpoint.state_dict_loader import load
 from torch.distributed.checkpoint.state_dict_saver import save
 
 from ...storage.files import atomic_file
+from ..whole_files import DAMAGE
 from .team import Team
 
+_LOG = logging.getLogger(__name__)
 _PREFIX: Final = "shards-"
 _PARTIAL: Final = ".partial"
 _FACTS: Final = "facts.pt"
@@ -60,7 +63,7 @@ def save_shards(
         # A stage's folder is cleared of what is hidden before it is taken up again.
         (partial / _INDEX_OF_TORCH).replace(partial / _INDEX)
         with atomic_file(partial / _FACTS) as temporary:
-            torch.save(dict(facts), temporary)
+            torch.save({**facts, "sizes": _sizes(partial)}, temporary)
         partial.replace(whole)
         remove_shards(folder, newest)
 
@@ -94,9 +97,31 @@ def load_shards(path: Path, scorer: torch.nn.Module, optimizer: torch.optim.Opti
     return facts
 
 
-def shards_in(folder: Path) -> Path | None:
-    """The last whole checkpoint of this kind in a folder; None where there is none."""
-    return max(_folders(folder), default=None)
+def shards_in(folder: Path, team: Team) -> Path | None:
+    """The newest checkpoint of this kind in a folder of which nothing is missing; None where there is none.
+
+    Args:
+        folder: Where they lie.
+        team: The processes; each calls this, and the first one looks.
+    """
+    found = sorted(_folders(folder), reverse=True) if team.is_first else []
+    for path in found:
+        if _is_whole(path):
+            return team.from_first(path)
+        _LOG.warning("train: the checkpoint %s is damaged; it is left out", path)
+    return team.from_first(None)
+
+
+def _is_whole(path: Path) -> bool:
+    try:
+        sizes = torch.load(path / _FACTS, weights_only=True)["sizes"]
+    except DAMAGE:
+        return False
+    return all((path / name).is_file() and (path / name).stat().st_size == size for name, size in sizes.items())
+
+
+def _sizes(folder: Path) -> dict[str, int]:
+    return {path.name: path.stat().st_size for path in folder.iterdir() if not path.name.startswith(".")}
 
 
 def step_of(path: Path) -> int:
@@ -114,7 +139,9 @@ def remove_shards(folder: Path, newest: int = 0) -> None:
     kept = sorted(_folders(folder), reverse=True)[:newest]
     for path in folder.glob(f"{_PREFIX}*"):
         if path not in kept and path.is_dir():
-            shutil.rmtree(path)
+            # Under its own name a folder is whole, also while it goes.
+            gone = path if path.suffix == _PARTIAL else path.replace(path.with_name(path.name + _PARTIAL))
+            shutil.rmtree(gone)
 
 
 def _folders(folder: Path) -> Iterator[Path]:

@@ -1,6 +1,6 @@
 """How the model lies on the processes: a copy on each (DDP), or its weights shared out (FSDP2)."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, Literal
@@ -178,6 +178,21 @@ def spread(value: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
 def whole(tensor: torch.Tensor) -> torch.Tensor:
     """The whole of a tensor that may be shared out; every process calls this."""
     return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
+
+
+def whole_weights(weights: Mapping[str, torch.Tensor], team: Team) -> dict[str, torch.Tensor]:
+    """Weights as one process would hold them, on the first one's CPU; every process calls this, and others get none.
+
+    Args:
+        weights: By name; they may be shared out.
+        team: The processes.
+    """
+    kept = {}
+    for name, weight in weights.items():
+        value = whole(weight)
+        if team.is_first:
+            kept[name] = value.cpu()
+    return kept
 
 
 def whole_policy(policy: Policy, team: Team, untrained: Callable[[], Policy]) -> Policy | None:

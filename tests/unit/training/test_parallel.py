@@ -17,6 +17,7 @@ from thumbline.pipeline.errors import ConfigError, TrainingError
 from thumbline.pipeline.training.adapters import with_adapter
 from thumbline.pipeline.training.checkpoints import LogRow, Place, keep, take_up
 from thumbline.pipeline.training.parallel.dealing import deal
+from thumbline.pipeline.training.parallel.shards import remove_shards, shards_in, step_of
 from thumbline.pipeline.training.parallel.team import ALONE, Team, joined
 from thumbline.pipeline.training.parallel.wrapping import copied, layers_of, shared_out, way_of, whole
 from thumbline.pipeline.training.policy import load_policy
@@ -122,14 +123,14 @@ def trained_in_parts(team, model_dir, folder, way, first, last):
     policy = shared_out(policy, team) if way == "fsdp" else policy
     trained = [weight for weight in policy.model.parameters() if weight.requires_grad]
     optimizer = torch.optim.AdamW(trained, lr=1e-2)
-    place = take_up(folder, policy, optimizer, team)
+    place = take_up(folder, policy, optimizer, team=team)
     assert (place.step if place else 0) == first
     rows = pairs(40)
     for step in range(first, last):
         take_step(
             policy, objective("dpo", 2), optimizer, rows[5 * step : 5 * step + 5], settings(Case(way, "dpo")), team
         )
-    keep(folder, policy, optimizer, Place(last, [LogRow(last, "train", "loss", 0.5)]), team)
+    keep(folder, policy, optimizer, Place(last, [LogRow(last, "train", "loss", 0.5)]), team=team)
     return {name: whole(weight.detach()).clone() for name, weight in policy.model.named_parameters()}
 
 
@@ -167,6 +168,22 @@ def test_a_sharded_checkpoint_gives_the_same_bits_and_fits_other_numbers_of_proc
     for name, weight in one.items():
         assert (two[name] - weight).norm() < 1e-4 * weight.norm(), name
         assert (after_three[name] - three[name]).norm() < 1e-4 * three[name].norm(), name
+
+
+def test_a_sharded_checkpoint_that_is_cut_short_is_left_out(tmp_path, caplog):
+    for step in (2, 4):
+        folder = tmp_path / f"shards-{step:08d}"
+        folder.mkdir()
+        (folder / "part").write_bytes(b"1234")
+        torch.save({"step": step, "sizes": {"part": 4}}, folder / "facts.pt")
+    assert step_of(shards_in(tmp_path, ALONE)) == 4
+    (tmp_path / "shards-00000004" / "part").write_bytes(b"12")
+    assert step_of(shards_in(tmp_path, ALONE)) == 2
+    assert "shards-00000004 is damaged" in caplog.text
+    (tmp_path / "shards-00000002" / "facts.pt").write_bytes(b"")
+    assert shards_in(tmp_path, ALONE) is None
+    remove_shards(tmp_path)
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 8])
