@@ -172,6 +172,13 @@ def _measure(way: str, model_dir: Path, steps: int, lengths: tuple[int, int], qu
     queue.put(Cost(spent, sum(watch.taken[1:]) / steps, warm_up, watch.held / _parameters(model_dir), peak / 2**20))
 
 
+def _runs_here(settings: dict[str, Any]) -> bool:
+    """Whether the libraries of a way are installed."""
+    quantised = settings.get("optimizer") == "adamw_8bit" or settings.get("weights") == "nf4"
+    needed = {"peft": "adapter" in settings, "bitsandbytes": quantised}
+    return all(importlib.util.find_spec(name) is not None for name, is_needed in needed.items() if is_needed)
+
+
 def main() -> None:
     """Print a table of the ways."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -183,7 +190,8 @@ def main() -> None:
     options = parser.parse_args()
     first, *others = WAYS
     # To compile takes minutes: only where it is asked for.
-    ways = [first, *(way for way in others if options.ways in way and (options.ways or way != COMPILED))]
+    chosen = [way for way in others if options.ways in way and (options.ways or way != COMPILED)]
+    ways = [first, *(way for way in chosen if _runs_here(WAYS[way]))]
     context, costs = multiprocessing.get_context("spawn"), {}
     with tempfile.TemporaryDirectory() as folder:
         model_dir = resolve_model(options.model) if options.model else _save_model(Path(folder))
