@@ -20,7 +20,7 @@ def test_the_gate_sees_no_gap_and_the_trained_model_is_better(small_log, tiny_mo
     reference = {"dtype": "bfloat16"}
     config = load_config(write_config(tmp_path, small_log, tiny_model, train=train, reference=reference))
     list(line.run(config, line.select(None, "metrics")))
-    assert read_manifest(config.run_dir / "train").notes["parity"]["mean_difference"] < 1e-3
+    assert read_manifest(config.run_dir / "train").notes["parity"]["mean_difference"] < 0.01
     log = pl.read_parquet(config.run_dir / "train" / "training_log.parquet")
     losses = log.filter((pl.col("phase") == "validation") & (pl.col("metric") == "loss")).sort("step")["value"]
     assert losses[-1] < losses[0] - 0.1
