@@ -13,6 +13,7 @@ import typer
 from ..errors import MISUSE, PipelineError
 from ..peers import Peers, leading, peers
 from .evaluate import compare_command, evaluate_command
+from .plan import plan_command
 from .reference import app as reference_app
 from .run import prepare_command, run_command, status_command, train_command
 from .sweep import sweep_command
@@ -36,6 +37,7 @@ class _WarningHandler(logging.Handler):
 
 
 app.command("run")(run_command)
+app.command("plan")(plan_command)
 app.command("status")(status_command)
 app.command("prepare")(prepare_command)
 app.command("train")(train_command)

@@ -1,0 +1,180 @@
+"""How much there is to train on: the rows of a run's own tables, or rows of lengths that are stated."""
+
+import math
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final, NamedTuple
+
+import numpy as np
+import polars as pl
+
+from ..config import RunConfig, TrainConfig
+from ..errors import ConfigError
+from ..storage.manifests import read_manifest
+from ..storage.tables import iter_table, read_table
+from ..training.batches import micro_batches, step_rows, steps_in_epoch
+from ..training.layouts import Layout, computed_tokens
+from ..training.mapped import Stored, pair_rows, unpaired_rows
+from ..training.methods import main_method, takes_mismatched
+from ..training.rows import PairRow, Row, TrainingSequence, UnpairedRow
+
+# Steps that are looked at for the largest forward pass, and for tokens a step.
+_MOST_STEPS: Final = 500
+_LAYOUTS: Final[tuple[Layout, ...]] = ("padded", "packed", "shared")
+_TABLES: Final = {"splits": "splits", "sequences": "sequences", "row_sequences": "sequences"}
+
+
+class Stated(NamedTuple):
+    """Lengths of rows that are told, where a run has no tables yet.
+
+    Attributes:
+        prompt_tokens: Tokens of each prompt; None: half of what `sequences.max_tokens` allows.
+        completion_tokens: Tokens of each completion; None: the rest of it.
+        rows: Pairs or rows to train on; None where that is not known.
+    """
+
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    rows: int | None = None
+
+
+class Work(NamedTuple):
+    """What is trained on.
+
+    Attributes:
+        source: Where lengths come from, in words.
+        rows: Pairs or rows of the training split; None where that is not known.
+        steps: Optimiser steps of the run; None likewise.
+        largest: Rows of a step that holds the largest forward pass: those of its two largest.
+        step_tokens: Tokens that the layers compute a step on average, padding and partners included, by layout.
+        largest_tokens: The same of `largest`.
+    """
+
+    source: str
+    rows: int | None
+    steps: int | None
+    largest: Sequence[Row]
+    step_tokens: Mapping[Layout, float]
+    largest_tokens: Mapping[Layout, float]
+
+
+@contextmanager
+def work_of(config: RunConfig, stated: Stated) -> Iterator[Work]:
+    """What a run trains on; token ids of its tables are in a temporary file meanwhile.
+
+    Args:
+        config: The run.
+        stated: Lengths; where any is given the tables are not looked at.
+
+    Raises:
+        ConfigError: A stated length is none that a sequence can have.
+    """
+    if stated == Stated() and all(_path(config, table) is not None for table in (*_TABLES, _kind(config))):
+        with tempfile.TemporaryDirectory() as folder:
+            rows = _own_rows(config, Path(folder) / "tokens")
+            if len(rows):
+                yield _measured(rows, config.train)
+                return
+    yield _as_stated(config, stated)
+
+
+def total_steps(train: TrainConfig, rows: int) -> int:
+    """Optimiser steps over this many rows, as the trainer counts them."""
+    steps = math.ceil(train.epochs * steps_in_epoch(rows, train.batch_rows))
+    return min(steps, train.max_steps or steps)
+
+
+def _kind(config: RunConfig) -> str:
+    return str(main_method(config.train).spec.rows)
+
+
+def _path(config: RunConfig, table: str) -> Path | None:
+    stage = _TABLES.get(table, table)
+    manifest = read_manifest(config.run_dir / stage)
+    return None if manifest is None else config.run_dir / stage / manifest.outputs[table].file
+
+
+def _read(config: RunConfig, table: str, columns: list[str] | None = None) -> pl.DataFrame:
+    path = _path(config, table)
+    assert path is not None
+    return read_table(path, table, columns)
+
+
+def _own_rows(config: RunConfig, tokens: Path) -> Sequence[Row]:
+    """The training split's rows, in the order of training."""
+    prompts = _read(config, "splits").filter(pl.col("split") == "train").select("prompt_id")
+    kept = _read(config, _kind(config)).join(prompts, on="prompt_id", how="semi")
+    of_split = _read(config, "row_sequences").filter(pl.col("split") == "train")
+
+    def blocks(columns: list[str]) -> Iterator[pl.DataFrame]:
+        path = _path(config, "sequences")
+        assert path is not None
+        yield from iter_table(path, "sequences", columns)
+
+    stored = Stored(blocks, None, tokens)
+    if _kind(config) == "unpaired":
+        return unpaired_rows(kept, of_split, stored)
+    matched = of_split.filter(pl.col("role") == "matched").select("response_id", "sequence_id")
+    return pair_rows(kept, matched, stored)
+
+
+def _measured(rows: Sequence[Row], train: TrainConfig) -> Work:
+    steps = total_steps(train, len(rows))
+    taken = [step_rows(rows, step, train.batch_rows, train.seed) for step in range(min(steps, _MOST_STEPS))]
+    parts = [micro_batches(step, train.micro_batch_rows) for step in taken]
+    largest = max(parts, key=lambda step: max(map(_padded_tokens, step)))
+    tokens: dict[Layout, float] = {
+        layout: sum(_computed(part, layout) for step in parts for part in step) / len(parts) for layout in _LAYOUTS
+    }
+    chosen = sorted(largest, key=_padded_tokens, reverse=True)[:2]
+    return Work(
+        "the run's own tables", len(rows), steps, [row for part in chosen for row in part], tokens, _tokens(chosen)
+    )
+
+
+def _tokens(parts: Sequence[Sequence[Row]], factor: float = 1.0) -> dict[Layout, float]:
+    return {layout: factor * sum(_computed(part, layout) for part in parts) for layout in _LAYOUTS}
+
+
+def _padded_tokens(rows: Sequence[Row]) -> int:
+    return _computed(rows, "padded")
+
+
+def _computed(rows: Sequence[Row], layout: Layout) -> int:
+    return computed_tokens([sequence for row in rows for sequence in row.sequences], layout)
+
+
+def _as_stated(config: RunConfig, stated: Stated) -> Work:
+    train, most = config.train, config.sequences.max_tokens
+    prompt = most // 2 if stated.prompt_tokens is None else stated.prompt_tokens
+    completion = most - prompt if stated.completion_tokens is None else stated.completion_tokens
+    if prompt < 1 or completion < 1:
+        raise ConfigError(
+            f"plan: {prompt} tokens of prompt and {completion} of completion make no sequence: each takes at least 1. "
+            f"See --prompt-tokens, --completion-tokens and sequences.max_tokens ({most})."
+        )
+    rows = [_row(config, number, prompt, completion) for number in range(2 * train.micro_batch_rows)]
+    rows = rows[: train.batch_rows]
+    own = _tokens(micro_batches(rows, train.micro_batch_rows))
+    tokens = {layout: value * train.batch_rows / len(rows) for layout, value in own.items()}
+    where = "as stated" if (stated.prompt_tokens or stated.completion_tokens) else "the longest that sequences allow"
+    steps = train.max_steps if stated.rows is None else total_steps(train, stated.rows)
+    return Work(
+        f"{prompt} tokens of prompt and {completion} of completion, {where}", stated.rows, steps, rows, tokens, own
+    )
+
+
+def _row(config: RunConfig, number: int, prompt: int, completion: int) -> Row:
+    """A row of random tokens: its two completions share the prompt alone."""
+    draw = np.random.default_rng(number).integers(0, 2**15, prompt + 2 * completion, dtype=np.int32)
+    draw %= 256
+    sides = [
+        TrainingSequence(f"{number}-{side}", draw[:prompt], part, 0.0)
+        for side, part in enumerate((draw[prompt : prompt + completion], draw[prompt + completion :]))
+    ]
+    if _kind(config) == "pairs":
+        return PairRow(f"{number}", sides[0], sides[1], 1.0, 1.0)
+    partner = sides[1] if takes_mismatched(config) else None
+    return UnpairedRow(f"{number}", sides[0], partner, number % 2 == 0, 1.0, float(number % 2 == 0))
