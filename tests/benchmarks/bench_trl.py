@@ -36,7 +36,6 @@ from tests.trl_trainers import (
     sequence,
     trl_trainer,
 )
-from thumbline.losses.logps import DEFAULT_TILE, token_logps
 from thumbline.pipeline.config import TrainConfig
 from thumbline.pipeline.engines.models import resolve_model
 from thumbline.pipeline.training.rows import PairRow, Row
@@ -76,11 +75,6 @@ def plain_adamw() -> None:
             super().__init__(*arguments, **settings | {"fused": False})
 
     torch.optim.AdamW = Plain  # type: ignore[misc]
-
-
-def nothing_kept() -> None:
-    """The head's logits are computed again for its gradient."""
-    token_logps.__defaults__ = (DEFAULT_TILE, 0)
 
 
 class Way(NamedTuple):
@@ -126,7 +120,6 @@ OURS = Way("ours", {})
 WITHOUT = [
     Way("prompts not shared", {"layout": "packed"}),
     Way("nor packed: padded", {"layout": "padded"}),
-    Way("head's logits computed twice", {}, prepare=nothing_kept),
     Way("AdamW not fused", {}, prepare=plain_adamw),
 ]
 
