@@ -109,11 +109,11 @@ def plan_command(
 
 
 def _print(plan: "Plan") -> None:
-    out.print(_heading(plan))
+    out.print(_heading(plan), soft_wrap=True)
     out.print(_memory(plan))
-    out.print(_verdict(plan))
+    out.print(_verdict(plan), soft_wrap=True)
     for line in (*_time_lines(plan), *_scoring_lines(plan)):
-        out.print(line)
+        out.print(line, soft_wrap=True)
     if plan.changes:
         out.print("\nWhat to change, one on top of the other:")
         out.print(_changes(plan))
