@@ -16,7 +16,7 @@ import torch
 from ..errors import ConfigError, EngineError
 from .attention.interface import use_segments
 from .layouts import Layout
-from .parallel.wrapping import is_part
+from .parallel.wrapping import is_part, is_shared_out
 from .policy import Policy
 from .probe_sample import Computed, Difference, Sample, compute, random_sample
 
@@ -139,6 +139,8 @@ def _try(policy: Policy) -> list[Finding]:
     scorer: Any = policy.scorer
     trained: torch.dtype | None = scorer.autocast_dtype
     exact = {weight.dtype for weight in policy.model.parameters() if weight.is_floating_point()} == {torch.float32}
+    # Shared out, they are gathered in the type that they are multiplied in.
+    exact = exact and (trained is None or not is_shared_out(policy.scorer))
     findings: list[Finding] = []
     truth: Computed | None = None
     with _small_windows(policy.model), _frozen(policy.model):

@@ -7,8 +7,8 @@ from typing import Any, Literal
 
 import torch
 from torch import distributed
-from torch.distributed.device_mesh import init_device_mesh
-from torch.distributed.fsdp import FSDPModule, fully_shard
+from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
+from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard
 from torch.distributed.tensor import DTensor, distribute_tensor
 from torch.nn.parallel import DistributedDataParallel
 
@@ -84,14 +84,33 @@ def shared_out(policy: Policy, team: Team) -> Policy:
         ConfigError: No layers are found that could be shared out one by one.
     """
     device = team.device or policy.device
+    autocast: Any = policy.scorer.autocast_dtype
     mesh = init_device_mesh(device.type, (team.size,))
     weights = {name: weight.detach() for name, weight in policy.scorer.named_parameters()} if team.is_first else {}
     for layer in layers_of(policy.model):
-        fully_shard(layer, mesh=mesh)
+        _share_layer(layer, mesh, autocast)
     fully_shard(policy.scorer, mesh=mesh)
     _fill(policy.scorer, weights, device)
     policy.scorer.register_forward_hook(_let_go)
     return replace(policy, device=device)
+
+
+def _share_layer(layer: torch.nn.Module, mesh: DeviceMesh, multiplied: torch.dtype | None) -> None:
+    """Share out a layer; its matrices are gathered in the type that they are multiplied in, the rest as it is.
+
+    Autocast would make copies of whole matrices in that type, and the backward pass keep them all. A sum over processes
+    stays in float32, as gradients under autocast are added up.
+    """
+    if multiplied is None:
+        fully_shard(layer, mesh=mesh)
+        return
+    for module in list(layer.modules()):
+        own = list(module.parameters(recurse=False))
+        if own and all(weight.dim() < 2 for weight in own):
+            # Norms, which autocast leaves alone.
+            fully_shard(module, mesh=mesh)
+    kept = MixedPrecisionPolicy(multiplied, reduce_dtype=torch.float32, cast_forward_inputs=False)
+    fully_shard(layer, mesh=mesh, mp_policy=kept)
 
 
 @torch.no_grad()

@@ -36,6 +36,7 @@ class Case(NamedTuple):
     way: str
     method: str
     adapter: str = "none"
+    dtype: str = "float32"
 
 
 class Course(NamedTuple):
@@ -47,7 +48,7 @@ class Course(NamedTuple):
 
 
 def settings(case: Case) -> TrainConfig:
-    train = {"method": case.method, "adapter": case.adapter, "dtype": "float32", "learning_rate": 1e-2}
+    train = {"method": case.method, "adapter": case.adapter, "dtype": case.dtype, "learning_rate": 1e-2}
     return TrainConfig.model_validate(train | {"micro_batch_rows": 2, "max_grad_norm": 0.5})
 
 
@@ -58,7 +59,7 @@ def rows_of(case: Case):
 def course(model_dir, case: Case, team: Team) -> Course:
     """Six steps of 5, 4, 3 .. rows: two processes rarely have as many micro-batches of 2."""
     hollow = case.way == "fsdp" and not team.is_first
-    policy, config = load_policy(model_dir, **LOADING, hollow=hollow), settings(case)
+    policy, config = load_policy(model_dir, **LOADING | {"dtype": case.dtype}, hollow=hollow), settings(case)
     if case.adapter != "none":
         policy = with_adapter(policy, config)
     policy = shared_out(policy, team) if case.way == "fsdp" else copied(policy) if case.way == "ddp" else policy
@@ -91,6 +92,7 @@ def in_processes(size, folder, work):
 CASES = [
     *(Case("ddp", method) for method in ("dpo", "kto")),
     *(Case("fsdp", method) for method in ("dpo", "kto", "bco")),
+    *(Case("fsdp", "dpo", adapter, "bfloat16") for adapter in ("none", "lora")),
     *(Case(way, method, "lora") for way in ("ddp", "fsdp") for method in ("dpo", "kto")),
 ]
 
@@ -108,13 +110,16 @@ def both(model_dir, tmp_path_factory):
 @pytest.mark.parametrize("case", CASES, ids="-".join)
 def test_two_processes_train_as_one_does(case, both, model_dir):
     alone, together = course(model_dir, case._replace(way="none"), ALONE), both[0][case]
+    # In bfloat16 the first step is as near; then Adam makes whole steps of its gradient's last bits.
+    near, apart = {"float32": (1e-5, 1e-4), "bfloat16": (2e-2, 1e-1)}[case.dtype]
     for one, two in zip(alone.steps, together.steps, strict=True):
+        near_here = 1e-5 if one is alone.steps[0] else near
         # What is computed beside, such as padding and stand-ins, hangs on the cut.
-        assert two | {"computed_tokens": 0} == pytest.approx(one | {"computed_tokens": 0}, rel=1e-5, abs=1e-5)
-    assert together.held_out == pytest.approx(alone.held_out, rel=1e-5, abs=1e-5)
+        assert two | {"computed_tokens": 0} == pytest.approx(one | {"computed_tokens": 0}, rel=near_here, abs=near_here)
+    assert together.held_out == pytest.approx(alone.held_out, rel=near, abs=near)
     for name, weight in alone.weights.items():
         # Adam divides by a gradient's own size: where that is rounding alone, single weights go other ways.
-        assert (together.weights[name] - weight).norm() < 1e-4 * weight.norm(), name
+        assert (together.weights[name] - weight).norm() < apart * weight.norm(), name
 
 
 def trained_in_parts(team, model_dir, folder, way, first, last):
