@@ -9,6 +9,7 @@ from torch.nn.functional import logsigmoid
 from .checks import above_zero, one_of
 from .dpo import log_ratios
 from .labels import expected_over_labels, soft_labels
+from .running import RunningMean as RunningMean
 from .types import PairLogps, PairLossOutput, UnpairedLogps, UnpairedLossOutput, required, weighted, widened
 
 
@@ -19,14 +20,24 @@ class BCOConfig:
     Attributes:
         beta: Above 0. Higher keeps the policy nearer the reference.
         soft_labels: Use each row's `desirable_probability` as its label.
+        shift: `batch`: the middle of the two classes' mean log-ratios. `running`: the mean log-ratio of all rows that
+            were trained on, these included; `UnpairedLogps.seen` hands on those before.
+        reference_point_over: Over which rows whoever trains takes a batch's shift: all of an optimiser `step`, or each
+            `micro_batch` alone.
     """
 
     beta: float = 0.1
     soft_labels: bool = False
+    shift: Literal["batch", "running"] = "batch"
+    reference_point_over: Literal["step", "micro_batch"] = "step"
 
     def __post_init__(self) -> None:
         """Raise ValueError for a value out of range."""
         above_zero(beta=self.beta)
+        one_of(("batch", "running"), shift=self.shift)
+        one_of(("step", "micro_batch"), reference_point_over=self.reference_point_over)
+        if self.shift == "running" and self.reference_point_over == "micro_batch":
+            raise ValueError("reference_point_over: a running shift goes on by whole steps; leave it out.")
 
 
 @dataclass(frozen=True)
@@ -49,33 +60,11 @@ class BCOPairConfig:
         one_of(("zero", "batch"), shift=self.shift)
 
 
-@dataclass(frozen=True)
-class RunningMean:
-    """The mean of all log-ratios seen so far: BCO's shift over a whole training run, kept by the caller.
-
-    Attributes:
-        mean: Nats.
-        count: Values seen.
-    """
-
-    mean: float = 0.0
-    count: int = 0
-
-    def updated(self, values: torch.Tensor) -> "RunningMean":
-        """The mean over the old values and these.
-
-        Args:
-            values: (rows,) nats; may be empty.
-        """
-        count = self.count + values.numel()
-        if count == 0:
-            return self
-        total = self.mean * self.count + float(values.detach().double().sum())
-        return RunningMean(total / count, count)
-
-
 def bco_reference_point(batch: UnpairedLogps, config: BCOConfig) -> torch.Tensor:
-    """The middle of the two classes' mean log-ratios: () nats, without a gradient; a class without rows is left out.
+    """BCO's shift over beta: () nats, without a gradient.
+
+    The middle of the two classes' mean log-ratios, a class without rows left out; or where it is `running`, the mean of
+    these and all before.
 
     With several parts to a step, call it once on the whole step and hand the value to each part.
 
@@ -83,6 +72,8 @@ def bco_reference_point(batch: UnpairedLogps, config: BCOConfig) -> torch.Tensor
         MissingInputError: The batch lacks reference log-probs.
     """
     ratios = _log_ratios(batch).detach()
+    if config.shift == "running":
+        return ratios.new_tensor((batch.seen or RunningMean()).updated(ratios).mean)
     means = [part.mean() for part in (ratios[batch.labels], ratios[~batch.labels]) if part.numel()]
     return torch.stack(means).mean() if means else ratios.new_zeros(())
 
@@ -90,7 +81,7 @@ def bco_reference_point(batch: UnpairedLogps, config: BCOConfig) -> torch.Tensor
 def bco(batch: UnpairedLogps, config: BCOConfig) -> UnpairedLossOutput:
     """-log sigma(beta (r - s)) for desirable rows, -log sigma(beta (s - r)) for undesirable ones.
 
-    The shift s is `batch.reference_point` (for example a `RunningMean` over the run) or that of this batch; beta s is
+    The shift s is `batch.reference_point` or that of this batch; beta s is
     the paper's delta. Unlike KTO's, this loss keeps pulling at rows that are far on the wrong side.
 
     Args:

@@ -39,6 +39,8 @@ class KTOConfig:
         soft_labels: Use each row's `desirable_probability` as its label.
         n_desirable: Desirable rows in the training data, for the weights.
         n_undesirable: Undesirable rows in the training data.
+        reference_point_over: Over which rows whoever trains estimates it: all of an optimiser `step`, or each
+            `micro_batch` alone (TRL), which hangs on how many rows fit in memory.
     """
 
     beta: float = 0.1
@@ -49,12 +51,16 @@ class KTOConfig:
     soft_labels: bool = False
     n_desirable: int = 1
     n_undesirable: int = 1
+    reference_point_over: Literal["step", "micro_batch"] = "step"
 
     def __post_init__(self) -> None:
         """Raise ValueError for a value out of range."""
         above_zero(beta=self.beta)
         one_of(("mismatched", "batch", "zero"), reference_point=self.reference_point)
         one_of(("rows", "classes"), reduction=self.reduction)
+        one_of(("step", "micro_batch"), reference_point_over=self.reference_point_over)
+        if self.reference_point == "zero" and self.reference_point_over == "micro_batch":
+            raise ValueError("reference_point_over: a reference_point of zero is the same over any rows; leave it out.")
         if min(self.n_desirable, self.n_undesirable) < 0:
             raise ValueError("n_desirable and n_undesirable are counts and cannot be below 0.")
         for name in ("desirable_weight", "undesirable_weight"):

@@ -97,6 +97,9 @@ LOSSES: Final[dict[str, LossSpec]] = {
         True,
         "Single thumbs: no second answer to the same prompt.",
         step_statistic=kto_reference_point,
+        statistic_of_parts=lambda config: bool(
+            config.reference_point == "zero" or config.reference_point_over == "micro_batch"
+        ),
         by_batch=lambda config: bool(config.reduction == "classes"),
         needs_mismatched=lambda config: bool(config.reference_point == "mismatched"),
         class_counts=ClassCounts("n_desirable", "n_undesirable"),
@@ -109,6 +112,8 @@ LOSSES: Final[dict[str, LossSpec]] = {
         True,
         "Single thumbs; KTO lets badly wrong rows go.",
         step_statistic=bco_reference_point,
+        statistic_of_parts=lambda config: bool(config.reference_point_over == "micro_batch"),
+        statistic_runs=lambda config: bool(config.shift == "running"),
     ),
     "orpo": LossSpec(
         "ORPO",

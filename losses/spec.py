@@ -33,6 +33,8 @@ class LossSpec:
             the policy's own log-prob.
         when: When to use it, in one sentence.
         step_statistic: A value over all rows of an optimiser step that each part of it needs (KTO's z0).
+        statistic_of_parts: Whether each part of a step takes that value of its own rows: so set, or the same in all.
+        statistic_runs: Whether that value goes on over the whole run (`UnpairedLogps.seen`).
         by_batch: Whether a row's loss depends on the other rows of the batch beyond `step_statistic`, so that a step
             cut into parts is another loss than the step at once.
         per_token: Whether its reward is a mean over a completion's tokens instead of their sum.
@@ -50,6 +52,8 @@ class LossSpec:
     needs_reference: bool
     when: str
     step_statistic: Callable[[UnpairedLogps, Any], torch.Tensor] | None = None
+    statistic_of_parts: Fact = False
+    statistic_runs: Fact = False
     by_batch: Fact = False
     per_token: Fact = False
     reward_scale: str = "beta"
@@ -94,6 +98,16 @@ class Method:
     def takes_whole_steps(self) -> bool:
         """Whether a row's loss depends on its batch, so that a step cut into parts is another loss."""
         return self._holds(self.spec.by_batch)
+
+    @property
+    def statistic_of_parts(self) -> bool:
+        """Whether each part of a step takes its `step_statistic` of its own rows alone."""
+        return self._holds(self.spec.statistic_of_parts)
+
+    @property
+    def statistic_runs(self) -> bool:
+        """Whether its `step_statistic` goes on over the whole run."""
+        return self._holds(self.spec.statistic_runs)
 
     @property
     def per_token(self) -> bool:

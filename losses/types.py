@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 import torch
 
+from .running import RunningMean
+
 
 @dataclass(frozen=True)
 class PairLogps:
@@ -47,6 +49,7 @@ class UnpairedLogps:
             accumulation, several ranks); None lets the loss compute it from this batch.
         weights: (batch,) weight of each row's loss; None means 1.
         desirable_probability: (batch,) in [0, 1], the soft label; None means the labels.
+        seen: Log-ratios of all rows trained on before, for a shift that goes on over a run; None for none.
     """
 
     policy_logps: torch.Tensor
@@ -57,6 +60,7 @@ class UnpairedLogps:
     reference_point: torch.Tensor | None = None
     weights: torch.Tensor | None = None
     desirable_probability: torch.Tensor | None = None
+    seen: RunningMean | None = None
 
 
 @dataclass(frozen=True)

@@ -125,7 +125,7 @@ def trainer_of(policy: Policy, config: TrainConfig, rows: Sequence[Row], folder:
 def in_our_order(rows: Sequence[Row], config: TrainConfig) -> list[Row]:
     """The rows of steps 1 to `max_steps` as our trainer takes them, one micro-batch after the other."""
     steps = config.max_steps or 0
-    taken = [step_rows(rows, step, config.batch_rows, config.seed) for step in range(steps)]
+    taken = [step_rows(rows, step, config.batch_rows, config.seed, config.stratify) for step in range(steps)]
     return [row for step in taken for part in micro_batches(step, config.micro_batch_rows) for row in part]
 
 

@@ -65,7 +65,18 @@ class TrainConfig(KeepingConfig, TrackingConfig):
     epochs: Positive = Field(1.0, description="Passes over the training rows; may be a fraction.")
     max_steps: NaturalCount | None = Field(None, description="Stop after this many optimiser steps.")
     batch_rows: NaturalCount = Field(16, description="Pairs or rows an optimiser step.")
-    micro_batch_rows: NaturalCount = Field(4, description="Pairs or rows a forward pass.")
+    micro_batch_rows: NaturalCount = Field(4, description="Most pairs or rows a forward pass.")
+    micro_batch_tokens: NaturalCount | None = Field(
+        None,
+        description="Most tokens that a forward pass computes with a gradient: padded places count, a shared prompt "
+        "counts once, a KTO row's mismatched partner does not. Both limits hold, so raise micro_batch_rows with it; a "
+        "row above it is passed alone.",
+    )
+    stratify: Literal["label", "none"] = Field(
+        "label",
+        description="`label`: each step holds desirable and undesirable rows in the data's ratio, to within one row; "
+        "of no effect on pairs. `none`: a plain shuffle.",
+    )
     warmup_fraction: Fraction = Field(0.1, description="Share of the steps over which the learning rate rises.")
     schedule: Literal["linear", "cosine", "constant"] = Field("linear", description="Decay after the warm-up.")
     weight_decay: float = Field(0.0, ge=0.0, description="Decoupled weight decay.")

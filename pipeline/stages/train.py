@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from ..training.trainer import Trainer
     from ..training.watching import Watch
 
-VERSION = 5
+VERSION = 6
 INPUTS = ("pairs", "unpaired", "splits", "sequences", "row_sequences", "reference")
 OUTPUTS = ("training_log", "parity")
 MODEL = "model"
@@ -152,6 +152,7 @@ def _trained(context: StageContext, scratch: Path, team: "Team") -> _Trained:
         config.micro_batch_rows,
         weighting=config.weighting,
         ld_alpha=config.ld_alpha,
+        micro_batch_tokens=config.micro_batch_tokens,
     )
     validation = rows["validation"][: config.validation_rows]
     with _watch(context, policy, team) as watch:

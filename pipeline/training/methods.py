@@ -101,6 +101,11 @@ def _check_terms(methods: "list[Method]") -> None:
 
 def _check_steps(methods: "list[Method]", config: TrainConfig) -> None:
     whole = [method.name for method in methods if method.takes_whole_steps]
+    if whole and config.micro_batch_tokens is not None:
+        raise ConfigError(
+            f"train.micro_batch_tokens: the loss of {whole[0]} as set compares the rows of a step with each other, so "
+            f"that a step is one forward pass; take train.micro_batch_tokens away."
+        )
     if whole and config.micro_batch_rows < config.batch_rows:
         raise ConfigError(
             f"train: the loss of {whole[0]} as set compares the rows of a step with each other; set "
@@ -120,6 +125,16 @@ def check_shared(config: RunConfig) -> None:
         raise ConfigError(
             f"train: the loss of {whole[0]} as set compares the rows of a step with each other in one forward pass, "
             f"which several processes cannot share; set train.distributed to none, or start one process."
+        )
+    alone = [
+        method.name
+        for method in all_methods(train)
+        if getattr(method.config, "reference_point_over", "step") == "micro_batch"
+    ]
+    if alone:
+        raise ConfigError(
+            f"train.loss: {alone[0]} takes its reference point over a micro_batch, and which rows that is hangs on the "
+            f"number of processes; set reference_point_over to step, or start one process."
         )
     fsdp = train.distributed == "fsdp" or (train.distributed == "auto" and train.adapter == "none")
     if fsdp and (train.optimizer != "adamw" or train.weights == "nf4"):

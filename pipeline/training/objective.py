@@ -1,7 +1,7 @@
 """Training rows to a loss: forward pass, the method's function, and what is logged of it."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Literal, NamedTuple
 
@@ -10,23 +10,23 @@ import torch
 from thumbline.losses import (
     Method,
     PairLogps,
-    PairLossOutput,
     Term,
     UnpairedLogps,
-    UnpairedLossOutput,
     combined,
     loss_method,
 )
 from thumbline.losses.logps import SequenceLogps
+from thumbline.losses.running import RunningMean
 
-from ..errors import TrainingError
 from .adjustments import desensitised, policy_weights
 from .batches import micro_batches
-from .parallel.dealing import Turn, deal
+from .measured import Measured, pair_measures, unpaired_measures
+from .parallel.dealing import deal
 from .parallel.team import ALONE, Team
 from .policy import Policy
-from .rows import PairRow, Row, TrainingSequence, UnpairedRow
+from .rows import PairRow, Row, UnpairedRow
 from .scorer import ForwardPass
+from .unpaired import of_step, partners_of, reference_of, unpaired_batch, with_partners
 
 
 @dataclass(frozen=True)
@@ -35,15 +35,21 @@ class Objective:
 
     Attributes:
         terms: The method, whose rewards and value over the step are used, then those added to it.
-        micro_batch_rows: Rows a forward pass.
+        micro_batch_rows: Most rows a forward pass.
         weighting: Whether pairs are weighed by how likely the policy is to write them (`wpo`).
         ld_alpha: Weight of tokens beyond a pair's shorter completion, in [0, 1].
+        micro_batch_tokens: Most tokens a forward pass; None for any number.
+        seen: Log-ratios of all rows trained on before, for a value over the step that goes on over the run.
+        point: The value over the step where it is known; None where the step's rows give it.
     """
 
     terms: tuple[Term, ...]
     micro_batch_rows: int
     weighting: Literal["none", "wpo"] = "none"
     ld_alpha: float = 1.0
+    micro_batch_tokens: int | None = None
+    seen: RunningMean | None = None
+    point: float | None = None
 
     @cached_property
     def methods(self) -> list[Method]:
@@ -55,32 +61,61 @@ class Objective:
         """The first term's."""
         return self.methods[0]
 
+    def after(self, log: Sequence[tuple[int, str, str, float]], rows: int) -> "Objective":
+        """The same after some steps: with a value that goes on over the run where one was left by them.
+
+        Args:
+            log: Step, phase, metric and value; what a checkpoint keeps is enough to go on to the same bits.
+            rows: Rows that were trained on.
+        """
+        if not self.method.statistic_runs:
+            return self
+        points = [value for _, phase, metric, value in log if (phase, metric) == ("train", "reference_point")]
+        return replace(self, seen=RunningMean(points[-1], rows)) if points else self
+
+    def held_out(self) -> "Objective":
+        """The same on rows that are not trained on: they leave a value that goes on over the run alone."""
+        return self if self.seen is None else replace(self, point=self.seen.mean)
+
+    def parts(self, policy: Policy, rows: Sequence[Row]) -> list[list[Row]]:
+        """A step's rows by forward passes."""
+        return micro_batches(rows, self.micro_batch_rows, self.micro_batch_tokens, policy.layout)
+
     def step_statistic(self, policy: Policy, rows: Sequence[Row], team: Team = ALONE) -> torch.Tensor | None:
-        """The value over all rows of a step that each part of it needs (KTO's z0); None for other methods.
+        """The value over all rows of a step that each part of it needs (KTO's z0).
+
+        None for other methods, and where a part finds the value itself in its own forward pass: where it is set to, and
+        where it is the whole step.
 
         Args:
             policy: The model.
             rows: All rows of the step, in every process.
             team: The processes that share them; each calls this, and gets the same.
         """
-        if self.method.spec.step_statistic is None:
+        if self.point is not None:
+            return torch.tensor(self.point, device=policy.device)
+        parts = self.parts(policy, rows)
+        if self.method.spec.step_statistic is None or self._finds_its_own(len(parts), team):
             return None
         if team.is_several and self.method.needs_mismatched:
             # Each turn is a forward pass in every process: a part without a partner would have none.
-            rows = [row for row in rows if isinstance(row, UnpairedRow) and row.mismatched is not None]
+            parts = self.parts(policy, [row for row in rows if isinstance(row, UnpairedRow) and row.mismatched])
         with torch.no_grad():
-            turns = deal(micro_batches(rows, self.micro_batch_rows), team.rank, team.size)
-            own = [(turn, self._unpaired(policy, turn.rows, None)) for turn in turns]
-            return self.method.spec.step_statistic(_of_step(own, team, policy.device), self.method.config)
+            own = [(turn, self._for_statistic(policy, turn.rows)) for turn in deal(parts, team.rank, team.size)]
+            step = replace(of_step(own, team, policy.device), seen=self.seen)
+            return self.method.spec.step_statistic(step, self.method.config)
 
-    def measure(self, policy: Policy, rows: Sequence[Row], statistic: torch.Tensor | None) -> "Measured":
+    def _finds_its_own(self, parts: int, team: Team) -> bool:
+        return self.method.statistic_of_parts or (parts == 1 and not team.is_several)
+
+    def measure(self, policy: Policy, rows: Sequence[Row], statistic: torch.Tensor | None) -> Measured:
         """Losses and rewards of rows that fit in one forward pass."""
         if self.method.spec.paired:
             pairs = self._pairs(policy, [row for row in rows if isinstance(row, PairRow)])
-            measured = _pair_measures(combined(pairs.batch, self.terms), pairs.logps, pairs.reference_logps)
+            measured = pair_measures(combined(pairs.batch, self.terms), pairs.logps, pairs.reference_logps)
         else:
             unpaired = self._unpaired(policy, rows, statistic)
-            measured = _unpaired_measures(combined(unpaired, self.terms), unpaired)
+            measured = unpaired_measures(combined(unpaired, self.terms), unpaired)
         finite = measured.losses.isfinite().tolist()
         return measured._replace(infinite=[row.row_id for row, fine in zip(rows, finite, strict=True) if not fine])
 
@@ -93,7 +128,7 @@ class Objective:
         # One forward pass for both sides: half the launches, and alike lengths share padding.
         passed = policy.pass_over([*chosen, *rejected], prompts=prompts, tokens=tokens)
         logps, counts = passed.completions
-        reference = _reference([*chosen, *rejected], logps.device) if with_reference else None
+        reference = reference_of([*chosen, *rejected], logps.device) if with_reference else None
         batch = PairLogps(
             logps[:half],
             logps[half:],
@@ -116,23 +151,21 @@ class Objective:
         return batch if self.ld_alpha == 1.0 else desensitised(batch, passed.tokens, pairs, self.ld_alpha)
 
     def _unpaired(self, policy: Policy, rows: Sequence[Row], statistic: torch.Tensor | None) -> UnpairedLogps:
-        """Log-probs of unpaired rows; of their mismatched partners only where the statistic is not known yet."""
+        """Log-probs of unpaired rows from one forward pass; where the statistic is not known, all that it takes too."""
         unpaired = [row for row in rows if isinstance(row, UnpairedRow)]
-        partners = [row.mismatched for row in unpaired if row.mismatched is not None] if statistic is None else []
-        needs_matched = statistic is not None or not self.method.needs_mismatched
-        matched = [row.matched for row in unpaired]
-        device = policy.device
-        zeros = torch.zeros(len(matched), device=device)
-        return UnpairedLogps(
-            policy_logps=policy.logps(matched).logps if needs_matched else zeros,
-            labels=torch.tensor([row.label for row in unpaired], device=device),
-            reference_logps=_reference(matched, device),
-            policy_mismatched_logps=policy.logps(partners).logps if partners else zeros[:0],
-            reference_mismatched_logps=_reference(partners, device) if partners else zeros[:0],
-            reference_point=statistic,
-            weights=torch.tensor([row.weight for row in unpaired], device=device),
-            desirable_probability=torch.tensor([row.desirable_probability for row in unpaired], device=device),
-        )
+        partners = partners_of(unpaired) if statistic is None and self.method.needs_mismatched else []
+        passed = policy.pass_over([row.matched for row in unpaired], partners=partners)
+        batch = replace(unpaired_batch(unpaired, passed.completions.logps, statistic), seen=self.seen)
+        return batch if passed.partners is None else with_partners(batch, passed.partners.logps, partners)
+
+    def _for_statistic(self, policy: Policy, rows: Sequence[Row]) -> UnpairedLogps:
+        """What the step's statistic takes of some rows: partners' log-probs where it is estimated from them alone."""
+        unpaired = [row for row in rows if isinstance(row, UnpairedRow)]
+        if not self.method.needs_mismatched:
+            return unpaired_batch(unpaired, policy.logps([row.matched for row in unpaired]).logps, None)
+        partners, unknown = partners_of(unpaired), torch.zeros(len(unpaired), device=policy.device)
+        logps = policy.logps(partners).logps if partners else unknown[:0]
+        return with_partners(unpaired_batch(unpaired, unknown, None), logps, partners)
 
 
 class _Pairs(NamedTuple):
@@ -149,130 +182,7 @@ class _Pairs(NamedTuple):
     reference_logps: torch.Tensor | None
 
 
-class Measured(NamedTuple):
-    """What one forward pass gave.
-
-    Attributes:
-        losses: (rows,) float32; carries the gradient.
-        sums: Sums over rows of what is logged, by metric; a metric's mean is its sum over its count.
-        counts: Rows in each sum.
-        infinite: Ids of rows whose loss is not finite.
-    """
-
-    losses: torch.Tensor
-    sums: dict[str, float]
-    counts: dict[str, int]
-    infinite: Sequence[str] = ()
-
-
-_UNPAIRED_FIELDS = (
-    "policy_logps",
-    "labels",
-    "reference_logps",
-    "policy_mismatched_logps",
-    "reference_mismatched_logps",
-)
-
-
 def _mean_nll(completions: SequenceLogps, prompts: SequenceLogps, rows: int) -> torch.Tensor:
     """(rows,) mean negative log-likelihood a token over prompt and completion of the first `rows` sequences."""
     tokens = (completions.token_counts + prompts.token_counts)[:rows].clamp(min=1)
     return -(completions.logps + prompts.logps)[:rows] / tokens
-
-
-def _of_step(own: Sequence[tuple[Turn, UnpairedLogps]], team: Team, device: torch.device) -> UnpairedLogps:
-    """The parts of a step as one, in the parts' order, whichever process computed them."""
-    kept = [(turn.place, [getattr(part, name).cpu() for name in _UNPAIRED_FIELDS]) for turn, part in own if turn.counts]
-    parts = sorted((part for process in team.gather(kept) for part in process), key=lambda part: part[0])
-    return UnpairedLogps(*(torch.cat(tensors).to(device) for tensors in zip(*(part for _, part in parts), strict=True)))
-
-
-def _reference(sequences: Sequence[TrainingSequence], device: torch.device) -> torch.Tensor:
-    return torch.tensor(
-        [sequence.reference_logps for sequence in sequences], dtype=torch.float64, device=device
-    ).float()
-
-
-def _pair_measures(output: PairLossOutput, logps: torch.Tensor, reference_logps: torch.Tensor | None) -> Measured:
-    margins = output.chosen_rewards - output.rejected_rewards
-    half = margins.shape[0]
-    values = {
-        "loss": output.losses.detach(),
-        "accuracy": (margins > 0).float() + 0.5 * (margins == 0).float(),
-        "reward_margin": margins,
-        "chosen_rewards": output.chosen_rewards,
-        "rejected_rewards": output.rejected_rewards,
-        "chosen_logps": logps[:half],
-        "rejected_logps": logps[half:],
-    }
-    if reference_logps is not None:
-        # Of answers that the reference wrote, this mean is an unbiased estimate of KL(reference || policy).
-        values["reference_kl"] = (reference_logps - logps).view(2, half).mean(dim=0)
-    return Measured(
-        output.losses, {name: float(value.sum()) for name, value in values.items()}, dict.fromkeys(values, half)
-    )
-
-
-def _unpaired_measures(output: UnpairedLossOutput, batch: UnpairedLogps) -> Measured:
-    labels, logps = batch.labels.cpu(), batch.policy_logps.detach().cpu()
-    rewards, point = output.rewards.cpu(), float(output.reference_point)
-    parts = {
-        "loss": output.losses.detach().cpu(),
-        "desirable_rewards": rewards[labels],
-        "undesirable_rewards": rewards[~labels],
-        "desirable_logps": logps[labels],
-        "undesirable_logps": logps[~labels],
-    }
-    if batch.reference_logps is not None:
-        ratios = logps - batch.reference_logps.cpu()
-        # On the side of the reference point that the label says; on the point itself, half.
-        parts["accuracy"] = torch.where(labels, ratios > point, ratios < point).float() + 0.5 * (ratios == point)
-        parts["reference_kl"] = -ratios
-    sums = {name: float(part.sum()) for name, part in parts.items()}
-    counts = {name: part.numel() for name, part in parts.items()}
-    rows = labels.numel()
-    return Measured(output.losses, sums | {"reference_point": point * rows}, counts | {"reference_point": rows})
-
-
-class Tally:
-    """Means over several forward passes."""
-
-    def __init__(self) -> None:
-        """Start empty."""
-        self._sums: dict[str, float] = {}
-        self._counts: dict[str, int] = {}
-        self._infinite: list[str] = []
-
-    def add(self, measured: Measured) -> None:
-        """Take in one forward pass."""
-        self._add(measured.sums, measured.counts)
-        self._infinite += measured.infinite
-
-    def merge(self, other: "Tally") -> None:
-        """Take in all that another one did."""
-        self._add(other._sums, other._counts)
-        self._infinite += other._infinite
-
-    def _add(self, sums: Mapping[str, float], counts: Mapping[str, int]) -> None:
-        for name, value in sums.items():
-            self._sums[name] = self._sums.get(name, 0.0) + value
-            self._counts[name] = self._counts.get(name, 0) + counts[name]
-
-    def refuse_infinite(self) -> None:
-        """Let a step go on only where each row's loss is finite.
-
-        Raises:
-            TrainingError: Names the rows where it is not.
-        """
-        if self._infinite:
-            raise TrainingError(
-                f"train: the loss of {len(self._infinite)} of {self._counts['loss']} rows is not finite (first: "
-                f"{', '.join(self._infinite[:3])}). Lower train.learning_rate, or set train.dtype to float32."
-            )
-
-    def means(self) -> dict[str, float]:
-        """The mean of each metric that any row had."""
-        means = {name: self._sums[name] / count for name, count in self._counts.items() if count}
-        if "desirable_rewards" in means and "undesirable_rewards" in means:
-            means["reward_margin"] = means["desirable_rewards"] - means["undesirable_rewards"]
-        return means

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 import torch
 
 from ..config import TrainConfig
-from .batches import micro_batches
 from .culprits import gradient_error
-from .objective import Objective, Tally
+from .measured import Tally
+from .objective import Objective
 from .parallel.dealing import deal
 from .parallel.team import ALONE, Team
 from .parallel.wrapping import exchanging, whole
@@ -38,7 +38,7 @@ def take_step(
         TrainingError: A loss or the gradient is not finite; the message names rows.
     """
     policy.meter.take()
-    turns = deal(micro_batches(rows, config.micro_batch_rows), team.rank, team.size)
+    turns = deal(objective.parts(policy, rows), team.rank, team.size)
     statistic = objective.step_statistic(policy, rows, team)
     tally = Tally()
     for number, turn in enumerate(turns):
@@ -80,7 +80,7 @@ def measure_rows(
     """
     statistic = objective.step_statistic(policy, rows, team)
     tally = Tally()
-    for turn in deal(micro_batches(rows, config.micro_batch_rows), team.rank, team.size):
+    for turn in deal(objective.parts(policy, rows), team.rank, team.size):
         measured = objective.measure(policy, turn.rows, statistic)
         if turn.counts:
             tally.add(measured)

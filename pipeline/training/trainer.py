@@ -4,6 +4,7 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import torch
@@ -11,7 +12,7 @@ import torch
 from ..config import TrainConfig
 from ..context import Advance
 from ..errors import TrainingError
-from .batches import step_rows, steps_in_epoch
+from .batches import Order, labels_of, rows_in_steps, steps_in_epoch
 from .checkpoints import LogRow, Place
 from .keeper import Keeper, what_is_left
 from .keeping import check_judged
@@ -74,9 +75,9 @@ class Trainer:
         for step in range(first, total):
             if keeper.is_over:
                 break
-            rows = self._step(optimizer, step, total)
+            rows = self._step(optimizer, step, total, log)
             if (step + 1) % self.config.validate_every == 0 or step + 1 == total:
-                rows += self._validate(step + 1)
+                rows += self._validate(step + 1, log + rows)
             log += rows
             keeper.judge(rows)
             if step + 1 < total:
@@ -86,33 +87,43 @@ class Trainer:
         keeper.take_best()
         return log
 
+    @cached_property
+    def _order(self) -> Order:
+        labels = labels_of(self.rows) if self.config.stratify == "label" else None
+        return Order(len(self.rows), self.config.batch_rows, self.config.seed, labels)
+
     def _start(self, keeper: Keeper, optimizer: torch.optim.Optimizer) -> Place:
         """Where the folder's checkpoint stands, or the beginning."""
         place = keeper.resume(optimizer, self.watch.say)
         if place is not None:
             return place
-        log = self._validate(0)
+        log = self._validate(0, [])
         check_judged(log, self.config)
         keeper.judge(log)
         return Place(0, log)
 
-    def _step(self, optimizer: torch.optim.Optimizer, step: int, total: int) -> list[LogRow]:
+    def _step(self, optimizer: torch.optim.Optimizer, step: int, total: int, log: list[LogRow]) -> list[LogRow]:
         rate = learning_rate(step, total, self.config)
         for group in optimizer.param_groups:
             group["lr"] = rate
-        rows = step_rows(self.rows, step, self.config.batch_rows, self.config.seed)
+        rows = [self.rows[int(index)] for index in self._order.of_step(step)]
+        objective = self._objective_after(step, log)
         try:
             with self.watch.timed():
-                means = take_step(self.policy, self.objective, optimizer, rows, self.config, self.team)
+                means = take_step(self.policy, objective, optimizer, rows, self.config, self.team)
         except TrainingError as error:
             raise TrainingError(f"step {step + 1} of {total}: {error} {what_is_left(self.folder)}") from error
         means["learning_rate"] = rate
         return [LogRow(step + 1, "train", name, value) for name, value in sorted(means.items())]
 
-    def _validate(self, step: int) -> list[LogRow]:
+    def _objective_after(self, steps: int, log: list[LogRow]) -> Objective:
+        return self.objective.after(log, rows_in_steps(steps, len(self.rows), self.config.batch_rows))
+
+    def _validate(self, step: int, log: list[LogRow]) -> list[LogRow]:
         if not self.validation:
             return []
-        means = measure_rows(self.policy, self.objective, self.validation, self.config, self.team)
+        objective = self._objective_after(step, log).held_out()
+        means = measure_rows(self.policy, objective, self.validation, self.config, self.team)
         return [LogRow(step, "validation", name, value) for name, value in sorted(means.items())]
 
 

@@ -174,7 +174,8 @@ def _commands() -> dict[str, Entry]:
 
 def _evaluation(*arguments: str) -> Entry:
     folder = _run_command(*arguments)
-    after = {"report": VERSIONS["report"], "reference": VERSIONS["reference"], **_EVALUATORS}
+    # Some of what is evaluated is a run, whose model `train` made.
+    after = {name: VERSIONS[name] for name in ("report", "reference", "train")} | _EVALUATORS
     content = _folder_content(folder, is_trained=True)
     # The facts behind the page, and each number of a run, are golden with the runs.
     numbers = content["documents"]["metrics.json"]

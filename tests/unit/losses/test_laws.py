@@ -232,3 +232,14 @@ def test_bcos_given_point_takes_no_gradient():
 def test_bcos_point_leaves_an_absent_class_out():
     batch = UnpairedLogps(torch.tensor([1.0, 3.0]), torch.tensor([True, True]), torch.zeros(2))
     assert float(bco_reference_point(batch, loss_config("bco", {}))) == 2.0
+
+
+def test_bcos_running_shift_is_the_mean_of_all_rows_so_far():
+    batch = UnpairedLogps(torch.tensor([1.0, 3.0, -7.0]), torch.tensor([True, True, False]), torch.zeros(3))
+    config = loss_config("bco", {"shift": "running"})
+    assert float(bco_reference_point(batch, config)) == -1.0
+    # Seven rows of mean 2 before: (14 - 3) / 10.
+    later = dataclasses.replace(batch, seen=RunningMean(2.0, 7))
+    assert float(bco_reference_point(later, config)) == pytest.approx(1.1)
+    assert float(run("bco", later, shift="running").reference_point) == pytest.approx(1.1)
+    assert float(bco_reference_point(later, loss_config("bco", {}))) == -2.5

@@ -9,8 +9,9 @@ from thumbline.pipeline.config import RunConfig, TrainConfig, build_config
 from thumbline.pipeline.errors import ConfigError, InputError, TrainingError
 from thumbline.pipeline.training import batches
 from thumbline.pipeline.training.checkpoints import load_checkpoint
+from thumbline.pipeline.training.measured import Tally
 from thumbline.pipeline.training.methods import check_methods
-from thumbline.pipeline.training.objective import Objective, Tally
+from thumbline.pipeline.training.objective import Objective
 from thumbline.pipeline.training.policy import choose_device, load_policy
 from thumbline.pipeline.training.rows import PairRow, TrainingSequence, UnpairedRow
 from thumbline.pipeline.training.step import measure_rows
