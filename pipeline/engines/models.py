@@ -1,5 +1,6 @@
 """Which folder a model's name means, and digests of what lies in it."""
 
+import json
 import logging
 from pathlib import Path
 from typing import Final
@@ -68,6 +69,12 @@ def _download(model: str, revision: str | None) -> Path:
         if any(folder.glob(pattern)):
             break
     return folder
+
+
+def has_soft_caps(model_dir: Path) -> bool:
+    """Whether a model bounds its attention's scores (Gemma 2), by its config.json."""
+    config = json.loads((model_dir / "config.json").read_text(encoding="utf-8"))
+    return any(part.get("attn_logit_softcapping") is not None for part in (config, config.get("text_config") or {}))
 
 
 def model_digest(model_dir: Path) -> str:

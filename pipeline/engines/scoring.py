@@ -19,7 +19,7 @@ from .adapters import adapter_digest, merger, resolve_adapter
 from .base import TRANSFORMERS, Engine
 from .feeding import Blocks, blocks_of, catalogue
 from .missing import Work, score_missing
-from .models import model_digest, tokenizer_digest
+from .models import has_soft_caps, model_digest, tokenizer_digest
 from .registry import engine_identity, open_engine, routes_of
 from .results import Results
 from .store import LogpsStore
@@ -60,6 +60,9 @@ def scorer_key(model_dir: Path, config: EngineConfig, route: str | None = None) 
     """Digests of weights, tokenizer and adapter, and what the engine is, by one route (None: before it is known)."""
     key = {"model": model_digest(model_dir), "tokenizer": tokenizer_digest(model_dir)}
     key |= engine_identity(config, route)
+    if key["route"] == TRANSFORMERS and has_soft_caps(model_dir):
+        # Transformers would leave the caps out (`engines.head`), and once did here.
+        key["attention"] = "eager"
     if config.adapter is not None:
         key["adapter"] = adapter_digest(resolve_adapter(config.adapter))
         if key["route"] == TRANSFORMERS:

@@ -14,10 +14,12 @@ from transformers import (
 from transformers.utils import logging as transformers_logging
 
 from tests.engine_inputs import awkward_sequences, random_sequences, sequence
+from tests.tiny import tiny_tokenizer
 from thumbline.pipeline.config import EngineConfig
 from thumbline.pipeline.engines import head as heads
 from thumbline.pipeline.engines.head import load_model
 from thumbline.pipeline.engines.hf import HFEngine
+from thumbline.pipeline.engines.scoring import scorer_key
 from thumbline.pipeline.errors import EngineError
 
 VOCABULARY = 97
@@ -35,7 +37,9 @@ SIZES = {
 CONFIGS = {
     "llama, tied": LlamaConfig(**SIZES, tie_word_embeddings=True),
     "llama, untied": LlamaConfig(**SIZES, tie_word_embeddings=False),
-    "gemma 2, soft-cap": Gemma2Config(**SIZES, head_dim=8, final_logit_softcapping=0.5),
+    "gemma 2, soft-caps": Gemma2Config(
+        **SIZES, head_dim=8, final_logit_softcapping=0.5, attn_logit_softcapping=0.02, query_pre_attn_scalar=1
+    ),
     "granite, divided logits": GraniteConfig(**SIZES, logits_scaling=0.05),
     "cohere, multiplied logits": CohereConfig(**SIZES, logit_scale=8.0),
     "gpt2": GPT2Config(vocab_size=VOCABULARY, n_embd=32, n_layer=2, n_head=4, n_positions=256, eos_token_id=2),
@@ -54,8 +58,8 @@ def save(config, folder):
 
 
 def oracle(folder, entries):
-    """Sums by the model's own logits of one unpadded row, log-softmax in double precision."""
-    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
+    """Sums by the model's own logits of one unpadded row and its own attention, log-softmax in double precision."""
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, attn_implementation="eager").eval()
     sums = []
     for entry in entries:
         ids = torch.tensor([entry.prompt_token_ids + entry.completion_token_ids])
@@ -83,6 +87,17 @@ def test_scores_are_those_of_the_models_own_logits(name, tmp_path):
     expected = oracle(tmp_path, entries)
     assert min(expected) < -100
     assert [found.logps for found in scores] == pytest.approx(expected, abs=1e-3)
+
+
+def test_soft_capped_attention_is_part_of_a_scores_key(tmp_path):
+    """Scores of Gemma 2 from before its cap was followed are not taken for new ones."""
+    keys = {}
+    for name in ("gemma 2, soft-caps", "llama, tied"):
+        folder = save(CONFIGS[name], tmp_path / name)
+        tiny_tokenizer().save_pretrained(folder)
+        keys[name] = scorer_key(folder, EngineConfig(engine="hf"))
+    assert keys["gemma 2, soft-caps"]["attention"] == "eager"
+    assert "attention" not in keys["llama, tied"]
 
 
 def test_batch_size_moves_only_the_last_digits(tmp_path):
