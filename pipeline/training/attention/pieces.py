@@ -8,8 +8,9 @@ import torch
 from .segments import Masks, Segment, Segments
 from .short import ShortAttention
 
-# Scores a head, queries times keys, up to which plain products are faster than the fused kernel in bfloat16 on a CPU.
-_SHORT: Final = 2**19
+# Scores a head, queries times keys, up to which probabilities are kept in bfloat16 on a CPU: 2 MiB a head, half of them
+# where queries are all of the keys. Plain products are faster than the fused kernel beyond it too.
+_SHORT: Final = 2**20
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from thumbline.pipeline.errors import EngineError
-from thumbline.pipeline.training.attention import pieces, varlen
+from thumbline.pipeline.training.attention import pieces, short, varlen
 from thumbline.pipeline.training.attention.interface import segment_attention, use_segments
 from thumbline.pipeline.training.attention.pieces import Rules
 from thumbline.pipeline.training.attention.segments import Kept, Masks, Segment, Segments
@@ -67,27 +67,40 @@ def test_outputs_and_gradients_are_those_of_the_definition(name):
 @pytest.mark.parametrize("window", [None, 3])
 def test_short_segments_in_bfloat16_are_as_near_as_the_fused_kernel(window, monkeypatch):
     rules = Rules(0.5, window)
-    exact, rounded = tensors(), tensors(dtype=torch.bfloat16)
+    monkeypatch.setattr(short, "_BLOCK", 2)
+    rounded = tensors(dtype=torch.bfloat16)
     exact = [tensor.detach().double().requires_grad_() for tensor in rounded]
     truth = [by_definition(*exact, rules)]
     truth += gradients(truth[0], exact)
     errors = []
-    for limit in (2**19, 0):
+    for limit in (2**20, 0):
         monkeypatch.setattr(pieces, "_SHORT", limit)
         ours = [pieces.attend(*rounded, Segments(PARTS), rules)]
         ours += gradients(ours[0], rounded)
         errors.append(
             [float((one.double() - other).norm() / other.norm()) for one, other in zip(ours, truth, strict=True)]
         )
-    for short, fused in zip(*errors, strict=True):
-        assert short < 0.01
-        assert short < 2 * fused + 1e-3
+    for ours, fused in zip(*errors, strict=True):
+        assert ours < 0.01
+        assert ours < 2 * fused + 1e-3
 
 
-def test_products_of_short_segments_have_the_right_gradient():
+@pytest.mark.parametrize("queries", [5, 3, 1])
+@pytest.mark.parametrize("block", [128, 2])
+def test_products_of_short_segments_have_the_right_gradient(queries, block, monkeypatch):
+    monkeypatch.setattr(short, "_BLOCK", block)
     query, key, value = tensors(time=5)
-    bias = Masks().bias(5, 5, None, torch.float64, query.device)
-    assert torch.autograd.gradcheck(lambda *three: ShortAttention.apply(*three, bias, 0.5), (query, key, value))
+    query = query[:, :, :queries].detach().requires_grad_()
+    bias = Masks().bias(queries, 5, None, torch.float64, query.device)
+
+    def attend(*three):
+        return ShortAttention.apply(*three, bias, 0.5)
+
+    fused = torch.nn.functional.scaled_dot_product_attention(
+        query, key, value, attn_mask=bias, scale=0.5, enable_gqa=True
+    )
+    torch.testing.assert_close(attend(query, key, value), fused)
+    assert torch.autograd.gradcheck(attend, (query, key, value))
 
 
 def test_masks_are_corners_of_one_whatever_was_asked_for_first():
