@@ -1,7 +1,7 @@
 """The gate before training: does the training engine see the log-probs that the reference engine stored?
 
 The stored values are compared with the untrained policy's own, one row at a time, and that difference is held
-against the training engine's noise: the same rows in one padded batch. A gap between the engines would show up as
+against the training engine's noise: the same rows in one forward pass. A gap between the engines would show up as
 a reward before the first step.
 """
 
@@ -116,7 +116,7 @@ def compare(policy: Policy, sequences: Sequence[tuple[str, TrainingSequence]], r
     Args:
         policy: The model before its first step.
         sequences: Ids and sequences with stored reference log-probs.
-        rows_per_batch: Sequences padded into one batch for the noise.
+        rows_per_batch: Sequences of one forward pass for the noise.
     """
     single = [float(policy.logps([sequence]).logps) for _, sequence in sequences]
     batched: list[float] = []
