@@ -99,7 +99,8 @@ class Objective:
             return None
         if team.is_several and self.method.needs_mismatched:
             # Each turn is a forward pass in every process: a part without a partner would have none.
-            parts = self.parts(policy, [row for row in rows if isinstance(row, UnpairedRow) and row.mismatched])
+            partnered = [row for row in rows if isinstance(row, UnpairedRow) and row.mismatched is not None]
+            parts = self.parts(policy, partnered or rows)
         with torch.no_grad():
             own = [(turn, self._for_statistic(policy, turn.rows)) for turn in deal(parts, team.rank, team.size)]
             step = replace(of_step(own, team, policy.device), seen=self.seen)

@@ -229,6 +229,25 @@ def bad_row(team, model_dir):
     return "went on"
 
 
+def without_partners(team, model_dir):
+    """A step of KTO in which no row has another prompt's answer, and one in which one row has."""
+    policy = load_policy(model_dir, **LOADING)
+    policy = shared_out(policy, team) if team.is_several else policy
+    optimizer = torch.optim.AdamW(policy.model.parameters(), lr=1e-3)
+    rows = [replace(row, mismatched=None) for row in unpaired(5)]
+    case = settings(Case("fsdp", "kto"))
+    steps = (rows, [unpaired(1)[0], *rows[1:]])
+    return [take_step(policy, objective("kto", 2), optimizer, step, case, team) for step in steps]
+
+
+@pytest.mark.slow
+def test_rows_without_a_partner_leave_no_process_waiting_for_another(model_dir, tmp_path):
+    both = in_processes(2, tmp_path, partial(without_partners, model_dir=model_dir))
+    alone = without_partners(ALONE, model_dir)
+    for one, two in zip(alone, both[1], strict=True):
+        assert two | {"computed_tokens": 0} == pytest.approx(one | {"computed_tokens": 0}, rel=1e-5, abs=1e-5)
+
+
 @pytest.mark.slow
 def test_a_loss_that_is_not_finite_in_one_process_stops_all_with_its_row(model_dir, tmp_path):
     said = in_processes(2, tmp_path, partial(bad_row, model_dir=model_dir))
