@@ -118,7 +118,7 @@ def trainer_of(policy: Policy, config: TrainConfig, rows: Sequence[Row], folder:
     policy = with_layout(policy, config.layout).policy
     further = (Term(term.method, term.weight, term.loss) for term in config.also)
     terms = (Term(config.method, 1.0, config.loss), *further)
-    objective = Objective(terms, config.micro_batch_rows, config.weighting, config.ld_alpha)
+    objective = Objective(terms, config.micro_batch_rows, weighting=config.weighting, ld_alpha=config.ld_alpha)
     return Trainer(policy, objective, config, rows, (), folder)
 
 

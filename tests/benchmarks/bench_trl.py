@@ -50,17 +50,34 @@ LOSSES: dict[str, dict[str, Any]] = {
 
 
 class Case(NamedTuple):
-    """A row of the table: a method, its dtype, and lengths of random rows, or None for those of the sample log."""
+    """What is trained.
+
+    Attributes:
+        method: By its name.
+        dtype: Of matrix products.
+        lengths: Of random rows; None for those of the sample log.
+        by_parts: Whether ours is measured without each of its parts as well.
+    """
 
     method: str
     dtype: str
     lengths: Lengths | None
+    by_parts: bool = False
+
+    @property
+    def rows(self) -> str:
+        """Which rows, in short."""
+        return "sample log" if self.lengths is None else f"{self.lengths.prompt}/{self.lengths.chosen}"
+
+    @property
+    def kind(self) -> str:
+        """Method and dtype."""
+        return f"{self.method.upper()} {self.dtype}"
 
     @property
     def title(self) -> str:
         """As it is printed."""
-        rows = "sample log" if self.lengths is None else f"{self.lengths.prompt}/{self.lengths.chosen}"
-        return f"{self.method.upper()} {self.dtype}, {rows}"
+        return f"{self.kind}, {self.rows}"
 
 
 def as_it_is() -> None:
@@ -107,11 +124,11 @@ class Cost(NamedTuple):
 
 CASES = [
     Case("dpo", "bfloat16", None),
-    Case("dpo", "bfloat16", Lengths(128, 128, 128)),
+    Case("dpo", "bfloat16", Lengths(128, 128, 128), by_parts=True),
     Case("dpo", "bfloat16", Lengths(384, 128, 128)),
     Case("dpo", "float32", Lengths(128, 128, 128)),
     Case("dpo", "float32", Lengths(384, 128, 128)),
-    Case("kto", "bfloat16", Lengths(128, 128, 128)),
+    Case("kto", "bfloat16", Lengths(128, 128, 128), by_parts=True),
     Case("kto", "bfloat16", Lengths(384, 128, 128)),
 ]
 TRL = Way("TRL", None)
@@ -214,24 +231,50 @@ def in_own_process(*arguments: Any) -> Cost | None:
             return None
 
 
-def print_case(case: Case, ways: Sequence[Way], size: Size, sample: Sequence[PairRow], model_dir: Path) -> None:
-    """Measure each way and print it beside TRL."""
+class Compared(NamedTuple):
+    """A case's cost by TRL, and by ours whole; None where either was killed."""
+
+    case: Case
+    theirs: Cost | None
+    ours: Cost | None
+
+    def in_short(self) -> str:
+        """How many times TRL's speed, and which share of its memory."""
+        if self.theirs is None or self.ours is None:
+            return "killed"
+        return f"{self.theirs.step / self.ours.step:.2f} ({self.ours.memory / self.theirs.memory:.2f})"
+
+
+def measure_case(case: Case, ways: Sequence[Way], size: Size, sample: Sequence[PairRow], model_dir: Path) -> Compared:
+    """Measure each way, and print it beside TRL."""
     rows = rows_of(case, size, sample)
     print(f"\n{case.title:34} CPU-s a step   x TRL's speed   peak MiB   of TRL's", flush=True)
-    first: Cost | None = None
+    costs: dict[str, Cost | None] = {}
     for way in ways:
-        if case.method not in way.methods:
+        if case.method not in way.methods or (way in WITHOUT and not case.by_parts):
             continue
-        cost = in_own_process(way, case, size, rows, model_dir)
+        cost = costs[way.name] = in_own_process(way, case, size, rows, model_dir)
         if cost is None:
             print(f"  {way.name:32} killed: this machine's memory does not suffice", flush=True)
             continue
-        first = first or cost
+        base = costs[TRL.name] or cost
         print(
-            f"  {way.name:32} {cost.step:12.2f}   {first.step / cost.step:13.2f}   {cost.memory:8.0f}   "
-            f"{cost.memory / first.memory:8.2f}   ({', '.join(f'{step:.2f}' for step in cost.seconds)})",
+            f"  {way.name:32} {cost.step:12.2f}   {base.step / cost.step:13.2f}   {cost.memory:8.0f}   "
+            f"{cost.memory / base.memory:8.2f}   ({', '.join(f'{step:.2f}' for step in cost.seconds)})",
             flush=True,
         )
+    return Compared(case, costs[TRL.name], costs[OURS.name])
+
+
+def print_summary(compared: Sequence[Compared]) -> None:
+    """One line for each method and dtype, one column for each kind of rows."""
+    kinds = list(dict.fromkeys(one.case.kind for one in compared))
+    columns = list(dict.fromkeys(one.case.rows for one in compared))
+    heading = "x TRL's speed (share of its memory)"
+    print(f"\n{heading:36}" + "".join(f"{name:>16}" for name in columns))
+    for kind in kinds:
+        found = {one.case.rows: one.in_short() for one in compared if one.case.kind == kind}
+        print(f"{kind:36}" + "".join(f"{found.get(name, ''):>16}" for name in columns))
 
 
 def main() -> None:
@@ -240,12 +283,14 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="the first case alone, with nothing left out")
     parser.add_argument("--cases", default="", help="part of the names of the cases to run")
     parser.add_argument("--ways", default="", help="part of the names of the ways to run beside TRL and ours")
+    parser.add_argument("--parts", action="store_true", help="leave parts of ours out in every case, not in two")
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--micro-batch", type=int, default=4)
     parser.add_argument("--steps", type=int, default=2)
     options = parser.parse_args()
     started, size = time.monotonic(), Size(options.batch, options.micro_batch, options.steps)
     cases = [case for case in CASES if options.cases.lower() in case.title.lower()][: 1 if options.quick else None]
+    cases = [case._replace(by_parts=case.by_parts or options.parts) for case in cases]
     ways = [TRL, OURS, *(way for way in WITHOUT if not options.quick and options.ways in way.name)]
     model_dir = resolve_model("demo")
     with tempfile.TemporaryDirectory() as name:
@@ -253,8 +298,7 @@ def main() -> None:
     print(
         f"{size.batch} rows a step, {size.micro_batch} a forward pass, one thread; {size.steps} steps after the first"
     )
-    for case in cases:
-        print_case(case, ways, size, sample, model_dir)
+    print_summary([measure_case(case, ways, size, sample, model_dir) for case in cases])
     print(f"\nIn all {(time.monotonic() - started) / 60:.1f} minutes.")
 
 
