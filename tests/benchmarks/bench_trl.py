@@ -45,7 +45,13 @@ CONFIGS = Path(__file__).parents[2] / "pipeline" / "configs"
 VOCABULARY = 49_000
 LOSSES: dict[str, dict[str, Any]] = {
     "dpo": {"beta": 0.1},
-    "kto": {"beta": 0.1, "desirable_weight": 1.0, "undesirable_weight": 1.0},
+    # TRL weighs both classes alike, and takes the reference point over a micro-batch.
+    "kto": {
+        "beta": 0.1,
+        "desirable_weight": 1.0,
+        "undesirable_weight": 1.0,
+        "reference_point_over": "micro_batch",
+    },
 }
 
 

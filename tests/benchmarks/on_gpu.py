@@ -1,4 +1,4 @@
-"""Everything that is to be known of one GPU, in one run of under ten minutes: head, training steps, scoring, tests.
+"""Everything that is to be known of one GPU, in one run of under ten minutes: head, training, scoring, plans, tests.
 
     python -m tests.benchmarks.on_gpu --json figures.json
     python -m tests.benchmarks.on_gpu --dry-run            # tiny shapes on any machine: shows that every line runs
@@ -15,7 +15,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -24,10 +24,11 @@ import torch
 
 from tests.trl_trainers import quiet
 
-from .gpu import head, scoring, steps
+from .gpu import head, planned, scoring, steps
 from .gpu.machine import HEADINGS, Deadline, Line, Machine, Way, measured_machine, run_ways
 from .gpu.shapes import DRY_SHAPES, SHAPES
 
+PARTS = ("head", "step", "scoring", "plan", "tests")
 _WIDTHS = (8, 38, 10, 15, 8, 8, 12, 0)
 
 
@@ -39,13 +40,14 @@ class Part(NamedTuple):
     ways: Callable[[], Iterator[Way]]
 
 
-def parts(machine: Machine) -> list[Part]:
-    """In the order in which they run."""
+def parts(machine: Machine, measured: Mapping[str, float | None]) -> list[Part]:
+    """In the order in which they run; `measured` is filled meanwhile."""
     shapes = DRY_SHAPES if machine.dry else SHAPES
     return [
         Part("head", 0.10, partial(head.ways, machine)),
-        Part("step", 0.65, partial(steps.ways, machine, shapes)),
-        Part("scoring", 0.15, partial(scoring.ways, machine, shapes[-1])),
+        Part("step", 0.60, partial(steps.ways, machine, shapes)),
+        Part("scoring", 0.12, partial(scoring.ways, machine, shapes[-1])),
+        Part("plan", 0.08, partial(planned.ways, machine, shapes, measured)),
     ]
 
 
@@ -73,10 +75,14 @@ def print_line(cells: tuple[str, ...]) -> None:
 def lines(machine: Machine, budget: float, chosen: list[str]) -> Iterator[Line]:
     """All lines, as they come; what a part leaves of its time goes to those after it."""
     deadline, later = Deadline(budget), 1.0
-    for part in parts(machine):
+    measured: dict[str, float | None] = {}
+    for part in parts(machine, measured):
         if part.name in chosen:
             own = Deadline(deadline.left * part.share / later)
-            yield from run_ways(part.name, part.ways(), machine, own)
+            for line in run_ways(part.name, part.ways(), machine, own):
+                if part.name == "step":
+                    measured[line.way] = line.gib
+                yield line
         later -= part.share
     if "tests" in chosen and machine.device.type == "cuda":
         yield gpu_tests(deadline.left)
@@ -86,7 +92,7 @@ def main() -> int:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--budget", type=float, default=540.0, help="seconds in all; no way begins after its part's")
-    parser.add_argument("--parts", nargs="+", choices=["head", "step", "scoring", "tests"], default=[])
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=[])
     parser.add_argument("--dry-run", action="store_true", help="tiny shapes; figures mean nothing")
     parser.add_argument("--json", type=Path, help="where the lines are kept as well")
     options = parser.parse_args()
@@ -100,7 +106,7 @@ def main() -> int:
     print(f"{name}, torch {torch.__version__}: {machine.peak / 1e12:.3g} TFLOP/s in a bfloat16 matrix product")
     print_line(HEADINGS)
     done = []
-    for line in lines(machine, options.budget, options.parts or ["head", "step", "scoring", "tests"]):
+    for line in lines(machine, options.budget, options.parts or list(PARTS)):
         done.append(line)
         print_line(line.cells(machine.peak))
         if options.json:

@@ -101,6 +101,8 @@ def assert_moved(found: Curves, by=0.2):
 
 
 LAYOUTS = ["padded", "packed", "shared"]
+# TRL takes KTO's reference point over a micro-batch. Ours does so where it is set to, or where a micro-batch is a step.
+GROUPINGS = [(4, "step"), (4, "micro_batch"), (2, "micro_batch")]
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
@@ -112,12 +114,19 @@ def test_fifty_steps_of_dpo_are_trls(model, pairs, tmp_path, layout):
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_fifty_steps_of_kto_are_trls(model, unpaired, tmp_path, layout):
-    # TRL's reference point is a micro-batch's: with one a step it is the step's too.
-    train = config("kto", {"beta": 0.1, **ALIKE}, max_steps=50, micro_batch_rows=4, layout=layout)
+@pytest.mark.parametrize(("micro_batch", "over"), GROUPINGS)
+def test_fifty_steps_of_kto_are_trls(model, unpaired, tmp_path, micro_batch, over, layout):
+    loss = {"beta": 0.1, "reference_point_over": over, **ALIKE}
+    train = config("kto", loss, max_steps=50, micro_batch_rows=micro_batch, layout=layout)
     found = curves(model, train, unpaired, tmp_path, settings={"beta": 0.1})
     assert_same(found)
     assert_moved(found)
+
+
+def test_a_reference_point_over_the_step_is_not_trls_over_a_micro_batch(model, unpaired, tmp_path):
+    train = config("kto", {"beta": 0.1, **ALIKE}, max_steps=5)
+    with pytest.raises(AssertionError):
+        assert_same(curves(model, train, unpaired, tmp_path, settings={"beta": 0.1}))
 
 
 def test_a_slightly_other_beta_is_told_apart(model, pairs, tmp_path):

@@ -4,7 +4,7 @@ import gc
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 
@@ -69,6 +69,11 @@ class Machine:
     device: torch.device
     peak: float
     dry: bool
+
+    @property
+    def kind(self) -> Literal["cpu", "cuda"]:
+        """As plans name it."""
+        return "cuda" if self.device.type == "cuda" else "cpu"
 
     def wait(self) -> None:
         """Until what was asked of the device is done."""

@@ -79,13 +79,18 @@ def ways(machine: Machine, shapes: Sequence[Shape]) -> Iterator[Way]:
         yield f"{shape.name} {setting.name}", lambda setting=setting, shape=shape: _measured(machine, shape, setting)
 
 
+def train_config(shape: Shape, setting: Setting) -> TrainConfig:
+    """The settings whole."""
+    steps = {"batch_rows": shape.batch, "micro_batch_rows": shape.micro_batch, "max_steps": STEPS + 1}
+    return TrainConfig(**STEADY | steps | {"method": "dpo", "loss": {"beta": 0.1}} | setting.settings)
+
+
 def _measured(machine: Machine, shape: Shape, setting: Setting) -> Line:
     way = f"{shape.name} {setting.name}"
     missing = [name for name in setting.needs if importlib.util.find_spec(name) is None]
     if missing:
         return Line("step", way, note=f"skipped: {', '.join(missing)} is not installed")
-    steps = {"batch_rows": shape.batch, "micro_batch_rows": shape.micro_batch, "max_steps": STEPS + 1}
-    config = TrainConfig(**STEADY | steps | {"method": "dpo", "loss": {"beta": 0.1}} | setting.settings)
+    config = train_config(shape, setting)
     pairs = random_pairs([shape.lengths] * shape.batch * (STEPS + 1), shape.settings["vocab_size"])
     rows: Sequence[Row] = pairs if config.method == "dpo" else alternating(pairs)
     model = random_model(shape, getattr(torch, config.weights), machine.device)

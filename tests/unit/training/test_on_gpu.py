@@ -19,10 +19,11 @@ def test_every_line_of_the_dry_run_comes_out(monkeypatch, tmp_path, capsys):
     monkeypatch.setattr("sys.argv", ["on_gpu", "--dry-run", "--json", str(tmp_path / "figures.json")])
     assert on_gpu.main() == 0
     lines = json.loads((tmp_path / "figures.json").read_text())["lines"]
-    assert {line["part"] for line in lines} >= {"head", "step", "scoring"}
+    assert {line["part"] for line in lines} == {"head", "step", "scoring", "plan"}
     assert sum(line["part"] == "step" for line in lines) == len(SETTINGS)
     for line in lines:
-        assert (line["seconds"] is None) == line["note"].startswith("skipped"), line
+        found = line["planned_gib"] if line["part"] == "plan" else line["seconds"]
+        assert (found is None) == line["note"].startswith("skipped"), line
     assert all(line["way"] in capsys.readouterr().out for line in lines[:1])
 
 
