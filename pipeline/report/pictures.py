@@ -49,7 +49,7 @@ def draw(inputs: ReportInputs, facts: ReportFacts) -> Pictures:
         funnel=None if isinstance(data.steps, Missing) else funnel_picture(data.steps),
         pair_yield=None if isinstance(data.pair_yield, Missing) else yield_picture(data.pair_yield),
         parity=None if isinstance(training.parity, Missing) else parity_picture(training.parity),
-        curves=() if isinstance(training.curves, Missing) else curve_pictures(training.curves),
+        curves=() if isinstance(training.curves, Missing) else curve_pictures(training.curves, training.taken_step),
         headlines=(
             *(
                 checkpoint_picture(f"checkpoints-{place}", curve)

@@ -21,11 +21,16 @@ _ORDER: Final = (
     "desirable_rewards",
     "undesirable_rewards",
     "reference_point",
+    "reference_kl",
     "chosen_logps",
     "rejected_logps",
+    "desirable_logps",
+    "undesirable_logps",
     "learning_rate",
     "grad_norm",
 )
+# Notes that have a place of their own on the page.
+_ELSEWHERE: Final = ("parity", "weights_of_step")
 _PHASES: Final = ("train", "validation")
 _POINTS_A_CURVE: Final = 300
 _PARITY_POINTS: Final = 1_000
@@ -100,22 +105,38 @@ class Curve:
 
 @dataclass(frozen=True)
 class TrainingFacts:
-    """The section on training."""
+    """The section on training.
+
+    Attributes:
+        parity: The parity gate.
+        curves: What was logged.
+        details: What the stage noted of itself.
+        taken_step: The step whose weights were taken, where that is not the last; None otherwise.
+    """
 
     parity: ParityFacts | Missing
     curves: tuple[Curve, ...] | Missing
     details: tuple[Detail, ...]
+    taken_step: int | None = None
 
 
 def training_facts(inputs: ReportInputs) -> TrainingFacts:
     """Parity gate and curves of a run."""
-    return TrainingFacts(parity=_parity(inputs), curves=_curves(inputs), details=_details(inputs))
+    return TrainingFacts(
+        parity=_parity(inputs), curves=_curves(inputs), details=_details(inputs), taken_step=_taken_step(inputs)
+    )
+
+
+def _taken_step(inputs: ReportInputs) -> int | None:
+    manifest = inputs.manifests.get("train")
+    taken = None if manifest is None else manifest.notes.get("weights_of_step")
+    return taken if isinstance(taken, int) and manifest is not None and taken != manifest.notes.get("steps") else None
 
 
 def _details(inputs: ReportInputs) -> tuple[Detail, ...]:
     """What the training stage noted about itself, but for the parity gate, which has a section of its own."""
     manifest = inputs.manifests.get("train")
-    notes = {} if manifest is None else {key: value for key, value in manifest.notes.items() if key != "parity"}
+    notes = {} if manifest is None else {key: value for key, value in manifest.notes.items() if key not in _ELSEWHERE}
     found = []
     for name, value in notes.items():
         parts = value.items() if isinstance(value, dict) else [("", value)]

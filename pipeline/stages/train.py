@@ -230,6 +230,7 @@ def _notes(config: TrainConfig, trained: _Trained) -> dict[str, Any]:
         "steps": ending.step,
         "ended": ending.why,
         "weights_of": ending.kept,
+        "weights_of_step": ending.kept_step,
         "device": str(trainer.policy.device),
         "layout": trained.layout.notes(),
         "parity": trained.gate.notes(),

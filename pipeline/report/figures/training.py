@@ -29,20 +29,25 @@ _RUN_COLOURS: Final = (ACCENT, REJECTED, CHOSEN, BAND, MUTED)
 _RUN_CHARACTERS: Final = 44
 _UNITS: Final = {
     "loss": "the method's loss, mean over the rows of a step",
-    "accuracy": "share of pairs whose chosen side has the higher reward; a tie counts one half",
+    "accuracy": "share of pairs whose chosen side has the higher reward, or of labelled rows on their label's side of "
+    "the reference point; a tie counts one half",
     "reward_margin": "mean reward of chosen (desirable) minus mean reward of rejected (undesirable)",
-    "learning_rate": "AdamW's learning rate",
+    "learning_rate": "the optimiser's learning rate",
     "grad_norm": "norm of the gradient before clipping",
     "chosen_rewards": "mean reward of each side",
     "desirable_rewards": "mean reward of each label",
     "chosen_logps": "mean log-prob of a completion, nats",
+    "desirable_logps": "mean log-prob of a completion, nats",
     "reference_point": "KTO's z0, from which a reward is measured",
+    "reference_kl": "mean log-prob of the rows' answers under the reference less the policy's, nats; of answers that "
+    "the reference wrote, an unbiased estimate of KL(reference || policy)",
     "tokens": "tokens of the rows of a step, and those that the model computed for them",
 }
 _PARTNERS: Final = {
     "rejected_rewards": "chosen_rewards",
     "rejected_logps": "chosen_logps",
     "undesirable_rewards": "desirable_rewards",
+    "undesirable_logps": "desirable_logps",
     "computed_tokens": "tokens",
 }
 _SIDES: Final = {"chosen": CHOSEN, "desirable": CHOSEN, "rejected": REJECTED, "undesirable": REJECTED}
@@ -71,22 +76,29 @@ def parity_picture(parity: ParityFacts) -> Picture:
     )
 
 
-def curve_pictures(curves: Sequence[Curve]) -> tuple[Picture, ...]:
-    """A panel for each metric; a metric of chosen (desirable) rows shares one with that of rejected (undesirable)."""
+def curve_pictures(curves: Sequence[Curve], taken_step: int | None = None) -> tuple[Picture, ...]:
+    """A panel for each metric; a metric of chosen (desirable) rows shares one with that of rejected (undesirable).
+
+    Args:
+        curves: All of them.
+        taken_step: The step whose weights were taken, to draw a line there; None for none.
+    """
     panels: dict[str, list[Curve]] = {}
     for curve in curves:
         # Of several runs, colours tell the runs apart: each side has a panel of its own.
         name = curve.metric if curve.run else _PARTNERS.get(curve.metric, curve.metric)
         panels.setdefault(name, []).append(curve)
-    return tuple(_panel(name, drawn) for name, drawn in list(panels.items())[:_MAX_PANELS])
+    return tuple(_panel(name, drawn, taken_step) for name, drawn in list(panels.items())[:_MAX_PANELS])
 
 
-def _panel(name: str, curves: Sequence[Curve]) -> Picture:
+def _panel(name: str, curves: Sequence[Curve], taken_step: int | None) -> Picture:
     entries = _entries(curves)
     lines = len(entries) if curves[0].run else 1
     axes = blank(_HEIGHT + KEY_LINE * (lines - 1), left=56, top=30 + KEY_LINE * (lines - 1))
     for place, curve in enumerate(curves):
         _draw(axes, curve, _colour_of_run(place) if curve.run else _colour(curve))
+    if taken_step is not None:
+        axes.axvline(taken_step, color=MUTED, linewidth=1)
     axes.margins(x=0.03, y=0.1)
     axes.locator_params(axis="x", integer=True, nbins=6)
     axes.locator_params(axis="y", nbins=5)

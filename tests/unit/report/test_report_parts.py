@@ -7,7 +7,7 @@ import pytest
 
 from tests import report_inputs as made
 from thumbline.pipeline.config import build_config
-from thumbline.pipeline.report import render_report
+from thumbline.pipeline.report import render_report, report_json
 from thumbline.pipeline.report.evaluation_facts import evaluation_facts
 from thumbline.pipeline.report.evaluation_parts import (
     changes,
@@ -251,3 +251,25 @@ def test_checkpoints_are_a_curve_in_the_order_of_their_steps(run):
 )
 def test_two_checkpoints_or_other_names_are_no_curve(run, names):
     assert checkpoint_curves(evaluation_facts(checkpoints(run, names))) == ()
+
+
+def with_train_notes(inputs, **notes):
+    made = inputs.manifests["train"]
+    changed = made.model_copy(update={"notes": made.notes | notes})
+    return dataclasses.replace(inputs, manifests={**inputs.manifests, "train": changed})
+
+
+def test_why_training_ended_and_which_step_was_taken_are_on_the_page(run):
+    ended = "step 60 of 90: 3 validation points in a row did not improve the loss of 0.41"
+    inputs = with_train_notes(run, ended=ended, weights_of="step 30, the best", weights_of_step=30)
+    page = render_report(inputs)
+    for said in (ended, "step 30, the best", "The upright line is the step whose weights were taken, 30."):
+        assert said in page
+    assert "weights of step" not in page
+    assert report_json(inputs)["training"]["taken_step"] == 30
+
+
+def test_no_line_is_drawn_where_the_last_step_was_taken(run):
+    inputs = with_train_notes(run, weights_of_step=60)
+    assert "The upright line" not in render_report(inputs)
+    assert report_json(inputs)["training"]["taken_step"] is None
