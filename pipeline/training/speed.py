@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 
 import torch
 
-from .policy import Policy
+from .policy import Counted, Policy
 
 _GIB: Final = 2**30
 # Linux forgets a process's peak when 5 is written here: what came before training is not training's.
@@ -47,8 +47,8 @@ class SpeedMeter:
         """
         self._policy, self._peak, self._clock = policy, peak_tflops, clock
         self._flops = None if peak_tflops is None else flops_per_token(policy)
-        self._counted = policy.meter.total
         self._seconds = self._began = 0.0
+        self._computed = Counted(0, 0)
         self._first = self._total = 0
         _forget_peak(policy.device)
 
@@ -59,9 +59,10 @@ class SpeedMeter:
     @contextmanager
     def timed(self) -> Iterator[None]:
         """Around a step's work."""
-        start = self._clock()
+        before, start = self._policy.meter.total, self._clock()
         yield
-        self._seconds = self._clock() - start
+        self._seconds, after = self._clock() - start, self._policy.meter.total
+        self._computed = Counted(*(new - old for new, old in zip(after, before, strict=True)))
 
     def took(self, step: int, tokens: float) -> Speed:
         """What the step that was timed last took.
@@ -72,12 +73,11 @@ class SpeedMeter:
         """
         seconds, done = max(self._seconds, 1e-9), max(step - self._first, 1)
         left = (self._clock() - self._began) / done * (self._total - step)
-        before, self._counted = self._counted, self._policy.meter.total
         share = None
         if self._flops is not None and self._peak is not None:
-            trained = self._counted.trained - before.trained
-            measured = self._counted.measured - before.measured
-            share = (trained * self._flops.trained + measured * self._flops.measured) / seconds / (self._peak * 1e12)
+            # Of this step's work alone: validation computes too, and its time is not in `seconds`.
+            flops = sum(tokens * each for tokens, each in zip(self._computed, self._flops, strict=True))
+            share = flops / seconds / (self._peak * 1e12)
         return Speed(tokens / seconds, left, peak_memory_gib(self._policy.device), share)
 
 

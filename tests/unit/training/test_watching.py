@@ -141,10 +141,12 @@ def test_speed_is_of_the_step_and_the_time_left_of_all_that_passes(model_dir):
     clock = iter([0.0, 10.0, 14.0, 20.0])
     meter = SpeedMeter(policy, 1e-9, lambda: next(clock))
     meter.begins(3, 8)
-    policy.meter.add(5, gradient=True)
-    policy.meter.add(7, gradient=False)
+    # Validation before and after the step, whose time is not the step's, adds nothing to its share of the peak.
+    policy.meter.add(1000, gradient=False)
     with meter.timed():
-        pass
+        policy.meter.add(5, gradient=True)
+        policy.meter.add(7, gradient=False)
+    policy.meter.add(1000, gradient=False)
     speed = meter.took(4, tokens=100.0)
     assert speed.tokens_per_second == 25.0
     assert speed.seconds_left == 80.0
