@@ -70,8 +70,9 @@ class Objective:
         """
         if not self.method.statistic_runs:
             return self
-        points = [value for _, phase, metric, value in log if (phase, metric) == ("train", "reference_point")]
-        return replace(self, seen=RunningMean(points[-1], rows)) if points else self
+        points = (value for _, phase, metric, value in reversed(log) if (phase, metric) == ("train", "reference_point"))
+        last = next(points, None)
+        return self if last is None else replace(self, seen=RunningMean(last, rows))
 
     def held_out(self) -> "Objective":
         """The same on rows that are not trained on: they leave a value that goes on over the run alone."""

@@ -196,7 +196,9 @@ def hung(partners: Sequence[TrainingSequence], on: Packed, kept: Kept) -> Batch:
             start = row.add(completion, len(prompt.token_ids), (prompt.start, prompt.stop)) + len(carried)
             parts.append((_after(order[prompt.number], start, len(completion)), completion))
     attention = {"position_ids": row.position_ids(), "segments": row.segments(prefixes=kept)}
-    return Batch(row.input_ids(), attention, scored(iter(parts)), carried=torch.tensor(list(carried.values())))
+    return Batch(
+        row.input_ids(), attention, scored(iter(parts)), carried=torch.tensor(list(carried.values()), dtype=torch.int64)
+    )
 
 
 def packed_tokens(sequences: Sequence[TrainingSequence], share: bool) -> int:

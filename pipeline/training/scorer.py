@@ -70,6 +70,7 @@ class Scorer(torch.nn.Module):
         own = self._states(partners)
         if partners.carried is not None:
             own = torch.cat([states[partners.carried], own])
+            partners.attention["segments"].prefixes.close()
         return _summed(own, head, partners.completions)
 
 

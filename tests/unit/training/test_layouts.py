@@ -133,6 +133,19 @@ def test_equal_prompts_and_equal_answers_are_computed_once(sequences, partners):
     assert policy.meter.take() == (computed_tokens(sequences, "shared"), hung)
 
 
+def test_partners_none_of_which_has_a_known_prompt_are_computed_whole(sequences, partners):
+    stranger = partners[-1:]
+    found = {name: policy.pass_over(sequences, partners=stranger) for name, policy in policies().items()}
+    torch.testing.assert_close(found["shared"].partners.logps, found["padded"].partners.logps, atol=1e-5, rtol=1e-5)
+
+
+def test_keys_kept_for_partners_are_let_go_and_not_kept_again_by_checkpointed_layers(sequences, partners):
+    policy = policies(checkpointing=True)["shared"]
+    batch, others = arranged(sequences, "shared", partners=partners)
+    policy.scorer(batch, partners=others).completions.logps.sum().backward()
+    assert not batch.attention["segments"].keeps.held
+
+
 @pytest.mark.parametrize("layout", ["packed", "shared"])
 def test_checkpointed_layers_see_the_same_segments_again(layout, sequences, partners):
     gradients = []
