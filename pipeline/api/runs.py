@@ -178,13 +178,13 @@ def run(config: str | Path | Mapping[str, Any], *, until: str | None = None, **s
         PipelineError: What a stage says about its inputs, its settings or this machine.
     """
     from .. import line
-    from ..training.methods import check_methods
+    from ..training.methods import check_training
     from .settings import sections_of
 
     loaded = configured(config, sections_of(settings, "thumbline.run"), "thumbline.run")
     stages = line.select(None, until)
     if any(stage.name == "train" for stage in stages):
-        check_methods(loaded)
+        check_training(loaded)
     for _ in line.run(loaded, stages, command="thumbline.run(...)"):
         pass
     return load(loaded.run_dir)

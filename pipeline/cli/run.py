@@ -33,6 +33,7 @@ def run_command(
     Stages whose inputs, settings and code have not changed are skipped; an interrupted run resumes.
     """
     from .. import line
+    from ..training.methods import check_training
 
     loaded = load_config(config, tuple(settings or ()))
     stages = line.select(first, last)
@@ -44,7 +45,7 @@ def run_command(
         out.print(f"Nothing to do: all {len(planned)} stages of '{loaded.name}' are up to date.")
         _print_report_path(loaded)
         return
-    _check_training(loaded)
+    check_training(loaded)
     _run_line(loaded, stages, forced=first is not None)
 
 
@@ -54,16 +55,6 @@ def _run_line(loaded: RunConfig, stages: "tuple[line_module.Stage, ...]", *, for
     for finished in line.run(loaded, stages, forced=forced, reporter=ConsoleReporter(), command=command_line()):
         print_stage(finished)
     _print_report_path(loaded)
-
-
-def _check_training(config: RunConfig) -> None:
-    """Say at once, not after an hour of scoring, that the method or its settings do not hold."""
-    from ..tracking import require_tracker
-    from ..training.methods import check_methods
-
-    check_methods(config)
-    for name in config.train.track:
-        require_tracker(name, "train.track")
 
 
 def print_plan(planned: "list[line_module.Planned]") -> None:
@@ -159,10 +150,11 @@ def train_command(
     Nothing is held out for a test here: use `thumbline run` to train and evaluate.
     """
     from .. import line
+    from ..training.methods import check_training
 
     loaded = run_config(
         inputs, output, model, settings or (), splits={"test": 0.0}, train={"method": method}, pairs={"min_margin": 0.0}
     )
-    _check_training(loaded)
+    check_training(loaded)
     _run_line(loaded, line.select(None, LAST_STAGE_OF["train"]))
     out.print(f"Model: {loaded.run_dir / 'train' / 'model'}")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from ..config import RunConfig, build_config, put
 from ..errors import ConfigError, unknown_name
 from ..line import select
-from ..training.methods import check_methods, main_method, makes_mismatched
+from ..training.methods import check_training, main_method, makes_mismatched
 from .grid import Axis, check_axes, combinations, described, setting_name, trial_name
 from .measures import Measure, measure_of
 
@@ -174,7 +174,7 @@ def _trained(config: RunConfig, values: dict[str, Any], seed: int) -> RunConfig:
         put(document, key, value, origin=origin)
     made = build_config(document, origin=origin)
     try:
-        check_methods(made)
+        check_training(made)
     except ConfigError as error:
         raise ConfigError(f"{origin}: {error}") from error
     return made

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..config import RunConfig, TrainConfig
 from ..errors import ConfigError
+from ..tracking import require_tracker
 
 if TYPE_CHECKING:
     from thumbline.losses import Method, Term
@@ -82,6 +83,18 @@ def check_methods(config: RunConfig) -> None:
     _check_weights(methods, config)
     _check_lengths(methods, config)
     _check_base(config)
+
+
+def check_training(config: RunConfig) -> None:
+    """Say at once, not after an hour of scoring, what would stop training: as `check_methods`, and absent trackers.
+
+    Raises:
+        ConfigError: Names the method or setting and what to change.
+        MissingDependencyError: A tracker is not installed.
+    """
+    check_methods(config)
+    for name in config.train.track:
+        require_tracker(name, "train.track")
 
 
 def _check_terms(methods: "list[Method]") -> None:

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
+import thumbline
 from thumbline.pipeline.config.keeping import TrackingConfig
 from thumbline.pipeline.errors import ConfigError, MissingDependencyError
 from thumbline.pipeline.tracking import TRACKERS, Delivery, TrackedRun, open_tracker
@@ -206,3 +207,13 @@ def test_a_tracker_that_is_not_installed_says_how_to_install_it(name, monkeypatc
     monkeypatch.setitem(sys.modules, TRACKERS[name].module, None)
     with pytest.raises(MissingDependencyError, match=rf"train.track needs {name}.* pip install 'thumbline\[{name}\]'"):
         open_tracker(name, RUN, "train.track")
+
+
+def test_an_absent_tracker_is_said_before_anything_is_read_or_scored(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "wandb", None)
+    document = {"name": "mine", "model": "demo", "events": {"inputs": ["absent.jsonl"]}, "runs": str(tmp_path)}
+    with pytest.raises(MissingDependencyError, match=r"train\.track needs wandb, which is not installed"):
+        thumbline.run(document, **{"train.track": ["wandb"]})
+    with pytest.raises(MissingDependencyError, match="pip install 'thumbline\\[wandb\\]'"):
+        thumbline.sweep(document, {"train.loss.beta": [0.1, 0.3]}, **{"train.track": ["wandb"]})
+    assert not list(tmp_path.iterdir())
