@@ -137,14 +137,15 @@ def _trained(context: StageContext, scratch: Path, team: "Team") -> _Trained:
     policy = _policy(context.config, model_dir, device, hollow=way == "fsdp" and not team.is_first)
     if way == "fsdp":
         policy = shared_out(policy, team)
-    layout = with_layout(policy, config.layout)
+    layout = with_layout(policy, config.layout, team)
     policy, refusal = layout.policy, layout.refusal()
     if refusal is not None:
         context.reporter.say(refusal)
     if way == "ddp":
         policy = copied(policy)
     sample = parity.sample_of(rows["train"], config.parity_rows)
-    compared = parity.compare(policy, sample.sequences, config.micro_batch_rows)
+    # Judged by the first process's numbers, so that the gate lets all pass or none.
+    compared = team.from_first(parity.compare(policy, sample.sequences, config.micro_batch_rows))
     gate = parity.judge(compared, config, sample.pairs)
     parity.enforce(gate, config.dtype)
     objective = Objective(

@@ -16,6 +16,7 @@ import torch
 from ..errors import ConfigError, EngineError
 from .attention.interface import use_segments
 from .layouts import Layout
+from .parallel.team import ALONE, Team
 from .parallel.wrapping import is_part, is_shared_out
 from .policy import Policy
 from .probe_sample import Computed, Difference, Sample, compute, random_sample
@@ -102,12 +103,14 @@ class Choice(NamedTuple):
         return {"used": self.policy.layout} | ({} if refusal is None else {"refused": _wrong(self.findings)})
 
 
-def with_layout(policy: Policy, asked: Literal["auto", "padded", "packed", "shared"]) -> Choice:
+def with_layout(policy: Policy, asked: Literal["auto", "padded", "packed", "shared"], team: Team = ALONE) -> Choice:
     """The policy in the layout that was asked for, after a comparison with padding on a few random sequences.
 
     Args:
         policy: The model before its first step, adapter included; its weights get no gradient.
         asked: `auto` takes the first of shared, packed and padded that gives what padding gives.
+        team: The processes that train; each calls this, and all take what the first one finds: at a limit, rounding
+            could divide them, and they would cut their steps in other parts.
 
     Raises:
         ConfigError: `packed` or `shared` was asked for, and gives something else.
@@ -116,7 +119,7 @@ def with_layout(policy: Policy, asked: Literal["auto", "padded", "packed", "shar
     ways |= {"packed": ("packed",), "shared": ("shared",)}
     findings: list[Finding] = []
     for layout in ways[asked]:
-        tried = _try(replace(policy, layout=layout))
+        tried = team.from_first(_try(replace(policy, layout=layout)))
         findings += tried
         if all(finding.fits for finding in tried):
             use_segments(policy.model)

@@ -7,8 +7,9 @@ from thumbline.pipeline.errors import ConfigError
 from thumbline.pipeline.training import probe
 from thumbline.pipeline.training.attention import interface, pieces
 from thumbline.pipeline.training.layouts import arranged
+from thumbline.pipeline.training.parallel.team import Team
 from thumbline.pipeline.training.probe import with_layout
-from thumbline.pipeline.training.probe_sample import compute, random_sample
+from thumbline.pipeline.training.probe_sample import Difference, compute, random_sample
 
 
 def broken(monkeypatch, change) -> None:
@@ -51,6 +52,17 @@ def test_a_kernel_that_fails_in_the_type_of_training_alone_is_found(monkeypatch)
     assert choice.policy.layout == "padded"
     assert "shared in bfloat16: log-probs differ by" in choice.refusal()
     assert "float32" not in choice.refusal()
+
+
+class Second(Team):
+    """A process whose first one found that no layout gives what padding gives."""
+
+    def from_first(self, value):
+        return [finding._replace(difference=Difference(1.0, 1.0)) for finding in value]
+
+
+def test_every_process_takes_the_layout_that_the_first_one_found():
+    assert with_layout(tiny_policy("llama"), "auto", Second(1, 2)).policy.layout == "padded"
 
 
 def test_where_only_sharing_fails_sequences_are_still_packed(monkeypatch):
