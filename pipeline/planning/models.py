@@ -13,9 +13,9 @@ from ..engines.models import DEMO_MODEL, resolve_model
 from ..errors import ConfigError, EngineError, InputError
 from ..training.adapters import with_adapter
 from ..training.attention.interface import use_segments
-from ..training.dropout import turn_off_modules, without_dropout
-from ..training.policy import Policy
-from ..training.scorer import Scorer
+from ..training.dropout import without_dropout
+from ..training.policy import Policy, policy_of
+from .work import expected_layout
 
 _CONFIG: Final = "config.json"
 
@@ -89,17 +89,19 @@ def meta_policy(config: Any, train: TrainConfig) -> Policy:
             model = AutoModelForCausalLM.from_config(copy.deepcopy(config), dtype=held)
         except ValueError as error:
             raise InputError(f"model: transformers knows no causal language model of this config: {error}") from error
-    turn_off_modules(model)
-    if train.gradient_checkpointing:
-        model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
-    model.train()
-    scorer = Scorer(model, torch.bfloat16 if train.dtype == "bfloat16" else None)
-    policy = Policy(model, scorer, torch.device("cpu"), saved)
+    policy = policy_of(
+        model,
+        torch.device("cpu"),
+        saved,
+        dtype=train.dtype,
+        gradient_checkpointing=train.gradient_checkpointing,
+        hollow=True,
+    )
     return _laid_out(policy if train.adapter == "none" else with_adapter(policy, train), train)
 
 
 def _laid_out(policy: Policy, train: TrainConfig) -> Policy:
-    """The policy in the layout that is asked for; `auto` is taken to find that the last of them can be used."""
+    """The policy in the layout that is planned for."""
     if train.layout == "padded":
         return policy
     try:
@@ -108,4 +110,4 @@ def _laid_out(policy: Policy, train: TrainConfig) -> Policy:
         if train.layout == "auto":
             return policy
         raise ConfigError(f"train.layout: {error}. Set it to padded.") from error
-    return replace(policy, layout="shared" if train.layout == "auto" else train.layout)
+    return replace(policy, layout=expected_layout(train))

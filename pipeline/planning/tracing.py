@@ -151,7 +151,11 @@ def _trace(config: Any, train: TrainConfig, rows: Sequence[Row]) -> Trace:
     traced = train.model_copy(update={"optimizer": "adamw"} if train.optimizer == "adamw_8bit" else {})
     counts = _counts(policy)
     objective = Objective(
-        tuple(terms(train, 1, 1)), train.micro_batch_rows, weighting=train.weighting, ld_alpha=train.ld_alpha
+        tuple(terms(train, 1, 1)),
+        train.micro_batch_rows,
+        weighting=train.weighting,
+        ld_alpha=train.ld_alpha,
+        micro_batch_tokens=train.micro_batch_tokens,
     )
     trained = "weights" if train.adapter == "none" else "adapter"
     shapes.fill(policy.scorer, lambda tensor: trained if tensor.requires_grad else "weights")

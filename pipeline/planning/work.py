@@ -1,9 +1,9 @@
 """How much there is to train on: the rows of a run's own tables, or rows of lengths that are stated."""
 
-import math
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -14,7 +14,7 @@ from ..config import RunConfig, TrainConfig
 from ..errors import ConfigError
 from ..storage.manifests import read_manifest
 from ..storage.tables import iter_table, read_table
-from ..training.batches import micro_batches, step_rows, steps_in_epoch
+from ..training.batches import micro_batches, order_of, total_steps
 from ..training.layouts import Layout, computed_tokens
 from ..training.mapped import Stored, pair_rows, unpaired_rows
 from ..training.methods import main_method, takes_mismatched
@@ -80,10 +80,9 @@ def work_of(config: RunConfig, stated: Stated) -> Iterator[Work]:
     yield _as_stated(config, stated)
 
 
-def total_steps(train: TrainConfig, rows: int) -> int:
-    """Optimiser steps over this many rows, as the trainer counts them."""
-    steps = math.ceil(train.epochs * steps_in_epoch(rows, train.batch_rows))
-    return min(steps, train.max_steps or steps)
+def expected_layout(train: TrainConfig) -> Layout:
+    """The layout that is planned for: `auto` is taken to find that the last of them can be used."""
+    return "shared" if train.layout == "auto" else train.layout
 
 
 def _kind(config: RunConfig) -> str:
@@ -121,14 +120,16 @@ def _own_rows(config: RunConfig, tokens: Path) -> Sequence[Row]:
 
 
 def _measured(rows: Sequence[Row], train: TrainConfig) -> Work:
-    steps = total_steps(train, len(rows))
-    taken = [step_rows(rows, step, train.batch_rows, train.seed) for step in range(min(steps, _MOST_STEPS))]
-    parts = [micro_batches(step, train.micro_batch_rows) for step in taken]
-    largest = max(parts, key=lambda step: max(map(_padded_tokens, step)))
+    steps = total_steps(len(rows), train.batch_rows, train.epochs, train.max_steps)
+    order = order_of(rows, train.batch_rows, train.seed, train.stratify)
+    taken = ([rows[int(index)] for index in order.of_step(step)] for step in range(min(steps, _MOST_STEPS)))
+    parts = [_parts(step, train) for step in taken]
+    size = partial(_computed, layout=expected_layout(train))
+    largest = max(parts, key=lambda step: max(map(size, step)))
     tokens: dict[Layout, float] = {
         layout: sum(_computed(part, layout) for step in parts for part in step) / len(parts) for layout in _LAYOUTS
     }
-    chosen = sorted(largest, key=_padded_tokens, reverse=True)[:2]
+    chosen = sorted(largest, key=size, reverse=True)[:2]
     return Work(
         "the run's own tables", len(rows), steps, [row for part in chosen for row in part], tokens, _tokens(chosen)
     )
@@ -138,8 +139,9 @@ def _tokens(parts: Sequence[Sequence[Row]], factor: float = 1.0) -> dict[Layout,
     return {layout: factor * sum(_computed(part, layout) for part in parts) for layout in _LAYOUTS}
 
 
-def _padded_tokens(rows: Sequence[Row]) -> int:
-    return _computed(rows, "padded")
+def _parts(rows: Sequence[Row], train: TrainConfig) -> list[list[Row]]:
+    """A step's rows by forward passes, as the objective cuts them."""
+    return micro_batches(rows, train.micro_batch_rows, train.micro_batch_tokens, expected_layout(train))
 
 
 def _computed(rows: Sequence[Row], layout: Layout) -> int:
@@ -157,10 +159,12 @@ def _as_stated(config: RunConfig, stated: Stated) -> Work:
         )
     rows = [_row(config, number, prompt, completion) for number in range(2 * train.micro_batch_rows)]
     rows = rows[: train.batch_rows]
-    own = _tokens(micro_batches(rows, train.micro_batch_rows))
+    own = _tokens(_parts(rows, train))
     tokens = {layout: value * train.batch_rows / len(rows) for layout, value in own.items()}
     where = "as stated" if (stated.prompt_tokens or stated.completion_tokens) else "the longest that sequences allow"
-    steps = train.max_steps if stated.rows is None else total_steps(train, stated.rows)
+    steps = train.max_steps
+    if stated.rows is not None:
+        steps = total_steps(stated.rows, train.batch_rows, train.epochs, train.max_steps)
     return Work(
         f"{prompt} tokens of prompt and {completion} of completion, {where}", stated.rows, steps, rows, tokens, own
     )

@@ -20,6 +20,12 @@ def steps_in_epoch(rows: int, batch_rows: int) -> int:
     return math.ceil(rows / batch_rows)
 
 
+def total_steps(rows: int, batch_rows: int, epochs: float, max_steps: int | None) -> int:
+    """Optimiser steps of a whole run, at least one; `max_steps` ends it early, None does not."""
+    steps = math.ceil(epochs * steps_in_epoch(rows, batch_rows))
+    return min(steps, max_steps or steps)
+
+
 def rows_in_steps(steps: int, rows: int, batch_rows: int) -> int:
     """Rows that the first optimiser steps take, counted over all epochs."""
     epochs, more = divmod(steps, steps_in_epoch(rows, batch_rows))
@@ -74,6 +80,18 @@ class Order:
         return order[np.argsort(places, kind="stable")]
 
 
+def order_of(rows: Sequence[Row], batch_rows: int, seed: int, stratify: Literal["label", "none"] = "label") -> Order:
+    """The order of training rows.
+
+    Args:
+        rows: All training rows.
+        batch_rows: Rows a step.
+        seed: Of the order.
+        stratify: What is spread evenly over the steps.
+    """
+    return Order(len(rows), batch_rows, seed, labels_of(rows) if stratify == "label" else None)
+
+
 def step_rows(
     rows: Sequence[RowT], step: int, batch_rows: int, seed: int, stratify: Literal["label", "none"] = "label"
 ) -> list[RowT]:
@@ -86,8 +104,7 @@ def step_rows(
         seed: Of the order.
         stratify: What is spread evenly over the steps.
     """
-    labels = labels_of(rows) if stratify == "label" else None
-    return [rows[index] for index in Order(len(rows), batch_rows, seed, labels).of_step(step)]
+    return [rows[index] for index in order_of(rows, batch_rows, seed, stratify).of_step(step)]
 
 
 def micro_batches(

@@ -12,7 +12,7 @@ import torch
 from ..config import TrainConfig
 from ..context import Advance
 from ..errors import TrainingError
-from .batches import Order, labels_of, rows_in_steps, steps_in_epoch
+from .batches import Order, order_of, rows_in_steps, total_steps
 from .checkpoints import LogRow, Place
 from .keeper import Keeper, what_is_left
 from .keeping import check_judged
@@ -53,8 +53,8 @@ class Trainer:
 
     def total_steps(self) -> int:
         """Optimiser steps of the whole run, at least one."""
-        steps = math.ceil(self.config.epochs * steps_in_epoch(len(self.rows), self.config.batch_rows))
-        return min(steps, self.config.max_steps or steps)
+        config = self.config
+        return total_steps(len(self.rows), config.batch_rows, config.epochs, config.max_steps)
 
     def run(self, advance: Advance) -> list[LogRow]:
         """Train from the start, or from the folder's checkpoint, to the end; returns the whole log.
@@ -89,8 +89,7 @@ class Trainer:
 
     @cached_property
     def _order(self) -> Order:
-        labels = labels_of(self.rows) if self.config.stratify == "label" else None
-        return Order(len(self.rows), self.config.batch_rows, self.config.seed, labels)
+        return order_of(self.rows, self.config.batch_rows, self.config.seed, self.config.stratify)
 
     def _start(self, keeper: Keeper, optimizer: torch.optim.Optimizer) -> Place:
         """Where the folder's checkpoint stands, or the beginning."""

@@ -9,7 +9,7 @@ from thumbline.pipeline.planning.copies import copies
 from thumbline.pipeline.planning.estimate import GIB, estimate
 from thumbline.pipeline.planning.scoring import scoring
 from thumbline.pipeline.planning.tracing import Traces
-from thumbline.pipeline.planning.work import Stated, total_steps, work_of
+from thumbline.pipeline.planning.work import Stated, work_of
 
 from .shapes_of_models import gemma, llama, run
 
@@ -58,7 +58,7 @@ def test_four_bit_weights_and_eight_bit_state_are_in_their_place():
 
 
 def test_a_cpu_maps_the_file_that_it_loads_and_keeps_freed_blocks():
-    cpu, cuda = _estimate(device="cpu"), _estimate(device="cuda")
+    cpu, cuda = (_estimate(device=device, dtype="bfloat16") for device in ("cpu", "cuda"))
     assert cpu.phases["loading"]["working"] > cuda.phases["loading"]["working"] == 0
     assert cpu.phases["forward"]["kept"] > cuda.phases["forward"]["kept"]
 
@@ -79,8 +79,16 @@ def test_keys_and_values_are_those_of_each_layers_window():
 
 
 def test_steps_are_those_of_the_trainer():
-    assert total_steps(run(epochs=1.5).train, 10) == 5
-    assert total_steps(run(max_steps=2).train, 10) == 2
+    for steps, settings in ((5, {"epochs": 1.5}), (2, {"max_steps": 2}), (3, {})):
+        with work_of(run(**settings), Stated(12, 20, 10)) as work:
+            assert work.steps == steps
+
+
+def test_forward_passes_are_cut_by_tokens_where_training_cuts_them_so():
+    by_tokens = _estimate(batch_rows=8, micro_batch_rows=8, micro_batch_tokens=128)
+    by_rows = _estimate(batch_rows=8, micro_batch_rows=2)
+    assert by_tokens.phases["forward"]["activations"] == by_rows.phases["forward"]["activations"]
+    assert by_tokens.peak < _estimate(batch_rows=8, micro_batch_rows=8).peak
 
 
 def test_partners_of_other_prompts_are_a_part_of_the_work():
