@@ -117,10 +117,11 @@ class Way(NamedTuple):
 
 
 class Cost(NamedTuple):
-    """CPU-seconds of each measured step, and MiB at the peak above what lies there between steps."""
+    """CPU-seconds of each measured step, MiB at the peak above what lies there between steps, and ours' layout."""
 
     seconds: list[float]
     memory: float
+    layout: str
 
     @property
     def step(self) -> float:
@@ -197,10 +198,10 @@ class Clock:
             self.between = _mib("VmRSS")
         self.ends.append(time.process_time())
 
-    def cost(self) -> Cost:
-        """What the steps after the first took."""
+    def cost(self, layout: str = "") -> Cost:
+        """What the steps after the first took, with sequences in this layout."""
         seconds = [after - before for before, after in zip(self.ends, self.ends[1:], strict=False)]
-        return Cost(seconds, _mib("VmHWM") - self.between)
+        return Cost(seconds, _mib("VmHWM") - self.between, layout)
 
 
 def _mib(key: str) -> float:
@@ -215,7 +216,7 @@ def measure(way: Way, case: Case, size: Size, rows: Sequence[Row], model_dir: Pa
     way.prepare()
     steps = {"batch_rows": size.batch, "micro_batch_rows": size.micro_batch, "max_steps": size.steps + 1}
     common = {"method": case.method, "loss": LOSSES[case.method], "dtype": case.dtype} | STEADY | steps
-    clock = Clock()
+    clock, layout = Clock(), ""
     with tempfile.TemporaryDirectory() as name:
         if way.settings is None:
             config = TrainConfig(**common)
@@ -223,9 +224,10 @@ def measure(way: Way, case: Case, size: Size, rows: Sequence[Row], model_dir: Pa
             trl_trainer(model_dir, config, ordered, Path(name), each_step=lambda _: clock.tick()).train()
         else:
             trainer = our_trainer(model_dir, TrainConfig(**common | way.settings), rows, Path(name))
+            layout = trainer.policy.layout
             # `advance` is told first of the steps that a checkpoint saves: none.
             trainer.run(lambda steps: clock.tick() if steps else None)
-    return clock.cost()
+    return clock.cost(layout)
 
 
 def in_own_process(*arguments: Any) -> Cost | None:
@@ -266,7 +268,7 @@ def measure_case(case: Case, ways: Sequence[Way], size: Size, sample: Sequence[P
         base = costs[TRL.name] or cost
         print(
             f"  {way.name:32} {cost.step:12.2f}   {base.step / cost.step:13.2f}   {cost.memory:8.0f}   "
-            f"{cost.memory / base.memory:8.2f}   ({', '.join(f'{step:.2f}' for step in cost.seconds)})",
+            f"{cost.memory / base.memory:8.2f}   {cost.layout:7} ({', '.join(f'{step:.2f}' for step in cost.seconds)})",
             flush=True,
         )
     return Compared(case, costs[TRL.name], costs[OURS.name])
