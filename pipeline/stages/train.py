@@ -4,11 +4,11 @@ Before the first step the parity gate compares stored log-probs with the untrain
 """
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import polars as pl
 
@@ -20,23 +20,18 @@ from ..context import StageContext, StageResult
 from ..engines.adapters import adapter_digest, merge_adapter, resolve_adapter
 from ..engines.models import DEMO_MODEL, model_digest, resolve_model
 from ..engines.scoring import SCRATCH, scratch_folder
-from ..errors import TrainingError
 from ..peers import peers
 from ..storage.manifests import Counts
 from ..tables import polars_schema
 from ..training.methods import check_methods, check_shared, main_method, terms
 
 if TYPE_CHECKING:
-    from thumbline.evaluators.types import RowKind
-
     from ..training.adapters import Base
     from ..training.checkpoints import LogRow
-    from ..training.mapped import MappedRows
     from ..training.parallel.team import Team
     from ..training.parity import Parity
     from ..training.policy import Policy
     from ..training.probe import Choice
-    from ..training.rows import Row
     from ..training.trainer import Trainer
     from ..training.watching import Watch
 
@@ -44,9 +39,6 @@ VERSION = 6
 INPUTS = ("pairs", "unpaired", "splits", "sequences", "row_sequences", "reference")
 OUTPUTS = ("training_log", "parity")
 MODEL = "model"
-
-_PAIR_COLUMNS: Final = ("pair_id", "chosen_response_id", "rejected_response_id", "chosen_better_probability")
-_UNPAIRED_COLUMNS: Final = ("response_id", "label", "weight", "probability_desirable")
 
 
 def settings(config: RunConfig) -> dict[str, Any]:
@@ -127,11 +119,12 @@ def _trained(context: StageContext, scratch: Path, team: "Team") -> _Trained:
     from ..training.objective import Objective
     from ..training.parallel.wrapping import copied, shared_out, way_of, whole_policy
     from ..training.probe import with_layout
+    from ..training.stored import class_counts, rows_of_splits
     from ..training.trainer import Trainer
 
     config = context.config.train
     way = way_of(config.distributed, config.adapter) if team.is_several else "none"
-    rows = _rows_of_splits(context, scratch, main_method(config).spec.rows)
+    rows = rows_of_splits(context, scratch, main_method(config).spec.rows)
     model_dir = resolve_model(context.config.model, context.config.revision)
     device = "cpu" if way == "fsdp" else str(team.device or config.device)
     policy = _policy(context.config, model_dir, device, hollow=way == "fsdp" and not team.is_first)
@@ -149,7 +142,7 @@ def _trained(context: StageContext, scratch: Path, team: "Team") -> _Trained:
     gate = parity.judge(compared, config, sample.pairs)
     parity.enforce(gate, config.dtype)
     objective = Objective(
-        tuple(terms(config, *_class_counts(rows["train"]))),
+        tuple(terms(config, *class_counts(rows["train"]))),
         config.micro_batch_rows,
         weighting=config.weighting,
         ld_alpha=config.ld_alpha,
@@ -199,6 +192,7 @@ def _policy(config: RunConfig, model_dir: Path, device: str, *, hollow: bool = F
 
 def _written(context: StageContext, trained: _Trained) -> StageResult:
     from ..training import checkpoints
+    from ..training.stored import of_split
 
     config, trainer = context.config.train, trained.trainer
     assert trained.policy is not None
@@ -207,7 +201,7 @@ def _written(context: StageContext, trained: _Trained) -> StageResult:
     checkpoints.save_model(trained.policy, trained.model_dir, context.folder / MODEL, base)
     checkpoints.remove_checkpoints(context.folder)
     table = pl.DataFrame(trained.log, schema=polars_schema("training_log"), orient="row")
-    in_split = _of_split(context, "train", (), main_method(config).spec.rows).height
+    in_split = of_split(context, "train", (), main_method(config).spec.rows).height
     return StageResult(
         outputs={
             "training_log": context.write("training_log", table),
@@ -249,54 +243,3 @@ def _base(config: RunConfig, model_dir: Path) -> "Base":
     if config.model == DEMO_MODEL or Path(config.model).is_dir():
         return Base(str(model_dir.resolve()), None)
     return Base(config.model, config.revision)
-
-
-def _rows_of_splits(context: StageContext, scratch: Path, kind: "RowKind") -> "dict[str, MappedRows[Row]]":
-    """Training rows of the splits that training reads.
-
-    Raises:
-        TrainingError: There is nothing to train on.
-    """
-    rows = {split: _rows(context, split, scratch, kind) for split in ("train", "validation")}
-    if not rows["train"]:
-        raise TrainingError(
-            f"train: the training split holds no {'pair' if kind == 'pairs' else 'unpaired row'} with token ids. "
-            f"Look at the yield of pairs and the drops of sequences in `thumbline status`, or choose another method."
-        )
-    return rows
-
-
-def _rows(context: StageContext, split: str, scratch: Path, kind: "RowKind") -> "MappedRows[Row]":
-    """Training rows of one split, with stored reference log-probs; token ids stay in a file under `scratch`."""
-    from ..training.mapped import Stored, pair_rows, unpaired_rows
-
-    blocks = context.blocks("row_sequences")(["response_id", "role", "sequence_id", "split"])
-    row_sequences = pl.concat([block.filter(pl.col("split") == split) for block in blocks])
-    stored = Stored(
-        context.blocks("sequences"),
-        context.blocks("reference"),
-        scratch / f"{split}.tokens",
-        token_logps=context.config.train.ld_alpha < 1.0 and context.config.reference.token_logps,
-    )
-    if kind == "pairs":
-        weight = () if context.config.pairs.weights == "none" else ("weight",)
-        kept = _of_split(context, split, (*_PAIR_COLUMNS, *weight), kind)
-        matched = row_sequences.filter(pl.col("role") == "matched").select("response_id", "sequence_id")
-        return cast("MappedRows[Row]", pair_rows(kept, matched, stored))
-    kept = _of_split(context, split, _UNPAIRED_COLUMNS, kind)
-    return cast("MappedRows[Row]", unpaired_rows(kept, row_sequences, stored))
-
-
-def _of_split(context: StageContext, split: str, columns: Sequence[str], kind: "RowKind") -> pl.DataFrame:
-    """Columns of the rows of one split; no text is read."""
-    prompts = context.read("splits").filter(pl.col("split") == split).select("prompt_id")
-    rows = context.read(kind, ["prompt_id", *columns])
-    return rows.join(prompts, on="prompt_id", how="semi")
-
-
-def _class_counts(rows: "MappedRows[Row]") -> tuple[int, int]:
-    """How many rows are desirable and undesirable; pairs have one of each."""
-    if "label" not in rows.table.columns:
-        return len(rows), len(rows)
-    desirable = int(rows.table["label"].sum())
-    return desirable, len(rows) - desirable

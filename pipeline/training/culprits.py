@@ -16,6 +16,8 @@ _SHOWN: Final = 3
 
 
 class _Alone(NamedTuple):
+    """A row, and the norm of its own gradient."""
+
     row: Row
     norm: float
 

@@ -54,11 +54,6 @@ class Kept:
         """A layer's keys and values; they are let go."""
         return self._layers.pop(layer)
 
-    @property
-    def held(self) -> int:
-        """Layers whose keys and values are kept."""
-        return len(self._layers)
-
     def close(self) -> None:
         """Keep nothing from now on, and let go of all."""
         self._open = False

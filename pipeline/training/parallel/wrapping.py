@@ -167,7 +167,7 @@ def exchanging(scorer: torch.nn.Module, last: bool) -> Iterator[None]:
     would need room for the whole gradient in every process.
 
     Args:
-        scorer: As `wrapped` gave it.
+        scorer: The policy's, whole, or as `copied` or `shared_out` gave it.
         last: Whether it is the last pass of the step.
     """
     if isinstance(scorer, DistributedDataParallel) and not last:
@@ -218,7 +218,7 @@ def whole_policy(policy: Policy, team: Team, untrained: Callable[[], Policy]) ->
     """The trained policy as one process would hold it, in the first process; None in the others, which call this too.
 
     Args:
-        policy: As `wrapped` gave it, trained.
+        policy: Trained; whole, or as `copied` or `shared_out` gave it.
         team: The processes.
         untrained: Loads the policy on the CPU as it was before training: what was trained is put in its place, one
             weight at a time.

@@ -1,0 +1,66 @@
+"""Training rows from the tables of a run: those of a split, with token ids and stored reference log-probs."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final, cast
+
+import polars as pl
+
+from thumbline.evaluators.types import RowKind
+
+from ..context import StageContext
+from ..errors import TrainingError
+from .mapped import MappedRows, Stored, pair_rows, unpaired_rows
+from .rows import Row
+
+_PAIR_COLUMNS: Final = ("pair_id", "chosen_response_id", "rejected_response_id", "chosen_better_probability")
+_UNPAIRED_COLUMNS: Final = ("response_id", "label", "weight", "probability_desirable")
+
+
+def rows_of_splits(context: StageContext, scratch: Path, kind: RowKind) -> dict[str, MappedRows[Row]]:
+    """Training rows of the splits that training reads.
+
+    Raises:
+        TrainingError: There is nothing to train on.
+    """
+    rows = {split: _rows(context, split, scratch, kind) for split in ("train", "validation")}
+    if not rows["train"]:
+        raise TrainingError(
+            f"train: the training split holds no {'pair' if kind == 'pairs' else 'unpaired row'} with token ids. "
+            f"Look at the yield of pairs and the drops of sequences in `thumbline status`, or choose another method."
+        )
+    return rows
+
+
+def _rows(context: StageContext, split: str, scratch: Path, kind: RowKind) -> MappedRows[Row]:
+    """Training rows of one split, with stored reference log-probs; token ids stay in a file under `scratch`."""
+    blocks = context.blocks("row_sequences")(["response_id", "role", "sequence_id", "split"])
+    row_sequences = pl.concat([block.filter(pl.col("split") == split) for block in blocks])
+    stored = Stored(
+        context.blocks("sequences"),
+        context.blocks("reference"),
+        scratch / f"{split}.tokens",
+        token_logps=context.config.train.ld_alpha < 1.0 and context.config.reference.token_logps,
+    )
+    if kind == "pairs":
+        weight = () if context.config.pairs.weights == "none" else ("weight",)
+        kept = of_split(context, split, (*_PAIR_COLUMNS, *weight), kind)
+        matched = row_sequences.filter(pl.col("role") == "matched").select("response_id", "sequence_id")
+        return cast("MappedRows[Row]", pair_rows(kept, matched, stored))
+    kept = of_split(context, split, _UNPAIRED_COLUMNS, kind)
+    return cast("MappedRows[Row]", unpaired_rows(kept, row_sequences, stored))
+
+
+def of_split(context: StageContext, split: str, columns: Sequence[str], kind: RowKind) -> pl.DataFrame:
+    """Columns of the rows of one split; no text is read."""
+    prompts = context.read("splits").filter(pl.col("split") == split).select("prompt_id")
+    rows = context.read(kind, ["prompt_id", *columns])
+    return rows.join(prompts, on="prompt_id", how="semi")
+
+
+def class_counts(rows: MappedRows[Row]) -> tuple[int, int]:
+    """How many rows are desirable and undesirable; pairs have one of each."""
+    if "label" not in rows.table.columns:
+        return len(rows), len(rows)
+    desirable = int(rows.table["label"].sum())
+    return desirable, len(rows) - desirable
