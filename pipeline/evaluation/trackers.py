@@ -57,7 +57,11 @@ def log_outcome(outcome: Outcome, tracker: str, place: str) -> int:
     for scalar in scalars(outcome):
         steps.setdefault(scalar.step, {})[scalar.name] = scalar.value
     opened = open_tracker(tracker, run, f"--{tracker}")
-    for step, values in sorted(steps.items()):
-        opened.log(step, values)
-    opened.close(failed=False)
+    failed = True
+    try:
+        for step, values in sorted(steps.items()):
+            opened.log(step, values)
+        failed = False
+    finally:
+        opened.close(failed=failed)
     return sum(map(len, steps.values()))

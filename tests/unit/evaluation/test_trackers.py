@@ -84,6 +84,15 @@ def test_wandb_is_given_steps_in_order_and_what_was_evaluated(evaluated, monkeyp
     assert stand_in.logged[0][1] == {"train/loss": 0.69}
 
 
+def test_a_run_that_could_not_be_logged_ends_as_failed(evaluated, monkeypatch):
+    stand_in = StandIn()
+    monkeypatch.setitem(sys.modules, "wandb", stand_in)
+    monkeypatch.setattr(stand_in, "log", lambda *_, **__: 1 / 0, raising=False)
+    with pytest.raises(ZeroDivisionError):
+        log_outcome(evaluated, "wandb", "thumbs")
+    assert stand_in.ended == 1
+
+
 @pytest.mark.parametrize("name", ["tensorboard", "wandb", "trackio", "mlflow"])
 def test_a_tracker_that_is_not_installed_says_how_to_install_it(evaluated, name, monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard" if name == "tensorboard" else name, None)

@@ -28,6 +28,8 @@ def test_differences_are_means_of_absolute_values():
     assert found.max_difference == pytest.approx(0.3)
     assert found.noise == pytest.approx(0.02)
     assert found.limit == pytest.approx(0.1 * 5)  # the floor times the root of 25 tokens
+    raised = parity.judge(table([0.1, -0.3], [0.01, -0.03]), TrainConfig(parity_floor=0.3))
+    assert raised.limit == pytest.approx(0.3 * 5)
 
 
 def test_noise_raises_the_limit_by_the_multiple():
