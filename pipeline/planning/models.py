@@ -15,7 +15,6 @@ from ..training.adapters import with_adapter
 from ..training.attention.interface import use_segments
 from ..training.dropout import without_dropout
 from ..training.policy import Policy, policy_of
-from .work import expected_layout
 
 _CONFIG: Final = "config.json"
 
@@ -101,7 +100,7 @@ def meta_policy(config: Any, train: TrainConfig) -> Policy:
 
 
 def _laid_out(policy: Policy, train: TrainConfig) -> Policy:
-    """The policy in the layout that is planned for."""
+    """The policy in the layout that is asked for; `auto` is taken to find that the last of them can be used."""
     if train.layout == "padded":
         return policy
     try:
@@ -110,4 +109,4 @@ def _laid_out(policy: Policy, train: TrainConfig) -> Policy:
         if train.layout == "auto":
             return policy
         raise ConfigError(f"train.layout: {error}. Set it to padded.") from error
-    return replace(policy, layout=expected_layout(train))
+    return replace(policy, layout="shared" if train.layout == "auto" else train.layout)

@@ -121,11 +121,10 @@ def plan(config: RunConfig, asked: Asked) -> Plan:
     check_methods(config)
     shape = model_config(config)
     traces = Traces(shape)
-    with work_of(config, asked.stated) as work:
+    with work_of(config, asked.stated, traces.layout(config.train)) as work:
         memory = estimate(traces, config.train, work, asked.device, asked.devices)
-        layout = memory.trace.layout
-        flops = memory.trace.flops * work.step_tokens[layout] / work.largest_tokens[layout]
-        spent = _time(flops, work.step_tokens[layout], work.steps, memory.trace.counts["base"], asked)
+        flops = memory.trace.flops * work.step_tokens / work.largest_tokens
+        spent = _time(flops, work.step_tokens, work.steps, memory.trace.counts["base"], asked)
         source = work.source
     counts = memory.trace.counts
     fits = None if asked.memory is None else memory.peak <= asked.memory
@@ -180,7 +179,7 @@ def _with_method(config: RunConfig, method: Method) -> RunConfig:
 
 
 def _peak(config: RunConfig, traces: Traces, asked: Asked) -> float:
-    with work_of(config, asked.stated) as work:
+    with work_of(config, asked.stated, traces.layout(config.train)) as work:
         return estimate(traces, config.train, work, asked.device, asked.devices).peak
 
 

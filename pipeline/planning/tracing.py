@@ -15,8 +15,7 @@ import torch
 from ..config import TrainConfig
 from ..errors import PipelineError
 from ..training.layouts import Layout
-from ..training.methods import terms
-from ..training.objective import Objective
+from ..training.objective import objective_of
 from ..training.optimizers import make_optimizer
 from ..training.policy import Policy
 from ..training.rows import Row
@@ -68,7 +67,7 @@ class Traces:
         """
         self.config = config
         self._found: dict[str, Trace] = {}
-        self._whole: dict[str, Numbers] = {}
+        self._whole: dict[str, Policy] = {}
 
     def step(self, train: TrainConfig, rows: Sequence[Row]) -> Trace:
         """As `trace_step`.
@@ -82,11 +81,18 @@ class Traces:
             self._found[key] = trace_step(self.config, train, rows, self._counts)
         return self._found[key]
 
+    def layout(self, train: TrainConfig) -> Layout:
+        """How the sequences of a forward pass lie."""
+        return self._policy(train).layout
+
     def _counts(self, train: TrainConfig) -> Numbers:
-        """Numbers of parameters of the whole model, which hang on its adapter alone."""
-        key = f"{train.adapter} {train.lora}"
+        return _counts(self._policy(train))
+
+    def _policy(self, train: TrainConfig) -> Policy:
+        """The whole model, on the meta device, with all that decides its parameters and its layout."""
+        key = f"{train.adapter} {train.lora} {train.layout}"
         if key not in self._whole:
-            self._whole[key] = _counts(meta_policy(self.config, train))
+            self._whole[key] = meta_policy(self.config, train)
         return self._whole[key]
 
 
@@ -150,13 +156,7 @@ def _trace(config: Any, train: TrainConfig, rows: Sequence[Row]) -> Trace:
     # bitsandbytes' kernels take no shapes; what its state weighs instead is put in its place by `estimate`.
     traced = train.model_copy(update={"optimizer": "adamw"} if train.optimizer == "adamw_8bit" else {})
     counts = _counts(policy)
-    objective = Objective(
-        tuple(terms(train, 1, 1)),
-        train.micro_batch_rows,
-        weighting=train.weighting,
-        ld_alpha=train.ld_alpha,
-        micro_batch_tokens=train.micro_batch_tokens,
-    )
+    objective = objective_of(train, 1, 1)
     trained = "weights" if train.adapter == "none" else "adapter"
     shapes.fill(policy.scorer, lambda tensor: trained if tensor.requires_grad else "weights")
     try:

@@ -1,9 +1,8 @@
 """How much there is to train on: the rows of a run's own tables, or rows of lengths that are stated."""
 
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -14,15 +13,15 @@ from ..config import RunConfig, TrainConfig
 from ..errors import ConfigError
 from ..storage.manifests import read_manifest
 from ..storage.tables import iter_table, read_table
-from ..training.batches import micro_batches, order_of, total_steps
+from ..training.batches import micro_batches, order_of, total_steps, trained_sequences
 from ..training.layouts import Layout, computed_tokens
 from ..training.mapped import Stored, pair_rows, unpaired_rows
 from ..training.methods import main_method, takes_mismatched
 from ..training.rows import PairRow, Row, TrainingSequence, UnpairedRow
+from ..training.unpaired import partners_of
 
 # Steps that are looked at for the largest forward pass, and for tokens a step.
 _MOST_STEPS: Final = 500
-_LAYOUTS: Final[tuple[Layout, ...]] = ("padded", "packed", "shared")
 _TABLES: Final = {"splits": "splits", "sequences": "sequences", "row_sequences": "sequences"}
 
 
@@ -48,25 +47,26 @@ class Work(NamedTuple):
         rows: Pairs or rows of the training split; None where that is not known.
         steps: Optimiser steps of the run; None likewise.
         largest: Rows of a step that holds the largest forward pass: those of its two largest.
-        step_tokens: Tokens that the layers compute a step on average, padding and partners included, by layout.
-        largest_tokens: The same of `largest`.
+        step_tokens: Tokens that the layers compute a step on average, padding and partners included.
+        largest_tokens: The same of a step of `largest`.
     """
 
     source: str
     rows: int | None
     steps: int | None
     largest: Sequence[Row]
-    step_tokens: Mapping[Layout, float]
-    largest_tokens: Mapping[Layout, float]
+    step_tokens: float
+    largest_tokens: float
 
 
 @contextmanager
-def work_of(config: RunConfig, stated: Stated) -> Iterator[Work]:
+def work_of(config: RunConfig, stated: Stated, layout: Layout) -> Iterator[Work]:
     """What a run trains on; token ids of its tables are in a temporary file meanwhile.
 
     Args:
         config: The run.
         stated: Lengths; where any is given the tables are not looked at.
+        layout: How the sequences of a forward pass lie, which says how a step is cut, and what is computed.
 
     Raises:
         ConfigError: A stated length is none that a sequence can have.
@@ -75,14 +75,9 @@ def work_of(config: RunConfig, stated: Stated) -> Iterator[Work]:
         with tempfile.TemporaryDirectory() as folder:
             rows = _own_rows(config, Path(folder) / "tokens")
             if len(rows):
-                yield _measured(rows, config.train)
+                yield _measured(rows, config.train, layout)
                 return
-    yield _as_stated(config, stated)
-
-
-def expected_layout(train: TrainConfig) -> Layout:
-    """The layout that is planned for: `auto` is taken to find that the last of them can be used."""
-    return "shared" if train.layout == "auto" else train.layout
+    yield _as_stated(config, stated, layout)
 
 
 def _kind(config: RunConfig) -> str:
@@ -119,36 +114,55 @@ def _own_rows(config: RunConfig, tokens: Path) -> Sequence[Row]:
     return pair_rows(kept, matched, stored)
 
 
-def _measured(rows: Sequence[Row], train: TrainConfig) -> Work:
+def _measured(rows: Sequence[Row], train: TrainConfig, layout: Layout) -> Work:
     steps = total_steps(len(rows), train.batch_rows, train.epochs, train.max_steps)
     order = order_of(rows, train.batch_rows, train.seed, train.stratify)
     taken = ([rows[int(index)] for index in order.of_step(step)] for step in range(min(steps, _MOST_STEPS)))
-    parts = [_parts(step, train) for step in taken]
-    size = partial(_computed, layout=expected_layout(train))
-    largest = max(parts, key=lambda step: max(map(size, step)))
-    tokens: dict[Layout, float] = {
-        layout: sum(_computed(part, layout) for step in parts for part in step) / len(parts) for layout in _LAYOUTS
-    }
-    chosen = sorted(largest, key=size, reverse=True)[:2]
-    return Work(
-        "the run's own tables", len(rows), steps, [row for part in chosen for row in part], tokens, _tokens(chosen)
-    )
+    cut = [_Cut(parts := _parts(step, train, layout), _step_tokens(parts, train, layout)) for step in taken]
+    largest = max(cut, key=lambda step: max(_kept(part, layout) for part in step.parts)).parts
+    chosen = sorted(largest, key=lambda part: _kept(part, layout), reverse=True)[:2]
+    mean = sum(step.tokens for step in cut) / len(cut)
+    together = [row for part in chosen for row in part]
+    own = _step_tokens(_parts(together, train, layout), train, layout)
+    return Work("the run's own tables", len(rows), steps, together, mean, own)
 
 
-def _tokens(parts: Sequence[Sequence[Row]], factor: float = 1.0) -> dict[Layout, float]:
-    return {layout: factor * sum(_computed(part, layout) for part in parts) for layout in _LAYOUTS}
+class _Cut(NamedTuple):
+    """A step's rows by forward passes, and the tokens that they compute."""
+
+    parts: list[list[Row]]
+    tokens: int
 
 
-def _parts(rows: Sequence[Row], train: TrainConfig) -> list[list[Row]]:
-    """A step's rows by forward passes, as the objective cuts them."""
-    return micro_batches(rows, train.micro_batch_rows, train.micro_batch_tokens, expected_layout(train))
+def _parts(rows: Sequence[Row], train: TrainConfig, layout: Layout) -> list[list[Row]]:
+    return micro_batches(rows, train.micro_batch_rows, train.micro_batch_tokens, layout)
 
 
-def _computed(rows: Sequence[Row], layout: Layout) -> int:
-    return computed_tokens([sequence for row in rows for sequence in row.sequences], layout)
+def _kept(rows: Sequence[Row], layout: Layout) -> int:
+    """Tokens of a forward pass for which something is kept."""
+    return computed_tokens(trained_sequences(rows), layout)
 
 
-def _as_stated(config: RunConfig, stated: Stated) -> Work:
+def _step_tokens(parts: Sequence[Sequence[Row]], train: TrainConfig, layout: Layout) -> int:
+    """Tokens that a step computes: its value over all rows takes passes of its own, unless one pass holds them all."""
+    method, kept = main_method(train), sum(_kept(part, layout) for part in parts)
+    if method.spec.step_statistic is None:
+        return kept
+    apart = len(parts) > 1 and not method.statistic_of_parts
+    if not method.needs_mismatched:
+        return kept * (2 if apart else 1)
+    return kept + sum(_partners_tokens(part, layout, hung=layout == "shared" and not apart) for part in parts)
+
+
+def _partners_tokens(rows: Sequence[Row], layout: Layout, *, hung: bool) -> int:
+    """Tokens that partners cost, which hang on their rows' prompts or are passed by themselves."""
+    partners = partners_of([row for row in rows if isinstance(row, UnpairedRow)])
+    if hung or not partners:
+        return sum(len(partner.completion_token_ids) for partner in partners)
+    return computed_tokens(partners, layout)
+
+
+def _as_stated(config: RunConfig, stated: Stated, layout: Layout) -> Work:
     train, most = config.train, config.sequences.max_tokens
     prompt = most // 2 if stated.prompt_tokens is None else stated.prompt_tokens
     completion = most - prompt if stated.completion_tokens is None else stated.completion_tokens
@@ -159,8 +173,8 @@ def _as_stated(config: RunConfig, stated: Stated) -> Work:
         )
     rows = [_row(config, number, prompt, completion) for number in range(2 * train.micro_batch_rows)]
     rows = rows[: train.batch_rows]
-    own = _tokens(_parts(rows, train))
-    tokens = {layout: value * train.batch_rows / len(rows) for layout, value in own.items()}
+    own = _step_tokens(_parts(rows, train, layout), train, layout)
+    tokens = own * train.batch_rows / len(rows)
     where = "as stated" if (stated.prompt_tokens or stated.completion_tokens) else "the longest that sequences allow"
     steps = train.max_steps
     if stated.rows is not None:

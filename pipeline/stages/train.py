@@ -23,7 +23,7 @@ from ..engines.scoring import SCRATCH, scratch_folder
 from ..peers import peers
 from ..storage.manifests import Counts
 from ..tables import polars_schema
-from ..training.methods import check_methods, check_shared, main_method, terms
+from ..training.methods import check_methods, check_shared, main_method
 
 if TYPE_CHECKING:
     from ..training.adapters import Base
@@ -116,7 +116,7 @@ class _Trained(NamedTuple):
 def _trained(context: StageContext, scratch: Path, team: "Team") -> _Trained:
     # Imported here, so that a run that skips training does not wait for torch and transformers.
     from ..training import parity
-    from ..training.objective import Objective
+    from ..training.objective import objective_of
     from ..training.parallel.wrapping import copied, shared_out, way_of, whole_policy
     from ..training.probe import with_layout
     from ..training.stored import class_counts, rows_of_splits
@@ -141,13 +141,7 @@ def _trained(context: StageContext, scratch: Path, team: "Team") -> _Trained:
     compared = team.from_first(parity.compare(policy, sample.sequences, config.micro_batch_rows))
     gate = parity.judge(compared, config, sample.pairs)
     parity.enforce(gate, config.dtype)
-    objective = Objective(
-        tuple(terms(config, *class_counts(rows["train"]))),
-        config.micro_batch_rows,
-        weighting=config.weighting,
-        ld_alpha=config.ld_alpha,
-        micro_batch_tokens=config.micro_batch_tokens,
-    )
+    objective = objective_of(config, *class_counts(rows["train"]))
     validation = rows["validation"][: config.validation_rows]
     with _watch(context, policy, team) as watch:
         trainer = Trainer(policy, objective, config, rows["train"], validation, context.folder, team=team, watch=watch)

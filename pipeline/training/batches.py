@@ -126,7 +126,7 @@ def micro_batches(
     for row in sorted(rows, key=lambda row: (-max(sequence.length for sequence in row.sequences), row.row_id)):
         fits = bool(parts) and len(parts[-1]) < micro_batch_rows
         if fits and micro_batch_tokens is not None:
-            fits = computed_tokens(_trained([*parts[-1], row]), layout) <= micro_batch_tokens
+            fits = computed_tokens(trained_sequences([*parts[-1], row]), layout) <= micro_batch_tokens
         if fits:
             parts[-1].append(row)
         else:
@@ -134,6 +134,6 @@ def micro_batches(
     return parts
 
 
-def _trained(rows: Sequence[Row]) -> list[TrainingSequence]:
+def trained_sequences(rows: Sequence[Row]) -> list[TrainingSequence]:
     """The sequences that carry a gradient: a KTO row's partner keeps nothing for one."""
     return [sequence for row in rows for sequence in (row.sequences if isinstance(row, PairRow) else (row.matched,))]

@@ -18,9 +18,11 @@ from thumbline.losses import (
 from thumbline.losses.logps import SequenceLogps
 from thumbline.losses.running import RunningMean
 
+from ..config import TrainConfig
 from .adjustments import desensitised, policy_weights
 from .batches import micro_batches
 from .measured import Measured, pair_measures, unpaired_measures
+from .methods import terms
 from .parallel.dealing import deal
 from .parallel.team import ALONE, Team
 from .policy import Policy
@@ -168,6 +170,26 @@ class Objective:
         partners, unknown = partners_of(unpaired), torch.zeros(len(unpaired), device=policy.device)
         logps = policy.logps(partners).logps if partners else unknown[:0]
         return with_partners(unpaired_batch(unpaired, unknown, None), logps, partners)
+
+
+def objective_of(config: TrainConfig, desirable: int, undesirable: int) -> Objective:
+    """What a run trains.
+
+    Args:
+        config: Methods, and how a step is cut.
+        desirable: Training rows of this class; of pairs, all.
+        undesirable: Likewise.
+
+    Raises:
+        ConfigError: A method or one of its hyper-parameters is unknown or out of range.
+    """
+    return Objective(
+        tuple(terms(config, desirable, undesirable)),
+        config.micro_batch_rows,
+        weighting=config.weighting,
+        ld_alpha=config.ld_alpha,
+        micro_batch_tokens=config.micro_batch_tokens,
+    )
 
 
 class _Pairs(NamedTuple):

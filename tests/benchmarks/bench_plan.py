@@ -16,7 +16,6 @@ from typing import Any, Final, NamedTuple
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from thumbline.losses import Term
 from thumbline.pipeline.config import RunConfig
 from thumbline.pipeline.engines.models import resolve_model
 from thumbline.pipeline.planning.estimate import Estimate, estimate
@@ -24,7 +23,7 @@ from thumbline.pipeline.planning.models import model_config
 from thumbline.pipeline.planning.tracing import Traces
 from thumbline.pipeline.planning.work import Stated, work_of
 from thumbline.pipeline.training.adapters import with_adapter
-from thumbline.pipeline.training.objective import Objective
+from thumbline.pipeline.training.objective import objective_of
 from thumbline.pipeline.training.policy import load_policy
 from thumbline.pipeline.training.probe import with_layout
 from thumbline.pipeline.training.trainer import Trainer
@@ -70,8 +69,9 @@ def save_other_shape(folder: Path, *, tiny: bool = False) -> Path:
 def planned(case: Case) -> Estimate:
     """What `thumbline plan` says of a way."""
     config = case.config()
-    with work_of(config, Stated(*case.lengths)) as work:
-        return estimate(Traces(model_config(config)), config.train, work, "cpu")
+    traces = Traces(model_config(config))
+    with work_of(config, Stated(*case.lengths), traces.layout(config.train)) as work:
+        return estimate(traces, config.train, work, "cpu")
 
 
 def measured(case: Case) -> float:
@@ -88,7 +88,7 @@ def measured(case: Case) -> float:
 def _train(case: Case, queue: Any) -> None:
     torch.set_num_threads(1)
     config, train = case.config(), case.config().train
-    with work_of(config, Stated(*case.lengths)) as work, tempfile.TemporaryDirectory() as folder:
+    with work_of(config, Stated(*case.lengths), "padded") as work, tempfile.TemporaryDirectory() as folder:
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         policy = load_policy(
             case.model,
@@ -100,7 +100,7 @@ def _train(case: Case, queue: Any) -> None:
         if train.adapter != "none":
             policy = with_adapter(policy, train)
         policy = with_layout(policy, train.layout).policy
-        objective = Objective((Term("dpo"),), train.micro_batch_rows)
+        objective = objective_of(train, 1, 1)
         Trainer(policy, objective, train, work.largest, (), Path(folder)).run(lambda _: None)
         queue.put((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024.0)
 

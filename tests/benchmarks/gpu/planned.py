@@ -56,5 +56,5 @@ def planned_gib(machine: Machine, shape: Shape, setting: Setting) -> float:
     )
     traces = Traces(AutoConfig.for_model(shape.family, **shape.settings))
     # Both completions are taken to be as long as the chosen one, as they are outside dry runs.
-    with work_of(run, Stated(lengths.prompt, lengths.chosen)) as work:
+    with work_of(run, Stated(lengths.prompt, lengths.chosen), traces.layout(train)) as work:
         return estimate(traces, train, work, machine.kind).peak / GIB

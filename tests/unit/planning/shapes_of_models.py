@@ -32,9 +32,9 @@ _LENGTHS = Stated(12, 20)
 
 
 def trace(config, stated=_LENGTHS, **train):
-    settings = run(**train)
-    with work_of(settings, stated) as work:
-        return Traces(config).step(settings.train, work.largest)
+    settings, traces = run(**train), Traces(config)
+    with work_of(settings, stated, traces.layout(settings.train)) as work:
+        return traces.step(settings.train, work.largest)
 
 
 def peak(traced, phase, *kinds):

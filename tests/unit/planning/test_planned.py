@@ -16,7 +16,7 @@ from .shapes_of_models import gemma, llama, run
 
 def _estimate(devices=1, device="cuda", **train):
     settings = run(**train)
-    with work_of(settings, Stated(12, 20)) as work:
+    with work_of(settings, Stated(12, 20), "padded") as work:
         return estimate(Traces(llama(4)), settings.train, work, device, devices)
 
 
@@ -60,7 +60,9 @@ def test_four_bit_weights_and_eight_bit_state_are_in_their_place():
 def test_a_cpu_maps_the_file_that_it_loads_and_keeps_freed_blocks():
     cpu, cuda = (_estimate(device=device, dtype="bfloat16") for device in ("cpu", "cuda"))
     assert cpu.phases["loading"]["working"] > cuda.phases["loading"]["working"] == 0
-    assert cpu.phases["forward"]["kept"] > cuda.phases["forward"]["kept"]
+    rounded = _estimate(device="cpu", dtype="bfloat16").phases["forward"]
+    came = sum(rounded[kind] for kind in ("gradients", "casts", "activations", "head", "working"))
+    assert rounded["kept"] == pytest.approx(0.25 * came)
 
 
 def test_keys_and_values_are_those_of_each_layers_window():
@@ -80,7 +82,7 @@ def test_keys_and_values_are_those_of_each_layers_window():
 
 def test_steps_are_those_of_the_trainer():
     for steps, settings in ((5, {"epochs": 1.5}), (2, {"max_steps": 2}), (3, {})):
-        with work_of(run(**settings), Stated(12, 20, 10)) as work:
+        with work_of(run(**settings), Stated(12, 20, 10), "padded") as work:
             assert work.steps == steps
 
 
@@ -92,10 +94,9 @@ def test_forward_passes_are_cut_by_tokens_where_training_cuts_them_so():
 
 
 def test_partners_of_other_prompts_are_a_part_of_the_work():
-    for method, sequences in (("bco", 4), ("kto", 8)):
-        with work_of(run(method=method), Stated(12, 20, 40)) as work:
-            assert work.step_tokens["padded"] == sequences * 32
-            assert work.steps == 10
+    with work_of(run(method="kto", epochs=3.0), Stated(12, 20, 40), "padded") as work:
+        assert work.step_tokens == 2 * 4 * 32
+        assert work.steps == 30
 
 
 def test_changes_are_those_that_a_run_has_not_made():

@@ -8,6 +8,7 @@ from thumbline.losses import Term
 from thumbline.pipeline.config import RunConfig
 from thumbline.pipeline.planning import tracing
 from thumbline.pipeline.planning.models import model_config, with_layers
+from thumbline.pipeline.planning.tracing import Traces
 from thumbline.pipeline.planning.work import Stated, work_of
 from thumbline.pipeline.training.objective import Objective
 from thumbline.pipeline.training.optimizers import make_optimizer
@@ -95,6 +96,16 @@ def test_a_shared_prompt_is_computed_once_a_pair():
     assert shared.flops < padded.flops
 
 
+@pytest.mark.parametrize("layout", ["padded", "packed", "shared"])
+@pytest.mark.parametrize(
+    "train", [{}, {"method": "kto"}, {"method": "kto", "micro_batch_rows": 4}, {"method": "bco"}, {"method": "orpo"}]
+)
+def test_tokens_of_a_plan_are_those_that_the_step_itself_counts(layout, train):
+    settings, traces = run(layout=layout, **train), Traces(llama(1))
+    with work_of(settings, Stated(12, 20), traces.layout(settings.train)) as work:
+        assert traces.step(settings.train, work.largest).tokens == work.largest_tokens
+
+
 def test_more_rows_at_a_time_hold_more():
     one, two = (trace(llama(), micro_batch_rows=rows) for rows in (1, 2))
     assert peak(two, "forward", "activations") == pytest.approx(2 * peak(one, "forward", "activations"), rel=0.05)
@@ -130,7 +141,7 @@ def _allocated(config):
     policy = policy_of(model, torch.device("cpu"), torch.float32, dtype="float32", gradient_checkpointing=False)
     optimizer = make_optimizer(policy, settings.train)
     objective = Objective((Term("dpo"),), settings.train.micro_batch_rows)
-    with work_of(settings, Stated(12, 20)) as work:
+    with work_of(settings, Stated(12, 20), "padded") as work:
         take_step(policy, objective, optimizer, work.largest, settings.train)
         with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True) as profile:
             take_step(policy, objective, optimizer, work.largest, settings.train)
