@@ -2,6 +2,7 @@
 
 import fcntl
 import gc
+import logging
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -35,6 +36,15 @@ def _one_heavy_test_at_a_time(
     with (tmp_path_factory.getbasetemp().parent / "heavy.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
+
+
+@pytest.fixture(autouse=True)
+def _own_log() -> Iterator[None]:
+    """A test that runs the command leaves it our log, whose lines later tests would no longer see."""
+    logger = logging.getLogger("thumbline")
+    propagates, handlers = logger.propagate, list(logger.handlers)
+    yield
+    logger.propagate, logger.handlers[:] = propagates, handlers
 
 
 def pytest_collection_finish() -> None:

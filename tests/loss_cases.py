@@ -157,7 +157,10 @@ def other_value(name: str, key: str) -> Any:
     return 5 * default if isinstance(default, int) else default * 2 or 0.1
 
 
-CHANGES = [(name, key) for name in LOSSES for key in fields_of(name)]
+# What says over which rows whoever trains takes a value: the loss of a batch is not changed by it, training is
+# (tests/unit/training/test_step_statistic.py).
+_FOR_TRAINING = ("reference_point_over",)
+CHANGES = [(name, key) for name in LOSSES for key in fields_of(name) if key not in _FOR_TRAINING]
 
 
 def change(name: str, key: str) -> tuple[dict[str, Any], dict[str, Any]]:

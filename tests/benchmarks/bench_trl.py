@@ -36,7 +36,8 @@ from tests.trl_trainers import (
     sequence,
     trl_trainer,
 )
-from thumbline.pipeline.config import TrainConfig
+from thumbline.pipeline import line
+from thumbline.pipeline.config import TrainConfig, load_config
 from thumbline.pipeline.engines.models import resolve_model
 from thumbline.pipeline.training.rows import PairRow, Row
 
@@ -158,7 +159,10 @@ class Size(NamedTuple):
 
 def sample_pairs(folder: Path) -> list[PairRow]:
     """The training pairs that the quick start makes of the sample log, in the order of their ids."""
-    tables = thumbline.run(CONFIGS / "quickstart.yaml", until="sequences", runs=str(folder)).tables
+    config = load_config(CONFIGS / "quickstart.yaml", (f"runs={folder}",))
+    for _ in line.run(config, line.select(None, "sequences")):
+        pass
+    tables = thumbline.load(config.run_dir).tables
     stands = tables["row_sequences"].filter(role="matched", split="train")
     ids = dict(zip(stands["response_id"], stands["sequence_id"], strict=True))
     sequences = {row["sequence_id"]: row for row in tables["sequences"].iter_rows(named=True)}
