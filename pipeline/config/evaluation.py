@@ -4,7 +4,7 @@ from typing import Literal, TypeAlias
 
 from pydantic import Field
 
-from .base import Positive, StageConfig
+from .base import Positive, Seed, StageConfig
 
 SliceName: TypeAlias = Literal[
     "pair_source",
@@ -26,7 +26,7 @@ class MetricsConfig(StageConfig):
     )
     bootstrap_draws: int = Field(1000, ge=100, description="Resamples of prompt groups an interval.")
     confidence: float = Field(0.95, gt=0.5, lt=1.0, description="Mass of an interval.")
-    seed: int = Field(0, description="Draws the resamples.")
+    seed: Seed = Field(0, description="Draws the resamples.")
     reward: Literal["auto", "implicit", "mean_implicit", "sum_logps", "mean_logps"] = Field(
         "auto", description="What a row's reward is; `auto` follows the method (ORPO and SimPO have no reference)."
     )

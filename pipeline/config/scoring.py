@@ -4,7 +4,7 @@ from typing import Any, Final, Literal, Self
 
 from pydantic import Field, model_validator
 
-from .base import NaturalCount, StageConfig
+from .base import NaturalCount, Seed, StageConfig
 
 
 class SequencesConfig(StageConfig):
@@ -29,7 +29,7 @@ class SequencesConfig(StageConfig):
     mismatched: bool | None = Field(
         None, description="Make rows with another prompt's completion. None: only where the method takes them (KTO)."
     )
-    seed: int = Field(0, description="Draws the mismatched rows.")
+    seed: Seed = Field(0, description="Draws the mismatched rows.")
 
 
 # Arguments of vLLM's engine that the settings or the scorer itself decide.

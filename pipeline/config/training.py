@@ -4,7 +4,7 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from .base import Fraction, NaturalCount, Positive, StageConfig
+from .base import Fraction, NaturalCount, Positive, Seed, StageConfig
 from .keeping import KeepingConfig, TrackingConfig
 
 
@@ -61,8 +61,8 @@ class TrainConfig(KeepingConfig, TrackingConfig):
     optimizer: Literal["adamw", "adamw_8bit", "adafactor"] = Field(
         "adamw", description="State of 8, about 2 (bitsandbytes), or almost no bytes a trained parameter."
     )
-    learning_rate: Positive = Field(1e-5, description="Peak of the optimiser's learning rate.")
-    epochs: Positive = Field(1.0, description="Passes over the training rows; may be a fraction.")
+    learning_rate: Positive = Field(1e-5, allow_inf_nan=False, description="Peak of the optimiser's learning rate.")
+    epochs: Positive = Field(1.0, allow_inf_nan=False, description="Passes over the training rows; may be a fraction.")
     max_steps: NaturalCount | None = Field(None, description="Stop after this many optimiser steps.")
     batch_rows: NaturalCount = Field(16, description="Pairs or rows an optimiser step.")
     micro_batch_rows: NaturalCount = Field(4, description="Most pairs or rows a forward pass.")
@@ -91,7 +91,7 @@ class TrainConfig(KeepingConfig, TrackingConfig):
         "gives.",
     )
     gradient_checkpointing: bool = Field(False, description="Recompute activations in the backward pass.")
-    seed: int = Field(0, description="Order of the rows.")
+    seed: Seed = Field(0, description="Order of the rows.")
     device: str = Field("auto", description="`auto`, `cpu`, `cuda`, or `cuda:N`.")
     distributed: Literal["auto", "none", "ddp", "fsdp"] = Field(
         "auto",
