@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..config import RunConfig, TrainConfig
 from ..errors import ConfigError
+from ..peers import peers
 from ..tracking import require_tracker
 
 if TYPE_CHECKING:
@@ -88,11 +89,15 @@ def check_methods(config: RunConfig) -> None:
 def check_training(config: RunConfig) -> None:
     """Say at once, not after an hour of scoring, what would stop training: as `check_methods`, and absent trackers.
 
+    Where several processes train, also what they cannot share.
+
     Raises:
         ConfigError: Names the method or setting and what to change.
         MissingDependencyError: A tracker is not installed.
     """
     check_methods(config)
+    if config.train.distributed != "none" and peers() is not None:
+        check_shared(config)
     for name in config.train.track:
         require_tracker(name, "train.track")
 

@@ -10,7 +10,8 @@ from tests.tiny import save_tiny_model
 from tests.unit.training.test_trainer import pairs, policy_of, run_config
 from thumbline.losses import LOSSES, PairLogps, Term, loss_config
 from thumbline.pipeline.errors import ConfigError, TrainingError
-from thumbline.pipeline.training.methods import check_methods
+from thumbline.pipeline.peers import Peers
+from thumbline.pipeline.training.methods import check_methods, check_training
 from thumbline.pipeline.training.objective import Objective
 
 
@@ -143,3 +144,13 @@ def test_what_a_method_cannot_take_is_refused(train, sections, message):
 )
 def test_what_a_method_can_take_is_let_through(train, sections):
     check_methods(run_config(train, **sections))
+
+
+def test_what_several_processes_cannot_share_is_refused_before_anything_is_scored(monkeypatch):
+    whole = run_config({"method": "aot", "batch_rows": 2, "micro_batch_rows": 2})
+    check_training(whole)
+    monkeypatch.setattr("thumbline.pipeline.training.methods.peers", lambda: Peers(0, 2, 0, "localhost", 1))
+    with pytest.raises(ConfigError, match="which several processes cannot share"):
+        check_training(whole)
+    alone = {"method": "aot", "batch_rows": 2, "micro_batch_rows": 2, "distributed": "none"}
+    check_training(run_config(alone))
