@@ -110,6 +110,7 @@ def _follow(found: Peers) -> int:
         follow(found)
     except KeyboardInterrupt:
         return 130
+    # Whatever breaks once the first process has ended is its leaving; anything else is told or raised below.
     except Exception as error:
         if found.has_ended():
             return 0

@@ -43,6 +43,7 @@ def open_tracker(name: str, run: TrackedRun, asked_by: str) -> Tracker:
     module = require_tracker(name, asked_by)
     try:
         return TRACKERS[name].open(module, run)
+    # Each tracker has errors of its own, and some raise what their servers' libraries raise.
     except Exception as error:
         raise ConfigError(
             f"{asked_by}: {name} cannot start a run ({str(error).partition(chr(10))[0]}). See its own settings of "
