@@ -39,12 +39,11 @@ def _one_heavy_test_at_a_time(
 
 
 @pytest.fixture(autouse=True)
-def _own_log() -> Iterator[None]:
-    """A test that runs the command leaves it our log, whose lines later tests would no longer see."""
+def _own_log() -> None:
+    """The command takes our log to the terminal; a test after it, or after a module's fixture, reads it again."""
     logger = logging.getLogger("thumbline")
-    propagates, handlers = logger.propagate, list(logger.handlers)
-    yield
-    logger.propagate, logger.handlers[:] = propagates, handlers
+    logger.propagate = True
+    logger.handlers.clear()
 
 
 def pytest_collection_finish() -> None:
