@@ -1,6 +1,8 @@
 """Which texts are the same text: normalisation and ids, as polars expressions.
 
-Text is normalised for identity only; what the tables hold is the text as it was logged.
+Text is normalised for identity only; what the tables hold is the text as it was logged. White space inside a prompt
+says nothing; inside an answer it is content: it decides what a line of code does, and what a poem or a table looks
+like.
 """
 
 from collections.abc import Callable
@@ -43,8 +45,28 @@ def joined(*texts: pl.Expr) -> pl.Expr:
 
 
 def normalised(text: pl.Expr) -> pl.Expr:
-    """Unicode NFC, every run of white space one space, none at the ends."""
+    """Unicode NFC, every run of white space one space, none at the ends: a prompt's text."""
     return text.map_batches(_normalised, return_dtype=pl.String)
+
+
+def normalised_answer(text: pl.Expr) -> pl.Expr:
+    """Unicode NFC, every line end a line feed, no white space at the ends: an answer's text."""
+    return text.map_batches(_normalised_answer, return_dtype=pl.String)
+
+
+def _normalised_answer(texts: pl.Series) -> pl.Series:
+    composed = _changed(texts, _unusual(texts), lambda rows: rows.str.normalize("NFC"))
+    lines = _changed(
+        composed,
+        composed.str.contains("\r", literal=True),
+        lambda rows: rows.str.replace_all("\r\n", "\n", literal=True).str.replace_all("\r", "\n", literal=True),
+    )
+    return lines.str.strip_chars()
+
+
+def without_space(text: pl.Expr) -> pl.Expr:
+    """The text's characters other than white space."""
+    return text.str.replace_all(r"\s+", "")
 
 
 def _normalised(texts: pl.Series) -> pl.Series:
@@ -143,7 +165,7 @@ def prompt_id(messages: pl.Expr) -> pl.Expr:
 
 def response_id(prompt_ids: pl.Expr, completion: pl.Expr) -> pl.Expr:
     """Id of a response: the digest of its prompt's id and its normalised text."""
-    return id_of_normalised(prompt_ids, normalised(completion))
+    return id_of_normalised(prompt_ids, normalised_answer(completion))
 
 
 def id_of_normalised(prompt_ids: pl.Expr, text: pl.Expr) -> pl.Expr:

@@ -138,7 +138,8 @@ class PairsConfig(StageConfig):
     max_similarity: Fraction = Field(
         0.95,
         description="Skip a pair whose texts are more alike than this: 1 - edits / characters, by insertions and "
-        "deletions. 1: only texts equal up to case and punctuation are skipped, as edits always are.",
+        "deletions. 1: only texts equal up to case and punctuation are skipped, as edits always are. Texts that differ "
+        "in white space alone never are.",
     )
     group_prompts: Literal["none", "normalised", "near_duplicate"] = Field(
         "none",

@@ -11,7 +11,7 @@ import polars as pl
 import pyarrow as pa
 
 from ..errors import ConfigError, InputError, unknown_name
-from ..identity import as_answer, digest, joined, normalised, prompt_key
+from ..identity import as_answer, digest, joined, normalised_answer, prompt_key
 from ..importers.base import ImporterSpec, RawEvent
 from ..importers.registry import importer, importer_names
 from ..reading import hub
@@ -250,7 +250,7 @@ def _frame(rows: Sequence[tuple[Preference, SliceValues]], slices: Sequence[str]
     return (
         pl.DataFrame(columns)
         .with_columns(
-            pair_id=digest(joined(prompt, normalised(pl.col("chosen")), normalised(pl.col("rejected")))),
+            pair_id=digest(joined(prompt, *(normalised_answer(pl.col(side)) for side in ("chosen", "rejected")))),
             group_id=digest(joined(pl.lit("text"), prompt_key(pl.col("prompt"), loose=True))),
         )
         .with_columns(as_answer(pl.col(side)).alias(side) for side in ("chosen", "rejected"))

@@ -9,7 +9,7 @@ from typing import Final
 import polars as pl
 
 from ..config import PairsConfig, ResponsesConfig
-from ..identity import loosely_normalised, normalised
+from ..identity import loosely_normalised, normalised_answer, without_space
 from ..tables import PAIR_DROP, PAIR_SOURCE
 from .posterior import beta_above_half, beta_above_other
 from .similarity import text_similarity
@@ -60,8 +60,7 @@ def vote_sides(responses: pl.LazyFrame, config: PairsConfig, prior: ResponsesCon
     kept = crossed.with_columns(margin=margin).filter((pl.col("margin") > 0) & (pl.col("margin") >= config.min_margin))
     limit = 1 if config.strategy == "best_worst" else config.max_per_prompt
     ranked = _with_completions(_largest(kept, _CANDIDATES * limit), responses).with_columns(
-        similarity=text_similarity(normalised(pl.col("completion")), normalised(pl.col("completion_rejected"))),
-        same_text=loosely_normalised(pl.col("completion")) == loosely_normalised(pl.col("completion_rejected")),
+        **_likeness(),
         ups=pl.col("up_evidence") + prior.prior_up,
         downs=pl.col("down_evidence") + prior.prior_down,
         other_ups=pl.col("up_evidence_rejected") + prior.prior_up,
@@ -126,9 +125,32 @@ def _first_unmarked(sides: pl.LazyFrame, limit: int) -> pl.LazyFrame:
     return sides.filter(~unmarked | (rank <= limit))
 
 
+def _likeness() -> dict[str, pl.Expr]:
+    """How alike the two answers are, and what of it lies in white space."""
+    sides = [pl.col(name) for name in ("completion", "completion_rejected")]
+    ours, theirs = (normalised_answer(side) for side in sides)
+    return {
+        "similarity": text_similarity(ours, theirs),
+        "same_text": loosely_normalised(sides[0]) == loosely_normalised(sides[1]),
+        "same_layout": _indents(ours) == _indents(theirs),
+        "same_but_for_space": (without_space(ours) == without_space(theirs)) & (ours != theirs),
+    }
+
+
+def _indents(text: pl.Expr) -> pl.Expr:
+    """The white space that each line begins with, as one text: equal only for texts of as many lines."""
+    return text.str.extract_all(r"(?m)^[^\S\n]*").list.join("\n")
+
+
 def _alike(threshold: pl.Expr) -> pl.Expr:
+    """Why two answers are too alike to be a pair; null where they are not.
+
+    Answers that differ in white space alone are never too alike: it is all that the votes can be about.
+    """
     return (
-        pl.when("same_text")
+        pl.when("same_but_for_space")
+        .then(None)
+        .when(pl.col("same_text") & pl.col("same_layout"))
         .then(pl.lit("identical_text", PAIR_DROP))
         .when(pl.col("similarity") > threshold)
         .then(pl.lit("near_identical", PAIR_DROP))
@@ -162,8 +184,7 @@ def comparison_sides(responses: pl.LazyFrame, comparisons: pl.LazyFrame, config:
             suffix="_rejected",
         )
         .with_columns(
-            similarity=text_similarity(normalised(pl.col("completion")), normalised(pl.col("completion_rejected"))),
-            same_text=loosely_normalised(pl.col("completion")) == loosely_normalised(pl.col("completion_rejected")),
+            **_likeness(),
         )
     )
     total = pl.col("n_chosen") + pl.col("n_rejected") + pl.col("n_tied")

@@ -6,7 +6,7 @@ from typing import Final
 
 import polars as pl
 
-from ..identity import digest, id_of_normalised, joined, normalised, prompt_key, written_prompt
+from ..identity import digest, id_of_normalised, joined, normalised_answer, prompt_key, written_prompt
 from .columns import OPTIONAL
 
 _USER_ID_BYTES: Final = 8
@@ -14,7 +14,7 @@ _USER_ID_BYTES: Final = 8
 
 def with_ids(raw: pl.DataFrame) -> pl.DataFrame:
     """Raw events with their ids: those of prompt, response and event."""
-    key, text = prompt_key(pl.col("prompt")), normalised(pl.col("completion"))
+    key, text = prompt_key(pl.col("prompt")), normalised_answer(pl.col("completion"))
     texts = raw.select(key=key, text=text, prompt=written_prompt(pl.col("prompt")), completion=pl.col("completion"))
     texts = texts.with_columns(prompt_id=digest(pl.col("key")))
     ids = texts.select("prompt_id", response_id=id_of_normalised(pl.col("prompt_id"), pl.col("text")))

@@ -24,7 +24,7 @@ from ..storage.manifests import Counts, value_counts
 from ..tables import polars_schema
 from ..workers import IN_MEMORY, map_in_threads
 
-VERSION = 2
+VERSION = 3
 INPUTS = ("responses", "comparisons")
 OUTPUTS = ("pairs", "pair_yield", "pair_drops")
 

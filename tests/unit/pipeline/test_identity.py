@@ -24,13 +24,28 @@ TEXTS = [
     "Ω \u2126",
     "\x1c",
 ]
+# White space as Unicode has it; Python adds the four separators of ASCII.
+SPACE = "".join(sign for sign in map(chr, range(0x110000)) if sign.isspace() and sign not in "\x1c\x1d\x1e\x1f")
 SIGNS = "a b\t\n\u00a0\u2003é\u0301e가\u11a8か\u3099日🙂\ufe0fΩ\u2126\x1c"
 
 
 def plainly_normalised(text: str) -> str:
     composed = unicodedata.normalize("NFC", text)
-    # White space as Unicode has it; Python adds the four separators of ASCII.
     return re.sub(r"(?:(?![\x1c-\x1f])\s)+", " ", composed).strip(" ")
+
+
+def plainly_normalised_answer(text: str) -> str:
+    return unicodedata.normalize("NFC", text).replace("\r\n", "\n").replace("\r", "\n").strip(SPACE)
+
+
+def normalised_answers(texts: list[str | None]) -> list[str | None]:
+    frame = pl.DataFrame({"x": texts}, schema={"x": pl.String})
+    return frame.select(identity.normalised_answer(pl.col("x")))["x"].to_list()
+
+
+def response_ids(*answers: str) -> list[str]:
+    frame = pl.DataFrame({"x": answers})
+    return frame.select(identity.response_id(pl.lit("p"), pl.col("x"))).to_series().to_list()
 
 
 def normalised(texts: list[str]) -> list[str]:
@@ -40,6 +55,24 @@ def normalised(texts: list[str]) -> list[str]:
 @given(st.lists(st.text(st.sampled_from(SIGNS)), max_size=5))
 def test_normalised_text_is_what_its_definition_says(texts: list[str]) -> None:
     assert normalised(texts + TEXTS) == [plainly_normalised(text) for text in texts + TEXTS]
+
+
+@given(st.lists(st.text(st.sampled_from(SIGNS + "\r\r")), max_size=5))
+def test_a_normalised_answer_is_what_its_definition_says(texts: list[str]) -> None:
+    assert normalised_answers(texts + TEXTS) == [plainly_normalised_answer(text) for text in texts + TEXTS]
+
+
+def test_answers_that_differ_in_white_space_inside_are_two() -> None:
+    code = "while True:\n    step()\nstop()"
+    others = [code.replace("\nstop", "\n    stop"), code.replace("    ", "\t"), code.replace("\n", " "), code + " # x"]
+    assert len(set(response_ids(code, *others, code.replace("()", " ()"), code.replace("True", "True ")))) == 7
+
+
+def test_answers_that_differ_in_composition_line_ends_and_outer_space_are_one() -> None:
+    code = "if é:\n\tgo()\n\nstop()"
+    same = [f"\n  {code}\u00a0\r\n", code.replace("\n", "\r\n"), code.replace("\n", "\r"), code.replace("é", "e\u0301")]
+    assert len(set(response_ids(code, *same))) == 1
+    assert normalised_answers([None, " a "]) == [None, "a"]
 
 
 def test_what_is_taken_as_usual_is_composed_and_no_foreign_space() -> None:

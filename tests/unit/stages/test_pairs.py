@@ -162,6 +162,34 @@ def test_texts_that_are_nearly_the_same_make_no_pair():
     assert made(rows, max_similarity=0.98)[0].height == 1
 
 
+LOOP = "def total(prices):\n    result = 0\n    for price in prices:\n        result += price\n    return result"
+# Returns within the loop: one price.
+EARLY = LOOP.replace("    return", "        return")
+
+
+@pytest.mark.parametrize(
+    "other", [EARLY, LOOP.replace("    ", "\t"), LOOP.replace("\n", "\n\n"), LOOP.replace(" = ", "  = ")]
+)
+def test_answers_that_differ_in_white_space_alone_make_a_pair(other):
+    rows = votes("p", LOOP, 3, 0) + votes("p", other, 0, 1)
+    assert texts(made(rows, max_similarity=0.5)[0]) == {(LOOP, other)}
+    for kind in ("preference", "edit"):
+        assert texts(made(compared("p", LOOP, other, "1", kind))[0]) == {(LOOP, other)}
+
+
+def test_case_and_punctuation_make_no_pair_unless_lines_begin_otherwise():
+    assert dropped(votes("p", LOOP, 2, 0) + votes("p", LOOP.replace("+=", "-="), 0, 2)) == ["identical_text"]
+    assert dropped(votes("p", LOOP, 2, 0) + votes("p", EARLY.replace("+=", "-="), 0, 2)) == ["near_identical"]
+    assert made(votes("p", LOOP, 2, 0) + votes("p", EARLY.replace("+=", "-="), 0, 2), max_similarity=1.0)[0].height == 1
+
+
+def test_white_space_counts_among_the_edits():
+    # 1 - 9 insertions / (9 + 18 characters), and one letter each: far below 0.95.
+    assert made(votes("p", "a\nb\nc\nd\nx", 2, 0) + votes("p", "a\n  b\n  c\n  d\n   y", 0, 2))[0].height == 1
+    rows = votes("p", f"{LOOP} # x", 2, 0) + votes("p", f"{LOOP} # y", 0, 2)
+    assert dropped(rows) == ["near_identical"]
+
+
 def test_the_next_pair_takes_the_place_of_one_with_alike_texts():
     long = "Plant beans in May, they like warm soil and a wall to climb on"
     rows = votes("p", long, 4, 0) + votes("p", f"{long} up", 0, 4) + votes("p", "Sow peas early.", 2, 0)
