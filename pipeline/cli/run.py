@@ -81,6 +81,8 @@ def print_stage(finished: "line_module.Finished") -> None:
     parts += [f"{counts.rejected:,} rejected"] if counts.rejected else []
     text = ", ".join(parts)
     out.print(f"{finished.stage.name:<10} {text:<58} {manifest.seconds:>8.1f} s  [dim]{manifest.fingerprint[:8]}[/dim]")
+    for sentence in manifest.notes.get("said", ()):
+        out.print(f"  {sentence}", style="yellow", markup=False)
 
 
 def _print_report_path(config: RunConfig) -> None:

@@ -8,9 +8,11 @@ what it cannot read for sure is a reject with a reason, beside the good rows. Mo
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from types import MappingProxyType
 from typing import Any, Final, NamedTuple, TypeAlias, TypeVar
 
 from ..reading.records import Options, Record, Reject, RowError, Sample, Source, reject
+from ..reading.remarks import UNREAD, ReadRow, Remark, Remarks, remarking, unread
 
 Message = dict[str, str]
 Row = dict[str, Any]
@@ -54,15 +56,20 @@ class RawEvent(NamedTuple):
     line: int = 0
 
 
+_NO_REMARKS: Final[Mapping[Remark, int]] = MappingProxyType({})
+
+
 class Batch(NamedTuple):
     """A bounded number of rows: `records` were read, each is in `events` (once or more), in `rejects`, or in both.
 
-    A row that only holds a text for votes elsewhere is in neither.
+    A row that only holds a text for votes elsewhere is in neither. `remarks` counts what else was seen of rows that
+    gave an event.
     """
 
     events: list[RawEvent]
     rejects: list[Reject]
     records: int
+    remarks: Mapping[Remark, int] = _NO_REMARKS
 
 
 class BatchBounds(NamedTuple):
@@ -141,37 +148,46 @@ def each(items: Iterable[_Item], parse: Callable[[_Item], Events]) -> Events:
             yield error
 
 
-def read_rows(source: Source, parse: Callable[[Record], Events], bounds: BatchBounds = _BOUNDS) -> Iterator[Batch]:
+def read_rows(
+    source: Source, parse: Callable[[Record], Events], bounds: BatchBounds = _BOUNDS, *, name_unread: bool = True
+) -> Iterator[Batch]:
     """Batches of a source whose records are parsed one at a time.
 
     Args:
         source: The rows.
         parse: A record's events; an error that it yields rejects one event, one that it raises ends the record.
         bounds: How large a batch may grow.
+        name_unread: Whether a column of text that `parse` does not ask for is one that nobody reads.
     """
-    batch = Batch([], [], 0)
+    batch, remarks = Batch([], [], 0), Remarks()
     characters = 0
     for row in source.rows():
         before = len(batch.events)
         if isinstance(row, Reject):
             batch.rejects.append(row)
         else:
-            _parse_into(batch, row, parse)
+            seen = _parse_into(batch, row, parse)
+            if len(batch.events) > before:
+                remarks.update(seen if name_unread else [entry for entry in seen if entry.kind != UNREAD])
         batch = batch._replace(records=batch.records + 1)
         characters += sum(map(_size, batch.events[before:]))
         if batch.records >= bounds.rows or characters >= bounds.characters:
-            yield batch
-            batch, characters = Batch([], [], 0), 0
+            yield batch._replace(remarks=remarks)
+            batch, remarks, characters = Batch([], [], 0), Remarks(), 0
     if batch.records:
-        yield batch
+        yield batch._replace(remarks=remarks)
 
 
-def _parse_into(batch: Batch, record: Record, parse: Callable[[Record], Events]) -> None:
-    for event in each([record], parse):
-        if isinstance(event, RowError):
-            batch.rejects.append(reject(record, event))
-        else:
-            batch.events.append(event if event.line else event._replace(line=record.line))
+def _parse_into(batch: Batch, record: Record, parse: Callable[[Record], Events]) -> set[Remark]:
+    """Put a record's events and rejects into the batch; what was seen of it besides."""
+    row = ReadRow(record.value)
+    with remarking() as seen:
+        for event in each([record._replace(value=row)], parse):
+            if isinstance(event, RowError):
+                batch.rejects.append(reject(record, event))
+            else:
+                batch.events.append(event if event.line else event._replace(line=record.line))
+    return {*seen, *unread(row)}
 
 
 def _size(event: RawEvent) -> int:

@@ -11,6 +11,7 @@ from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
 from ..reading.records import Options, RowError, bounded_label
+from ..reading.remarks import remade
 from .base import ImporterSpec
 from .shared import chat, feedback, joins, values
 from .shared.joins import Correction, Row, Vote, text_or_problem
@@ -31,7 +32,7 @@ _TRACE_FIELDS: Final = frozenset({"bookmarked", "public", "release", "htmlPath",
 
 
 def _camel(row: Row) -> dict[str, Any]:
-    return {_camel_name(name): value for name, value in row.items()}
+    return remade(row, lambda name, value: (_camel_name(name), value))
 
 
 @lru_cache(maxsize=1_000)

@@ -41,7 +41,7 @@ class _Reader(NamedTuple):
             key = f"{row.get('id')}"
             yield text_or_problem(key, lambda: self._run(key, row))
         elif _is_feedback(row) and row.get("feedback_group_id") is not None:
-            side, rank = _side(row), micros(row, "modified_at") or 0
+            side, rank = _side(row, _preferred(row)), micros(row, "modified_at") or 0
             yield Mark(f"id:{side}", f"{row.get('id')}", rank)
             yield Mark(f"run:{side}", f"{row.get('run_id')}", rank)
 
@@ -90,9 +90,9 @@ def _about(row: Row) -> tuple[str, ...]:
     return (run,)
 
 
-def _side(row: Row) -> str:
+def _side(row: Row, preferred: bool | None) -> str:
     """What names one side of a comparison: its group, what was compared, and the score."""
-    return f"{row.get('feedback_group_id')}:{row.get('key')}:{_preferred(row)}"
+    return f"{row.get('feedback_group_id')}:{row.get('key')}:{preferred}"
 
 
 def _preferred(row: Row) -> bool | None:
@@ -111,9 +111,9 @@ def _preference(row: Row, vote: Vote, index: TextIndex) -> Iterator[Preference]:
         raise RowError(
             "unknown_label", f"field 'score' of a comparison is {bounded_label(row.get('score'))}, not 1 or 0"
         )
-    if index.mark(f"id:{_side(row)}") != f"{row.get('id')}":
+    if index.mark(f"id:{_side(row, preferred)}") != f"{row.get('id')}":
         raise RowError("overridden", "a later row of the same feedback group and score takes its place")
-    other = index.mark(f"run:{_side({**row, 'score': not preferred})}")
+    other = index.mark(f"run:{_side(row, not preferred)}")
     if other is None:
         raise RowError("no_partner", "no row of the same feedback group has the other score")
     if preferred:

@@ -58,10 +58,10 @@ def _trace(row: Row) -> _Trace:
     )
 
 
-def _assessments(row: Row) -> list[dict[str, Any]]:
+def _assessments(row: Row) -> list[Row]:
     """The assessments of a row, each with its trace's id."""
     if _is_assessment(row):
-        return [dict(row)]
+        return [row]
     trace = _trace(row)
     return [{"trace_id": trace.trace_id, **assessment} for assessment in chat.objects_of(trace.info.get("assessments"))]
 

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import Any, Final, NamedTuple
 
 from ..reading.records import RowError
+from ..reading.remarks import remade
 from .base import ImporterSpec
 from .shared import chat, feedback, joins, values
 from .shared.joins import Row, Vote, text_or_problem
@@ -62,7 +63,7 @@ class _Reader(NamedTuple):
         given_by = list(authors.items()) if isinstance(authors, dict) else []
         for author, given in given_by or [(score.get("created_by"), score)]:
             try:
-                yield self._vote(row, {**score, **given} if isinstance(given, dict) else {}, author)
+                yield self._vote(row, _given_by(score, given) if isinstance(given, dict) else {}, author)
             except RowError as error:
                 yield error
 
@@ -78,6 +79,15 @@ class _Reader(NamedTuple):
             user_id=values.identifier({"created_by": author}, "created_by"),
             created_at=values.time(score, "last_updated_at") or values.time(score, "created_at"),
         )
+
+
+def _given_by(score: Row, given: Row) -> Row:
+    """A score as one of its authors gave it."""
+    if given is score:
+        return score
+    row = remade(score, lambda name, value: (name, value))
+    row.update(given)
+    return row
 
 
 SPEC: Final[ImporterSpec] = joins.joined_spec(

@@ -8,6 +8,7 @@ at a time (`files.json_row`, `thumbs_jsonl.parse`). So the two ways cannot diffe
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import compress
 from operator import attrgetter
 from typing import Any, Final, NamedTuple
 
@@ -19,6 +20,7 @@ from ..importers.shared import signals
 from ..importers.thumbs_jsonl import Layout, parse
 from ..reading.files import json_row
 from ..reading.records import Record, Reject
+from ..reading.remarks import UNREAD, Remark, Remarks
 from ..reading.streams import Line, LineBlock
 from ..storage.columns import single_messages
 from ..tables import MESSAGES, TIME, VOTE
@@ -33,6 +35,7 @@ _ISO_TIME: Final = (
     r"^(?:199[0-9]|20[0-9]{2})-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-5][0-9]:[0-5][0-9]"
     r"(?:\.[0-9]{3}|\.[0-9]{6})?(?:Z|[+]00:00)?$"
 )
+_TEXTS: Final = frozenset({str, type(None)})
 _SECONDS_LENGTH: Final = 19
 
 _EVENTS: Final = pl.Schema(
@@ -53,10 +56,12 @@ class FastRows(NamedTuple):
     Attributes:
         events: Columns of the raw events that were read fast; `source_line` counts as the block does.
         rest: What the other lines gave.
+        remarks: What else was seen of the rows in `events`.
     """
 
     events: pl.DataFrame
     rest: Batch
+    remarks: Remarks
 
 
 class LineReader:
@@ -83,16 +88,20 @@ class LineReader:
         self._decode = _decoder(fields, self._columns) if usable else _refuse
         # By position: the columns whose values can be texts.
         self._getters = [_getter(index) for index in range(self._count)]
+        read = set(self._columns.values())
+        self._unread_fields = [(index, name) for index, name in enumerate(fields) if index not in read]
 
     def read(self, block: LineBlock) -> FastRows:
         """The events of a block, and what its other lines gave."""
         rows, indices, slow = self._decoded(block)
         if not rows:
-            return FastRows(_EVENTS.to_frame(), self._exactly(block, slow))
+            return FastRows(_EVENTS.to_frame(), self._exactly(block, slow), Remarks())
         frame = self._frame(rows, indices, block)
         good = frame["good"]
         slow.extend(pl.Series(indices).filter(~good))
-        return FastRows(self._events(frame.filter(good)), self._exactly(block, sorted(slow)))
+        kept = frame.filter(good)
+        unread = self._unread(kept, list(compress(rows, good)))
+        return FastRows(self._events(kept), self._exactly(block, sorted(slow)), unread)
 
     def _decoded(self, block: LineBlock) -> tuple[list[Any], list[int], list[int]]:
         """Usual rows, their places in the block, and the places of all other lines."""
@@ -144,6 +153,21 @@ class LineReader:
             "source_line", "vote", "created_at", prompt=prompts, completion=self._field("completion"), **ids
         )
 
+    def _unread(self, kept: pl.DataFrame, rows: list[Any]) -> Remarks:
+        """The columns of text that make no part of an event, with the rows that have one."""
+        counts = {name: self._count_texts(kept, rows, index) for index, name in self._unread_fields}
+        return Remarks({Remark(UNREAD, name): count for name, count in counts.items() if count})
+
+    def _count_texts(self, kept: pl.DataFrame, rows: list[Any], index: int) -> int:
+        """How many of a field's values are texts that are not empty."""
+        filled = int(kept.select((pl.col(str(index)).str.len_bytes() > 0).sum()).item())
+        # Numbers stand there as digits; one look at the types tells whether there are any.
+        if not filled or (kinds := set(map(type, map(self._getters[index], rows)))) <= _TEXTS:
+            return filled
+        return (
+            sum(type(value) is str and value != "" for value in map(self._getters[index], rows)) if str in kinds else 0
+        )
+
     def _exactly(self, block: LineBlock, indices: Sequence[int]) -> Batch:
         """What lines give that are read one at a time."""
         lines = [Line(block.first + index, block.lines[index], block.errors.get(index)) for index in indices]
@@ -162,11 +186,12 @@ class _Given(NamedTuple):
 
 def exactly(rows: list[Record | Reject], layout: Layout) -> Batch:
     """What the importer itself makes of rows."""
-    total = Batch([], [], 0)
+    total, remarks = Batch([], [], 0), Remarks()
     for batch in read_rows(_Given(rows), lambda record: parse(record, layout)):
         total.events.extend(batch.events)
         total.rejects.extend(batch.rejects)
-    return total._replace(records=len(rows))
+        remarks.update(batch.remarks)
+    return total._replace(records=len(rows), remarks=remarks)
 
 
 def _decoder(fields: list[str], columns: dict[str, int]) -> Callable[[bytes], Any]:

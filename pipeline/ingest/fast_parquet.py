@@ -4,7 +4,7 @@ A batch of plain columns is taken as it is. Rows with a NUL, a blank text, an un
 way, one at a time; so do all rows of a group that does not decode, or that unfolds too far.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import accumulate
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -18,6 +18,7 @@ from ..importers.base import Batch
 from ..importers.thumbs_jsonl import Layout
 from ..reading.parquet_rows import VALUE_BYTES, batch_rows, content_budget, group_rows, python_times, text_columns
 from ..reading.records import Reject
+from ..reading.remarks import UNREAD, Remark, Remarks
 from ..reading.streams import MAX_DECOMPRESSION_RATIO
 from ..storage.columns import single_messages
 from .fast_lines import IDENTIFIERS, NOT_BLANK, exactly, iso_moment, not_empty, votes_of
@@ -38,10 +39,14 @@ class RowGroups(NamedTuple):
 
 
 class ParquetRows(NamedTuple):
-    """Some rows of a part: columns of raw events, what the other rows gave, and how many rows have passed."""
+    """Some rows of a part: columns of raw events, what the other rows gave, and how many rows have passed.
+
+    `remarks` is what else was seen of the rows in `events`.
+    """
 
     events: pl.DataFrame | None
     rest: Batch
+    remarks: Remarks
     lines: int
 
 
@@ -106,10 +111,10 @@ def read_parquet_fast(path: Path, layout: Layout, part: RowGroups | None, max_ro
                 if budget < 0:
                     detail = f"unfolds to more than {MAX_DECOMPRESSION_RATIO} times the file's size"
                     cut = Reject(rows.lines + 1, "decompression_ratio", detail, "")
-                    yield ParquetRows(None, Batch([], [cut], 1), sum(sizes))
+                    yield ParquetRows(None, Batch([], [cut], 1), Remarks(), sum(sizes))
                     return
         # Whatever could not be read: the rows of the next part are counted from here.
-        yield ParquetRows(None, Batch([], [], 0), sum(sizes))
+        yield ParquetRows(None, Batch([], [], 0), Remarks(), sum(sizes))
 
 
 def _group(file: Any, group: int, before: int, layout: Layout, max_row_bytes: int) -> Iterator[tuple[ParquetRows, int]]:
@@ -130,7 +135,7 @@ def _group(file: Any, group: int, before: int, layout: Layout, max_row_bytes: in
         pass
     for row, weight in group_rows(file, group, before, max_row_bytes):
         if row.line > before + read:
-            yield ParquetRows(None, exactly([row], layout), row.line), weight
+            yield ParquetRows(None, exactly([row], layout), Remarks(), row.line), weight
 
 
 def _weights(batch: Any) -> Any:
@@ -178,7 +183,14 @@ def _batch(batch: Any, before: int, layout: Layout, weights: Any, max_row_bytes:
         for index in (~good).arg_true()
         for row, _ in batch_rows(batch.slice(index, 1), before + index, max_row_bytes)
     ]
-    return ParquetRows(events, exactly(others, layout), before + batch.num_rows)
+    return ParquetRows(events, exactly(others, layout), _unread(kept, texts, columns), before + batch.num_rows)
+
+
+def _unread(kept: pl.DataFrame, texts: list[str], columns: Mapping[str, str]) -> Remarks:
+    """The columns of text that make no part of an event, with the rows that have one."""
+    names = [name for name in texts if name not in columns.values()]
+    counts = kept.select((pl.col(name).str.len_bytes() > 0).sum() for name in names).row(0) if names else ()
+    return Remarks({Remark(UNREAD, name): count for name, count in zip(names, counts, strict=True) if count})
 
 
 def _frame(batch: Any) -> pl.DataFrame:

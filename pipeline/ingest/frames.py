@@ -1,7 +1,8 @@
 """Rows of a run's inputs as frames of raw events and rejects, in batches of bounded size, whatever their format."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain
+from types import MappingProxyType
 from typing import NamedTuple
 
 import polars as pl
@@ -14,6 +15,7 @@ from ..importers.registry import importer
 from ..reading.files import FileSource
 from ..reading.inputs import expand_inputs
 from ..reading.records import Reject
+from ..reading.remarks import Remark, Remarks
 from ..reading.streams import ByteRange, read_blocks
 from ..tables import MESSAGES, polars_schema
 from .columns import RAW_EVENTS
@@ -32,6 +34,7 @@ class RawBatch(NamedTuple):
         rejects: Table `rejects`, unsorted.
         records: Rows read.
         lines: Lines passed, blank ones included, where a part of a file is read; its line numbers begin at 1.
+        remarks: What else was seen of rows that gave an event, counted.
     """
 
     source: str
@@ -39,6 +42,7 @@ class RawBatch(NamedTuple):
     rejects: pl.DataFrame
     records: int
     lines: int = 0
+    remarks: Mapping[Remark, int] = MappingProxyType({})
 
 
 def read_inputs(config: EventsConfig) -> Iterator[RawBatch]:
@@ -76,7 +80,7 @@ def _read_exactly(entry: Plan, format_name: str) -> Iterator[tuple[str, Batch]]:
 def _read_fast(
     source: FileSource, way: FastWay, part: ByteRange | RowGroups | None, config: EventsConfig
 ) -> Iterator[RawBatch]:
-    read: Iterator[tuple[pl.DataFrame | None, Batch, int]]
+    read: Iterator[tuple[pl.DataFrame | None, Batch, Mapping[Remark, int], int]]
     if source.is_parquet:
         groups = part if isinstance(part, RowGroups) else None
         read = read_parquet_fast(source.path, way.layout, groups, source.max_line_bytes)
@@ -85,14 +89,15 @@ def _read_fast(
         reader = LineReader(way.layout, way.fields)
         blocks = read_blocks(source.path, source.max_line_bytes, lines)
         read = ((*reader.read(block), block.first - 1 + len(block.lines)) for block in blocks)
-    for events, others, passed in read:
+    for events, others, seen, passed in read:
         rest = _as_frames(others, source.name, thumbs_jsonl.NAME, config.user_key)
         if events is None:
             yield rest._replace(lines=passed)
             continue
         fast = _completed(events, source.name, thumbs_jsonl.NAME, config.user_key)
         both = pl.concat([fast, rest.events]) if len(rest.events) else fast
-        yield RawBatch(source.name, both, rest.rejects, rest.records + fast.height, passed)
+        remarks = Remarks(seen) + Remarks(rest.remarks)
+        yield RawBatch(source.name, both, rest.rejects, rest.records + fast.height, passed, remarks)
 
 
 def _as_frames(batch: Batch, name: str, format_name: str, user_key: str) -> RawBatch:
@@ -104,7 +109,8 @@ def _as_frames(batch: Batch, name: str, format_name: str, user_key: str) -> RawB
         _messages_column(columns.get("prompt", ()))
     )
     rejects = pl.DataFrame([(name, *reject) for reject in batch.rejects], schema=polars_schema("rejects"), orient="row")
-    return RawBatch(name, _completed(events, name, format_name, user_key), rejects, batch.records)
+    made = _completed(events, name, format_name, user_key)
+    return RawBatch(name, made, rejects, batch.records, remarks=batch.remarks)
 
 
 def _messages_column(prompts: Sequence[list[Message]]) -> pl.Series:

@@ -16,6 +16,7 @@ import numpy as np
 import polars as pl
 
 from ..config import EventsConfig
+from ..reading.remarks import Remarks
 from ..storage.arrays import ArrayFile
 from ..storage.buckets import BucketFile, BucketWriter, buckets_of_ids, read_buckets
 from ..storage.columns import gathered_rows
@@ -55,6 +56,7 @@ class UnitCounts(NamedTuple):
         lines: Lines, where it is a part of a file.
         events: Events, repeated deliveries included.
         rejects: Rejects.
+        remarks: What else was seen of rows that gave an event.
     """
 
     number: int
@@ -64,6 +66,7 @@ class UnitCounts(NamedTuple):
     lines: int
     events: int
     rejects: int
+    remarks: Remarks
 
 
 class TaskFiles(NamedTuple):
@@ -112,7 +115,8 @@ def _read_into(held: "_TaskWriter", unit: Unit, config: EventsConfig) -> list[Un
     sources = [unit.plan.source.name, *(source.name for source in unit.plan.beside)]
     first = unit.number * _SOURCES_PER_UNIT
     counts = {
-        name: UnitCounts(first + index, name, unit.plan.format or "", 0, 0, 0, 0) for index, name in enumerate(sources)
+        name: UnitCounts(first + index, name, unit.plan.format or "", 0, 0, 0, 0, Remarks())
+        for index, name in enumerate(sources)
     }
     for batch in read_unit(unit, config):
         count = counts[batch.source]
@@ -121,6 +125,7 @@ def _read_into(held: "_TaskWriter", unit: Unit, config: EventsConfig) -> list[Un
             lines=batch.lines,
             events=count.events + len(batch.events),
             rejects=count.rejects + len(batch.rejects),
+            remarks=count.remarks + Remarks(batch.remarks),
         )
         held.add(batch, count.number)
     return list(counts.values())

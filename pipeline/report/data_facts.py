@@ -43,12 +43,13 @@ class RejectedReason(NamedTuple):
 
 @dataclass(frozen=True)
 class DataFacts:
-    """The section on data."""
+    """The section on data; `remarks` are sentences on what was seen of rows beside events and rejects."""
 
     steps: tuple[Step, ...] | Missing
     splits: tuple[SplitSize, ...] | Missing
     pair_yield: tuple[Yield, ...] | Missing
     rejects: tuple[RejectedReason, ...] | Missing
+    remarks: tuple[str, ...] = ()
 
 
 def data_facts(inputs: ReportInputs) -> DataFacts:
@@ -58,7 +59,13 @@ def data_facts(inputs: ReportInputs) -> DataFacts:
         splits=_splits(inputs),
         pair_yield=_pair_yield(inputs),
         rejects=_rejects(inputs),
+        remarks=_remarks(inputs),
     )
+
+
+def _remarks(inputs: ReportInputs) -> tuple[str, ...]:
+    manifest = inputs.manifests.get("events")
+    return () if manifest is None else tuple(manifest.notes.get("said", ()))
 
 
 def _splits(inputs: ReportInputs) -> tuple[SplitSize, ...] | Missing:

@@ -26,6 +26,7 @@ from ..ingest.plan import Unit, plan, units
 from ..reading import hub
 from ..reading.files import FileSource
 from ..reading.inputs import expand_inputs
+from ..reading.remarks import Remarks, as_notes, in_words
 from ..storage.buckets import bucket_count
 from ..storage.digests import cached_digest
 from ..storage.manifests import Counts, TableRecord, value_counts
@@ -44,7 +45,7 @@ class EventsResult(NamedTuple):
         events: Table `events`, sorted by prompt_id, response_id, event_id.
         rejects: Table `rejects`, sorted by source_file, source_line, reason.
         counts: An event that was read is one row in, and so is a reject.
-        notes: Rows read, and events and rejects by format, vote and reason.
+        notes: Rows read, events and rejects by format, vote and reason, and what else was seen of rows.
     """
 
     events: pl.DataFrame
@@ -170,11 +171,14 @@ def _counts(written: Sequence[sorting.TaskFiles], outputs: Mapping[str, TableRec
 
 def _notes(written: Sequence[sorting.TaskFiles], tally: _Tally) -> dict[str, Any]:
     read = [count for entry in written for count in entry.units]
+    remarks = as_notes(sum((count.remarks for count in read), Remarks()))
     return {
         "records": sum(count.records for count in read),
         "formats": dict(sorted(tally.formats.items())),
         "votes": dict(sorted(tally.votes.items())),
         "reject_reasons": dict(sorted(tally.reasons.items())),
+        "remarks": remarks,
+        "said": in_words(remarks),
         "files": len({count.source_file for count in read if count.events}),
         "users": count_distinct([entry.users for entry in written]),
         "openers": tally.openers,

@@ -15,6 +15,7 @@ from thumbline.pipeline.ingest.fast_lines import LineReader
 from thumbline.pipeline.ingest.frames import RawBatch, read_unit
 from thumbline.pipeline.ingest.plan import Unit, plan
 from thumbline.pipeline.reading.inputs import expand_inputs
+from thumbline.pipeline.reading.remarks import Remarks
 from thumbline.pipeline.reading.streams import read_blocks
 
 ROW: Final[dict[str, Any]] = {
@@ -26,6 +27,7 @@ ROW: Final[dict[str, Any]] = {
     "response": 'About "384,400" km.\n\u00c9t\u00e9 \U0001f642',
     "feedback": "thumbs_up",
     "score": 0.5,
+    "page": "home: start",
 }
 USUAL: Final = json.dumps(ROW).encode()
 # What each field may turn into: fitting, odd or wrong.
@@ -93,7 +95,9 @@ def both_ways(folder: Path, lines: list[bytes], **config: Any) -> tuple[RawBatch
         batches = list(read_unit(Unit(0, way, None), settings))
         events = pl.concat([batch.events for batch in batches]).sort("source_line")
         rejects = pl.concat([batch.rejects for batch in batches]).sort("source_line")
-        found.append(RawBatch(entry.source.name, events, rejects, sum(batch.records for batch in batches)))
+        remarks = sum((Remarks(batch.remarks) for batch in batches), Remarks())
+        records = sum(batch.records for batch in batches)
+        found.append(RawBatch(entry.source.name, events, rejects, records, remarks=remarks))
     return found[0], found[1]
 
 
@@ -103,6 +107,7 @@ def check(folder: Path, lines: list[bytes], **config: Any) -> None:
     assert fast.events.rows() == exact.events.rows()
     assert fast.events.equals(exact.events)
     assert fast.records == exact.records
+    assert fast.remarks == exact.remarks
 
 
 @pytest.mark.parametrize("field", ROW)

@@ -15,6 +15,7 @@ from thumbline.pipeline.ingest import fast_parquet
 from thumbline.pipeline.ingest.frames import RawBatch, read_unit
 from thumbline.pipeline.ingest.plan import plan, units
 from thumbline.pipeline.reading.inputs import expand_inputs
+from thumbline.pipeline.reading.remarks import Remarks
 
 TEXTS = ["x", "", " ", "\x1c", "a\x00b", "a:b", "é\U0001f642", None]
 VOTES = ["up", "down", "copied", "chosen", None, "meh", "", "UP "]
@@ -46,13 +47,14 @@ def both_ways(path: Path, unit_bytes: int = 1 << 30, **config: Any) -> list[RawB
     assert plans[0].fast is not None
     found = []
     for entry, size in ((plans[0], unit_bytes), (plans[0]._replace(fast=None), 1 << 30)):
-        events, rejects, records, before = [], [], 0, 0
+        events, rejects, records, before, remarks = [], [], 0, 0, Remarks()
         for unit in units([entry], size):
             lines = 0
             for batch in read_unit(unit, settings):
                 events.append(batch.events.with_columns(pl.col("source_line") + before))
                 rejects.append(batch.rejects.with_columns(pl.col("source_line") + before))
                 records += batch.records
+                remarks.update(batch.remarks)
                 lines = batch.lines
             before += lines
         found.append(
@@ -61,6 +63,7 @@ def both_ways(path: Path, unit_bytes: int = 1 << 30, **config: Any) -> list[RawB
                 pl.concat(events).sort("source_line"),
                 pl.concat(rejects).sort("source_line"),
                 records,
+                remarks=remarks,
             )
         )
     return found
@@ -71,6 +74,7 @@ def check(path: Path, **config: Any) -> RawBatch:
     assert fast.rejects.rows() == exact.rejects.rows()
     assert fast.events.rows() == exact.events.rows()
     assert fast.records == exact.records
+    assert fast.remarks == exact.remarks
     return fast
 
 

@@ -6,11 +6,13 @@ input, a changed file of texts makes the events again. A text that nobody voted 
 neither a vote nor a text; a file of nothing else is one reject that says so.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final, NamedTuple, Protocol
 
 from ...reading.records import Options, Record, Reject, RowError, Sample, Source
+from ...reading.remarks import UNREAD, ReadRow, Remark, Remarks, text_columns
 from ...storage.digests import digest_json
 from ..base import Batch, ImporterSpec, RawEvent, read_rows
 from . import values
@@ -115,24 +117,52 @@ def joined_spec(
 def _read_together(
     name: str, sources: Sequence[Source], reader: Reader, detect: Callable[[list[dict[str, Any]]], bool]
 ) -> Iterator[tuple[str, Batch]]:
-    index = TextIndex()
+    index, asked = TextIndex(), _Asked({}, set())
     try:
-        fitting = {source.name for source in sources if _index(source, reader, index, detect)}
+        fitting = {source.name for source in sources if _index(source, reader, index, detect, asked)}
         for source in sources:
             silent = source.name not in fitting
-            for batch in read_rows(source, lambda record: _events(name, record, reader, index)):
+            for batch in read_rows(
+                source, lambda record: _events(name, record, reader, index, asked), name_unread=False
+            ):
                 silent = silent and not batch.events and not batch.rejects
                 yield source.name, batch
             if silent:
                 detail = f"no row is a vote or a text of format {name}"
                 yield source.name, Batch([], [Reject(0, "unknown_format", detail, "")], 0)
+        for source in sources:
+            yield source.name, Batch([], [], 0, asked.unread(source.name))
     finally:
         index.close()
 
 
-def _index(source: Source, reader: Reader, index: TextIndex, detect: Callable[[list[dict[str, Any]]], bool]) -> bool:
+class _Asked(NamedTuple):
+    """Which columns of a format's sources hold text, and which of them were asked for, for texts or for votes.
+
+    Attributes:
+        held: Source to its columns of text, with the rows of each.
+        names: Columns that were asked for, in any row.
+    """
+
+    held: dict[str, Counter[str]]
+    names: set[str]
+
+    def unread(self, source: str) -> Remarks:
+        """The columns of a source that nobody asked for."""
+        columns = self.held.get(source, Counter[str]())
+        return Remarks({Remark(UNREAD, name): rows for name, rows in columns.items() if name not in self.names})
+
+
+def _index(
+    source: Source,
+    reader: Reader,
+    index: TextIndex,
+    detect: Callable[[list[dict[str, Any]]], bool],
+    asked: _Asked,
+) -> bool:
     """Put what a source tells about texts into the index; whether any row of it is of the format."""
     fits = False
+    held = asked.held.setdefault(source.name, Counter())
 
     def facts() -> Iterator[Text | Mark]:
         nonlocal fits
@@ -142,7 +172,8 @@ def _index(source: Source, reader: Reader, index: TextIndex, detect: Callable[[l
             inner = rows(record.value)
             fits = fits or detect(inner)
             for row in inner:
-                for fact in reader.texts(row):
+                held.update(text_columns(row))
+                for fact in reader.texts(ReadRow(row, asked.names)):
                     fits = True
                     yield fact
 
@@ -150,10 +181,12 @@ def _index(source: Source, reader: Reader, index: TextIndex, detect: Callable[[l
     return fits
 
 
-def _events(name: str, record: Record, reader: Reader, index: TextIndex) -> Iterator[RawEvent | RowError]:
+def _events(
+    name: str, record: Record, reader: Reader, index: TextIndex, asked: _Asked
+) -> Iterator[RawEvent | RowError]:
     for row in rows(record.value):
         try:
-            for stated in reader.votes(row, index):
+            for stated in reader.votes(ReadRow(row, asked.names), index):
                 if isinstance(stated, RowError):
                     yield stated
                 else:

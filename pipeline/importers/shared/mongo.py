@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from ...reading.records import RowError
+from ...reading.remarks import remade
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -15,7 +16,7 @@ def plain_fields(record: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         RowError: A time is out of range or no number.
     """
-    return {name: _plain(value, name) for name, value in record.items()}
+    return remade(record, lambda name, value: (name, _plain(value, name)))
 
 
 def _plain(value: Any, field: str) -> Any:

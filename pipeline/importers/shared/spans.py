@@ -32,7 +32,7 @@ def span_attributes(row: Row) -> dict[str, Any]:
     """The attributes of a span, an event or a log record by their dotted names; lists stay as they are."""
     stated = chat.parsed(row.get("attributes"))
     attributes = _typed_list(stated) if isinstance(stated, list) else dict(_flat("", stated))
-    columns = {name: chat.parsed(value) for name, value in row.items() if name.startswith("attributes.")}
+    columns = {name: chat.parsed(row[name]) for name in row if name.startswith("attributes.")}
     for name, value in columns.items():
         if value is not None:
             attributes.update(_flat(name.removeprefix("attributes."), value))

@@ -14,6 +14,7 @@ from thumbline.pipeline.importers.registry import IMPORTERS, detect_format
 from thumbline.pipeline.importers.shared.joins import sample_rows
 from thumbline.pipeline.reading.files import FileSource
 from thumbline.pipeline.reading.records import Sample
+from thumbline.pipeline.reading.remarks import UNREAD
 from thumbline.pipeline.stages.events import ingest
 
 EVERY_FILE = [(name, file) for name, files in FILES.items() for file in files]
@@ -188,3 +189,12 @@ def test_a_list_inside_an_api_response_is_its_rows() -> None:
         *rows,
         {"id": "3", "data": rows},
     ]
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_column_that_neither_votes_nor_texts_ask_for_is_named_with_its_rows(tmp_path: Path, name: str) -> None:
+    files = {file: [row | {"aside": "x"} for row in rows] for file, rows in FILES[name].items()}
+    result = read(tmp_path, files)
+    unread = result.notes["remarks"][UNREAD]
+    assert unread["aside"] == sum(map(len, files.values()))
+    assert not {"id", "messages", "input", "output", "inputs", "outputs", "query", "answer"} & unread.keys()
