@@ -4,7 +4,7 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from .base import Fraction, NaturalCount, Positive, StageConfig
+from .base import Fraction, NaturalCount, OptionText, Positive, StageConfig
 
 
 class EventsConfig(StageConfig):
@@ -14,7 +14,7 @@ class EventsConfig(StageConfig):
         min_length=1, description="Files, folders, globs, or one `hub:ID` data set; relative to the run file."
     )
     format: str = Field("auto", description="A name of `thumbline formats`, or `auto` to detect it per file.")
-    options: dict[str, str] = Field(
+    options: dict[str, OptionText] = Field(
         {}, description="Importer options, for example a column mapping or a hub data set's `split`."
     )
     user_key: str = Field(

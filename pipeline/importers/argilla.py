@@ -6,18 +6,19 @@ names the fields that it ranks and needs no labels. A text question (`edit`) hol
 Drafts and discarded responses are rejected, so that they are counted.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
-from itertools import combinations
+from itertools import chain, combinations
 from typing import Any, Final, NamedTuple
 
 from ..errors import ConfigError, InputError, examples
 from ..reading.files import take_sample
-from ..reading.records import Options, RowError, Sample, Source, bounded_label
+from ..reading.records import Options, Record, RowError, Sample, Source, bounded_label
 from ..storage.digests import digest_json
-from .argilla_records import Response, fields, is_record, questions, responses
+from .argilla_records import Response, answered, fields, is_record, questions, responses
 from .base import Batch, Events, ImporterSpec, Message, RawEvent, Row, each, read_rows
 from .shared import values
+from .shared.labels import LabelTable, label_key, refusal, stated_labels
 from .shared.votes import compared
 
 _VOTES: Final = ("up", "down", "unrated")
@@ -31,7 +32,7 @@ class _Plan(NamedTuple):
 
     question: str | None
     edit: str | None
-    labels: Mapping[str, str]
+    labels: LabelTable
     prompts: tuple[str, ...]
     completions: tuple[str, ...]
     other: str | None
@@ -47,13 +48,38 @@ class _Item(NamedTuple):
     plan: _Plan
 
 
-def read(source: Source, options: Options) -> Iterator[Batch]:
-    """Batches of the responses.
+def read_together(sources: Sequence[Source], options: Options) -> Iterator[tuple[str, Batch]]:
+    """Batches of the responses of all sources.
 
     Raises:
-        InputError: Several questions were answered, and which holds the vote is not stated.
+        InputError: A stated question is answered in none of them; or several questions were answered in one, and which
+            holds the vote is not stated.
         ConfigError: Options contradict each other.
     """
+    _check_answered(sources, {options[name]: name for name in ("question", "edit") if name in options})
+    for source in sources:
+        for batch in _read(source, options):
+            yield source.name, batch
+
+
+def _check_answered(sources: Sequence[Source], asked: Mapping[str, str]) -> None:
+    """Raise InputError where a question that an option states has no answer in any source."""
+    missing, found = set(asked), set[str]()
+    for row in chain.from_iterable(source.rows() for source in sources) if asked else ():
+        if isinstance(row, Record):
+            found |= answered(row.value)
+            missing -= found
+        if not missing:
+            return
+    if missing:
+        name = min(missing)
+        others = f"answered are: {examples(sorted(found), 10)}" if found else "no question is answered in the inputs"
+        raise InputError(
+            f"question '{name}' is answered nowhere; {others}. State another as {asked[name]} in events.options."
+        )
+
+
+def _read(source: Source, options: Options) -> Iterator[Batch]:
     plan = _plan(take_sample(source), options)
     return read_rows(source, lambda record: _events(record.value, plan))
 
@@ -66,19 +92,14 @@ def _plan(sample: Sample, options: Options) -> _Plan:
             f"{sample.name}: questions {examples(asked, 10)} were answered. State which one holds the vote in "
             f"events.options, for example question: {asked[0]}."
         )
-    labels: dict[str, str] = {}
-    for outcome in (*_VOTES, *_OUTCOMES):
-        for label in filter(None, map(str.strip, options.get(outcome, "").split(","))):
-            if labels.setdefault(label, outcome) != outcome:
-                raise ConfigError(f"label '{label}' is stated for two votes: '{labels[label]}' and '{outcome}'.")
-    if set(labels.values()) & set(_OUTCOMES) and "other" not in options:
+    if not options.keys().isdisjoint(_OUTCOMES) and "other" not in options:
         raise ConfigError(
             "options first, second, tied and both_bad compare two answers: state the second's field as other."
         )
     return _Plan(
         question=asked[0] if asked else None,
         edit=edit,
-        labels=labels,
+        labels=stated_labels({name: options[name] for name in (*_VOTES, *_OUTCOMES) if name in options}),
         prompts=(options["prompt"],) if "prompt" in options else _PROMPTS,
         completions=(options["completion"],) if "completion" in options else _COMPLETIONS,
         other=options.get("other"),
@@ -125,23 +146,14 @@ def _check_status(response: Response, plan: _Plan) -> None:
 def _voted(item: _Item, response: Response, vote: Any) -> list[RawEvent]:
     """A label or a rating of one answer, or a label that compares two."""
     name = f"{item.plan.question}"
-    outcome = item.plan.labels.get(_label(vote))
+    outcome = None if isinstance(vote, bool) else item.plan.labels.get(label_key(vote))
     if outcome is None:
-        raise RowError("unknown_label", f"question '{name}' is {bounded_label(vote)}; state what it means by an option")
+        raise refusal(vote, name, ("up", "down") if item.plan.other is None else ("first", "second"))
     event = _event(item, _answer_field(item), response, name)
     if outcome in _VOTES:
         return [event._replace(vote=outcome)]
     other = _event(item, _field(item.texts, (f"{item.plan.other}",), "other"), response, name)
     return compared(event._replace(position=1), other._replace(position=2), outcome, "preference")
-
-
-def _label(value: Any) -> str:
-    """A label as options state it; a boolean is none."""
-    if isinstance(value, bool):
-        return ""
-    if isinstance(value, float) and value.is_integer():
-        return str(int(value))
-    return str(value).strip() if isinstance(value, str | int) else ""
 
 
 def _ranking(item: _Item, response: Response, ranking: list[Any]) -> Events:
@@ -200,14 +212,15 @@ SPEC: Final = ImporterSpec(
     name="argilla",
     description="Argilla records, nested or as a table: ratings, labels, rankings and rewritten answers as submitted.",
     detect=lambda sample, _: any(map(is_record, sample.records)),
-    read=read,
+    read=lambda source, options: (batch for _, batch in read_together([source], options)),
+    read_together=read_together,
     options={
         "question": "Question that holds the vote; may be left out where only one was answered.",
         "edit": "Text question that holds a better answer.",
         "prompt": f"Field of the prompt; else the first of: {', '.join(_PROMPTS)}.",
         "completion": f"Field of the answer, of two the first; else the first of: {', '.join(_COMPLETIONS)}.",
         "other": "Field of the second answer where a label says which of two is better.",
-        **{vote: f"Labels or ratings, comma separated, that mean {vote}." for vote in _VOTES},
+        **{vote: f"Labels, ratings or ranges such as >=4, comma separated, that mean {vote}." for vote in _VOTES},
         **{outcome: f"Labels, comma separated, by which two answers compare as {outcome}." for outcome in _OUTCOMES},
         "without_status": "submitted takes responses of exports that hold no status; else they are rejected.",
     },

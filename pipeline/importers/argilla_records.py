@@ -54,6 +54,18 @@ def questions(sample: Sample) -> list[str]:
     return list(names)
 
 
+def answered(row: Row) -> set[str]:
+    """The questions to which a record holds somebody's answer."""
+    responses = row.get("responses")
+    if isinstance(responses, dict):
+        return {name for name, entries in responses.items() if entries}
+    if isinstance(responses, list):
+        given = [entry.get("values") for entry in responses if isinstance(entry, dict)]
+        pairs = [pair for entry in given if isinstance(entry, dict) for pair in entry.items()]
+        return {name for name, value in pairs if _value(value) is not None}
+    return {name for name in _table_questions(row) if row.get(name + SUFFIX)}
+
+
 def _table_questions(row: dict[str, Any]) -> list[str]:
     names = [name.removesuffix(SUFFIX) for name in row if name.endswith(SUFFIX)]
     return [name for name in names if f"{name}{SUFFIX}.status" in row or f"{name}{SUFFIX}.users" in row]

@@ -2,7 +2,7 @@
 
 An importer never sees a broken line (the guard rejected it before), never opens a file itself, and never guesses:
 what it cannot read for sure is a reject with a reason, beside the good rows. Most formats are a function of one row:
-`row_importer` makes the rest.
+`row_importer` and `labels.labelled_importer` make the rest.
 """
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -116,7 +116,7 @@ def row_importer(
     detect: Callable[[Sample, Options], bool],
     parse: Callable[[Row], Events],
 ) -> ImporterSpec:
-    """A format without options whose rows are read one at a time.
+    """A format without options whose rows are read one at a time; `labels.labelled_importer` is for votes with labels.
 
     Args:
         name: What `format` in a run file says.

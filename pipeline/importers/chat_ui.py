@@ -7,8 +7,9 @@ before trees has no `ancestors`: what stands before an answer is its prompt, aft
 from typing import Any, Final
 
 from ..reading.records import Options, RowError, Sample
-from .base import Events, RawEvent, Row, each, row_importer
+from .base import Events, RawEvent, Row, each
 from .shared import values
+from .shared.labels import Labels, labelled_importer
 from .shared.mongo import plain_fields
 from .shared.threads import Turn, Turns, answer_of, listed, plain_text, read_turns
 from .shared.votes import known_label
@@ -27,14 +28,14 @@ def detect(sample: Sample, options: Options) -> bool:
     return False
 
 
-def _events(row: Row) -> Events:
+def _events(row: Row, labels: Labels) -> Events:
     conversation = plain_fields(row)
     messages = _messages(conversation)
     turns = read_turns(messages, _turn)
     answers = [message_id for message_id, message in messages.items() if message.get("from") == "assistant"]
     if not answers:
         raise RowError("no_completion", "no answer in the conversation")
-    return each(answers, lambda message_id: [_event(conversation, messages[message_id], turns)])
+    return each(answers, lambda message_id: [_event(conversation, messages[message_id], turns, labels)])
 
 
 def _messages(conversation: dict[str, Any]) -> dict[str, dict[str, Any]]:
@@ -71,7 +72,7 @@ def _turn(message: dict[str, Any]) -> Turn:
     return Turn(message["parent"], role, plain_text(message.get("content"), "content"))
 
 
-def _event(conversation: dict[str, Any], message: dict[str, Any], turns: Turns) -> RawEvent:
+def _event(conversation: dict[str, Any], message: dict[str, Any], turns: Turns, labels: Labels) -> RawEvent:
     prompt, completion = answer_of(turns, message["id"])
     score = message.get("score")
     return RawEvent(
@@ -81,14 +82,15 @@ def _event(conversation: dict[str, Any], message: dict[str, Any], turns: Turns) 
         model=values.identifier(conversation, "model"),
         prompt=prompt,
         completion=completion,
-        vote="unrated" if score is None else known_label(score, _SCORES, "score"),
+        vote="unrated" if score is None else known_label(score, labels, "score"),
         created_at=values.time(message, "updatedAt") or values.time(message, "createdAt"),
     )
 
 
-SPEC: Final = row_importer(
+SPEC: Final = labelled_importer(
     "chat_ui",
     "Hugging Face chat-ui conversations: messages with ancestors, answers scored 1, 0 or -1.",
     detect=detect,
     parse=_events,
+    known=_SCORES,
 )

@@ -11,13 +11,16 @@ from typing import Any, Final
 
 from ..reading.records import RowError, bounded_label
 from ..storage.digests import digest_json
-from .base import Events, Message, RawEvent, Row, each, has_columns, row_importer
+from .base import Events, Message, RawEvent, Row, each, has_columns
 from .shared import values
+from .shared.labels import Labels, labelled_importer
+from .shared.votes import known_label
 
 _ROLES: Final = {"Human": "user", "Bot": "assistant"}
+_SCORES: Final = {1: "up", 0: "down"}
 
 
-def _events(dialog: Row) -> Events:
+def _events(dialog: Row, labels: Labels) -> Events:
     conversation_id = digest_json(dialog)
     user_id, model = _participant(dialog, "User"), _participant(dialog, "Bot")
     created_at = values.time(dialog, "end_time")
@@ -36,7 +39,7 @@ def _events(dialog: Row) -> Events:
                 model=model,
                 prompt=[dict(message) for message in history],
                 completion=values.text({"text": entry["content"]}, "text", empty="empty_completion"),
-                vote=_vote(entry["score"], number),
+                vote=_vote(entry["score"], number, labels),
                 created_at=created_at,
             )
 
@@ -75,12 +78,8 @@ def _entry(message: dict[str, Any]) -> dict[str, Any]:
     return {"role": role, "content": content, "score": message.get("evaluation_score")}
 
 
-def _vote(score: Any, number: int) -> str:
-    if score is None:
-        return "unrated"
-    if isinstance(score, int) and not isinstance(score, bool) and score in (0, 1):
-        return "up" if score else "down"
-    raise RowError("unknown_label", f"evaluation_score of message {number} is {bounded_label(score)}, not 1 or 0")
+def _vote(score: Any, number: int, labels: Labels) -> str:
+    return "unrated" if score is None else known_label(score, labels, f"evaluation_score of message {number}")
 
 
 def _append(history: list[Message], role: str, content: str) -> None:
@@ -92,9 +91,10 @@ def _append(history: list[Message], role: str, content: str) -> None:
         history.append({"role": role, "content": content})
 
 
-SPEC: Final = row_importer(
+SPEC: Final = labelled_importer(
     "convai2",
     "ConvAI2 dialogs of volunteers with bots; single bot messages rated 1 (up) or 0 (down).",
     detect=has_columns({"dialog", "participant1_id", "participant2_id"}),
     parse=_events,
+    known=_SCORES,
 )

@@ -9,8 +9,9 @@ where all that stands before the last answers is equal: later turns of a battle 
 from typing import Any, Final
 
 from ..reading.records import RowError, bounded_label
-from .base import Message, RawEvent, Row, has_columns, row_importer
+from .base import Message, RawEvent, Row, has_columns
 from .shared import values
+from .shared.labels import Labels, labelled_importer
 from .shared.threads import listed, nested, plain_text
 from .shared.votes import compared, known_label
 
@@ -20,14 +21,14 @@ _WINNERS: Final = {"model_a": "first", "model_b": "second", "tie": "tied", "tie 
 _NO_VOTES: Final = ("flag", "share")
 
 
-def _events(row: Row) -> list[RawEvent]:
+def _events(row: Row, labels: Labels) -> list[RawEvent]:
     if "conversation_a" in row:
-        return _battle(row)
+        return _battle(row, labels)
     kind = row.get("type")
     if kind in _NO_VOTES:
         raise RowError("not_a_vote", f"field 'type' is {bounded_label(kind)}")
-    meaning = known_label(kind, _THUMBS | _ARENA, "type")
-    if kind in _THUMBS:
+    meaning = known_label(kind, labels._replace(known=_THUMBS | _ARENA), "type")
+    if meaning in _THUMBS.values() or meaning == "retracted":
         state = nested(row, "state")
         name = f"{values.identifier(state, 'conv_id')}/{row.get('tstamp')}/{kind}"
         return [_event(row, state, values.identifier(row, "model"), name)._replace(vote=meaning)]
@@ -88,9 +89,10 @@ def _message(entry: Any, roles: dict[str, str]) -> Message:
     return {"role": known_label(entry[0], roles, "messages"), "content": content}
 
 
-def _battle(row: Row) -> list[RawEvent]:
+def _battle(row: Row, labels: Labels) -> list[RawEvent]:
     first, second = _battle_side(row, "a", 1), _battle_side(row, "b", 2)
-    return compared(first, second, known_label(row.get("winner"), _WINNERS, "winner"), "arena")
+    outcome = known_label(row.get("winner"), labels._replace(known=_WINNERS), "winner")
+    return compared(first, second, outcome, "arena")
 
 
 def _battle_side(row: Row, side: str, position: int) -> RawEvent:
@@ -107,11 +109,12 @@ def _battle_side(row: Row, side: str, position: int) -> RawEvent:
     )
 
 
-SPEC: Final = row_importer(
+SPEC: Final = labelled_importer(
     "fastchat",
     "FastChat's server log (upvote, downvote, arena votes), and battles released from it.",
     detect=has_columns(
         {"conversation_a", "conversation_b", "winner"}, {"tstamp", "type", "state"}, {"tstamp", "type", "states"}
     ),
     parse=_events,
+    known=_THUMBS | _ARENA | _WINNERS,
 )

@@ -15,6 +15,7 @@ from ..reading.records import Options, RowError, Source
 from ..storage.digests import digest_json
 from .base import Batch, Events, ImporterSpec, Message, RawEvent, Row, each, has_columns, read_rows
 from .shared import values
+from .shared.labels import Labels, label_options, labels_of
 from .shared.votes import compared, known_label
 
 _OUTCOMES: Final = {0: "tied", 1: "first", 2: "second"}
@@ -31,10 +32,11 @@ def read(source: Source, options: Options) -> Iterator[Batch]:
     stated = options.get("passages", "false")
     if stated not in ("true", "false"):
         raise ConfigError(f"option passages is '{stated}', not true or false.")
-    return read_rows(source, lambda record: _events(record.value, stated == "true"))
+    labels = labels_of(options, _OUTCOMES)
+    return read_rows(source, lambda record: _events(record.value, stated == "true", labels))
 
 
-def _events(row: Row, with_passages: bool) -> Events:
+def _events(row: Row, with_passages: bool, labels: Labels) -> Events:
     prompt = _prompt(row, with_passages)
     judgements = values.present(row, "preference")
     if not isinstance(judgements, list) or len(judgements) != len(_PAIRS):
@@ -42,7 +44,7 @@ def _events(row: Row, with_passages: bool) -> Events:
     row_id = digest_json([row.get(field) for field in ("question", *_ANSWERS)])
 
     def comparison(number: int) -> list[RawEvent]:
-        outcome = known_label(judgements[number], _OUTCOMES, f"preference[{number}]")
+        outcome = known_label(judgements[number], labels, f"preference[{number}]")
         first, second = (_event(row, f"{row_id}/{number}", prompt, answer) for answer in _PAIRS[number])
         return compared(first, second, outcome, "preference")
 
@@ -77,5 +79,8 @@ SPEC: Final = ImporterSpec(
     description="Fine-grained RLHF feedback: four answers to a question, preference[6] between every two, 0 a tie.",
     detect=has_columns({"question", "preference", *_ANSWERS}),
     read=read,
-    options={"passages": "true puts the passages that were searched before the question; default false."},
+    options={
+        "passages": "true puts the passages that were searched before the question; default false.",
+        **label_options(_OUTCOMES),
+    },
 )

@@ -9,8 +9,9 @@ from typing import Any, Final
 
 from ..reading.records import Options, RowError, Sample
 from ..storage.digests import digest_json
-from .base import Events, Message, RawEvent, Row, each, row_importer
+from .base import Events, Message, RawEvent, Row, each
 from .shared import values
+from .shared.labels import Labels, labelled_importer
 from .shared.threads import listed
 from .shared.votes import compared, known_label
 
@@ -27,7 +28,7 @@ def detect(sample: Sample, options: Options) -> bool:
     return False
 
 
-def _events(row: Row) -> Events:
+def _events(row: Row, labels: Labels) -> Events:
     messages = [_checked(message) for message in listed(row, "conversation")]
     conversation_id = values.identifier(row, "ingest_id") or digest_json(messages)
     if not any(message["role"] == "assistant" for message in messages):
@@ -35,7 +36,7 @@ def _events(row: Row) -> Events:
     history: list[Message] = []
     for number, message in enumerate(messages):
         if message["role"] == "assistant":
-            yield from each([message], partial(_answer, row, conversation_id, number, list(history)))
+            yield from each([message], partial(_answer, row, f"{conversation_id}:{number}", list(history), labels))
         if message["content"].strip():
             history.append({"role": message["role"], "content": message["content"]})
 
@@ -47,11 +48,11 @@ def _checked(message: dict[str, Any]) -> dict[str, Any]:
     return message | {"role": known_label(message.get("role"), _ROLES, "role")}
 
 
-def _answer(row: Row, conversation_id: str, number: int, prompt: list[Message], message: dict[str, Any]) -> Events:
+def _answer(row: Row, name: str, prompt: list[Message], labels: Labels, message: dict[str, Any]) -> Events:
     rating = message.get("rating")
     event = RawEvent(
-        source_event_id=f"{conversation_id}:{number}",
-        conversation_id=conversation_id,
+        source_event_id=name,
+        conversation_id=name.rpartition(":")[0],
         user_id=values.identifier(row, "submitter_id"),
         model=values.identifier(row, "agent_id"),
         prompt=prompt,
@@ -59,20 +60,21 @@ def _answer(row: Row, conversation_id: str, number: int, prompt: list[Message], 
         created_at=values.time(row, "ingest_timestamp"),
     )
     try:
-        yield event._replace(vote="unrated" if rating is None else known_label(rating, _RATINGS, "rating"))
+        yield event._replace(vote="unrated" if rating is None else known_label(rating, labels, "rating"))
     except RowError as error:
         yield error
     if message.get("edited_content") is not None:
         # What a user wrote is of no model.
         edited = values.text(message, "edited_content", empty="empty_completion")
         if edited != event.completion:
-            event = event._replace(source_event_id=f"{conversation_id}:{number}/edit")
+            event = event._replace(source_event_id=f"{name}/edit")
             yield from compared(event._replace(completion=edited, model=None), event, "first", "edit")
 
 
-SPEC: Final = row_importer(
+SPEC: Final = labelled_importer(
     "gpt4all",
     "GPT4All datalake conversations: answers rated positive or negative, edits chosen over what they edit.",
     detect=detect,
     parse=_events,
+    known=_RATINGS,
 )

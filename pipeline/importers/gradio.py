@@ -9,8 +9,9 @@ from typing import Any, Final
 
 from ..reading.guard import decode_object
 from ..reading.records import RowError, bounded_label
-from .base import RawEvent, Row, has_columns, row_importer
+from .base import RawEvent, Row, has_columns
 from .shared import values
+from .shared.labels import Labels, labelled_importer
 from .shared.threads import Turn, answer_of, plain_text
 from .shared.votes import known_label
 
@@ -18,7 +19,7 @@ _VOTES: Final = {"Like": "up", "Dislike": "down"}
 _ROLES: Final = {"user": "user", "assistant": "assistant", "system": "system"}
 
 
-def _event(row: Row) -> RawEvent:
+def _event(row: Row, labels: Labels) -> RawEvent:
     turns = _turns(_json(row, "conversation"))
     index = _index(_json(row, "index"), len(turns))
     value = row.get("value")
@@ -26,7 +27,7 @@ def _event(row: Row) -> RawEvent:
     return RawEvent(
         prompt=prompt,
         completion=completion,
-        vote="unrated" if value is None else known_label(value, _VOTES, "value"),
+        vote="unrated" if value is None else known_label(value, labels, "value"),
         created_at=values.time(row, "timestamp"),
     )
 
@@ -83,9 +84,10 @@ def _index(index: Any, count: int) -> int:
     return index
 
 
-SPEC: Final = row_importer(
+SPEC: Final = labelled_importer(
     "gradio",
     "Gradio's log.csv of a chat interface: Like or Dislike, with the conversation as JSON in a cell.",
     detect=has_columns({"conversation", "index", "value", "timestamp"}),
-    parse=lambda row: [_event(row)],
+    parse=lambda row, labels: [_event(row, labels)],
+    known=_VOTES,
 )

@@ -7,8 +7,9 @@ of HelpSteer3 hold the context as messages and `overall_preference`; rows of Hel
 
 from typing import Final, NamedTuple
 
-from .base import RawEvent, Row, has_columns, row_importer
+from .base import RawEvent, Row, has_columns
 from .shared import values
+from .shared.labels import Labels, labelled_importer
 from .shared.votes import compared, known_label
 
 _OUTCOMES: Final = {-3: "first", -2: "first", -1: "first", 0: "tied", 1: "second", 2: "second", 3: "second"}
@@ -26,9 +27,9 @@ _LAYOUTS: Final = (
 )
 
 
-def _events(row: Row) -> list[RawEvent]:
+def _events(row: Row, labels: Labels) -> list[RawEvent]:
     layout = next((one for one in _LAYOUTS if one.preference in row), _LAYOUTS[0])
-    outcome = known_label(values.present(row, layout.preference), _OUTCOMES, layout.preference)
+    outcome = known_label(values.present(row, layout.preference), labels, layout.preference)
     prompt = values.messages(values.present(row, layout.prompt), layout.prompt, empty="empty_prompt")
     first, second = (
         RawEvent(prompt, values.answer(values.present(row, field), field), position=position)
@@ -37,9 +38,10 @@ def _events(row: Row) -> list[RawEvent]:
     return compared(first, second, outcome, "preference")
 
 
-SPEC: Final = row_importer(
+SPEC: Final = labelled_importer(
     "helpsteer",
     "HelpSteer2 and HelpSteer3 preferences: two responses and a preference from -3 to 3, 0 a tie.",
     detect=has_columns(*((layout.prompt, *layout.answers, layout.preference) for layout in _LAYOUTS)),
     parse=_events,
+    known=_OUTCOMES,
 )

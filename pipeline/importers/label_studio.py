@@ -10,6 +10,7 @@ from typing import Any, Final
 from ..reading.records import Options, RowError, Sample, Source
 from .base import Batch, Events, ImporterSpec, RawEvent, Row, each, read_rows
 from .shared import values
+from .shared.labels import Labels, label_options, labels_of
 from .shared.threads import listed, nested
 from .shared.votes import compared, known_label
 
@@ -27,7 +28,8 @@ def detect(sample: Sample, options: Options) -> bool:
 def read(source: Source, options: Options) -> Iterator[Batch]:
     """Batches of the annotations."""
     names = {name: options.get(name, usual) for name, usual in _NAMES.items()}
-    return read_rows(source, lambda record: _events(record.value, names))
+    labels = labels_of(options, _SELECTED)
+    return read_rows(source, lambda record: _events(record.value, names, labels))
 
 
 def _pairwise(annotation: dict[str, Any]) -> list[dict[str, Any]]:
@@ -37,14 +39,15 @@ def _pairwise(annotation: dict[str, Any]) -> list[dict[str, Any]]:
     return [entry for entry in entries if isinstance(entry, dict) and entry.get("type") == "pairwise"]
 
 
-def _events(task: Row, names: dict[str, str]) -> Events:
+def _events(task: Row, names: dict[str, str], labels: Labels) -> Events:
     annotations = listed(task, "annotations")
     if not annotations:
         raise RowError("no_vote", "nobody annotated the task")
-    return each(range(len(annotations)), lambda number: _comparison(task, annotations[number], number, names))
+    return each(range(len(annotations)), lambda number: _comparison(task, number, names, labels))
 
 
-def _comparison(task: Row, annotation: dict[str, Any], number: int, names: dict[str, str]) -> list[RawEvent]:
+def _comparison(task: Row, number: int, names: dict[str, str], labels: Labels) -> list[RawEvent]:
+    annotation = task["annotations"][number]
     if annotation.get("was_cancelled") is True:
         raise RowError("cancelled", "the annotator skipped the task")
     results = _pairwise(annotation)
@@ -53,7 +56,7 @@ def _comparison(task: Row, annotation: dict[str, Any], number: int, names: dict[
     selected = nested(results[0], "value").get("selected")
     if selected is None:
         raise RowError("no_vote", "the annotation chose neither side")
-    outcome = known_label(selected, _SELECTED, "value.selected")
+    outcome = known_label(selected, labels, "value.selected")
     data = nested(task, "data")
     prompt = values.messages(values.present(data, names["prompt"]), names["prompt"], empty="empty_prompt")
     task_id = values.identifier(task, "id")
@@ -90,5 +93,6 @@ SPEC: Final = ImporterSpec(
         "prompt": "Field of a task's data with the prompt; default prompt.",
         "left": "Field with the left answer; default answer1.",
         "right": "Field with the right answer; default answer2.",
+        **label_options(_SELECTED),
     },
 )

@@ -7,8 +7,9 @@ An answer without feedback is unrated. The tag that a user picked says why and i
 from typing import Any, Final
 
 from ..reading.records import Options, RowError, Sample
-from .base import Events, RawEvent, Row, each, row_importer
+from .base import Events, RawEvent, Row, each
 from .shared import values
+from .shared.labels import Labels, labelled_importer
 from .shared.mongo import plain_fields
 from .shared.threads import Turn, Turns, answer_of, listed, nested, plain_text, read_turns
 from .shared.votes import known_label
@@ -27,14 +28,14 @@ def detect(sample: Sample, options: Options) -> bool:
     return False
 
 
-def _events(row: Row) -> Events:
+def _events(row: Row, labels: Labels) -> Events:
     conversation = plain_fields(row)
     messages = _messages(conversation)
     turns = read_turns(messages, turn_from)
     answers = [message_id for message_id, message in messages.items() if message.get("isCreatedByUser") is not True]
     if not answers:
         raise RowError("no_completion", "no answer in the conversation")
-    return each(answers, lambda message_id: [_event(conversation, messages[message_id], turns)])
+    return each(answers, lambda message_id: [_event(conversation, messages[message_id], turns, labels)])
 
 
 def _messages(conversation: dict[str, Any]) -> dict[str, dict[str, Any]]:
@@ -72,7 +73,7 @@ def turn_from(message: dict[str, Any]) -> Turn:
     return Turn(None if parent == _NO_PARENT else parent, role, plain_text(content, "text"))
 
 
-def _event(conversation: dict[str, Any], message: dict[str, Any], turns: Turns) -> RawEvent:
+def _event(conversation: dict[str, Any], message: dict[str, Any], turns: Turns, labels: Labels) -> RawEvent:
     if message.get("error") is True:
         raise RowError("no_completion", "the answer is an error message of the tool")
     message_id = message["messageId"]
@@ -85,14 +86,15 @@ def _event(conversation: dict[str, Any], message: dict[str, Any], turns: Turns) 
         model=values.identifier(message, "model") or values.identifier(nested(conversation, "options"), "model"),
         prompt=prompt,
         completion=completion,
-        vote="unrated" if rating is None else known_label(rating, RATINGS, "feedback.rating"),
+        vote="unrated" if rating is None else known_label(rating, labels, "feedback.rating"),
         created_at=values.time(message, "updatedAt") or values.time(message, "createdAt"),
     )
 
 
-SPEC: Final = row_importer(
+SPEC: Final = labelled_importer(
     "librechat",
     "LibreChat conversation export (flat or recursive): answers with feedback thumbsUp or thumbsDown.",
     detect=detect,
     parse=_events,
+    known=RATINGS,
 )

@@ -12,6 +12,7 @@ from .base import Message
 from .librechat import RATINGS, turn_from
 from .shared import values
 from .shared.joins import Row, Vote, joined_spec, text_or_problem
+from .shared.labels import Labels, label_options, labels_of
 from .shared.mongo import plain_fields
 from .shared.texts import Text, TextIndex
 from .shared.threads import nested
@@ -27,7 +28,7 @@ def detect(rows: list[dict[str, Any]]) -> bool:
 
 
 class _Reader(NamedTuple):
-    """The format has no options."""
+    labels: Labels
 
     def texts(self, row: Row) -> Iterator[Text]:
         """The row's message, or why it can be neither answer nor prompt."""
@@ -44,7 +45,7 @@ class _Reader(NamedTuple):
         rating = nested(message, "feedback").get("rating")
         yield Vote(
             about=(message_id,),
-            vote="unrated" if rating is None else known_label(rating, RATINGS, "feedback.rating"),
+            vote="unrated" if rating is None else known_label(rating, self.labels, "feedback.rating"),
             source_event_id=message_id,
             user_id=values.identifier(message, "user"),
             conversation_id=values.identifier(message, "conversationId"),
@@ -67,6 +68,6 @@ SPEC: Final = joined_spec(
     NAME,
     "LibreChat's messages as rows of its data base, each with its parent: feedback thumbsUp or thumbsDown.",
     detect,
-    lambda options: _Reader(),
-    {},
+    lambda options: _Reader(labels_of(options, RATINGS)),
+    label_options(RATINGS),
 )

@@ -12,6 +12,7 @@ from ..reading.records import Options, Record, RowError, Source
 from .base import Batch, ImporterSpec, RawEvent, Row, has_columns, read_rows
 from .shared import values
 from .shared.joins import text_or_problem
+from .shared.labels import Labels, label_options, labels_of
 from .shared.texts import Text, TextIndex
 from .shared.votes import compared, known_label
 
@@ -22,12 +23,12 @@ _PAIR_FIELDS: Final = frozenset({"id", "text", "model_x", "result_x", "model_y",
 
 def read_together(sources: Sequence[Source], options: Options) -> Iterator[tuple[str, Batch]]:
     """Batches of the votes of all sources, their texts looked up in all sources."""
-    index = TextIndex()
+    labels, index = labels_of(options, _WINNERS), TextIndex()
     try:
         for source in sources:
             index.put(_texts(source))
         for source in sources:
-            for batch in read_rows(source, lambda record: _events(record.value, index)):
+            for batch in read_rows(source, lambda record: _events(record.value, index, labels)):
                 yield source.name, batch
     finally:
         index.close()
@@ -51,10 +52,10 @@ def _text(key: str, row: dict[str, Any], field: str) -> Text:
     return Text(key, [{"role": "user", "content": prompt}, {"role": "assistant", "content": answer}])
 
 
-def _events(row: Row, index: TextIndex) -> list[RawEvent]:
+def _events(row: Row, index: TextIndex, labels: Labels) -> list[RawEvent]:
     if "result_x" in row:
         return []
-    outcome = known_label(values.present(row, "winner"), _WINNERS, "winner")
+    outcome = known_label(values.present(row, "winner"), labels, "winner")
     pair_id, worker = values.identifier(row, "id"), values.identifier(row, "worker")
     if pair_id is None:
         raise RowError("missing_field", "field 'id' is empty")
@@ -78,5 +79,6 @@ SPEC: Final = ImporterSpec(
     description="LLMFAO's crowd votes (left, right, tie), with the answers in pairs-crowd.jsonl as a second input.",
     detect=has_columns(_VOTE_FIELDS, _PAIR_FIELDS),
     read=lambda source, options: (batch for _, batch in read_together([source], options)),
+    options=label_options(_WINNERS),
     read_together=read_together,
 )

@@ -9,8 +9,9 @@ from itertools import combinations
 from typing import Any, Final
 
 from ..reading.records import RowError, bounded_label
-from .base import Events, Message, RawEvent, Row, each, has_columns, row_importer
+from .base import Events, Message, RawEvent, Row, each, has_columns
 from .shared import values
+from .shared.labels import Labels, label_key, labelled_importer
 from .shared.threads import listed, nested
 from .shared.votes import compared, known_label
 
@@ -20,7 +21,7 @@ _EMOJIS: Final = {"+1": "up", "-1": "down"}
 _MAX_COUNT: Final = 100_000
 
 
-def _events(row: Row) -> Events:
+def _events(row: Row, labels: Labels) -> Events:
     root = nested(row, "prompt") if "message_tree_id" in row else row
     tree_id = values.identifier(root, "message_id")
     waiting: list[tuple[dict[str, Any], list[Message]]] = [(root, [])]
@@ -34,7 +35,7 @@ def _events(row: Row) -> Events:
             yield error
             continue
         if own["role"] == "assistant":
-            yield from _thumbs(tree_id, message, before)
+            yield from _thumbs(tree_id, message, before, labels)
         elif own["role"] == "user":
             yield from _ranking(tree_id, replies, [*before, own])
         waiting.extend((reply, [*before, own]) for reply in reversed(replies))
@@ -58,11 +59,12 @@ def _event(tree_id: str | None, reply: dict[str, Any], prompt: list[Message]) ->
     )
 
 
-def _thumbs(tree_id: str | None, reply: dict[str, Any], prompt: list[Message]) -> Events:
+def _thumbs(tree_id: str | None, reply: dict[str, Any], prompt: list[Message], labels: Labels) -> Events:
     """As many events as there were thumbs; one that is unrated where there were none."""
     try:
         event = _event(tree_id, reply, prompt)
-        counts = {emoji: _count(nested(reply, "emojis"), emoji) for emoji in _EMOJIS}
+        votes = _votes(nested(reply, "emojis"), labels)
+        counts = {emoji: _count(nested(reply, "emojis"), emoji) for emoji in votes}
     except RowError as error:
         yield error
         return
@@ -71,7 +73,13 @@ def _thumbs(tree_id: str | None, reply: dict[str, Any], prompt: list[Message]) -
     for emoji, count in counts.items():
         for number in range(1, count + 1):
             name = f"{event.source_event_id}/{emoji}/{number}"
-            yield event._replace(source_event_id=name, vote=_EMOJIS[emoji])
+            yield event._replace(source_event_id=name, vote=votes[emoji])
+
+
+def _votes(emojis: dict[str, Any], labels: Labels) -> dict[str, str]:
+    """Those emojis of a reply that are votes, and which."""
+    table = labels.stated.over(labels.known)
+    return {emoji: vote for emoji in emojis if (vote := table.get(label_key(emoji))) is not None}
 
 
 def _count(emojis: dict[str, Any], emoji: str) -> int:
@@ -106,9 +114,10 @@ def _outcome(first: Any, second: Any) -> str:
     return "first" if first < second else "second"
 
 
-SPEC: Final = row_importer(
+SPEC: Final = labelled_importer(
     "open_assistant",
     "Open-Assistant trees: ranked replies compared two by two, counts of +1 and -1 as thumbs.",
     detect=has_columns({"message_tree_id", "prompt"}, {"message_id", "text", "role", "replies"}),
     parse=_events,
+    known=_EMOJIS,
 )

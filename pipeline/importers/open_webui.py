@@ -8,8 +8,9 @@ to the same message: rated 1 it is chosen over each, rated -1 each is chosen ove
 from typing import Any, Final, NamedTuple
 
 from ..reading.records import RowError
-from .base import Events, RawEvent, Row, each, has_columns, row_importer
+from .base import Events, RawEvent, Row, each, has_columns
 from .shared import values
+from .shared.labels import Labels, labelled_importer
 from .shared.threads import Turn, Turns, answer_of, nested, plain_text, read_turns, turn_of
 from .shared.votes import compared, known_label
 
@@ -23,14 +24,14 @@ class _Chat(NamedTuple):
     turns: Turns
 
 
-def _events(row: Row) -> Events:
+def _events(row: Row, labels: Labels) -> Events:
     kind = row.get("type")
     known_label(kind, {"rating": "rating"}, "type")
     data, chat = nested(row, "data"), _chat(row)
     message_id = values.text(nested(row, "meta"), "message_id", empty="missing_field")
     rated = _event(row, chat, message_id)
     rating = data.get("rating")
-    vote = "unrated" if rating is None else known_label(rating, _RATINGS, "data.rating")
+    vote = "unrated" if rating is None else known_label(rating, labels, "data.rating")
     yield rated._replace(vote=vote)
     if vote in ("up", "down"):
         yield from _against_siblings(row, chat, message_id, rated, "first" if vote == "up" else "second")
@@ -108,9 +109,10 @@ def _model(message: dict[str, Any]) -> str | None:
     return values.identifier(message, "selectedModelId") or values.identifier(message, "model")
 
 
-SPEC: Final = row_importer(
+SPEC: Final = labelled_importer(
     "open_webui",
     "Open WebUI feedback export: ratings 1 and -1, the chat in a snapshot, sibling models compared.",
     detect=has_columns({"type", "data", "meta", "snapshot"}),
     parse=_events,
+    known=_RATINGS,
 )

@@ -15,10 +15,9 @@ from .shared import signals, values
 NAME: Final = "own"
 _FIELDS: Final = tuple(name for name in RawEvent._fields if name != "line")
 _AS_NAMED: Final = {name: name for name in _FIELDS}
-_VOTES: Final = values.vote_table({}) | {
-    **{label: vote for vote, labels in signals.COMPARED.items() for label in labels},
-    **signals.DONE,
-}
+_VOTES: Final = values.vote_table({}).over(
+    {label: vote for vote, labels in signals.COMPARED.items() for label in labels} | dict(signals.DONE)
+)
 _MAX_DETAIL_CHARACTERS: Final = 200
 
 Event = RawEvent | Mapping[str, Any]

@@ -6,7 +6,7 @@ which place, goes with its events.
 
 Every field goes by the first of its usual names that the file has; an option of the field's name states another
 column, such as `prompt: question`. Labels are the usual words; a label of your own, and every number, is stated by
-the options `up`, `down`, `retracted` and `unrated`, such as `up: "1"`, `down: "0"`.
+the options `up`, `down`, `retracted` and `unrated`, such as `up: "1"`, `down: "0"`, or `up: ">=4"`, `down: "<=2"`.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -84,7 +84,7 @@ def layout_of(sample: Sample, options: Options) -> Layout:
     mapping = _mapping(sample, options)
     stated = {vote: options[vote] for vote in _LABELS if vote in options}
     compared = {label: vote for vote, labels in signals.COMPARED.items() for label in labels}
-    table, unit = compared | dict(signals.DONE) | values.vote_table(stated), values.time_unit(options)
+    table, unit = values.vote_table(stated).over(compared | dict(signals.DONE)), values.time_unit(options)
     watched = frozenset(mapping[name] for name in signals.COLUMNS)
     return Layout(mapping, table, unit, watched, linked=mapping["regenerated_from"] in sample.fields)
 
@@ -183,7 +183,7 @@ SPEC: Final = ImporterSpec(
     options={
         **{name: f"Column of the {name}; else the first of: {', '.join(names)}." for name, names in _NAMES.items()},
         **{
-            vote: f"Labels, comma separated, that mean {vote}, beside: {', '.join(labels)}."
+            vote: f"Labels or ranges such as >=4, comma separated, that mean {vote}, beside: {', '.join(labels)}."
             for vote, labels in _LABELS.items()
         },
         "time_unit": "What a numeric time counts since 1970: s (default), ms or us.",

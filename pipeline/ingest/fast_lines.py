@@ -17,6 +17,7 @@ import polars as pl
 
 from ..importers.base import Batch, read_rows
 from ..importers.shared import signals
+from ..importers.shared.labels import label_key
 from ..importers.thumbs_jsonl import Layout, parse
 from ..reading.files import json_row
 from ..reading.records import Record, Reject
@@ -230,7 +231,7 @@ def not_empty(name: pl.Expr) -> pl.Expr:
 def votes_of(labels: pl.Series, table: Mapping[str, str]) -> pl.Series:
     """Column `vote`; null where a label is not in the table, or says which side of a comparison the answer is."""
     distinct = labels.unique().to_list()
-    votes = ["unrated" if label is None else table.get(label.strip().lower()) for label in distinct]
+    votes = ["unrated" if label is None else table.get(label_key(label)) for label in distinct]
     # A side of a comparison takes more than a vote.
     votes = [None if vote in signals.COMPARED else vote for vote in votes]
     return labels.replace_strict(distinct, pl.Series(votes, dtype=VOTE), return_dtype=VOTE).alias("vote")

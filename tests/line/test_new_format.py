@@ -18,23 +18,25 @@ FILE = '''"""A shop's assistant: questions and answers, rated with one to five s
 
 from typing import Final
 
-from .base import Events, RawEvent, Row, has_columns, row_importer
+from .base import Events, RawEvent, Row, has_columns
 from .shared import values
+from .shared.labels import Labels, labelled_importer
 from .shared.votes import known_label
 
 _STARS: Final = {1: "down", 2: "down", 4: "up", 5: "up"}
 
 
-def _events(row: Row) -> Events:
+def _events(row: Row, labels: Labels) -> Events:
     prompt = values.messages(row["q"], "q", empty="empty_prompt")
-    yield RawEvent(prompt, values.answer(row["a"], "a"), known_label(row["stars"], _STARS, "stars"))
+    yield RawEvent(prompt, values.answer(row["a"], "a"), known_label(row["stars"], labels, "stars"))
 
 
-SPEC: Final = row_importer(
+SPEC: Final = labelled_importer(
     "stars_log",
     "A shop's assistant: q, a and stars.",
     detect=has_columns({"q", "a", "stars"}),
     parse=_events,
+    known=_STARS,
 )
 '''
 ROWS = [{"q": f"q{number}", "a": f"a{number}", "stars": number} for number in range(1, 6)]

@@ -27,7 +27,7 @@ NAMES: Final = (
     "thumbs",
 )
 LABEL_OPTIONS: Final[Mapping[str, str]] = {
-    vote: f"Labels, comma separated, that mean {vote}, beside: {', '.join(labels)}."
+    vote: f"Labels or ranges such as >=4, comma separated, that mean {vote}, beside: {', '.join(labels)}."
     for vote, labels in values.VOTE_LABELS.items()
 }
 TEXT_OPTIONS: Final[Mapping[str, str]] = {
@@ -146,7 +146,7 @@ def settings(
         raise ConfigError(f"option annotators is '{annotators}', not human or all.")
     chosen = options["name"].split(",") if "name" in options else names
     return Settings(
-        labels={**(labels or {}), **values.vote_table(stated)},
+        labels=values.vote_table(stated).over(labels or {}),
         names=None if chosen is None else frozenset(name.strip().lower() for name in chosen),
         human_only=annotators == "human",
         prompt=chat.option_path(options, "prompt"),

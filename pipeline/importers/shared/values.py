@@ -7,6 +7,7 @@ from typing import Any, Final
 from ...errors import ConfigError
 from ...reading.records import RowError, bounded_label
 from ..base import Message
+from .labels import LabelTable, label_key, refusal, stated_labels
 
 ROLES: Final = frozenset({"system", "developer", "user", "assistant", "tool", "function"})
 VOTE_LABELS: Final[Mapping[str, tuple[str, ...]]] = {
@@ -141,7 +142,7 @@ def answer(value: Any, field: str) -> str:
     return listed[0]["content"]
 
 
-def vote_table(stated: Mapping[str, str]) -> dict[str, str]:
+def vote_table(stated: Mapping[str, str]) -> LabelTable:
     """Label to vote: the known names, and over them what the user states.
 
     A number is never among the known names: 1 is up on one scale and the worst of five stars on another.
@@ -152,15 +153,7 @@ def vote_table(stated: Mapping[str, str]) -> dict[str, str]:
     Raises:
         ConfigError: A label is stated for two votes.
     """
-    table = {label: vote for vote, labels in VOTE_LABELS.items() for label in labels}
-    seen: dict[str, str] = {}
-    for vote, labels in stated.items():
-        for label in map(str.strip, labels.split(",")):
-            if not label:
-                raise ConfigError(f"option {vote} has an empty label in '{labels}'; null is unrated already.")
-            if seen.setdefault(label.lower(), vote) != vote:
-                raise ConfigError(f"label '{label}' is stated for two votes: '{seen[label.lower()]}' and '{vote}'.")
-    return table | seen
+    return stated_labels(stated).over({label: vote for vote, labels in VOTE_LABELS.items() for label in labels})
 
 
 def vote(record: Mapping[str, Any], field: str, table: Mapping[str, str]) -> str:
@@ -174,25 +167,10 @@ def vote(record: Mapping[str, Any], field: str, table: Mapping[str, str]) -> str
     value = record[field]
     if value is None:
         return "unrated"
-    meaning = table.get(_label_key(value))
+    meaning = table.get(label_key(value))
     if meaning is None:
-        raise RowError("unknown_label", _unknown_label(value, field))
+        raise refusal(value, field)
     return meaning
-
-
-def _label_key(value: Any) -> str:
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, float) and value.is_integer():
-        return str(int(value))
-    return str(value).strip().lower() if isinstance(value, str | int) else ""
-
-
-def _unknown_label(value: Any, field: str) -> str:
-    shown = f"field '{field}' is {bounded_label(value)}"
-    if _label_key(value).lstrip("+-").replace(".", "", 1).isdigit():
-        return f"{shown}; state a number's meaning with the options `up` and `down`"
-    return shown
 
 
 def time(record: Mapping[str, Any], field: str | None, unit: str = "s") -> datetime | None:

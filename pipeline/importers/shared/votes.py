@@ -3,9 +3,10 @@
 from collections.abc import Mapping
 from typing import Any, Final
 
-from ...reading.records import RowError, bounded_label
+from ...reading.records import RowError
 from ...storage.digests import digest_json
 from ..base import RawEvent
+from .labels import Labels, LabelTable, label_key, refusal
 
 _SIDES: Final[Mapping[str, tuple[str, str]]] = {
     "first": ("chosen", "rejected"),
@@ -13,29 +14,33 @@ _SIDES: Final[Mapping[str, tuple[str, str]]] = {
     "tied": ("tied", "tied"),
     "both_bad": ("both_bad", "both_bad"),
 }
+_NOTHING: Final = LabelTable({})
+_MAX_LISTED: Final = 300
 
 
-def known_label(value: object, table: Mapping[Any, str], field: str) -> str:
+def known_label(value: object, table: Mapping[Any, str] | Labels, field: str) -> str:
     """What a label stands for; null is not asked here.
 
-    A text is never read as a number nor a boolean as one; a whole number that a table holds as a fraction (`1.0`) is
-    that number.
+    Of a format's own labels a text is never read as a number nor a boolean as one; a whole number that a table holds
+    as a fraction (`1.0`) is that number. What the user states goes before them.
 
     Args:
         value: The label as it was logged.
-        table: Label to its meaning.
+        table: Label to its meaning, or a format's labels under its options.
         field: The label's place, for the error.
 
     Raises:
         RowError: `table` does not hold it.
     """
-    if isinstance(value, float) and value.is_integer():
-        value = int(value)
-    for label, meaning in table.items():
-        if type(label) is type(value) and label == value:
-            return meaning
-    labels = ", ".join(map(repr, table))
-    raise RowError("unknown_label", f"field '{field}' is {bounded_label(value)}, not one of {labels}"[:400])
+    known, stated, options = table if isinstance(table, Labels) else Labels(table, _NOTHING, ())
+    meaning = stated.get(label_key(value))
+    if meaning is not None:
+        return meaning
+    number = int(value) if isinstance(value, float) and value.is_integer() else value
+    for label, its_meaning in known.items():
+        if type(label) is type(number) and label == number:
+            return its_meaning
+    raise refusal(value, field, options, f"one of {', '.join(map(repr, known))}"[:_MAX_LISTED])
 
 
 def compared(first: RawEvent, second: RawEvent, outcome: str, kind: str) -> list[RawEvent]:

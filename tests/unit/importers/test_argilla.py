@@ -8,7 +8,8 @@ import polars as pl
 import pytest
 
 from tests.unit.importers.fixtures_argilla import FIELDS, exported, record, response, table_row, write
-from tests.unit.importers.logs import comparisons, read, read_lines, reasons, user, votes
+from tests.unit.importers.logs import checked, comparisons, read, read_lines, reasons, user, votes, write_lines
+from thumbline.pipeline.config import EventsConfig
 from thumbline.pipeline.errors import ConfigError, InputError
 
 FIRST, SECOND = FIELDS["response"], FIELDS["response-2"]
@@ -136,6 +137,31 @@ def test_which_question_holds_the_vote_is_asked(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="questions quality, safe were answered"):
         read_lines(tmp_path, row, options=RATINGS)
     assert votes(read_lines(tmp_path, row, options=RATINGS | {"question": "quality"})) == [(FIRST, "up")]
+
+
+def test_a_stated_question_that_nobody_answered_is_an_error_that_lists_those_answered(tmp_path: Path) -> None:
+    row = record(response(quality=5, safe="yes"))
+    for option in ("question", "edit"):
+        with pytest.raises(InputError, match=f"'mood' is answered nowhere; answered are: quality, safe.*as {option} "):
+            read_lines(tmp_path, row, options=RATINGS | {"question": "quality", option: "mood"})
+    with pytest.raises(InputError, match="answered nowhere; no question is answered in the inputs"):
+        read_lines(tmp_path, {"instruction": "Hi", "output": "Hello"}, format="argilla", options={"question": "mood"})
+
+
+def test_a_question_that_is_answered_late_in_one_file_of_several_is_found(tmp_path: Path) -> None:
+    other = record(response(safe="yes"))
+    write_lines(tmp_path / "a.jsonl", other)
+    write_lines(tmp_path / "b.jsonl", *[other] * 300, record(response(quality=5)))
+    config = {"inputs": (str(tmp_path / "a.jsonl"), str(tmp_path / "b.jsonl")), "options": RATINGS}
+    result = checked(EventsConfig.model_validate(config | {"options": RATINGS | {"question": "quality"}}))
+    assert votes(result) == [(FIRST, "up")]
+    assert result.notes["reject_reasons"] == {"no_vote": 301}
+
+
+@pytest.mark.parametrize("row", [table_row("quality", [], [], []), exported("quality")])
+def test_a_question_without_an_answer_does_not_count_as_answered(tmp_path: Path, row: dict[str, Any]) -> None:
+    with pytest.raises(InputError, match="answered nowhere"):
+        read_lines(tmp_path, row, options=RATINGS | {"question": "quality"})
 
 
 def test_options_that_contradict_each_other(tmp_path: Path) -> None:

@@ -142,7 +142,11 @@ def test_csv_of_the_interface(tmp_path: Path) -> None:
     ("fields", "reason", "shown"),
     [
         ({"dataType": "CATEGORICAL", "stringValue": "meh", "value": None}, "unknown_label", "'meh'"),
-        ({"dataType": "NUMERIC", "value": 1, "stringValue": None}, "unknown_label", "options `up` and `down`"),
+        (
+            {"dataType": "NUMERIC", "value": 1, "stringValue": None},
+            "unknown_label",
+            "state what it means in events.options",
+        ),
         ({"value": 0.5, "stringValue": None}, "unknown_label", "0.5"),
         ({"value": 0, "stringValue": "True"}, "contradiction", "stringValue"),
         ({"dataType": "TEXT", "value": None, "stringValue": "nice"}, "not_a_vote", "'TEXT'"),

@@ -102,7 +102,7 @@ def test_one_file_of_both_gives_the_same(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("fields", "reason", "shown"),
     [
-        ({"score": 1}, "unknown_label", "field 'score' is 1; state a number's meaning"),
+        ({"score": 1}, "unknown_label", "field 'score' is 1; state what it means in events.options: up:"),
         ({"score": None, "value": "so so"}, "unknown_label", "'so so'"),
         ({"score": True, "value": "so so"}, "unknown_label", "'so so'"),
         ({"score": True, "value": "down"}, "contradiction", "'value' and 'score'"),

@@ -70,7 +70,7 @@ def test_scores_in_traces_by_author_and_beside_them(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("stated", "reason", "shown"),
     [
-        (score(1.0), "unknown_label", "1.0; state a number's meaning"),
+        (score(1.0), "unknown_label", "1.0; state what it means in events.options: up:"),
         (score(1.0, "average"), "unknown_label", "'average'"),
         (score(1.0, "👍", name="hallucination"), "other_feedback", "'hallucination'"),
         (score(1.0, "👍", source="online_scoring"), "not_human", "'online_scoring'"),

@@ -106,7 +106,7 @@ def test_tables_of_the_client(tmp_path: Path) -> None:
     ("row", "reason", "shown"),
     [
         (annotation(2, "aa02", "okay"), "unknown_label", "'okay'"),
-        (annotation(2, "aa02", None), "unknown_label", "is 1; state a number's meaning"),
+        (annotation(2, "aa02", None), "unknown_label", "is 1; state what it means in events.options: up:"),
         (annotation(2, "aa02", "up", annotator_kind="LLM"), "not_human", "'LLM'"),
         (annotation(2, "aa02", "up", annotator_kind="CODE"), "not_human", "'CODE'"),
         (annotation(2, "aa02", "up", name="correctness"), "other_feedback", "'correctness'"),

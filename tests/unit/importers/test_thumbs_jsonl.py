@@ -92,7 +92,7 @@ def test_a_label_that_nobody_stated_is_rejected_with_its_value(tmp_path: Path, l
 
 def test_a_number_asks_for_its_meaning(tmp_path: Path) -> None:
     result = read(tmp_path, ROW | {"feedback": 1})
-    assert "options `up` and `down`" in result.rejects["detail"][0]
+    assert 'events.options: up: "1"' in result.rejects["detail"][0]
 
 
 @pytest.mark.parametrize(("up", "down", "values"), [("1", "0", [1, 0]), ("1", "-1", ["1", "-1"]), ("1", "2", [1.0, 2])])
