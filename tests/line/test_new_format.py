@@ -23,8 +23,6 @@ from .shared import values
 from .shared.labels import Labels, labelled_importer
 from .shared.votes import known_label
 
-_STARS: Final = {1: "down", 2: "down", 4: "up", 5: "up"}
-
 
 def _events(row: Row, labels: Labels) -> Events:
     prompt = values.messages(row["q"], "q", empty="empty_prompt")
@@ -36,7 +34,7 @@ SPEC: Final = labelled_importer(
     "A shop's assistant: q, a and stars.",
     detect=has_columns({"q", "a", "stars"}),
     parse=_events,
-    known=_STARS,
+    known={1: "down", 2: "down", 4: "up", 5: "up"},
 )
 '''
 ROWS = [{"q": f"q{number}", "a": f"a{number}", "stars": number} for number in range(1, 6)]

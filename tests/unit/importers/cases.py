@@ -57,7 +57,7 @@ _WRITTEN: Final = {
     if found.name.startswith("fixtures_")
     for module in [importlib.import_module(f"tests.unit.importers.{found.name}")]
 }
-_OPTIONS: Final = {"argilla": RATINGS | COMPARED | {"edit": "better"}}
+_OPTIONS: Final = {"argilla": RATINGS | COMPARED}
 CASES: Final[dict[str, Case]] = {
     "convai2": Case(_array(_HEARD, _HEARD | {"dialog": 7})),
     "trl": Case(lines(*LAYOUTS.values())),
