@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from . import evaluators, losses
     from .pipeline.api.evaluating import Estimate, Evaluation, evaluate
+    from .pipeline.api.exporting import export
     from .pipeline.api.preparing import Prepared, prepare
     from .pipeline.api.runs import Run, load, run
     from .pipeline.api.sweeping import Sweep, sweep
@@ -28,6 +29,7 @@ __all__ = [
     "Sweep",
     "evaluate",
     "evaluators",
+    "export",
     "load",
     "losses",
     "prepare",
@@ -40,6 +42,7 @@ _HOMES: Final = {
     "Estimate": ".pipeline.api.evaluating",
     "Evaluation": ".pipeline.api.evaluating",
     "evaluate": ".pipeline.api.evaluating",
+    "export": ".pipeline.api.exporting",
     "Prepared": ".pipeline.api.preparing",
     "prepare": ".pipeline.api.preparing",
     "Run": ".pipeline.api.runs",

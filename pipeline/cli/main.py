@@ -13,6 +13,7 @@ import typer
 from ..errors import MISUSE, PipelineError
 from ..peers import Peers, leading, peers
 from .evaluate import compare_command, evaluate_command
+from .export import export_command
 from .plan import plan_command
 from .reference import app as reference_app
 from .run import prepare_command, run_command, status_command, train_command
@@ -44,6 +45,7 @@ app.command("train")(train_command)
 app.command("sweep")(sweep_command)
 app.command("evaluate")(evaluate_command)
 app.command("compare")(compare_command)
+app.command("export")(export_command)
 
 
 @app.command("losses")

@@ -8,6 +8,7 @@ from rich.table import Table
 
 from ..api.settings import LAST_STAGE_OF, NO_MODEL, run_config
 from ..config import RunConfig, load_config
+from .export import print_left_out
 from .options import ModelOption, OutputOption
 from .terminal import ConsoleReporter, command_line, out
 
@@ -136,6 +137,7 @@ def prepare_command(
     exported = export_dataset(loaded, command_line())
     for name, rows in exported.rows.items():
         out.print(f"  {output / name}  {rows:,} rows")
+    print_left_out(exported.left_out, output / "dataset" / "rejects.jsonl")
     out.print(f"  {output / exported.card}  card of the data set")
     out.print(f"Data report: {output / exported.report}")
 

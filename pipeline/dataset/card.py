@@ -1,6 +1,6 @@
 """The card of an exported data set: YAML that the hub reads, and what a person should know of the columns."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, Final
 
 import yaml
@@ -36,27 +36,41 @@ _COLUMNS: Final[Mapping[str, Mapping[str, str]]] = {
         "pair_source": "Where the preference comes from: votes on both answers, or an explicit comparison.",
     },
 }
+# What rows of some logs have beside that, as the lines that say it.
+EXTRAS: Final[Mapping[str, str]] = {
+    "tools": "| `tools` | Tools offered with the prompt, as JSON; null where there were none. |",
+    "messages": "\nMessages are of the type `Json` of `datasets`: some carry tool calls or thoughts.",
+}
 _ABOUT: Final[Mapping[str, str]] = {
     "unpaired": "One row a labelled answer, in the layout of TRL's KTO trainer.",
     "pairs": "One row a pair of answers to one prompt, in the layout of TRL's DPO trainer.",
 }
 
 
-def dataset_card(config: RunConfig, rows: Mapping[str, int], digest: str) -> str:
+def dataset_card(
+    config: RunConfig,
+    rows: Mapping[str, int],
+    digest: str,
+    left_out: Mapping[str, int],
+    extras: Mapping[str, Collection[str]],
+) -> str:
     """The card's Markdown, with its YAML block.
 
     Args:
         config: The run that prepared the data.
-        rows: Rows by file, as `dataset/KIND/SPLIT.parquet`. Files without rows are no split of the data set.
+        rows: Rows by file, as `KIND/SPLIT.parquet`. Files without rows are no split of the data set.
         digest: Hexadecimal digest of all rows. It makes the version: `datasets` keeps a copy of what it loaded by the
             folder's name and card, and would give the old rows of a folder that was written anew.
+        left_out: Rows of the run that no trainer takes, by reason.
+        extras: By kind, which of `EXTRAS` its rows have.
     """
     filled = {
-        kind: {split: rows.get(f"dataset/{kind}/{split}.parquet", 0) for split in SPLIT.categories} for kind in _ABOUT
+        kind: {split: rows[name] for split in SPLIT.categories if (name := f"{kind}/{split}.parquet") in rows}
+        for kind in _ABOUT
     }
     kinds = {kind: splits for kind, splits in filled.items() if any(splits.values())}
     block = yaml.safe_dump(_metadata(kinds, digest), sort_keys=False, allow_unicode=True)
-    return f"---\n{block}---\n\n{_text(config, kinds)}"
+    return f"---\n{block}---\n\n{_text(config, kinds, left_out, extras)}"
 
 
 def _metadata(kinds: Mapping[str, Mapping[str, int]], digest: str) -> dict[str, Any]:
@@ -79,7 +93,12 @@ def _metadata(kinds: Mapping[str, Mapping[str, int]], digest: str) -> dict[str, 
     }
 
 
-def _text(config: RunConfig, kinds: Mapping[str, Mapping[str, int]]) -> str:
+def _text(
+    config: RunConfig,
+    kinds: Mapping[str, Mapping[str, int]],
+    left_out: Mapping[str, int],
+    extras: Mapping[str, Collection[str]],
+) -> str:
     lines = [
         f"# {config.name}",
         "",
@@ -91,6 +110,7 @@ def _text(config: RunConfig, kinds: Mapping[str, Mapping[str, int]]) -> str:
         counts = ", ".join(f"{count:,} {split}" for split, count in splits.items())
         lines += [f"## {kind}", "", f"{_ABOUT[kind]} Rows: {counts}.", "", "| column | meaning |", "|---|---|"]
         lines += [f"| `{name}` | {meaning} |" for name, meaning in _COLUMNS[kind].items()]
+        lines += [EXTRAS[name] for name in EXTRAS if name in extras.get(kind, ())]
         lines += [
             "",
             "```python",
@@ -99,6 +119,10 @@ def _text(config: RunConfig, kinds: Mapping[str, Mapping[str, int]]) -> str:
             "```",
             "",
         ]
+    if left_out:
+        lines += ["## Left out", "", "Rows of the run that no trainer takes; `rejects.jsonl` names each.", ""]
+        lines += [f"- `{reason}`: {count:,}" for reason, count in sorted(left_out.items())]
+        lines += [""]
     lines += [
         "## Before you share this",
         "",

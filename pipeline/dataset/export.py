@@ -1,4 +1,4 @@
-"""Unpaired rows and pairs by split, beside a card: the folder is a data set of its own, ready to load or upload."""
+"""What `prepare` hands out: the run's data set, and the page on the data beside it."""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -8,17 +8,14 @@ from typing import Final, NamedTuple
 import polars as pl
 
 from ..config import RunConfig
-from ..storage.digests import digest_file, digest_text
 from ..storage.files import write_text
 from ..storage.manifests import read_manifest
-from ..storage.parquet import write_parquet
 from ..storage.tables import read_table
-from ..tables import SPLIT
-from .card import CARD, dataset_card
+from .card import CARD
+from .trl import write_dataset
 
 FOLDER: Final = "dataset"
 REPORT: Final = "data_report.html"
-KINDS: Final = ("unpaired", "pairs")
 
 
 class Exported(NamedTuple):
@@ -26,11 +23,13 @@ class Exported(NamedTuple):
 
     Attributes:
         rows: Rows by Parquet file.
+        left_out: Rows that no trainer takes, by reason.
         card: The data set's card.
         report: The page on the data.
     """
 
     rows: Mapping[str, int]
+    left_out: Mapping[str, int]
     card: str
     report: str
 
@@ -45,21 +44,10 @@ def export_dataset(config: RunConfig, command: str) -> Exported:
     Raises:
         PipelineError: The run has not reached its splits.
     """
-    splits = read_table(config.run_dir / "splits" / "splits.parquet", "splits")
-    written: dict[str, int] = {}
-    for kind in KINDS:
-        rows = read_table(config.run_dir / kind / f"{kind}.parquet", kind)
-        placed = rows.join(splits, on="prompt_id", how="inner", validate="m:1")
-        for split in SPLIT.categories:
-            part = placed.filter(pl.col("split") == split).drop("split")
-            name = f"{FOLDER}/{kind}/{split}.parquet"
-            write_parquet(config.run_dir / name, part)
-            written[name] = part.height
-    card = f"{FOLDER}/{CARD}"
-    digest = digest_text(*(digest_file(config.run_dir / name) for name in written))
-    write_text(config.run_dir / card, dataset_card(config, written, digest))
+    written = write_dataset(config, config.run_dir / FOLDER)
     write_text(config.run_dir / REPORT, _page(config, command))
-    return Exported(written, card, REPORT)
+    rows = {f"{FOLDER}/{name}": count for name, count in written.rows.items()}
+    return Exported(rows, written.left_out, f"{FOLDER}/{CARD}", REPORT)
 
 
 def _page(config: RunConfig, command: str) -> str:

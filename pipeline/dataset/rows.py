@@ -1,0 +1,125 @@
+"""Rows of a run as training rows: by split, with what each message carries, and why some are no training rows."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final, Literal, NamedTuple, TypeAlias
+
+import polars as pl
+
+from ..errors import InputError
+from ..storage.tables import read_parts, read_table
+
+Kind: TypeAlias = Literal["unpaired", "pairs"]
+Message: TypeAlias = dict[str, Any]
+
+KINDS: Final[tuple[Kind, ...]] = ("unpaired", "pairs")
+ANSWERS: Final[dict[Kind, tuple[str, ...]]] = {"unpaired": ("completion",), "pairs": ("chosen", "rejected")}
+ROW_ID: Final[dict[Kind, str]] = {"unpaired": "response_id", "pairs": "pair_id"}
+REASON: Final = "left_out"
+EMPTY_PROMPT: Final = "empty_prompt"
+EMPTY_ANSWER: Final = "empty_answer"
+
+
+class Pair(NamedTuple):
+    """Two answers to one prompt.
+
+    Attributes:
+        prompt: Messages with `role`, `content`, and what else each carries under its own key, such as `tool_calls`.
+        tools: Tools offered with the prompt; none where there were none.
+        chosen: The better answer, a message of the assistant.
+        rejected: The worse one.
+    """
+
+    prompt: list[Message]
+    tools: list[Any]
+    chosen: Message
+    rejected: Message
+
+
+class Rated(NamedTuple):
+    """An answer that is desirable or not; see `Pair`."""
+
+    prompt: list[Message]
+    tools: list[Any]
+    completion: Message
+    label: bool
+
+
+class Place(NamedTuple):
+    """Where a row stands: its id, that of its prompt, its split."""
+
+    row_id: str
+    prompt_id: str
+    split: str
+
+
+def read_splits(run_dir: Path) -> pl.DataFrame:
+    """Split by prompt: columns prompt_id and split.
+
+    Raises:
+        InputError: The run has not reached its splits.
+    """
+    path = run_dir / "splits" / "splits.parquet"
+    if not path.is_file():
+        raise InputError(f"{run_dir}: no splits here yet, so nothing to export; run the line until 'splits' first.")
+    return read_table(path, "splits", ["prompt_id", "split"])
+
+
+def placed_parts(run_dir: Path, kind: Kind, splits: pl.DataFrame) -> Iterator[pl.DataFrame]:
+    """Rows of a kind in their table's order, in bounded parts, with the columns `split` and `left_out`."""
+    for part in read_parts(run_dir / kind / f"{kind}.parquet", kind):
+        placed = part.join(splits, on="prompt_id", how="inner", validate="m:1", maintain_order="left")
+        yield with_reasons(placed, kind)
+
+
+def with_reasons(rows: pl.DataFrame, kind: Kind) -> pl.DataFrame:
+    """`rows` with the column `left_out`: why no trainer takes a row, null where one does.
+
+    A prompt or an answer is empty where no message of it has text or anything else, such as a tool call.
+    """
+    says = {name: _says_something(rows, name) for name in ("prompt", *ANSWERS[kind])}
+    reason = (
+        pl.when(~says["prompt"])
+        .then(pl.lit(EMPTY_PROMPT))
+        .when(~pl.all_horizontal(says[name] for name in ANSWERS[kind]))
+        .then(pl.lit(EMPTY_ANSWER))
+    )
+    return rows.with_columns(reason.alias(REASON))
+
+
+def _says_something(rows: pl.DataFrame, column: str) -> pl.Expr:
+    message = pl.element().struct
+    says = message.field("content").str.strip_chars() != ""
+    if "extra" in message_fields(rows, column):
+        says = says | message.field("extra").is_not_null()
+    return pl.col(column).list.eval(says).list.any().fill_null(False)
+
+
+def message_fields(rows: pl.DataFrame, column: str) -> list[str]:
+    """Fields of the messages of a column."""
+    kind = rows.schema[column]
+    if not isinstance(kind, pl.List) or not isinstance(kind.inner, pl.Struct):
+        raise TypeError(f"{column}: expected a list of messages, not {kind}")
+    return [field.name for field in kind.inner.fields]
+
+
+def decoded(part: pl.DataFrame, kind: Kind) -> Iterator[tuple[Place, Pair | Rated]]:
+    """Rows of `part` as training rows, in its order."""
+    for row in part.iter_rows(named=True):
+        tools = json.loads(row["tools"]) if row.get("tools") else []
+        prompt = [_message(message) for message in row["prompt"]]
+        place = Place(row[ROW_ID[kind]], row["prompt_id"], row["split"])
+        if kind == "pairs":
+            yield place, Pair(prompt, tools, _answer(row["chosen"]), _answer(row["rejected"]))
+        else:
+            yield place, Rated(prompt, tools, _answer(row["completion"]), row["label"])
+
+
+def _answer(messages: list[dict[str, str | None]]) -> Message:
+    return _message(messages[0]) if messages else {"role": "assistant", "content": ""}
+
+
+def _message(stored: dict[str, str | None]) -> Message:
+    extra = stored.get("extra")
+    return {"role": stored["role"], "content": stored["content"] or "", **(json.loads(extra) if extra else {})}
