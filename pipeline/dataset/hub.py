@@ -1,6 +1,7 @@
 """A data set's folder to the hub."""
 
 from pathlib import Path
+from typing import cast
 
 from ..errors import InputError
 from .lines import REJECTS
@@ -26,7 +27,8 @@ def push_dataset(folder: Path, repo_id: str, *, private: bool) -> str:
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalTokenNotFoundError
 
     # The bases of its error are those of its HTTP client, which differs from release to release.
-    refusals = (*HfHubHTTPError.__bases__, HFValidationError, LocalTokenNotFoundError)
+    bases = cast("tuple[type[Exception], ...]", HfHubHTTPError.__bases__)
+    refusals = (*bases, HFValidationError, LocalTokenNotFoundError)
     api = HfApi()
     try:
         made = api.create_repo(repo_id, repo_type="dataset", private=private, exist_ok=True)
