@@ -28,7 +28,7 @@ def push_dataset(folder: Path, repo_id: str, *, private: bool) -> str:
 
     # The bases of its error are those of its HTTP client, which differs from release to release.
     bases = cast("tuple[type[Exception], ...]", HfHubHTTPError.__bases__)
-    refusals = (*bases, HFValidationError, LocalTokenNotFoundError)
+    refusals: tuple[type[Exception], ...] = (*bases, HFValidationError, LocalTokenNotFoundError)
     api = HfApi()
     try:
         made = api.create_repo(repo_id, repo_type="dataset", private=private, exist_ok=True)
