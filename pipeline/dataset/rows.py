@@ -55,7 +55,7 @@ class Place(NamedTuple):
 
 
 def read_splits(run_dir: Path) -> pl.DataFrame:
-    """Split by prompt: columns prompt_id and split.
+    """Table `splits`: each prompt's split and group.
 
     Raises:
         InputError: The run has not reached its splits.
@@ -63,7 +63,7 @@ def read_splits(run_dir: Path) -> pl.DataFrame:
     path = run_dir / "splits" / "splits.parquet"
     if not path.is_file():
         raise InputError(f"{run_dir}: no splits here yet, so nothing to export; run the line until 'splits' first.")
-    return read_table(path, "splits", ["prompt_id", "split"])
+    return read_table(path, "splits")
 
 
 def placed_parts(run_dir: Path, kind: Kind, splits: pl.DataFrame) -> Iterator[pl.DataFrame]:
