@@ -42,6 +42,7 @@ from . import (
     posthog,
     thumbs_jsonl,
     trl,
+    two_answers,
     weave,
 )
 from .base import ImporterSpec
@@ -78,6 +79,7 @@ _IN_ORDER: Final = (
     posthog.SPEC,
     mlflow.SPEC,
     opik.SPEC,
+    two_answers.SPEC,
     thumbs_jsonl.SPEC,
 )
 IMPORTERS: Final[dict[str, ImporterSpec]] = {spec.name: spec for spec in _IN_ORDER}
