@@ -157,15 +157,25 @@ def prepare(
                 _finish(config, stages[:1], forced=True)
         _finish(config, stages if adapter is None else stages[1:])
     except InputError as error:
-        # A temporary folder goes now, with the rejects that say why.
-        reasons = ", ".join(f"{reason} {rows:,}" for reason, rows in Run(folder, config).reasons.items())
-        if not reasons:
-            raise
-        raise InputError(f"{error} Rejected rows by reason: {reasons}.") from error
+        raise _explained(error, config, kept=temporary is None) from error
     prepared = Prepared(folder, config, temporary)
     if temporary is None:
         _ = prepared.report
     return prepared
+
+
+def _explained(error: InputError, config: "RunConfig", *, kept: bool) -> InputError:
+    """The error with what was rejected, which a temporary folder takes away; a folder that stays gets its page."""
+    from ..dataset.export import write_report
+
+    read = Run(config.run_dir, config)
+    if kept and "events" in read.manifests:
+        write_report(config, f"{_ORIGIN}(...)")
+    reasons = ", ".join(f"{reason} {rows:,}" for reason, rows in read.reasons.items())
+    # The first stage has named them where it found nothing to use.
+    if not reasons or not read.manifests["events"].counts.rows_out:
+        return error
+    return InputError(f"{error} Rejected rows by reason: {reasons}.")
 
 
 def _finish(config: "RunConfig", stages: "tuple[Stage, ...]", *, forced: bool = False) -> None:

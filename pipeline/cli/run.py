@@ -8,6 +8,7 @@ from rich.table import Table
 
 from ..api.settings import LAST_STAGE_OF, NO_MODEL, run_config
 from ..config import RunConfig, load_config
+from ..errors import InputError
 from .export import print_left_out
 from .options import ModelOption, OutputOption
 from .terminal import ConsoleReporter, command_line, out
@@ -15,6 +16,7 @@ from .terminal import ConsoleReporter, command_line, out
 if TYPE_CHECKING:
     # Imported where it is used: `thumbline --help` should not wait for it.
     from .. import line as line_module
+    from ..storage.manifests import Manifest
 
 SetOption = Annotated[
     list[str] | None,
@@ -82,8 +84,15 @@ def print_stage(finished: "line_module.Finished") -> None:
     parts += [f"{counts.rejected:,} rejected"] if counts.rejected else []
     text = ", ".join(parts)
     out.print(f"{finished.stage.name:<10} {text:<58} {manifest.seconds:>8.1f} s  [dim]{manifest.fingerprint[:8]}[/dim]")
-    for sentence in manifest.notes.get("said", ()):
-        out.print(f"  {sentence}", style="yellow", markup=False)
+    for sentence in _said(manifest):
+        out.print(f"{'':<10} {sentence}", style="yellow", markup=False, soft_wrap=True)
+
+
+def _said(manifest: "Manifest") -> list[str]:
+    """What a person should read of a stage: what was rejected and why, then what else was seen."""
+    from ..ingest.reasons import reject_lines
+
+    return [*reject_lines(manifest), *manifest.said]
 
 
 def _print_report_path(config: RunConfig) -> None:
@@ -105,8 +114,10 @@ def status_command(
     for heading in ("in", "out", "merged", "rejected", "seconds"):
         table.add_column(heading, justify="right")
     table.add_column("finished")
+    said: list[str] = []
     for entry in line.plan(config):
         row = line.read_stage(config, entry.stage)
+        said += () if row is None else (f"{entry.stage.name}: {sentence}" for sentence in _said(row))
         counts = [""] * 5
         if row is not None:
             numbers = (row.counts.rows_in, row.counts.rows_out, row.counts.merged, row.counts.rejected)
@@ -116,6 +127,8 @@ def status_command(
             entry.stage.name, line.state(config, entry), reason, *counts, row.finished_at if row is not None else ""
         )
     out.print(table)
+    for sentence in said:
+        out.print(sentence, markup=False, soft_wrap=True)
 
 
 def prepare_command(
@@ -130,10 +143,17 @@ def prepare_command(
     `datasets` and the hub read them; data_report.html shows what became of the log.
     """
     from .. import line
-    from ..dataset import export_dataset
+    from ..dataset import export_dataset, write_report
 
     loaded = run_config(inputs, output, NO_MODEL, settings or (), events={"format": log_format})
-    _run_line(loaded, line.select(None, LAST_STAGE_OF["prepare"]))
+    try:
+        _run_line(loaded, line.select(None, LAST_STAGE_OF["prepare"]))
+    except InputError:
+        # What was read is shown all the same: why it was of no use stands there.
+        if line.read_stage(loaded, line.stage_named("events")) is not None:
+            page = output / write_report(loaded, command_line())
+            out.print(f"Data report: {page}", markup=False, soft_wrap=True)
+        raise
     exported = export_dataset(loaded, command_line())
     for name, rows in exported.rows.items():
         out.print(f"  {output / name}  {rows:,} rows")

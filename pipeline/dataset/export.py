@@ -45,9 +45,14 @@ def export_dataset(config: RunConfig, command: str) -> Exported:
         PipelineError: The run has not reached its splits.
     """
     written = write_dataset(config, config.run_dir / FOLDER)
-    write_text(config.run_dir / REPORT, _page(config, command))
     rows = {f"{FOLDER}/{name}": count for name, count in written.rows.items()}
-    return Exported(rows, written.left_out, f"{FOLDER}/{CARD}", REPORT)
+    return Exported(rows, written.left_out, f"{FOLDER}/{CARD}", write_report(config, command))
+
+
+def write_report(config: RunConfig, command: str) -> str:
+    """Write the page on the data, of as many stages as have finished; its name, relative to the run's folder."""
+    write_text(config.run_dir / REPORT, _page(config, command))
+    return REPORT
 
 
 def _page(config: RunConfig, command: str) -> str:

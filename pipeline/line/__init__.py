@@ -10,7 +10,7 @@ from .locking import locked
 from .planning import Planned, fingerprint_of, plan, read_stage, recorded, state
 from .running import Finished, run
 from .saved import CONFIG_FILE, load_saved_config
-from .stages import STAGE_NAMES, STAGES, Stage, select
+from .stages import STAGE_NAMES, STAGES, Stage, select, stage_named
 
 __all__ = [
     "CONFIG_FILE",
@@ -28,5 +28,6 @@ __all__ = [
     "recorded",
     "run",
     "select",
+    "stage_named",
     "state",
 ]

@@ -8,6 +8,7 @@ from typing import Literal, NamedTuple
 
 from ..config import RunConfig
 from ..context import DEFAULT_SIZES, BatchSizes, Reporter, SilentReporter, StageContext
+from ..ingest.reasons import refuse_unusable
 from ..storage.files import make_folder
 from ..storage.manifests import (
     Manifest,
@@ -56,6 +57,7 @@ def run(
 
     Raises:
         PipelineError: What a stage says about its input, settings or machine; the stages before it are kept.
+        InputError: The logs gave no event. The stage `events` is kept, with its rejects.
     """
     make_folder(config.run_dir)
     with locked(config.run_dir):
@@ -64,7 +66,10 @@ def run(
             recover_published(config.run_dir / stage.name)
             fingerprint = fingerprint_of(config, stage)
             found = None if forced else _found(config, stage, fingerprint, source)
-            yield found or _run_stage(config, stage, fingerprint, reporter or SilentReporter(), sizes)
+            finished = found or _run_stage(config, stage, fingerprint, reporter or SilentReporter(), sizes)
+            yield finished
+            if stage.name == "events":
+                refuse_unusable(finished.manifest)
 
 
 def _found(config: RunConfig, stage: Stage, fingerprint: str, source: Path | None) -> Finished | None:

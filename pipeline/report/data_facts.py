@@ -64,8 +64,7 @@ def data_facts(inputs: ReportInputs) -> DataFacts:
 
 
 def _remarks(inputs: ReportInputs) -> tuple[str, ...]:
-    manifest = inputs.manifests.get("events")
-    return () if manifest is None else tuple(manifest.notes.get("said", ()))
+    return tuple(sentence for manifest in inputs.manifests.values() for sentence in manifest.said)
 
 
 def _splits(inputs: ReportInputs) -> tuple[SplitSize, ...] | Missing:

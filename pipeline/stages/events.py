@@ -23,6 +23,7 @@ from ..ingest import sorting
 from ..ingest.distinct import count_contradicted, count_distinct
 from ..ingest.event_ids import with_ids
 from ..ingest.plan import Unit, plan, units
+from ..ingest.reasons import Example
 from ..reading import hub
 from ..reading.files import FileSource
 from ..reading.inputs import expand_inputs
@@ -142,6 +143,7 @@ class _Tally:
         self.formats: Counter[str] = Counter()
         self.votes: Counter[str] = Counter()
         self.reasons: Counter[str] = Counter()
+        self.examples: dict[str, Example] = {}
         self.openers = 0
         self.deliveries = 0
 
@@ -154,6 +156,9 @@ class _Tally:
 
     def rejects(self, frame: pl.DataFrame) -> pl.DataFrame:
         self.reasons.update(value_counts(frame["reason"]))
+        firsts = frame.unique("reason", keep="first", maintain_order=True)
+        for reason, *place in firsts.select("reason", *Example._fields).iter_rows():
+            self.examples.setdefault(str(reason), Example(*place))
         return frame
 
 
@@ -178,6 +183,7 @@ def _notes(written: Sequence[sorting.TaskFiles], tally: _Tally) -> dict[str, Any
         "votes": dict(sorted(tally.votes.items())),
         "reject_reasons": dict(sorted(tally.reasons.items())),
         "remarks": remarks,
+        "reject_examples": {reason: example._asdict() for reason, example in sorted(tally.examples.items())},
         "said": in_words(remarks),
         "files": len({count.source_file for count in read if count.events}),
         "users": count_distinct([entry.users for entry in written]),

@@ -65,6 +65,11 @@ class Manifest(BaseModel):
     seconds: float
     finished_at: str
 
+    @property
+    def said(self) -> tuple[str, ...]:
+        """Sentences that a person should read: what was set aside, told apart or taken for something else."""
+        return tuple(self.notes.get("said", ()))
+
 
 def read_manifest(stage_dir: Path) -> Manifest | None:
     """The manifest of a finished stage; None where the stage never finished."""

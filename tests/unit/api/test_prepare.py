@@ -254,5 +254,11 @@ def test_the_view_counts_and_escapes(prepared):
 
 def test_where_nothing_can_be_used_the_error_says_why():
     rows = [{"prompt": "Only that.", "response": "x", "feedback": "meh"}]
-    with pytest.raises(InputError, match="nothing to split.*Rejected rows by reason: unknown_label 1"):
+    with pytest.raises(InputError, match="1 of 1 rows rejected.*: unknown_label 1 "):
+        thumbline.prepare(rows)
+
+
+def test_where_no_vote_is_left_the_error_says_what_was_rejected_before():
+    rows = [{"prompt": f"q{n}", "response": "x", "feedback": vote} for n, vote in enumerate([None, None, "meh"])]
+    with pytest.raises(InputError, match=r"nothing to split.*Rejected rows by reason: unknown_label 1\."):
         thumbline.prepare(rows)
