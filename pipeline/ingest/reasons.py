@@ -17,7 +17,6 @@ _WAYS_OUT: Final[Mapping[str, str]] = {
     "unknown_format": "`thumbline formats` lists what is read; --format names one of them.",
     "missing_field": "State where a field lies: --set 'events.options={prompt: question, completion: answer}'.",
     "wrong_type": "If another column holds it, state that one: --set 'events.options={prompt: question}'.",
-    "unknown_label": "State what a label means: --set 'events.options={up: good, down: bad}'.",
     "line_too_long": "Raise events.max_line_bytes.",
 }
 

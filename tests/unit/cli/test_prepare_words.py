@@ -25,7 +25,7 @@ def test_a_log_of_which_nothing_can_be_used_ends_after_events_and_still_has_its_
     said = capsys.readouterr().out
     assert "rejected: unknown_label 3" in said and "responses" not in said
     page = (tmp_path / "out" / "data_report.html").read_text(encoding="utf-8")
-    assert "rejected: unknown_label 3" in page and str(tmp_path / "out" / "data_report.html") in said
+    assert "field &#39;feedback&#39; is &#39;so-so&#39;" in page and str(tmp_path / "out" / "data_report.html") in said
     status_command(tmp_path / "out")
     assert "events: rejected: unknown_label 3" in capsys.readouterr().out
     # What is up to date says so again.

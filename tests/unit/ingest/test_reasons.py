@@ -35,7 +35,7 @@ def test_few_rejects_are_counted_and_many_have_an_example_with_its_line_and_a_wa
     assert reject_lines(manifest(few, **notes)) == ["rejected: unknown_label 1,500, broken_json 1"]
     counted, label, broken = reject_lines(manifest(most, **notes))
     assert counted == "rejected: unknown_label 1,500, broken_json 1"
-    assert label.startswith("unknown_label: log.jsonl, line 1,200: field 'vote' is 'meh'. State what a label means")
+    assert label.startswith("unknown_label: log.jsonl, line 1,200: field 'vote' is 'meh'")
     assert broken.startswith("broken_json: log.jsonl, line 3: the object does not end. Each line has to be")
 
 
@@ -54,7 +54,7 @@ def test_nothing_usable_is_refused_with_the_most_frequent_reason_first() -> None
         refuse_unusable(manifest(Counts(rows_in=9, rows_out=0, rejected=9), **notes))
     assert str(caught.value).startswith(
         "events: 9 of 9 rows rejected, so there is nothing to go on with: unknown_label 8, broken_json 1 "
-        "(log.jsonl, line 1,200: field 'vote' is 'meh'). State what a label means"
+        "(log.jsonl, line 1,200: field 'vote' is 'meh')."
     )
     refuse_unusable(manifest(Counts(rows_in=9, rows_out=1, rejected=8), **notes))
 
