@@ -22,6 +22,8 @@ _UNUSUAL: Final = (
     r"\x{2500}-\x{27BF}\x{3001}-\x{3029}\x{3041}-\x{3096}\x{30A1}-\x{30FA}\x{4E00}-\x{9FFF}\x{AC00}-\x{D7A3}\x{FE0F}"
     r"\x{FF01}-\x{FF5E}\x{1F300}-\x{1FAFF}]"
 )
+# What there is of tools or of an extra where there are none.
+_NOTHING: Final = pl.lit(None, dtype=pl.String)
 _ASCII_SPACE: Final = "\t\n\x0b\x0c\r"
 
 
@@ -129,25 +131,56 @@ def _loosely_normalised(texts: pl.Series) -> pl.Series:
     return kept.scatter(places, _normalised(texts.gather(places)))
 
 
+def with_extra(text: pl.Expr, extra: pl.Expr) -> pl.Expr:
+    """`text`, and what goes along with it where that is not null: the two could be told apart again."""
+    return pl.when(extra.is_null()).then(text).otherwise(pl.concat_str(text, pl.lit("+"), joined(extra)))
+
+
 def prompt_key(messages: pl.Expr, *, loose: bool = False) -> pl.Expr:
-    """One string a message list, equal exactly where roles and normalised contents are equal."""
+    """One string a message list, equal exactly where roles, normalised contents and extras are equal.
+
+    Loosely normalised, extras are no part of it: prompts of one text belong together whatever tools were called.
+    """
     normal = loosely_normalised if loose else normalised
-    return messages.map_batches(lambda lists: _joined_messages(lists, normal), return_dtype=pl.String)
+    return messages.map_batches(lambda lists: _joined_messages(lists, normal, not loose), return_dtype=pl.String)
 
 
 def written_prompt(messages: pl.Expr) -> pl.Expr:
-    """One string a message list, equal exactly where roles and contents are equal as they were written."""
+    """One string a message list, equal exactly where roles, contents and extras are equal as they were written."""
     return messages.map_batches(lambda lists: _joined_messages(lists, lambda text: text), return_dtype=pl.String)
 
 
-def _joined_messages(lists: pl.Series, normal: Callable[[pl.Expr], pl.Expr]) -> pl.Series:
+def prompt_context(messages: pl.Expr, tools: pl.Expr) -> pl.Expr:
+    """What a prompt says beside roles and contents, as one string: its messages' extras and its tools; mostly empty."""
+    return pl.map_batches([messages, tools], lambda columns: _contexts(*columns), return_dtype=pl.String)
+
+
+def _contexts(lists: pl.Series, tools: pl.Series) -> pl.Series:
+    extras = lists.explode().struct.field("extra")
+    if not extras.count() and not tools.count():
+        return pl.repeat("", len(lists), dtype=pl.String, eager=True)
+    extra = pl.element().struct.field("extra")
+    said = lists.to_frame("lists").select(
+        extras=pl.col("lists").list.eval(joined(extra.fill_null(""))).list.join(""),
+        is_bare=pl.col("lists").list.eval(extra.is_null()).list.all(),
+        tools=tools,
+    )
+    bare = pl.col("is_bare") & pl.col("tools").is_null()
+    context = pl.concat_str(joined(pl.col("tools").fill_null("")), "extras")
+    return said.select(pl.when(bare).then(pl.lit("")).otherwise(context)).to_series()
+
+
+def _joined_messages(lists: pl.Series, normal: Callable[[pl.Expr], pl.Expr], extras: bool = True) -> pl.Series:
     """All messages in one column are normalised together: a list at a time would take a hundred times as long."""
     lengths = lists.list.len().fill_null(0)
     # An empty list explodes to a row of nothing.
     messages = lists.filter(lengths > 0).explode().struct.unnest()
     # First alone: `joined` names a text twice, and would have it normalised twice.
-    normals = messages.select("role", normal(pl.col("content")))
-    parts = normals.select(part=joined(pl.col("role"), pl.col("content")))["part"]
+    normals = messages.select("role", normal(pl.col("content")), "extra")
+    part = joined(pl.col("role"), pl.col("content"))
+    if extras and normals["extra"].count():
+        part = with_extra(part, pl.col("extra"))
+    parts = normals.select(part=part)["part"]
     if (lengths == 1).all():
         return parts.rename(lists.name)
     numbers = np.arange(len(lists))
@@ -158,21 +191,26 @@ def _joined_messages(lists: pl.Series, normal: Callable[[pl.Expr], pl.Expr]) -> 
     return found.select(pl.when(~pl.col("is_missing")).then(pl.col("part").fill_null(""))).to_series()
 
 
-def prompt_id(messages: pl.Expr) -> pl.Expr:
-    """Id of a prompt: the digest of its roles and normalised contents."""
-    return digest(prompt_key(messages))
+def prompt_id(messages: pl.Expr, tools: pl.Expr = _NOTHING) -> pl.Expr:
+    """Id of a prompt: the digest of its roles, normalised contents and extras, and of its tools."""
+    return id_of_key(prompt_key(messages), tools)
 
 
-def response_id(prompt_ids: pl.Expr, completion: pl.Expr) -> pl.Expr:
-    """Id of a response: the digest of its prompt's id and its normalised text."""
-    return id_of_normalised(prompt_ids, normalised_answer(completion))
+def id_of_key(key: pl.Expr, tools: pl.Expr) -> pl.Expr:
+    """`prompt_id` of a `prompt_key`."""
+    return digest(with_extra(key, tools))
 
 
-def id_of_normalised(prompt_ids: pl.Expr, text: pl.Expr) -> pl.Expr:
+def response_id(prompt_ids: pl.Expr, completion: pl.Expr, extra: pl.Expr = _NOTHING) -> pl.Expr:
+    """Id of a response: the digest of its prompt's id, its normalised text and its extra."""
+    return id_of_normalised(prompt_ids, normalised_answer(completion), extra)
+
+
+def id_of_normalised(prompt_ids: pl.Expr, text: pl.Expr, extra: pl.Expr = _NOTHING) -> pl.Expr:
     """`response_id` of a text that is normalised already."""
-    return digest(joined(prompt_ids, text))
+    return digest(with_extra(joined(prompt_ids, text), extra))
 
 
-def as_answer(completion: pl.Expr) -> pl.Expr:
-    """A completion's text as a list of one assistant message."""
-    return pl.concat_list(pl.struct(role=pl.lit("assistant"), content=completion))
+def as_answer(completion: pl.Expr, extra: pl.Expr = _NOTHING) -> pl.Expr:
+    """A completion's text and extra as a list of one assistant message."""
+    return pl.concat_list(pl.struct(role=pl.lit("assistant"), content=completion, extra=extra))

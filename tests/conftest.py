@@ -80,7 +80,9 @@ def event(
         "user_id": user,
         "model": "m",
         "prompt": [{"role": "user", "content": prompt}],
+        "tools": None,
         "completion": completion,
+        "completion_extra": None,
         "vote": vote,
         "comparison_id": None,
         "comparison_kind": None,
@@ -97,7 +99,7 @@ def events_table(rows: list[dict[str, Any]]) -> pl.DataFrame:
     """Rows as table `events`, in its order."""
     schema = polars_schema("events")
     frame = pl.DataFrame(rows, schema={name: dtype for name, dtype in schema.items() if name not in _MADE})
-    named = frame.with_columns(prompt_id=prompt_id(pl.col("prompt"))).with_columns(
-        response_id=response_id(pl.col("prompt_id"), pl.col("completion"))
+    named = frame.with_columns(prompt_id=prompt_id(pl.col("prompt"), pl.col("tools"))).with_columns(
+        response_id=response_id(pl.col("prompt_id"), pl.col("completion"), pl.col("completion_extra"))
     )
     return named.select(schema.names()).sort("prompt_id", "response_id", "event_id")

@@ -30,7 +30,7 @@ def identifier(*parts: object) -> str:
 
 
 def _messages(role: str, text: str) -> list[dict[str, str]]:
-    return [{"role": role, "content": text}]
+    return [{"role": role, "content": text, "extra": None}]
 
 
 def texts(prompts: int) -> pl.DataFrame:
@@ -46,6 +46,7 @@ def texts(prompts: int) -> pl.DataFrame:
                 "group_id": identifier("group", place // 2),
                 "split": "test" if share < 0.3 else "validation" if share < 0.4 else "train",
                 "prompt": _messages("user", question),
+                "tools": None,
                 "good": _GOOD.format(topic) + (f" {SCRIPT}" if place % 5 == 0 else ""),
                 "bad": _BAD.format(topic, topic, topic, topic),
             }
@@ -61,7 +62,7 @@ def _typed(table: str, frame: pl.DataFrame) -> pl.DataFrame:
 def tables_of_texts(source: pl.DataFrame, paired: int) -> dict[str, pl.DataFrame]:
     """Unpaired rows of every text, pairs of the first `paired` prompts, and splits."""
     rows = source.with_row_index("place")
-    answer = pl.struct(role=pl.lit("assistant"), content="text")
+    answer = pl.struct(role=pl.lit("assistant"), content="text", extra=pl.lit(None, pl.String))
     long = pl.concat([rows.with_columns(text=side, label=pl.lit(side == "good")) for side in ("good", "bad")])
     long = long.with_columns(
         response_id=pl.Series([identifier("response", *key) for key in long.select("place", "label").iter_rows()]),

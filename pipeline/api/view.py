@@ -43,7 +43,9 @@ def first_texts(rows: pl.DataFrame, columns: Sequence[str]) -> str:
 def _text(value: Any) -> object:
     if isinstance(value, list):
         return _text(value[-1]) if value else ""
-    return value.get("content", "") if isinstance(value, Mapping) else value
+    if not isinstance(value, Mapping):
+        return value
+    return "\n".join(part for part in (value.get("content"), value.get("extra")) if part)
 
 
 def _cell(value: object) -> str:

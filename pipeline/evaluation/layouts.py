@@ -18,19 +18,27 @@ _EARLIER_TURN: Final = re.compile(r"\n?<extra_id_1>(User|Assistant)\n")
 RATINGS: Final = ("helpfulness", "overall_score", "score", "rating")
 
 
+class Answer(NamedTuple):
+    """A text, and what goes along with it; as `RawEvent.completion` and `completion_extra`."""
+
+    text: str
+    extra: str | None = None
+
+
 class Preference(NamedTuple):
-    """One pair of answers to one prompt."""
+    """One pair of answers to one prompt, and the tools that were offered with it."""
 
     prompt: list[Message]
-    chosen: str
-    rejected: str
+    chosen: Answer
+    rejected: Answer
+    tools: str | None = None
 
 
 class Rated(NamedTuple):
     """One answer with a number; answers to the same prompt are compared by it."""
 
     prompt: list[Message]
-    completion: str
+    completion: Answer
     rating: float
 
 
@@ -77,19 +85,19 @@ def _benchmark(record: Record, _: str) -> Parsed:
     return [Preference(prompt, chosen, rejected) for chosen in sides["chosen"] for rejected in sides["rejected"]]
 
 
-def _answers(value: Any, field: str, prompt: list[Message]) -> list[str]:
+def _answers(value: Any, field: str, prompt: list[Message]) -> list[Answer]:
     if isinstance(value, list) and value and all(isinstance(entry, str) for entry in value):
-        return [values.answer(entry, field) for entry in value]
+        return [Answer(values.answer(entry, field)) for entry in value]
     if isinstance(value, list):
         messages = values.messages(value, field, empty="empty_completion")
         # A side that repeats the prompt before its answer.
         value = messages[len(prompt) :] if values.same_messages(prompt, messages) == len(prompt) else messages
-    return [values.answer(value, field)]
+    return [Answer(values.answer(value, field))]
 
 
 def _rated(record: Record, rating: str) -> Parsed:
     row = record.value
-    completion = values.answer(values.present(row, "response"), "response")
+    completion = Answer(values.answer(values.present(row, "response"), "response"))
     return Rated(_earlier_turns(values.present(row, "prompt")), completion, _number(row, rating))
 
 

@@ -11,7 +11,7 @@ import polars as pl
 import pyarrow as pa
 
 from ..errors import ConfigError, InputError, unknown_name
-from ..identity import as_answer, digest, joined, normalised_answer, prompt_key
+from ..identity import as_answer, digest, joined, normalised_answer, prompt_key, with_extra
 from ..importers.base import ImporterSpec, RawEvent
 from ..importers.registry import importer, importer_names
 from ..reading import hub
@@ -19,12 +19,12 @@ from ..reading.files import FileSource, take_sample
 from ..reading.records import Reject, RowError, Sample, Source
 from ..storage.digests import digest_file
 from ..tables import MESSAGES, polars_schema
-from .layouts import LAYOUTS, Layout, Preference, Rated, rating_column, slice_value
+from .layouts import LAYOUTS, Answer, Layout, Preference, Rated, rating_column, slice_value
 
 MAX_LINE_BYTES: Final = 16 * 1024 * 1024
-_ARROW_MESSAGES: Final = pa.large_list(pa.struct([("role", pa.large_string()), ("content", pa.large_string())]))
+_ARROW_MESSAGES: Final = pa.large_list(pa.struct({name: pa.large_string() for name in ("role", "content", "extra")}))
 # Columns of the frame itself, and of scored pairs: a slice of this name would overwrite them.
-_RESERVED: Final = frozenset({"prompt", "chosen", "rejected", *polars_schema("scored_pairs")})
+_RESERVED: Final = frozenset({"prompt", "tools", "chosen", "rejected", *polars_schema("scored_pairs")})
 
 
 SliceValues: TypeAlias = tuple[str | float | None, ...]
@@ -34,7 +34,7 @@ class PairRows(NamedTuple):
     """Pairs of a file.
 
     Attributes:
-        frame: pair_id, group_id, prompt, chosen, rejected (message lists) and the columns to slice by, by pair_id.
+        frame: pair_id, group_id, prompt, tools, chosen and rejected (message lists), and the columns to slice by.
         layout: Name of the layout that was read.
         slices: Names of the columns to slice by.
         digest: What names the file's content.
@@ -194,10 +194,14 @@ def _imported_reads(source: Source, spec: ImporterSpec, tally: _Tally) -> Iterat
                 continue
             sides = {event.vote: event, other.vote: other}
             if sides.keys() == {"chosen", "rejected"}:
-                pair = Preference(event.prompt, sides["chosen"].completion, sides["rejected"].completion)
+                pair = Preference(event.prompt, _answer(sides["chosen"]), _answer(sides["rejected"]), event.tools)
                 yield _Read(event.line, [pair])
             else:
                 tally.rejected[event.vote] += 1
+
+
+def _answer(event: RawEvent) -> Answer:
+    return Answer(event.completion, event.completion_extra)
 
 
 def _pair_up(reads: Iterable[_Read], tally: _Tally) -> Iterator[tuple[int, Preference]]:
@@ -241,21 +245,29 @@ def _frame(rows: Sequence[tuple[Preference, SliceValues]], slices: Sequence[str]
     messages = pa.array([preference.prompt for preference in preferences], _ARROW_MESSAGES)
     columns: dict[str, Any] = {
         "prompt": pl.Series("prompt", messages, dtype=MESSAGES),
-        "chosen": pl.Series([preference.chosen for preference in preferences], dtype=pl.String),
-        "rejected": pl.Series([preference.rejected for preference in preferences], dtype=pl.String),
+        "tools": pl.Series([preference.tools for preference in preferences], dtype=pl.String),
+        **_answer_columns("chosen", [preference.chosen for preference in preferences]),
+        **_answer_columns("rejected", [preference.rejected for preference in preferences]),
     }
     for place, name in enumerate(slices):
         columns[name] = _slice_column([values[place] for _, values in rows])
-    prompt = prompt_key(pl.col("prompt"))
+    prompt = with_extra(prompt_key(pl.col("prompt")), pl.col("tools"))
+    sides = {side: (pl.col(side), pl.col(f"{side}_extra")) for side in ("chosen", "rejected")}
+    said = [with_extra(normalised_answer(text), extra) for text, extra in sides.values()]
     return (
         pl.DataFrame(columns)
         .with_columns(
-            pair_id=digest(joined(prompt, *(normalised_answer(pl.col(side)) for side in ("chosen", "rejected")))),
+            pair_id=digest(joined(prompt, *said)),
             group_id=digest(joined(pl.lit("text"), prompt_key(pl.col("prompt"), loose=True))),
         )
-        .with_columns(as_answer(pl.col(side)).alias(side) for side in ("chosen", "rejected"))
-        .select("pair_id", "group_id", "prompt", "chosen", "rejected", *slices)
+        .with_columns(as_answer(*answer).alias(side) for side, answer in sides.items())
+        .select("pair_id", "group_id", "prompt", "tools", "chosen", "rejected", *slices)
     )
+
+
+def _answer_columns(side: str, answers: Sequence[Answer]) -> dict[str, pl.Series]:
+    texts, extras = ([answer[place] for answer in answers] for place in range(2))
+    return {side: pl.Series(texts, dtype=pl.String), f"{side}_extra": pl.Series(extras, dtype=pl.String)}
 
 
 def _slice_column(values: Sequence[str | float | None]) -> pl.Series:

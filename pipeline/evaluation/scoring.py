@@ -124,8 +124,9 @@ def _score(pairs: PairRows, name: str, model: str, options: ScoringOptions, repo
         encoder = load_encoder(adapted.tokenizer_dir, text.template, text.max_tokens, text.truncation)
     except InputError as error:
         raise InputError(f"--model {name}: {error} Here: --template plain.") from error
-    long = pl.concat(pairs.frame.select("pair_id", "prompt", side=pl.lit(side), text=_text_of(side)) for side in _SIDES)
-    encoded = list(encoder.encode(long["prompt"].to_list(), long["text"].to_list()))
+    columns = ("pair_id", "prompt", "tools")
+    long = pl.concat(pairs.frame.select(*columns, side=pl.lit(side), **_answer_of(side)) for side in _SIDES)
+    encoded = list(encoder.encode(long["prompt"].to_list(), long["completion"].to_list()))
     table = sequence_columns(long.select("pair_id", "side"), encoded)
     dropped = table.filter(pl.col("reason").is_not_null()).select("pair_id", "reason")
     kept = table.join(dropped.select("pair_id").unique(), on="pair_id", how="anti").drop("reason")
@@ -143,8 +144,9 @@ def _score(pairs: PairRows, name: str, model: str, options: ScoringOptions, repo
     return _Sides(_wide(logps), dropped, notes)
 
 
-def _text_of(side: str) -> pl.Expr:
-    return pl.col(side).list.first().struct.field("content")
+def _answer_of(side: str) -> dict[str, pl.Expr]:
+    answer = pl.col(side).list.first().struct
+    return {"completion": answer.field("content"), "completion_extra": answer.field("extra")}
 
 
 def _wide(logps: pl.DataFrame) -> pl.DataFrame:

@@ -33,8 +33,9 @@ def answers(events: pl.DataFrame) -> pl.DataFrame:
         events: Named events.
 
     Returns:
-        `prompt_id`, `response_id`, `prompt`, `completion`, `model` (the first by name), `models`, `conversation_ids`,
-        `user_ids` (each sorted), `oldest_event_at`, `newest_event_at`, `n_events` and the counts of `_COUNTED`.
+        `prompt_id`, `response_id`, `prompt`, `tools`, `completion`, `completion_extra`, `model` (the first by name),
+        `models`, `conversation_ids`, `user_ids` (each sorted), `oldest_event_at`, `newest_event_at`, `n_events` and the
+        counts of `_COUNTED`.
     """
     ordered = _sorted(events)
     first = _starts(ordered["response_id"])
@@ -45,7 +46,7 @@ def answers(events: pl.DataFrame) -> pl.DataFrame:
         name: _distinct(ordered[column], group, several, counts.height)
         for name, column in (("models", "model"), ("conversation_ids", "conversation_id"), ("user_ids", "user_id"))
     }
-    return ordered.select("prompt_id", "response_id", "completion")[first].with_columns(
+    return ordered.select("prompt_id", "response_id", "tools", "completion", "completion_extra")[first].with_columns(
         gathered(ordered["prompt"], _prompt_rows(ordered, first)),
         **lists,
         model=lists["models"].list.first(),

@@ -12,7 +12,7 @@ from typing import Final
 import polars as pl
 
 from ..errors import InputError
-from ..identity import as_number, digest, loosely_normalised
+from ..identity import as_number, digest, loosely_normalised, with_extra
 from ..storage.files import user_table_format
 from ..storage.parquet import read_parquet
 from ..tables import LEAK_MATCH, LEAK_TEXT, SPLIT, polars_schema
@@ -48,7 +48,8 @@ def leak_keys(unpaired: pl.LazyFrame, pairs: pl.LazyFrame, splits: pl.LazyFrame,
     # A text that many rows hold is normalised once.
     prompts = placed.unique("prompt_id", keep="any")
     answers = placed.unique(["owner", "response_id"], keep="any")
-    said = pl.col("answer").list.first().struct.field("content")
+    answer = pl.col("answer").list.first().struct
+    said = with_extra(answer.field("content"), answer.field("extra"))
     texts = [
         prompts.select("owner", text=pl.lit("prompt", LEAK_TEXT), value=user_text(pl.col("prompt"))),
         answers.select("owner", text=pl.lit("completion", LEAK_TEXT), value=said),

@@ -7,7 +7,7 @@ from typing import Literal
 
 import polars as pl
 
-from ..identity import digest, joined, prompt_key
+from ..identity import digest, joined, prompt_context, prompt_key
 from .groups import components
 from .neighbours import near_links, signatures
 
@@ -15,7 +15,7 @@ Grouping = Literal["normalised", "near_duplicate"]
 
 
 def _prompts(rows: pl.LazyFrame) -> pl.LazyFrame:
-    return rows.group_by("prompt_id").agg(pl.col("prompt").first())
+    return rows.group_by("prompt_id").agg(pl.col("prompt", "tools").first())
 
 
 def loose_keys(rows: pl.LazyFrame) -> pl.LazyFrame:
@@ -30,6 +30,11 @@ def prompt_signatures(rows: pl.LazyFrame) -> pl.LazyFrame:
     return signatures(_prompts(rows).select(id="prompt_id", text=text))
 
 
+def prompt_contexts(rows: pl.LazyFrame) -> pl.LazyFrame:
+    """`id` and `context` of each prompt of `rows`: prompts of one context have the same tools and extras."""
+    return _prompts(rows).select(id="prompt_id", context=digest(prompt_context(pl.col("prompt"), pl.col("tools"))))
+
+
 def links_as_keys(links: pl.DataFrame) -> pl.DataFrame:
     """Links between two ids as `id` and `key`, the left id being the key that both share."""
     ends = [links.select(id="left", key="left"), links.select(id="right", key="left")]
@@ -39,8 +44,11 @@ def links_as_keys(links: pl.DataFrame) -> pl.DataFrame:
 def prompt_groups(narrow: pl.DataFrame, grouping: Grouping, similarity: float) -> pl.DataFrame:
     """`prompt_id` and `pair_group` of every prompt; a group is named by its smallest prompt id.
 
+    Prompts of one group have one context: an answer that calls a tool answers no prompt without that tool.
+
     Args:
-        narrow: What `loose_keys` (normalised) or `prompt_signatures` (near_duplicate) gave for all partitions.
+        narrow: What `loose_keys` (normalised) or `prompt_signatures` (near_duplicate) gave for all partitions, with
+            `context` of `prompt_contexts`.
         grouping: Which of the two.
         similarity: For near-duplicates, the least estimated Jaccard similarity.
     """
@@ -48,4 +56,5 @@ def prompt_groups(narrow: pl.DataFrame, grouping: Grouping, similarity: float) -
     keys = narrow if grouping == "normalised" else links_as_keys(near_links(narrow.unique("id").sort("id"), similarity))
     own = ids.select("id", key=pl.concat_str(pl.lit("own:"), "id"))
     found = components(pl.concat([keys.select("id", "key"), own]))
-    return found.select(prompt_id="id", pair_group=pl.col("id").min().over("component"))
+    found = found.join(narrow.select("id", "context").unique("id"), on="id", how="left", validate="1:1")
+    return found.select(prompt_id="id", pair_group=pl.col("id").min().over("component", "context"))

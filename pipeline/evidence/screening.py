@@ -15,6 +15,7 @@ import polars as pl
 
 from ..config import ResponsesConfig
 from ..errors import MissingDependencyError
+from ..identity import prompt_context, with_extra
 from ..tables import RESPONSE_DROP
 
 _EMAIL: Final = re.compile(r"\b[\w.+-]+@[\w-]+(?:\.[\w-]+)*\.[A-Za-z]{2,}\b")
@@ -29,22 +30,26 @@ def screened(responses: pl.LazyFrame, config: ResponsesConfig) -> pl.LazyFrame:
     """Rows with `drop_reason` and `drop_detail`; both null where the row stays.
 
     Args:
-        responses: One row a response, with `prompt` and `completion`.
+        responses: One row a response, with `prompt`, `tools`, `completion` and `completion_extra`.
         config: Bounds, languages, and what to look for.
 
     Raises:
         MissingDependencyError: A library that a chosen screen needs is not installed.
     """
     prompt = pl.col("prompt").list.eval(pl.element().struct.field("content")).list.join("\n")
-    lengths = prompt.str.len_chars(), pl.col("completion").str.len_chars()
+    answer = with_extra(pl.col("completion"), pl.col("completion_extra"))
+    along = pl.col("completion_extra").str.len_chars().fill_null(0)
+    lengths = prompt.str.len_chars(), pl.col("completion").str.len_chars() + along
     found: list[tuple[str, pl.Expr]] = [
         ("prompt_length", _outside(lengths[0], config.min_prompt_chars, config.max_prompt_chars)),
         ("completion_length", _outside(lengths[1], config.min_completion_chars, config.max_completion_chars)),
     ]
-    both = pl.concat_str(prompt, pl.col("completion"), separator="\n")
+    both = pl.concat_str(prompt, prompt_context(pl.col("prompt"), pl.col("tools")), answer, separator="\n")
     if config.languages:
         language = _language_detector(config.languages, config.language_confidence)
-        found.append(("language", _detected(pl.col("completion"), language)))
+        # An answer that only calls a tool is in no language.
+        spoken = pl.when(pl.col("completion") != "").then(pl.col("completion"))
+        found.append(("language", _detected(spoken, language)))
     if config.screen_secrets:
         found.append(("secret", _detected(both, _secret_detector())))
     if config.screen_personal_data:
@@ -67,7 +72,9 @@ def _outside(length: pl.Expr, least: int, most: int | None) -> pl.Expr:
 
 def _detected(text: pl.Expr, detector: Detector) -> pl.Expr:
     return text.map_batches(
-        lambda column: pl.Series([detector(value) for value in column.to_list()], dtype=pl.String),
+        lambda column: pl.Series(
+            [None if value is None else detector(value) for value in column.to_list()], dtype=pl.String
+        ),
         return_dtype=pl.String,
         is_elementwise=True,
     )

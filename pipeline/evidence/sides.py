@@ -9,7 +9,7 @@ from typing import Final
 import polars as pl
 
 from ..config import PairsConfig, ResponsesConfig
-from ..identity import loosely_normalised, normalised_answer, without_space
+from ..identity import loosely_normalised, normalised_answer, with_extra, without_space
 from ..tables import PAIR_DROP, PAIR_SOURCE
 from .posterior import beta_above_half, beta_above_other
 from .similarity import text_similarity
@@ -111,7 +111,7 @@ def _with_completions(sides: pl.LazyFrame, responses: pl.LazyFrame) -> pl.LazyFr
     """Sides with the texts of both answers, `completion` and `completion_rejected`, in their order."""
     ids = pl.concat([sides.select("response_id"), sides.select(response_id="response_id_rejected")])
     # Few of all texts, so that the two joins are of small tables.
-    texts = responses.select("response_id", "completion").join(ids, on="response_id", how="semi")
+    texts = responses.select("response_id", "completion", "completion_extra").join(ids, on="response_id", how="semi")
     other = texts.rename(lambda name: f"{name}_rejected")
     for table, name in ((texts, "response_id"), (other, "response_id_rejected")):
         sides = sides.join(table, on=name, how="left", validate="m:1", maintain_order="left")
@@ -126,14 +126,16 @@ def _first_unmarked(sides: pl.LazyFrame, limit: int) -> pl.LazyFrame:
 
 
 def _likeness() -> dict[str, pl.Expr]:
-    """How alike the two answers are, and what of it lies in white space."""
+    """How alike the two answers are with what goes along with their texts, and what of it lies in white space."""
     sides = [pl.col(name) for name in ("completion", "completion_rejected")]
+    extras = [pl.col(name) for name in ("completion_extra", "completion_extra_rejected")]
     ours, theirs = (normalised_answer(side) for side in sides)
     return {
-        "similarity": text_similarity(ours, theirs),
+        "similarity": text_similarity(with_extra(ours, extras[0]), with_extra(theirs, extras[1])),
         "same_text": loosely_normalised(sides[0]) == loosely_normalised(sides[1]),
         "same_layout": _indents(ours) == _indents(theirs),
         "same_but_for_space": (without_space(ours) == without_space(theirs)) & (ours != theirs),
+        "same_extra": extras[0].eq_missing(extras[1]),
     }
 
 
@@ -145,10 +147,11 @@ def _indents(text: pl.Expr) -> pl.Expr:
 def _alike(threshold: pl.Expr) -> pl.Expr:
     """Why two answers are too alike to be a pair; null where they are not.
 
-    Answers that differ in white space alone are never too alike: it is all that the votes can be about.
+    Answers that differ in white space alone are never too alike: it is all that the votes can be about. Nor are answers
+    that call tools or think differently, however near their texts are.
     """
     return (
-        pl.when("same_but_for_space")
+        pl.when(pl.col("same_but_for_space") | ~pl.col("same_extra"))
         .then(None)
         .when(pl.col("same_text") & pl.col("same_layout"))
         .then(pl.lit("identical_text", PAIR_DROP))
@@ -171,7 +174,7 @@ def comparison_sides(responses: pl.LazyFrame, comparisons: pl.LazyFrame, config:
     compared = comparisons.filter(pl.col("kind").is_in(config.comparison_kinds))
     # Few of all answers, so that the joins are of small tables.
     answers = responses.join(compared.select("prompt_id"), on="prompt_id", how="semi")
-    facts = answers.select("response_id", "completion", "model", "models")
+    facts = answers.select("response_id", "completion", "completion_extra", "model", "models")
     sides = (
         compared.join(answers.select("prompt_id", "pair_group").unique(), on="prompt_id", how="left", validate="m:1")
         .join(facts, left_on="chosen_response_id", right_on="response_id", how="left", validate="m:1")

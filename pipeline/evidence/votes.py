@@ -34,9 +34,10 @@ def named(events: pl.LazyFrame) -> pl.LazyFrame:
     """Events with `prompt_id` and `response_id`: those they bring, else made from the texts."""
     columns = events.collect_schema().names()
     if "prompt_id" not in columns:
-        events = events.with_columns(prompt_id=prompt_id(pl.col("prompt")))
+        events = events.with_columns(prompt_id=prompt_id(pl.col("prompt"), pl.col("tools")))
     if "response_id" not in columns:
-        events = events.with_columns(response_id=response_id(pl.col("prompt_id"), pl.col("completion")))
+        made = response_id(pl.col("prompt_id"), pl.col("completion"), pl.col("completion_extra"))
+        events = events.with_columns(response_id=made)
     return events
 
 

@@ -14,6 +14,8 @@ from typing import Any, Final, NamedTuple, TypeAlias, TypeVar
 from ..reading.records import Options, Record, Reject, RowError, Sample, Source, reject
 from ..reading.remarks import UNREAD, ReadRow, Remark, Remarks, remarking, unread
 
+# Keys `role` and `content`, and `extra` where the message says more that a chat template may read: JSON of its tool
+# calls, the call that it answers, its name and its reasoning, as `storage.digests.compact_json` writes it.
 Message = dict[str, str]
 Row = dict[str, Any]
 _Item = TypeVar("_Item")
@@ -26,7 +28,7 @@ class RawEvent(NamedTuple):
 
     Attributes:
         prompt: Messages before the answer; an answer that opened the conversation has none.
-        completion: The answer's text.
+        completion: The answer's text; empty only where `completion_extra` is there.
         vote: A member of `tables.VOTE`. The two sides of a comparison are `chosen` and `rejected`, or both `tied` or
             both `both_bad`; `copied` and `regenerated` are what a user did with an answer, not what she said of it.
         source_event_id: The log's own id of the event.
@@ -38,6 +40,8 @@ class RawEvent(NamedTuple):
         propensity: Probability, in (0, 1], that the product showed this answer, where the log says it.
         position: Place of the answer among those shown together; the first is 1.
         created_at: UTC.
+        tools: JSON of the list of tools that were offered with the prompt, as `storage.digests.compact_json` writes it.
+        completion_extra: The answer message's `extra`.
         line: Line or row of its record; `read_rows` sets it where the event is not of another row.
     """
 
@@ -53,6 +57,8 @@ class RawEvent(NamedTuple):
     propensity: float | None = None
     position: int | None = None
     created_at: datetime | None = None
+    tools: str | None = None
+    completion_extra: str | None = None
     line: int = 0
 
 
@@ -191,4 +197,5 @@ def _parse_into(batch: Batch, record: Record, parse: Callable[[Record], Events])
 
 
 def _size(event: RawEvent) -> int:
-    return len(event.completion) + sum(len(message["content"]) for message in event.prompt)
+    said = sum(len(message["content"]) + len(message.get("extra") or "") for message in event.prompt)
+    return said + len(event.completion) + len(event.completion_extra or "") + len(event.tools or "")

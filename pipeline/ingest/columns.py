@@ -13,8 +13,8 @@ from ..tables import polars_schema
 _EVENTS: Final = polars_schema("events")
 # What a source's rows are read as says these; `source_line` is the event's `line`.
 _FROM_SOURCE: Final = ("source_file", "source_line", "format")
-# What an id of an event is made of in other ways than as an optional text.
-_NOT_OPTIONAL: Final = ("prompt", "completion", "vote", "created_at", "line")
+# What an id of an event is made of in other ways than as an optional text: the texts stand in the response's id.
+_NOT_OPTIONAL: Final = ("prompt", "tools", "completion", "completion_extra", "vote", "created_at", "line")
 # The number that stands for a source while rows are on disk.
 UNIT: Final = "unit"
 

@@ -6,7 +6,7 @@ from typing import Final
 
 import polars as pl
 
-from ..identity import digest, id_of_normalised, joined, normalised_answer, prompt_key, written_prompt
+from ..identity import digest, id_of_key, id_of_normalised, joined, normalised_answer, prompt_key, written_prompt
 from .columns import OPTIONAL
 
 _USER_ID_BYTES: Final = 8
@@ -16,8 +16,12 @@ def with_ids(raw: pl.DataFrame) -> pl.DataFrame:
     """Raw events with their ids: those of prompt, response and event."""
     key, text = prompt_key(pl.col("prompt")), normalised_answer(pl.col("completion"))
     texts = raw.select(key=key, text=text, prompt=written_prompt(pl.col("prompt")), completion=pl.col("completion"))
-    texts = texts.with_columns(prompt_id=digest(pl.col("key")))
-    ids = texts.select("prompt_id", response_id=id_of_normalised(pl.col("prompt_id"), pl.col("text")))
+    tools, extra = raw["tools"], raw["completion_extra"]
+    # Columns without any value cost nothing this way.
+    prompt_ids = id_of_key(pl.col("key"), pl.lit(tools)) if tools.count() else digest(pl.col("key"))
+    texts = texts.with_columns(prompt_id=prompt_ids)
+    said = (pl.col("prompt_id"), pl.col("text"), *([pl.lit(extra)] if extra.count() else []))
+    ids = texts.select("prompt_id", response_id=id_of_normalised(*said))
     named = raw.hstack(ids)
     return named.with_columns(_event_ids(named, _as_written(texts)))
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import polars as pl
 import pyarrow as pa
@@ -23,6 +23,8 @@ from .event_ids import pseudonym
 from .fast_lines import LineReader
 from .fast_parquet import RowGroups, read_parquet_fast
 from .plan import FastWay, Plan, Unit, plan
+
+_ARROW_MESSAGES: Final = pa.large_list(pa.struct({name: pa.large_string() for name in ("role", "content", "extra")}))
 
 
 class RawBatch(NamedTuple):
@@ -115,7 +117,7 @@ def _as_frames(batch: Batch, name: str, format_name: str, user_key: str) -> RawB
 
 def _messages_column(prompts: Sequence[list[Message]]) -> pl.Series:
     """Message lists as a column; through Arrow, since polars builds a frame a message list on the way."""
-    array = pa.array(prompts, pa.large_list(pa.struct([("role", pa.large_string()), ("content", pa.large_string())])))
+    array = pa.array(prompts, _ARROW_MESSAGES)
     return pl.Series("prompt", array, dtype=MESSAGES)
 
 

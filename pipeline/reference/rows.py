@@ -12,6 +12,7 @@ from ..context import Reporter
 from ..errors import InputError
 from ..identity import as_answer
 from ..storage.files import user_table_format
+from ..storage.message_keys import with_message_keys
 from ..storage.parquet import read_parquet, write_parquet
 
 _ROW: Final = ["source_file", "source_line"]
@@ -83,7 +84,7 @@ def score_rows(request: Request, output: Path, reporter: Reporter) -> ScoredRows
     scorer = Scorer(model_dir, request.engine, request.store)
     scored = score_frame(named, scorer, _SHARD_ROWS, reporter, "reference log-probs")
     frame = _with_logps(read, _named_logps(named, scored.frame))
-    write_parquet(output, frame)
+    write_parquet(output, with_message_keys(frame))
     return ScoredRows(
         read.kind, frame.height, {**read.rejected, **drops}, scored.notes["scored"], scored.notes["stored"]
     )
@@ -110,7 +111,7 @@ def export_rows(request: Request, output: Path) -> ScoredRows:
         _, results = stored_results(blocks, catalogue(blocks), scorer.stores(), scratch)
     logps = _named_logps(named, results.frame().filter(pl.col("logps").is_not_nan()))
     missing = logps["logps"].null_count()
-    added = _with_logps(read, logps.drop_nulls("logps")).drop(["prompt", "completion", "label"], strict=False)
+    added = _with_logps(read, logps.drop_nulls("logps")).drop(["prompt", "tools", "completion", "label"], strict=False)
     if added.is_empty():
         raise InputError(
             f"reference export: {request.store} holds no log-prob of these rows for this model, engine, template and "
@@ -157,7 +158,7 @@ def _read_rows(rows_file: str) -> _Rows:
     if len(kinds) != 1:
         what = "no usable row" if not kinds else "pairs and unpaired rows mixed"
         raise InputError(f"{rows_file}: {what} ({_in_words(rejected) or 'the file is empty'}).")
-    columns = [*_ROW, "prompt", "completion", pl.col("vote").cast(pl.String).alias("side")]
+    columns = [*_ROW, "prompt", "tools", "completion", "completion_extra", pl.col("vote").cast(pl.String).alias("side")]
     return _Rows("pairs" if kinds[0] else "unpaired", events.select(columns), rejected)
 
 
@@ -176,13 +177,14 @@ def _sequences(sides: pl.DataFrame, model_dir: Path, text: SequencesConfig) -> t
 def _with_logps(read: _Rows, logps: pl.DataFrame) -> pl.DataFrame:
     """The user's rows, each with the log-probs of its completions; a row with a dropped side is left out."""
     scored = read.sides.join(logps, on=[*_ROW, "side"], how="inner", validate="1:1").with_columns(
-        completion=as_answer(pl.col("completion"))
+        completion=as_answer(pl.col("completion"), pl.col("completion_extra"))
     )
     tokens = ["token_logps"] if "token_logps" in scored.columns else []
     if read.kind == "unpaired":
         return scored.select(
             *_ROW,
             "prompt",
+            "tools",
             "completion",
             label=pl.col("side") == "up",
             reference_logps="logps",
@@ -192,7 +194,7 @@ def _with_logps(read: _Rows, logps: pl.DataFrame) -> pl.DataFrame:
     parts = {
         side: scored.filter(pl.col("side") == side).select(
             *_ROW,
-            *(["prompt"] if side == "chosen" else []),
+            *(["prompt", "tools"] if side == "chosen" else []),
             pl.col("completion").alias(side),
             pl.col("logps").alias(f"ref_{side}_logps"),
             pl.col("token_count").alias(f"{side}_token_count"),

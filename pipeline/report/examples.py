@@ -144,10 +144,15 @@ def _examples(rows: pl.DataFrame) -> tuple[Example, ...]:
 def _turns(messages: Sequence[dict[str, Any]] | None) -> tuple[Turn, ...] | None:
     if messages is None:
         return None
-    return tuple(Turn(message["role"], excerpt(message["content"], _PROMPT_CHARACTERS)) for message in messages)
+    return tuple(Turn(message["role"], excerpt(_said(message), _PROMPT_CHARACTERS)) for message in messages)
+
+
+def _said(message: dict[str, Any]) -> str:
+    """A message's text, and below it the JSON of what it says beside."""
+    return "\n".join(part for part in (message["content"], message.get("extra")) if part)
 
 
 def _text(messages: Sequence[dict[str, Any]] | None) -> str | None:
     if messages is None:
         return None
-    return excerpt("\n\n".join(message["content"] for message in messages), _COMPLETION_CHARACTERS)
+    return excerpt("\n\n".join(map(_said, messages)), _COMPLETION_CHARACTERS)

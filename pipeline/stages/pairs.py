@@ -17,14 +17,14 @@ import polars as pl
 
 from ..config import PairsConfig, ResponsesConfig
 from ..context import StageContext, StageResult
-from ..evidence.prompts import loose_keys, prompt_groups, prompt_signatures
+from ..evidence.prompts import loose_keys, prompt_contexts, prompt_groups, prompt_signatures
 from ..evidence.sides import LAYOUT, comparison_sides, vote_sides
 from ..identity import as_answer, digest, joined
 from ..storage.manifests import Counts, value_counts
 from ..tables import polars_schema
 from ..workers import IN_MEMORY, map_in_threads
 
-VERSION = 3
+VERSION = 4
 INPUTS = ("responses", "comparisons")
 OUTPUTS = ("pairs", "pair_yield", "pair_drops")
 
@@ -64,7 +64,8 @@ class Pairs(NamedTuple):
 
 def group_keys(responses: pl.LazyFrame, config: PairsConfig) -> pl.LazyFrame:
     """What `groups` needs of one partition of `responses`: ids with keys or signatures, no text."""
-    return prompt_signatures(responses) if config.group_prompts == "near_duplicate" else loose_keys(responses)
+    keys = prompt_signatures(responses) if config.group_prompts == "near_duplicate" else loose_keys(responses)
+    return keys.join(prompt_contexts(responses), on="id", how="left", validate="m:1")
 
 
 def groups(parts: list[pl.LazyFrame], config: PairsConfig) -> pl.DataFrame | None:
@@ -152,9 +153,10 @@ _ENDS: Final = ("chosen_response_id", "rejected_response_id")
 def _with_texts(sides: pl.LazyFrame, responses: pl.LazyFrame) -> pl.LazyFrame:
     """Sides with the texts of both answers under the chosen one's prompt."""
     ids = pl.concat([sides.select(response_id=end) for end in _ENDS])
-    texts = responses.select("response_id", "prompt", "completion").join(ids, on="response_id", how="semi")
-    chosen = texts.select(chosen_response_id="response_id", prompt="prompt", chosen=as_answer(pl.col("completion")))
-    rejected = texts.select(rejected_response_id="response_id", rejected=as_answer(pl.col("completion")))
+    answer = as_answer(pl.col("completion"), pl.col("completion_extra"))
+    texts = responses.select("response_id", "prompt", "tools", answer=answer).join(ids, on="response_id", how="semi")
+    chosen = texts.select("prompt", "tools", chosen_response_id="response_id", chosen="answer")
+    rejected = texts.select(rejected_response_id="response_id", rejected="answer")
     return (
         sides.join(chosen, on="chosen_response_id", how="left", validate="m:1")
         .join(rejected, on="rejected_response_id", how="left", validate="m:1")

@@ -30,7 +30,7 @@ from ..storage.manifests import Counts, value_counts
 from ..tables import ABSTAIN_REASON, LABEL, TIME, polars_schema
 from ..workers import IN_MEMORY, map_in_threads
 
-VERSION = 3
+VERSION = 4
 INPUTS = ("events",)
 OUTPUTS = ("responses", "comparisons", "raters", "contradictions", "response_drops")
 
@@ -42,7 +42,7 @@ _NOTED: Final = {
     "contradictions": ("kind",),
     "response_drops": ("reason",),
 }
-_TEXTS: Final = ("prompt", "completion")
+_TEXTS: Final = ("prompt", "tools", "completion", "completion_extra")
 _COUNTS: Final = ("n_up", "n_down", "n_retracted", "up_evidence", "down_evidence")
 
 
@@ -239,7 +239,7 @@ def _drops(texts: pl.LazyFrame) -> pl.LazyFrame:
 def run(context: StageContext) -> StageResult:
     """Read `events` a set of prompts at a time, write all of `OUTPUTS`."""
     config = context.config.responses
-    without_text = [name for name in polars_schema("events").names() if name not in ("prompt", "completion")]
+    without_text = [name for name in polars_schema("events").names() if name not in _TEXTS]
     known = shared((log_facts(part.lazy()) for part in context.read_by_prompt("events", without_text)), config)
     seen = _Seen()
     made = map(seen.add, map_in_threads(partial(_made, config=config, known=known), context.read_by_prompt("events")))

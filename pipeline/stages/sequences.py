@@ -33,8 +33,8 @@ OUTPUTS = ("sequences", "row_sequences", "sequence_drops")
 
 _BLOCK_ROWS: Final = 1024
 _READ: Final = {
-    "unpaired": ("response_id", "prompt_id", "prompt", "completion"),
-    "pairs": ("prompt_id", "prompt", "chosen", "rejected", "chosen_response_id", "rejected_response_id"),
+    "unpaired": ("response_id", "prompt_id", "prompt", "tools", "completion"),
+    "pairs": ("prompt_id", "prompt", "tools", "chosen", "rejected", "chosen_response_id", "rejected_response_id"),
     "splits": ("prompt_id", "split"),
 }
 _COUNTED: Final = {"prompt_tokens": "prompt_token_count", "completion_tokens": "completion_token_count"}
@@ -76,10 +76,10 @@ def rows_to_encode(
         train_on: Kind of row that training reads; held-out rows of both kinds are always there.
 
     Returns:
-        Rows sorted by response id; every role is `matched`.
+        Rows sorted by response id, their answers as columns `ANSWER`; every role is `matched`.
     """
-    answer = pl.col("completion").list.first().struct.field("content")
-    shared = ["prompt_id", "prompt"]
+    answer = pl.col("completion").list.first().struct
+    shared = ["prompt_id", "prompt", "tools"]
     of_unpaired = unpaired.select("response_id", *shared, "completion", kind=pl.lit("unpaired"))
     of_pairs = [
         pairs.select(*shared, response_id=f"{side}_response_id", completion=side, kind=pl.lit("pairs")).select(
@@ -95,7 +95,11 @@ def rows_to_encode(
     return (
         rows.unique("response_id", keep="first", maintain_order=True)
         .drop("kind")
-        .with_columns(completion=answer, role=pl.lit("matched").cast(SEQUENCE_ROLE))
+        .with_columns(
+            completion=answer.field("content"),
+            completion_extra=answer.field("extra"),
+            role=pl.lit("matched").cast(SEQUENCE_ROLE),
+        )
         .sort("response_id")
     )
 
@@ -169,7 +173,7 @@ def _to_encode(context: StageContext, scratch: Path) -> Iterator[_Part]:
     path = scratch / "partners"
     with Exchange(partner, path, bucket_rows=sizes.partner_rows, held_bytes=sizes.sorted_bytes) as exchange:
         for part in _parts(context):
-            exchange.give(part.own["completion"])
+            exchange.give(part.own)
         for part in _parts(context):
             mismatched = exchange.take(part.own).with_columns(role=pl.lit("mismatched").cast(SEQUENCE_ROLE))
             yield part._replace(rows=pl.concat([part.rows, mismatched]))

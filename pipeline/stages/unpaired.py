@@ -17,7 +17,7 @@ from ..storage.manifests import Counts
 from ..tables import polars_schema
 from ..workers import IN_MEMORY, map_in_threads
 
-VERSION = 2
+VERSION = 3
 INPUTS = ("responses",)
 OUTPUTS = ("unpaired",)
 
@@ -35,7 +35,8 @@ def transform(responses: pl.LazyFrame, config: UnpairedConfig) -> pl.LazyFrame:
             "response_id",
             "prompt_id",
             "prompt",
-            completion=as_answer(pl.col("completion")),
+            "tools",
+            completion=as_answer(pl.col("completion"), pl.col("completion_extra")),
             label=pl.col("label") == "desirable",
             weight=_weight(config),
             probability_desirable=pl.col("probability_desirable"),

@@ -15,7 +15,8 @@ _VIEWS = pl.CompatLevel.newest()
 def single_messages(texts: pl.Series, role: str) -> pl.Series:
     """(rows,) lists of one message of `role` with each text."""
     roles = pl.repeat(role, len(texts), dtype=pl.String, eager=True)
-    messages = pl.DataFrame([roles.alias("role"), texts.alias("content")])
+    nothing = pl.repeat(None, len(texts), dtype=pl.String, eager=True)
+    messages = pl.DataFrame([roles.alias("role"), texts.alias("content"), nothing.alias("extra")])
     return _lists(texts.name, messages, pl.int_range(len(texts) + 1, eager=True))
 
 

@@ -32,6 +32,16 @@ def digest_json(value: object) -> str:
     return digest_text(json.dumps(value, sort_keys=True, ensure_ascii=True, default=str))
 
 
+def compact_json(value: object) -> str:
+    """`value` as JSON without spaces, its keys in their order: templates write them so, and models call tools so.
+
+    Raises:
+        ValueError: It holds a number that JSON has no word for.
+        TypeError: It holds what is no value of JSON.
+    """
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+
+
 def digest_file(path: Path) -> str:
     """SHA-256 of the file's bytes, 64 hexadecimal digits."""
     hasher = hashlib.sha256()

@@ -5,7 +5,8 @@ from typing import Final
 import pandera.polars as pa
 import polars as pl
 
-MESSAGES: Final = pl.List(pl.Struct({"role": pl.String, "content": pl.String}))
+# `extra`: what else of a message a chat template may read, as JSON (`importers.base.Message`); mostly null.
+MESSAGES: Final = pl.List(pl.Struct({"role": pl.String, "content": pl.String, "extra": pl.String}))
 VOTE: Final = pl.Enum(
     ["up", "down", "retracted", "unrated", "chosen", "rejected", "tied", "both_bad", "copied", "regenerated"]
 )
@@ -31,6 +32,11 @@ ID = pa.Check.str_matches(r"^[0-9a-f]{32}$")
 PROBABILITY = pa.Check.in_range(0.0, 1.0)
 NON_NEGATIVE = pa.Check.ge(0)
 NON_EMPTY = pa.Check.str_length(min_value=1)
+# An answer without a text is one that calls tools, or thinks, and no more.
+ANSWERED = pa.Check(
+    lambda data: data.lazyframe.select((pl.col("completion") != "") | pl.col("completion_extra").is_not_null()),
+    name="completion_or_extra",
+)
 
 
 def identifier(*, unique: bool = False, nullable: bool = False) -> pa.Column:
@@ -43,6 +49,8 @@ def optional(kind: type[pl.DataType] | pl.DataType, check: pa.Check | None = Non
     return pa.Column(kind, check, nullable=True, required=False)
 
 
-def schema(columns: dict[str, pa.Column], unique: list[str] | None = None) -> pa.DataFrameSchema:
-    """A table of exactly these columns in this order; the columns `unique` together name a row."""
-    return pa.DataFrameSchema(columns, strict=True, ordered=True, unique=unique)
+def schema(
+    columns: dict[str, pa.Column], unique: list[str] | None = None, check: pa.Check | None = None
+) -> pa.DataFrameSchema:
+    """A table of exactly these columns in this order; the columns `unique` together name a row, `check` holds of it."""
+    return pa.DataFrameSchema(columns, checks=check, strict=True, ordered=True, unique=unique)

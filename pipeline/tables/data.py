@@ -7,6 +7,7 @@ import polars as pl
 
 from .columns import (
     ABSTAIN_REASON,
+    ANSWERED,
     COMPARISON_KIND,
     CONTRADICTION,
     LABEL,
@@ -38,7 +39,9 @@ EVENTS: Final = schema(
         "user_id": pa.Column(pl.String, nullable=True),
         "model": pa.Column(pl.String, nullable=True),
         "prompt": pa.Column(MESSAGES),
-        "completion": pa.Column(pl.String, NON_EMPTY),
+        "tools": pa.Column(pl.String, NON_EMPTY, nullable=True),
+        "completion": pa.Column(pl.String),
+        "completion_extra": pa.Column(pl.String, NON_EMPTY, nullable=True),
         "vote": pa.Column(VOTE),
         "comparison_id": pa.Column(pl.String, nullable=True),
         "comparison_kind": pa.Column(COMPARISON_KIND, nullable=True),
@@ -46,7 +49,8 @@ EVENTS: Final = schema(
         "position": pa.Column(pl.Int64, pa.Check.ge(1), nullable=True),
         "created_at": pa.Column(TIME, nullable=True),
         "deliveries": pa.Column(pl.Int64, pa.Check.ge(1)),
-    }
+    },
+    check=ANSWERED,
 )
 REJECTS: Final = schema(
     {
@@ -62,7 +66,9 @@ RESPONSES: Final = schema(
         "response_id": identifier(unique=True),
         "prompt_id": identifier(),
         "prompt": pa.Column(MESSAGES),
-        "completion": pa.Column(pl.String, NON_EMPTY),
+        "tools": pa.Column(pl.String, NON_EMPTY, nullable=True),
+        "completion": pa.Column(pl.String),
+        "completion_extra": pa.Column(pl.String, NON_EMPTY, nullable=True),
         "model": pa.Column(pl.String, nullable=True),
         "models": pa.Column(pl.List(pl.String)),
         "conversation_ids": pa.Column(pl.List(pl.String)),
@@ -89,7 +95,8 @@ RESPONSES: Final = schema(
         "weight": pa.Column(pl.Float64, PROBABILITY),
         "exposure_weight": pa.Column(pl.Float64, pa.Check.ge(1.0), nullable=True),
         "recency_weight": pa.Column(pl.Float64, PROBABILITY),
-    }
+    },
+    check=ANSWERED,
 )
 RESPONSE_DROPS: Final = schema(
     {
@@ -142,6 +149,7 @@ UNPAIRED: Final = schema(
         "response_id": identifier(unique=True),
         "prompt_id": identifier(),
         "prompt": pa.Column(MESSAGES),
+        "tools": pa.Column(pl.String, NON_EMPTY, nullable=True),
         "completion": pa.Column(MESSAGES),
         "label": pa.Column(pl.Boolean),
         "weight": pa.Column(pl.Float64, NON_NEGATIVE),
@@ -153,6 +161,7 @@ PAIRS: Final = schema(
         "pair_id": identifier(unique=True),
         "prompt_id": identifier(),
         "prompt": pa.Column(MESSAGES),
+        "tools": pa.Column(pl.String, NON_EMPTY, nullable=True),
         "chosen": pa.Column(MESSAGES),
         "rejected": pa.Column(MESSAGES),
         "chosen_response_id": identifier(),

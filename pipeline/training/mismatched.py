@@ -14,10 +14,12 @@ import numpy.typing as npt
 import polars as pl
 
 from ..engines.feeding import Ids, Indices, as_ids
-from ..identity import digest
+from ..identity import digest, with_extra
 from ..storage.buckets import BucketSort
 from ..tables import SPLIT
 
+# The columns of an answer: its text, and what goes along with it.
+ANSWER: Final = ("completion", "completion_extra")
 # Digits of a text's digest that fit a signed number of 64 bits.
 _TEXT_DIGITS: Final = 15
 _MOST_BUCKETS: Final = 256
@@ -40,8 +42,9 @@ class PartnerRows(NamedTuple):
 
 
 def partner_rows(rows: pl.DataFrame) -> PartnerRows:
-    """What is needed of rows with the columns response_id, prompt_id, completion (a text) and split."""
-    texts = rows.select(digest(pl.col("completion")).str.head(_TEXT_DIGITS).str.to_integer(base=16)).to_series()
+    """What is needed of rows with the columns response_id, prompt_id, `ANSWER` (texts) and split."""
+    answer = with_extra(*map(pl.col, ANSWER))
+    texts = rows.select(digest(answer).str.head(_TEXT_DIGITS).str.to_integer(base=16)).to_series()
     return PartnerRows(
         as_ids(rows["response_id"]),
         as_ids(rows["prompt_id"]),
@@ -106,7 +109,7 @@ class Exchange:
         self._rows = BucketSort(path, ["index"], lambda indices: indices * count // len(partner), held_bytes=held_bytes)
         self._given = self._taken = 0
         self._coming = self._rows.batches()
-        self._held = pl.DataFrame(schema={"index": pl.Int64, "completion": pl.String})
+        self._held = pl.DataFrame(schema={"index": pl.Int64, **dict.fromkeys(ANSWER, pl.String)})
 
     def __enter__(self) -> Self:
         """The exchange itself."""
@@ -116,13 +119,13 @@ class Exchange:
         """Delete the file."""
         self._rows.__exit__()
 
-    def give(self, completions: pl.Series) -> None:
-        """Hand on the completions of the next rows."""
-        first, self._given = self._given, self._given + len(completions)
+    def give(self, rows: pl.DataFrame) -> None:
+        """Hand on the completions of the next rows, columns `ANSWER`."""
+        first, self._given = self._given, self._given + rows.height
         low, high = np.searchsorted(self._givers, [first, self._given])
-        chosen = completions.gather(self._givers[low:high] - first)
+        chosen = rows.select(ANSWER)[self._givers[low:high] - first]
         indices = pl.Series("index", self._takers[low:high])
-        self._rows.add(pl.DataFrame([indices, chosen.alias("completion")]))
+        self._rows.add(pl.DataFrame([indices, *chosen]))
 
     def take(self, rows: pl.DataFrame) -> pl.DataFrame:
         """The next rows, each with its partner's completion for its own; those without a partner are left out."""
@@ -135,5 +138,5 @@ class Exchange:
             frames.append(following)
         held = pl.concat(frames)
         self._held = held.filter(pl.col("index") >= self._taken)
-        numbered = rows.drop("completion").with_columns(index=pl.int_range(first, self._taken, dtype=pl.Int64))
+        numbered = rows.drop(ANSWER).with_columns(index=pl.int_range(first, self._taken, dtype=pl.Int64))
         return numbered.join(held, on="index", how="inner", validate="1:1", maintain_order="left").select(rows.columns)

@@ -14,7 +14,7 @@ QUESTION = [{"role": "user", "content": "When?"}]
 
 
 def said(role, content):
-    return {"role": role, "content": content}
+    return {"role": role, "content": content, "extra": None}
 
 
 @pytest.fixture

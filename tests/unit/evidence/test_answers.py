@@ -33,8 +33,10 @@ def table(rows):
                 "prompt_id": prompt,
                 "response_id": f"{prompt}{response}",
                 "event_id": f"{place:02d}",
-                "prompt": [{"role": "user", "content": f"{prompt} as event {place} has it"}],
+                "prompt": [{"role": "user", "content": f"{prompt} as event {place} has it", "extra": '{"name":"x"}'}],
+                "tools": f"[{prompt!r}]",
                 "completion": f"{response} as event {place} has it",
+                "completion_extra": f"{{{prompt + response!r}}}",
                 "vote": vote,
                 "created_at": time,
                 "model": model,
@@ -46,7 +48,9 @@ def table(rows):
         schema={
             **dict.fromkeys(("prompt_id", "response_id", "event_id"), pl.String),
             "prompt": MESSAGES,
+            "tools": pl.String,
             "completion": pl.String,
+            "completion_extra": pl.String,
             "vote": VOTE,
             "created_at": pl.Int64,
             **dict.fromkeys(("model", "conversation_id", "user_id"), pl.String),
@@ -75,8 +79,12 @@ def plainly(rows):
             {
                 "prompt_id": prompt,
                 "response_id": response,
-                "prompt": [{"role": "user", "content": f"{prompt} as event {firsts[prompt]} has it"}],
+                "prompt": [
+                    {"role": "user", "content": f"{prompt} as event {firsts[prompt]} has it", "extra": '{"name":"x"}'}
+                ],
+                "tools": f"[{prompt!r}]",
                 "completion": f"{response.removeprefix(prompt)} as event {entry['place']} has it",
+                "completion_extra": f"{{{response!r}}}",
                 "model": distinct[0][0] if distinct[0] else None,
                 "models": distinct[0],
                 "conversation_ids": distinct[1],

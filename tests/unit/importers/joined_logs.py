@@ -4,19 +4,13 @@ import json
 from pathlib import Path
 from typing import Any
 
+from tests.unit.importers.logs import assistant as assistant
+from tests.unit.importers.logs import user as user
 from thumbline.pipeline.config import EventsConfig
 from thumbline.pipeline.stages.events import EventsResult, ingest
 from thumbline.pipeline.tables import validate
 
 Row = dict[str, Any]
-
-
-def user(content: str) -> dict[str, str]:
-    return {"role": "user", "content": content}
-
-
-def assistant(content: str) -> dict[str, str]:
-    return {"role": "assistant", "content": content}
 
 
 def write(folder: Path, files: dict[str, list[Row]]) -> list[str]:

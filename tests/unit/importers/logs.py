@@ -19,12 +19,21 @@ SHARED = Path(os.environ.get("THUMBLINE_SHARED_DATA") or Path(__file__).parents[
 _NO_EVENTS = RAW_EVENTS.to_frame()
 
 
-def user(content: str) -> dict[str, str]:
-    return {"role": "user", "content": content}
+def message(role: str, content: str, extra: str | None = None) -> dict[str, str | None]:
+    """A message as tables have it; as a log's own message it says no more than role and content either."""
+    return {"role": role, "content": content, "extra": extra}
 
 
-def assistant(content: str) -> dict[str, str]:
-    return {"role": "assistant", "content": content}
+def user(content: str) -> dict[str, str | None]:
+    return message("user", content)
+
+
+def assistant(content: str) -> dict[str, str | None]:
+    return message("assistant", content)
+
+
+def system(content: str) -> dict[str, str | None]:
+    return message("system", content)
 
 
 def write_lines(path: Path, *rows: object) -> Path:

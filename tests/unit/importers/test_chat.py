@@ -4,9 +4,16 @@ from typing import Any
 
 import pytest
 
-from tests.unit.importers.joined_logs import assistant, user
 from thumbline.pipeline.importers.shared.chat import answer_text, parsed, prompt_messages
 from thumbline.pipeline.reading.records import RowError
+
+
+def user(content: str) -> dict[str, str]:
+    return {"role": "user", "content": content}
+
+
+def assistant(content: str) -> dict[str, str]:
+    return {"role": "assistant", "content": content}
 
 
 @pytest.mark.parametrize(

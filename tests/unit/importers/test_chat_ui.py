@@ -7,9 +7,9 @@ import polars as pl
 import pytest
 
 from tests.unit.importers.fixtures_chat_ui import branching, conversation, linear, message, write
-from tests.unit.importers.logs import assistant, read, read_lines, reasons, user, votes
+from tests.unit.importers.logs import assistant, read, read_lines, reasons, system, user, votes
 
-SYSTEM = {"role": "system", "content": "Be brief."}
+SYSTEM = system("Be brief.")
 
 
 def test_both_kinds_of_conversation(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from tests.unit.importers.joined_logs import Row, assistant, read, reasons, user, votes
+from tests.unit.importers.logs import message
 
 
 def node(name: str, parent: str | None, role: str | None, *parts: Any, **fields: Any) -> Row:
@@ -89,7 +90,7 @@ def test_three_generations_in_one_file(tmp_path: Path) -> None:
         assistant("The Rhine."),
         user("How long is it?"),
         assistant("length('Rhine')"),
-        {"role": "tool", "content": "1233"},
+        message("tool", "1233"),
     ]
     assert (second["completion"], second["vote"]) == ("About 1,230 km.", "up")
     assert (third["prompt"], third["completion"], third["vote"]) == ([user("Hi")], "Hello!", "up")

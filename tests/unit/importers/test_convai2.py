@@ -8,7 +8,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from tests.unit.importers.logs import SHARED
+from tests.unit.importers.logs import SHARED, message
 from thumbline.pipeline.config import EventsConfig
 from thumbline.pipeline.stages.events import EventsResult, ingest
 from thumbline.pipeline.tables import validate
@@ -54,10 +54,10 @@ def test_every_bot_message_is_an_event_with_what_stood_before_it(tmp_path: Path)
         ("A bot.", "down"),
         ("And you?", "unrated"),
     ]
-    opener, user_turn = {"role": "assistant", "content": "Hello!"}, {"role": "user", "content": "Hi.\nWho are you?"}
+    opener, user_turn = message("assistant", "Hello!"), message("user", "Hi.\nWho are you?")
     assert events[0]["prompt"] == []
     assert events[1]["prompt"] == [opener, user_turn]
-    assert events[2]["prompt"] == [opener, user_turn, {"role": "assistant", "content": "A bot."}]
+    assert events[2]["prompt"] == [opener, user_turn, message("assistant", "A bot.")]
     assert {event["created_at"] for event in events} == {datetime(2018, 10, 29, 9, 10, 2, 500_000, tzinfo=UTC)}
     assert {event["model"] for event in events} == {"Bot 4"}
     assert len({event["user_id"] for event in events}) == len({event["conversation_id"] for event in events}) == 1

@@ -6,9 +6,9 @@ import polars as pl
 import pytest
 
 from tests.unit.importers.fixtures_gpt4all import conversation, rated, write
-from tests.unit.importers.logs import assistant, comparisons, read, read_lines, reasons, user, votes
+from tests.unit.importers.logs import assistant, comparisons, message, read, read_lines, reasons, user, votes
 
-SYSTEM = {"role": "system", "content": "Be brief."}
+SYSTEM = message("system", "Be brief.")
 
 
 def test_thumbs_and_an_edit(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import polars as pl
 import pytest
 
 from tests.unit.importers.joined_logs import Row, assistant, read, reasons, user, votes
+from tests.unit.importers.logs import message
 from thumbline.pipeline.config import EventsConfig
 from thumbline.pipeline.ingest.event_ids import pseudonym
 from thumbline.pipeline.stages.events import ingest
@@ -63,7 +64,7 @@ def test_ratings_in_requests_and_beside_them(tmp_path: Path) -> None:
     first, second = result.events.sort("source_file", "source_line").tail(2).to_dicts()
     assert first["created_at"] == datetime(2026, 1, 5, 10, 1, tzinfo=UTC)
     assert (first["model"], first["conversation_id"], first["user_id"]) == ("tiny", "s1", pseudonym("ann", "thumbline"))
-    assert second["prompt"] == [{"role": "system", "content": "Be kind."}, user("Is coal white?")]
+    assert second["prompt"] == [message("system", "Be kind."), user("Is coal white?")]
 
 
 def test_csv_with_bodies_as_json_texts(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import polars as pl
 import pytest
 
 from tests.unit.importers.joined_logs import Row, assistant, read, reasons, user, votes, write
+from tests.unit.importers.logs import message
 from thumbline.pipeline.config import EventsConfig
 from thumbline.pipeline.ingest.event_ids import pseudonym
 from thumbline.pipeline.stages.events import ingest, input_digests
@@ -91,7 +92,7 @@ def test_scores_traces_and_observations_in_three_files(tmp_path: Path) -> None:
         ("Is ice lighter than water?", "Yes.", "up"),
     ]
     first, second, third, _ = result.events.sort("source_line").to_dicts()
-    assert first["prompt"] == [{"role": "system", "content": "Be brief."}, user("Which bee makes honey?")]
+    assert first["prompt"] == [message("system", "Be brief."), user("Which bee makes honey?")]
     assert first["created_at"] == datetime(2026, 5, 4, 10, 5, tzinfo=UTC)
     assert (first["conversation_id"], first["user_id"]) == ("s1", pseudonym("ann", "thumbline"))
     assert second["user_id"] == pseudonym("eve", "thumbline")

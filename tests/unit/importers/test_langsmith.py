@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from tests.unit.importers.joined_logs import Row, assistant, read, reasons, user, votes
+from tests.unit.importers.logs import message
 from thumbline.pipeline.ingest.event_ids import pseudonym
 
 LANGCHAIN = {
@@ -84,7 +85,7 @@ def test_feedback_and_runs(tmp_path: Path) -> None:
         ("Why is rust red?", "Iron oxide.", "down"),
     ]
     first, second, _ = result.events.sort("source_line").to_dicts()
-    assert first["prompt"][0] == {"role": "system", "content": "Answer in one word."}
+    assert first["prompt"][0] == message("system", "Answer in one word.")
     assert (first["conversation_id"], first["model"], first["user_id"]) == (
         "th1",
         "tiny-2",

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from tests.unit.importers.joined_logs import Row, read, reasons, user, votes
+from tests.unit.importers.logs import message
 
 
 def said(role: str, content: str) -> Row:
@@ -79,13 +80,13 @@ def test_a_record_by_its_response_and_an_event_in_its_span(tmp_path: Path) -> No
     assert result.rejects.is_empty()
     assert votes(result) == [("A word for cat?", "Hat.", "up"), ("rain", "Wet.", "down")]
     first, second = result.events.sort("source_file").to_dicts()
-    assert first["prompt"] == [{"role": "system", "content": "Rhyme."}, user("A word for cat?")]
+    assert first["prompt"] == [message("system", "Rhyme."), user("A word for cat?")]
     assert (first["model"], first["conversation_id"]) == ("tiny", "c1")
     assert first["created_at"] == datetime(2026, 7, 1, 11, tzinfo=UTC)
     assert second["prompt"] == [
         user("Weather?"),
-        {"role": "assistant", "content": ""},
-        {"role": "tool", "content": "rain"},
+        message("assistant", ""),
+        message("tool", "rain"),
     ]
 
 

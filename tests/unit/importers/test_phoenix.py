@@ -8,6 +8,7 @@ import polars as pl
 import pytest
 
 from tests.unit.importers.joined_logs import Row, assistant, read, reasons, user, votes
+from tests.unit.importers.logs import message
 from thumbline.pipeline.config import EventsConfig
 from thumbline.pipeline.ingest.event_ids import pseudonym
 from thumbline.pipeline.stages.events import ingest
@@ -81,7 +82,7 @@ def test_annotations_and_spans(tmp_path: Path) -> None:
         ("Is rust a metal?", "Its oxide.", "up"),
     ]
     first = result.events.sort("source_line").to_dicts()[0]
-    assert first["prompt"] == [{"role": "system", "content": "Yes or no."}, user("Is tin a metal?")]
+    assert first["prompt"] == [message("system", "Yes or no."), user("Is tin a metal?")]
     assert (first["model"], first["conversation_id"], first["user_id"]) == ("tiny", "s1", pseudonym("ann", "thumbline"))
     assert first["created_at"] == datetime(2026, 4, 2, tzinfo=UTC)
 

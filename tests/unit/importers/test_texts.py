@@ -5,10 +5,17 @@ from itertools import permutations
 
 import pytest
 
-from tests.unit.importers.joined_logs import assistant, user
 from thumbline.pipeline.errors import InputError
 from thumbline.pipeline.importers.shared.texts import Mark, Text, TextIndex
 from thumbline.pipeline.reading.records import RowError
+
+
+def user(content: str) -> dict[str, str]:
+    return {"role": "user", "content": content}
+
+
+def assistant(content: str) -> dict[str, str]:
+    return {"role": "assistant", "content": content}
 
 
 @pytest.fixture

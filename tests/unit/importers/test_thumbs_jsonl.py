@@ -8,6 +8,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from tests.unit.importers.logs import message
 from thumbline.pipeline.config import EventsConfig
 from thumbline.pipeline.errors import ConfigError, InputError
 from thumbline.pipeline.importers.shared.values import VOTE_LABELS, vote_table
@@ -33,7 +34,7 @@ def read(folder: Path, *rows: object, name: str = "log.jsonl", **config: object)
 
 def test_every_field_of_a_row_arrives(tmp_path: Path) -> None:
     (event,) = read(tmp_path, ROW).events.to_dicts()
-    assert event["prompt"] == [{"role": "user", "content": "How far is the moon?"}]
+    assert event["prompt"] == [message("user", "How far is the moon?")]
     assert event["completion"] == "About 384,400 km."
     assert event["vote"] == "up"
     assert (event["conversation_id"], event["model"], event["format"]) == ("c1", "m1", "thumbs_jsonl")
@@ -61,7 +62,7 @@ def test_options_state_other_columns(tmp_path: Path) -> None:
 
 
 def test_a_prompt_of_messages_stays_as_it_is(tmp_path: Path) -> None:
-    messages = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Hi"}]
+    messages = [message("system", "Be brief."), message("user", "Hi")]
     (event,) = read(tmp_path, ROW | {"prompt": messages}).events.to_dicts()
     assert event["prompt"] == messages
 

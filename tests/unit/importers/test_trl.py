@@ -10,17 +10,10 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
+from tests.unit.importers.logs import assistant, user
 from thumbline.pipeline.config import EventsConfig
 from thumbline.pipeline.importers.trl import shared_text
 from thumbline.pipeline.stages.events import EventsResult, ingest
-
-
-def user(content: str) -> dict[str, str]:
-    return {"role": "user", "content": content}
-
-
-def assistant(content: str) -> dict[str, str]:
-    return {"role": "assistant", "content": content}
 
 
 def read(folder: Path, *rows: dict[str, Any], parquet: bool = False) -> EventsResult:

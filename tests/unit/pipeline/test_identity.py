@@ -2,6 +2,7 @@
 
 import re
 import unicodedata
+from hashlib import sha256
 
 import polars as pl
 import pytest
@@ -9,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from thumbline.pipeline import identity
+from thumbline.pipeline.tables import MESSAGES
 
 TEXTS = [
     "",
@@ -106,16 +108,71 @@ def test_a_prompt_has_the_same_key_alone_and_among_others(loose: bool) -> None:
         [{"role": "system", "content": "s"}, {"role": "user", "content": "A b"}],
         [{"role": "user", "content": "e\u0301"}],
     ]
-    dtype = pl.List(pl.Struct({"role": pl.String, "content": pl.String}))
 
     def keys(some: list) -> list[str]:
-        frame = pl.DataFrame({"p": some}, schema={"p": dtype})
+        frame = pl.DataFrame({"p": some}, schema={"p": MESSAGES})
         return frame.select(identity.prompt_key(pl.col("p"), loose=loose))["p"].to_list()
 
     together = keys(prompts)
     assert together == [key for prompt in prompts for key in keys([prompt])]
     assert together[1] == ""
     assert together[0] == ("4:user3:a b" if loose else "4:user3:A b")
+
+
+TOOLS = '[{"type":"function","function":{"name":"look"}}]'
+CALL = '{"tool_calls":[{"function":{"name":"look","arguments":"{}"}}]}'
+
+
+def named(prompt: list[dict[str, str]], completion: str, *, tools: str | None = None, extra: str | None = None) -> list:
+    """The ids of a prompt and of an answer to it."""
+    frame = pl.DataFrame(
+        {"prompt": [prompt], "completion": [completion], "tools": [tools], "extra": [extra]},
+        schema={"prompt": MESSAGES, "completion": pl.String, "tools": pl.String, "extra": pl.String},
+    ).with_columns(prompt_id=identity.prompt_id(pl.col("prompt"), pl.col("tools")))
+    made = identity.response_id(pl.col("prompt_id"), pl.col("completion"), pl.col("extra"))
+    return list(frame.select("prompt_id", response_id=made).row(0))
+
+
+def test_rows_without_tools_and_extras_have_the_ids_that_they_had_before_there_were_any() -> None:
+    # Written out by the formula that was: digests of lengths and texts of roles and contents, no more.
+    key = "6:system2:Be4:user2:Hi"
+    prompt = sha256(key.encode()).hexdigest()[:32]
+    response = sha256(f"32:{prompt}6:Hello.".encode()).hexdigest()[:32]
+    messages = [{"role": "system", "content": "Be"}, {"role": "user", "content": " Hi "}]
+    assert named(messages, "Hello.") == [prompt, response]
+    assert prompt == "660805ea084682db2400fb42f82aa4e9"
+    assert response == "2830ac013279ffef7eadbf72b0974d77"
+
+
+def test_tools_calls_and_thoughts_are_part_of_who_prompts_and_answers_are() -> None:
+    turns = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": ""}]
+    called = [turns[0], turns[1] | {"extra": CALL}]
+    ids = [
+        named(turns, "Yes."),
+        named(turns, "Yes.", tools=TOOLS),
+        named(called, "Yes."),
+        named(called, "Yes.", tools=TOOLS),
+        named(turns, "Yes.", extra=CALL),
+        named(turns, "Yes.", extra=TOOLS),
+    ]
+    assert len({prompt for prompt, _ in ids}) == 4
+    assert len({response for _, response in ids}) == 6
+    # What stands in a text is not what goes along with it.
+    assert named(turns, "Yes.", extra="x") != named(turns, "Yes.+1:x")
+
+
+def test_prompts_of_one_text_have_one_loose_key_and_contexts_of_their_own() -> None:
+    turn = {"role": "user", "content": "Hi"}
+    rows = [([turn], None), ([turn | {"extra": '{"name":"ann"}'}], None), ([turn], TOOLS), ([], None), ([turn], None)]
+    frame = pl.DataFrame(rows, schema={"prompt": MESSAGES, "tools": pl.String}, orient="row")
+    keys = frame.select(identity.prompt_key(pl.col("prompt"), loose=True)).to_series().to_list()
+    contexts = frame.select(identity.prompt_context(pl.col("prompt"), pl.col("tools"))).to_series().to_list()
+    assert keys == ["4:user2:hi"] * 3 + ["", "4:user2:hi"]
+    assert (contexts[0], contexts[3], contexts[4]) == ("", "", "")
+    assert len(set(contexts[:3])) == 3
+    bare = frame.filter(pl.Series([True, False, False, True, True]))
+    context = identity.prompt_context(pl.col("prompt"), pl.col("tools"))
+    assert bare.select(context).to_series().to_list() == [""] * 3
 
 
 def plainly_loose(text: str) -> str:
@@ -133,9 +190,8 @@ def test_loosely_normalised_text_is_what_its_definition_says(texts: list[str]) -
 
 def test_a_missing_prompt_has_no_key_and_keeps_its_row() -> None:
     turns = [{"role": "user", "content": "x"}, {"role": "assistant", "content": "y"}]
-    messages = pl.List(pl.Struct({"role": pl.String, "content": pl.String}))
     for given_lists in ([None, turns[:1]], [None, turns], [None], [[], None, turns[:1]]):
-        frame = pl.DataFrame({"x": given_lists}, schema={"x": messages})
+        frame = pl.DataFrame({"x": given_lists}, schema={"x": MESSAGES})
         found = frame.select(identity.prompt_key(pl.col("x")))["x"].to_list()
         keys = {0: "", 1: "4:user1:x", 2: "4:user1:x9:assistant1:y"}
         assert found == [None if one is None else keys[len(one)] for one in given_lists]

@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 
 from thumbline.pipeline.tables import SPLIT
-from thumbline.pipeline.training.mismatched import Exchange, partner_rows, partners
+from thumbline.pipeline.training.mismatched import ANSWER, Exchange, partner_rows, partners
 
 
 def digest_of(text):
@@ -19,11 +19,14 @@ def table(count, *, texts=40, prompts=30, seed=0):
     prompt = [digest_of(f"p{number}") for number in draw.integers(prompts, size=count)]
     # Prompts of one split, as the stage of splits leaves them.
     split = [["train", "train", "validation", "test"][int(one, 16) % 4] for one in prompt]
+    numbers = draw.integers(texts, size=count).tolist()
     return pl.DataFrame(
         {
             "response_id": [digest_of(f"r{number}") for number in range(count)],
             "prompt_id": prompt,
-            "completion": [f"text {number}" for number in draw.integers(texts, size=count)],
+            "completion": [f"text {number // 2}" for number in numbers],
+            # Texts of one number differ in what goes along with them.
+            "completion_extra": [[None, '{"name":"x"}'][number % 2] for number in numbers],
             "split": pl.Series(split, dtype=SPLIT),
         }
     )
@@ -35,7 +38,7 @@ def given(rows, sizes, seed, folder, **options):
     parts = [rows.slice(start, size) for start, size in zip(starts, [*sizes, rows.height], strict=True)]
     with Exchange(partners([partner_rows(part) for part in parts], seed), folder, **options) as exchange:
         for part in parts:
-            exchange.give(part["completion"])
+            exchange.give(part)
         return pl.concat(exchange.take(part) for part in parts)
 
 
@@ -45,8 +48,11 @@ def test_partners_are_of_another_prompt_another_text_and_the_same_split():
     takes = found >= 0
     assert takes.all()
     own, other = rows.filter(pl.Series(takes)), rows[found[takes]]
-    for column, is_equal in (("prompt_id", False), ("completion", False), ("split", True)):
+    for column, is_equal in (("prompt_id", False), ("split", True)):
         assert set((own[column] == other[column]).to_list()) == {is_equal}, column
+    same = [(own[name].eq_missing(other[name])) for name in ANSWER]
+    assert not (same[0] & same[1]).any()
+    assert same[0].any()
 
 
 def test_the_draw_depends_on_rows_and_seed_not_on_their_order():
@@ -74,9 +80,8 @@ def test_a_row_without_a_possible_partner_has_none():
 def test_every_row_takes_its_partners_completion_however_it_is_cut(tmp_path, sizes, bucket_rows):
     rows = table(200)
     found = partners([partner_rows(rows)], 5)
-    expected = rows.with_columns(completion=rows["completion"].gather(np.maximum(found, 0))).filter(
-        pl.Series(found >= 0)
-    )
+    answers = rows.select(ANSWER)[np.maximum(found, 0)]
+    expected = rows.with_columns(answers).filter(pl.Series(found >= 0))
     options = {"bucket_rows": bucket_rows, "held_bytes": bucket_rows}
     assert given(rows, sizes, 5, tmp_path / "texts", **options).equals(expected)
     assert list(tmp_path.iterdir()) == []
