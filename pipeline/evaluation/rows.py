@@ -141,7 +141,10 @@ def _source(location: str, split: str) -> tuple[Source, str]:
     path = Path(location)
     if not path.is_file():
         raise InputError(f"{location}: no such file.")
-    return FileSource(path, location, MAX_LINE_BYTES), digest_file(path)
+    source = FileSource(path, location, MAX_LINE_BYTES)
+    if foreign := source.content.foreign:
+        raise InputError(f"{location}: {foreign}.")
+    return source, digest_file(path)
 
 
 def layout_names() -> list[str]:

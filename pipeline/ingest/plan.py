@@ -1,18 +1,21 @@
 """Which importer reads which of a run's sources, and in which parts."""
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Final, NamedTuple
 
 from ..config import EventsConfig
 from ..errors import ConfigError, InputError, unknown_name
 from ..importers import thumbs_jsonl
 from ..importers.registry import DETECTED, format_of, importer
+from ..reading import encodings
 from ..reading.files import FileSource, take_sample
+from ..reading.fitting import fitted
 from ..reading.hub import OPTIONS as HUB_OPTIONS
 from ..reading.hub import HubSource
 from ..reading.inputs import Inputs
 from ..reading.records import Options, Sample, Source
-from ..reading.streams import ByteRange, is_compressed
+from ..reading.streams import ByteRange
 from .fast_parquet import RowGroups, has_plain_columns, row_group_parts
 
 _NO_OPTIONS: Final[Options] = {}
@@ -77,9 +80,10 @@ def plan(inputs: Inputs, config: EventsConfig) -> list[Plan]:
         InputError: A file that the user named has fields that no format knows, or no file at all can be read.
     """
     stated = _stated_format(config.format)
+    encoding = encodings.check_encoding(config.options.get(encodings.OPTION))
     plans: list[Plan] = []
     for file in inputs.files:
-        source = FileSource(file.path, file.name, config.max_line_bytes)
+        source = FileSource(file.path, file.name, config.max_line_bytes, encoding)
         plans.append(_plan_file(source, file.explicit, stated, config.options))
     plans.extend(_plan_hub(HubSource(address, config.options), stated, config.options) for address in inputs.addresses)
     if not any(entry.format for entry in plans):
@@ -112,9 +116,13 @@ def _read_together(plans: list[Plan]) -> list[Plan]:
 
 
 def _plan_file(source: FileSource, explicit: bool, stated: str | None, options: Options) -> Plan:
+    if foreign := source.content.foreign:
+        if explicit:
+            raise InputError(f"{source.name}: {foreign}.")
+        return Plan(source, None, refusal=f"{source.name}: {foreign}.")
+    source, sample = fitted(source, partial(_fits, stated=stated, options=options))
     if stated not in (None, thumbs_jsonl.NAME):
         return Plan(source, stated, _known_options(stated, options))
-    sample = take_sample(source)
     try:
         format_name = stated or format_of(sample, options)
     except InputError as error:
@@ -127,6 +135,16 @@ def _plan_file(source: FileSource, explicit: bool, stated: str | None, options: 
     own = _known_options(format_name, options)
     fast = _fast_way(source, sample, own) if format_name == thumbs_jsonl.NAME and sample.records else None
     return Plan(source, format_name, own, fast=fast)
+
+
+def _fits(sample: Sample, stated: str | None, options: Options) -> bool:
+    """Whether the stated format, or any where none is stated, knows a sample."""
+    if stated is not None:
+        return importer(stated).detect(sample, options)
+    try:
+        return bool(format_of(sample, options))
+    except InputError:
+        return False
 
 
 def _plan_hub(source: HubSource, stated: str | None, options: Options) -> Plan:
@@ -150,6 +168,7 @@ def _check_options(plans: list[Plan], options: Mapping[str, str]) -> None:
     known = {name for format_name in formats for name in importer(format_name).options}
     of_hub = any(isinstance(entry.source, HubSource) for entry in plans)
     known |= HUB_OPTIONS.keys() if of_hub else set()
+    known |= encodings.OPTIONS.keys() if not all(isinstance(entry.source, HubSource) for entry in plans) else set()
     for name in options:
         if name not in known:
             kind = f"option of {' or '.join([*formats, *(['hub:'] if of_hub else [])])}"
@@ -169,7 +188,7 @@ def units(plans: list[Plan], unit_bytes: int) -> list[Unit]:
 def _parts(entry: Plan, unit_bytes: int) -> Sequence[ByteRange | RowGroups | None]:
     """The parts of one source; none where it is read as a whole."""
     source = entry.source
-    if entry.fast is None or not isinstance(source, FileSource) or is_compressed(source.path):
+    if entry.fast is None or not isinstance(source, FileSource) or not source.is_divisible:
         return []
     if source.is_parquet:
         return row_group_parts(source.path, unit_bytes)

@@ -1,5 +1,6 @@
 """Rows of a CSV file, quoted line breaks included, where a stray quote costs one line and not the rest of the file."""
 
+import re
 from collections import deque
 from collections.abc import Iterator
 from typing import Any, Final, NamedTuple
@@ -15,29 +16,44 @@ _NAMED_BUT_NOT_WRITTEN: Final[dict[tuple[str, ...], str]] = {
 }
 
 
+_DELIMITERS: Final = (",", "\t", ";")
+_NAMES: Final = {",": "a comma", "\t": "a tab", ";": "a semicolon"}
+_STATED_DELIMITER: Final = re.compile(rb'"?sep=([\x20-\x7e\t])"?\s*$', re.IGNORECASE)
+_QUOTED: Final = re.compile(rb'"[^"]*"')
+
+
 class _Row(NamedTuple):
     """Consecutive lines that belong to one row."""
 
     lines: list[Line]
     closed: bool
+    newline: bytes
 
     @property
     def data(self) -> bytes:
-        return b"\n".join(line.data for line in self.lines)
+        return self.newline.join(line.data for line in self.lines)
 
 
-def read_csv(lines: Iterator[Line], max_row_bytes: int) -> Iterator[Record | Reject]:
+def read_csv(lines: Iterator[Line], max_row_bytes: int, newline: bytes = b"\n") -> Iterator[Record | Reject]:
     """The file's rows as dicts of its header's names; an empty cell is None, every other value a string.
+
+    What stands between cells is told by the header: whichever of comma, semicolon and tab it has most of. Excel's line
+    `sep=;` before it states any other sign.
 
     Where a row of several lines does not parse, only its first line is rejected and reading goes on at the second:
     whether a quote was stray cannot be known, but the good rows that it swallowed can be found.
     """
     waiting = deque[Line]()
     header: list[str] | None = None
-    while (row := _next_row(waiting, lines, max_row_bytes)) is not None:
+    delimiter: str | None = None
+    while (row := _next_row(waiting, lines, max_row_bytes, newline)) is not None:
         first = row.lines[0]
         try:
-            cells = _cells(row)
+            if header is None and delimiter is None and (stated := _STATED_DELIMITER.match(row.data)) is not None:
+                delimiter = stated.group(1).decode("ascii")
+                continue
+            delimiter = delimiter or _delimiter(row.data)
+            cells = _cells(row, delimiter)
             if header is None:
                 header = _checked_header(cells)
                 continue
@@ -49,7 +65,7 @@ def read_csv(lines: Iterator[Line], max_row_bytes: int) -> Iterator[Record | Rej
             waiting.extendleft(reversed(row.lines[1:]))
 
 
-def _next_row(waiting: deque[Line], lines: Iterator[Line], max_row_bytes: int) -> _Row | None:
+def _next_row(waiting: deque[Line], lines: Iterator[Line], max_row_bytes: int, newline: bytes) -> _Row | None:
     """The next line, and with it those that its open quote takes in."""
     taken: list[Line] = []
     quotes = size = 0
@@ -60,13 +76,19 @@ def _next_row(waiting: deque[Line], lines: Iterator[Line], max_row_bytes: int) -
         quotes += line.data.count(b'"')
         size += len(line.data) + 1
         if line.error is not None or size > max_row_bytes or len(taken) > _MAX_LINES_PER_ROW:
-            return _Row(taken, closed=len(taken) == 1)
+            return _Row(taken, len(taken) == 1, newline)
         if quotes % 2 == 0:
-            return _Row(taken, closed=True)
-    return _Row(taken, closed=False) if taken else None
+            return _Row(taken, closed=True, newline=newline)
+    return _Row(taken, closed=False, newline=newline) if taken else None
 
 
-def _cells(row: _Row) -> list[str]:
+def _delimiter(header: bytes) -> str:
+    """What the header has most of outside of quotes; a comma where nothing is more."""
+    names = _QUOTED.sub(b"", header)
+    return max(_DELIMITERS, key=lambda sign: names.count(sign.encode()))
+
+
+def _cells(row: _Row, delimiter: str) -> list[str]:
     """The row's cells.
 
     Raises:
@@ -77,16 +99,16 @@ def _cells(row: _Row) -> list[str]:
         raise first.error
     if not row.closed:
         raise RowError("broken_csv", "a quote is not closed")
-    data = row.data.removesuffix(b"\r")
+    data = row.data.removesuffix(b"\r") if row.newline == b"\n" else row.data
     if b"\x00" in data:
         raise RowError("nul_character", "a NUL byte stands in the row")
     try:
-        return _split(data.decode("utf-8"))
+        return _split(data.decode("utf-8"), delimiter, row.newline.decode())
     except UnicodeDecodeError as error:
         raise RowError("invalid_utf8", f"byte {error.start} is not UTF-8") from error
 
 
-def _split(text: str) -> list[str]:
+def _split(text: str, delimiter: str, newline: str) -> list[str]:
     """Cells of one row (RFC 4180). Not the csv module's: its limit of a cell's length is one global for all threads."""
     cells: list[str] = []
     position = 0
@@ -95,13 +117,13 @@ def _split(text: str) -> list[str]:
             end = _closing_quote(text, position + 1)
             cells.append(text[position + 1 : end].replace('""', '"'))
             end += 1
-            if end < len(text) and text[end] != ",":
-                raise RowError("broken_csv", "a closing quote is not followed by a comma")
+            if end < len(text) and text[end] != delimiter:
+                raise RowError("broken_csv", f"a closing quote is not followed by {_NAMES.get(delimiter, delimiter)}")
         else:
-            comma = text.find(",", position)
+            comma = text.find(delimiter, position)
             end = len(text) if comma < 0 else comma
             cells.append(text[position:end])
-            if "\n" in cells[-1]:
+            if newline in cells[-1]:
                 raise RowError("broken_csv", "a quote is not closed")
         position = end + 1
     return cells
@@ -116,6 +138,7 @@ def _closing_quote(text: str, position: int) -> int:
 
 
 def _checked_header(cells: list[str]) -> list[str]:
+    cells = [name.strip() for name in cells]
     repeated = sorted({name for name in cells if cells.count(name) > 1})
     if repeated:
         raise RowError("duplicate_key", f"the header names {len(repeated)} column(s) twice, first '{repeated[0][:60]}'")

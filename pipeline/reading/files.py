@@ -1,19 +1,23 @@
-"""Rows of one file: JSON by lines, in an array or over lines, CSV or Parquet; a bad row costs only itself."""
+"""Rows of one file, told by its first bytes: JSON by lines, in an array, over lines or wrapped, CSV, Parquet, Arrow.
+
+A bad row costs only itself.
+"""
 
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
+from .arrow_rows import read_arrow_rows
+from .contents import Content, content_of, is_divisible, raw_head
 from .csv_rows import read_csv
 from .guard import decode_object
-from .json_array import array_elements, begins_array
-from .json_objects import begins_indented, indented_objects
+from .json_array import array_elements
+from .json_objects import indented_objects
+from .json_wrapped import Wrapped, wrapped_elements
 from .parquet_rows import read_parquet_rows
 from .records import Record, Reject, RowError, Sample, Source, bounded_raw
-from .streams import Line, content_suffix, read_lines
+from .streams import Line, read_lines
 
-SUFFIXES: Final = frozenset({".jsonl", ".ndjson", ".json", ".csv", ".parquet"})
-_LINES: Final = frozenset({".jsonl", ".ndjson"})
 _SAMPLE_RECORDS: Final = 200
 # How far a sample looks for readable rows in a file that begins with broken ones.
 _SAMPLE_ROWS: Final = 10_000
@@ -26,45 +30,73 @@ class FileSource(NamedTuple):
         path: Where it lies.
         name: How the user named it.
         max_line_bytes: A longer row is rejected.
+        encoding: Of its text, where the user states it; None: UTF-8, or UTF-16 where the first bytes say so.
+        folded: Whether columns go by their names in small letters without outer spaces.
+        wrapped: The list inside the file's one object that holds the rows; None: the file itself holds them.
     """
 
     path: Path
     name: str
     max_line_bytes: int
+    encoding: str | None = None
+    folded: bool = False
+    wrapped: Wrapped | None = None
+
+    @property
+    def content(self) -> Content:
+        """What the file holds, as its first bytes say."""
+        return content_of(self.path, self.encoding)
 
     @property
     def is_parquet(self) -> bool:
         """Whether it is a table in Parquet."""
-        return content_suffix(self.path) == ".parquet"
+        return self.content.kind == "parquet"
 
     @property
     def holds_lines(self) -> bool:
-        """Whether each row is a line of JSON."""
-        if content_suffix(self.path) != ".json":
-            return content_suffix(self.path) in _LINES
-        return not begins_array(self.path) and not begins_indented(self.path)
+        """Whether each row is a line of JSON as it is: in UTF-8 or UTF-16, ended by a line feed."""
+        as_it_is = self.encoding is None and self.wrapped is None and not self.folded
+        return as_it_is and self.content == Content("lines")
+
+    @property
+    def is_divisible(self) -> bool:
+        """Whether parts of the file can be read apart."""
+        return self.is_parquet or is_divisible(raw_head(self.path))
 
     def rows(self) -> Iterator[Record | Reject]:
         """Every row in order; a file without any gives one reject that says so."""
         empty = True
-        for row in self._rows():
+        for row in self._rows(self.content):
             empty = False
-            yield row
+            yield _folded(row) if self.folded and isinstance(row, Record) else row
         if empty:
             yield Reject(0, "empty_file", "the file holds no rows", "")
 
-    def _rows(self) -> Iterator[Record | Reject]:
-        suffix = content_suffix(self.path)
-        if suffix == ".parquet":
+    def _rows(self, content: Content) -> Iterator[Record | Reject]:
+        if content.foreign:
+            return iter([Reject(0, "unreadable_file", content.foreign, "")])
+        if content.kind == "parquet":
             return read_parquet_rows(self.path, self.max_line_bytes)
-        if suffix == ".csv":
-            return read_csv(read_lines(self.path, self.max_line_bytes), self.max_line_bytes)
-        # Only `.json` may be an array: a damaged first byte must not turn a file of lines into one broken array.
-        if suffix == ".json" and begins_array(self.path):
-            return _json_rows(array_elements(self.path, self.max_line_bytes))
-        if suffix == ".json" and begins_indented(self.path):
-            return _json_rows(indented_objects(read_lines(self.path, self.max_line_bytes), self.max_line_bytes))
-        return _json_rows(read_lines(self.path, self.max_line_bytes))
+        if content.kind == "arrow":
+            return read_arrow_rows(self.path, self.max_line_bytes)
+        if self.wrapped is not None:
+            return _json_rows(wrapped_elements(self.path, self.wrapped, self.max_line_bytes, self.encoding))
+        if content.kind == "array":
+            return _json_rows(array_elements(self.path, self.max_line_bytes, self.encoding))
+        lines = read_lines(self.path, self.max_line_bytes, newline=content.newline, encoding=self.encoding)
+        if content.kind == "csv":
+            return read_csv(lines, self.max_line_bytes, content.newline)
+        return _json_rows(indented_objects(lines, self.max_line_bytes) if content.kind == "indented" else lines)
+
+
+def _folded(row: Record) -> Record:
+    """The row with its columns' names in small letters; a name that two columns would share stays as it is."""
+    names = [name.strip().lower() for name in row.value]
+    value = {
+        (new if names.count(new) == 1 else name): field
+        for new, (name, field) in zip(names, row.value.items(), strict=True)
+    }
+    return row._replace(value=value)
 
 
 def _json_rows(lines: Iterator[Line]) -> Iterator[Record | Reject]:

@@ -8,35 +8,36 @@ from typing import Final
 from .records import MAX_RAW_CHARACTERS, RowError
 from .streams import Line, read_chunks
 
-_WHITE_SPACE: Final = b" \t\r\n"
+WHITE_SPACE: Final = b" \t\r\n"
 _KEPT: Final = 4 * MAX_RAW_CHARACTERS
 _BOM: Final = b"\xef\xbb\xbf"
 # A whole string, a quote whose string does not end yet, or a sign of structure. Possessive: no step is ever undone.
-_TOKEN: Final = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"|"|[\[\]{},]', re.DOTALL)
+TOKEN: Final = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"|"|[\[\]{},]', re.DOTALL)
 
 
-def begins_array(path: Path) -> bool:
-    """Whether the first sign of the file is `[`; False where the stream cannot be read."""
-    try:
-        for chunk in read_chunks(path):
-            content = chunk.removeprefix(_BOM).lstrip(_WHITE_SPACE)
-            if content:
-                return content.startswith(b"[")
-    except RowError:
-        return False
-    return False
-
-
-def array_elements(path: Path, max_element_bytes: int) -> Iterator[Line]:
+def array_elements(path: Path, max_element_bytes: int, encoding: str | None = None) -> Iterator[Line]:
     """Each element of the file's array, numbered from 1; whether it is JSON is for the guard to say.
 
     Only brackets and strings are looked at. What stands after the array, or an element that does not end, comes as a
     last element with an error.
     """
+    return split_array(read_chunks(path, encoding), max_element_bytes)
+
+
+def split_array(chunks: Iterator[bytes], max_element_bytes: int, *, alone: bool = True) -> Iterator[Line]:
+    """The elements of an array whose text begins with its bracket.
+
+    Args:
+        chunks: The text.
+        max_element_bytes: A longer element is one with an error.
+        alone: Whether what follows the array is a fault; else it is left out.
+    """
     splitter = _ArraySplitter(max_element_bytes)
     try:
-        for chunk in read_chunks(path):
+        for chunk in chunks:
             yield from splitter.feed(chunk)
+            if splitter.ended and not alone:
+                return
     except RowError as error:
         yield splitter.rest(error)
         return
@@ -58,9 +59,14 @@ class _ArraySplitter:
         self._ended = False
 
     @property
+    def ended(self) -> bool:
+        """Whether the array's closing bracket was seen."""
+        return self._ended
+
+    @property
     def finished(self) -> bool:
         """Whether the array ended and nothing but white space followed."""
-        return self._ended and not self._buffer.strip(_WHITE_SPACE)
+        return self._ended and not self._buffer.strip(WHITE_SPACE)
 
     def feed(self, chunk: bytes) -> Iterator[Line]:
         """The elements that end in `chunk`."""
@@ -68,7 +74,7 @@ class _ArraySplitter:
         if self._depth == 0 and not self._ended:
             self._open()
         start = 0
-        while not self._ended and (token := _TOKEN.search(self._buffer, self._scanned)) is not None:
+        while not self._ended and (token := TOKEN.search(self._buffer, self._scanned)) is not None:
             sign = token.group()
             if sign == b'"':
                 break
@@ -81,7 +87,7 @@ class _ArraySplitter:
         self._keep(start)
 
     def _open(self) -> None:
-        content = self._buffer.removeprefix(_BOM).lstrip(_WHITE_SPACE)
+        content = self._buffer.removeprefix(_BOM).lstrip(WHITE_SPACE)
         if content:
             self._buffer, self._scanned, self._depth = content[1:], 0, 1
 
@@ -96,7 +102,7 @@ class _ArraySplitter:
         return self._ended or (sign == b"," and self._depth == 1)
 
     def _take(self, data: bytes) -> Iterator[Line]:
-        data = data.strip(_WHITE_SPACE)
+        data = data.strip(WHITE_SPACE)
         if self._ended and not data and self._head is None:
             return
         self._number += 1
@@ -113,7 +119,7 @@ class _ArraySplitter:
         self._buffer = self._buffer[start:]
         self._scanned -= start
         if self._ended:
-            self._buffer = self._buffer.lstrip(_WHITE_SPACE)[:_KEPT]
+            self._buffer = self._buffer.lstrip(WHITE_SPACE)[:_KEPT]
         elif self._head is not None or len(self._buffer) > self._limit:
             self._head = self._head or self._buffer[:_KEPT]
             unread = self._buffer[self._scanned :]

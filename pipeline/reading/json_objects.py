@@ -5,27 +5,13 @@ An object begins with a line of `{` alone and ends with the next line of `}` alo
 
 from collections import deque
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Final
 
 from .records import RowError
-from .streams import Line, read_chunks
+from .streams import Line
 
-_BOM: Final = b"\xef\xbb\xbf"
 _BEGIN: Final = b"{"
 _ENDS: Final = (b"}", b"},")
-
-
-def begins_indented(path: Path) -> bool:
-    """Whether the file's first line that says something is `{` alone; False where the stream cannot be read."""
-    try:
-        for chunk in read_chunks(path):
-            content = chunk.removeprefix(_BOM).lstrip()
-            if content:
-                return content.startswith((b"{\n", b"{\r\n"))
-    except RowError:
-        return False
-    return False
 
 
 def indented_objects(lines: Iterator[Line], max_bytes: int) -> Iterator[Line]:
@@ -43,7 +29,8 @@ def indented_objects(lines: Iterator[Line], max_bytes: int) -> Iterator[Line]:
             taken.append(more)
             size += len(more.data) + 1
             # Another beginning without an indent: the first object never ended.
-            if more.error is not None or size > max_bytes or more.data.rstrip() in (_BEGIN, *_ENDS):
+            ends = more.data.startswith(_BEGIN) or more.data.rstrip() in _ENDS
+            if more.error is not None or size > max_bytes or ends:
                 break
         if taken[-1].error is None and size <= max_bytes and taken[-1].data.rstrip() in _ENDS and len(taken) > 1:
             yield Line(line.number, b"\n".join(part.data for part in taken).rstrip().removesuffix(b","))

@@ -7,6 +7,7 @@ from typing import IO, Any, Final, NamedTuple
 
 import pyarrow as pa
 
+from .encodings import utf8
 from .records import MAX_RAW_CHARACTERS, RowError
 
 MAX_DECOMPRESSION_RATIO: Final = 200
@@ -69,7 +70,25 @@ def is_compressed(path: Path) -> bool:
     return path.suffix.lower() in _COMPRESSED
 
 
-def read_chunks(path: Path) -> Iterator[bytes]:
+def is_packed(raw: bytes) -> bool:
+    """Whether a file's first bytes are those of a compressed one."""
+    return raw.startswith((_GZIP_MAGIC, _ZSTD_MAGIC))
+
+
+def read_chunks(path: Path, encoding: str | None = None) -> Iterator[bytes]:
+    """The file's text in bounded chunks of UTF-8, decompressed as its first bytes ask.
+
+    Args:
+        path: A plain or compressed file.
+        encoding: Of the text, where it is stated; None: UTF-8, or UTF-16 where the first bytes say so.
+
+    Raises:
+        RowError: As `read_bytes`, or the text is not of its encoding. All chunks before it were good.
+    """
+    return utf8(read_bytes(path), encoding)
+
+
+def read_bytes(path: Path) -> Iterator[bytes]:
     """The file's content in bounded chunks, decompressed as its first bytes ask.
 
     Raises:
@@ -158,27 +177,38 @@ def _zstd_stream(stream: IO[bytes]) -> Any:
     return pa.CompressedInputStream(pa.PythonFile(stream, mode="r"), "zstd")
 
 
-def read_lines(path: Path, max_line_bytes: int, part: ByteRange | None = None) -> Iterator[Line]:
-    r"""The file's lines, split at `\n`; a byte order mark is not part of the first.
+def read_lines(
+    path: Path, max_line_bytes: int, *, newline: bytes = b"\n", encoding: str | None = None
+) -> Iterator[Line]:
+    r"""The file's lines, split at `newline`; a byte order mark is not part of the first.
 
     A stream that breaks gives what it held of its last line as one line with an error.
     """
-    for block in read_blocks(path, max_line_bytes, part):
+    for block in read_blocks(path, max_line_bytes, newline=newline, encoding=encoding):
         for index, data in enumerate(block.lines):
             yield Line(block.first + index, data, block.errors.get(index))
 
 
-def read_blocks(path: Path, max_line_bytes: int, part: ByteRange | None = None) -> Iterator[LineBlock]:
+def read_blocks(
+    path: Path,
+    max_line_bytes: int,
+    part: ByteRange | None = None,
+    *,
+    newline: bytes = b"\n",
+    encoding: str | None = None,
+) -> Iterator[LineBlock]:
     """The lines of `read_lines`, many at a time.
 
     Args:
         path: A plain or compressed file.
         max_line_bytes: Of a longer line only the beginning is kept.
         part: Only the lines that begin in this range of a plain file, numbered from 1; None: all.
+        newline: What ends a line: a line feed, or a carriage return alone.
+        encoding: Of the text, where it is stated; none has parts.
     """
-    splitter = _LineSplitter(max_line_bytes, begins_file=part is None or part.start == 0)
+    splitter = _LineSplitter(max_line_bytes, begins_file=part is None or part.start == 0, newline=newline)
     try:
-        for chunk in _large(read_chunks(path)) if part is None else _range_chunks(path, part):
+        for chunk in _large(read_chunks(path, encoding)) if part is None else _range_chunks(path, part):
             yield splitter.feed(chunk)
     except RowError as error:
         yield splitter.last(error)
@@ -235,8 +265,9 @@ def _seek_line(stream: IO[bytes], start: int, stop: int) -> bool:
 class _LineSplitter:
     """Chunks to lines, holding at most one line and never more of it than the limit and one chunk."""
 
-    def __init__(self, max_line_bytes: int, *, begins_file: bool) -> None:
+    def __init__(self, max_line_bytes: int, *, begins_file: bool, newline: bytes) -> None:
         self._limit = max_line_bytes
+        self._newline = newline
         self._carry = b""
         self._too_long = False
         self._next = 1
@@ -249,7 +280,7 @@ class _LineSplitter:
 
     def feed(self, chunk: bytes) -> LineBlock:
         """The lines that end in `chunk`."""
-        lines = chunk.split(b"\n")
+        lines = chunk.split(self._newline)
         was_too_long = self._too_long and len(lines) > 1
         lines[0] = self._carry if self._too_long else self._carry + lines[0]
         self._carry, self._too_long = lines.pop(), self._too_long and not lines

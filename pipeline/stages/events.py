@@ -26,7 +26,7 @@ from ..ingest.plan import Unit, plan, units
 from ..ingest.reasons import Example
 from ..reading import hub
 from ..reading.files import FileSource
-from ..reading.inputs import expand_inputs
+from ..reading.inputs import Inputs, expand_inputs
 from ..reading.remarks import Remarks, as_notes, in_words
 from ..storage.buckets import bucket_count
 from ..storage.digests import cached_digest
@@ -85,7 +85,8 @@ def ingest_to(config: EventsConfig, folder: Path, sizes: BatchSizes) -> StageRes
         As `ingest` does.
     """
     with TemporaryDirectory(prefix=".buckets-", dir=folder) as place:
-        written = _write_tasks(config, Path(place), sizes)
+        inputs = expand_inputs(config.inputs)
+        written = _write_tasks(inputs, config, Path(place), sizes)
         tally = _Tally()
         events = map_in_threads(sorting.merged, sorting.read_events(written, sizes.pass_bytes))
         parts = chain(
@@ -94,12 +95,12 @@ def ingest_to(config: EventsConfig, folder: Path, sizes: BatchSizes) -> StageRes
         )
         outputs = write_tables(folder, parts, OUTPUTS, sizes.row_group_rows)
         counts = _counts(written, outputs, tally.deliveries)
-        return StageResult(outputs=outputs, counts=counts, notes=_notes(written, tally))
+        return StageResult(outputs=outputs, counts=counts, notes=_notes(inputs, written, tally))
 
 
-def _write_tasks(config: EventsConfig, folder: Path, sizes: BatchSizes) -> list[sorting.TaskFiles]:
+def _write_tasks(inputs: Inputs, config: EventsConfig, folder: Path, sizes: BatchSizes) -> list[sorting.TaskFiles]:
     """Read everything, in as many processes as the inputs are worth."""
-    parts = units(plan(expand_inputs(config.inputs), config), config.unit_bytes)
+    parts = units(plan(inputs, config), config.unit_bytes)
     total = sum(part.content_bytes for part in parts)
     buckets = bucket_count(total, config.partition_bytes)
     tasks = [
@@ -174,7 +175,7 @@ def _counts(written: Sequence[sorting.TaskFiles], outputs: Mapping[str, TableRec
     return counts
 
 
-def _notes(written: Sequence[sorting.TaskFiles], tally: _Tally) -> dict[str, Any]:
+def _notes(inputs: Inputs, written: Sequence[sorting.TaskFiles], tally: _Tally) -> dict[str, Any]:
     read = [count for entry in written for count in entry.units]
     remarks = as_notes(sum((count.remarks for count in read), Remarks()))
     return {
@@ -184,7 +185,8 @@ def _notes(written: Sequence[sorting.TaskFiles], tally: _Tally) -> dict[str, Any
         "reject_reasons": dict(sorted(tally.reasons.items())),
         "remarks": remarks,
         "reject_examples": {reason: example._asdict() for reason, example in sorted(tally.examples.items())},
-        "said": in_words(remarks),
+        "skipped": inputs.skipped,
+        "said": [*inputs.said, *in_words(remarks)],
         "files": len({count.source_file for count in read if count.events}),
         "users": count_distinct([entry.users for entry in written]),
         "openers": tally.openers,

@@ -238,7 +238,7 @@ def test_a_folder_of_mixed_formats_and_faults(monkeypatch: pytest.MonkeyPatch, f
     assert result.rejects.select("source_file", "source_line", "reason").rows() == [
         ("glob-1.jsonl", 2, "broken_json"),
         ("logs/b.csv", 3, "wrong_column_count"),
-        ("logs/f.jsonl", 1, "nul_character"),
+        ("logs/f.jsonl", 1, "broken_json"),
         ("memory:///far/h.jsonl.gz", 2, "broken_json"),
     ]
 

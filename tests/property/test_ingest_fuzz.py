@@ -6,6 +6,7 @@ A few hundred files by default; `--fuzz-files 10000` takes as many.
 import gzip
 import io
 import json
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
@@ -16,6 +17,7 @@ import pyarrow as pa
 import pytest
 
 from thumbline.pipeline.config import EventsConfig
+from thumbline.pipeline.errors import InputError
 from thumbline.pipeline.ingest.frames import RawBatch, read_inputs, read_unit
 from thumbline.pipeline.ingest.plan import plan, units
 from thumbline.pipeline.reading.inputs import expand_inputs
@@ -50,6 +52,22 @@ def parquet_file() -> bytes:
     return stream.getvalue()
 
 
+def arrow_file(kind: Any) -> bytes:
+    sink = pa.BufferOutputStream()
+    table = pl.DataFrame(ROWS).to_arrow()
+    with kind(sink, table.schema) as writer:
+        writer.write_table(table, max_chunksize=4)
+    return bytes(sink.getvalue().to_pybytes())
+
+
+def zip_file() -> bytes:
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("a/log.jsonl", b"\n".join(LINES[:6]))
+        archive.writestr("b.csv", csv_file())
+    return stream.getvalue()
+
+
 FIXTURES: Final[dict[str, Callable[[], bytes]]] = {
     "log.jsonl": lambda: b"\n".join(LINES) + b"\n",
     "pairs.jsonl": lambda: b"\n".join(MESSAGE_LINES),
@@ -58,6 +76,14 @@ FIXTURES: Final[dict[str, Callable[[], bytes]]] = {
     "log.jsonl.gz": lambda: gzip.compress(b"\n".join(LINES), mtime=0),
     "log.jsonl.zst": lambda: bytes(pa.compress(b"\n".join(LINES), codec="zstd", asbytes=True)),
     "log.parquet": parquet_file,
+    "semicolons.csv": lambda: csv_file().replace(b",", b";"),
+    "tabs.tsv": lambda: csv_file().replace(b",", b"\t"),
+    "mac.csv": lambda: csv_file().replace(b"\n", b"\r"),
+    "wide.csv": lambda: csv_file().decode().encode("utf-16"),
+    "wrapped.json": lambda: b'{"total": 12, "data": [' + b", ".join(LINES) + b"]}",
+    "pretty.json": lambda: b"\n".join(json.dumps(row, indent=2).encode() for row in ROWS),
+    "file.arrow": lambda: arrow_file(pa.ipc.new_file),
+    "stream.arrow": lambda: arrow_file(pa.ipc.new_stream),
 }
 # What an event says, apart from where it was read and the names that come from there.
 SAID: Final = ("source_event_id", "user_id", "prompt", "completion", "vote")
@@ -160,6 +186,19 @@ def test_mutated_files(tmp_path: Path, name: str, pytestconfig: pytest.Config) -
     folder = tmp_path / "logs"
     folder.mkdir()
     fuzz(folder, name, count=-(-pytestconfig.getoption("--fuzz-files") // len(FIXTURES)), seed=2)
+
+
+def test_mutated_archives_give_rows_or_an_error_that_names_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pytestconfig: pytest.Config
+) -> None:
+    monkeypatch.setenv("THUMBLINE_CACHE", str(tmp_path / "cache"))
+    whole, random = zip_file(), np.random.default_rng(5)
+    assert read(tmp_path / "logs.zip", whole).notes["records"] == 18
+    for _ in range(pytestconfig.getoption("--fuzz-files") // 10):
+        try:
+            read(tmp_path / "logs.zip", mutated(whole, random))
+        except InputError as error:
+            assert "logs.zip" in str(error)
 
 
 @pytest.mark.parametrize("seed", range(20))

@@ -1,7 +1,9 @@
 """What inputs stand for: sorted, each file once, whatever the order and the spelling."""
 
+import os
 from itertools import permutations
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import fsspec
 import pytest
@@ -27,7 +29,9 @@ def names(*entries: str) -> list[str]:
 def test_a_folder_gives_its_logs_sorted_and_counts_the_rest(logs: Path) -> None:
     inputs = expand_inputs(("logs",))
     assert [file.name for file in inputs.files] == ["logs/b.jsonl", "logs/c.parquet", "logs/deep/a.csv.gz"]
-    assert inputs.skipped == 1
+    assert inputs.skipped == {".md": 1, "hidden": 1}
+    assert inputs.said == ["2 files were not read: .md 1, hidden 1"]
+    assert expand_inputs(("logs/b.jsonl",)).said == []
 
 
 def test_globs(logs: Path) -> None:
@@ -64,7 +68,7 @@ def test_a_path_outside_the_working_folder_stays_as_given(logs: Path, monkeypatc
 @pytest.mark.parametrize("entry", ["absent.jsonl", "nothing/*.jsonl", "empty"])
 def test_an_entry_that_stands_for_nothing(logs: Path, entry: str) -> None:
     (logs.parent / "empty").mkdir()
-    with pytest.raises(InputError, match=r"no such file, and no file of \.csv, \.json"):
+    with pytest.raises(InputError, match=r"no such file, and no file of \.arrow, \.csv, \.json"):
         expand_inputs(("logs", entry))
 
 
@@ -121,3 +125,94 @@ def test_an_address_of_nothing_is_named_without_its_secrets(store):
     with pytest.raises(InputError) as caught:
         expand_inputs(("nowhere://user:secret@host/x?token=secret",))
     assert "secret" not in str(caught.value)
+
+
+@pytest.fixture
+def odd(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with a log and much that is none."""
+    monkeypatch.chdir(tmp_path)
+    folder = tmp_path / "odd"
+    (folder / "_old").mkdir(parents=True)
+    (folder / "log.jsonl").touch()
+    (folder / "_old" / "log.jsonl").touch()
+    (folder / "gone.jsonl").symlink_to(folder / "nothing.jsonl")
+    (tmp_path / "elsewhere").mkdir()
+    (folder / "link").symlink_to(tmp_path / "elsewhere")
+    os.mkfifo(folder / "pipe.jsonl")
+    for name in (
+        "data.arrow",
+        "state.json",
+        "dataset_info.json",
+        "notes.txt",
+        "notes.tar.gz",
+        "LICENSE",
+        "table.parquet.gz",
+    ):
+        (folder / name).touch()
+    return folder
+
+
+def test_what_lies_in_a_folder_and_is_not_read_is_counted_by_kind(odd: Path) -> None:
+    inputs = expand_inputs(("odd",))
+    assert [file.name for file in inputs.files] == ["odd/data.arrow", "odd/log.jsonl"]
+    assert inputs.skipped == {
+        ".json": 2,
+        ".parquet.gz": 1,
+        ".tar.gz": 1,
+        ".txt": 1,
+        "hidden": 1,
+        "link to a folder": 1,
+        "link to nothing": 1,
+        "pipe or device": 1,
+        "without suffix": 1,
+    }
+    assert expand_inputs(("odd/*",)).skipped == {
+        kind: n for kind, n in inputs.skipped.items() if kind not in ("hidden", "link to a folder")
+    }
+    # What is named all the same was not skipped.
+    assert expand_inputs(("odd", "odd/notes.txt")).skipped == {
+        kind: n for kind, n in inputs.skipped.items() if kind != ".txt"
+    }
+
+
+def test_a_pipe_that_is_named_and_a_folder_without_a_log_say_what_is_there(odd: Path) -> None:
+    with pytest.raises(InputError, match=r"pipe.jsonl: neither a file nor a folder \(a pipe"):
+        expand_inputs(("odd/pipe.jsonl",))
+    with pytest.raises(InputError, match="gone.jsonl: no such file"):
+        expand_inputs(("odd/gone.jsonl",))
+    with pytest.raises(InputError, match=r"below it\. What there is: \.txt 1\."):
+        expand_inputs(("odd/*.txt",))
+
+
+def _as_nobody(entry: str) -> str:
+    """What `expand_inputs` says as a user without rights, in a process of its own."""
+    reads, writes = os.pipe()
+    if (child := os.fork()) == 0:
+        os.setuid(65534)
+        try:
+            said = repr([file.name for file in expand_inputs((entry,)).files])
+        except InputError as error:
+            said = str(error)
+        os.write(writes, said.encode())
+        os._exit(0)
+    os.close(writes)
+    os.waitpid(child, 0)
+    with os.fdopen(reads) as stream:
+        return stream.read()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="gives up rights that only root has to give")
+@pytest.mark.parametrize("entry", ["", "/*", "/**/*.jsonl", "/*/b.jsonl"])
+def test_a_folder_that_cannot_be_read_is_an_error(entry: str) -> None:
+    with TemporaryDirectory(prefix="thumbline-test-") as place:
+        Path(place).chmod(0o755)
+        (Path(place) / "a.jsonl").touch()
+        closed = Path(place) / "closed"
+        closed.mkdir()
+        (closed / "b.jsonl").touch()
+        assert f"{closed.name}/b.jsonl" in _as_nobody(place + entry) or entry == "/*/b.jsonl"
+        closed.chmod(0o000)
+        assert f"{closed}: " in (said := _as_nobody(place + entry)) and "cannot be read" in said
+        closed.chmod(0o755)
+        (closed / "b.jsonl").chmod(0o000)
+        assert f"{closed / 'b.jsonl'}: cannot be read" in _as_nobody(place + entry)

@@ -33,7 +33,7 @@ def test_a_row_is_numbered_by_its_first_line(tmp_path: Path) -> None:
 
 def test_lines_of_objects_are_read_as_before(tmp_path: Path) -> None:
     assert rows_of(tmp_path / "x.json", '{"a": 1}\n{"a": 2}\n') == [(1, {"a": 1}), (2, {"a": 2})]
-    # Only .json files may hold objects over lines: elsewhere a lone brace is a broken line and costs no other.
+    # A lone brace is a broken line and costs no other.
     assert rows_of(tmp_path / "x.jsonl", '{\n{"a": 2}\n}\n') == [
         (1, "broken_json"),
         (2, {"a": 2}),
