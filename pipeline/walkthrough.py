@@ -60,7 +60,8 @@ def prepare(log: Path) -> Tables:
 
     # One split for both kinds of rows, by groups of prompts: none of them is trained on and tested.
     rows = pl.concat([tables[kind].select("prompt_id") for kind in ("unpaired", "pairs")])
-    tables["splits"] = splits.transform(tables["responses"].lazy(), rows.lazy(), SplitsConfig()).collect()
+    told, met = tables["responses"].lazy(), tables["events"].lazy()
+    tables["splits"] = splits.transform(told, met, rows.lazy(), SplitsConfig()).collect()
     return tables
 
 

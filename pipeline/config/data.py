@@ -157,15 +157,16 @@ class PairsConfig(StageConfig):
 class SplitsConfig(StageConfig):
     """Which prompt groups train and which are held out."""
 
-    validation: Fraction = Field(0.1, description="Share of groups used for curves during training.")
-    test: Fraction = Field(0.2, description="Share of groups that only the evaluation sees.")
+    validation: Fraction = Field(0.1, description="Share of the rows used for curves during training.")
+    test: Fraction = Field(0.2, description="Share of the rows that only the evaluation sees.")
     method: Literal["hash", "time"] = Field(
         "hash",
         description="Place a group by a hash of its name, or by the time of its last event: the newest are the test.",
     )
     group_by: Literal["prompt", "prompt_and_conversation", "prompt_conversation_and_user"] = Field(
         "prompt_and_conversation",
-        description="What must not cross splits: prompts equal after normalisation; conversations; users.",
+        description="What must not cross splits: prompts equal after normalisation; conversations; users. A prompt "
+        "that many conversations or users share keeps its oldest ones together, not all.",
     )
     near_duplicates: bool = Field(
         False, description="Keep near-duplicate prompts together and audit near leaks. Needs the extra `neardup`."

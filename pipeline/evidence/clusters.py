@@ -13,6 +13,7 @@ from ..errors import InputError
 from ..identity import as_number
 from ..workers import IN_MEMORY
 from .groups import components_of_places
+from .meetings import kept_together
 from .neighbours import near_links
 
 
@@ -21,13 +22,13 @@ class PromptFacts(NamedTuple):
 
     Attributes:
         prompts: `id`, `text_key`, `oldest_event_at`, `newest_event_at`.
-        links: `id` and `key`: prompts with a common key, of a conversation or a user, belong together.
+        meetings: `id`, `key`, `is_user` and `at`: the conversations and users that met a prompt, and when first.
         signatures: `id` and `signature`, empty unless near-duplicates are kept together.
         answers: `response_id` and `prompt_id` of the answers that a pair may take from another prompt.
     """
 
     prompts: pl.LazyFrame
-    links: pl.LazyFrame
+    meetings: pl.LazyFrame
     signatures: pl.LazyFrame
     answers: pl.LazyFrame
 
@@ -45,7 +46,7 @@ def prompt_clusters(
     Raises:
         InputError: A pair's answer is in no partition.
     """
-    prompts, links, signed, answers = _gathered(parts)
+    prompts, text_keys, meetings, signed, answers = _gathered(parts)
     met = [pl.DataFrame(schema={"left": pl.String, "right": pl.String})]
     if near_similarity is not None:
         in_age = prompts.select("id", "oldest_event_at").sort("oldest_event_at", "id", nulls_last=True).select("id")
@@ -53,7 +54,25 @@ def prompt_clusters(
         met.append(near_links(signed, near_similarity).select("left", "right"))
     if pairs is not None:
         met.append(_across_prompts(pairs, answers))
-    return _named(prompts, components_of_places(prompts.height, links, _edges(prompts, pl.concat(met))))
+    text = components_of_places(prompts.height, text_keys, _edges(prompts, pl.concat(met)))
+    return _named(prompts, _together(text_keys, text, meetings))
+
+
+def _together(text_keys: pl.DataFrame, text: pl.Series, meetings: pl.DataFrame) -> pl.Series:
+    """(prompts,) the component of each prompt, once conversations and users are kept together.
+
+    Args:
+        text_keys: `key` of every prompt.
+        text: (prompts,) the component of prompts whose texts must not be parted.
+        meetings: `place`, `key`, `is_user` and `at`.
+    """
+    if meetings.is_empty():
+        return text
+    names = pl.DataFrame([text.alias("text"), text_keys["key"].alias("name")])
+    texts = names.group_by("text").agg(pl.col("name").min()).sort("text")
+    met = meetings.select(text.gather(meetings["place"]).alias("text"), "key", "is_user", "at")
+    once = met.group_by("text", "key", "is_user").agg(pl.col("at").min())
+    return kept_together(texts, once).gather(text).alias("component")
 
 
 class _Gathered(NamedTuple):
@@ -61,13 +80,15 @@ class _Gathered(NamedTuple):
 
     Attributes:
         prompts: `id`, `text_key` as bytes, `oldest_event_at`, `newest_event_at`; a prompt's place is its row.
-        links: `place` and `key`, a number: prompts with a common key belong together.
+        text_keys: `place` and `key`, a number: prompts with a common key belong together.
+        meetings: As `PromptFacts` has them, with `place` for `id` and numbers for keys.
         signatures: As `PromptFacts` has them.
         answers: As `PromptFacts` has them.
     """
 
     prompts: pl.DataFrame
-    links: pl.DataFrame
+    text_keys: pl.DataFrame
+    meetings: pl.DataFrame
     signatures: pl.DataFrame
     answers: pl.DataFrame
 
@@ -76,12 +97,13 @@ def _gathered(parts: Iterable[PromptFacts]) -> _Gathered:
     found: list[_Gathered] = []
     before = 0
     for part in parts:
-        prompts, links, signed, answers = pl.collect_all(list(part), engine=IN_MEMORY)
-        places = prompts.select("id", place=pl.int_range(before, before + pl.len(), dtype=pl.UInt32))
-        keys = [prompts.select("id", key="text_key"), links.select("id", "key")]
-        numbered = pl.concat(keys).join(places, on="id", validate="m:1").select("place", as_number(pl.col("key")))
+        prompts, meetings, signed, answers = pl.collect_all(list(part), engine=IN_MEMORY)
+        place = pl.int_range(before, before + pl.len(), dtype=pl.UInt32).alias("place")
+        text_keys = prompts.select(place, as_number(pl.col("text_key")).alias("key"))
+        met = meetings.join(prompts.select("id", place), on="id", validate="m:1")
+        numbered = met.select("place", as_number(pl.col("key")), "is_user", "at")
         prompts = prompts.with_columns(pl.col("text_key").str.decode("hex"))
-        found.append(_Gathered(prompts, numbered, signed, answers))
+        found.append(_Gathered(prompts, text_keys, numbered, signed, answers))
         before += prompts.height
     return _Gathered(*(pl.concat(tables) for tables in zip(*found, strict=True)))
 

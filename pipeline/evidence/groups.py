@@ -33,9 +33,17 @@ def components_of_places(count: int, links: pl.DataFrame, edges: pl.DataFrame) -
     shared = links.filter(pl.col("key").is_duplicated())
     keys = shared.select(pl.col("key").unique()).with_row_index("node", offset=count)
     by_key = shared.join(keys, on="key", validate="m:1").select(left="place", right="node")
-    joined = pl.concat([by_key, edges])
-    ends = joined["left"].to_numpy().astype(np.int32), joined["right"].to_numpy().astype(np.int32)
-    size = count + keys.height
-    matrix = coo_array((np.ones(joined.height, dtype=np.int8), ends), shape=(size, size))
+    return components_of_edges(count + keys.height, pl.concat([by_key, edges])).head(count)
+
+
+def components_of_edges(count: int, edges: pl.DataFrame) -> pl.Series:
+    """(count,) the component of each place: places that a chain of edges joins have one.
+
+    Args:
+        count: Places are the numbers below.
+        edges: `left` and `right`: places that belong together.
+    """
+    ends = edges["left"].to_numpy().astype(np.int32), edges["right"].to_numpy().astype(np.int32)
+    matrix = coo_array((np.ones(edges.height, dtype=np.int8), ends), shape=(count, count))
     _, component = connected_components(matrix, directed=False)
-    return pl.Series("component", component[:count], dtype=pl.Int32)
+    return pl.Series("component", component, dtype=pl.Int32)

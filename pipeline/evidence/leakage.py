@@ -5,7 +5,7 @@ Prompts are compared by what their users said, completions by their text; exactl
 the audit sees no text.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -19,6 +19,7 @@ from ..tables import LEAK_MATCH, LEAK_TEXT, SPLIT, polars_schema
 from .neighbours import near_matches, signatures
 
 _TEXTS: Final = ("prompt", "completion")
+_MET: Final = {"conversation_id": "conversation", "user_id": "user"}
 
 
 def user_text(prompt: pl.Expr) -> pl.Expr:
@@ -55,6 +56,25 @@ def leak_keys(unpaired: pl.LazyFrame, pairs: pl.LazyFrame, splits: pl.LazyFrame,
         answers.select("owner", text=pl.lit("completion", LEAK_TEXT), value=said),
     ]
     return _keyed(pl.concat(texts), near=near)
+
+
+def met_keys(events: pl.DataFrame, splits: pl.DataFrame, columns: Sequence[str]) -> pl.DataFrame:
+    """`owner`, `text` (conversation or user) and `key` of every conversation and user with a row in a split.
+
+    Args:
+        events: `prompt_id` and the columns, of one partition.
+        splits: Table `splits` of the same prompts.
+        columns: `conversation_id`, `user_id` or both.
+    """
+    owned = events.join(splits.select("prompt_id", owner="split"), on="prompt_id", how="inner", validate="m:1")
+    found = [
+        owned.select("owner", value=column)
+        .drop_nulls()
+        .unique()
+        .select("owner", text=pl.lit(_MET[column], LEAK_TEXT), key=as_number(digest(pl.col("value"))))
+        for column in columns
+    ]
+    return pl.concat(found)
 
 
 def _keyed(texts: pl.LazyFrame, *, near: bool) -> pl.LazyFrame:
@@ -120,7 +140,7 @@ def audit(keys: pl.DataFrame, evaluation_sets: Mapping[str, pl.DataFrame], simil
     """Table `leakage`: how many distinct texts of the right side the left side holds too.
 
     Args:
-        keys: `leak_keys` of all partitions.
+        keys: `leak_keys` and `met_keys` of all partitions.
         evaluation_sets: `set_keys` of each set by its name.
         similarity: Least Jaccard similarity of near-duplicates. `n_leaked` of near matches is None where keys came
             without signatures: they were not looked for.
@@ -140,9 +160,13 @@ def _compared(
     left: str, right: str, ours: pl.DataFrame, theirs: pl.DataFrame, similarity: float
 ) -> list[tuple[str, str, str, str, int, int | None]]:
     rows: list[tuple[str, str, str, str, int, int | None]] = []
-    for text in _TEXTS:
+    met = [text for text in _MET.values() if (ours["text"] == text).any() and (theirs["text"] == text).any()]
+    for text in (*_TEXTS, *met):
         mine, other = (side.filter(pl.col("text") == text) for side in (ours, theirs))
         exact = other.join(mine, on="key", how="semi").height
+        if text in met:
+            rows.append((text, "exact", left, right, other.height, exact))
+            continue
         near: int | None = None
         if "signature" in mine.columns and "signature" in other.columns:
             signed = [side.select("signature", id="key").select("id", "signature") for side in (mine, other)]

@@ -24,6 +24,12 @@ def loose_keys(rows: pl.LazyFrame) -> pl.LazyFrame:
     return _prompts(rows).select(id="prompt_id", key=key)
 
 
+def with_text(rows: pl.LazyFrame) -> pl.LazyFrame:
+    """The rows whose prompt says anything at all."""
+    content = pl.element().struct.field("content").str.strip_chars()
+    return rows.filter(pl.col("prompt").list.eval(content.str.len_bytes() > 0).list.any())
+
+
 def prompt_signatures(rows: pl.LazyFrame) -> pl.LazyFrame:
     """`id` and `signature` of each prompt of `rows`: MinHash of its messages' contents."""
     text = pl.col("prompt").list.eval(pl.element().struct.field("content")).list.join("\n")

@@ -1,4 +1,4 @@
-"""What a reader must know before believing a verdict: rewards that both fell, length that does as well."""
+"""What a reader must know before believing a verdict: rewards that both fell, length that does as well, odd splits."""
 
 from typing import NamedTuple
 
@@ -33,6 +33,13 @@ def warnings(inputs: ReportInputs, facts: EvaluationFacts, subject: Metric) -> t
     if subject.evaluator == ACCURACY.evaluator and subject.value is not None:
         found.append(_longer_wins(rows, subject.value))
     return tuple(flag for flag in found if flag is not None)
+
+
+def split_warnings(inputs: ReportInputs) -> tuple[Flag, ...]:
+    """Shares of the splits that are off; none where the rows were not split here."""
+    manifest = inputs.manifests.get("splits")
+    said = "" if manifest is None else str(manifest.notes.get("warning", ""))
+    return (Flag("The splits are not as asked for", said),) if said else ()
 
 
 def _both_fell(inputs: ReportInputs, rows: pl.DataFrame, before: pl.DataFrame) -> Flag | None:

@@ -9,6 +9,7 @@ from .facts import Tile
 from .figures.canvas import Picture
 from .figures.data import funnel_picture, yield_picture
 from .figures.evaluation import Dot, dot_picture
+from .flags import split_warnings
 from .formatting import count, percent, plural
 from .funnel import Step
 from .inputs import Missing, ReportInputs
@@ -113,8 +114,8 @@ def _warnings(inputs: ReportInputs, evidence: EvidenceFacts) -> tuple[str, ...]:
             f"data says what they like."
         )
     if not isinstance(evidence.leaks, Missing):
-        leaked = [leak for leak in evidence.leaks if leak.text == "prompt" and leak.leaked]
-        said += [_leak_warning(leak) for leak in leaked]
+        said += [_leak_warning(leak) for leak in evidence.leaks if leak.text != "completion" and leak.leaked]
+    said += [flag.text for flag in split_warnings(inputs)]
     if evidence.longer_chosen is not None and abs(evidence.longer_chosen - 0.5) > 0.15:
         side = "longer" if evidence.longer_chosen > 0.5 else "shorter"
         share = max(evidence.longer_chosen, 1 - evidence.longer_chosen)
@@ -125,8 +126,11 @@ def _warnings(inputs: ReportInputs, evidence: EvidenceFacts) -> tuple[str, ...]:
 
 
 def _leak_warning(leak: Leak) -> str:
+    rows = f"{count(leak.leaked)} of {plural(leak.rows, leak.text)} of {leak.right}"
+    if leak.text != "prompt":
+        return f"{rows} met a prompt of {leak.left} too: one that many of them share, or an empty one."
     match = "the same as" if leak.match == "exact" else "nearly the same as"
-    return f"{count(leak.leaked)} of {plural(leak.rows, 'prompt')} of {leak.right} are {match} prompts of {leak.left}."
+    return f"{rows} are {match} prompts of {leak.left}."
 
 
 def _tiles(inputs: ReportInputs, evidence: EvidenceFacts) -> tuple[Tile, ...]:

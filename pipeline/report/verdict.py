@@ -6,7 +6,7 @@ from typing import Literal, NamedTuple, TypeAlias
 from thumbline.evaluators import Metric
 
 from .evaluation_facts import ACCURACY, AUC, COMPARISON, EvaluationFacts, Headline
-from .flags import Flag, warnings
+from .flags import Flag, split_warnings, warnings
 from .formatting import capital, difference, interval, measure, model_name, number, plural
 from .inputs import Missing, ReportInputs
 
@@ -68,7 +68,7 @@ def verdict(inputs: ReportInputs, facts: EvaluationFacts) -> Verdict:
         subject = facts.headline(headline, facts.subject)
         if subject is not None and subject.value is not None:
             return _judged(inputs, facts, headline, subject)
-    return Verdict("unknown", _WORDS["unknown"], _why_unknown(facts), "", (), None)
+    return Verdict("unknown", _WORDS["unknown"], _why_unknown(facts), "", split_warnings(inputs), None)
 
 
 def _why_unknown(facts: EvaluationFacts) -> str:
@@ -95,9 +95,8 @@ def _judged(inputs: ReportInputs, facts: EvaluationFacts, headline: Headline, su
         test = facts.find(evidence.evaluator, evidence.test, subject.model, baseline.model)
         tone = _tone_of_difference(inputs, subject, baseline, gap, test)
         sentence = _against_baseline(inputs, headline, subject, baseline, gap, tone)
-    return Verdict(
-        tone, _WORDS[tone], sentence, _basis(facts, headline, subject), warnings(inputs, facts, subject), headline.name
-    )
+    flags = (*warnings(inputs, facts, subject), *split_warnings(inputs))
+    return Verdict(tone, _WORDS[tone], sentence, _basis(facts, headline, subject), flags, headline.name)
 
 
 def _tone(low: float | None, high: float | None, chance: float) -> Tone:

@@ -1,20 +1,26 @@
 """Prompts to splits: one split for pairs and unpaired rows alike, by group, so that nothing leaks.
 
 A group is a connected component of prompts: equal after loose normalisation, met in one pair, and, as asked, near
-duplicates, or sharing a conversation or a user. A group is named by its oldest prompt (by the smallest text key where
-events have no times), and its place under `hash` depends on that name and the salt alone. So later data moves no
-group; it can merge two, by a conversation, user or near-duplicate that touches both, and then the younger one moves to
-the older one's split. Data that is older than a group's oldest prompt, or has no time, can rename the group that it
-joins. Shares are met by the law of large numbers: many groups, none of them large.
+duplicates, or sharing a conversation or a user. A prompt that many conversations share does not glue them: it keeps its
+oldest ones together (`evidence.meetings`), and its own rows stay in one split. An empty prompt joins nothing. What
+crosses for that reason is counted in table `leakage`.
+
+A group is named by its oldest prompt (by the smallest text key where events have no times), and its place under `hash`
+depends on that name and the salt alone. So later data moves no group; it can merge two, by a conversation, user or
+near-duplicate that touches both, and then the younger one moves to the older one's split. Data that is older than a
+group's oldest prompt, or has no time, can rename the group that it joins. Shares are met by the law of large numbers:
+many groups, none of them large. A group that is too large for a held-out split is trained on (`evidence.placement`):
+as the log grows, it can become one, or cease to be one, and groups near the cut move with it where such groups hold
+another eighth of the rows.
 
 Under `time` the groups whose last event is newest are the test, then comes the validation: the shares are those of the
 rows, and new data moves the cuts.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import polars as pl
 
@@ -22,55 +28,53 @@ from ..config import RunConfig, SplitsConfig
 from ..context import StageContext, StageResult
 from ..errors import InputError
 from ..evidence.clusters import PromptFacts, prompt_clusters
-from ..evidence.leakage import audit, leak_keys, set_keys
+from ..evidence.leakage import audit, leak_keys, met_keys, set_keys
+from ..evidence.meetings import KEPT, meetings
+from ..evidence.placement import is_too_large, off_share, off_shares_line, placed, shares
 from ..evidence.prompts import loose_keys, prompt_signatures
-from ..identity import digest, joined
 from ..storage.digests import cached_digest
 from ..storage.manifests import Counts
 from ..tables import SPLIT, polars_schema
 from ..workers import IN_MEMORY, map_in_threads
 
-VERSION = 2
-INPUTS = ("responses", "unpaired", "pairs")
+VERSION = 3
+INPUTS = ("events", "responses", "unpaired", "pairs")
 OUTPUTS = ("splits", "leakage")
 
-_HEX_DIGITS: Final = 12
 
-
-def prompt_facts(responses: pl.LazyFrame, config: SplitsConfig, pairs: pl.LazyFrame | None = None) -> PromptFacts:
+def prompt_facts(
+    responses: pl.LazyFrame, events: pl.LazyFrame, config: SplitsConfig, pairs: pl.LazyFrame | None = None
+) -> PromptFacts:
     """The narrow tables of one partition of `responses`.
 
     Args:
         responses: Rows of table `responses`.
+        events: Rows of table `events` of the same prompts: who met them, and when.
         config: Grouping.
         pairs: `rejected_response_id` of all pairs; None: no pair spans prompts.
     """
     times = responses.group_by("prompt_id").agg(pl.col("oldest_event_at").min(), pl.col("newest_event_at").max())
     prompts = loose_keys(responses).join(times, left_on="id", right_on="prompt_id", how="left", validate="1:1")
-    links = [pl.LazyFrame(schema={"id": pl.String, "key": pl.String})]
-    if config.group_by != "prompt":
-        links.append(_shared(responses, "conversation_ids"))
-    if config.group_by == "prompt_conversation_and_user":
-        links.append(_shared(responses, "user_ids"))
     signed = prompt_signatures(responses) if config.near_duplicates else pl.LazyFrame(schema=["id", "signature"])
     answers = responses.select("response_id", "prompt_id")
     if pairs is None:
         answers = answers.head(0)
     else:
         answers = answers.join(pairs, left_on="response_id", right_on="rejected_response_id", how="semi")
-    return PromptFacts(prompts.rename({"key": "text_key"}), pl.concat(links), signed, answers)
-
-
-def _shared(responses: pl.LazyFrame, column: str) -> pl.LazyFrame:
-    exploded = responses.select("prompt_id", value=column).explode("value").drop_nulls().unique()
-    return exploded.select(id="prompt_id", key=digest(joined(pl.lit(column), pl.col("value"))))
+    return PromptFacts(
+        prompts.rename({"key": "text_key"}), meetings(responses, events, KEPT[config.group_by]), signed, answers
+    )
 
 
 def transform(
-    responses: pl.LazyFrame, evidence: pl.LazyFrame, config: SplitsConfig, pairs: pl.LazyFrame | None = None
+    responses: pl.LazyFrame,
+    events: pl.LazyFrame,
+    evidence: pl.LazyFrame,
+    config: SplitsConfig,
+    pairs: pl.LazyFrame | None = None,
 ) -> pl.LazyFrame:
-    """Table `splits` of a whole table of responses; see `assign`."""
-    return assign([prompt_facts(responses, config, pairs)], evidence, config, pairs).lazy()
+    """Table `splits` of a whole table of responses; see `prompt_facts` and `assign`."""
+    return assign([prompt_facts(responses, events, config, pairs)], evidence, config, pairs).lazy()
 
 
 def assign(
@@ -93,39 +97,14 @@ def assign(
     rows = evidence.group_by("prompt_id").agg(n_rows=pl.len().cast(pl.Int64)).collect(engine=IN_MEMORY)
     kept = grouped.join(rows, on="prompt_id", how="inner", validate="1:1")
     kept = kept.with_columns(pl.col("group_id").bin.encode("hex"))
-    placed = _by_time(kept, config) if config.method == "time" else kept.with_columns(split=_by_hash(config))
-    return placed.select(list(polars_schema("splits"))).sort("prompt_id")
-
-
-def _by_hash(config: SplitsConfig) -> pl.Expr:
-    hashed = digest(joined(pl.lit(config.salt), pl.col("group_id"))).str.head(_HEX_DIGITS)
-    return _cut(hashed.str.to_integer(base=16) / float(16**_HEX_DIGITS), config)
-
-
-def _by_time(kept: pl.DataFrame, config: SplitsConfig) -> pl.DataFrame:
-    """Groups by their last event, the newest first; one without a time is older than all others."""
-    if kept["newest_event_at"].null_count() == kept.height:
+    if config.method == "time" and kept["newest_event_at"].null_count() == kept.height:
         raise InputError(
             "splits.method is time, but no event of a labelled or paired prompt has a time: map the log's time field "
             "in events.options, or set splits.method to hash."
         )
     groups = kept.group_by("group_id").agg(pl.col("newest_event_at").first(), pl.col("n_rows").sum())
-    newest_first = groups.sort(["newest_event_at", "group_id"], descending=[True, False], nulls_last=True)
-    # A group lies where its middle row lies: the shares are off by half a group at most.
-    middle = pl.col("n_rows").cum_sum() - pl.col("n_rows") / 2.0
-    splits = newest_first.select("group_id", split=_cut(middle / pl.col("n_rows").sum(), config))
-    return kept.join(splits, on="group_id", how="left", validate="m:1")
-
-
-def _cut(place: pl.Expr, config: SplitsConfig) -> pl.Expr:
-    return (
-        pl.when(place < config.test)
-        .then(pl.lit("test"))
-        .when(place < config.test + config.validation)
-        .then(pl.lit("validation"))
-        .otherwise(pl.lit("train"))
-        .cast(SPLIT)
-    )
+    found = kept.join(placed(groups, config), on="group_id", how="left", validate="m:1")
+    return found.select(list(polars_schema("splits"))).sort("prompt_id")
 
 
 def external(config: RunConfig) -> Mapping[str, str]:
@@ -153,20 +132,35 @@ def run(context: StageContext) -> StageResult:
             "splits: no response has a label and no pair could be made, so there is nothing to split. "
             "Look at the reasons in the events and responses stages (`thumbline status`)."
         )
-    without_answers = [name for name in polars_schema("responses").names() if name != "completion"]
-    responses = context.read_by_prompt("responses", without_answers)
-    parts = map_in_threads(partial(_prompt_facts, config=config, pairs=pairs), responses)
+    parts = map_in_threads(partial(_prompt_facts, config=config, pairs=pairs), _parts(context))
     splits = assign(parts, evidence.lazy(), config, pairs.lazy())
     leakage = leakage_of(_leak_keys(context, splits, config), config)
+    noted = notes(splits, unpaired, pairs, leakage, config)
+    if noted["warning"]:
+        context.reporter.say(f"splits: {noted['warning']}")
     return StageResult(
         outputs={"splits": context.write("splits", splits), "leakage": context.write("leakage", leakage)},
         counts=Counts(rows_in=evidence["prompt_id"].n_unique(), rows_out=splits.height),
-        notes=notes(splits, unpaired, pairs, leakage, config),
+        notes=noted,
     )
 
 
-def _prompt_facts(part: pl.DataFrame, config: SplitsConfig, pairs: pl.DataFrame) -> PromptFacts:
-    tables = pl.collect_all(list(prompt_facts(part.lazy(), config, pairs.lazy())), engine=IN_MEMORY)
+def _parts(context: StageContext) -> Iterator[tuple[pl.DataFrame, pl.DataFrame]]:
+    """Responses without their answers, and who met the same prompts."""
+    without_answers = [name for name in polars_schema("responses").names() if name != "completion"]
+    columns = KEPT[context.config.splits.group_by]
+    met = ("prompt_id", "response_id", "created_at", *columns)
+    for responses in context.read_by_prompt("responses", without_answers):
+        if not columns or responses.is_empty():
+            yield responses, polars_schema("events").to_frame().select(met)
+            continue
+        first, last = pl.lit(responses["prompt_id"][0]), pl.lit(responses["prompt_id"][-1])
+        yield responses, context.read("events", met, where=pl.col("prompt_id").is_between(first, last))
+
+
+def _prompt_facts(part: tuple[pl.DataFrame, pl.DataFrame], config: SplitsConfig, pairs: pl.DataFrame) -> PromptFacts:
+    responses, events = (table.lazy() for table in part)
+    tables = pl.collect_all(list(prompt_facts(responses, events, config, pairs.lazy())), engine=IN_MEMORY)
     return PromptFacts(*(table.lazy() for table in tables))
 
 
@@ -181,8 +175,15 @@ def _leak_keys(context: StageContext, splits: pl.DataFrame, config: SplitsConfig
         keys = leak_keys(**(nothing | {table: part.lazy()}), splits=of_part, near=config.near_duplicates)
         return keys.collect(engine=IN_MEMORY)
 
+    def met(part: pl.DataFrame) -> pl.DataFrame:
+        return met_keys(part, _of_prompts(splits, part["prompt_id"]), columns)
+
+    columns = KEPT[config.group_by]
     parts = ((table, part) for table in tables for part in context.read_parts(table))
-    return pl.concat(map_in_threads(keyed, parts))
+    keys = list(map_in_threads(keyed, parts))
+    if columns:
+        keys += map_in_threads(met, context.read_parts("events", ("prompt_id", *columns)))
+    return pl.concat(keys, how="diagonal")
 
 
 def _of_prompts(splits: pl.DataFrame, prompt_ids: pl.Series) -> pl.DataFrame:
@@ -209,18 +210,23 @@ def notes(
 ) -> dict[str, Any]:
     """Facts for the report; of unpaired rows and pairs only `prompt_id` is read."""
     rows = pl.concat([unpaired.select("prompt_id"), pairs.select("prompt_id")])
-    per_group = rows.join(splits, on="prompt_id", how="inner", validate="m:1").group_by("group_id").len()
-    per_split = _per_split(rows, splits)
-    asked = {"test": config.test, "validation": config.validation}
-    shares = {name: per_split[name] / rows.height for name in asked}
+    groups = (
+        rows.join(splits, on="prompt_id", how="inner", validate="m:1")
+        .group_by("group_id")
+        .agg(pl.col("split").first(), n_rows=pl.len())
+    )
+    large = groups.filter(is_too_large(config))
     leaked = leakage.filter((pl.col("n_leaked") > 0) & (pl.col("left") == "train"))
     return {
         "groups": splits["group_id"].n_unique(),
         "prompts": _per_split(splits, splits),
         "unpaired": _per_split(unpaired, splits),
         "pairs": _per_split(pairs, splits),
-        "off_share": round(max(abs(shares[name] - asked[name]) for name in asked), 4),
-        "largest_group_rows": int(per_group["len"].to_numpy().max()),
+        "off_share": round(off_share(shares(groups), config), 4),
+        "largest_group_rows": int(groups["n_rows"].to_numpy().max()),
+        "groups_too_large_to_hold_out": large.height,
+        "rows_in_such_groups": int(large["n_rows"].sum()),
+        "warning": off_shares_line(groups, config),
         "leaks_from_train": {
             f"{row['match']} {row['text']} {row['right']}": row["n_leaked"] for row in leaked.to_dicts()
         },

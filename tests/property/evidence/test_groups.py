@@ -17,7 +17,7 @@ GROUP_BY = st.sampled_from(["prompt", "prompt_and_conversation", "prompt_convers
 
 def made(events, config):
     table = responses.transform(events.lazy(), ResponsesConfig()).responses.collect()
-    return table, splits.transform(table.lazy(), table.lazy(), config).collect()
+    return table, splits.transform(table.lazy(), events.lazy(), table.lazy(), config).collect()
 
 
 @given(logs(), GROUP_BY, st.sampled_from(["hash", "time"]))

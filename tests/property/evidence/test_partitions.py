@@ -87,12 +87,12 @@ def test_cut_by_prompt_every_table_is_the_same(rows, evidence, weights, strategy
 def test_groups_and_audit_are_the_same_from_partitions(rows, group_by, count):
     evidence, config = ResponsesConfig(), SplitsConfig(group_by=group_by, validation=0.3, test=0.3)
     events = ided(rows)
-    parts = [
-        responses.transform(part.lazy(), evidence).responses.collect().lazy() for part in partitions(events, count)
-    ]
+    cut = [part.lazy() for part in partitions(events, count)]
+    parts = [responses.transform(part, evidence).responses.collect().lazy() for part in cut]
     whole = pl.concat(parts)
-    made = splits.transform(whole, whole, config).collect()
-    assert splits.assign([splits.prompt_facts(part, config) for part in reversed(parts)], whole, config).equals(made)
+    made = splits.transform(whole, events.lazy(), whole, config).collect()
+    facts = [splits.prompt_facts(part, met, config) for part, met in zip(parts, cut, strict=True)]
+    assert splits.assign(reversed(facts), whole, config).equals(made)
 
     labelled = [unpaired.transform(part, UnpairedConfig()) for part in parts]
     none = pairs.transform(whole, responses.transform(ided(rows).lazy(), evidence).comparisons, PairsConfig(), evidence)

@@ -66,7 +66,7 @@ def chain(settings, evaluation_set):
     )
     evidence = pl.concat([labelled.select("prompt_id"), tables["pairs"].select("prompt_id")])
     tables["splits"] = splits.transform(
-        tables["responses"].lazy(), evidence.lazy(), config, tables["pairs"].lazy()
+        tables["responses"].lazy(), events, evidence.lazy(), config, tables["pairs"].lazy()
     ).collect()
     keys = splits.leak_keys(
         labelled.lazy(), tables["pairs"].lazy(), tables["splits"].lazy(), near=config.near_duplicates

@@ -6,24 +6,29 @@ import pytest
 from tests.conftest import event, events_table
 from thumbline.pipeline.config import PairsConfig, ResponsesConfig, SplitsConfig, UnpairedConfig, load_config
 from thumbline.pipeline.errors import InputError
+from thumbline.pipeline.evidence.meetings import KEPT, meetings
 from thumbline.pipeline.stages import pairs, responses, splits, unpaired
 from thumbline.pipeline.tables import polars_schema, validate
 
 
 def made(rows, **config):
-    table = responses.transform(events_table(rows).lazy(), ResponsesConfig()).responses
-    return validate("splits", splits.transform(table, table.select("prompt_id"), SplitsConfig(**config)).collect())
+    events = events_table(rows).lazy()
+    table = responses.transform(events, ResponsesConfig()).responses
+    found = splits.transform(table, events, table.select("prompt_id"), SplitsConfig(**config))
+    return validate("splits", found.collect())
 
 
 def audited(rows, sets=None, **config):
     """Table `leakage` and splits of all rows."""
-    first = responses.transform(events_table(rows).lazy(), ResponsesConfig())
+    events = events_table(rows)
+    first = responses.transform(events.lazy(), ResponsesConfig())
     labelled = unpaired.transform(first.responses, UnpairedConfig())
     paired = pairs.transform(first.responses, first.comparisons, PairsConfig(), ResponsesConfig()).pairs
     settings = SplitsConfig(evaluation_sets=sets or {}, **config)
-    table = splits.transform(first.responses, labelled.select("prompt_id"), settings)
+    table = splits.transform(first.responses, events.lazy(), labelled.select("prompt_id"), settings)
     keys = splits.leak_keys(labelled, paired, table, near=settings.near_duplicates).collect()
-    leakage = validate("leakage", splits.leakage_of(keys, settings))
+    met = splits.met_keys(events, table.collect(), KEPT[settings.group_by]) if KEPT[settings.group_by] else keys.clear()
+    leakage = validate("leakage", splits.leakage_of(pl.concat([keys, met], how="diagonal"), settings))
     return {tuple(row[:4]): tuple(row[4:]) for row in leakage.iter_rows()}, table.collect()
 
 
@@ -57,6 +62,54 @@ def test_adding_data_moves_no_group():
     assert before.equals(after.join(before.select("prompt_id"), on="prompt_id", how="semi").sort("prompt_id"))
 
 
+def chats(count, opener, turns=2):
+    """Conversations of some turns, the first of which all begin with one prompt."""
+    for number in range(count):
+        texts = [opener, *(f"chat {number} turn {turn}" for turn in range(1, turns))]
+        for turn, text in enumerate(texts):
+            at = 10 * number + turn
+            yield event(text, f"answer {number} {turn}", "up", user=None, at=at, conversation_id=f"k{number}")
+
+
+@pytest.mark.parametrize("opener", ["", " \n"])
+def test_an_empty_prompt_joins_nothing_and_is_in_one_split(opener):
+    table = made(list(chats(40, opener)))
+    assert table["group_id"].n_unique() == table.height == 41
+
+
+def test_a_popular_opener_joins_its_oldest_conversations_and_the_audit_counts_what_crosses():
+    rows = list(chats(200, "Hi there"))
+    leakage, table = audited(rows)
+    # The opener and the second turns of four conversations, and 196 second turns.
+    assert table["group_id"].n_unique() == 197
+    sizes = dict(table["split"].value_counts().iter_rows())
+    place = table.filter(pl.col("group_id").is_duplicated())["split"].unique().to_list()
+    # Half of all rows are answers to the opener, so its group trains.
+    assert place == ["train"]
+    assert leakage[("conversation", "exact", "train", "test")] == (sizes["test"], sizes["test"])
+    assert leakage[("prompt", "exact", "train", "test")] == (sizes["test"], 0)
+    with_users, _ = audited(rows, group_by="prompt_conversation_and_user")
+    assert ("user", "exact", "train", "test") not in with_users
+    alone, _ = audited(rows, group_by="prompt")
+    assert {key[0] for key in alone} == {"prompt", "completion"}
+
+
+def test_a_popular_opener_does_not_glue_users_either():
+    rows = [row | {"user_id": f"u{place // 2 % 50}"} for place, row in enumerate(chats(200, "Hi there"))]
+    leakage, table = audited(rows, group_by="prompt_conversation_and_user")
+    # A user's four conversations are together, and of those that the opener joins four users.
+    assert table["group_id"].n_unique() == 47
+    assert leakage[("user", "exact", "train", "test")][1] > 0
+
+
+def test_later_conversations_move_no_group_whatever_they_open_with():
+    old, new = list(chats(100, "Hi there", turns=3)), list(chats(300, "Hi there", turns=3))
+    before = {row["prompt_id"]: row["group_id"] for row in made(old).to_dicts()}
+    after = {row["prompt_id"]: row["group_id"] for row in made(new).to_dicts()}
+    assert len(before) == 201
+    assert before.items() <= after.items()
+
+
 def test_salt_changes_the_split():
     rows = [rated(f"prompt {number}") for number in range(100)]
     assert not made(rows)["split"].equals(made(rows, salt="other")["split"])
@@ -67,11 +120,10 @@ def test_prompts_of_symbols_alone_are_not_thrown_together():
 
 
 def test_only_prompts_with_evidence_get_a_split():
-    table = responses.transform(
-        events_table([rated("a"), event("b", "c", "unrated")]).lazy(), ResponsesConfig()
-    ).responses
+    events = events_table([rated("a"), event("b", "c", "unrated")]).lazy()
+    table = responses.transform(events, ResponsesConfig()).responses
     labelled = table.filter(pl.col("label") != "abstain").select("prompt_id")
-    assert splits.transform(table, labelled, SplitsConfig()).collect().height == 1
+    assert splits.transform(table, events, labelled, SplitsConfig()).collect().height == 1
 
 
 def test_shares_are_met_within_one_percent_of_rows_on_large_data():
@@ -80,7 +132,7 @@ def test_shares_are_met_within_one_percent_of_rows_on_large_data():
         prompts=table.select(
             id="prompt_id", text_key="prompt_id", oldest_event_at=pl.lit(None), newest_event_at=pl.lit(None)
         ),
-        links=pl.LazyFrame(schema={"id": pl.String, "key": pl.String}),
+        meetings=meetings(pl.LazyFrame(), pl.LazyFrame(), ()),
         signatures=pl.LazyFrame(schema=["id", "signature"]),
         answers=table.select(response_id="prompt_id", prompt_id="prompt_id"),
     )
@@ -125,18 +177,20 @@ def test_of_two_groups_that_merge_the_older_one_stays():
 
 def test_both_prompts_of_one_pair_share_a_group():
     rows = [event("What is a fox?", "a", "up"), event("what is an ox", "b", "down")]
-    table = responses.transform(events_table(rows).lazy(), ResponsesConfig()).responses.collect()
+    events = events_table(rows).lazy()
+    table = responses.transform(events, ResponsesConfig()).responses.collect()
     first, second = table.rows(named=True)
     met = pl.LazyFrame({"prompt_id": [first["prompt_id"]], "rejected_response_id": [second["response_id"]]})
-    alone = splits.transform(table.lazy(), table.lazy(), SplitsConfig()).collect()
-    together = splits.transform(table.lazy(), table.lazy(), SplitsConfig(), met).collect()
+    alone = splits.transform(table.lazy(), events, table.lazy(), SplitsConfig()).collect()
+    together = splits.transform(table.lazy(), events, table.lazy(), SplitsConfig(), met).collect()
     assert (alone["group_id"].n_unique(), together["group_id"].n_unique()) == (2, 1)
 
 
 def test_by_time_the_newest_rows_are_the_test():
     rows = [rated(f"prompt {number}", at=number) for number in range(100)]
-    table = responses.transform(events_table(rows).lazy(), ResponsesConfig()).responses
-    made_splits = splits.transform(table, table, SplitsConfig(method="time", validation=0.1, test=0.2))
+    events = events_table(rows).lazy()
+    table = responses.transform(events, ResponsesConfig()).responses
+    made_splits = splits.transform(table, events, table, SplitsConfig(method="time", validation=0.1, test=0.2))
     times = made_splits.join(table, on="prompt_id").sort("newest_event_at").collect()
     assert times["split"].to_list() == ["train"] * 70 + ["validation"] * 10 + ["test"] * 20
 
@@ -144,8 +198,11 @@ def test_by_time_the_newest_rows_are_the_test():
 def test_by_time_a_group_lies_where_its_last_event_does():
     rows = [rated(f"prompt {number}", at=number) for number in range(20)]
     rows += [rated("old", at=0, conversation_id="c"), rated("new", at=1000, conversation_id="c")]
-    table = responses.transform(events_table(rows).lazy(), ResponsesConfig()).responses
-    made_splits = splits.transform(table, table, SplitsConfig(method="time")).join(table, on="prompt_id").collect()
+    events = events_table(rows).lazy()
+    table = responses.transform(events, ResponsesConfig()).responses
+    made_splits = (
+        splits.transform(table, events, table, SplitsConfig(method="time")).join(table, on="prompt_id").collect()
+    )
     found = {row["prompt"][0]["content"]: row["split"] for row in made_splits.to_dicts()}
     assert found["old"] == found["new"] == "test"
     assert found["prompt 0"] == "train"
@@ -240,10 +297,11 @@ def test_evaluation_sets_lie_beside_the_run_file_and_are_part_of_the_fingerprint
 def test_notes_say_how_far_the_shares_are_off_and_what_leaks():
     rows = [event(f"prompt {number}", "I cannot help with that!", "up") for number in range(40)]
     rows += [event(f"turn {number}", f"{number}", "up", conversation_id="k") for number in range(60)]
-    table = responses.transform(events_table(rows).lazy(), ResponsesConfig()).responses
+    events = events_table(rows).lazy()
+    table = responses.transform(events, ResponsesConfig()).responses
     labelled = unpaired.transform(table, UnpairedConfig()).collect()
     config = SplitsConfig(validation=0.2, test=0.3)
-    found = splits.transform(table, labelled.lazy(), config).collect()
+    found = splits.transform(table, events, labelled.lazy(), config).collect()
     none = pl.DataFrame(schema=polars_schema("pairs"))
     keys = splits.leak_keys(labelled.lazy(), none.lazy(), found.lazy(), near=False).collect()
     noted = splits.notes(found, labelled, none, splits.leakage_of(keys, config), config)
@@ -253,4 +311,6 @@ def test_notes_say_how_far_the_shares_are_off_and_what_leaks():
     off = max(abs(noted["unpaired"]["test"] / 100 - 0.3), abs(noted["unpaired"]["validation"] / 100 - 0.2))
     assert noted["off_share"] == pytest.approx(off)
     assert off > 0.05
+    assert "are test where 30% was asked for" in noted["warning"]
+    assert (noted["groups_too_large_to_hold_out"], noted["rows_in_such_groups"]) == (1, 60)
     assert noted["leaks_from_train"] == {"exact completion validation": 1, "exact completion test": 1}

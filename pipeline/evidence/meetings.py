@@ -1,0 +1,113 @@
+"""Which conversations and users a shared prompt keeps together, so that a popular one does not glue the log.
+
+A prompt is at home in the oldest conversation that it was met in (and with the oldest user, where users are kept
+together): they are never parted. The next ones join them, oldest first, as long as no more than
+`MOST_TOGETHER` conversations or users are together; whatever met the prompt later keeps a place of its own. Everything
+is decided in the order of time: what comes later moves nothing that was decided before.
+"""
+
+from collections.abc import Sequence
+from typing import Final
+
+import numpy as np
+import polars as pl
+
+from ..identity import digest, joined
+from ..tables import TIME
+from .groups import components_of_edges
+from .prompts import with_text
+
+# Small enough that no group is a large share of any log worth splitting, large enough for an answer asked for again.
+MOST_TOGETHER: Final = 4
+# What `splits.group_by` keeps together beside prompts.
+KEPT: Final = {
+    "prompt": (),
+    "prompt_and_conversation": ("conversation_id",),
+    "prompt_conversation_and_user": ("conversation_id", "user_id"),
+}
+_NONE: Final = pl.Schema({"id": pl.String(), "key": pl.String(), "is_user": pl.Boolean(), "at": TIME})
+
+
+def meetings(responses: pl.LazyFrame, events: pl.LazyFrame, columns: Sequence[str]) -> pl.LazyFrame:
+    """`id`, `key`, `is_user` and `at`: which conversations and users met a prompt that has text, and when first.
+
+    Args:
+        responses: Rows of table `responses`: what other answers' events say is not looked at.
+        events: Rows of table `events` of the same prompts.
+        columns: `conversation_id`, `user_id`, both or none.
+    """
+    ids = with_text(responses).select("response_id")
+    kept = events.join(ids, on="response_id", how="semi")
+    met = [
+        kept.filter(pl.col(column).is_not_null())
+        .group_by("prompt_id", column)
+        .agg(at=pl.col("created_at").min())
+        .select(
+            id="prompt_id",
+            key=digest(joined(pl.lit(column), pl.col(column))),
+            is_user=pl.lit(column == "user_id"),
+            at="at",
+        )
+        for column in columns
+    ]
+    return pl.concat(met) if met else _NONE.to_frame().lazy()
+
+
+def kept_together(texts: pl.DataFrame, meetings: pl.DataFrame) -> pl.Series:
+    """(texts,) the component of each text: those of a conversation or user, and what shared texts may join.
+
+    Args:
+        texts: `name`, a number that is the same however the log was cut; a text's row is its place.
+        meetings: `text` (a place), `key` (a number: a conversation's or a user's), `is_user` and `at`: when the text
+            was first met there; each text and key once. A meeting without a time is younger than all others.
+    """
+    keys = meetings.select(pl.col("key").unique()).with_row_index("node")
+    ranked = (
+        meetings.join(keys, on="key", how="left", validate="m:1")
+        .sort(["text", "is_user", "at", "key"], nulls_last=True)
+        .with_columns(rank=pl.int_range(pl.len()).over("text", "is_user"))
+    )
+    home = ranked.filter(pl.col("rank") == 0).select(left="text", right=pl.col("node") + texts.height)
+    units = components_of_edges(texts.height + keys.height, home)
+    shared = ranked.filter((pl.col("rank") > 0) & (pl.col("rank") < MOST_TOGETHER))
+    edges = shared.select(
+        left=units.gather(shared["text"]),
+        right=units.gather(shared["node"] + texts.height),
+        at="at",
+        name=texts["name"].gather(shared["text"]),
+        key="key",
+    )
+    return _joined(units, edges.filter(pl.col("left") != pl.col("right"))).head(texts.height)
+
+
+def _joined(units: pl.Series, edges: pl.DataFrame) -> pl.Series:
+    """(places,) the component of each place, from its unit and the edges between units."""
+    count = int(units.to_numpy().max()) + 1
+    whole = components_of_edges(count, edges)
+    sizes = np.bincount(whole.to_numpy())
+    crowded = sizes[whole.to_numpy()] > MOST_TOGETHER
+    # Where all that a chain of shared texts joins may be together, no order is needed.
+    roots = np.where(crowded, count + np.arange(count), whole.to_numpy())
+    in_order = edges.filter(pl.Series(crowded[edges["left"].to_numpy()])).sort("at", "name", "key", nulls_last=True)
+    for unit, root in _roots(in_order["left"].to_list(), in_order["right"].to_list()).items():
+        roots[unit] = count + root
+    return pl.Series("component", roots[units.to_numpy()])
+
+
+def _roots(left: list[int], right: list[int]) -> dict[int, int]:
+    """The root of each unit that an edge touches: edges are taken one after the other, unless too many would join."""
+    parents = {unit: unit for unit in (*left, *right)}
+    sizes = dict.fromkeys(parents, 1)
+
+    def root(unit: int) -> int:
+        while parents[unit] != unit:
+            parents[unit] = parents[parents[unit]]
+            unit = parents[unit]
+        return unit
+
+    for one, other in zip(left, right, strict=True):
+        first, second = root(one), root(other)
+        if first != second and sizes[first] + sizes[second] <= MOST_TOGETHER:
+            parents[second] = first
+            sizes[first] += sizes[second]
+    return {unit: root(unit) for unit in parents}
