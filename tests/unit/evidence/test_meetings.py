@@ -42,8 +42,8 @@ def test_a_popular_text_keeps_its_oldest_conversations_and_no_more():
 
 
 def test_a_chain_of_shared_texts_is_cut_in_the_order_of_time():
-    # Text k is at home in conversation k and joins k + 1 to it, the last text first: 5 to 8 (at home in 8 is none), then
-    # 1 to 4; 4 and 5, and 0 and 1, would be too many.
+    # Text k is at home in conversation k and joins k + 1 to it, the last text first: 5 to 8 (8 has no text at home),
+    # then 1 to 4; 4 and 5, and 0 and 1, would be too many.
     met = [turn for k in range(8) for turn in ((k, k, 100 - k), (k, k + 1, 200 - k))]
     assert groups(*met) == {frozenset({5, 6, 7}), frozenset({1, 2, 3, 4}), frozenset({0})}
 
