@@ -25,9 +25,10 @@ def loose_keys(rows: pl.LazyFrame) -> pl.LazyFrame:
 
 
 def with_text(rows: pl.LazyFrame) -> pl.LazyFrame:
-    """The rows whose prompt says anything at all."""
-    content = pl.element().struct.field("content").str.strip_chars()
-    return rows.filter(pl.col("prompt").list.eval(content.str.len_bytes() > 0).list.any())
+    """The rows whose prompt says anything at all, be it a call of a tool."""
+    message = pl.element().struct
+    says = (message.field("content").str.strip_chars() != "") | message.field("extra").is_not_null()
+    return rows.filter(pl.col("prompt").list.eval(says).list.any())
 
 
 def prompt_signatures(rows: pl.LazyFrame) -> pl.LazyFrame:

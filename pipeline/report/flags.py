@@ -38,8 +38,8 @@ def warnings(inputs: ReportInputs, facts: EvaluationFacts, subject: Metric) -> t
 def split_warnings(inputs: ReportInputs) -> tuple[Flag, ...]:
     """Shares of the splits that are off; none where the rows were not split here."""
     manifest = inputs.manifests.get("splits")
-    said = "" if manifest is None else str(manifest.notes.get("warning", ""))
-    return (Flag("The splits are not as asked for", said),) if said else ()
+    said = () if manifest is None else manifest.said
+    return tuple(Flag("The splits are not as asked for", sentence) for sentence in said)
 
 
 def _both_fell(inputs: ReportInputs, rows: pl.DataFrame, before: pl.DataFrame) -> Flag | None:

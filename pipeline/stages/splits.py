@@ -135,19 +135,16 @@ def run(context: StageContext) -> StageResult:
     parts = map_in_threads(partial(_prompt_facts, config=config, pairs=pairs), _parts(context))
     splits = assign(parts, evidence.lazy(), config, pairs.lazy())
     leakage = leakage_of(_leak_keys(context, splits, config), config)
-    noted = notes(splits, unpaired, pairs, leakage, config)
-    if noted["warning"]:
-        context.reporter.say(f"splits: {noted['warning']}")
     return StageResult(
         outputs={"splits": context.write("splits", splits), "leakage": context.write("leakage", leakage)},
         counts=Counts(rows_in=evidence["prompt_id"].n_unique(), rows_out=splits.height),
-        notes=noted,
+        notes=notes(splits, unpaired, pairs, leakage, config),
     )
 
 
 def _parts(context: StageContext) -> Iterator[tuple[pl.DataFrame, pl.DataFrame]]:
     """Responses without their answers, and who met the same prompts."""
-    without_answers = [name for name in polars_schema("responses").names() if name != "completion"]
+    without_answers = [name for name in polars_schema("responses").names() if not name.startswith("completion")]
     columns = KEPT[context.config.splits.group_by]
     met = ("prompt_id", "response_id", "created_at", *columns)
     for responses in context.read_by_prompt("responses", without_answers):
@@ -215,7 +212,7 @@ def notes(
         .group_by("group_id")
         .agg(pl.col("split").first(), n_rows=pl.len())
     )
-    large = groups.filter(is_too_large(config))
+    large, line = groups.filter(is_too_large(config)), off_shares_line(groups, config)
     leaked = leakage.filter((pl.col("n_leaked") > 0) & (pl.col("left") == "train"))
     return {
         "groups": splits["group_id"].n_unique(),
@@ -226,7 +223,7 @@ def notes(
         "largest_group_rows": int(groups["n_rows"].to_numpy().max()),
         "groups_too_large_to_hold_out": large.height,
         "rows_in_such_groups": int(large["n_rows"].sum()),
-        "warning": off_shares_line(groups, config),
+        "said": [line] if line else [],
         "leaks_from_train": {
             f"{row['match']} {row['text']} {row['right']}": row["n_leaked"] for row in leaked.to_dicts()
         },

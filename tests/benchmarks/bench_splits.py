@@ -24,7 +24,6 @@ from thumbline.pipeline.config import EventsConfig, PairsConfig, ResponsesConfig
 from thumbline.pipeline.evidence.placement import off_shares_line, shares
 from thumbline.pipeline.identity import digest, prompt_id
 from thumbline.pipeline.stages import events, pairs, responses, splits, unpaired
-from thumbline.pipeline.tables import MESSAGES
 
 KINDS: Final = ("openers", "turns", "one opener")
 _MOST_TURNS: Final = 5
@@ -73,7 +72,7 @@ def conversations(kind: str, count: int, seed: int) -> pl.DataFrame:
             pl.when(third == 0).then(pl.lit("Hello")).when(third == 1).then(pl.lit("")).otherwise(texts)
         ).to_series()
     told = pl.DataFrame({"conversation_id": pl.Series(owner).cast(pl.String), "text": texts})
-    message = pl.concat_list(pl.struct(role=pl.lit("user"), content="text")).cast(MESSAGES)
+    message = pl.concat_list(pl.struct(role=pl.lit("user"), content="text", extra=pl.lit(None, pl.String)))
     seconds = pl.int_range(pl.len(), dtype=pl.Int64)
     return told.select("conversation_id", prompt=message, created_at=pl.lit(_START) + pl.duration(seconds=seconds))
 
@@ -84,8 +83,9 @@ def log_tables(turns: pl.DataFrame) -> list[tuple[pl.DataFrame, pl.DataFrame]]:
         prompt_id=prompt_id(pl.col("prompt")), response_id=digest(pl.int_range(pl.len()).cast(pl.String))
     )
     met = named.select("prompt_id", "response_id", "conversation_id", "created_at")
+    tools = pl.lit(None, pl.String)
     answers = named.select(
-        "prompt_id", "response_id", "prompt", oldest_event_at="created_at", newest_event_at="created_at"
+        "prompt_id", "response_id", "prompt", tools=tools, oldest_event_at="created_at", newest_event_at="created_at"
     )
     count = 1 + turns.height // _PART_TURNS
     place = pl.col("prompt_id").str.head(8).str.to_integer(base=16) % count

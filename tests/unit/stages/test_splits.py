@@ -311,6 +311,6 @@ def test_notes_say_how_far_the_shares_are_off_and_what_leaks():
     off = max(abs(noted["unpaired"]["test"] / 100 - 0.3), abs(noted["unpaired"]["validation"] / 100 - 0.2))
     assert noted["off_share"] == pytest.approx(off)
     assert off > 0.05
-    assert "are test where 30% was asked for" in noted["warning"]
+    assert "are test where 30% was asked for" in noted["said"][0]
     assert (noted["groups_too_large_to_hold_out"], noted["rows_in_such_groups"]) == (1, 60)
     assert noted["leaks_from_train"] == {"exact completion validation": 1, "exact completion test": 1}
