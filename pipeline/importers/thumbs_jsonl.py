@@ -15,12 +15,12 @@ from typing import Final, NamedTuple
 from ..errors import InputError, examples
 from ..reading.files import take_sample
 from ..reading.records import Options, Record, RowError, Sample, Source
-from .base import Batch, ImporterSpec, RawEvent, read_rows
-from .shared import signals, values
+from .base import Batch, ImporterSpec, Message, RawEvent, Row, read_rows
+from .shared import prompts, signals, values
 
 NAME: Final = "thumbs_jsonl"
 _REQUIRED: Final[Mapping[str, tuple[str, ...]]] = {
-    "prompt": ("prompt", "question", "input", "query"),
+    "prompt": ("prompt", "question", "instruction", "input", "query", *prompts.CONVERSATIONS),
     "completion": ("completion", "response", "answer", "output", "reply"),
     "vote": ("feedback", "vote", "rating", "thumb", "thumbs", "reaction"),
 }
@@ -30,10 +30,15 @@ _OPTIONAL: Final[Mapping[str, tuple[str, ...]]] = {
     "conversation_id": ("conversation_id", "chat_id", "thread_id", "session_id"),
     "user_id": ("user_id", "user"),
     "model": ("model", "model_name", "model_id"),
+    "input": prompts.FOLLOW_NAMES,
+    "system": prompts.SYSTEM_NAMES,
+    "history": prompts.HISTORY_NAMES,
     **signals.COLUMNS,
 }
 _LABELS: Final = {**values.VOTE_LABELS, **signals.COMPARED}
 _NAMES: Final = {**_REQUIRED, **_OPTIONAL}
+# Parts of a prompt beside its own column.
+AROUND: Final = ("input", "system", "history")
 _NOTHING_EARLIER: Final = signals.Earlier({}, frozenset(), flagged=False)
 
 
@@ -46,6 +51,7 @@ class Layout(NamedTuple):
         time_unit: What a numeric time counts.
         watched: Columns of what users do beside voting: a row that has one may be several events.
         linked: Whether rows name other rows of the log, so that they cannot be read apart.
+        around: Where the parts of a prompt lie; None where it lies in its own column alone.
     """
 
     columns: Mapping[str, str]
@@ -53,6 +59,7 @@ class Layout(NamedTuple):
     time_unit: str
     watched: frozenset[str]
     linked: bool
+    around: prompts.PromptColumns | None = None
 
 
 def detect(sample: Sample, options: Options) -> bool:
@@ -86,7 +93,15 @@ def layout_of(sample: Sample, options: Options) -> Layout:
     compared = {label: vote for vote, labels in signals.COMPARED.items() for label in labels}
     table, unit = values.vote_table(stated).over(compared | dict(signals.DONE)), values.time_unit(options)
     watched = frozenset(mapping[name] for name in signals.COLUMNS)
-    return Layout(mapping, table, unit, watched, linked=mapping["regenerated_from"] in sample.fields)
+    around = None if mapping.keys().isdisjoint(AROUND) else _around(mapping)
+    return Layout(mapping, table, unit, watched, linked=mapping["regenerated_from"] in sample.fields, around=around)
+
+
+def _around(mapping: Mapping[str, str]) -> prompts.PromptColumns:
+    names = {part: (mapping[part],) if part in mapping else () for part in ("prompt", *AROUND)}
+    return prompts.PromptColumns(
+        names["prompt"], names["input"], names["system"], names["history"], frozenset(mapping.keys() & {"input"})
+    )
 
 
 def parse(record: Record, layout: Layout, earlier: signals.Earlier = _NOTHING_EARLIER) -> Iterable[RawEvent | RowError]:
@@ -123,6 +138,8 @@ def _mapping(sample: Sample, options: Options) -> dict[str, str]:
         # Nothing readable: whatever the columns are called, every row is a reject already.
         return {name: names[0] for name, names in _NAMES.items()}
     candidates = {name: _candidates(name, fields, options) for name in _NAMES}
+    if "input" not in options and candidates["prompt"][:1] != ["instruction"]:
+        candidates["input"] = []
     missing = [name for name, columns in candidates.items() if not columns and (name in _REQUIRED or name in options)]
     if missing:
         raise InputError(
@@ -158,9 +175,18 @@ def _events(
     yield from signals.regenerated(event, record.value, mapping, earlier)
 
 
+def _prompt(row: Row, layout: Layout) -> list[Message]:
+    name = layout.columns["prompt"]
+    value = values.present(row, name)
+    if layout.around is None:
+        return values.messages(value, name, empty="empty_prompt")
+    return prompts.prompt_of(row, layout.around)
+
+
 def _event(record: Record, layout: Layout) -> RawEvent:
     row, mapping = record.value, layout.columns
-    prompt, completion = mapping["prompt"], mapping["completion"]
+    completion = mapping["completion"]
+    answer = values.answer(values.present(row, completion), completion)
     return RawEvent(
         # Kept where another row speaks of this one, as one that was regenerated from it does.
         line=record.line,
@@ -168,8 +194,8 @@ def _event(record: Record, layout: Layout) -> RawEvent:
         conversation_id=values.identifier(row, mapping.get("conversation_id")),
         user_id=values.identifier(row, mapping.get("user_id")),
         model=values.identifier(row, mapping.get("model")),
-        prompt=values.messages(values.present(row, prompt), prompt, empty="empty_prompt"),
-        completion=values.answer(values.present(row, completion), completion),
+        prompt=prompts.before_answers(_prompt(row, layout), mapping["prompt"], [answer]),
+        completion=answer,
         vote=values.vote(row, mapping["vote"], layout.votes),
         created_at=values.time(row, mapping.get("created_at"), layout.time_unit),
     )

@@ -1,38 +1,109 @@
 """TRL's preference layouts: prompt with completion and label, or chosen and rejected with the prompt beside or inside.
 
 Each is plain text or conversational. A plain prompt becomes one user message, since every row of the line goes
-through a chat template. A pair gives two events, voted `chosen` and `rejected`, that share a comparison id made of
-the pair's content. Sets made of ratings, such as UltraFeedback's, keep the two scores beside the pair: where these are
+through a chat template; a prompt's other usual names, a system text and earlier turns are read beside it
+(`shared.prompts`). A pair gives two events, voted `chosen` and `rejected`, that share a comparison id made of the
+pair's content. Sets made of ratings, such as UltraFeedback's, keep the two scores beside the pair: where these are
 equal the two events are `tied`.
 """
 
+from collections.abc import Iterator, Mapping
 from typing import Any, Final, NamedTuple
 
-from ..reading.records import RowError, bounded_label
+from ..errors import ConfigError
+from ..reading.files import take_sample
+from ..reading.records import Options, RowError, Sample, Source
 from ..storage.digests import digest_json
-from .base import Message, RawEvent, Row, has_columns, row_importer
-from .shared import values
+from .base import Batch, ImporterSpec, RawEvent, Row, read_rows
+from .shared import prompts, truths, values
+from .shared.labels import Labels
+from .shared.pairs import Pair, Sides, answer_of, pair_of
+from .shared.votes import known_label
 
 NAME: Final = "trl"
 _SCORES: Final = (("score_chosen", "score_rejected"), ("chosen_score", "rejected_score"))
-_LABELS: Final = {"true": "up", "false": "down"}
+_CHOSEN: Final = Sides("chosen", "rejected")
+# LLaMA-Factory's newest demo data names them so; both are whole conversations.
+_CHOSEN_MESSAGES: Final = Sides("chosen_messages", "rejected_messages")
+_COLUMNS: Final[Mapping[str, str]] = {
+    "chosen": "Column of the better answer; else chosen.",
+    "rejected": "Column of the worse answer; else rejected.",
+    "completion": "Column of a single answer; else completion.",
+    "label": "Column that says whether the answer is good; else label.",
+}
+_IMPLICIT: Final = "true: the prompt is the common beginning of two texts although the rows have other columns of text."
 
 
-class _Pair(NamedTuple):
-    prompt: list[Message]
-    chosen: str
-    rejected: str
+class _Layout(NamedTuple):
+    """Where the parts of a row lie."""
+
+    prompt: prompts.PromptColumns
+    sides: tuple[Sides, ...]
+    completion: str
+    label: str
+    labels: Labels
+    implicit: bool
 
 
-def _events(row: Row) -> list[RawEvent]:
-    if "chosen" not in row and "rejected" not in row:
-        completion = values.answer(values.present(row, "completion"), "completion")
-        return [RawEvent(_prompt(row), completion, _label(row))]
-    pair = _explicit(row) if row.get("prompt") is not None else _implicit(row)
-    comparison_id = digest_json([NAME, *pair])
-    chosen, rejected = ("tied", "tied") if _scored_alike(row) else ("chosen", "rejected")
+def _sides(options: Options) -> tuple[Sides, ...]:
+    if not {"chosen", "rejected"} & options.keys():
+        return (_CHOSEN, _CHOSEN_MESSAGES)
+    return (Sides(options.get("chosen", _CHOSEN.chosen), options.get("rejected", _CHOSEN.rejected)),)
+
+
+def detect(sample: Sample, options: Options) -> bool:
+    """Whether the sample has two answers, or a prompt, one answer and a label."""
+    fields = set(sample.fields)
+    if any(fields.issuperset(sides) for sides in _sides(options)):
+        return True
+    labelled = {options.get("completion", "completion"), options.get("label", "label")}
+    return labelled <= fields and not fields.isdisjoint(prompts.prompt_columns(options).prompt)
+
+
+def read(source: Source, options: Options) -> Iterator[Batch]:
+    """Batches of the rows.
+
+    Raises:
+        ConfigError: An option's value does not hold.
+    """
+    if options.get("implicit", "false") not in ("true", "false"):
+        raise ConfigError(f"option implicit is '{options['implicit']}', not true or false.")
+    label = options.get("label", "label")
+    layout = _Layout(
+        prompts.prompt_columns(options),
+        _sides(options),
+        options.get("completion", "completion"),
+        label,
+        truths.labels(take_sample(source), label, options),
+        options.get("implicit") == "true",
+    )
+    return read_rows(source, lambda record: _events(record.value, layout))
+
+
+def _events(row: Row, layout: _Layout) -> list[RawEvent]:
+    sides = next((sides for sides in layout.sides if not row.keys().isdisjoint(sides)), None)
+    if sides is None:
+        answer = answer_of(values.present(row, layout.completion), layout.completion)
+        vote = known_label(values.present(row, layout.label), layout.labels, layout.label)
+        prompt = prompts.prompt_of(row, layout.prompt)
+        before = prompts.before_answers(prompt, prompts.prompt_name(row, layout.prompt), [answer["content"]])
+        return [RawEvent(before, answer["content"], vote)]
+    pair = pair_of(row, layout.prompt, sides, implicit=layout.implicit)
+    return pair_events(pair, NAME, tied=_scored_alike(row))
+
+
+def pair_events(pair: Pair, name: str, *, tied: bool = False) -> list[RawEvent]:
+    """The two events of a pair.
+
+    Args:
+        pair: The prompt and its answers.
+        name: The format's, which is part of the comparison's id.
+        tied: Whether neither side is better.
+    """
+    comparison_id = digest_json([name, pair.prompt, pair.chosen["content"], pair.rejected["content"]])
+    chosen, rejected = ("tied", "tied") if tied else ("chosen", "rejected")
     return [
-        RawEvent(pair.prompt, answer, vote, comparison_id=comparison_id, comparison_kind="preference")
+        RawEvent(pair.prompt, answer["content"], vote, comparison_id=comparison_id, comparison_kind="preference")
         for answer, vote in ((pair.chosen, chosen), (pair.rejected, rejected))
     ]
 
@@ -52,78 +123,10 @@ def _scored_alike(row: dict[str, Any]) -> bool:
     return False
 
 
-def _prompt(row: dict[str, Any]) -> list[Message]:
-    return values.messages(values.present(row, "prompt"), "prompt", empty="empty_prompt")
-
-
-def _label(row: dict[str, Any]) -> str:
-    label = values.present(row, "label")
-    if isinstance(label, bool):
-        return "up" if label else "down"
-    vote = _LABELS.get(label.lower()) if isinstance(label, str) else None
-    if vote is None:
-        raise RowError("unknown_label", f"field 'label' is {bounded_label(label)}, not true or false")
-    return vote
-
-
-def _explicit(row: dict[str, Any]) -> _Pair:
-    """The pair of a row with a prompt. Sides that repeat the prompt before the answer, as some sets do, are cut."""
-    prompt = _prompt(row)
-    return _Pair(prompt, _side(row, "chosen", prompt), _side(row, "rejected", prompt))
-
-
-def _side(row: dict[str, Any], field: str, prompt: list[Message]) -> str:
-    value = values.present(row, field)
-    if isinstance(value, list):
-        messages = values.messages(value, field, empty="empty_completion")
-        if values.same_messages(prompt, messages) == len(prompt):
-            value = messages[len(prompt) :]
-    return values.answer(value, field)
-
-
-def _implicit(row: dict[str, Any]) -> _Pair:
-    """The pair of a row whose two sides each begin with the prompt."""
-    chosen, rejected = values.present(row, "chosen"), values.present(row, "rejected")
-    if isinstance(chosen, list) and isinstance(rejected, list):
-        left = values.messages(chosen, "chosen", empty="empty_completion")
-        right = values.messages(rejected, "rejected", empty="empty_completion")
-        shared = values.same_messages(left, right)
-        prompt: Any = left[:shared]
-        chosen, rejected = left[shared:], right[shared:]
-    elif isinstance(chosen, str) and isinstance(rejected, str):
-        shared = shared_text(chosen, rejected)
-        prompt, chosen, rejected = chosen[:shared], chosen[shared:], rejected[shared:]
-    else:
-        raise RowError("wrong_type", "fields 'chosen' and 'rejected' are not both texts or both lists of messages")
-    if not prompt:
-        raise RowError("empty_prompt", "fields 'chosen' and 'rejected' do not begin alike, and there is no 'prompt'")
-    return _Pair(
-        values.messages(prompt, "prompt", empty="empty_prompt"),
-        values.answer(chosen, "chosen"),
-        values.answer(rejected, "rejected"),
-    )
-
-
-def shared_text(chosen: str, rejected: str) -> int:
-    """How many characters of two texts are their common prompt.
-
-    Source: TRL 1.16, `extract_prompt`: the longest common beginning, less one space before the first difference, so
-        that the space goes with the answers. Where one text is the beginning of the other TRL cuts a character short
-        of its end; here nothing is left of it, and the row is rejected as an empty completion.
-    """
-    shared = 0
-    for a, b in zip(chosen, rejected, strict=False):
-        if a != b:
-            break
-        shared += 1
-    else:
-        return shared
-    return shared - 1 if shared and chosen[shared - 1] == " " else shared
-
-
-SPEC: Final = row_importer(
+SPEC: Final = ImporterSpec(
     NAME,
     "TRL data sets: prompt/completion/label, or chosen/rejected with or without prompt; text or messages.",
-    detect=has_columns({"chosen", "rejected"}, {"prompt", "completion", "label"}),
-    parse=_events,
+    detect=detect,
+    read=read,
+    options={**prompts.OPTIONS, **_COLUMNS, "implicit": _IMPLICIT, **truths.OPTIONS},
 )

@@ -18,7 +18,7 @@ import polars as pl
 from ..importers.base import Batch, read_rows
 from ..importers.shared import signals
 from ..importers.shared.labels import label_key
-from ..importers.thumbs_jsonl import Layout, parse
+from ..importers.thumbs_jsonl import AROUND, Layout, parse
 from ..reading.files import json_row
 from ..reading.records import Record, Reject
 from ..reading.remarks import UNREAD, Remark, Remarks
@@ -28,7 +28,9 @@ from ..tables import MESSAGES, TIME, VOTE
 
 _Name = str | int | None
 _Scalar = str | int | float | bool | None
-_FIELD_TYPES: Final[dict[str, Any]] = {"prompt": str, "completion": str, "vote": str | None, "created_at": str | None}
+_FIELD_TYPES: Final[dict[str, Any]] = {"prompt": str, "completion": str} | dict.fromkeys(
+    ("vote", "created_at", *AROUND), str | None
+)
 IDENTIFIERS: Final = {"source_event_id": "event_id"} | {n: n for n in ("conversation_id", "user_id", "model")}
 # Whitespace of Python, which decides what a blank text is.
 NOT_BLANK: Final = r"[^\s\x1c-\x1f]"
@@ -139,9 +141,12 @@ class LineReader:
     def _good(self) -> pl.Expr:
         blank = [~self._field(name).str.contains(NOT_BLANK) for name in ("prompt", "completion")]
         time = self._field("created_at")
+        around = [self._field(name).str.contains(NOT_BLANK).fill_null(False) for name in AROUND]
         odd_time = pl.col("created_at").is_null() & time.is_not_null() & (time != "")
         plain = _plain([pl.col(str(index)) for index in range(self._count)], self._count)
-        return pl.all_horizontal("usable", plain, pl.col("vote").is_not_null(), *(~bad for bad in (*blank, odd_time)))
+        return pl.all_horizontal(
+            "usable", plain, pl.col("vote").is_not_null(), *(~bad for bad in (*blank, *around, odd_time))
+        )
 
     def _field(self, name: str) -> pl.Expr:
         """The log's column of an event's field."""

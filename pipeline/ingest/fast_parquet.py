@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from ..importers.base import Batch
-from ..importers.thumbs_jsonl import Layout
+from ..importers.thumbs_jsonl import AROUND, Layout
 from ..reading.parquet_rows import VALUE_BYTES, batch_rows, content_budget, group_rows, python_times, text_columns
 from ..reading.records import Reject
 from ..reading.remarks import UNREAD, Remark, Remarks
@@ -56,7 +56,8 @@ def has_plain_columns(path: Path, layout: Layout) -> bool:
         schema = pq.read_schema(path)
     except (pa.ArrowException, OSError):
         return False
-    texts = (layout.columns["prompt"], layout.columns["completion"], layout.columns["vote"])
+    texts = [layout.columns["prompt"], layout.columns["completion"], layout.columns["vote"]]
+    texts += [layout.columns[name] for name in AROUND if name in layout.columns]
     ids = [layout.columns[field] for field in IDENTIFIERS.values() if field in layout.columns]
     time = layout.columns.get("created_at")
     kinds = {field.name: field.type for field in schema}
@@ -164,9 +165,10 @@ def _batch(batch: Any, before: int, layout: Layout, weights: Any, max_row_bytes:
         vote_code=votes_of(frame[columns["vote"]], layout.votes),
         too_long=pl.Series(weights) > max_row_bytes,
     )
+    around = [pl.col(columns[name]).str.contains(NOT_BLANK).fill_null(False) for name in AROUND if name in columns]
     odd_time = _odd_time(rows, columns.get("created_at"))
     good = rows.select(
-        ~pl.any_horizontal("too_long", pl.col("vote_code").is_null(), odd_time, *blank, *nul)
+        ~pl.any_horizontal("too_long", pl.col("vote_code").is_null(), odd_time, *blank, *nul, *around)
     ).to_series()
     kept = rows.filter(good)
     ids = {name: not_empty(_column(columns.get(field)).cast(pl.String)) for name, field in IDENTIFIERS.items()}

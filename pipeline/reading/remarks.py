@@ -12,8 +12,12 @@ from contextvars import ContextVar
 from typing import Any, Final, NamedTuple
 
 UNREAD: Final = "unread_column"
+IMPLICIT: Final = "implicit_prompt"
 # Kind to what is said of it; the names and counts follow.
-KINDS: Final[Mapping[str, str]] = {UNREAD: "columns of text that were not read"}
+KINDS: Final[Mapping[str, str]] = {
+    UNREAD: "columns of text that were not read",
+    IMPLICIT: "prompts taken from the common beginning of two texts",
+}
 _SHOWN: Final = 12
 
 

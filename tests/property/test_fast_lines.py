@@ -28,6 +28,7 @@ ROW: Final[dict[str, Any]] = {
     "feedback": "thumbs_up",
     "score": 0.5,
     "page": "home: start",
+    "system_prompt": " ",
 }
 USUAL: Final = json.dumps(ROW).encode()
 # What each field may turn into: fitting, odd or wrong.

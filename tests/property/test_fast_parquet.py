@@ -37,6 +37,7 @@ def log(rows: int, seed: int = 0) -> dict[str, list[Any]]:
         "timestamp": drawn(TIMES),
         "user_id": drawn(["ann", "bob", None, ""]),
         "score": drawn([0.5, float("nan"), None]),
+        "system": drawn([None, "", " ", "Be: brief."]),
         "note": drawn(["fine", "a\x00b", None]),
     }
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from tests.unit.importers.logs import assistant, user
 from thumbline.pipeline.config import EventsConfig
-from thumbline.pipeline.importers.trl import shared_text
+from thumbline.pipeline.importers.shared.pairs import shared_text
 from thumbline.pipeline.stages.events import EventsResult, ingest
 
 
@@ -105,7 +105,7 @@ def test_opposite_pairs_are_two_comparisons(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("row", "reason"),
     [
-        ({"prompt": "p", "completion": "c", "label": 1}, "unknown_label"),
+        ({"prompt": "p", "completion": "c", "label": 2}, "unknown_label"),
         ({"prompt": "p", "completion": "c", "label": None}, "missing_field"),
         ({"prompt": "p", "completion": "c", "label": "good"}, "unknown_label"),
         ({"prompt": "p", "chosen": "c"}, "missing_field"),

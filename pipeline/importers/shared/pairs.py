@@ -1,0 +1,145 @@
+"""Pairs of answers in one row: the prompt beside them or at their beginning, each answer a text or messages."""
+
+from typing import Any, NamedTuple
+
+from ...reading.records import RowError
+from ...reading.remarks import IMPLICIT, remark, text_columns
+from ..base import Message, Row
+from . import chat, values
+from .prompts import PromptColumns, before_answers, in_context, no_prompt, prompt_name, prompt_of
+
+
+class Sides(NamedTuple):
+    """The columns of the two answers."""
+
+    chosen: str
+    rejected: str
+
+
+class Pair(NamedTuple):
+    """A prompt and its two answers."""
+
+    prompt: list[Message]
+    chosen: Message
+    rejected: Message
+
+
+def pair_of(row: Row, columns: PromptColumns, sides: Sides, *, implicit: bool = False) -> Pair:
+    """The pair of a row.
+
+    Args:
+        row: The row.
+        columns: Where its prompt may lie.
+        sides: Where its answers lie.
+        implicit: Whether the common beginning of two texts is their prompt although the row has other columns of text.
+
+    Raises:
+        RowError: An answer is missing or is none, or nothing says for sure what the prompt is.
+    """
+    chosen, rejected = (listed(values.present(row, name)) for name in sides)
+    name = None if implicit else prompt_name(row, columns)
+    if isinstance(chosen, list) and isinstance(rejected, list) and not _is_stated(name, columns):
+        pair = _implicit_messages(row, columns, sides, (chosen, rejected))
+        if pair is not None:
+            return pair
+    if name is not None:
+        return _explicit(row, columns, sides, (chosen, rejected), name)
+    if isinstance(chosen, str) and isinstance(rejected, str):
+        return _implicit_texts(row, columns, sides, (chosen, rejected), implicit=implicit)
+    if isinstance(chosen, list) and isinstance(rejected, list):
+        raise RowError("empty_prompt", f"fields {_both(sides)} do not begin alike, and there is no 'prompt'")
+    raise RowError("wrong_type", f"fields {_both(sides)} are not both texts or both lists of messages")
+
+
+def _both(sides: Sides) -> str:
+    return f"'{sides.chosen}' and '{sides.rejected}'"
+
+
+def _is_stated(name: str | None, columns: PromptColumns) -> bool:
+    return name is not None and (name == "prompt" or "prompt" in columns.stated)
+
+
+def listed(value: Any) -> Any:
+    """A message as a list of it, messages as they are, and what is neither as it is."""
+    if isinstance(value, dict):
+        return [value]
+    return _parsed(value) if isinstance(value, str) else value
+
+
+def _parsed(value: str) -> Any:
+    """The messages that a text is JSON of; any other text as it is."""
+    found = chat.parsed(value, ("[",))
+    is_chat = isinstance(found, list) and found and all(isinstance(entry, dict) and "role" in entry for entry in found)
+    return found if is_chat else value
+
+
+def _explicit(row: Row, columns: PromptColumns, sides: Sides, given: tuple[Any, Any], name: str) -> Pair:
+    """The pair of a row with a prompt. Sides that repeat the prompt before the answer, as some sets do, are cut."""
+    prompt = prompt_of(row, columns)
+    answers = [_answer(value, field, prompt) for value, field in zip(given, sides, strict=True)]
+    return Pair(before_answers(prompt, name, [answer["content"] for answer in answers]), *answers)
+
+
+def _answer(value: Any, field: str, prompt: list[Message]) -> Message:
+    if isinstance(value, list):
+        messages = values.messages(value, field, empty="empty_completion")
+        # The row's system text may stand in a column of its own alone.
+        for before in (prompt, prompt[1:] if prompt[0]["role"] == "system" else prompt):
+            if before and values.same_messages(before, messages) == len(before):
+                messages = messages[len(before) :]
+                break
+        value = messages
+    return answer_of(value, field)
+
+
+def answer_of(value: Any, field: str) -> Message:
+    """The message of an answer.
+
+    Raises:
+        RowError: It is no text and not exactly one message of the assistant, or says nothing.
+    """
+    return {"role": "assistant", "content": values.answer(value, field)}
+
+
+def _implicit_messages(row: Row, columns: PromptColumns, sides: Sides, given: tuple[Any, Any]) -> Pair | None:
+    """The pair of two conversations that begin alike; None where no question is common to both."""
+    left, right = (
+        values.messages(value, field, empty="empty_completion") for value, field in zip(given, sides, strict=True)
+    )
+    shared = values.same_messages(left, right)
+    if not any(message["role"] == "user" for message in left[:shared]):
+        return None
+    prompt = in_context(row, columns, left[:shared])
+    return Pair(prompt, answer_of(left[shared:], sides.chosen), answer_of(right[shared:], sides.rejected))
+
+
+def _implicit_texts(row: Row, columns: PromptColumns, sides: Sides, given: tuple[str, str], *, implicit: bool) -> Pair:
+    """The pair of two texts that begin with their prompt: known only where the row has no other text."""
+    others = [name for name in text_columns(row) if name not in sides]
+    named = "prompt" in columns.stated or any(name in row for name in columns.prompt)
+    if (others or named) and not implicit:
+        raise no_prompt(row, columns)
+    chosen, rejected = given
+    shared = shared_text(chosen, rejected)
+    if not chosen[:shared].strip():
+        raise RowError("empty_prompt", f"fields {_both(sides)} do not begin alike, and there is no 'prompt'")
+    prompt = values.messages(chosen[:shared], "prompt", empty="empty_prompt")
+    remark(IMPLICIT, f"{sides.chosen}, {sides.rejected}")
+    return Pair(prompt, answer_of(chosen[shared:], sides.chosen), answer_of(rejected[shared:], sides.rejected))
+
+
+def shared_text(chosen: str, rejected: str) -> int:
+    """How many characters of two texts are their common prompt.
+
+    Source: TRL 1.16, `extract_prompt`: the longest common beginning, less one space before the first difference, so
+        that the space goes with the answers. Where one text is the beginning of the other TRL cuts a character short
+        of its end; here nothing is left of it, and the row is rejected as an empty completion.
+    """
+    shared = 0
+    for a, b in zip(chosen, rejected, strict=False):
+        if a != b:
+            break
+        shared += 1
+    else:
+        return shared
+    return shared - 1 if shared and chosen[shared - 1] == " " else shared
