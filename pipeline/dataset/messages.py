@@ -1,15 +1,16 @@
 """Message columns as TRL reads them: role and content, or where messages carry more, each as the JSON that it is."""
 
 import json
-from collections.abc import Mapping
-from typing import Final
+from pathlib import Path
+from typing import Any, Final
 
 import polars as pl
+import pyarrow as pa
 
-from .rows import ANSWERS, Kind, message_fields
+from ..storage.parquet import ROW_GROUP_ROWS, write_arrow
+from .rows import ANSWERS, Kind, Message, message_fields, message_of
 
 _PLAIN: Final = ("role", "content")
-_JSON_MESSAGES: Final = {"feature": {"_type": "Json"}, "_type": "List"}
 
 
 def message_columns(kind: Kind) -> tuple[str, ...]:
@@ -38,24 +39,55 @@ def json_messages(rows: pl.DataFrame, kind: Kind) -> pl.DataFrame:
     """`rows` with each message as JSON text that has the keys it carries and no others.
 
     As columns of a struct every message would have every key, and a template that asks whether there is a
-    `tool_calls` would find one.
+    `tool_calls` would find one. Arguments of calls are objects, as templates expect them, where they were logged as the
+    text of one.
     """
-    return rows.with_columns(pl.col(name).list.eval(_as_json()) for name in message_columns(kind))
+    return rows.with_columns(
+        pl.Series(name, [_texts(messages) for messages in rows[name]], dtype=pl.List(pl.String))
+        for name in message_columns(kind)
+    )
 
 
-def _as_json() -> pl.Expr:
-    message = pl.element().struct
-    base = pl.struct(*(message.field(field) for field in _PLAIN)).struct.json_encode()
-    extra = message.field("extra")
-    joined = pl.concat_str(base.str.head(-1), pl.lit(","), extra.str.slice(1))
-    return pl.when(extra.is_null()).then(base).otherwise(joined)
+def _texts(messages: pl.Series) -> list[str]:
+    return [_compact(_with_objects(message_of(stored))) for stored in messages]
 
 
-def features_of(rows: pl.DataFrame, kind: Kind) -> Mapping[str, str]:
-    """Metadata that tells `datasets` that the messages of `rows` are JSON, for the Parquet file."""
-    from datasets import Features
+def _compact(message: Message) -> str:
+    return json.dumps(message, ensure_ascii=False, separators=(",", ":"))
 
-    schema = rows.to_arrow(compat_level=pl.CompatLevel.oldest()).schema
-    described = Features.from_arrow_schema(schema).to_dict()
-    described |= dict.fromkeys(message_columns(kind), _JSON_MESSAGES)
-    return {"huggingface": json.dumps({"info": {"features": described}})}
+
+def _with_objects(message: Message) -> Message:
+    called = message.get("tool_calls")
+    if not isinstance(called, list):
+        return message
+    return {**message, "tool_calls": [_with_object(call) for call in called]}
+
+
+def _with_object(call: Any) -> Any:
+    """The call with its arguments as an object where they are the text of one."""
+    if not isinstance(call, dict):
+        return call
+    if isinstance(call.get("function"), dict):
+        return {**call, "function": _with_object(call["function"])}
+    try:
+        parsed = json.loads(call.get("arguments", ""))
+    except (TypeError, ValueError):
+        return call
+    return {**call, "arguments": parsed} if isinstance(parsed, dict) else call
+
+
+def write_messages(path: Path, rows: pl.DataFrame, kind: Kind) -> None:
+    """Write rows whose messages are JSON text as a Parquet file that says so: `datasets` gives them back as dicts."""
+    schema = _typed(rows.clear(), kind).schema
+    parts = [rows] if rows.is_empty() else rows.iter_slices(ROW_GROUP_ROWS)
+    write_arrow(path, schema, (_typed(part, kind) for part in parts))
+
+
+def _typed(rows: pl.DataFrame, kind: Kind) -> Any:
+    table = rows.to_arrow(compat_level=pl.CompatLevel.oldest())
+    for name in message_columns(kind):
+        texts = table[name].combine_chunks().cast(pa.list_(pa.string()))
+        messages = pa.ExtensionArray.from_storage(pa.json_(), texts.values)
+        typed = pa.ListArray.from_arrays(texts.offsets, messages)
+        table = table.set_column(table.schema.get_field_index(name), name, typed)
+    return table

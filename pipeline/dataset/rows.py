@@ -1,7 +1,7 @@
 """Rows of a run as training rows: by split, with what each message carries, and why some are no training rows."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final, Literal, NamedTuple, TypeAlias
 
@@ -108,7 +108,7 @@ def decoded(part: pl.DataFrame, kind: Kind) -> Iterator[tuple[Place, Pair | Rate
     """Rows of `part` as training rows, in its order."""
     for row in part.iter_rows(named=True):
         tools = json.loads(row["tools"]) if row.get("tools") else []
-        prompt = [_message(message) for message in row["prompt"]]
+        prompt = [message_of(message) for message in row["prompt"]]
         place = Place(row[ROW_ID[kind]], row["prompt_id"], row["split"])
         if kind == "pairs":
             yield place, Pair(prompt, tools, _answer(row["chosen"]), _answer(row["rejected"]))
@@ -117,9 +117,10 @@ def decoded(part: pl.DataFrame, kind: Kind) -> Iterator[tuple[Place, Pair | Rate
 
 
 def _answer(messages: list[dict[str, str | None]]) -> Message:
-    return _message(messages[0]) if messages else {"role": "assistant", "content": ""}
+    return message_of(messages[0]) if messages else {"role": "assistant", "content": ""}
 
 
-def _message(stored: dict[str, str | None]) -> Message:
+def message_of(stored: Mapping[str, str | None]) -> Message:
+    """A message of a table as a dict of all that it carries, each under its own key."""
     extra = stored.get("extra")
     return {"role": stored["role"], "content": stored["content"] or "", **(json.loads(extra) if extra else {})}

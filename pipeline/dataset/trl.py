@@ -14,7 +14,7 @@ from ..storage.parquet import write_parquet
 from ..tables import SPLIT
 from .card import CARD, dataset_card
 from .lines import LEFT_OUT, REJECTS, Reject, json_line
-from .messages import carries_more, features_of, json_messages, plain_messages
+from .messages import carries_more, json_messages, plain_messages, write_messages
 from .rows import KINDS, REASON, ROW_ID, Kind, Place, placed_parts, read_splits
 
 
@@ -81,13 +81,15 @@ def _write_kind(
         rows = rows.drop("tools", strict=False)
     is_json = "messages" in extras
     shaped = json_messages(rows, kind) if is_json else plain_messages(rows, kind)
-    metadata = features_of(shaped.drop("split"), kind) if is_json else None
     written = {}
     for split in SPLIT.categories:
         name = f"{kind}/{split}.parquet"
         if split in wanted:
             part = shaped.filter(pl.col("split") == split).drop("split")
-            write_parquet(folder / name, part, metadata)
+            if is_json:
+                write_messages(folder / name, part, kind)
+            else:
+                write_parquet(folder / name, part)
             written[name] = part.height
         else:
             (folder / name).unlink(missing_ok=True)

@@ -47,6 +47,19 @@ def write_parquet(path: Path, frame: pl.DataFrame, metadata: Mapping[str, str] |
         )
 
 
+def write_arrow(path: Path, schema: Any, tables: Iterable[Any]) -> None:
+    """Write Arrow tables, whose columns may be of types that polars does not have, atomically; a row group each.
+
+    Args:
+        path: Where the file goes.
+        schema: Their Arrow schema.
+        tables: At least one, of that schema.
+    """
+    with atomic_file(path) as temporary, pq.ParquetWriter(temporary, schema, compression=_COMPRESSION) as file:
+        for table in tables:
+            file.write_table(table)
+
+
 def parquet_bytes(frame: pl.DataFrame, metadata: Mapping[str, str]) -> bytes:
     """`frame` as the bytes of a Parquet file with `metadata`; the same rows give the same bytes."""
     buffer = io.BytesIO()

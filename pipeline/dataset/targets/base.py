@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from ..rows import Kind, Pair, Rated
+from ..rows import Kind, Message, Pair, Rated
 
 
 class CannotTakeError(Exception):
@@ -74,6 +74,13 @@ def file_name(kind: Kind, split: str, part: str = "") -> str:
     return f"{kind}_{part}_{split}.jsonl" if part else f"{kind}_{split}.jsonl"
 
 
+def _said(answer: Message) -> Message:
+    """What an answer says, without the ids that its calls were given."""
+    called = answer.get("tool_calls") or []
+    calls = [{k: v for k, v in call.items() if k != "id"} if isinstance(call, dict) else call for call in called]
+    return {key: value for key, value in answer.items() if value and key != "tool_calls"} | {"tool_calls": calls}
+
+
 def _nothing(_: Written) -> Mapping[str, str]:
     return {}
 
@@ -108,6 +115,8 @@ class Target:
         """
         if isinstance(row, Pair):
             if self.pair is not None:
+                if _said(row.chosen) == _said(row.rejected):
+                    raise CannotTakeError("answers_alike", "the answers differ in nothing but the ids of their calls")
                 return self.pair(row)
         elif self.rated is not None:
             return self.rated(row)

@@ -48,6 +48,12 @@ def test_a_pair_with_a_system_turn_is_taken_by_every_target(target):
     assert "In March." in json.dumps(made.content) and "Be brief." in json.dumps(made.content)
 
 
+@pytest.mark.parametrize("target", TARGETS)
+def test_answers_that_differ_in_the_ids_of_calls_alone_are_no_preference(target):
+    first, second = ({**CALL, "tool_calls": [{"id": name, **CALL["tool_calls"][0]}]} for name in ("a", "b"))
+    assert reason(target, Pair(ASKED, [TOOL], first, second)) == "answers_alike"
+
+
 def test_openai_together_and_fireworks_share_a_line():
     shared = {
         "input": {"messages": ASKED},
