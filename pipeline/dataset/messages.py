@@ -7,8 +7,9 @@ from typing import Any, Final
 import polars as pl
 import pyarrow as pa
 
+from ..storage.digests import compact_json
 from ..storage.parquet import ROW_GROUP_ROWS, write_arrow
-from .rows import ANSWERS, Kind, Message, message_fields, message_of
+from .rows import ANSWERS, Kind, Message, message_of
 
 _PLAIN: Final = ("role", "content")
 
@@ -23,7 +24,6 @@ def carries_more(rows: pl.DataFrame, kind: Kind) -> bool:
     return any(
         rows[name].list.eval(pl.element().struct.field("extra").is_not_null()).list.any().any()
         for name in message_columns(kind)
-        if "extra" in message_fields(rows, name)
     )
 
 
@@ -49,11 +49,7 @@ def json_messages(rows: pl.DataFrame, kind: Kind) -> pl.DataFrame:
 
 
 def _texts(messages: pl.Series) -> list[str]:
-    return [_compact(_with_objects(message_of(stored))) for stored in messages]
-
-
-def _compact(message: Message) -> str:
-    return json.dumps(message, ensure_ascii=False, separators=(",", ":"))
+    return [compact_json(_with_objects(message_of(stored))) for stored in messages]
 
 
 def _with_objects(message: Message) -> Message:

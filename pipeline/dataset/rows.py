@@ -78,30 +78,19 @@ def with_reasons(rows: pl.DataFrame, kind: Kind) -> pl.DataFrame:
 
     A prompt or an answer is empty where no message of it has text or anything else, such as a tool call.
     """
-    says = {name: _says_something(rows, name) for name in ("prompt", *ANSWERS[kind])}
     reason = (
-        pl.when(~says["prompt"])
+        pl.when(~_says_something("prompt"))
         .then(pl.lit(EMPTY_PROMPT))
-        .when(~pl.all_horizontal(says[name] for name in ANSWERS[kind]))
+        .when(~pl.all_horizontal(_says_something(name) for name in ANSWERS[kind]))
         .then(pl.lit(EMPTY_ANSWER))
     )
     return rows.with_columns(reason.alias(REASON))
 
 
-def _says_something(rows: pl.DataFrame, column: str) -> pl.Expr:
+def _says_something(column: str) -> pl.Expr:
     message = pl.element().struct
-    says = message.field("content").str.strip_chars() != ""
-    if "extra" in message_fields(rows, column):
-        says = says | message.field("extra").is_not_null()
+    says = (message.field("content").str.strip_chars() != "") | message.field("extra").is_not_null()
     return pl.col(column).list.eval(says).list.any().fill_null(False)
-
-
-def message_fields(rows: pl.DataFrame, column: str) -> list[str]:
-    """Fields of the messages of a column."""
-    kind = rows.schema[column]
-    if not isinstance(kind, pl.List) or not isinstance(kind.inner, pl.Struct):
-        raise TypeError(f"{column}: expected a list of messages, not {kind}")
-    return [field.name for field in kind.inner.fields]
 
 
 def decoded(part: pl.DataFrame, kind: Kind) -> Iterator[tuple[Place, Pair | Rated]]:

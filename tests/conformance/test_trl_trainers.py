@@ -2,16 +2,17 @@
 
 import json
 
-import polars as pl
 import pytest
 from datasets import load_dataset
 
+import thumbline
+from tests import agent_log
 from tests.line.conftest import write_log
 from tests.tiny import save_tiny_model
 from thumbline.pipeline import line
 from thumbline.pipeline.api.settings import run_config
 from thumbline.pipeline.dataset import export_dataset
-from thumbline.pipeline.dataset.messages import json_messages, write_messages
+from thumbline.pipeline.importers.registry import using
 
 trl = pytest.importorskip("trl")
 pytestmark = pytest.mark.heavy  # its trainers hold whole logits
@@ -98,9 +99,6 @@ def test_unpaired_rows_train_in_trls_kto_trainer(prepared, model, tmp_path):
 
 # Messages that carry more than text
 
-_MESSAGES = pl.List(pl.Struct({"role": pl.String, "content": pl.String, "extra": pl.String}))
-_CALL = {"tool_calls": [{"id": "c1", "type": "function", "function": {"name": "frost", "arguments": '{"night": 1}'}}]}
-_TOOLS = [{"type": "function", "function": {"name": "frost", "parameters": {"type": "object", "properties": {}}}}]
 # Asks for keys as templates of models do: by `is defined` for one, by truth for another.
 _TEMPLATE = (
     "{% if tools %}{{ '<|im_start|>system\n' + tools | tojson + '<|im_end|>\n' }}{% endif %}"
@@ -108,56 +106,48 @@ _TEMPLATE = (
     "{% if message.reasoning_content is defined %}{{ '<think>' + message.reasoning_content + '</think>' }}{% endif %}"
     "{{ message['content'] }}"
     "{% if message.tool_calls is defined %}{% for call in message.tool_calls %}"
-    "{{ call.function.name }}{% for key, value in call.function.arguments.items() %}{{ key }}={{ value }}{% endfor %}"
+    "{{ call.function.name }}{% for key, value in call.function.arguments.items() %}({{ key }}={{ value }}){% endfor %}"
     "{% endfor %}{% endif %}{{ '<|im_end|>\n' }}{% endfor %}"
     "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
 )
-_TURNS = {
-    "a system turn": [("system", "Be brief.", None), ("user", "When?", None)],
-    "tools": [("user", "Frost?", None), ("assistant", "", _CALL), ("tool", "no", {"tool_call_id": "c1"})],
-    "reasoning": [("user", "When?", None)],
-}
-_ANSWERS = {
-    "a system turn": [("In May.", None), ("Go away.", None)],
-    "tools": [("", _CALL), ("No frost.", None)],
-    "reasoning": [("In May.", {"reasoning_content": "Beans."}), ("In May.", None)],
+_SAID = {
+    "plain": ("Does it freeze", "No, it is warm."),
+    "system": ("Be brief.", "No, it is warm."),
+    "tools": ('"name": "frost"', "frost(night=night"),
+    "results": ("frost(night=night", "No, it is warm."),
+    "reasoning": ("Does it freeze", "<think>It is May.</think>No, it is warm."),
 }
 
 
-def listed(*turns):
-    return [{"role": role, "content": text, "extra": extra and json.dumps(extra)} for role, text, extra in turns]
+@pytest.fixture(scope="module", params=agent_log.CASES)
+def agent_case(request, tmp_path_factory):
+    """A case, and the folder of its data set, from the log on."""
+    folder = tmp_path_factory.mktemp(request.param)
+    log = folder / "log.jsonl"
+    log.write_text("".join(json.dumps(row) + "\n" for row in agent_log.rows(request.param)))
+    with using(agent_log.SPEC):
+        prepared = thumbline.prepare(str(log), output=folder / "out", format="agent_log")
+    return request.param, prepared.dataset
 
 
-def rows_with_more(case):
-    """Rows of both kinds that begin and end as their case says."""
-    prompt = listed(*_TURNS[case])
-    chosen, rejected = (listed(("assistant", *answer)) for answer in _ANSWERS[case])
-    tools = json.dumps(_TOOLS) if case == "tools" else None
-    unpaired = [
-        {"prompt": prompt, "completion": answer, "label": label, "tools": tools}
-        for answer, label in ((chosen, True), (rejected, False))
-    ]
-    pairs = [{"prompt": prompt, "chosen": chosen, "rejected": rejected, "tools": tools}] * 4
-    types = dict.fromkeys(("prompt", "chosen", "rejected", "completion"), _MESSAGES) | {"tools": pl.String}
-    return {
-        kind: pl.DataFrame(rows, schema_overrides={name: types[name] for name in rows[0] if name in types})
-        for kind, rows in (("pairs", pairs), ("unpaired", unpaired * 2))
-    }
-
-
-@pytest.mark.parametrize("case", _TURNS)
 @pytest.mark.parametrize("kind", ["pairs", "unpaired"])
-def test_messages_that_carry_more_train_in_trls_trainers(case, kind, tmp_path):
-    write_messages(tmp_path / "rows.parquet", json_messages(rows_with_more(case)[kind], kind), kind)
-    files = str(tmp_path / "rows.parquet")
-    rows = load_dataset("parquet", data_files=files, split="train", cache_dir=str(tmp_path / "cache"))
+def test_what_messages_carry_is_trained_on_by_trls_trainers(agent_case, kind, tmp_path):
+    case, folder = agent_case
     model = str(save_tiny_model(tmp_path / "model", template=_TEMPLATE))
-    classes = {"pairs": (trl.DPOTrainer, trl.DPOConfig), "unpaired": (trl.KTOTrainer, trl.KTOConfig)}
-    trainer_class, config_class = classes[kind]
-    given = {"args": arguments(config_class, tmp_path), "train_dataset": rows, "processing_class": tokenizer(model)}
-    trainer = trainer_class(model=model, **given)
+    trainer_class, config_class = {
+        "pairs": (trl.DPOTrainer, trl.DPOConfig),
+        "unpaired": (trl.KTOTrainer, trl.KTOConfig),
+    }[kind]
+    trainer = trainer_class(
+        model=model,
+        args=arguments(config_class, tmp_path),
+        train_dataset=load(folder, kind)["train"],
+        processing_class=tokenizer(model),
+    )
     assert trainer.train().training_loss > 0
     side = "chosen_ids" if kind == "pairs" else "completion_ids"
-    texts = [tokenizer(model).decode(row[side]) for row in trainer.train_dataset]
-    said = {"a system turn": "In May.", "tools": "frostnight=1", "reasoning": "<think>Beans.</think>In May."}[case]
-    assert said in texts[0]
+    asked, answered = (
+        {tokenizer(model).decode(row[name]) for row in trainer.train_dataset} for name in ("prompt_ids", side)
+    )
+    prompt, answer = _SAID[case]
+    assert all(prompt in text for text in asked) and any(answer in text for text in answered)

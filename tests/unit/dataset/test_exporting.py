@@ -9,6 +9,7 @@ import yaml
 from typer.testing import CliRunner
 
 import thumbline
+from tests import agent_log
 from tests.export_rules import RULES
 from tests.line.conftest import write_log
 from thumbline.pipeline.cli import export as command_module
@@ -17,6 +18,7 @@ from thumbline.pipeline.dataset import exporting, lines
 from thumbline.pipeline.dataset.targets import registry
 from thumbline.pipeline.dataset.targets.base import Limits
 from thumbline.pipeline.errors import ConfigError, InputError
+from thumbline.pipeline.importers.registry import using
 
 OPENED_BY_THE_BOT = [
     {
@@ -127,6 +129,46 @@ def test_the_command_gives_the_data_set_itself_where_no_target_is_named(prepared
 def test_its_help_names_every_target():
     words = command_module.TARGET_NAMES.replace(" or ", ", ").split(", ")
     assert words == [registry.TRL, *registry.TARGETS]
+
+
+# Tools and thoughts
+
+
+@pytest.fixture(scope="module")
+def agents(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("agents")
+    log = folder / "log.jsonl"
+    log.write_text("".join(json.dumps(row) + "\n" for row in agent_log.rows(*agent_log.CASES)))
+    with using(agent_log.SPEC):
+        return thumbline.prepare(str(log), output=folder / "out", format="agent_log", splits={"test": 0.0})
+
+
+# Of sixteen prompts a case, what each target cannot take. axolotl's KTO has no chat template: it takes texts alone.
+_TEXTS_ALONE = {"reasoning": 16, "tools": 32}
+_REFUSED = {
+    "openai": {"reasoning": 16},
+    **{name: _TEXTS_ALONE for name in ("together", "fireworks", "vertex", "nova", "sagemaker", "nemo-rl")},
+    "axolotl": {"reasoning": 16, "tools": 64},
+}
+
+
+@pytest.mark.parametrize("target", registry.TARGETS)
+def test_tools_and_thoughts_are_written_or_the_row_is_rejected(agents, target, tmp_path):
+    written = thumbline.export(agents, target, output=tmp_path)
+    assert dict(written.rejected) == _REFUSED.get(target, {})
+    made = [line for name in written.rows for line in read_lines(tmp_path / name)]
+    for line in made:
+        RULES[target](line)
+    text = json.dumps(made)
+    assert ("frost" in text) is (target in ("openai", "llama-factory", "axolotl", "ms-swift"))
+    assert ("It is May." in text) is (target in ("llama-factory", "axolotl", "ms-swift"))
+
+
+def test_the_card_of_rows_with_tools_says_so(agents, prepared):
+    card = (agents.dataset / "README.md").read_text()
+    assert "| `tools` | Tools offered" in card and "of the type `Json`" in card
+    plain = (prepared.dataset / "README.md").read_text()
+    assert "`tools`" not in plain and "`Json`" not in plain
 
 
 # Limits
