@@ -1,20 +1,30 @@
-"""Dify: likes and dislikes of messages, from its feedbacks API or embedded in messages; null takes a vote back.
+"""Dify: likes and dislikes of messages, from its feedbacks API, embedded in messages, or from its feedback export.
 
 A message is a user's query and its answer. What was said before it is what its `parent_message_id` says, or, where a
 message names no parent as older ones do, what the conversation's messages of earlier time said. The variables of
-an app (`inputs`) and its own instructions are not in these exports, and so not in the prompt.
+an app (`inputs`) and its own instructions are not in these exports, and so not in the prompt. A rating of null takes a
+vote back.
+
+The feedback export (CSV or JSON) holds one query and one answer a row, and cuts the answer after 500 characters. A cut
+answer is refused, unless the app's messages are an input too: then query and answer are the message's, and what was
+said before them is known.
 """
 
 from collections.abc import Iterator
 from typing import Any, Final, NamedTuple
 
 from ..reading.records import RowError
+from ..reading.remarks import WITHOUT_HISTORY, remark
 from .base import ImporterSpec
 from .shared import chat, feedback, joins, values
 from .shared.joins import Row, Vote, micros, text_or_problem
 from .shared.texts import Text, TextIndex
 
 NAME: Final = "dify"
+# How the export cuts an answer, and the rank of its texts: the app's messages go before them.
+_CUT: Final = "..."
+_CUT_AT: Final = 500
+_EXPORTED: Final = -1
 # What Dify writes as the parent of a conversation's first message.
 _ROOT: Final = "00000000-0000-0000-0000-000000000000"
 _ONLY_DIFY: Final = frozenset(
@@ -26,6 +36,11 @@ def _is_feedback(row: Row) -> bool:
     return row.keys() >= {"message_id", "rating", "conversation_id"} and bool({"from_source", "app_id"} & row.keys())
 
 
+def _is_export(row: Row) -> bool:
+    named = row.keys() >= {"feedback_id", "message_id", "user_query", "ai_response"}
+    return named and bool({"feedback_rating_raw", "feedback_rating"} & row.keys())
+
+
 def _is_message(row: Row) -> bool:
     named = row.keys() >= {"id", "conversation_id", "query", "answer"} and bool(_ONLY_DIFY & row.keys())
     # Dify's own feedback is an object; a label there, or a vote beside it, is somebody's own log.
@@ -35,14 +50,17 @@ def _is_message(row: Row) -> bool:
 
 def detect(rows: list[dict[str, Any]]) -> bool:
     """Whether a row is a message or the feedback on one."""
-    return any(_is_feedback(row) or _is_message(row) for row in rows)
+    return any(_is_feedback(row) or _is_message(row) or _is_export(row) for row in rows)
 
 
 class _Reader(NamedTuple):
     settings: feedback.Settings
 
     def texts(self, row: Row) -> Iterator[Text]:
-        if _is_message(row):
+        if _is_export(row):
+            key = f"{row['message_id']}"
+            yield text_or_problem(key, lambda: _exported(key, row))
+        elif _is_message(row):
             key, parent, conversation = f"{row.get('id')}", row.get("parent_message_id"), row["conversation_id"]
             at = micros(row, "created_at")
             text = text_or_problem(key, lambda: _text(key, row, ordered=parent is not None or at is not None))
@@ -53,7 +71,9 @@ class _Reader(NamedTuple):
             )
 
     def votes(self, row: Row, index: TextIndex) -> Iterator[Vote | RowError]:
-        if _is_feedback(row):
+        if _is_export(row):
+            yield self._export_vote(row, index)
+        elif _is_feedback(row):
             yield self._vote(row)
         elif _is_message(row):
             for stated in _embedded(row):
@@ -76,6 +96,42 @@ class _Reader(NamedTuple):
             conversation_id=values.identifier(row, "conversation_id"),
             created_at=values.time(row, "updated_at") or values.time(row, "created_at"),
         )
+
+    def _export_vote(self, row: Row, index: TextIndex) -> Vote:
+        message = values.text(row, "message_id", empty="missing_field")
+        # The sign beside the raw rating is a thumb down for whatever is no like, a rating taken back included.
+        rating = "feedback_rating_raw" if "feedback_rating_raw" in row else "feedback_rating"
+        vote = self.settings.vote(row, rating)
+        text = index.text(message)
+        if text is not None and text.rank == _EXPORTED:
+            remark(WITHOUT_HISTORY, "user_query")
+        return Vote(
+            about=(message,),
+            vote="retracted" if row[rating] is None else vote,
+            source_event_id=values.identifier(row, "feedback_id"),
+            user_id=values.identifier(row, "from_end_user_id") or values.identifier(row, "from_account_name"),
+            conversation_id=values.identifier(row, "conversation_id"),
+            created_at=values.time(row, "feedback_date"),
+        )
+
+
+def _exported(key: str, row: Row) -> Text:
+    """Query and answer of a row of the feedback export.
+
+    Raises:
+        RowError: One of them is missing, or the answer was cut.
+    """
+    answer = values.text(row, "ai_response", empty="empty_completion")
+    # A spreadsheet may have written line breaks as two characters since.
+    lengths = {len(answer), len(answer.replace("\r\n", "\n"))}
+    if answer.endswith(_CUT) and _CUT_AT + len(_CUT) in lengths:
+        raise RowError(
+            "truncated",
+            f"Dify's export cut the answer after {_CUT_AT} characters; give the app's messages as an input too",
+        )
+    query = values.text(row, "user_query", empty="empty_prompt")
+    said = [{"role": "user", "content": query}, {"role": "assistant", "content": answer}]
+    return Text(key, said, rank=_EXPORTED)
 
 
 def _text(key: str, row: Row, *, ordered: bool) -> Text:
@@ -101,7 +157,7 @@ def _embedded(row: Row) -> list[dict[str, Any]]:
 
 SPEC: Final[ImporterSpec] = joins.joined_spec(
     NAME,
-    "Dify: feedbacks (like, dislike, null to take it back) with the app's messages.",
+    "Dify: feedbacks (like, dislike, null to take it back) with the app's messages, or its feedback export.",
     detect,
     lambda options: _Reader(feedback.settings(options, names=None)),
     dict(feedback.LABEL_OPTIONS),

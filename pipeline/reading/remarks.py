@@ -13,10 +13,14 @@ from typing import Any, Final, NamedTuple
 
 UNREAD: Final = "unread_column"
 IMPLICIT: Final = "implicit_prompt"
+WITHOUT_HISTORY: Final = "prompt_without_history"
+LINE_BREAKS_LOST: Final = "line_breaks_lost"
 # Kind to what is said of it; the names and counts follow.
 KINDS: Final[Mapping[str, str]] = {
     UNREAD: "columns of text that were not read",
     IMPLICIT: "prompts taken from the common beginning of two texts",
+    WITHOUT_HISTORY: "prompts that are one message, since the export holds none before it",
+    LINE_BREAKS_LOST: "texts whose line breaks the export made spaces; its JSON keeps them",
 }
 _SHOWN: Final = 12
 

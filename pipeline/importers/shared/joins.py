@@ -19,7 +19,7 @@ from . import values
 from .texts import Answer, Mark, Text, TextIndex
 
 # Fields under which an API's response lists its rows; a row of its own never has one of them beside an id.
-_LISTS: Final = ("data", "items", "results")
+_LISTS: Final = ("data", "items", "results", "feedback_data")
 
 Row = Mapping[str, Any]
 

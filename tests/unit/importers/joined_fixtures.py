@@ -23,7 +23,7 @@ FILES: Final[dict[str, dict[str, list[Row]]]] = {
     "langsmith": test_langsmith.FILES,
     "chatgpt": test_chatgpt.FILES,
     "chainlit": test_chainlit.FILES,
-    "dify": test_dify.FILES,
+    "dify": test_dify.ALL_FILES,
     "phoenix": test_phoenix.FILES,
     "otel": test_otel.FILES,
     "weave": test_weave.FILES,

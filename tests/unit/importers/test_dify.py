@@ -1,5 +1,7 @@
 """Dify: likes, dislikes and votes taken back, each with the conversation so far as prompt."""
 
+import csv
+import json
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -7,7 +9,9 @@ from typing import Any
 import pytest
 
 from tests.unit.importers.joined_logs import Row, assistant, read, reasons, user, votes
+from thumbline.pipeline.config import EventsConfig
 from thumbline.pipeline.ingest.event_ids import pseudonym
+from thumbline.pipeline.stages.events import ingest
 
 ROOT = "00000000-0000-0000-0000-000000000000"
 
@@ -57,7 +61,35 @@ FEEDBACKS: list[Row] = [
     ),
     feedback(3, "m1", None, updated_at=None),
 ]
+
+
+def exported(number: int, name: str, rating: str | None, answer: str = "Open the lid.", **fields: Any) -> Row:
+    """A row of the feedback export."""
+    return {
+        "feedback_id": f"x{number}",
+        "app_name": "Kettle help",
+        "app_id": "app",
+        "conversation_id": "c9",
+        "conversation_name": "",
+        "message_id": name,
+        "user_query": "How to descale it?",
+        "ai_response": answer,
+        "feedback_rating": "👍" if rating == "like" else "👎",
+        "feedback_rating_raw": rating,
+        "feedback_comment": "",
+        "feedback_source": "user",
+        "feedback_date": "2026-02-03 08:00:00",
+        "message_date": "2026-02-03 07:59:00",
+        "from_account_name": "",
+        "from_end_user_id": "ann",
+        "has_comment": "No",
+    } | fields
+
+
+CUT = ("Pour vinegar. " * 36)[:500] + "..."
+EXPORT: list[Row] = [exported(1, "k1", "like"), exported(2, "k2", "dislike", CUT), exported(3, "n3", "like", "Maybe.")]
 FILES = {"feedbacks.jsonl": FEEDBACKS, "messages.jsonl": MESSAGES}
+ALL_FILES = FILES | {"export.jsonl": EXPORT}
 
 
 def test_like_dislike_and_a_vote_taken_back(tmp_path: Path) -> None:
@@ -120,3 +152,64 @@ def test_a_message_that_cannot_be_read_costs_the_votes_on_it_and_after_it(
 def test_the_order_of_rows_changes_nothing(tmp_path: Path) -> None:
     turned = {name: rows[::-1] for name, rows in FILES.items()}
     assert sorted(votes(read(tmp_path / "a", FILES))) == sorted(votes(read(tmp_path / "b", turned)))
+
+
+def test_the_feedback_export_holds_query_answer_and_vote_and_a_cut_answer_is_refused(tmp_path: Path) -> None:
+    rows = [*EXPORT[:2], exported(4, "k4", None), exported(5, "k5", "dislike", "a" * 500)]
+    result = read(tmp_path, {"export.jsonl": rows})
+    assert set(result.events["format"]) == {"dify"}
+    assert [vote for *_, vote in votes(result)] == ["up", "retracted", "down"]
+    first = result.events.filter(source_line=1).to_dicts()[0]
+    assert first["prompt"] == [user("How to descale it?")]
+    assert (first["completion"], first["conversation_id"]) == ("Open the lid.", "c9")
+    assert first["created_at"] == datetime(2026, 2, 3, 8, tzinfo=UTC)
+    assert first["user_id"] == pseudonym("ann", "thumbline")
+    assert reasons(result) == [(2, "truncated")]
+    assert "give the app's messages" in result.rejects["detail"][0]
+    assert result.notes["remarks"]["prompt_without_history"] == {"user_query": 3}
+
+
+def test_an_answer_that_ends_in_dots_and_was_not_cut_stays(tmp_path: Path) -> None:
+    answers = ["Well...", "a" * 497 + "...", "a" * 499 + "..."]
+    rows = [exported(number, f"k{number}", "like", answer) for number, answer in enumerate(answers)]
+    assert read(tmp_path, {"export.jsonl": rows}).events.height == 3
+
+
+def test_line_breaks_of_a_spreadsheet_do_not_hide_a_cut(tmp_path: Path) -> None:
+    cut = ("a line of ten\n" * 60)[:500] + "..."
+    rows = [exported(1, "k1", "like", cut.replace("\n", "\r\n"))]
+    assert reasons(read(tmp_path, {"export.jsonl": rows})) == [(1, "truncated")]
+
+
+def test_with_the_apps_messages_a_cut_answer_is_whole_and_has_its_history(tmp_path: Path) -> None:
+    whole = CUT[:500] + "Then rinse."
+    messages = [
+        message("k0", "Which kettle?", "The small one.", 1, conversation_id="c9", parent_message_id=ROOT),
+        message("k2", "How to descale it?", whole, 2, conversation_id="c9", parent_message_id="k0"),
+    ]
+    result = read(tmp_path, {"export.jsonl": EXPORT[1:2], "messages.jsonl": messages})
+    assert result.rejects.is_empty()
+    (event,) = result.events.to_dicts()
+    assert event["completion"] == whole
+    assert event["prompt"] == [user("Which kettle?"), assistant("The small one."), user("How to descale it?")]
+    assert "prompt_without_history" not in result.notes["remarks"]
+
+
+def test_the_export_as_the_service_writes_it(tmp_path: Path) -> None:
+    rows = [
+        EXPORT[0],
+        exported(6, "k6", "dislike", 'Two\nlines, and "quotes".', from_end_user_id="", from_account_name="eve"),
+    ]
+    wrapped = {"export_info": {"app_id": "app", "total_records": 2}, "feedback_data": rows}
+    (tmp_path / "export.json").write_text(json.dumps(wrapped, ensure_ascii=False, indent=2), encoding="utf-8")
+    with (tmp_path / "export.csv").open("w", encoding="utf-8-sig", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+    found = [ingest(EventsConfig(inputs=(str(tmp_path / name),))) for name in ("export.json", "export.csv")]
+    said = [set(result.events.select("completion", "vote", "user_id", "created_at").iter_rows()) for result in found]
+    assert said[0] == said[1]
+    assert {(text, vote) for text, vote, *_ in said[0]} == {
+        ("Open the lid.", "up"),
+        ('Two\nlines, and "quotes".', "down"),
+    }
