@@ -1,4 +1,4 @@
-"""A feedback export of Open WebUI with an arena rating and a plain one."""
+"""A feedback export of Open WebUI with an arena rating and a plain one, and an export of all chats with ratings."""
 
 import json
 from pathlib import Path
@@ -49,7 +49,20 @@ def entry(message_id: str = "b1", rating: object = 1, siblings: object = ("m-a",
     }
 
 
+def exported(*ratings: tuple[str, object], **changes: Any) -> dict[str, Any]:
+    """A chat as the export of all chats has it: the chat above under another id, with ratings beside its answers."""
+    row = chat() | {"id": "chat-2", "user_id": "bob", "created_at": 1_760_000_000, "updated_at": 1_760_000_900}
+    messages = row["chat"]["history"]["messages"]
+    for message_id, rating in ratings:
+        messages[message_id] |= {
+            "annotation": {"type": "rating", "rating": rating, "reason": ""},
+            "timestamp": 1_760_000_300,
+        }
+    return row | changes
+
+
 def write(folder: Path) -> Path:
+    (folder / "all-chats-export.json").write_text(json.dumps([exported(("a2", 1), ("a1", -1))]), encoding="utf-8")
     path = folder / "feedback-history-export.json"
     path.write_text(json.dumps([entry(), entry("a2", "-1", None)]), encoding="utf-8")
     return path

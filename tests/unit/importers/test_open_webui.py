@@ -1,12 +1,27 @@
 """Open WebUI: the rated answer is found in the snapshot, and siblings are compared as on its leaderboard."""
 
+import json
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from tests.unit.importers.fixtures_open_webui import chat, entry, write
-from tests.unit.importers.logs import assistant, comparisons, read, read_lines, reasons, user, votes
+from tests.unit.importers.fixtures_open_webui import chat, entry, exported, write
+from tests.unit.importers.logs import (
+    assistant,
+    checked,
+    comparisons,
+    read,
+    read_lines,
+    reasons,
+    user,
+    votes,
+    write_lines,
+)
+from thumbline.pipeline.config import EventsConfig
+from thumbline.pipeline.ingest.event_ids import pseudonym
+from thumbline.pipeline.stages.events import EventsResult
 
 
 def test_an_export_gives_its_ratings_and_the_arena_pair(tmp_path: Path) -> None:
@@ -99,3 +114,107 @@ def test_a_thread_that_bites_its_tail_is_rejected(tmp_path: Path) -> None:
     snapshot = chat()
     snapshot["chat"]["history"]["messages"]["u1"]["parentId"] = "a1"
     assert reasons(read_lines(tmp_path, entry("a1", 1, None, snapshot={"chat": snapshot}))) == ["broken_history"]
+
+
+def together(folder: Path, feedbacks: list[dict[str, Any]], chats: list[dict[str, Any]]) -> EventsResult:
+    """What feedbacks and exported chats give as two inputs."""
+    inputs = (
+        str(write_lines(folder / "a-feedbacks.jsonl", *feedbacks)),
+        str(write_lines(folder / "chats.jsonl", *chats)),
+    )
+    return checked(EventsConfig(inputs=inputs))
+
+
+def without_snapshot(message_id: str, rating: object, **changes: Any) -> dict[str, Any]:
+    """A feedback as the list of all feedbacks has it."""
+    row = entry(message_id, rating, None, **changes)
+    del row["snapshot"]
+    return row | {"user": {"id": "ann", "name": "Ann"}}
+
+
+def test_the_export_of_all_chats_holds_the_votes_beside_the_answers(tmp_path: Path) -> None:
+    result = read_lines(tmp_path, exported(("a2", 1), ("b1", "-1")))
+    assert set(result.events["format"]) == {"open_webui"}
+    assert ("It varies.", "up") in votes(result)
+    assert ("384,400 km.", "down") in votes(result)
+    assert ("Far.", "unrated") in votes(result)
+    assert comparisons(result) == [("arena", "chosen: Far.", "rejected: 384,400 km.")]
+    event = result.events.filter(vote="up").to_dicts()[0]
+    assert event["prompt"] == [user("How far?"), assistant("384,400 km."), user("And Mars?")]
+    assert (event["conversation_id"], event["model"]) == ("chat-2", "m-b")
+    assert event["user_id"] == pseudonym("bob", "thumbline")
+    assert event["created_at"] == datetime.fromtimestamp(1_760_000_300, UTC)
+
+
+def test_siblings_that_are_rated_themselves_are_left_to_the_votes(tmp_path: Path) -> None:
+    result = read_lines(tmp_path, exported(("a1", 1), ("b1", 1)))
+    assert comparisons(result) == []
+    assert [vote for _, vote in votes(result)] == ["up", "up", "unrated"]
+
+
+def test_an_annotation_without_a_rating_is_no_vote_and_an_unknown_one_is_rejected(tmp_path: Path) -> None:
+    result = read_lines(tmp_path, exported(("a1", None), ("a2", 7)))
+    assert votes(result) == [("384,400 km.", "unrated"), ("Far.", "unrated")]
+    assert reasons(result) == ["unknown_label"]
+
+
+def test_a_chat_whose_messages_are_a_list_or_json_in_a_cell_is_read_alike(tmp_path: Path) -> None:
+    row = exported(("a2", 1))
+    history = row["chat"]["history"]["messages"]
+    listed = row | {"chat": {"messages": list(history.values())}}
+    cell = row | {"chat": json.dumps(row["chat"])}
+    expected = votes(read_lines(tmp_path, row))
+    assert votes(read_lines(tmp_path, listed)) == votes(read_lines(tmp_path, cell)) == expected
+
+
+def test_a_chats_own_system_prompt_goes_before_its_messages(tmp_path: Path) -> None:
+    row = exported(("a1", 1))
+    row["chat"]["params"] = {"system": "Be brief."}
+    event = read_lines(tmp_path, row).events.filter(vote="up").to_dicts()[0]
+    assert event["prompt"] == [{"role": "system", "content": "Be brief."}, user("How far?")]
+
+
+def test_a_feedback_without_a_snapshot_is_looked_up_among_the_chats(tmp_path: Path) -> None:
+    feedbacks = [without_snapshot("a2", 1), without_snapshot("a1", -1)]
+    feedbacks[1]["data"]["sibling_model_ids"] = ["m-b"]
+    result = together(tmp_path, feedbacks, [exported(id="chat-1")])
+    assert ("It varies.", "up") in votes(result)
+    assert comparisons(result) == [("arena", "chosen: 384,400 km.", "rejected: Far.")]
+    event = result.events.filter(vote="up").to_dicts()[0]
+    assert event["user_id"] == pseudonym("ann", "thumbline")
+    assert event["prompt"] == [user("How far?"), assistant("384,400 km."), user("And Mars?")]
+
+
+def test_a_feedback_whose_chat_is_nowhere_is_rejected_and_says_what_to_add(tmp_path: Path) -> None:
+    result = together(tmp_path, [without_snapshot("a2", 1)], [exported()])
+    assert reasons(result) == ["no_text"]
+    assert "export of all chats" in result.rejects["detail"][0]
+
+
+def test_a_feedback_and_the_annotation_of_its_answer_are_one_vote(tmp_path: Path) -> None:
+    for feedback in (without_snapshot("a2", 1), entry("a2", 1, None)):
+        result = together(tmp_path, [feedback], [exported(("a2", 1), id="chat-1")])
+        assert [vote for text, vote in votes(result) if text == "It varies."] == ["up"]
+        assert result.counts.merged == 1
+        assert result.rejects.is_empty()
+
+
+def test_where_feedback_and_annotation_differ_the_feedback_counts(tmp_path: Path) -> None:
+    result = together(tmp_path, [without_snapshot("a2", -1)], [exported(("a2", 1), id="chat-1")])
+    assert [vote for text, vote in votes(result) if text == "It varies."] == ["down"]
+    assert reasons(result) == ["contradiction"]
+
+
+def test_a_chat_that_was_edited_after_the_vote_gives_no_second_vote(tmp_path: Path) -> None:
+    row = exported(("a2", 1), id="chat-1")
+    row["chat"]["history"]["messages"]["a2"]["content"] = "It varies a lot."
+    result = together(tmp_path, [entry("a2", 1, None)], [row])
+    assert [text for text, vote in votes(result) if vote == "up"] == ["It varies."]
+    assert reasons(result) == ["edited"]
+
+
+def test_of_one_chat_in_two_exports_the_newer_one_answers_a_feedback(tmp_path: Path) -> None:
+    old, new = exported(id="chat-1"), exported(id="chat-1", updated_at=1_760_001_000)
+    new["chat"]["history"]["messages"]["a2"]["content"] = "It varies, now."
+    result = together(tmp_path, [without_snapshot("a2", 1)], [new, old])
+    assert [text for text, vote in votes(result) if vote == "up"] == ["It varies, now."]
