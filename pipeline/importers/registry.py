@@ -13,6 +13,7 @@ from ..reading.files import FileSource, take_sample
 from ..reading.hub import OPTIONS as HUB_OPTIONS
 from ..reading.records import Options, Sample
 from . import (
+    anythingllm,
     argilla,
     chainlit,
     chat_ui,
@@ -72,6 +73,7 @@ _IN_ORDER: Final = (
     chatgpt.SPEC,
     chainlit.SPEC,
     dify.SPEC,
+    anythingllm.SPEC,
     phoenix.SPEC,
     otel.SPEC,
     weave.SPEC,
@@ -84,6 +86,8 @@ _IN_ORDER: Final = (
 )
 IMPORTERS: Final[dict[str, ImporterSpec]] = {spec.name: spec for spec in _IN_ORDER}
 _HUB: Final = "An input, not a format: a data set of the hub, or `hub:./folder`, of rows in any format below."
+# Fields of data to imitate, as sets for fine-tuning have them: nothing among them says what was good.
+_EXAMPLES: Final = frozenset({"messages", "conversations", "instruction", "input", "output", "system", "tools", "id"})
 _SAMPLE_LINE_BYTES: Final = 16 * 1024 * 1024
 _GROUP: Final = "thumbline.importers"
 _PLUGINS: Final = plugins.Plugins(_GROUP, ImporterSpec, IMPORTERS)
@@ -163,6 +167,11 @@ def format_of(sample: Sample, options: Options) -> str:
     known = ", ".join(importer_names())
     if not sample.records:
         raise InputError(f"{sample.name}: no readable row to tell its format by. Known formats: {known}.")
+    if sample.fields and _EXAMPLES.issuperset(sample.fields):
+        raise InputError(
+            f"{sample.name}: the fields {', '.join(sample.fields)} are those of examples without a vote. The tool "
+            "that wrote the file may have an export with votes: AnythingLLM's CSV and JSON, Open WebUI's chats."
+        )
     raise InputError(
         f"{sample.name}: no format fits the fields {examples(sample.fields, 20)}. Known formats: {known}. "
         f"For a log of your own set events.format to thumbs_jsonl and map its columns in events.options."

@@ -12,7 +12,7 @@ from typing import Any, Final, NamedTuple
 from ..reading.files import take_sample
 from ..reading.records import Options, Source
 from .base import Batch, ImporterSpec, Message, RawEvent, Row, read_rows
-from .shared import chat, values
+from .shared import chat, prompts, values
 from .shared.labels import label_options
 from .shared.votes import compared
 from .two_answers_columns import OPTIONS, Columns, columns_of, fits
@@ -72,18 +72,16 @@ class _Side(NamedTuple):
 
 def _sides(row: Row, columns: Columns) -> tuple[_Side, _Side]:
     """Each answer with the messages before it."""
-    told = [values.present(row, name) for name in (columns.prompt, *columns.pair.names)]
+    asked = str(prompts.prompt_name(row, columns.prompt))
+    told = [values.present(row, name) for name in (asked, *columns.pair.names)]
     turns = [_turns(value) for value in told]
-    before = _system(row, columns)
     if all(entries is not None and len(entries) == len(turns[0] or ()) for entries in turns):
-        asked, *answers = [entries or [] for entries in turns]
-        first, second = (_conversation(before, asked, answered) for answered in answers)
+        of_prompt, *answers = [entries or [] for entries in turns]
+        first, second = (_conversation(row, columns, of_prompt, answered) for answered in answers)
         return first, second
-    prompt = before + _prompt(row, told[0], columns)
-    first, second = (
-        _Side(prompt, values.answer(value, name)) for value, name in zip(told[1:], columns.pair.names, strict=True)
-    )
-    return first, second
+    texts = [values.answer(value, name) for value, name in zip(told[1:], columns.pair.names, strict=True)]
+    prompt = prompts.before_answers(prompts.prompt_of(row, columns.prompt), asked, texts)
+    return _Side(prompt, texts[0]), _Side(prompt, texts[1])
 
 
 def _turns(value: Any) -> list[Any] | None:
@@ -93,29 +91,13 @@ def _turns(value: Any) -> list[Any] | None:
     return entries if plain else None
 
 
-def _conversation(before: list[Message], asked: list[Any], answered: list[Any]) -> _Side:
+def _conversation(row: Row, columns: Columns, asked: list[Any], answered: list[Any]) -> _Side:
     said = [
         {"role": role, "content": values.text({"turn": text}, "turn", empty="no_text")}
         for turn in zip(asked, answered, strict=True)
         for role, text in zip(("user", "assistant"), turn, strict=True)
     ]
-    return _Side(before + said[:-1], said[-1]["content"])
-
-
-def _system(row: Row, columns: Columns) -> list[Message]:
-    text = row.get(columns.beside["system"]) if "system" in columns.beside else None
-    if text is None or text == "":
-        return []
-    return [{"role": "system", "content": values.text({"system": text}, "system", empty="empty_prompt")}]
-
-
-def _prompt(row: Row, value: Any, columns: Columns) -> list[Message]:
-    """The prompt's messages; an input beside an instruction follows it after a blank line, as in Alpaca's sets."""
-    field = columns.beside.get("input")
-    beside = row.get(field) if field is not None else None
-    if isinstance(value, str) and isinstance(beside, str) and beside.strip():
-        value = f"{value}\n\n{beside}"
-    return values.messages(value, columns.prompt, empty="empty_prompt")
+    return _Side(prompts.in_context(row, columns.prompt, said[:-1]), said[-1]["content"])
 
 
 SPEC: Final = ImporterSpec(

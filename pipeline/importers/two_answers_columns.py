@@ -5,6 +5,8 @@ from typing import Final, NamedTuple
 
 from ..errors import InputError, examples
 from ..reading.records import Options, Sample
+from .shared import prompts
+from .shared.prompts import PromptColumns
 
 _STEMS: Final = ("output", "response", "answer", "completion", "generation", "reply")
 _SUFFIXES: Final = (("_1", "_2"), ("1", "2"), ("_a", "_b"), ("a", "b"), ("_0", "_1"))
@@ -19,14 +21,12 @@ _THIRDS: Final[Mapping[str, tuple[str, ...]]] = {
 # Columns of published sets: SHP, the Preference Collection, and Stack Exchange's pairs, of which j is the better one.
 _NAMED: Final = (("human_ref_a", "human_ref_b"), ("orig_response_a", "orig_response_b"), ("response_j", "response_k"))
 _BETTER_FIRST: Final = "response_j"
-_PROMPTS: Final = ("prompt", "instruction", "question", "query", "input", "orig_instruction", "messages", "history")
+_PROMPTS: Final = (*prompts.PROMPT_NAMES, "input", "orig_instruction", "history")
 _VERDICTS: Final = (
     *("preference", "winner", "label", "labels", "choice", "preferred", "vote", "better_response_id"),
     *("better_response", "human_preference", "orig_preference", "verdict", "judgement", "judgment"),
 )
 _BESIDE: Final[Mapping[str, tuple[str, ...]]] = {
-    "input": ("input",),
-    "system": ("system", "system_prompt"),
     "rater": ("annotator", "rater", "judge", "annotator_id", "worker", "worker_id", "labeler", "user_id", "user"),
     "event_id": ("event_id", "comparison_id", "pair_id", "id"),
     "conversation_id": ("conversation_id", "chat_id", "thread_id", "session_id"),
@@ -34,6 +34,7 @@ _BESIDE: Final[Mapping[str, tuple[str, ...]]] = {
 }
 _SIDES: Final = ("first", "second")
 OPTIONS: Final[Mapping[str, str]] = {
+    **prompts.OPTIONS,
     "prompt": f"Column of the prompt; else the first of: {', '.join(_PROMPTS)}.",
     "first": "Column of the first answer; else output_1, response_a, answer1 and the like.",
     "second": "Column of the second answer.",
@@ -66,15 +67,15 @@ class Columns(NamedTuple):
 
     Attributes:
         pair: The two answers.
-        prompt: What both answer.
+        prompt: What both answer, and the columns of what goes before and after it.
         preference: The verdict; None where scores say it, or where the first answer is always the better one.
         scores: The two scores.
         models: What gave the answers.
-        beside: `input`, `system`, `rater` and others to their columns, those that there are.
+        beside: `rater` and others to their columns, those that there are.
     """
 
     pair: Pair
-    prompt: str
+    prompt: PromptColumns
     preference: str | None
     scores: tuple[str, str] | None
     models: tuple[str | None, str | None]
@@ -102,7 +103,7 @@ def columns_of(sample: Sample, options: Options) -> Columns:
         InputError: A column that is needed or stated is not there, or two could be meant.
     """
     seen = _Names(sample.fields)
-    pairs, prompts = seen.pairs(options), seen.prompts(options)
+    pairs, asked = seen.pairs(options), seen.prompts(options)
     _check_all(sample, options, seen)
     by_score = "first_score" in options and "preference" not in options
     verdicts, pair = [] if by_score else seen.verdicts(options), pairs[0]
@@ -114,16 +115,20 @@ def columns_of(sample: Sample, options: Options) -> Columns:
         )
     found_beside = {name: seen.first_of(_stated(options, name) or usual) for name, usual in _BESIDE.items()}
     beside = {name: column for name, column in found_beside.items() if column is not None}
-    if beside.get("input") == prompts[0]:
-        del beside["input"]
     return Columns(
         pair=pair,
-        prompt=prompts[0],
+        prompt=_prompt_columns(options, asked[0]),
         preference=verdicts[0] if verdicts else None,
         scores=None if verdicts else seen.scores(options, pair),
         models=seen.models(options, pair),
         beside=beside,
     )
+
+
+def _prompt_columns(options: Options, asked: str) -> PromptColumns:
+    """The columns of a prompt of which one is found; SHP's `history` is no earlier turns but the prompt itself."""
+    columns = prompts.prompt_columns({**options, "prompt": asked})
+    return columns._replace(history=tuple(name for name in columns.history if name != asked))
 
 
 def _check_all(sample: Sample, options: Options, seen: "_Names") -> None:

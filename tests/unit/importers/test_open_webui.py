@@ -15,6 +15,7 @@ from tests.unit.importers.logs import (
     read,
     read_lines,
     reasons,
+    system,
     user,
     votes,
     write_lines,
@@ -171,7 +172,7 @@ def test_a_chats_own_system_prompt_goes_before_its_messages(tmp_path: Path) -> N
     row = exported(("a1", 1))
     row["chat"]["params"] = {"system": "Be brief."}
     event = read_lines(tmp_path, row).events.filter(vote="up").to_dicts()[0]
-    assert event["prompt"] == [{"role": "system", "content": "Be brief."}, user("How far?")]
+    assert event["prompt"] == [system("Be brief."), user("How far?")]
 
 
 def test_a_feedback_without_a_snapshot_is_looked_up_among_the_chats(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.unit.importers.fixtures_two_answers import annotation, own, write
-from tests.unit.importers.logs import assistant, comparisons, read, read_lines, reasons, user
+from tests.unit.importers.logs import assistant, comparisons, read, read_lines, reasons, system, user
 from thumbline.pipeline.errors import ConfigError, InputError
 from thumbline.pipeline.stages.events import EventsResult
 
@@ -41,9 +41,9 @@ def test_an_input_follows_its_instruction_and_a_system_text_goes_before(tmp_path
     rows = [annotation(1, 1, input="Rome", system="Be brief."), annotation(2, 1, input=" ", system="")]
     result = read_lines(tmp_path, *rows)
     prompts = [event["prompt"] for event in result.events.filter(position=1).sort("source_line").to_dicts()]
-    system = {"role": "system", "content": "Be brief."}
+    before = system("Be brief.")
     assert prompts == [
-        [system, user("Which river is number 1?\n\nRome")],
+        [before, user("Which river is number 1?\nRome")],
         [user("Which river is number 2?")],
     ]
 
