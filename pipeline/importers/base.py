@@ -193,7 +193,7 @@ def _parse_into(batch: Batch, record: Record, parse: Callable[[Record], Events])
                 batch.rejects.append(reject(record, event))
             else:
                 batch.events.append(event if event.line else event._replace(line=record.line))
-    return {*seen, *unread(row)}
+    return {*record.remarks, *seen, *unread(row)}
 
 
 def _size(event: RawEvent) -> int:

@@ -59,7 +59,7 @@ class _Reader(NamedTuple):
             yield self._vote(row, "rating", "id", "created_at")
 
     def _vote(self, row: Row, rating: str, identity: str, time: str) -> Vote:
-        named = [value for value in (values.identifier(row, name) for name in _IDS) if value is not None]
+        named = [value for value in (values.link(row, name) for name in _IDS) if value is not None]
         if not named:
             raise RowError("missing_field", "the rating names no request")
         return Vote(

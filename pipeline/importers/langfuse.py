@@ -141,7 +141,7 @@ def _about(row: Row) -> tuple[str, ...]:
             raise RowError("not_an_answer", f"the score is about a subject of kind {bounded_label(kind)}")
         return (f"{kind}:{values.identifier(subject, 'id')}",)
     for field, kind in (("observationId", "observation"), ("traceId", "trace")):
-        identifier = values.identifier(row, field)
+        identifier = values.link(row, field)
         if identifier is not None:
             return (f"{kind}:{identifier}",)
     raise RowError("not_an_answer", "the score names neither a trace nor an observation")

@@ -17,6 +17,7 @@ from ..reading.files import take_sample
 from ..reading.records import Options, Record, RowError, Sample, Source
 from .base import Batch, ImporterSpec, Message, RawEvent, Row, read_rows
 from .shared import prompts, signals, values
+from .shared.labels import told_by_others
 
 NAME: Final = "thumbs_jsonl"
 _REQUIRED: Final[Mapping[str, tuple[str, ...]]] = {
@@ -91,7 +92,8 @@ def layout_of(sample: Sample, options: Options) -> Layout:
     mapping = _mapping(sample, options)
     stated = {vote: options[vote] for vote in _LABELS if vote in options}
     compared = {label: vote for vote, labels in signals.COMPARED.items() for label in labels}
-    table, unit = values.vote_table(stated).over(compared | dict(signals.DONE)), values.time_unit(options)
+    told = told_by_others(record.get(mapping["vote"]) for record in sample.records)
+    table, unit = values.vote_table(stated).over(compared | dict(signals.DONE) | told), values.time_unit(options)
     watched = frozenset(mapping[name] for name in signals.COLUMNS)
     around = None if mapping.keys().isdisjoint(AROUND) else _around(mapping)
     return Layout(mapping, table, unit, watched, linked=mapping["regenerated_from"] in sample.fields, around=around)
@@ -127,8 +129,11 @@ def _exposed(record: Record, layout: Layout) -> RawEvent:
 
 
 def _candidates(name: str, fields: list[str], options: Options) -> list[str]:
+    """Columns that may hold a field: those of its names, or else of these names in other letters or with spaces."""
     names = (options[name],) if name in options else _NAMES[name]
-    return [candidate for candidate in names if candidate in fields]
+    folded = {field.strip().lower(): field for field in reversed(fields)}
+    found = (candidate if candidate in fields else folded.get(candidate.lower()) for candidate in names)
+    return list(dict.fromkeys(field for field in found if field is not None))
 
 
 def _mapping(sample: Sample, options: Options) -> dict[str, str]:
@@ -212,6 +217,6 @@ SPEC: Final = ImporterSpec(
             vote: f"Labels or ranges such as >=4, comma separated, that mean {vote}, beside: {', '.join(labels)}."
             for vote, labels in _LABELS.items()
         },
-        "time_unit": "What a numeric time counts since 1970: s (default), ms or us.",
+        "time_unit": "What a numeric time counts since 1970: s, ms, us or ns; auto (default): its size tells.",
     },
 )

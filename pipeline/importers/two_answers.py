@@ -108,6 +108,6 @@ SPEC: Final = ImporterSpec(
     options={
         **OPTIONS,
         **label_options({"1": "first", "2": "second", "1.5": "tied", "both_bad": "both_bad"}),
-        "time_unit": "What a numeric time counts since 1970: s (default), ms or us.",
+        "time_unit": "What a numeric time counts since 1970: s, ms, us or ns; auto (default): its size tells.",
     },
 )

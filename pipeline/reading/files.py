@@ -10,12 +10,13 @@ from typing import Any, Final, NamedTuple
 from .arrow_rows import read_arrow_rows
 from .contents import Content, content_of, is_divisible, raw_head
 from .csv_rows import read_csv
-from .guard import decode_object
+from .guard import decode_row
 from .json_array import array_elements
 from .json_objects import indented_objects
 from .json_wrapped import Wrapped, wrapped_elements
 from .parquet_rows import read_parquet_rows
 from .records import Record, Reject, RowError, Sample, Source, bounded_raw
+from .remarks import NOT_A_NUMBER, Remark
 from .streams import Line, read_lines
 
 _SAMPLE_RECORDS: Final = 200
@@ -110,7 +111,8 @@ def json_row(line: Line) -> Record | Reject | None:
     try:
         if line.error is not None:
             raise line.error
-        return Record(line.number, decode_object(line.data), line.data)
+        value, nulled = decode_row(line.data)
+        return Record(line.number, value, line.data, tuple(Remark(NOT_A_NUMBER, field) for field in nulled))
     except RowError as error:
         return Reject(line.number, error.reason, error.detail, bounded_raw(line.data))
 

@@ -11,9 +11,49 @@ from .records import RowError
 
 MAX_NESTING: Final = 64
 _MAX_KEY_CHARACTERS: Final = 60
+# A string, or what Python writes for a number that is none.
+_NOT_A_NUMBER: Final = re.compile(rb'"(?:[^"\\]|\\.)*+"|-?\bInfinity\b|\bNaN\b')
 _SPACE_BEFORE_COLON: Final = re.compile(rb'"[ \t\r\n]+:').search
 
 _decode = msgspec.json.Decoder().decode
+
+
+def decode_row(line: bytes) -> tuple[dict[str, Any], list[str]]:
+    """The JSON object on `line`, and the fields in which a NaN or an Infinity was read as null.
+
+    No JSON has these; Python writes them where a number is missing.
+
+    Raises:
+        RowError: As `decode_object`.
+    """
+    try:
+        return decode_object(line), []
+    except RowError:
+        without, fields = _nulled(line) if b"NaN" in line or b"Infinity" in line else (line, [])
+        if not fields:
+            raise
+        try:
+            return decode_object(without), fields
+        except RowError:
+            pass
+        raise
+
+
+def _nulled(line: bytes) -> tuple[bytes, list[str]]:
+    """The line with null for each NaN and Infinity outside of strings, and the strings before them: their fields."""
+    fields: dict[str, None] = {}
+    last = b""
+
+    def null(found: re.Match[bytes]) -> bytes:
+        nonlocal last
+        token = found.group()
+        if token.startswith(b'"'):
+            last = token
+            return token
+        fields[last[1 : _MAX_KEY_CHARACTERS + 1].rstrip(b'"').decode("utf-8", "replace")] = None
+        return b"null"
+
+    return _NOT_A_NUMBER.sub(null, line), list(fields)
 
 
 def decode_object(line: bytes) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """Rows of a user's Parquet file, a few at a time, with limits on what a small file may unfold to."""
 
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
@@ -71,7 +72,7 @@ def batch_rows(batch: Any, before: int, max_row_bytes: int) -> Iterator[tuple[Re
         try:
             if len(set(names)) != len(names):
                 raise RowError("duplicate_key", "the table has two columns of one name")
-            value = {name: column[index].as_py() for name, column in zip(names, columns, strict=True)}
+            value = {name: _present(column[index].as_py()) for name, column in zip(names, columns, strict=True)}
             yield _guarded(Record(before + index + 1, value, None), max_row_bytes), _weight(value)
         except UnicodeDecodeError:
             yield Reject(before + index + 1, "invalid_utf8", "a text of the row is not UTF-8", ""), VALUE_BYTES
@@ -79,6 +80,11 @@ def batch_rows(batch: Any, before: int, max_row_bytes: int) -> Iterator[tuple[Re
             yield Reject(before + index + 1, error.reason, error.detail, ""), VALUE_BYTES * len(names)
         except (ValueError, OverflowError):
             yield Reject(before + index + 1, "wrong_type", "a value has no Python form", ""), VALUE_BYTES * len(names)
+
+
+def _present(value: Any) -> Any:
+    """The value; None where it is the NaN that stands for a missing number."""
+    return None if isinstance(value, float) and math.isnan(value) else value
 
 
 def python_times(column: Any) -> Any:

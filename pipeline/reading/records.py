@@ -6,6 +6,7 @@ from typing import Any, Final, NamedTuple, Protocol
 import msgspec
 
 from ..errors import PipelineError
+from .remarks import Remark
 
 MAX_RAW_CHARACTERS: Final = 2_000
 # A label is shown in full up to here; a longer one is not a label but a text in the wrong column.
@@ -35,11 +36,13 @@ class Record(NamedTuple):
         line: Line of a text file, or row of a table or array; the first is 1.
         value: Its fields.
         raw: The row's bytes; None where the row came decoded (Parquet, hub).
+        remarks: What the reader has to say of it.
     """
 
     line: int
     value: dict[str, Any]
     raw: bytes | None
+    remarks: tuple[Remark, ...] = ()
 
 
 class Reject(NamedTuple):

@@ -15,12 +15,18 @@ UNREAD: Final = "unread_column"
 IMPLICIT: Final = "implicit_prompt"
 WITHOUT_HISTORY: Final = "prompt_without_history"
 LINE_BREAKS_LOST: Final = "line_breaks_lost"
+UNREADABLE: Final = "unreadable_field"
+TOLD_UNIT: Final = "told_time_unit"
+NOT_A_NUMBER: Final = "not_a_number"
 # Kind to what is said of it; the names and counts follow.
 KINDS: Final[Mapping[str, str]] = {
     UNREAD: "columns of text that were not read",
     IMPLICIT: "prompts taken from the common beginning of two texts",
     WITHOUT_HISTORY: "prompts that are one message, since the export holds none before it",
     LINE_BREAKS_LOST: "texts whose line breaks the export made spaces; its JSON keeps them",
+    UNREADABLE: "optional fields that were left empty, since they could not be read",
+    TOLD_UNIT: "numbers taken as times since 1970, their unit told by their size",
+    NOT_A_NUMBER: "NaN or Infinity taken as null",
 }
 _SHOWN: Final = 12
 

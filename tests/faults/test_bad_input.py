@@ -62,7 +62,8 @@ FAULTS: dict[str, tuple[bytes, str]] = {
     "two objects": (good(9) * 2, "broken_json"),
     "single quotes": (good(9).replace(b'"', b"'"), "broken_json"),
     "trailing comma": (good(9)[:-1] + b",}", "broken_json"),
-    "NaN": (row(score=float("nan")), "broken_json"),
+    "NaN as text": (row(prompt=float("nan")), "missing_field"),
+    "NaN that is none": (b'{"x": NaNo, ' + good(9)[1:], "broken_json"),
     "plain text": (b"Traceback (most recent call last):", "broken_json"),
     "control character": (b'{"prompt": "a\tb", "response": "r", "feedback": "up"}', "broken_json"),
     "array": (b"[" + good(9) + b"]", "not_an_object"),
@@ -96,9 +97,6 @@ FAULTS: dict[str, tuple[bytes, str]] = {
     "blank completion": (row(response=" \n\t"), "empty_completion"),
     "unknown label": (row(feedback="meh"), "unknown_label"),
     "number as label": (row(feedback=1), "unknown_label"),
-    "ancient": (row(timestamp="0001-01-01T00:00:00Z"), "bad_time"),
-    "future": (row(timestamp="9999-12-31T23:59:59Z"), "bad_time"),
-    "no time": (row(timestamp="yesterday"), "bad_time"),
 }
 
 
@@ -114,6 +112,25 @@ def test_a_broken_line_is_rejected_alone(fault: str) -> None:
     assert sorted(result.events["source_line"]) == [1, 3, 5]
     assert result.counts.model_dump() == {"rows_in": 5, "rows_out": 3, "merged": 0, "rejected": 2}
     assert all(0 < len(raw) <= 2_000 for raw in result.rejects["raw"])
+
+
+SLIPS: dict[str, dict[str, Any]] = {
+    "NaN": {"score": float("nan")},
+    "ancient": {"timestamp": "0001-01-01T00:00:00Z"},
+    "future": {"timestamp": "9999-12-31T23:59:59Z"},
+    "no time": {"timestamp": "yesterday"},
+    "object as id": {"user_id": {"id": 7}},
+}
+
+
+@pytest.mark.parametrize("slip", SLIPS)
+@pytest.mark.parametrize("name", ["log.jsonl", "log.json"])
+def test_a_field_that_need_not_be_there_costs_no_vote_and_is_counted(name: str, slip: str) -> None:
+    lines = [good(0), row(event_id="1", **SLIPS[slip]), good(2)]
+    result = read(name, b"\n".join(lines) if name == "log.jsonl" else b"[" + b",".join(lines) + b"]")
+    assert result.rejects.is_empty() and result.counts.rows_out == 3
+    (counts,) = result.notes["remarks"].values()
+    assert list(counts.values()) == [1] and len(result.notes["said"]) == 1
 
 
 # Where these end cannot be told inside an array: the tests of arrays say what becomes of such damage.

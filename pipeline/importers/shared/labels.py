@@ -5,7 +5,7 @@ A label is stated as it stands in the log, `up: GOOD`, several separated by comm
 """
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Final, NamedTuple
 
 from ...errors import ConfigError
@@ -17,6 +17,7 @@ _RANGE: Final = re.compile(r"(>=|<=|>|<)\s*([+-]?\d{1,20}(?:\.\d{1,20})?)")
 _TRAILING: Final = re.compile(r"([+-]?\d{1,20})(?:\.0+|(\.\d*?[1-9])0+)")
 _LONGEST_SHOWN: Final = 40
 _LARGEST: Final = 10**20
+_UNTONED: Final = dict.fromkeys((0xFE0F, *range(0x1F3FB, 0x1F400)))
 _RATINGS: Final = ("up", "down", "retracted", "unrated")
 # Option to the outcome of a comparison that its labels mean.
 OUTCOMES: Final[Mapping[str, str]] = {
@@ -134,8 +135,26 @@ def label_key(value: Any) -> str:
     if not isinstance(value, str | int) or (isinstance(value, int) and abs(value) > _LARGEST):
         return ""
     key = str(value).strip().lower()
+    if not key.isascii():
+        # A thumb's colour of skin, and the sign that asks for its picture, say nothing of the vote.
+        key = key.translate(_UNTONED)
     trailing = _TRAILING.fullmatch(key)
     return key if trailing is None else f"{trailing[1]}{trailing[2] or ''}"
+
+
+def told_by_others(column: Iterable[Any]) -> dict[str, str]:
+    """What labels of a column mean by those beside them: 1 and 0 beside true and false, and +1 and -1 as texts.
+
+    Args:
+        column: Labels as they were logged, of the first rows.
+    """
+    labels = [value for value in column if value is not None]
+    keys = set(map(label_key, labels))
+    numbers = {key for key in keys if _NUMBER.fullmatch(key)}
+    if numbers and numbers <= {"1", "0"} and keys & {"true", "false"}:
+        return {"1": "up", "0": "down"}
+    texts = all(isinstance(value, str) for value in labels if label_key(value) in numbers)
+    return {"+1": "up", "-1": "down"} if numbers and numbers <= {"+1", "-1"} and texts else {}
 
 
 def refusal(value: Any, field: str, options: tuple[str, ...] = ("up", "down"), known: str = "") -> RowError:

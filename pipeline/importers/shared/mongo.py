@@ -4,8 +4,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
-from ...reading.records import RowError
-from ...reading.remarks import remade
+from ...reading.remarks import UNREADABLE, remade, remark
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -13,8 +12,7 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 def plain_fields(record: Mapping[str, Any]) -> dict[str, Any]:
     """The record with each of its own fields in the plain form; what is plain already stays.
 
-    Raises:
-        RowError: A time is out of range or no number.
+    A time that is none is a time that the record has not, with a remark.
     """
     return remade(record, lambda name, value: (name, _plain(value, name)))
 
@@ -28,8 +26,9 @@ def _plain(value: Any, field: str) -> Any:
     return inner if kind in ("$oid", "$date", "$uuid") else value
 
 
-def _time(milliseconds: Any, field: str) -> datetime:
+def _time(milliseconds: Any, field: str) -> datetime | None:
     try:
         return _EPOCH + timedelta(milliseconds=int(milliseconds))
-    except (TypeError, ValueError, OverflowError) as error:
-        raise RowError("bad_time", f"field '{field}' is no time") from error
+    except (TypeError, ValueError, OverflowError):
+        remark(UNREADABLE, f"{field}: no time")
+        return None

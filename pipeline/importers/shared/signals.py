@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final, NamedTuple
 
 from ...reading.records import Record, RowError, Source, bounded_label
+from ...reading.remarks import UNREADABLE, remark
 from ...storage.digests import digest_json
 from ...tables import COMPARISON_KIND
 from ..base import RawEvent
@@ -69,17 +70,30 @@ def number(row: Mapping[str, Any], field: str | None) -> float | None:
     return float(value)
 
 
+def _optional(
+    row: Mapping[str, Any], field: str | None, holds: Callable[[float], bool], otherwise: str
+) -> float | None:
+    """A number for which a condition holds; None, with a remark, where there is another value."""
+    try:
+        value = number(row, field)
+    except RowError:
+        remark(UNREADABLE, f"{field}: no number")
+        return None
+    if value is None or holds(value):
+        return value
+    remark(UNREADABLE, f"{field}: {otherwise}")
+    return None
+
+
 def exposed(event: RawEvent, row: Mapping[str, Any], mapping: Mapping[str, str]) -> RawEvent:
     """The event with the chance that its answer was shown, and its place.
 
-    Raises:
-        RowError: The chance is not in (0, 1], or the place is not 1, 2, ...
+    What is no chance in (0, 1] or no place such as 1 or 2 is left out, with a remark: it costs no vote.
     """
-    propensity, position = number(row, mapping.get("propensity")), number(row, mapping.get("position"))
-    if propensity is not None and not 0.0 < propensity <= 1.0:
-        raise RowError("out_of_range", f"field '{mapping['propensity']}' is {propensity}, not in (0, 1]")
-    if position is not None and (position < 1 or not position.is_integer() or position > 1e6):
-        raise RowError("out_of_range", f"field '{mapping['position']}' is {position}, not a place such as 1 or 2")
+    propensity = _optional(row, mapping.get("propensity"), lambda chance: 0.0 < chance <= 1.0, "not in (0, 1]")
+    position = _optional(
+        row, mapping.get("position"), lambda place: 1.0 <= place <= 1e6 and place.is_integer(), "not 1, 2, ..."
+    )
     return event._replace(propensity=propensity, position=None if position is None else int(position))
 
 
@@ -89,7 +103,7 @@ def compared_as(event: RawEvent, row: Mapping[str, Any], mapping: Mapping[str, s
     Raises:
         RowError: The row names no comparison, or a kind that is not known.
     """
-    named = values.identifier(row, mapping.get("comparison_id"))
+    named = values.link(row, mapping.get("comparison_id"))
     if named is None:
         raise RowError("missing_field", f"vote '{event.vote}' is of a comparison, and the row has no comparison_id")
     kind = row.get(mapping["comparison_kind"]) if "comparison_kind" in mapping else None
@@ -173,7 +187,7 @@ def regenerated(
     satisfied no more. Where the log has no column `regenerated`, the earlier answer's event of that name is made here.
     """
     try:
-        named = values.identifier(row, mapping["regenerated_from"])
+        named = values.link(row, mapping["regenerated_from"])
         if named is None:
             return
         before = earlier.events.get(named)

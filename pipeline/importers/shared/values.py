@@ -1,13 +1,15 @@
 """Single values of a log, read strictly: a text is a string, a vote is a known label, a time is a time."""
 
 from collections.abc import Iterable, Mapping
-from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from typing import Any, Final
 
-from ...errors import ConfigError
 from ...reading.records import RowError, bounded_label
+from ...reading.remarks import UNREADABLE, remark
 from ..base import Message
 from .labels import LabelTable, label_key, refusal, stated_labels
+from .times import time as time
+from .times import time_unit as time_unit
 
 ROLES: Final = frozenset({"system", "developer", "user", "assistant", "tool", "function"})
 VOTE_LABELS: Final[Mapping[str, tuple[str, ...]]] = {
@@ -22,6 +24,8 @@ VOTE_LABELS: Final[Mapping[str, tuple[str, ...]]] = {
         "liked",
         "positive",
         "true",
+        "yes",
+        "good",
         "👍",
     ),
     "down": (
@@ -35,17 +39,15 @@ VOTE_LABELS: Final[Mapping[str, tuple[str, ...]]] = {
         "disliked",
         "negative",
         "false",
+        "no",
+        "bad",
         "👎",
     ),
     "retracted": ("retracted", "revoked"),
     "unrated": ("unrated",),
 }
-_TIME_UNITS: Final = {"s": 1, "ms": 1_000, "us": 1_000_000}
-# A time outside was read in the wrong unit or is a placeholder; no thumb is older than the web.
-_EARLIEST: Final = datetime(1990, 1, 1, tzinfo=UTC)
-_LATEST: Final = datetime(2100, 1, 1, tzinfo=UTC)
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-_MAX_TIME_CHARACTERS: Final = 64
+# Whole numbers up to here are exact as floats.
+_EXACT: Final = 1 << 53
 
 
 def text(record: Mapping[str, Any], field: str, *, empty: str) -> str:
@@ -82,10 +84,8 @@ def present(record: Mapping[str, Any], field: str) -> Any:
 def identifier(record: Mapping[str, Any], field: str | None) -> str | None:
     """An id or a name as a string; None where the log has none.
 
-    A whole number is taken as its digits, which say the same; a fraction or a boolean is no id.
-
-    Raises:
-        RowError: The value is neither a string nor a whole number.
+    A whole number is taken as its digits, which say the same. A fraction, a boolean or an object is no id: it is left
+    out, with a remark, and costs no vote.
     """
     value = None if field is None else record.get(field)
     if value is None or value == "":
@@ -94,7 +94,23 @@ def identifier(record: Mapping[str, Any], field: str | None) -> str | None:
         return value
     if isinstance(value, int) and not isinstance(value, bool):
         return str(value)
-    raise RowError("wrong_type", f"field '{field}' is a {type(value).__name__}, not an id")
+    if isinstance(value, float | Decimal) and -_EXACT < value < _EXACT and value == int(value):
+        return str(int(value))  # what pandas makes of whole numbers beside a missing one
+    remark(UNREADABLE, f"{field}: a {type(value).__name__} is no id")
+    return None
+
+
+def link(record: Mapping[str, Any], field: str | None) -> str | None:
+    """The id of something else that the row speaks of, as `identifier` gives it; None where the log has none.
+
+    Raises:
+        RowError: There is a value, and it is no id: what the row speaks of is not known.
+    """
+    found = identifier(record, field)
+    value = None if field is None else record.get(field)
+    if found is None and value is not None and value != "":
+        raise RowError("wrong_type", f"field '{field}' is a {type(value).__name__}, not an id")
+    return found
 
 
 def messages(value: Any, field: str, *, empty: str) -> list[Message]:
@@ -171,54 +187,6 @@ def vote(record: Mapping[str, Any], field: str, table: Mapping[str, str]) -> str
     if meaning is None:
         raise refusal(value, field)
     return meaning
-
-
-def time(record: Mapping[str, Any], field: str | None, unit: str = "s") -> datetime | None:
-    """A time in UTC; None where the log has none. A time without a zone is taken as UTC.
-
-    Args:
-        record: The row.
-        field: ISO 8601 text, a number since 1970, or a time; None where the log has no such field.
-        unit: What a number counts: `s`, `ms` or `us`.
-
-    Raises:
-        RowError: No time, or not between 1990 and 2100.
-    """
-    value = None if field is None else record.get(field)
-    if value is None or value == "":
-        return None
-    try:
-        moment = _moment(value, _TIME_UNITS[unit])
-        moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
-    except (ValueError, OverflowError) as error:
-        raise RowError("bad_time", f"field '{field}' is no time") from error
-    if not _EARLIEST <= moment < _LATEST:
-        raise RowError("bad_time", f"field '{field}' is of the year {moment.year}; is option `time_unit` right?")
-    return moment
-
-
-def time_unit(options: Mapping[str, str]) -> str:
-    """The option `time_unit`.
-
-    Raises:
-        ConfigError: It is none of the known units.
-    """
-    unit = options.get("time_unit", "s")
-    if unit not in _TIME_UNITS:
-        raise ConfigError(f"option time_unit is '{unit}', not one of {', '.join(_TIME_UNITS)}.")
-    return unit
-
-
-def _moment(value: Any, per_second: int) -> datetime:
-    if isinstance(value, datetime):
-        return value
-    if isinstance(value, str) and len(value) <= _MAX_TIME_CHARACTERS:
-        return datetime.fromisoformat(value.strip())
-    if isinstance(value, int) and not isinstance(value, bool):
-        return _EPOCH + timedelta(microseconds=value * (1_000_000 // per_second))
-    if isinstance(value, float):
-        return _EPOCH + timedelta(seconds=value / per_second)
-    raise ValueError("no time")
 
 
 def same_messages(left: Iterable[Message], right: Iterable[Message]) -> int:

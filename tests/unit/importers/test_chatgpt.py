@@ -109,7 +109,6 @@ def test_three_generations_in_one_file(tmp_path: Path) -> None:
         (OLD | {"message_id": "b"}, "no_text"),
         (OLD | {"rating": "neutral"}, "unknown_label"),
         (OLD | {"rating": 1}, "unknown_label"),
-        (MIDDLE | {"create_time": "then"}, "bad_time"),
     ],
 )
 def test_what_is_no_vote_for_sure_is_rejected(tmp_path: Path, row: Row, reason: str) -> None:

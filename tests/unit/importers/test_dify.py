@@ -127,7 +127,6 @@ def test_api_responses_and_embedded_feedback(tmp_path: Path) -> None:
         ({"rating": 1}, "unknown_label"),
         ({"message_id": "gone"}, "no_trace"),
         ({"message_id": None}, "missing_field"),
-        ({"created_at": "noon", "updated_at": None}, "bad_time"),
     ],
 )
 def test_what_is_no_vote_for_sure_is_rejected(tmp_path: Path, fields: Row, reason: str) -> None:

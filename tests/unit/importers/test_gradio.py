@@ -60,7 +60,6 @@ def test_an_empty_value_is_unrated(tmp_path: Path) -> None:
         ((json.dumps(MESSAGES), "1.5", "Like", TIME), "wrong_type"),
         ((json.dumps(MESSAGES), "true", "Like", TIME), "wrong_type"),
         ((json.dumps(MESSAGES), "0", "Like", TIME), "not_an_answer"),
-        ((json.dumps(MESSAGES), "1", "Like", "noon"), "bad_time"),
         ((json.dumps([*MESSAGES, {"role": "robot", "content": ""}]), "4", "Like", TIME), "unknown_label"),
         (
             (json.dumps([user("Hi"), {"role": "assistant", "content": [{"path": "x.png"}]}]), "1", "Like", TIME),

@@ -156,7 +156,6 @@ def test_csv_of_the_interface(tmp_path: Path) -> None:
         ({"traceId": "t0"}, "no_trace", "in none of the inputs"),
         ({"traceId": None}, "not_an_answer", "neither"),
         ({"traceId": 1.5}, "wrong_type", "traceId"),
-        ({"timestamp": "soon"}, "bad_time", "timestamp"),
     ],
 )
 def test_what_is_no_vote_for_sure_is_rejected(tmp_path: Path, fields: Row, reason: str, shown: str) -> None:

@@ -115,7 +115,7 @@ def test_what_is_overridden_or_invalid_is_no_vote(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("fields", "reason", "shown"),
     [
-        ({"feedback": {"value": "yes"}}, "unknown_label", "'yes'"),
+        ({"feedback": {"value": "maybe"}}, "unknown_label", "'maybe'"),
         ({"feedback": {"value": 1}}, "unknown_label", "1; state what it means in events.options: up:"),
         ({"feedback": {"value": None, "error": {"error_code": "X"}}}, "evaluation_failed", "error"),
         ({"feedback": None, "expectation": {"value": "x"}}, "not_a_vote", "no feedback"),

@@ -91,21 +91,26 @@ def test_exposure_goes_with_the_event(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "reason"),
+    ("change", "seen"),
     [
-        ({"propensity": 0}, "out_of_range"),
-        ({"propensity": 1.5}, "out_of_range"),
-        ({"propensity": -0.5}, "out_of_range"),
-        ({"propensity": True}, "wrong_type"),
-        ({"propensity": "half"}, "wrong_type"),
-        ({"answer_position": 10**400}, "wrong_type"),
-        ({"answer_position": 0}, "out_of_range"),
-        ({"answer_position": 1.5}, "out_of_range"),
-        ({"answer_position": "left"}, "wrong_type"),
+        ({"propensity": 0}, "propensity: not in (0, 1]"),
+        ({"propensity": 1.5}, "propensity: not in (0, 1]"),
+        ({"propensity": -0.5}, "propensity: not in (0, 1]"),
+        ({"propensity": True}, "propensity: no number"),
+        ({"propensity": "half"}, "propensity: no number"),
+        ({"answer_position": 10**400}, "answer_position: no number"),
+        ({"answer_position": 0}, "answer_position: not 1, 2, ..."),
+        ({"answer_position": 1.5}, "answer_position: not 1, 2, ..."),
+        ({"answer_position": "left"}, "answer_position: no number"),
     ],
 )
-def test_an_exposure_that_is_none_rejects_the_row(tmp_path: Path, change: dict[str, object], reason: str) -> None:
-    assert reasons(read_lines(tmp_path, FIRST | {"propensity": 1, "answer_position": 1} | change)) == [reason]
+def test_an_exposure_that_is_none_is_left_out_and_said(tmp_path: Path, change: dict[str, object], seen: str) -> None:
+    result = read_lines(tmp_path, FIRST | {"propensity": 1, "answer_position": 1} | change)
+    (event,) = result.events.to_dicts()
+    assert (event["propensity"] is None) == ("propensity" in change) and (event["position"] is None) != (
+        "propensity" in change
+    )
+    assert result.notes["remarks"]["unreadable_field"] == {seen: 1}
 
 
 def test_a_place_on_a_page_is_not_taken_for_one_among_answers(tmp_path: Path) -> None:

@@ -125,9 +125,16 @@ def test_text_fields_are_not_coerced(tmp_path: Path) -> None:
 
 
 def test_whole_number_ids_are_their_digits_and_nothing_else_is_an_id(tmp_path: Path) -> None:
-    result = read(tmp_path, ROW | {"conversation_id": 7}, ROW | {"user_id": 1.5}, ROW | {"model": True})
-    assert result.events["conversation_id"].to_list() == ["7"]
-    assert result.rejects["reason"].to_list() == ["wrong_type", "wrong_type"]
+    ids: list[object] = [7, 7.0, 10**39, 1.5, True, {"id": 7}, [7], float(1 << 60)]
+    result = read(tmp_path, *(ROW | {"conversation_id": value} for value in ids))
+    found = result.events.sort("source_line")["conversation_id"].to_list()
+    assert found == ["7", str(10**39), None] and result.counts.merged == 5
+    assert result.notes["remarks"]["unreadable_field"] == {
+        "conversation_id: a bool is no id": 1,
+        "conversation_id: a dict is no id": 1,
+        "conversation_id: a float is no id": 2,
+        "conversation_id: a list is no id": 1,
+    }
 
 
 def test_missing_and_blank_fields(tmp_path: Path) -> None:
@@ -161,6 +168,15 @@ def test_an_unknown_role_is_rejected(tmp_path: Path) -> None:
         (1772366400.5, {}, datetime(2026, 3, 1, 12, 0, 0, 500_000, tzinfo=UTC)),
         (1772366400123, {"time_unit": "ms"}, datetime(2026, 3, 1, 12, 0, 0, 123_000, tzinfo=UTC)),
         (1772366400123456, {"time_unit": "us"}, datetime(2026, 3, 1, 12, 0, 0, 123_456, tzinfo=UTC)),
+        (1772366400123, {}, datetime(2026, 3, 1, 12, 0, 0, 123_000, tzinfo=UTC)),
+        (1772366400123456, {}, datetime(2026, 3, 1, 12, 0, 0, 123_456, tzinfo=UTC)),
+        (1772366400123456789, {}, datetime(2026, 3, 1, 12, 0, 0, 123_456, tzinfo=UTC)),
+        (1772366400123456789, {"time_unit": "ns"}, datetime(2026, 3, 1, 12, 0, 0, 123_456, tzinfo=UTC)),
+        ("1772366400", {}, datetime(2026, 3, 1, 12, tzinfo=UTC)),
+        (" 1772366400.5 ", {}, datetime(2026, 3, 1, 12, 0, 0, 500_000, tzinfo=UTC)),
+        ("1772366400123", {}, datetime(2026, 3, 1, 12, 0, 0, 123_000, tzinfo=UTC)),
+        ("20260301", {}, datetime(2026, 3, 1, tzinfo=UTC)),
+        (1772366400123, {"time_unit": "s"}, None),
         (None, {}, None),
         ("", {}, None),
     ],
@@ -170,13 +186,39 @@ def test_times(tmp_path: Path, value: object, options: dict[str, str], expected:
     assert result.events["created_at"].to_list() == [expected]
 
 
-@pytest.mark.parametrize("value", ["soon", 1772366400123, "0001-01-01T00:00:00+14:00", "2300-01-01", 10**30, True, []])
-def test_what_is_no_time_or_no_plausible_one_is_rejected(tmp_path: Path, value: object) -> None:
-    assert read(tmp_path, ROW | {"timestamp": value}).rejects["reason"].to_list() == ["bad_time"]
+@pytest.mark.parametrize(
+    ("value", "seen"),
+    [
+        ("soon", "no time"),
+        ("31/12/2025 10:00", "no time"),
+        (True, "no time"),
+        ([], "no time"),
+        (10**30, "no time"),
+        (17, "a time before 1990 or after 2099"),
+        ("0001-01-01T00:00:00+14:00", "no time"),
+        ("2300-01-01", "a time before 1990 or after 2099"),
+    ],
+)
+def test_what_is_no_time_or_no_plausible_one_is_left_out_and_said(tmp_path: Path, value: object, seen: str) -> None:
+    result = read(tmp_path, ROW | {"timestamp": value}, ROW | {"timestamp": value, "event_id": "2"})
+    assert result.events["created_at"].to_list() == [None, None]
+    sentence = "optional fields that were left empty, since they could not be read"
+    assert result.notes["said"] == [f"{sentence}: timestamp: {seen} (2 rows)"]
+
+
+def test_a_unit_that_its_size_tells_is_said(tmp_path: Path) -> None:
+    result = read(tmp_path, ROW | {"timestamp": 1772366400123}, ROW | {"timestamp": 1772366400, "event_id": "2"})
+    assert result.notes["remarks"]["told_time_unit"] == {"timestamp in milliseconds": 1}
+    stated = read(tmp_path, ROW | {"timestamp": 1772366400123}, options={"time_unit": "ms"})
+    assert "told_time_unit" not in stated.notes["remarks"]
+    wrong = read(tmp_path, ROW | {"timestamp": 1772366400123}, options={"time_unit": "us"})
+    assert list(wrong.notes["remarks"]["unreadable_field"]) == [
+        "timestamp: a time before 1990 or after 2099 by option `time_unit`"
+    ]
 
 
 def test_an_unknown_time_unit_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="time_unit is 'h', not one of s, ms, us"):
+    with pytest.raises(ConfigError, match="time_unit is 'h', not one of auto, s, ms, us, ns"):
         read(tmp_path, ROW, options={"time_unit": "h"})
 
 
@@ -218,3 +260,49 @@ def test_a_parquet_log_with_real_times_and_whole_numbers(tmp_path: Path) -> None
     events = ingest(EventsConfig(inputs=(str(tmp_path / "log.parquet"),))).events
     assert events["created_at"].to_list() == [datetime(2026, 3, 1, 12, tzinfo=UTC)] * 2
     assert events["user_id"].n_unique() == 1
+
+
+def votes_of(tmp_path: Path, *labels: object) -> list[str]:
+    rows = [ROW | {"event_id": str(number), "feedback": label} for number, label in enumerate(labels)]
+    return [str(vote) for vote in read(tmp_path, *rows).events.sort("source_line")["vote"]]
+
+
+def test_words_and_thumbs_of_any_colour_are_known(tmp_path: Path) -> None:
+    labels = ["yes", "No", "GOOD", "bad", "\U0001f44d\U0001f3fd", "\U0001f44e\U0001f3ff\ufe0f", "\U0001f44d\ufe0f"]
+    assert votes_of(tmp_path, *labels) == ["up", "down", "up", "down", "up", "down", "up"]
+
+
+def test_numbers_are_known_by_what_stands_beside_them(tmp_path: Path) -> None:
+    assert votes_of(tmp_path, True, 0, 1, "false", "1") == ["up", "down", "up", "down", "up"]
+    assert votes_of(tmp_path, "+1", "-1", None, "-1") == ["up", "down", "unrated", "down"]
+    # One is the worst of five stars, and the better of two on another scale.
+    for labels in ((1, 0), ("+1", "-1", "-2"), (-1, 1), (True, 1, 2)):
+        assert set(votes_of(tmp_path, "up", *labels)) == {"up"}, labels
+
+
+def test_columns_are_found_whatever_their_letters_and_outer_spaces(tmp_path: Path) -> None:
+    named = {
+        "prompt": " Prompt",
+        "response": "RESPONSE ",
+        "feedback": "Feedback",
+        "user_id": "User_ID",
+        "timestamp": "TimeStamp",
+    }
+    row = {named.get(name, name): value for name, value in ROW.items()}
+    result = read(tmp_path, row, row | {"event_id": "2", "Feedback": None})
+    assert result.events.height == 2 and result.notes["users"] == 1
+    assert result.events["created_at"].null_count() == 0
+    # The usual spelling goes first.
+    both = read(tmp_path, ROW | {"PROMPT": "another"})
+    assert both.events["prompt"][0][0]["content"] == ROW["prompt"]
+    stated = read(tmp_path, ROW | {"Nutzer": "eva"}, options={"user_id": "nutzer"})
+    assert stated.notes["users"] == 1
+
+
+def test_nan_is_null_and_said(tmp_path: Path) -> None:
+    row = ROW | {"comment": float("nan"), "score": float("-inf"), "user_id": float("nan")}
+    result = read(tmp_path, row, ROW | {"event_id": "2", "comment": "NaN, -Infinity"})
+    assert result.rejects.is_empty() and result.events.height == 2
+    assert result.notes["remarks"]["not_a_number"] == {"comment": 1, "score": 1, "user_id": 1}
+    required = read(tmp_path, ROW | {"prompt": float("nan")}, ROW)
+    assert required.rejects.select("reason", "detail").rows() == [("missing_field", "field 'prompt' is null")]
