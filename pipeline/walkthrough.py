@@ -18,7 +18,8 @@ import polars as pl
 from .api.evaluating import evaluate
 from .config import EngineConfig, EventsConfig, PairsConfig, ResponsesConfig, SplitsConfig, TrainConfig, UnpairedConfig
 from .engines.base import TokenSequence
-from .engines.encoding import load_encoder, sequence_columns
+from .engines.encoded import sequence_columns
+from .engines.encoding import load_encoder
 from .engines.feeding import Blocks
 from .engines.hf import HFEngine
 from .engines.models import resolve_model
@@ -78,7 +79,8 @@ def encode(tables: Tables, model: Path) -> Tables:
     """Tables `sequences` and `row_sequences`: each (prompt, answer) once, and which row stands on which."""
     rows = sequences.rows_to_encode(tables["unpaired"], tables["pairs"], tables["splits"], train_on="pairs")
     encoder = load_encoder(model, "chat", 512, "keep_end")
-    encoded = list(encoder.encode(rows["prompt"].to_list(), rows["completion"].to_list()))
+    rows = rows.sort("prompt_id", "response_id")
+    encoded = list(encoder.encode_rows(rows, group="prompt_id"))
     made = sequences.transform(sequence_columns(rows.select("response_id", "role", "split"), encoded))
     return {"sequences": made.sequences, "row_sequences": made.row_sequences}
 

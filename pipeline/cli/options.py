@@ -58,6 +58,9 @@ class ScoringArguments:
         str | None, typer.Option(help="Of the weights: nf4 (--engine hf), or a method of vLLM's.")
     ] = None
     template: Annotated[str, typer.Option(help="chat or plain.")] = "chat"
+    system: Annotated[
+        str, typer.Option(help="template, or first_user: system texts before the user's (Gemma takes no system turn).")
+    ] = "template"
     max_tokens: Annotated[int, typer.Option(help="Tokens of prompt and completion together.")] = 1024
 
     def sections(self) -> dict[str, dict[str, Any]]:
@@ -65,4 +68,7 @@ class ScoringArguments:
         engine = {"engine": self.engine, "dtype": self.dtype}
         if self.quantization is not None:
             engine["quantization"] = self.quantization
-        return {"reference": engine, "sequences": {"template": self.template, "max_tokens": self.max_tokens}}
+        text = {"template": self.template, "max_tokens": self.max_tokens}
+        if self.system != "template":
+            text["system"] = self.system
+        return {"reference": engine, "sequences": text}

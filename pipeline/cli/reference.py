@@ -103,6 +103,8 @@ def export_command(
 def _print_rows_written(output: Path, done: Any) -> None:
     left_out = ", ".join(f"{reason} {count:,}" for reason, count in done.rejected.items()) or "none"
     out.print(f"{output}: {done.rows:,} {done.kind} rows; left out: {left_out}")
+    for sentence in done.said:
+        err.print(f"  {sentence}", style="yellow", markup=False)
 
 
 @app.command("verify")

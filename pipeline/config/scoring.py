@@ -16,6 +16,11 @@ class SequencesConfig(StageConfig):
     template_options: dict[str, Any] = Field(
         {}, description="Variables that the chat template reads, such as `enable_thinking` or `date_string`."
     )
+    system: Literal["template", "first_user"] = Field(
+        "template",
+        description="`template` gives system turns to the chat template; `first_user` puts their text before the "
+        "user's, for templates that take no system turn (Gemma).",
+    )
     max_tokens: int = Field(1024, ge=2, description="Tokens of prompt and completion together.")
     truncation: Literal["drop", "keep_end", "keep_start"] = Field(
         "drop",

@@ -14,7 +14,10 @@ import polars as pl
 from ..config import EngineConfig, SequencesConfig
 from ..context import Reporter
 from ..engines.adapters import adapter_digest, resolve_adapted
-from ..engines.encoding import load_encoder, sequence_columns
+from ..engines.encoded import sequence_columns
+from ..engines.encoding import encoder_for
+from ..engines.noticed import count_noticed, told
+from ..engines.refusals import Refusals
 from ..engines.scoring import Scorer, score_frame
 from ..errors import ConfigError, InputError
 from ..report import Source
@@ -49,20 +52,30 @@ class ScoredPairs(NamedTuple):
         reference: Name of the reference model; None where there is none.
         dropped: Pairs that some model could not take, by reason.
         models: What each name stands for: digest of the weights and the adapter, engine, dtype.
+        said: Sentences on what was changed or left out of the texts.
     """
 
     frame: pl.DataFrame
     reference: str | None
     dropped: dict[str, int]
     models: dict[str, dict[str, Any]]
+    said: tuple[str, ...] = ()
 
 
 class _Sides(NamedTuple):
-    """One model's log-probs: pair_id, and logps and token_count of each side."""
+    """One model's log-probs.
+
+    Attributes:
+        frame: pair_id, and logps and token_count of each side.
+        dropped: pair_id, reason and detail of each pair that the model cannot take.
+        notes: What scored.
+        noticed: Answers of each name of `engines.noticed.NOTICED`.
+    """
 
     frame: pl.DataFrame
     dropped: pl.DataFrame
     notes: dict[str, Any]
+    noticed: dict[str, int]
 
 
 def score_pairs(
@@ -88,14 +101,30 @@ def score_pairs(
     left = pairs.frame.select("pair_id", "group_id", *pairs.slices).join(
         dropped.select("pair_id").unique(), on="pair_id", how="anti"
     )
-    reasons = Counter(dict(dropped.unique("pair_id", maintain_order=True)["reason"].value_counts().iter_rows()))
+    refusals = Refusals()
+    refusals.add(dropped.unique("pair_id", keep="first", maintain_order=True))
+    longest = options.text.max_tokens
     if left.is_empty():
-        listed = ", ".join(f"{reason} {count}" for reason, count in sorted(reasons.items()))
-        raise InputError(f"no pair is left that every model takes ({listed}). Raise --max-tokens, or cut long texts.")
+        raise InputError(
+            f"no pair is left that every model takes ({refusals.in_words()}).{refusals.advice(longest, 'option')}"
+        )
+    said = [*_told(sides, 2 * pairs.frame.height), *refusals.told("pairs left out for all models,", longest, "option")]
     frames = [_rows(left, name, sides[name], None if base is None else sides[base]) for name in sorted(names)]
     return ScoredPairs(
-        pl.concat(frames), base, dict(sorted(reasons.items())), {name: part.notes for name, part in sides.items()}
+        pl.concat(frames),
+        base,
+        dict(sorted(refusals.reasons.items())),
+        {name: part.notes for name, part in sides.items()},
+        tuple(said),
     )
+
+
+def _told(sides: dict[str, _Sides], answers: int) -> list[str]:
+    """What was noticed under each model, once where they are all alike."""
+    found = {name: told(part.noticed, answers, "answers") for name, part in sides.items()}
+    if len({tuple(sentences) for sentences in found.values()}) == 1:
+        return next(iter(found.values()))
+    return [f"{name}: {sentence}" for name, sentences in found.items() for sentence in sentences]
 
 
 def model_names(models: Sequence[str]) -> dict[str, str]:
@@ -121,14 +150,15 @@ def _score(pairs: PairRows, name: str, model: str, options: ScoringOptions, repo
     adapted = resolve_adapted(model)
     text = options.text
     try:
-        encoder = load_encoder(adapted.tokenizer_dir, text.template, text.max_tokens, text.truncation)
+        encoder = encoder_for(adapted.tokenizer_dir, text)
     except InputError as error:
         raise InputError(f"--model {name}: {error} Here: --template plain.") from error
     columns = ("pair_id", "prompt", "tools")
-    long = pl.concat(pairs.frame.select(*columns, side=pl.lit(side), **_answer_of(side)) for side in _SIDES)
-    encoded = list(encoder.encode(long["prompt"].to_list(), long["completion"].to_list()))
+    parts = [pairs.frame.select(*columns, side=pl.lit(side), **_answer_of(side)) for side in _SIDES]
+    long = pl.concat(parts).sort("pair_id", maintain_order=True)
+    encoded = list(encoder.encode_rows(long, group="pair_id"))
     table = sequence_columns(long.select("pair_id", "side"), encoded)
-    dropped = table.filter(pl.col("reason").is_not_null()).select("pair_id", "reason")
+    dropped = table.filter(pl.col("reason").is_not_null()).select("pair_id", "reason", "detail")
     kept = table.join(dropped.select("pair_id").unique(), on="pair_id", how="anti").drop("reason")
     sequences = kept.drop("pair_id", "side").unique("sequence_id", keep="first", maintain_order=True)
     adapter = None if adapted.adapter is None else str(adapted.adapter)
@@ -141,7 +171,7 @@ def _score(pairs: PairRows, name: str, model: str, options: ScoringOptions, repo
     if adapted.adapter is not None:
         # The digest names the whole model: two adapters of one base are two models.
         notes = notes | {"model": digest_json([notes["model"], adapter_digest(adapted.adapter)])}
-    return _Sides(_wide(logps), dropped, notes)
+    return _Sides(_wide(logps), dropped, notes, count_noticed(table))
 
 
 def _answer_of(side: str) -> dict[str, pl.Expr]:
@@ -190,11 +220,8 @@ def score_subject(
     pairs = read_pairs(location, reading)
     reporter.say(pairs.told())
     scored = score_pairs(pairs, models, reference, scoring, reporter)
-    notes = [pairs.told()]
-    if scored.dropped:
-        listed = ", ".join(f"{reason} {count:,}" for reason, count in scored.dropped.items())
-        notes.append(f"Left out for all models, since one of them cannot take them: {listed}.")
-        reporter.say(notes[-1])
+    for sentence in scored.said:
+        reporter.say(sentence)
     names = list(scored.models)
     baseline = scored.reference or (names[0] if len(names) > 1 else None)
     return Subject(
@@ -208,5 +235,5 @@ def score_subject(
         sources=(Source(location, pairs.records, pairs.digest),),
         models=scored.models,
         tables={"pairs": pairs.frame.select("pair_id", "prompt", "chosen", "rejected")},
-        notes=tuple(notes),
+        notes=(pairs.told(), *scored.said),
     )

@@ -26,9 +26,10 @@ class ScoredRows(NamedTuple):
     Attributes:
         kind: `pairs` or `unpaired`.
         rows: Rows written.
-        rejected: Rows that could not be read, and sides without token ids or without a stored log-prob, by reason.
+        rejected: Rows that could not be read, or lack token ids or a stored log-prob, by reason.
         scored: Sequences scored now.
         stored: Sequences that the store already had.
+        said: Sentences on what was changed or left out.
     """
 
     kind: str
@@ -36,6 +37,7 @@ class ScoredRows(NamedTuple):
     rejected: dict[str, int]
     scored: int
     stored: int
+    said: tuple[str, ...] = ()
 
 
 class Request(NamedTuple):
@@ -54,6 +56,24 @@ class Request(NamedTuple):
     engine: EngineConfig
     text: SequencesConfig
     store: str
+
+
+class _Named(NamedTuple):
+    """A user's rows as sequences.
+
+    Attributes:
+        read: The rows.
+        sequences: Columns of table `sequences` of each side of a row whose sides all have token ids.
+        dropped: Rows that a side of has none, by reason.
+        said: Sentences on what was changed or left out.
+        model_dir: Folder of the model.
+    """
+
+    read: "_Rows"
+    sequences: pl.DataFrame
+    dropped: dict[str, int]
+    said: tuple[str, ...]
+    model_dir: Path
 
 
 class _Rows(NamedTuple):
@@ -80,14 +100,13 @@ def score_rows(request: Request, output: Path, reporter: Reporter) -> ScoredRows
     """
     from ..engines.scoring import Scorer, score_frame
 
-    read, named, drops, model_dir = _named(request)
+    read, named, drops, said, model_dir = _named(request)
     scorer = Scorer(model_dir, request.engine, request.store)
     scored = score_frame(named, scorer, _SHARD_ROWS, reporter, "reference log-probs")
     frame = _with_logps(read, _named_logps(named, scored.frame))
     write_parquet(output, with_message_keys(frame))
-    return ScoredRows(
-        read.kind, frame.height, {**read.rejected, **drops}, scored.notes["scored"], scored.notes["stored"]
-    )
+    rejected = {**read.rejected, **drops}
+    return ScoredRows(read.kind, frame.height, rejected, scored.notes["scored"], scored.notes["stored"], said)
 
 
 def export_rows(request: Request, output: Path) -> ScoredRows:
@@ -104,7 +123,7 @@ def export_rows(request: Request, output: Path) -> ScoredRows:
     from ..engines.missing import stored_results
     from ..engines.scoring import Scorer, scratch_folder
 
-    read, named, drops, model_dir = _named(request)
+    read, named, drops, said, model_dir = _named(request)
     scorer = Scorer(model_dir, request.engine, request.store)
     blocks = blocks_of(named)
     with TemporaryDirectory() as folder, scratch_folder(Path(folder)) as scratch:
@@ -122,24 +141,23 @@ def export_rows(request: Request, output: Path) -> ScoredRows:
     frame = own.join(added.select("source_line", *columns), on="source_line", how="inner", validate="1:1")
     write_parquet(output, frame.drop("source_line"))
     rejected = read.rejected | drops | ({NOT_STORED: missing} if missing else {})
-    return ScoredRows(read.kind, frame.height, rejected, 0, results.known)
+    return ScoredRows(read.kind, frame.height, rejected, 0, results.known, said)
 
 
 def named_sequences(request: Request) -> tuple[pl.DataFrame, Path]:
     """Columns of table `sequences` of a user's rows, and the folder of the model."""
-    _, named, _, model_dir = _named(request)
-    return named, model_dir
+    named = _named(request)
+    return named.sequences, named.model_dir
 
 
-def _named(request: Request) -> tuple[_Rows, pl.DataFrame, dict[str, int], Path]:
+def _named(request: Request) -> _Named:
     from ..engines.models import resolve_model
 
     read = _read_rows(request.rows_file)
-    model_dir = resolve_model(request.model)
-    named, drops = _sequences(read.sides, model_dir, request.text)
-    if named.is_empty():
-        raise InputError(f"{request.rows_file}: no row has token ids to score ({_in_words(drops)}).")
-    return read, named, drops, model_dir
+    named = _sequences(read, resolve_model(request.model), request.text)
+    if named.sequences.is_empty():
+        raise InputError(f"{request.rows_file}: no row has token ids to score. {' '.join(named.said)}")
+    return named
 
 
 def _named_logps(named: pl.DataFrame, logps: pl.DataFrame) -> pl.DataFrame:
@@ -162,16 +180,23 @@ def _read_rows(rows_file: str) -> _Rows:
     return _Rows("pairs" if kinds[0] else "unpaired", events.select(columns), rejected)
 
 
-def _sequences(sides: pl.DataFrame, model_dir: Path, text: SequencesConfig) -> tuple[pl.DataFrame, dict[str, int]]:
-    """Columns of table `sequences` for each completion, and how many were dropped, by reason."""
-    from ..engines.encoding import ENTRY_COLUMNS, load_encoder, sequence_columns
+def _sequences(read: _Rows, model_dir: Path, text: SequencesConfig) -> _Named:
+    """Columns of table `sequences` for each completion; a row is dropped with the first of its sides that is."""
+    from ..engines.encoded import ENTRY_COLUMNS, sequence_columns
+    from ..engines.encoding import encoder_for
+    from ..engines.noticed import count_noticed, told
+    from ..engines.refusals import Refusals
 
-    encoder = load_encoder(model_dir, text.template, text.max_tokens, text.truncation, text.template_options)
-    encoded = list(encoder.encode(sides["prompt"].to_list(), sides["completion"].to_list()))
+    sides = read.sides.with_columns(row=pl.concat_str(*_ROW, separator=" ")).sort(*_ROW, maintain_order=True)
+    encoded = list(encoder_for(model_dir, text).encode_rows(sides, group="row"))
     table = sequence_columns(sides.select(*_ROW, "side"), encoded)
-    dropped = table.filter(pl.col("reason").is_not_null())
-    drops = dict(dropped["reason"].value_counts().sort("reason").iter_rows())
-    return table.filter(pl.col("reason").is_null()).drop(ENTRY_COLUMNS), drops
+    dropped = table.filter(pl.col("reason").is_not_null()).unique(_ROW, keep="first", maintain_order=True)
+    refusals = Refusals()
+    refusals.add(dropped)
+    counts, what = count_noticed(table), "rows" if read.kind == "unpaired" else "answers"
+    said = [*told(counts, table.height, what), *refusals.told("rows", text.max_tokens, "option")]
+    kept = table.join(dropped.select(_ROW), on=_ROW, how="anti", maintain_order="left").drop(ENTRY_COLUMNS)
+    return _Named(read, kept, dict(sorted(refusals.reasons.items())), tuple(said), model_dir)
 
 
 def _with_logps(read: _Rows, logps: pl.DataFrame) -> pl.DataFrame:

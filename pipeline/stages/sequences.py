@@ -6,9 +6,10 @@ tables sorted by way of files where they are large; how it was cut does not show
 """
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import ExitStack
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any, Final, Literal, NamedTuple, TypeAlias
 
@@ -16,8 +17,12 @@ import polars as pl
 
 from ..config import RunConfig
 from ..context import BatchSizes, StageContext, StageResult
-from ..engines.encoding import Encoder, load_encoder, sequence_columns
+from ..engines.boundary import whole_groups
+from ..engines.encoded import sequence_columns
+from ..engines.encoding import Encoder, encoder_for
 from ..engines.models import resolve_model
+from ..engines.noticed import count_noticed, told
+from ..engines.refusals import Refusals
 from ..engines.scoring import scratch_folder
 from ..errors import InputError
 from ..storage.buckets import BucketSort, buckets_of_ids
@@ -27,7 +32,7 @@ from ..tables import SEQUENCE_ROLE, polars_schema
 from ..training.methods import main_method, makes_mismatched
 from ..training.mismatched import Exchange, partner_rows, partners
 
-VERSION = 3
+VERSION = 4
 INPUTS = ("unpaired", "pairs", "splits")
 OUTPUTS = ("sequences", "row_sequences", "sequence_drops")
 
@@ -56,12 +61,21 @@ def training_rows(config: RunConfig) -> _TrainingRows:
 
 
 class Sequences(NamedTuple):
-    """The three tables that this stage makes, and what was noticed on the way."""
+    """The three tables that this stage makes, and what was noticed on the way.
+
+    Attributes:
+        sequences: Token ids, each once.
+        row_sequences: Which sequence each row stands on.
+        sequence_drops: Rows without one, and why.
+        notes: Rows and tokens that were cut.
+        noticed: Rows of each name of `engines.noticed.NOTICED`; mismatched rows are not counted.
+    """
 
     sequences: pl.DataFrame
     row_sequences: pl.DataFrame
     sequence_drops: pl.DataFrame
     notes: dict[str, int]
+    noticed: dict[str, int]
 
 
 def rows_to_encode(
@@ -112,7 +126,7 @@ def transform(table: pl.DataFrame) -> Sequences:
     """
     lengths = pl.col("prompt_token_count") + pl.col("completion_token_count")
     dropped = table.filter(pl.col("reason").is_not_null() & (pl.col("role") == "matched")).select(
-        "response_id", "reason", detail=pl.concat_str(lengths, pl.lit(" tokens"))
+        "response_id", "reason", detail=pl.coalesce("detail", pl.concat_str(lengths, pl.lit(" tokens")))
     )
     kept = table.filter(pl.col("reason").is_null())
     sequences = kept.unique("sequence_id", keep="first", maintain_order=True)
@@ -121,16 +135,13 @@ def transform(table: pl.DataFrame) -> Sequences:
         kept.select(list(polars_schema("row_sequences"))).sort("response_id", "role"),
         dropped.select(list(polars_schema("sequence_drops"))).sort("response_id"),
         _notes(table),
+        count_noticed(table.filter(pl.col("role") == "matched")),
     )
 
 
 def _notes(table: pl.DataFrame) -> dict[str, int]:
-    counts = dict(table["boundary"].value_counts().iter_rows())
     cut = table.filter(pl.col("reason").is_null() & (pl.col("cut") > 0))["cut"]
     return {
-        "boundary_prefix": counts.get("prefix", 0),
-        "boundary_text_apart": counts.get("text_apart", 0),
-        "boundary_completion_apart": counts.get("completion_apart", 0),
         "truncated_rows": cut.len(),
         "truncated_tokens": int(cut.sum()),
     }
@@ -185,7 +196,8 @@ class _Made:
     def __init__(self, scratch: Path, files: ExitStack, sizes: BatchSizes) -> None:
         self.rows: Counter[str] = Counter()
         self.notes: Counter[str] = Counter()
-        self.reasons: Counter[str] = Counter()
+        self.noticed: Counter[str] = Counter()
+        self.refusals = Refusals()
         keys = {
             "sequences": ["sequence_id"],
             "row_sequences": ["response_id", "role"],
@@ -210,8 +222,9 @@ class _Made:
         for name, rows in self._tables.items():
             rows.add(getattr(made, name))
         self.rows.update(table["role"].to_list())
-        self.reasons.update(made.sequence_drops["reason"].to_list())
+        self.refusals.add(made.sequence_drops)
         self.notes.update(made.notes)
+        self.noticed.update(made.noticed)
 
     def parts(self) -> Iterator[dict[str, pl.DataFrame]]:
         """All tables, part by part; their tokens are counted as they pass."""
@@ -226,45 +239,50 @@ def _encode(encoder: Encoder, context: StageContext, made: _Made, scratch: Path)
     """All rows with their token ids: a block at a time, since lists of Python numbers are ten times as large."""
     with context.reporter.progress("tokenising", context.rows("splits"), "prompts") as advance:
         for part in _to_encode(context, scratch):
-            blocks = -(-part.rows.height // _BLOCK_ROWS)
-            prompts_each = part.prompts // max(blocks, 1)
-            for block in part.rows.iter_slices(_BLOCK_ROWS):
-                encoded = list(encoder.encode(block["prompt"].to_list(), block["completion"].to_list()))
-                made.add(sequence_columns(block.select("response_id", "role", "split"), encoded))
+            rows = _by_prompt(part.rows)
+            blocks = list(whole_groups(rows["group"].to_list()))
+            prompts_each = part.prompts // max(len(blocks), 1)
+            for block in blocks:
+                _encode_block(encoder, rows[block], made)
                 advance(prompts_each)
-            advance(part.prompts - prompts_each * blocks)
+            advance(part.prompts - prompts_each * len(blocks))
 
 
-def _say_apart(notes: Mapping[str, int], rows: int, context: StageContext) -> None:
-    apart = notes["boundary_text_apart"] + notes["boundary_completion_apart"]
-    if apart:
-        context.reporter.say(
-            f"sequences: in {apart:,} of {rows:,} rows the prompt's tokens are no beginning of those of prompt and "
-            f"answer (the template rewrites turns, or tokens merge across); both were tokenised apart."
-        )
+def _by_prompt(rows: pl.DataFrame) -> pl.DataFrame:
+    """Rows in the order of `group`: answers to one prompt continue the same tokens, a mismatched row is on its own."""
+    own = pl.concat_str(pl.lit("mismatched "), "response_id")
+    group = pl.when(pl.col("role") == "matched").then("prompt_id").otherwise(own)
+    return rows.with_columns(group=group).sort("group", "response_id")
+
+
+def _encode_block(encoder: Encoder, rows: pl.DataFrame, made: _Made) -> None:
+    encoded = encoder.encode_rows(rows, "group")
+    for part in rows.select("response_id", "role", "split").iter_slices(_BLOCK_ROWS):
+        made.add(sequence_columns(part, list(islice(encoded, part.height))))
+
+
+def _said(made: _Made, max_tokens: int) -> list[str]:
+    """Sentences on what was changed or left out."""
+    return [*told(made.noticed, made.rows["matched"]), *made.refusals.told("rows", max_tokens, "setting")]
 
 
 def run(context: StageContext) -> StageResult:
     """Read rows and splits a set of prompts at a time, write `sequences`, `row_sequences` and `sequence_drops`."""
     config = context.config.sequences
-    model_dir = resolve_model(context.config.model, context.config.revision)
-    encoder = load_encoder(model_dir, config.template, config.max_tokens, config.truncation, config.template_options)
+    encoder = encoder_for(resolve_model(context.config.model, context.config.revision), config)
     with scratch_folder(context.folder) as scratch, ExitStack() as files:
         made = _Made(scratch, files, context.sizes)
         _encode(encoder, context, made, scratch)
-        rows = made.rows.total()
-        _say_apart(made.notes, rows, context)
         outputs = context.write_parts(made.parts(), OUTPUTS)
-    sequences, kept = outputs["sequences"].rows, outputs["row_sequences"].rows
+    sequences, kept, rows = outputs["sequences"].rows, outputs["row_sequences"].rows, made.rows.total()
     if not sequences:
-        reasons = ", ".join(f"{reason} {count}" for reason, count in sorted(made.reasons.items()))
-        raise InputError(
-            f"sequences: all {made.rows['matched']} rows were dropped ({reasons}). too_long: raise "
-            f"sequences.max_tokens (now {config.max_tokens}) or set sequences.truncation; template_refuses: set "
-            f"sequences.template to plain."
-        )
+        reasons, advice = made.refusals.in_words(), made.refusals.advice(config.max_tokens, "setting")
+        raise InputError(f"sequences: all {made.rows['matched']:,} rows were dropped ({reasons}).{advice}")
+    said = _said(made, config.max_tokens)
+    for sentence in said:
+        context.reporter.say(f"sequences: {sentence}")
     return StageResult(
         outputs=outputs,
         counts=Counts(rows_in=rows, rows_out=sequences, merged=kept - sequences, rejected=rows - kept),
-        notes={**made.notes, "mismatched_rows": made.rows["mismatched"]},
+        notes={**made.notes, "mismatched_rows": made.rows["mismatched"], "noticed": dict(made.noticed), "said": said},
     )

@@ -21,7 +21,7 @@ import polars as pl
 
 from thumbline.pipeline.config import build_config
 from thumbline.pipeline.context import SilentReporter, StageContext
-from thumbline.pipeline.engines.encoding import ENTRY_COLUMNS, Encoded, sequence_columns
+from thumbline.pipeline.engines.encoded import ENTRY_COLUMNS, Encoded, sequence_columns
 from thumbline.pipeline.storage.parquet import write_parquet
 
 _BLOCK = 50_000

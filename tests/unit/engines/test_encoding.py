@@ -1,73 +1,11 @@
-from typing import NamedTuple
-
 import pytest
-from tokenizers import AddedToken, Tokenizer, models, pre_tokenizers
+from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import PreTrainedTokenizerFast
 
+from tests.chat_templates import FAMILIES, LLAMA3, THINKING, family_tokenizer
 from tests.tiny import CHATML, tiny_tokenizer
 from thumbline.pipeline.engines.encoding import Encoder, load_encoder
 from thumbline.pipeline.errors import InputError
-
-# Families of templates as their models have them, each with the tokens that it writes.
-LLAMA3 = (
-    "{{ bos_token }}{% for turn in messages %}{{ '<|start_header_id|>' ~ turn.role ~ '<|end_header_id|>\n\n' ~ "
-    "turn.content | trim ~ '<|eot_id|>' }}{% endfor %}"
-    "{% if add_generation_prompt %}<|start_header_id|>assistant<|end_header_id|>\n\n{% endif %}"
-)
-MISTRAL = (
-    "{{ bos_token }}{% for turn in messages %}{% if (turn.role == 'user') != (loop.index0 is even) %}"
-    "{{ raise_exception('roles have to alternate') }}{% endif %}{% if turn.role == 'user' %}"
-    "[INST] {{ turn.content }} [/INST]{% else %} {{ turn.content | trim }}{{ eos_token }}{% endif %}{% endfor %}"
-)
-GEMMA = (
-    "{{ bos_token }}{% if messages[0].role == 'system' %}{{ raise_exception('no system turn here') }}{% endif %}"
-    "{% for turn in messages %}<start_of_turn>{{ 'model' if turn.role == 'assistant' else turn.role }}\n"
-    "{{ turn.content | trim }}<end_of_turn>\n{% endfor %}"
-    "{% if add_generation_prompt %}<start_of_turn>model\n{% endif %}"
-)
-QWEN3 = (
-    "{% for turn in messages %}{{ '<|im_start|>' ~ turn.role ~ '\n' }}{% if turn.role == 'assistant' and loop.last %}"
-    "{% set parts = turn.content.split('</think>') %}{{ '<think>\n' ~ (parts[0].replace('<think>', '').strip() "
-    "if parts | length > 1 else '') ~ '\n</think>\n\n' ~ parts[-1].lstrip('\n') }}{% else %}"
-    "{{ turn.content.split('</think>')[-1].lstrip('\n') }}{% endif %}{{ '<|im_end|>\n' }}{% endfor %}"
-    "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}"
-    "{% if enable_thinking is defined and not enable_thinking %}{{ '<think>\n\n</think>\n\n' }}{% endif %}{% endif %}"
-)
-# Opens a think block for generation, and leaves it out of finished turns.
-THINKING = CHATML.replace("assistant\n'", "assistant\n<think>\n'")
-
-
-class Family(NamedTuple):
-    """A template and the tokens that its tokenizer has: beginning, end of text, end of an assistant's turn."""
-
-    template: str
-    begin: str
-    end: str
-    turn_end: str
-    others: tuple[str, ...] = ()
-
-
-FAMILIES = {
-    "chatml": Family(CHATML, "<|im_start|>", "<|im_end|>", "<|im_end|>"),
-    "llama3": Family(
-        LLAMA3, "<|begin_of_text|>", "<|end_of_text|>", "<|eot_id|>", ("<|start_header_id|>", "<|end_header_id|>")
-    ),
-    "mistral": Family(MISTRAL, "<s>", "</s>", "</s>", ("[INST]", "[/INST]")),
-    "gemma": Family(GEMMA, "<bos>", "<eos>", "<end_of_turn>", ("<start_of_turn>",)),
-    "qwen3": Family(QWEN3, "<|endoftext|>", "<|im_end|>", "<|im_end|>", ("<think>", "</think>")),
-}
-
-
-def family_tokenizer(name):
-    family = FAMILIES[name]
-    tokenizer = tiny_tokenizer(family.template)
-    tokens = dict.fromkeys((family.begin, family.end, family.turn_end, *family.others))
-    tokenizer.add_tokens(
-        [AddedToken(token, special="think" not in token) for token in tokens if token not in tokenizer.get_vocab()]
-    )
-    tokenizer.bos_token, tokenizer.eos_token = family.begin, family.end
-    return tokenizer
-
 
 PROMPT = [{"role": "user", "content": "What should I plant?"}]
 
@@ -112,23 +50,38 @@ def test_qwen3_thinking_is_the_templates_to_write():
     assert quiet.boundary == "prefix"
 
 
-def test_an_answer_apart_ends_as_the_template_ends_a_turn_not_with_the_end_of_text():
-    tokenizer = family_tokenizer("gemma")
-    tokenizer.chat_template = GEMMA.replace("<start_of_turn>model\n{% endif", "<start_of_turn>model\n[think]{% endif")
-    (encoded,) = Encoder(tokenizer, "chat", 512, "drop").encode([PROMPT], ["  Plant beans.  "])
-    assert encoded.boundary == "completion_apart"
-    assert tokenizer.decode(encoded.completion_token_ids) == "Plant beans.<end_of_turn>"
+# Writes the system text into the user's last turn, and only while that is the last turn of all.
+SYSTEM_LAST = (
+    "{{ bos_token }}{% set system = messages[0].content %}{% for turn in messages[1:] %}{% if turn.role == 'user' %}"
+    "[INST] {% if loop.last %}{{ system }}\n\n{% endif %}{{ turn.content }} [/INST]{% else %} "
+    "{{ turn.content | trim }}{{ eos_token }}{% endif %}{% endfor %}"
+)
 
 
-def test_an_answer_that_the_template_rewrote_is_ended_by_the_template_too():
-    shouting = GEMMA.replace("turn.content | trim", "turn.content | upper").replace(
-        "model\n{% endif", "model\n!{% endif"
-    )
-    tokenizer = family_tokenizer("gemma")
-    # The word that looks for the end of a turn has to come through.
-    tokenizer.chat_template = shouting.replace("| upper", "| replace('beans', 'peas')")
-    (encoded,) = Encoder(tokenizer, "chat", 512, "drop").encode([PROMPT], ["Plant beans."])
-    assert tokenizer.decode(encoded.completion_token_ids) == "Plant beans.<end_of_turn>"
+def test_a_template_that_rewrites_earlier_turns_once_they_are_answered_gives_the_prompt_that_the_model_saw():
+    tokenizer = family_tokenizer("mistral")
+    tokenizer.chat_template = SYSTEM_LAST
+    prompt = [{"role": "system", "content": "Be brief."}, *PROMPT]
+    (encoded,) = Encoder(tokenizer, "chat", 512, "drop").encode([prompt], ["  Plant beans.  "])
+    assert encoded.boundary == "apart"
+    assert tokenizer.decode(encoded.prompt_token_ids) == "<s>[INST] Be brief.\n\nWhat should I plant? [/INST]"
+    assert tokenizer.decode(encoded.completion_token_ids) == "Plant beans.</s>"
+
+
+def test_an_answer_apart_that_the_template_rewrote_is_ended_by_the_template_too():
+    tokenizer = family_tokenizer("mistral")
+    tokenizer.chat_template = SYSTEM_LAST.replace("| trim", "| replace('beans', 'peas')")
+    prompt = [{"role": "system", "content": "Be brief."}, *PROMPT]
+    (encoded,) = Encoder(tokenizer, "chat", 512, "drop").encode([prompt], ["Plant beans."])
+    assert tokenizer.decode(encoded.completion_token_ids) == "Plant beans.</s>"
+    assert "answer_rewritten" not in encoded.noticed
+
+
+def test_an_answer_that_the_template_changes_is_noticed():
+    tokenizer = tiny_tokenizer(CHATML.replace("message['content']", "message['content'] | replace('beans', 'peas')"))
+    rows = list(Encoder(tokenizer, "chat", 512, "drop").encode([PROMPT] * 2, ["Plant beans.", "Plant  maize. "]))
+    assert tokenizer.decode(rows[0].completion_token_ids) == "Plant peas.<|im_end|>"
+    assert [row.noticed for row in rows] == [("answer_rewritten",), ()]
 
 
 @pytest.mark.parametrize(
@@ -142,14 +95,16 @@ def test_a_row_that_the_template_refuses_is_dropped_with_its_reason(name, prompt
     tokenizer = family_tokenizer(name)
     rows = list(Encoder(tokenizer, "chat", 512, "drop").encode([PROMPT, prompt, PROMPT], ["A.", "B.", "C."]))
     assert [row.drop_reason for row in rows] == [None, "template_refuses", None]
+    assert rows[1].detail == {"gemma": "no system turn here", "mistral": "roles have to alternate"}[name]
     assert tokenizer.decode(rows[2].completion_token_ids).lstrip().startswith("C.")
 
 
-def test_a_tokenizer_that_begins_words_with_a_space_adds_none_to_an_answer_apart():
+def test_where_no_token_of_the_prompt_is_left_the_answer_is_tokenised_apart_without_a_space_of_its_own():
     tokenizer = spaced_tokenizer("{% for turn in messages %}{{ turn.content }}{% endfor %}")
     (encoded,) = Encoder(tokenizer, "chat", 64, "drop").encode([[{"role": "user", "content": "be"}]], ["ans"])
     assert tokenizer.convert_ids_to_tokens(tokenizer("ans", add_special_tokens=False)["input_ids"])[0].startswith("▁")
-    assert encoded.boundary == "text_apart"
+    assert encoded.boundary == "apart"
+    assert tokenizer.convert_ids_to_tokens(encoded.prompt_token_ids) == ["▁be"]
     assert tokenizer.convert_ids_to_tokens(encoded.completion_token_ids) == ["ans"]
 
 
@@ -186,26 +141,82 @@ def test_a_template_that_writes_the_date_is_said_to_change_daily(tmp_path, caplo
     assert tokenizer.decode(encoded.prompt_token_ids).startswith("01 Jan 2026")
 
 
-def test_a_template_that_rewrites_the_prompt_is_tokenised_apart_and_says_so():
+def test_a_prompt_ends_before_the_thought_that_is_opened_for_generation_alone():
     tokenizer, encoded = encode(THINKING)
-    assert encoded.boundary == "completion_apart"
-    assert tokenizer.decode(encoded.prompt_token_ids).endswith("<think>\n")
+    assert encoded.boundary == "shortened"
+    text = "<|im_start|>user\nWhat should I plant?<|im_end|>\n<|im_start|>assistant\n"
+    assert tokenizer.decode(encoded.prompt_token_ids) == text
     assert tokenizer.decode(encoded.completion_token_ids) == "Plant beans.<|im_end|>"
 
 
-def test_a_merge_across_the_boundary_is_tokenised_apart():
-    # Without a token between prompt and completion, "be" + "ans" would merge into one token of "beans".
+def test_a_thought_that_the_template_opens_is_opened_once():
+    tokenizer, encoded = encode(THINKING, "<think>\nWarm soil.\n</think>\n\nPlant beans.")
+    assert encoded.boundary == "prefix" and encoded.noticed == ()
+    assert tokenizer.decode(encoded.prompt_token_ids).endswith("assistant\n<think>\n")
+    assert tokenizer.decode(encoded.completion_token_ids) == "Warm soil.\n</think>\n\nPlant beans.<|im_end|>"
+
+
+def test_answers_to_one_prompt_continue_the_same_tokens():
+    encoder = Encoder(tiny_tokenizer(THINKING), "chat", 512, "drop")
+    answers = ["<think>\nWarm soil.\n</think>\n\nPlant beans.", "Plant beans.", " "]
+    alone = list(encoder.encode([PROMPT] * 3, answers))
+    together = list(encoder.encode([PROMPT] * 3, answers, groups=[0, 0, 0]))
+    assert len(alone[0].prompt_token_ids) > len(alone[1].prompt_token_ids) > 0
+    assert together[0].prompt_token_ids == together[1].prompt_token_ids == alone[1].prompt_token_ids
+    whole = alone[0].prompt_token_ids + alone[0].completion_token_ids
+    assert together[0].prompt_token_ids + together[0].completion_token_ids == whole
+    assert [row.boundary for row in together[:2]] == ["shortened"] * 2
+    # Neither another prompt's answers nor those of another group have a say.
+    other = [{"role": "user", "content": "What should I sow?"}]
+    assert next(encoder.encode([other, PROMPT], answers[:2], groups=[0, 0])).boundary == "prefix"
+    assert next(encoder.encode([PROMPT] * 2, answers[:2], groups=[0, 1])) == alone[0]
+
+
+def test_groups_larger_than_a_call_to_the_tokenizer_are_one_group():
+    encoder = Encoder(tiny_tokenizer(THINKING), "chat", 512, "drop")
+    thoughts = [f"<think>\n{number}\n</think>\n\nYes." for number in range(1300)]
+    rows = list(encoder.encode([PROMPT] * 1301, [*thoughts, "Yes."], groups=[0] * 1301))
+    assert len({tuple(row.prompt_token_ids) for row in rows}) == 1
+    assert {row.boundary for row in rows} == {"shortened"}
+
+
+def test_where_tokens_merge_across_the_boundary_the_completion_begins_with_the_merged_token():
+    # Without a token between prompt and completion, "be" + "ans" merge into one token of "beans".
     joined = "{% for message in messages %}{{ message['content'] }}{% endfor %}"
     tokenizer, encoded = encode(joined, completion="ans", prompt=[{"role": "user", "content": "Plant be"}])
-    assert tokenizer("Plant beans")["input_ids"] != tokenizer("Plant be")["input_ids"] + tokenizer("ans")["input_ids"]
-    assert encoded.boundary == "text_apart"
-    assert tokenizer.decode(encoded.completion_token_ids) == "ans"
+    whole = tokenizer("Plant beans")["input_ids"]
+    assert whole != tokenizer("Plant be")["input_ids"] + tokenizer("ans")["input_ids"]
+    assert encoded.boundary == "shortened"
+    assert encoded.prompt_token_ids + encoded.completion_token_ids == whole
+    assert tokenizer.decode(encoded.completion_token_ids) == " beans"
 
 
 def test_plain_joins_texts_and_ends_with_the_end_token():
     tokenizer, encoded = encode(None, kind="plain", completion=" Plant beans.")
-    assert tokenizer.decode(encoded.prompt_token_ids) == "<|im_start|>What should I plant?"
+    assert tokenizer.decode(encoded.prompt_token_ids) == "What should I plant?"
     assert tokenizer.decode(encoded.completion_token_ids) == " Plant beans.<|im_end|>"
+
+
+def beginning_tokenizer():
+    """Puts its begin token before every text, as Llama's and Gemma's tokenizers do."""
+    tokenizer = tiny_tokenizer(None)
+    begin = ("<|im_start|>", tokenizer.convert_tokens_to_ids("<|im_start|>"))
+    tokenizer.backend_tokenizer.post_processor = processors.TemplateProcessing(
+        single="<|im_start|> $A <|im_end|>", special_tokens=[begin, ("<|im_end|>", tokenizer.eos_token_id)]
+    )
+    return tokenizer
+
+
+@pytest.mark.parametrize("given", ["What should I plant?", "<|im_start|>What should I plant?"])
+@pytest.mark.parametrize("answer", ["Plant beans.", "Plant beans.<|im_end|>", "Plant beans.<|im_end|>\n"])
+def test_plain_texts_begin_and_end_once_as_their_tokenizer_begins_and_ends_them(given, answer):
+    tokenizer = beginning_tokenizer()
+    encoder = Encoder(tokenizer, "plain", 512, "drop")
+    (encoded,) = encoder.encode([[{"role": "user", "content": given}]], [answer])
+    assert tokenizer.decode(encoded.prompt_token_ids) == "<|im_start|>What should I plant?"
+    assert tokenizer.decode(encoded.completion_token_ids) == "Plant beans.<|im_end|>"
+    assert ("begin_token_given" in encoded.noticed) == ("<" in given)
+    assert ("end_token_given" in encoded.noticed) == ("<" in answer)
 
 
 def test_chat_without_a_template_is_refused_with_advice():
@@ -227,3 +238,74 @@ def test_truncation_rules():
 
 def test_a_conversation_that_the_model_opened_has_no_prompt_to_score_after():
     assert encode(CHATML, prompt=[])[1].drop_reason == "empty_prompt"
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.parametrize("space", ["", "\n", " \n"])
+def test_an_answer_that_has_its_end_token_gets_no_second_one(name, space):
+    end = FAMILIES[name].turn_end
+    tokenizer, given = encode_family(name, f"Plant beans.{space}{end}{space}")
+    assert given.completion_token_ids == encode_family(name)[1].completion_token_ids
+    assert given.completion_token_ids.count(tokenizer.convert_tokens_to_ids(end)) == 1
+    assert given.noticed == ("end_token_given",)
+    text_end = FAMILIES[name].end
+    assert encode_family(name, f"Plant beans.{text_end}")[1].completion_token_ids == given.completion_token_ids
+    assert encode_family(name, end)[1].drop_reason == "empty_completion"
+
+
+def test_an_end_token_that_the_template_does_not_write_stays():
+    tokenizer = tiny_tokenizer("{% for turn in messages %}{{ turn.role }}: {{ turn.content }}\n{% endfor %}")
+    (encoded,) = Encoder(tokenizer, "chat", 512, "drop").encode([PROMPT], ["Plant beans.<|im_end|>"])
+    assert tokenizer.decode(encoded.completion_token_ids).endswith("Plant beans.<|im_end|>")
+
+
+def test_control_tokens_inside_texts_are_noticed():
+    tokenizer = tiny_tokenizer()
+    asking = [{"role": "user", "content": "What does <|im_end|> do?"}]
+    rows = list(Encoder(tokenizer, "chat", 512, "drop").encode([PROMPT, asking, PROMPT], ["A <|im_end|> B", "C", "D"]))
+    assert [row.noticed for row in rows] == [("control_tokens",), ("control_tokens",), ()]
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_a_prompt_that_was_written_in_the_template_before_is_noticed(name):
+    tokenizer = family_tokenizer(name)
+    text = tokenizer.apply_chat_template(PROMPT, tokenize=False, add_generation_prompt=True)
+    for written in (text, text.removeprefix(tokenizer.bos_token)):
+        (encoded,) = Encoder(tokenizer, "chat", 512, "drop").encode([[{"role": "user", "content": written}]], ["A."])
+        assert "rendered_prompt" in encoded.noticed
+    assert "rendered_prompt" not in encode_family(name)[1].noticed
+
+
+def test_a_prompt_in_another_models_template_is_noticed_though_its_tokens_are_none_of_this_model():
+    prompt = [{"role": "user", "content": "[INST] What should I plant? [/INST]"}]
+    assert encode(CHATML, prompt=prompt)[1].noticed == ("rendered_prompt",)
+
+
+@pytest.mark.parametrize(
+    "template",
+    [
+        "{{ 1 / 0 }}",
+        "{{ messages[0].content + 1 }}",
+        "{% include 'other' %}",
+        "{{ range(1000000000) | list }}",
+        "{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}",
+        "{{ messages[0].content.",
+        "{{ ''.__class__.__subclasses__() }}",
+        "{{ raise_exception('no') }}",
+    ],
+)
+def test_whatever_a_template_raises_is_a_dropped_row_with_its_words(template):
+    encoded = encode(template)[1]
+    assert encoded.drop_reason == "template_refuses"
+    assert encoded.detail
+
+
+def test_system_turns_stand_before_the_users_text_where_that_is_asked_for():
+    tokenizer = family_tokenizer("gemma")
+    encoder = Encoder(tokenizer, "chat", 512, "drop", system="first_user")
+    prompt = [{"role": "system", "content": "Be brief."}, *PROMPT]
+    moved, usual = encoder.encode([prompt, PROMPT], ["Beans."] * 2)
+    joined = [{"role": "user", "content": "Be brief.\n\nWhat should I plant?"}]
+    (expected,) = encoder.encode([joined], ["Beans."])
+    assert moved[:2] == expected[:2] and moved.drop_reason is None
+    assert (moved.noticed, usual.noticed) == (("system_moved",), ())
