@@ -9,14 +9,14 @@ import polars as pl
 NOTICED: Final[Mapping[str, str]] = {
     "apart": "the chat template writes earlier turns otherwise once there is an answer; prompt and answer were "
     "tokenised apart",
-    "shortened": "the prompt ends before what the chat template opens for generation alone, such as a thought, or before "
-    "tokens that merge with the answer's",
+    "shortened": "the prompt ends before what the chat template opens for generation alone, such as a thought, or "
+    "before tokens that merge with the answer's",
     "answer_rewritten": "the chat template leaves out or changes a part of the answer (thoughts, usually), which is "
     "neither scored nor trained on",
     "prompt_rewritten": "the chat template leaves out or changes a part of the prompt's texts",
     "earlier_reasoning_left_out": "the chat template leaves out thoughts of earlier turns",
     "name_left_out": "the chat template leaves out a message's name",
-    "rendered_prompt": "a text of the prompt was written in a chat template before; for such rows the template is plain",
+    "rendered_prompt": "a text of the prompt was written in a chat template before; such rows want the template plain",
     "control_tokens": "a text holds control tokens, which the model reads as such",
     "end_token_given": "the answer had its end token already and got no second one",
     "begin_token_given": "the prompt had its begin token already and got no second one",

@@ -143,9 +143,14 @@ def _sequences(inputs: ReportInputs) -> Step | None:
     notes = inputs.manifests["sequences"].notes
     cut = int(notes.get("truncated_rows", 0))
     detail = f"{count(cut)} of them cut to length" if cut else "a merged row has the same tokens as another"
-    detail = "; ".join([detail, *(sentence.rstrip(".") for sentence in notes.get("said", ()))])
-    reasons = _reasons(inputs.table("sequence_drops"), "reason")
-    return _step(counts, "Rows to token sequences", "sequences", "rows", reasons, detail)
+    return _step(
+        counts,
+        "Rows to token sequences",
+        "sequences",
+        "rows",
+        _reasons(inputs.table("sequence_drops"), "reason"),
+        detail,
+    )
 
 
 def _scored(inputs: ReportInputs) -> Step | None:

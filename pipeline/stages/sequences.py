@@ -279,8 +279,6 @@ def run(context: StageContext) -> StageResult:
         reasons, advice = made.refusals.in_words(), made.refusals.advice(config.max_tokens, "setting")
         raise InputError(f"sequences: all {made.rows['matched']:,} rows were dropped ({reasons}).{advice}")
     said = _said(made, config.max_tokens)
-    for sentence in said:
-        context.reporter.say(f"sequences: {sentence}")
     return StageResult(
         outputs=outputs,
         counts=Counts(rows_in=rows, rows_out=sequences, merged=kept - sequences, rejected=rows - kept),

@@ -133,7 +133,7 @@ def test_a_pair_that_one_model_cannot_take_is_left_out_for_all(models, tmp_path)
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     arguments = (path, "-m", models["base"], "-m", models["other"], *HF, "--max-tokens", "120")
     output = done("evaluate", *arguments, "-o", tmp_path / "out")
-    assert "Left out for all models, since one of them cannot take them: too_long 1." in output
+    assert "pairs left out for all models, without token ids: too_long 1." in output
     scored = pl.read_parquet(tmp_path / "out" / "scored_pairs.parquet")
     assert scored.group_by("model").len()["len"].to_list() == [len(PAIRS)] * 2
     cut = done("evaluate", *arguments, "--truncation", "keep_end", "-o", tmp_path / "cut")
