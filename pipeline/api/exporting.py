@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..errors import ConfigError
 from .runs import Run
 
 if TYPE_CHECKING:
@@ -27,18 +28,20 @@ def export(
     Args:
         run: A run that has reached its splits, what `prepare` gave, or the folder of either.
         target: trl, openai, together, fireworks, vertex, nova, sagemaker, nemo-rl, llama-factory, axolotl or ms-swift.
-        output: Where to; None for `export/TARGET` in the run's folder.
+        output: Where to; None for `export/TARGET` in the run's folder, which must not be a temporary one then.
         test: Write the test split too.
         push_to_hub: A data set of the hub that it goes to; of `trl` alone.
         private: Whether that is private where it is made now.
 
     Raises:
-        ConfigError: There is no such target, or no such run.
+        ConfigError: There is no such target, no such run, or no place that stays.
         InputError: The run has not reached its splits, the target takes none of its rows, or the hub refuses.
     """
     from .. import line
     from ..dataset.exporting import Push, export_run
 
+    if isinstance(run, Run) and run.tables.kept is not None and output is None and push_to_hub is None:
+        raise ConfigError("export: the run's folder is a temporary one that goes with it; give output.")
     config = run.settings if isinstance(run, Run) else line.load_saved_config(Path(run).absolute())
     push = None if push_to_hub is None else Push(push_to_hub, private)
     return export_run(config, target, output=None if output is None else Path(output), test=test, push=push)

@@ -55,5 +55,5 @@ def print_left_out(reasons: Mapping[str, int], path: Path) -> None:
     """A line that counts the rows which were not written, where there are any."""
     if reasons:
         counted = ", ".join(f"{reason} {rows:,}" for reason, rows in sorted(reasons.items()))
-        text = f"  {sum(reasons.values()):,} rows were not written ({counted}); see {path}"
+        text = f"  rows not written: {sum(reasons.values()):,} ({counted}); see {path}"
         out.print(text, style="yellow", markup=False, soft_wrap=True)

@@ -49,11 +49,13 @@ class Lines(NamedTuple):
         rows: Rows by file name; files without rows are not there.
         rejected: Rows that were not written, by reason.
         long_rows: Rows that may have more tokens than the target takes.
+        weighted: Rows with a weight other than 1, which no line holds.
     """
 
     rows: Mapping[str, int]
     rejected: Mapping[str, int]
     long_rows: int
+    weighted: int
 
 
 def write_lines(run_dir: Path, folder: Path, target: Target, splits: pl.DataFrame, wanted: Sequence[str]) -> Lines:
@@ -71,13 +73,15 @@ def write_lines(run_dir: Path, folder: Path, target: Target, splits: pl.DataFram
         for kind in target.kinds:
             for part in placed_parts(run_dir, kind, splits):
                 _write_part(writing, kind, part.filter(pl.col("split").is_in(list(wanted))))
-        written = Lines(dict(writing.rows), dict(writing.rejected), writing.long_rows)
+        written = Lines(dict(writing.rows), dict(writing.rejected), writing.long_rows, writing.weighted)
     _remove_stale(folder, written.rows)
     return written
 
 
 def _write_part(writing: "_Writing", kind: Kind, part: pl.DataFrame) -> None:
     left_out = part[REASON].to_list()
+    if "weight" in part.columns:
+        writing.weighted += int((part["weight"] != 1.0).sum())
     for why, (place, row) in zip(left_out, decoded(part, kind), strict=True):
         if why is None:
             writing.take(kind, place, row)
@@ -91,7 +95,7 @@ class _Writing:
     def __init__(self, folder: Path, target: Target, open_files: ExitStack) -> None:
         self.rows: Counter[str] = Counter()
         self.rejected: Counter[str] = Counter()
-        self.long_rows = 0
+        self.long_rows = self.weighted = 0
         self._folder, self._target, self._open_files = folder, target, open_files
         self._bytes: Counter[str] = Counter()
         self._files: dict[str, BinaryIO] = {REJECTS: self._opened(REJECTS)}

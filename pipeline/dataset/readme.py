@@ -24,6 +24,8 @@ def notes_of(target: Target, written: Written, lines: Lines) -> list[str]:
             f"{lines.long_rows:,} rows have more than {limits.long_row_bytes:,} bytes, and may have more tokens than "
             f"are taken; tokens are not counted here."
         )
+    if lines.weighted:
+        found.append(f"{lines.weighted:,} rows here have a weight other than 1, for which {target.title} has no field.")
     return found
 
 
@@ -36,7 +38,8 @@ def page(target: Target, written: Written, lines: Lines) -> str:
     """The page's Markdown."""
     parts = [f"# {written.name}: {target.title}", "", *_table(("file", "rows"), written.rows), ""]
     parts += [f"- {note}" for note in notes_of(target, written, lines)]
-    parts += ["", "## Use", "", target.usage(written).rstrip(), ""]
+    if any(name.endswith("_train.jsonl") for name in written.rows):
+        parts += ["", "## Use", "", target.usage(written).rstrip(), ""]
     if lines.rejected:
         parts += ["## Not written", "", f"`{REJECTS}` names each row and says why.", ""]
         parts += [*_table(("reason", "rows"), dict(sorted(lines.rejected.items()))), ""]

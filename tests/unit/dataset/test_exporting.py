@@ -19,6 +19,7 @@ from thumbline.pipeline.dataset.targets import registry
 from thumbline.pipeline.dataset.targets.base import Limits
 from thumbline.pipeline.errors import ConfigError, InputError
 from thumbline.pipeline.importers.registry import using
+from thumbline.pipeline.storage.tables import write_table
 
 OPENED_BY_THE_BOT = [
     {
@@ -202,6 +203,36 @@ def test_too_few_rows_and_long_ones_are_said_in_the_page_and_on_the_terminal(pre
         assert "takes no fewer than 1,000" in text and "rows have more than 100 bytes" in text
 
 
+def test_weights_that_no_line_holds_are_said(tmp_path):
+    log = write_log(tmp_path / "thumbs.jsonl", prompts=12)
+    given = {"output": tmp_path / "out", "format": "thumbs_jsonl", "unpaired": {"weight_by_confidence": True}}
+    weighted = thumbline.prepare(str(log), **given)
+    written = thumbline.export(weighted, "ms-swift")
+    count = rows_of(weighted, "unpaired", "train", "validation").filter(pl.col("weight") != 1.0).height
+    assert written.notes == (
+        f"{count} rows here have a weight other than 1, for which ms-swift DPO and KTO has no field.",
+    )
+
+
+def test_an_export_without_training_rows_says_so_and_shows_no_command(tmp_path):
+    log = write_log(tmp_path / "thumbs.jsonl", prompts=8)
+    sections = {"splits": {"test": 0.4, "validation": 0.59}}
+    held = thumbline.prepare(str(log), output=tmp_path / "out", format="thumbs_jsonl", **sections)
+    splits = held.splits.filter(pl.col("split") != "train")
+    write_table(held.folder / "splits" / "splits.parquet", "splits", splits)
+    written = thumbline.export(held, "openai")
+    assert written.notes == ("No row of pairs is in the training split.",)
+    assert "## Use" not in (written.folder / written.page).read_text()
+
+
+def test_a_result_in_a_temporary_folder_asks_where_to_write(tmp_path):
+    rows = [{"prompt": f"When {n}?", "completion": f"Now {n}.", "vote": "up"} for n in range(8)]
+    prepared = thumbline.prepare(rows)
+    with pytest.raises(ConfigError, match="temporary one that goes with it; give output"):
+        thumbline.export(prepared, "ms-swift")
+    assert thumbline.export(prepared, "ms-swift", output=tmp_path).rows
+
+
 def test_stated_limits_are_those_of_the_services():
     stated = {name: target.limits for name, target in registry.TARGETS.items()}
     assert stated["openai"].min_rows == 10 and stated["openai"].max_bytes == 512_000_000
@@ -218,7 +249,7 @@ def test_rows_without_a_prompt_stay_out_of_the_data_set_and_are_counted(tmp_path
     dataset = tmp_path / "out" / "dataset"
     kept = pl.concat([pl.read_parquet(path) for path in sorted((dataset / "unpaired").glob("*.parquet"))])
     assert kept.height == 1 and kept["prompt"].list.len().min() == 2
-    assert "1 rows were not written (empty_prompt 1)" in " ".join(output.split())
+    assert "rows not written: 1 (empty_prompt 1)" in " ".join(output.split())
     assert "`empty_prompt`: 1" in (dataset / "README.md").read_text()
     (reject,) = read_lines(dataset / "rejects.jsonl")
     assert (reject["kind"], reject["reason"]) == ("unpaired", "empty_prompt")
