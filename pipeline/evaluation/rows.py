@@ -149,8 +149,8 @@ def _source(location: str, split: str) -> tuple[Source, str]:
 
 def layout_names() -> list[str]:
     """Layouts that can be asked for: those of evaluation alone, and importers that take one file at a time."""
-    formats = [name for name in importer_names() if importer(name).read_together is None]
-    return [*LAYOUTS, *formats]
+    formats = {name: importer(name) for name in importer_names()}
+    return [*LAYOUTS, *(name for name, spec in formats.items() if spec.read_together is None or spec.alone)]
 
 
 def _layout_name(location: str, sample: Sample, asked: str) -> str:

@@ -214,6 +214,7 @@ SPEC: Final = ImporterSpec(
     detect=lambda sample, _: any(map(is_record, sample.records)),
     read=lambda source, options: (batch for _, batch in read_together([source], options)),
     read_together=read_together,
+    alone=True,
     options={
         "question": "Question that holds the vote; may be left out where only one was answered.",
         "edit": "Text question that holds a better answer.",

@@ -100,6 +100,7 @@ class ImporterSpec:
         options: Option name to its meaning.
         read_together: Batches of all sources of the format, each with its source's name, where votes and their texts
             may lie in different ones; None where each source stands for itself.
+        alone: Whether one source is a whole log too, where sources are read together.
         in_process: Whether only this process has it, so that no other can read its sources.
     """
 
@@ -109,6 +110,7 @@ class ImporterSpec:
     read: Callable[[Source, Options], Iterator[Batch]]
     options: Mapping[str, str] = field(default_factory=dict)
     read_together: Callable[[Sequence[Source], Options], Iterator[tuple[str, Batch]]] | None = None
+    alone: bool = False
     in_process: bool = False
 
 

@@ -228,4 +228,5 @@ SPEC: Final = ImporterSpec(
     read=lambda source, options: (batch for _, batch in read_together([source], options)),
     options=label_options(_RATINGS),
     read_together=read_together,
+    alone=True,
 )

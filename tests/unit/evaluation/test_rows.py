@@ -5,6 +5,8 @@ import json
 import polars as pl
 import pytest
 
+from tests.unit.importers.fixtures_argilla import FIELDS, record, response
+from tests.unit.importers.fixtures_open_webui import exported
 from thumbline.pipeline.errors import ConfigError, InputError
 from thumbline.pipeline.evaluation.layouts import LAYOUTS
 from thumbline.pipeline.evaluation.rows import ReadOptions, read_pairs
@@ -203,3 +205,24 @@ def test_a_folder_of_a_data_set_is_read_by_its_split(tmp_path):
     assert sizes == {"train": 1, "test": 2}
     with pytest.raises(InputError, match="no data set loads"):
         read_pairs(f"hub:{folder}", ReadOptions(split="filtered"))
+
+
+def test_two_answers_in_a_row_and_chats_with_ratings_are_pairs_too(read):
+    judged = [
+        {"instruction": "When?", "output_1": "May.", "output_2": "No.", "preference": 1, "annotator": "j"},
+        {"instruction": "Why?", "output_1": "Sun.", "output_2": "Moon.", "preference": 2, "annotator": "j"},
+        {"instruction": "Who?", "output_1": "Ann.", "output_2": "Bob.", "preference": 1.5, "annotator": "j"},
+    ]
+    pairs = read(judged)
+    assert pairs.layout == "two_answers"
+    assert texts(pairs) == [("When?", "May.", "No."), ("Why?", "Moon.", "Sun.")]
+    pairs = read([exported(("b1", 1))])
+    assert pairs.layout == "open_webui"
+    assert texts(pairs) == [("How far?", "384,400 km.", "Far.")]
+
+
+def test_a_ranking_of_argilla_is_pairs(read):
+    ranking = [{"value": "response", "rank": 2}, {"value": "response-2", "rank": 1}]
+    pairs = read([record(response(order=ranking))])
+    assert pairs.layout == "argilla"
+    assert texts(pairs) == [("How far is the moon?", FIELDS["response-2"], FIELDS["response"])]
