@@ -89,12 +89,12 @@ class Run:
 
     @cached_property
     def counts(self) -> pl.DataFrame:
-        """One row a finished stage: rows in, out, merged and rejected, and seconds."""
+        """One row a finished stage: rows in, what they gave, out, merged and rejected, and seconds."""
         rows = [
-            (name, m.counts.rows_in, m.counts.rows_out, m.counts.merged, m.counts.rejected, m.seconds)
+            (name, m.counts.rows_in, m.counts.given, m.counts.rows_out, m.counts.merged, m.counts.rejected, m.seconds)
             for name, m in self.manifests.items()
         ]
-        numbers = {name: pl.Int64 for name in ("in", "out", "merged", "rejected")}
+        numbers = {name: pl.Int64 for name in ("in", "gave", "out", "merged", "rejected")}
         return pl.DataFrame(rows, schema={"stage": pl.String, **numbers, "seconds": pl.Float64}, orient="row")
 
     @property

@@ -79,13 +79,18 @@ def print_stage(finished: "line_module.Finished") -> None:
         what = {"skipped": "up to date", "taken": "taken from a run that has done the same"}[finished.action]
         out.print(f"{finished.stage.name:<10} {what}  [dim]{manifest.fingerprint[:8]}[/dim]")
         return
-    parts = [f"{counts.rows_in:,} in", f"{counts.rows_out:,} out"]
+    gave = "" if counts.given == counts.rows_in else f" (gave {counts.given:,})"
+    parts = [f"{counts.rows_in:,} in{gave}", f"{counts.rows_out:,} out"]
     parts += [f"{counts.merged:,} merged"] if counts.merged else []
     parts += [f"{counts.rejected:,} rejected"] if counts.rejected else []
-    text = ", ".join(parts)
+    text = ", ".join(parts) + "".join(_made(*entry) for entry in counts.made.items())
     out.print(f"{finished.stage.name:<10} {text:<58} {manifest.seconds:>8.1f} s  [dim]{manifest.fingerprint[:8]}[/dim]")
     for sentence in _said(manifest):
         out.print(f"{'':<10} {sentence}", style="yellow", markup=False, soft_wrap=True)
+
+
+def _made(name: str, made: int) -> str:
+    return f"; {made:,} {name.removesuffix('s') if made == 1 else name}"
 
 
 def _said(manifest: "Manifest") -> list[str]:
@@ -111,16 +116,22 @@ def status_command(
     table = Table(box=None, pad_edge=False)
     for heading, justify in (("stage", "left"), ("state", "left"), ("why", "left")):
         table.add_column(heading, justify=justify)  # type: ignore[arg-type]
-    for heading in ("in", "out", "merged", "rejected", "seconds"):
+    for heading in ("in", "gave", "out", "merged", "rejected", "seconds"):
         table.add_column(heading, justify="right")
     table.add_column("finished")
     said: list[str] = []
     for entry in line.plan(config):
         row = line.read_stage(config, entry.stage)
         said += () if row is None else (f"{entry.stage.name}: {sentence}" for sentence in _said(row))
-        counts = [""] * 5
+        counts = [""] * 6
         if row is not None:
-            numbers = (row.counts.rows_in, row.counts.rows_out, row.counts.merged, row.counts.rejected)
+            numbers = (
+                row.counts.rows_in,
+                row.counts.given,
+                row.counts.rows_out,
+                row.counts.merged,
+                row.counts.rejected,
+            )
             counts = [*(f"{number:,}" for number in numbers), f"{row.seconds:.1f}"]
         reason = "" if entry.action == "skip" else entry.reason
         table.add_row(

@@ -155,6 +155,7 @@ def rater_contradictions(raters: pl.DataFrame) -> pl.DataFrame:
         kind=pl.lit("one_label_rater").cast(schema["kind"]),
         prompt_id=pl.lit(None, pl.String),
         response_id=pl.lit(None, pl.String),
+        other_response_id=pl.lit(None, pl.String),
         user_id="user_id",
         n_up="n_up",
         n_down="n_down",

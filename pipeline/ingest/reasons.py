@@ -47,7 +47,7 @@ def reject_lines(manifest: Manifest) -> list[str]:
     examples = _examples(manifest)
     left = f", and {len(frequent) - _SHOWN} more" if len(frequent) > _SHOWN else ""
     lines = ["rejected: " + ", ".join(f"{reason} {rows:,}" for reason, rows in frequent[:_SHOWN]) + left]
-    if 2 * manifest.counts.rejected > manifest.counts.rows_in:
+    if 2 * manifest.counts.rejected > manifest.counts.given:
         lines += [
             f"{reason}: {examples[reason].told}{_way_out(reason)}"
             for reason, _ in frequent[:_SHOWN]
@@ -91,6 +91,6 @@ def refuse_unusable(manifest: Manifest) -> None:
     counted = ", ".join(f"{reason} {rows:,}" for reason, rows in reasons[:_SHOWN])
     first = _examples(manifest)[reasons[0][0]]
     raise InputError(
-        f"events: {rejected:,} of {manifest.counts.rows_in:,} rows rejected, so there is nothing to go on with: "
+        f"events: {rejected:,} of {manifest.counts.given:,} rows rejected, so there is nothing to go on with: "
         f"{counted} ({first.told}){_way_out(reasons[0][0]) or '.'}"
     )

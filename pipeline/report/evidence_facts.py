@@ -137,7 +137,7 @@ def evidence_facts(inputs: ReportInputs) -> EvidenceFacts:
 
 def _voters(raters: pl.DataFrame | None) -> Voters | Missing:
     if raters is None:
-        return Missing("The log names no user, so votes cannot be told apart by who gave them.")
+        return Missing("No user is named beside a thumb, so thumbs cannot be told apart by who gave them.")
     votes = raters["n_votes"].sort(descending=True)
     busiest = max(1, votes.len() // 100)
     one_sided = raters.filter("one_label")
@@ -156,7 +156,7 @@ def _voters(raters: pl.DataFrame | None) -> Voters | Missing:
 
 def _contradictions(table: pl.DataFrame | None) -> tuple[Contradiction, ...] | Missing:
     if table is None:
-        return Missing("No votes contradict each other.")
+        return Missing("No votes and no comparisons contradict each other.")
     counted = table.group_by(pl.col("kind").cast(pl.String)).len().sort(["len", "kind"], descending=[True, False])
     return tuple(Contradiction(kind, rows) for kind, rows in counted.iter_rows())
 

@@ -102,7 +102,12 @@ def _step_tiles(data: DataFacts) -> list[Tile]:
     names = {"events": "Events", "responses": "Responses", "unpaired": "Labelled rows"}
     details = {"events": "log rows", "responses": "events", "unpaired": "responses"}
     return [
-        Tile(names[step.stage], count(step.rows_out), f"of {count(step.rows_in)} {details[step.stage]}")
+        Tile(
+            names[step.stage],
+            count(step.rows_out),
+            # A log row may give several events: those are not a part of the rows.
+            f"{'of' if step.given == step.rows_in else 'from'} {count(step.rows_in)} {details[step.stage]}",
+        )
         for step in data.steps
         if step.stage in names
     ]

@@ -28,6 +28,7 @@ class Step:
         stage: The stage that does it.
         unit: What a row is.
         rows_in: Rows that it read.
+        given: Rows that those gave: kept, merged and set aside together.
         rows_out: Rows that it kept.
         merged: Rows that became part of another row.
         set_aside: Rows that it dropped or left out.
@@ -39,6 +40,7 @@ class Step:
     stage: str
     unit: str
     rows_in: int
+    given: int
     rows_out: int
     merged: int
     set_aside: int
@@ -75,7 +77,8 @@ def _noted_reasons(inputs: ReportInputs, stage: str, note: str) -> tuple[Reason,
 
 
 def _step(counts: Counts, name: str, stage: str, unit: str, reasons: tuple[Reason, ...] = (), detail: str = "") -> Step:
-    return Step(name, stage, unit, counts.rows_in, counts.rows_out, counts.merged, counts.rejected, reasons, detail)
+    numbers = (counts.rows_in, counts.given, counts.rows_out, counts.merged, counts.rejected)
+    return Step(name, stage, unit, *numbers, reasons, detail)
 
 
 def _events(inputs: ReportInputs) -> Step | None:
@@ -85,6 +88,7 @@ def _events(inputs: ReportInputs) -> Step | None:
     detail = "; ".join(
         part
         for part in (
+            f"the rows gave {count(counts.given)}, with what was set aside" if counts.given != counts.rows_in else "",
             _votes_in_words(inputs),
             "a merged row is a second delivery of the same event" if counts.merged else "",
         )
@@ -108,6 +112,7 @@ def _responses(inputs: ReportInputs) -> Step | None:
     detail = "votes on the same answer to the same prompt are counted together"
     both = int(inputs.manifests["responses"].notes.get("responses_with_both_votes", 0))
     detail += f"; {plural(both, 'response')} got votes both ways" if both else ""
+    detail += "".join(f"; {line.rstrip('.')}" for line in inputs.manifests["responses"].said)
     screened = ", ".join(f"{count(rows)} for {name}" for name, rows in _noted_reasons(inputs, "responses", "dropped"))
     detail += f"; responses screened out: {screened}" if screened else ""
     return _step(counts, "Events to responses", "responses", "events", (), detail)

@@ -121,7 +121,7 @@ def _stage_row(manifest: Manifest) -> StageRow:
         rows_out=counts.rows_out,
         merged=counts.merged,
         rejected=counts.rejected,
-        adds_up=counts.rows_in == counts.rows_out + counts.merged + counts.rejected,
+        adds_up=counts.adds_up,
         seconds=manifest.seconds,
         version=manifest.version,
         fingerprint=manifest.fingerprint,

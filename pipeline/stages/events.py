@@ -45,7 +45,7 @@ class EventsResult(NamedTuple):
     Attributes:
         events: Table `events`, sorted by prompt_id, response_id, event_id.
         rejects: Table `rejects`, sorted by source_file, source_line, reason.
-        counts: An event that was read is one row in, and so is a reject.
+        counts: A row of the log is one row in; what those gave is each delivery of an event and each reject.
         notes: Rows read, events and rejects by format, vote and reason, and what else was seen of rows.
     """
 
@@ -166,7 +166,8 @@ class _Tally:
 def _counts(written: Sequence[sorting.TaskFiles], outputs: Mapping[str, TableRecord], deliveries: int) -> Counts:
     read = [count for entry in written for count in entry.units]
     counts = Counts(
-        rows_in=sum(count.events + count.rejects for count in read),
+        rows_in=sum(count.records for count in read),
+        gave=sum(count.events + count.rejects for count in read),
         rows_out=outputs["events"].rows,
         merged=deliveries - outputs["events"].rows,
         rejected=outputs["rejects"].rows,

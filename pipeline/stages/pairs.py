@@ -21,10 +21,10 @@ from ..evidence.prompts import loose_keys, prompt_contexts, prompt_groups, promp
 from ..evidence.sides import LAYOUT, comparison_sides, vote_sides
 from ..identity import as_answer, digest, joined
 from ..storage.manifests import Counts, value_counts
-from ..tables import polars_schema
+from ..tables import PAIR_DROP, polars_schema
 from ..workers import IN_MEMORY, map_in_threads
 
-VERSION = 4
+VERSION = 5
 INPUTS = ("responses", "comparisons")
 OUTPUTS = ("pairs", "pair_yield", "pair_drops")
 
@@ -96,9 +96,9 @@ def transform(
         known = groups([group_keys(responses, config)], config)
     placed = _placed(responses, known)
     # Made once for all three tables: polars would make it for each.
-    sides = _sides(placed, comparisons, config, prior).collect(engine=IN_MEMORY).lazy()
+    sides = _one_a_pair(_sides(placed, comparisons, config, prior)).collect(engine=IN_MEMORY).lazy()
     unmarked = pl.col("reason").is_null()
-    pairs = _with_texts(_one_a_pair(sides.filter(unmarked)), responses).with_columns(**_weight(config))
+    pairs = _with_texts(sides.filter(unmarked), responses).with_columns(**_weight(config))
     drops = sides.filter(~unmarked).select(list(polars_schema("pair_drops")))
     return Pairs(
         pairs.select(*polars_schema("pairs"), *_weight(config)).sort("prompt_id", "pair_id"),
@@ -138,13 +138,20 @@ def _sides(
 
 
 def _one_a_pair(sides: pl.LazyFrame) -> pl.LazyFrame:
-    """Each two answers once, in one direction: a comparison before votes, since it is direct; the surest first."""
+    """Each two answers once unmarked, in one direction: a comparison before votes, since it is direct; the surest.
+
+    The others are marked: another source has said more of the same two answers.
+    """
     two = [pl.min_horizontal(*_ENDS), pl.max_horizontal(*_ENDS)]
-    ranked = sides.with_columns(first=two[0], second=two[1], direct=pl.col("pair_source") != "votes").sort(
-        ["first", "second", "direct", "chosen_better_probability", "pair_source"],
-        descending=[False, False, True, True, False],
+    ranked = sides.with_columns(
+        first=two[0], second=two[1], direct=pl.col("pair_source") != "votes", marked=pl.col("reason").is_not_null()
+    ).sort(
+        ["first", "second", "marked", "direct", "chosen_better_probability", "pair_source"],
+        descending=[False, False, False, True, True, False],
     )
-    return ranked.unique(["first", "second"], keep="first", maintain_order=True)
+    later = pl.int_range(pl.len()).over("first", "second", "marked") > 0
+    other = pl.when(later).then(pl.lit("other_source", PAIR_DROP))
+    return ranked.with_columns(reason=pl.coalesce("reason", other)).select(LAYOUT)
 
 
 _ENDS: Final = ("chosen_response_id", "rejected_response_id")
@@ -236,7 +243,9 @@ def run(context: StageContext) -> StageResult:
     noted = {table: context.written(table, columns) for table, columns in _NOTED.items()}
     return StageResult(
         outputs=outputs,
-        counts=Counts(rows_in=prompts, rows_out=paired, rejected=prompts - paired),
+        counts=Counts(
+            rows_in=prompts, rows_out=paired, rejected=prompts - paired, made={"pairs": outputs["pairs"].rows}
+        ),
         notes=notes(noted, config),
     )
 

@@ -21,7 +21,15 @@ from ..config import ResponsesConfig
 from ..context import StageContext, StageResult
 from ..evidence import exposure
 from ..evidence.answers import answers
-from ..evidence.comparisons import counted_comparisons
+from ..evidence.comparisons import (
+    COUNTED,
+    check_counted,
+    comparison_drops,
+    comparison_lines,
+    counted_comparisons,
+    judgements,
+)
+from ..evidence.contradictions import contradictions
 from ..evidence.posterior import beta_above_half, beta_quantile
 from ..evidence.raters import NARROW, RaterVotes, rater_contradictions
 from ..evidence.screening import screened
@@ -30,14 +38,15 @@ from ..storage.manifests import Counts, value_counts
 from ..tables import ABSTAIN_REASON, LABEL, TIME, polars_schema
 from ..workers import IN_MEMORY, map_in_threads
 
-VERSION = 4
+VERSION = 5
 INPUTS = ("events",)
-OUTPUTS = ("responses", "comparisons", "raters", "contradictions", "response_drops")
+OUTPUTS = ("responses", "comparisons", "comparison_drops", "raters", "contradictions", "response_drops")
 
 # What `notes` looks at: no text and no ids.
 _NOTED: Final = {
     "responses": ("label", "abstain_reason", "exposure_weight"),
-    "comparisons": ("kind",),
+    "comparisons": ("kind", *COUNTED),
+    "comparison_drops": ("reason",),
     "raters": ("weight",),
     "contradictions": ("kind",),
     "response_drops": ("reason",),
@@ -79,6 +88,7 @@ class Responses(NamedTuple):
 
     responses: pl.LazyFrame
     comparisons: pl.LazyFrame
+    comparison_drops: pl.LazyFrame
     contradictions: pl.LazyFrame
     response_drops: pl.LazyFrame
 
@@ -120,14 +130,16 @@ def transform(events: pl.LazyFrame, config: ResponsesConfig, known: Shared | Non
     kept = texts.filter(pl.col("drop_reason").is_null())
     voted = weighed(last_votes(with_ids.lazy()), known.raters.lazy(), known.newest, config.half_life_days)
     votes = voted.collect(engine=IN_MEMORY)
+    said = judgements(with_ids.lazy(), kept.lazy()).collect(engine=IN_MEMORY)
     evident = _with_evidence(kept, with_ids, votes, known, config)
     judged = _label(_posterior(evident, config), config).collect(engine=IN_MEMORY)
     # Texts come back at the end, row beside row: whatever looks at votes need not carry them along.
     responses = judged.hstack(kept.select(_TEXTS)).select(list(polars_schema("responses")))
     return Responses(
         responses.lazy(),
-        _comparisons(with_ids.lazy(), kept.lazy()),
-        _contradictions(votes.lazy()),
+        counted_comparisons(said.lazy()),
+        comparison_drops(said.lazy()),
+        contradictions(votes.lazy(), said.lazy()),
         _drops(texts.lazy()),
     )
 
@@ -193,42 +205,6 @@ def _label(judged: pl.LazyFrame, config: ResponsesConfig) -> pl.LazyFrame:
     )
 
 
-def _comparisons(events: pl.LazyFrame, kept: pl.LazyFrame) -> pl.LazyFrame:
-    """Comparisons of which both sides stay."""
-    ids = kept.select("response_id")
-    return (
-        counted_comparisons(events)
-        .join(ids, left_on="chosen_response_id", right_on="response_id", how="semi")
-        .join(ids, left_on="rejected_response_id", right_on="response_id", how="semi")
-        .select(list(polars_schema("comparisons")))
-        .sort("prompt_id", "chosen_response_id", "rejected_response_id", "kind")
-    )
-
-
-def _contradictions(votes: pl.LazyFrame) -> pl.LazyFrame:
-    """Responses with both labels, by different voters, and users who changed their mind about one."""
-    schema = polars_schema("contradictions")
-    both = (
-        votes.group_by("prompt_id", "response_id")
-        .agg(
-            n_up=(pl.col("vote") == "up").sum().cast(pl.Int64),
-            n_down=(pl.col("vote") == "down").sum().cast(pl.Int64),
-        )
-        .with_columns(kind=pl.lit("both_labels").cast(schema["kind"]), user_id=pl.lit(None, pl.String))
-    )
-    changed = votes.select(
-        "prompt_id",
-        "response_id",
-        "user_id",
-        kind=pl.lit("changed_mind").cast(schema["kind"]),
-        n_up="ever_up",
-        n_down="ever_down",
-    )
-    found = pl.concat([table.select(list(schema)) for table in (both, changed)])
-    contradicted = found.filter((pl.col("n_up") > 0) & (pl.col("n_down") > 0))
-    return contradicted.sort("prompt_id", "response_id", "kind", "user_id")
-
-
 def _drops(texts: pl.LazyFrame) -> pl.LazyFrame:
     dropped = texts.filter(pl.col("drop_reason").is_not_null())
     return dropped.select("response_id", "prompt_id", "n_events", reason="drop_reason", detail="drop_detail").sort(
@@ -273,24 +249,30 @@ class _Seen:
 
 def _made(part: pl.DataFrame, config: ResponsesConfig, known: Shared) -> dict[str, pl.DataFrame]:
     made = pl.collect_all(list(transform(part.lazy(), config, known)), engine=IN_MEMORY)
-    return dict(zip(Responses._fields, made, strict=True))
+    tables = dict(zip(Responses._fields, made, strict=True))
+    check_counted(part.lazy(), tables["comparisons"], tables["comparison_drops"])
+    return tables
 
 
 def notes(made: dict[str, pl.DataFrame], config: ResponsesConfig) -> dict[str, Any]:
     """Facts for the report, from the columns of the stage's tables that are in `_NOTED`."""
     responses, raters = made["responses"], made["raters"]
-    contradictions = value_counts(made["contradictions"]["kind"])
+    contradicted = value_counts(made["contradictions"]["kind"])
     labelled = responses.filter(pl.col("label") != "abstain")
     return {
         "labels": value_counts(responses["label"]),
         "abstain_reasons": value_counts(responses["abstain_reason"].drop_nulls()),
-        "responses_with_both_votes": contradictions.get("both_labels", 0),
-        "changed_minds": contradictions.get("changed_mind", 0),
+        "responses_with_both_votes": contradicted.get("both_labels", 0),
+        "changed_minds": contradicted.get("changed_mind", 0),
         "raters": raters.height,
-        "raters_of_one_label": contradictions.get("one_label_rater", 0),
+        "raters_of_one_label": contradicted.get("one_label_rater", 0),
         "rater_weights": {f"below_{edge}": int((raters["weight"] < edge).sum()) for edge in (0.1, 0.5, 0.9)},
         "dropped": value_counts(made["response_drops"]["reason"]),
+        "pairs_with_both_chosen": contradicted.get("both_chosen", 0),
+        "changed_choices": contradicted.get("changed_choice", 0),
         "comparisons": made["comparisons"].height,
+        "comparison_drops": value_counts(made["comparison_drops"]["reason"]),
+        "said": comparison_lines(made["comparisons"], made["comparison_drops"]),
         "comparison_kinds": value_counts(made["comparisons"]["kind"]),
         "exposure": exposure.described(labelled, config.exposure, config.exposure_clip)._asdict(),
         "prior": {"up": config.prior_up, "down": config.prior_down},

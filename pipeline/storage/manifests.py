@@ -25,7 +25,16 @@ class TableRecord(BaseModel):
 
 
 class Counts(BaseModel):
-    """Rows through a stage; `rows_in == rows_out + merged + rejected` holds in every stage that says so."""
+    """Rows through a stage: what the rows in gave is `rows_out + merged + rejected`, in every stage.
+
+    Attributes:
+        rows_in: Rows that it read.
+        rows_out: Rows that it kept.
+        merged: Rows that became part of another row.
+        rejected: Rows that it set aside.
+        gave: How many rows the rows in gave, where one may give several or none; None: as many as they are.
+        made: What else was made of the rows that were kept, by name: pairs of prompts.
+    """
 
     model_config = ConfigDict(frozen=True)
 
@@ -33,12 +42,25 @@ class Counts(BaseModel):
     rows_out: int
     merged: int = 0
     rejected: int = 0
+    gave: int | None = None
+    made: dict[str, int] = {}
+
+    @property
+    def given(self) -> int:
+        """How many rows the rows in gave."""
+        return self.rows_in if self.gave is None else self.gave
+
+    @property
+    def adds_up(self) -> bool:
+        """Whether no row was lost."""
+        return self.given == self.rows_out + self.merged + self.rejected
 
     def check(self, stage: str) -> None:
         """Raise TableError unless no row was lost."""
-        if self.rows_in != self.rows_out + self.merged + self.rejected:
+        if not self.adds_up:
+            gave = "" if self.gave is None else f" gave {self.gave}"
             raise TableError(
-                f"{stage}: {self.rows_in} rows in, but {self.rows_out} out + {self.merged} merged + "
+                f"{stage}: {self.rows_in} rows in{gave}, but {self.rows_out} out + {self.merged} merged + "
                 f"{self.rejected} rejected = {self.rows_out + self.merged + self.rejected}."
             )
 

@@ -7,6 +7,7 @@ content, never row numbers; closed sets are `pl.Enum`; times are UTC; log-probs 
 from .checks import validate
 from .columns import (
     ABSTAIN_REASON,
+    COMPARISON_DROP,
     COMPARISON_KIND,
     LABEL,
     LEAK_MATCH,
@@ -25,6 +26,7 @@ from .registry import TABLES, describe_table, has_columns_of, polars_schema
 
 __all__ = [
     "ABSTAIN_REASON",
+    "COMPARISON_DROP",
     "COMPARISON_KIND",
     "LABEL",
     "LEAK_MATCH",

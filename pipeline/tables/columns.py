@@ -16,10 +16,11 @@ LABEL: Final = pl.Enum(["desirable", "undesirable", "abstain"])
 ABSTAIN_REASON: Final = pl.Enum(
     ["unrated", "retracted", "tied", "low_confidence", "comparison_only", "unreliable_raters"]
 )
-CONTRADICTION: Final = pl.Enum(["both_labels", "changed_mind", "one_label_rater"])
+CONTRADICTION: Final = pl.Enum(["both_labels", "changed_mind", "one_label_rater", "both_chosen", "changed_choice"])
+COMPARISON_DROP: Final = pl.Enum(["missing_side", "identical_text", "unclear", "repeated", "changed_mind", "screened"])
 RESPONSE_DROP: Final = pl.Enum(["prompt_length", "completion_length", "language", "secret", "personal_data"])
 PAIR_SOURCE: Final = pl.Enum(["votes", *COMPARISON_KIND.categories])
-PAIR_DROP: Final = pl.Enum(["identical_text", "near_identical", "tied", "both_bad", "other_model"])
+PAIR_DROP: Final = pl.Enum(["identical_text", "near_identical", "tied", "both_bad", "other_model", "other_source"])
 LEAK_TEXT: Final = pl.Enum(["prompt", "completion", "conversation", "user"])
 LEAK_MATCH: Final = pl.Enum(["exact", "near"])
 SPLIT: Final = pl.Enum(["train", "validation", "test"])

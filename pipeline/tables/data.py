@@ -8,6 +8,7 @@ import polars as pl
 from .columns import (
     ABSTAIN_REASON,
     ANSWERED,
+    COMPARISON_DROP,
     COMPARISON_KIND,
     CONTRADICTION,
     LABEL,
@@ -112,11 +113,12 @@ CONTRADICTIONS: Final = schema(
         "kind": pa.Column(CONTRADICTION),
         "prompt_id": identifier(nullable=True),
         "response_id": identifier(nullable=True),
+        "other_response_id": identifier(nullable=True),
         "user_id": pa.Column(pl.String, nullable=True),
         "n_up": pa.Column(pl.Int64, NON_NEGATIVE),
         "n_down": pa.Column(pl.Int64, NON_NEGATIVE),
     },
-    unique=["kind", "response_id", "user_id"],
+    unique=["kind", "response_id", "other_response_id", "user_id"],
 )
 RATERS: Final = schema(
     {
@@ -143,6 +145,18 @@ COMPARISONS: Final = schema(
         "n_both_bad": pa.Column(pl.Int64, NON_NEGATIVE),
     },
     unique=["kind", "chosen_response_id", "rejected_response_id"],
+)
+COMPARISON_DROPS: Final = schema(
+    {
+        "prompt_id": identifier(),
+        "comparison_id": pa.Column(pl.String),
+        "kind": pa.Column(COMPARISON_KIND),
+        "user_id": pa.Column(pl.String, nullable=True),
+        "response_id": identifier(),
+        "other_response_id": identifier(nullable=True),
+        "reason": pa.Column(COMPARISON_DROP),
+    },
+    unique=["prompt_id", "comparison_id", "response_id", "other_response_id"],
 )
 UNPAIRED: Final = schema(
     {

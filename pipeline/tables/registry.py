@@ -7,6 +7,7 @@ import polars as pl
 
 from ..errors import TableError, unknown_name
 from .data import (
+    COMPARISON_DROPS,
     COMPARISONS,
     CONTRADICTIONS,
     EVENTS,
@@ -38,6 +39,7 @@ TABLES: Final[dict[str, pa.DataFrameSchema]] = {
     "rejects": REJECTS,
     "responses": RESPONSES,
     "comparisons": COMPARISONS,
+    "comparison_drops": COMPARISON_DROPS,
     "raters": RATERS,
     "contradictions": CONTRADICTIONS,
     "response_drops": RESPONSE_DROPS,

@@ -21,6 +21,7 @@ import pytest
 from thumbline.pipeline.config import EventsConfig
 from thumbline.pipeline.errors import InputError, PipelineError
 from thumbline.pipeline.stages.events import EventsResult, ingest
+from thumbline.pipeline.storage.manifests import Counts
 from thumbline.pipeline.storage.parquet import read_parquet
 from thumbline.pipeline.tables import validate
 from thumbline.pipeline.workers import map_in_processes
@@ -110,7 +111,7 @@ def test_a_broken_line_is_rejected_alone(fault: str) -> None:
         ("log.jsonl", 4, reason),
     ]
     assert sorted(result.events["source_line"]) == [1, 3, 5]
-    assert result.counts.model_dump() == {"rows_in": 5, "rows_out": 3, "merged": 0, "rejected": 2}
+    assert result.counts == Counts(rows_in=5, gave=5, rows_out=3, rejected=2)
     assert all(0 < len(raw) <= 2_000 for raw in result.rejects["raw"])
 
 
@@ -251,7 +252,7 @@ def test_a_folder_of_mixed_formats_and_faults(monkeypatch: pytest.MonkeyPatch, f
     result = ingest(EventsConfig(inputs=("logs", "glob-*.jsonl", "memory://far/*.gz")))
     store.rm("/far", recursive=True)
     assert result.notes["formats"] == {"thumbs_jsonl": 7, "trl": 2}
-    assert result.counts.model_dump() == {"rows_in": 13, "rows_out": 9, "merged": 0, "rejected": 4}
+    assert result.counts == Counts(rows_in=12, gave=13, rows_out=9, rejected=4)
     assert result.rejects.select("source_file", "source_line", "reason").rows() == [
         ("glob-1.jsonl", 2, "broken_json"),
         ("logs/b.csv", 3, "wrong_column_count"),

@@ -19,12 +19,12 @@ def funnel_picture(steps: Sequence[Step]) -> Picture:
     axes = blank(height, left=2, right=2, top=4, bottom=30)
     bare(axes)
     axes.set_ylim(_ROW_POINTS * len(steps), 0)
-    axes.set_xlim(0, max(step.rows_in for step in steps) or 1)
+    axes.set_xlim(0, max(step.given for step in steps) or 1)
     for place, step in enumerate(steps):
         _funnel_row(axes, step, place * _ROW_POINTS)
     _legend(axes, (("kept", ACCENT), ("merged", FAINT), ("set aside", REJECTED)), _ROW_POINTS * len(steps) + 20)
     said = "; ".join(
-        f"{step.name}: {count(step.rows_in)} in, {count(step.rows_out)} kept, {count(step.merged)} merged, "
+        f"{step.name}: {_read(step)} in, {count(step.rows_out)} kept, {count(step.merged)} merged, "
         f"{count(step.set_aside)} set aside"
         for step in steps
     )
@@ -37,14 +37,19 @@ def funnel_picture(steps: Sequence[Step]) -> Picture:
 def _funnel_row(axes: Axes, step: Step, top: float) -> None:
     right = axes.get_xlim()[1]
     write(axes, 0, top + 13, step.name, va="center")
-    write(
-        axes, right, top + 13, f"{count(step.rows_out)} of {count(step.rows_in)}", ha="right", va="center", color=MUTED
-    )
+    write(axes, right, top + 13, f"{count(step.rows_out)} of {_read(step)}", ha="right", va="center", color=MUTED)
     start = 0.0
     for rows, colour in ((step.rows_out, ACCENT), (step.merged, FAINT), (step.set_aside, REJECTED)):
         if rows:
             axes.barh(top + 29, rows, left=start, height=_BAR_POINTS, color=colour, linewidth=0)
         start += rows
+
+
+def _read(step: Step) -> str:
+    """The rows that a step read, and what they gave where that is another number."""
+    if step.given == step.rows_in:
+        return count(step.rows_in)
+    return f"{count(step.given)} from {count(step.rows_in)}"
 
 
 def _legend(axes: Axes, entries: Sequence[tuple[str, str]], y: float) -> None:

@@ -3,12 +3,14 @@
 from collections import defaultdict
 from datetime import UTC, datetime
 
+import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.logs import ided, logs
 from thumbline.pipeline.config import ResponsesConfig
+from thumbline.pipeline.evidence.comparisons import check_counted
 from thumbline.pipeline.stages import responses
 from thumbline.pipeline.tables import validate
 
@@ -93,7 +95,19 @@ def test_contradictions_are_those_of_a_slow_oracle(rows):
             if {"up", "down"} <= set(ever):
                 user = given_votes[0]["user_id"]
                 expected.add(("changed_mind", response, user, ever.count("up"), ever.count("down")))
-    assert set(table.drop("prompt_id").iter_rows()) == expected
+    of_votes = table.filter(pl.col("other_response_id").is_null())
+    assert set(of_votes.drop("prompt_id", "other_response_id").iter_rows()) == expected
+
+
+@given(logs())
+def test_each_comparison_is_counted_or_has_its_reason(rows):
+    events = ided(rows)
+    found = responses.transform(events.lazy(), ResponsesConfig())
+    counted, drops = found.comparisons.collect(), validate("comparison_drops", found.comparison_drops.collect())
+    check_counted(events.lazy(), counted, drops)
+    told = events.filter(pl.col("comparison_id").is_not_null()).select("prompt_id", "comparison_id").n_unique()
+    last = sum(len(results) for results in oracle_comparisons(events.rows(named=True)).values())
+    assert drops.height == told - last
 
 
 @given(logs())

@@ -231,6 +231,7 @@ def test_a_comparison_is_kept_before_votes_that_say_the_opposite():
     table, _ = made(rows)
     assert texts(table) == {("b", "a")}
     assert table["pair_source"].to_list() == ["preference"]
+    assert dropped(rows) == ["other_source"]
 
 
 def test_prompts_can_be_grouped():
