@@ -28,6 +28,14 @@ def test_counts_must_add_up():
         Counts(rows_in=5, rows_out=2).check("stage")
 
 
+def test_what_the_rows_gave_has_to_add_up_where_it_is_another_number():
+    counts = Counts(rows_in=3, gave=5, rows_out=4, rejected=1, made={"pairs": 2})
+    counts.check("stage")
+    assert counts.given == 5
+    with pytest.raises(TableError, match="stage: 3 rows in gave 6, but 4 out"):
+        counts.model_copy(update={"gave": 6}).check("stage")
+
+
 def test_a_working_folder_survives_only_under_the_same_fingerprint(tmp_path):
     stage = tmp_path / "stage"
     folder = manifests.open_partial(stage, "f")
