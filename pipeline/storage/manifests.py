@@ -58,7 +58,7 @@ class Counts(BaseModel):
     def check(self, stage: str) -> None:
         """Raise TableError unless no row was lost."""
         if not self.adds_up:
-            gave = "" if self.gave is None else f" gave {self.gave}"
+            gave = "" if self.given == self.rows_in else f" gave {self.gave}"
             raise TableError(
                 f"{stage}: {self.rows_in} rows in{gave}, but {self.rows_out} out + {self.merged} merged + "
                 f"{self.rejected} rejected = {self.rows_out + self.merged + self.rejected}."

@@ -63,7 +63,7 @@ def test_tables_and_counts_are_those_of_the_command(prepared, log, tmp_path):
     for name, frame in prepared.tables.items():
         assert frame.equals(pl.read_parquet(tmp_path / "out" / places[name] / f"{name}.parquet")), name
     assert prepared.counts["stage"].to_list() == ["events", "responses", "unpaired", "pairs", "splits"]
-    assert prepared.counts.row(0)[1:5] == (17, 16, 0, 1)
+    assert prepared.counts.row(0)[1:6] == (17, 17, 16, 0, 1)
     assert prepared.reasons == {"broken_json": 1}
     assert prepared.rejects["source_line"].to_list() == [17]
     assert len(prepared.pairs) == 8 and len(prepared.splits) == 8 and len(prepared.responses) == 16
