@@ -24,7 +24,7 @@ def export_command(
     ] = None,
     test: Annotated[bool, typer.Option("--test", help="Write the test split too.")] = False,
     push_to_hub: Annotated[
-        str | None, typer.Option(metavar="ID", help="Upload the data set and its card (--for trl) as this data set.")
+        str | None, typer.Option(metavar="ID", help="Upload the data set and its card (--for trl), over those there.")
     ] = None,
     public: Annotated[bool, typer.Option("--public", help="A data set made by --push-to-hub is not private.")] = False,
 ) -> None:

@@ -5,10 +5,11 @@ from typing import cast
 
 from ..errors import InputError
 from .lines import REJECTS
+from .rows import KINDS
 
 
 def push_dataset(folder: Path, repo_id: str, *, private: bool) -> str:
-    """Upload a data set and its card, in one commit that also removes rows which are no longer there.
+    """Upload a data set and its card, in one commit that also removes rows of ours which are no longer there.
 
     The token and the hub's address come from the client's own environment: `hf auth login`, HF_TOKEN, HF_ENDPOINT.
 
@@ -37,7 +38,7 @@ def push_dataset(folder: Path, repo_id: str, *, private: bool) -> str:
             repo_type="dataset",
             folder_path=folder,
             ignore_patterns=[REJECTS],
-            delete_patterns=["*.parquet"],
+            delete_patterns=[f"{kind}/*.parquet" for kind in KINDS],
             commit_message="Rows by split, and their card",
         )
     except refusals as error:

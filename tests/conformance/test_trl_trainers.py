@@ -151,3 +151,31 @@ def test_what_messages_carry_is_trained_on_by_trls_trainers(agent_case, kind, tm
     )
     prompt, answer = _SAID[case]
     assert all(prompt in text for text in asked) and any(answer in text for text in answered)
+
+
+def test_trls_token_ids_of_the_data_set_are_those_that_we_train_on(agent_case, tmp_path):
+    _, folder = agent_case
+    model = save_tiny_model(tmp_path / "model", template=_TEMPLATE)
+    run = {
+        "name": "ours",
+        "runs": str(tmp_path),
+        "model": str(model),
+        "sequences": {"scope": "all", "max_tokens": 1024},
+    }
+    with using(agent_log.SPEC):
+        log = {"inputs": [str(folder.parents[1] / "log.jsonl")], "format": "agent_log"}
+        ours = thumbline.run(run | {"events": log}, until="sequences").tables["sequences"]
+    trainer = trl.KTOTrainer(
+        model=str(model),
+        args=arguments(trl.KTOConfig, tmp_path),
+        train_dataset=load(folder, "unpaired")["train"],
+        processing_class=tokenizer(str(model)),
+    )
+    end = tokenizer(str(model)).eos_token_id
+    sequences = {(*row["prompt_token_ids"], *row["completion_token_ids"]) for row in ours.iter_rows(named=True)}
+    for row in trainer.train_dataset:
+        ids = [*row["prompt_ids"], *row["completion_ids"]]
+        # What a template writes after the end of a turn is not trained on here.
+        while ids[-1] != end:
+            ids.pop()
+        assert tuple(ids) in sequences

@@ -55,8 +55,12 @@ def _function(tool: Any) -> dict[str, Any]:
 
 
 def offered(tools: list[Any]) -> list[dict[str, Any]]:
-    """Each tool in the form of OpenAI's chat completions; see `functions`."""
-    return [{"type": "function", "function": function} for function in functions(tools)]
+    """Each tool in the form of OpenAI's chat completions: as it is where it has that form; see `functions`."""
+    found = zip(tools, functions(tools), strict=True)
+    return [
+        {**tool, "type": "function"} if "function" in tool else {"type": "function", "function": function}
+        for tool, function in found
+    ]
 
 
 def calls(message: Message) -> list[Call]:
@@ -125,7 +129,7 @@ class ToolTurns:
                 `tool_calls_unanswered`.
         """
         if message["role"] == "tool":
-            return {"role": "tool", "content": message["content"], "tool_call_id": self._answered(message)}
+            return {**message, "tool_call_id": self._answered(message)}
         self.close()
         taken = {key: value for key, value in message.items() if key not in ("tool_calls", "tool_call_id") and value}
         taken |= {"content": message["content"]}

@@ -34,6 +34,9 @@ def _pair(row: Pair) -> Line:
 
 def _checked(message: Message) -> Message:
     taken = without_reasoning(message)
+    if taken["role"] == "tool":
+        # Its call has the function's name.
+        taken.pop("name", None)
     more = sorted(key for key, value in taken.items() if value and key not in _KEYS)
     if more:
         raise CannotTakeError("message_key", f"a turn carries '{more[0]}', for which there is no field")

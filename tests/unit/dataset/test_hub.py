@@ -114,8 +114,10 @@ def test_the_data_set_and_its_card_are_on_the_hub_and_private(hub, prepared, tmp
 def test_rows_that_are_no_longer_there_leave_the_hub(hub, prepared, tmp_path):
     thumbline.export(prepared, output=tmp_path, test=True, push_to_hub="ann/garden", private=False)
     assert "pairs/test.parquet" in hub.files and hub.made["visibility"] == "public"
+    hub.files["others/notes.parquet"] = b"kept"
     thumbline.export(prepared, output=tmp_path, push_to_hub="ann/garden")
     assert "pairs/test.parquet" not in hub.files and "pairs/train.parquet" in hub.files
+    assert hub.files["others/notes.parquet"] == b"kept"
 
 
 def test_a_token_that_the_hub_refuses_is_said_with_what_to_do(hub, prepared, tmp_path, monkeypatch):

@@ -156,6 +156,21 @@ def test_arguments_that_a_model_wrote_wrong_go_to_openai_as_they_are_and_nowhere
         assert reason(target, Pair(ASKED, [TOOL], EARLY, wrong)) == "tool_arguments"
 
 
+def test_tools_are_as_they_were_logged_or_put_into_openais_form():
+    logged = {"type": "function", "function": {"name": "frost", "parameters": {"type": "object"}, "strict": True}}
+    plain = {"name": "frost", "description": "Frost?", "input_schema": {"type": "object"}}
+    made = line("openai", PAIR._replace(tools=[logged, plain])).content["input"]["tools"]
+    assert made[0] == logged
+    function = {"name": "frost", "description": "Frost?", "parameters": {"type": "object"}}
+    assert made[1] == {"type": "function", "function": function}
+
+
+def test_the_name_of_a_result_goes_where_templates_read_it():
+    told = [*TOLD[:-1], turn("tool", "none", name="frost")]
+    assert line("axolotl", Pair(told, [TOOL], EARLY, LATE)).content["messages"][-1]["name"] == "frost"
+    assert "name" not in line("openai", Pair(told, [TOOL], EARLY, LATE)).content["input"]["messages"][-1]
+
+
 @pytest.mark.parametrize(
     ("row", "why"),
     [
