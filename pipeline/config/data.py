@@ -15,7 +15,8 @@ class EventsConfig(StageConfig):
     )
     format: str = Field("auto", description="A name of `thumbline formats`, or `auto` to detect it per file.")
     options: dict[str, OptionText] = Field(
-        {}, description="Importer options, for example a column mapping or a hub data set's `split`."
+        {},
+        description="Importer options, for example a column mapping, a hub data set's `split` or a file's `encoding`.",
     )
     user_key: str = Field(
         "thumbline",

@@ -16,6 +16,7 @@ from ..importers.base import ImporterSpec, RawEvent
 from ..importers.registry import importer, importer_names
 from ..reading import hub
 from ..reading.files import FileSource, take_sample
+from ..reading.fitting import fitted
 from ..reading.records import Reject, RowError, Sample, Source
 from ..storage.digests import digest_file
 from ..tables import MESSAGES, polars_schema
@@ -106,7 +107,7 @@ def read_pairs(location: str, options: ReadOptions) -> PairRows:
         InputError: There is no such file, its columns fit no layout, or it gives no pair.
     """
     source, content = _source(location, options.split)
-    sample = take_sample(source)
+    source, sample = _opened(source, options.layout)
     name = _layout_name(location, sample, options.layout)
     own = LAYOUTS[name].slices if name in LAYOUTS else ()
     slices = tuple(dict.fromkeys((*own, *options.slices)))
@@ -124,6 +125,24 @@ def read_pairs(location: str, options: ReadOptions) -> PairRows:
     return PairRows(
         kept, name, slices, content, tally.records, frame.height - kept.height, dict(sorted(tally.rejected.items()))
     )
+
+
+def _opened(source: Source, layout: str) -> tuple[Source, Sample]:
+    """The source as it is to be read, and its first rows: those of a file may be wrapped, or have names in capitals."""
+    if not isinstance(source, FileSource):
+        return source, take_sample(source)
+
+    def fits(sample: Sample) -> bool:
+        try:
+            return _detects(_layout_name(source.name, sample, layout), sample)
+        except InputError:
+            return False
+
+    return fitted(source, fits)
+
+
+def _detects(layout: str, sample: Sample) -> bool:
+    return LAYOUTS[layout].detect(sample) if layout in LAYOUTS else importer(layout).detect(sample, {})
 
 
 def _check_slices(location: str, slices: Sequence[str], sample: Sample) -> None:
@@ -159,8 +178,7 @@ def _layout_name(location: str, sample: Sample, asked: str) -> str:
             raise ConfigError(f"--layout: {unknown_name('layout', asked, ['auto', *layout_names()])}")
         return asked
     for name in layout_names() if sample.records else ():
-        fits = LAYOUTS[name].detect(sample) if name in LAYOUTS else importer(name).detect(sample, {})
-        if fits:
+        if _detects(name, sample):
             return name
     columns = ", ".join(sample.fields) or "none that can be read"
     raise InputError(

@@ -61,7 +61,10 @@ def _columns(path: Path) -> list[str]:
     if not path.is_file():
         raise InputError(f"{path}: no such file, run or folder.")
     if path.suffix != ".parquet":
-        return take_sample(FileSource(path, str(path), MAX_LINE_BYTES)).fields
+        source = FileSource(path, str(path), MAX_LINE_BYTES)
+        if foreign := source.content.foreign:
+            raise InputError(f"{path}: {foreign}.")
+        return take_sample(source).fields
     return read_parquet(path).columns
 
 

@@ -54,13 +54,13 @@ def has_plain_columns(path: Path, layout: Layout) -> bool:
     """Whether the file opens and each of its columns is of a type that is read fast."""
     try:
         schema = pq.read_schema(path)
-    except (pa.ArrowException, OSError):
+        kinds = {field.name: field.type for field in schema}
+    except (pa.ArrowException, OSError, UnicodeDecodeError):
         return False
     texts = [layout.columns["prompt"], layout.columns["completion"], layout.columns["vote"]]
     texts += [layout.columns[name] for name in AROUND if name in layout.columns]
     ids = [layout.columns[field] for field in IDENTIFIERS.values() if field in layout.columns]
     time = layout.columns.get("created_at")
-    kinds = {field.name: field.type for field in schema}
     return (
         len(kinds) == len(schema)
         and layout.watched.isdisjoint(kinds)

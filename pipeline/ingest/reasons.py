@@ -36,7 +36,7 @@ class Example(NamedTuple):
 
 
 def reject_lines(manifest: Manifest) -> list[str]:
-    """Counted reasons in one line; where most rows are rejected, the first example of each with its way out.
+    """Counted reasons in one line, then the first example of the most frequent one; of each where most are rejected.
 
     Args:
         manifest: Of the stage `events`; any other has no such reasons.
@@ -47,13 +47,9 @@ def reject_lines(manifest: Manifest) -> list[str]:
     examples = _examples(manifest)
     left = f", and {len(frequent) - _SHOWN} more" if len(frequent) > _SHOWN else ""
     lines = ["rejected: " + ", ".join(f"{reason} {rows:,}" for reason, rows in frequent[:_SHOWN]) + left]
-    if 2 * manifest.counts.rejected > manifest.counts.given:
-        lines += [
-            f"{reason}: {examples[reason].told}{_way_out(reason)}"
-            for reason, _ in frequent[:_SHOWN]
-            if reason in examples
-        ]
-    return lines
+    shown = frequent[: _SHOWN if 2 * manifest.counts.rejected > manifest.counts.given else 1]
+    told = [f"{reason}: {examples[reason].told}{_way_out(reason)}" for reason, _ in shown if reason in examples]
+    return lines + told
 
 
 def _frequent(manifest: Manifest) -> list[tuple[str, int]]:

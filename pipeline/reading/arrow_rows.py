@@ -31,7 +31,7 @@ def read_arrow_rows(path: Path, max_row_bytes: int) -> Iterator[Record | Reject]
                         yield Reject(row.line + 1, "decompression_ratio", detail, "")
                         return
                 read += batch.num_rows
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         what = f"the rows after {read:,} are not readable" if read else "the file does not open"
         yield Reject(read + 1 if read else 0, "unreadable_arrow", f"{what} ({type(error).__name__})", "")
 

@@ -160,9 +160,14 @@ def _text_kind(path: Path, head: bytes) -> Kind:
     if begins.startswith(b"["):
         # A damaged first byte must not turn a file of lines into one broken array.
         return "array" if suffix not in _LINES or _ends_array(path, begins) else "lines"
-    known = suffix in _LINES or suffix == ".json"
-    first = re.split(rb"[\r\n]", begins, maxsplit=1)[0]
-    return "lines" if known or begins.startswith(b"{") or not re.search(rb"[,;\t]", first) else "csv"
+    return "csv" if _is_separated(begins) else "lines"
+
+
+def _is_separated(begins: bytes) -> bool:
+    """Whether a text whose name does not say so is CSV: a header with a delimiter, and no line that begins as JSON."""
+    first, *more = [line.strip() for line in re.split(rb"[\r\n]+", begins) if line.strip()] or [b""]
+    separated = re.search(rb"[,;\t]", first) is not None and re.search(rb"[{}]", first) is None
+    return separated and bool(more) and not any(line.startswith((b"{", b"[")) for line in more)
 
 
 def _ends_array(path: Path, begins: bytes) -> bool:

@@ -37,7 +37,7 @@ def read_parquet_rows(path: Path, max_row_bytes: int) -> Iterator[Record | Rejec
                         yield Reject(row.line + 1, "decompression_ratio", detail, "")
                         return
                 before += file.metadata.row_group(group).num_rows
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         yield Reject(0, "unreadable_parquet", f"the file does not open ({type(error).__name__})", "")
 
 

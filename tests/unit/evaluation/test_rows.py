@@ -10,6 +10,7 @@ from tests.unit.importers.fixtures_open_webui import exported
 from thumbline.pipeline.errors import ConfigError, InputError
 from thumbline.pipeline.evaluation.layouts import LAYOUTS
 from thumbline.pipeline.evaluation.rows import ReadOptions, read_pairs
+from thumbline.pipeline.evaluation.stored import read_subject
 
 TURNS = "\n\nHuman: Hi\n\nAssistant: Hello.\n\nHuman: When?\n\nAssistant:"
 QUESTION = [{"role": "user", "content": "When?"}]
@@ -226,3 +227,22 @@ def test_a_ranking_of_argilla_is_pairs(read):
     pairs = read([record(response(order=ranking))])
     assert pairs.layout == "argilla"
     assert texts(pairs) == [("How far is the moon?", FIELDS["response-2"], FIELDS["response"])]
+
+
+@pytest.mark.parametrize("layout", ["auto", "trl"])
+def test_rows_in_a_wrapper_under_names_in_capitals_are_read(tmp_path, layout):
+    rows = [
+        {"Prompt": "When?", "Chosen": "May.", "Rejected": "No."},
+        {"Prompt": "Why?", "Chosen": "Sun.", "Rejected": "-"},
+    ]
+    path = tmp_path / "rows.json"
+    path.write_text(json.dumps({"total": 2, "rows": rows}, indent=1))
+    assert texts(read_pairs(str(path), ReadOptions(layout=layout))) == [("When?", "May.", "No."), ("Why?", "Sun.", "-")]
+
+
+def test_a_file_that_is_not_read_is_named(tmp_path):
+    (tmp_path / "rows.json").write_bytes(b"SQLite format 3\x00" + bytes(200))
+    with pytest.raises(InputError, match="rows.json: the file is a SQLite database"):
+        read_pairs(str(tmp_path / "rows.json"), ReadOptions())
+    with pytest.raises(InputError, match="rows.json: the file is a SQLite database"):
+        read_subject(str(tmp_path / "rows.json"))

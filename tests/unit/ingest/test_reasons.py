@@ -28,11 +28,14 @@ def manifest(counts: Counts, **notes: object) -> Manifest:
     )
 
 
-def test_few_rejects_are_counted_and_many_have_an_example_with_its_line_and_a_way_out() -> None:
+def test_rejects_are_counted_and_where_most_are_each_reason_has_an_example_with_its_line_and_a_way_out() -> None:
     notes = {"reject_reasons": {"broken_json": 1, "unknown_label": 1_500}, "reject_examples": GIVEN}
     few, most = (Counts(rows_in=rows, rows_out=rows - 1_501, rejected=1_501) for rows in (4_000, 2_000))
     assert reject_lines(manifest(Counts(rows_in=9, rows_out=9))) == []
-    assert reject_lines(manifest(few, **notes)) == ["rejected: unknown_label 1,500, broken_json 1"]
+    assert reject_lines(manifest(few, **notes)) == [
+        "rejected: unknown_label 1,500, broken_json 1",
+        "unknown_label: log.jsonl, line 1,200: field 'vote' is 'meh'",
+    ]
     counted, label, broken = reject_lines(manifest(most, **notes))
     assert counted == "rejected: unknown_label 1,500, broken_json 1"
     assert label.startswith("unknown_label: log.jsonl, line 1,200: field 'vote' is 'meh'")

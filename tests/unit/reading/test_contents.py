@@ -62,6 +62,8 @@ READ: dict[str, bytes] = {
     "mac.jsonl": LINES.replace("\n", "\r").encode(),
     "unnamed.txt": separated(";").encode(),
     "lines.txt": LINES.encode(),
+    "separated.jsonl": separated(",").encode(),
+    "separated.json": separated(";").encode(),
     "utf16.jsonl": LINES.encode("utf-16"),
     "utf16be.csv": b"\xfe\xff" + separated("\t").encode("utf-16-be"),
     "unmarked.jsonl": LINES.encode("utf-16-le"),
