@@ -289,3 +289,10 @@ def test_archives_that_cannot_be_read_are_errors(tmp_path: Path, monkeypatch: py
         locked[locked.index(mark) + place] |= 1
     with pytest.raises(InputError, match="encrypted; unpack it with its password"):
         read(path, bytes(locked))
+
+
+@pytest.mark.parametrize("name", ["log.arrow", "log.parquet"])
+def test_a_column_whose_name_is_no_text_makes_the_table_unreadable(tmp_path: Path, name: str) -> None:
+    whole = READ["stream.arrow"] if name.endswith("arrow") else READ["parquet.csv"]
+    result = read(tmp_path / name, whole.replace(b"prompt", b"promp\xc0"))
+    assert result.rejects["reason"].to_list() == [f"unreadable_{name[4:]}"]
