@@ -75,6 +75,11 @@ class Prepared(Run):
         """A folder that `datasets` and TRL load and the hub takes: rows by split, and a card."""
         return (self.folder / self._exported.card).parent
 
+    @property
+    def left_out(self) -> dict[str, int]:
+        """Rows that are not in `dataset`, since no trainer takes them, by reason; its `rejects.jsonl` names each."""
+        return dict(self._exported.left_out)
+
     @cached_property
     def _exported(self) -> "Exported":
         from ..dataset.export import export_dataset

@@ -37,9 +37,10 @@ def _lacks_training(written: Written, kind: str) -> bool:
 def page(target: Target, written: Written, lines: Lines) -> str:
     """The page's Markdown."""
     parts = [f"# {written.name}: {target.title}", "", *_table(("file", "rows"), written.rows), ""]
-    parts += [f"- {note}" for note in notes_of(target, written, lines)]
+    if notes := notes_of(target, written, lines):
+        parts += [*(f"- {note}" for note in notes), ""]
     if any(name.endswith("_train.jsonl") for name in written.rows):
-        parts += ["", "## Use", "", target.usage(written).rstrip(), ""]
+        parts += ["## Use", "", target.usage(written).rstrip(), ""]
     if lines.rejected:
         parts += ["## Not written", "", f"`{REJECTS}` names each row and says why.", ""]
         parts += [*_table(("reason", "rows"), dict(sorted(lines.rejected.items()))), ""]

@@ -88,10 +88,8 @@ def _config(template: str, train: str, held_out: str | None) -> str:
 def _usage(written: Written) -> str:
     lines = [f"- `{name}`: put it into your run file, beside `base_model`." for name in _companions(written)]
     if written.file("pairs", "train", _PART):
-        lines += ["- `pairs_tools_*.jsonl` holds the rows with tools or thoughts. A release of axolotl without"]
-        lines += [
-            "  `prompt_strategies/preference_chat_template.py`, such as 0.19.0, would train on them without either."
-        ]
+        lines += ["- `pairs_tools_*.jsonl` holds the rows with tools or thoughts. Releases without"]
+        lines += ["  `prompt_strategies/preference_chat_template.py`, such as 0.19.0, train on them without either."]
     return "\n".join([*lines, "", "```bash", "axolotl train my_run.yaml", "```", ""])
 
 

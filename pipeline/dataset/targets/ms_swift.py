@@ -71,7 +71,10 @@ def _usage(written: Written) -> str:
         if (train := written.file(kind, "train", part))  # type: ignore[arg-type]
         for held_out in [written.file(kind, "validation", part)]  # type: ignore[arg-type]
     ]
-    return "\n".join(["```bash", *commands, "```", ""])
+    lines = ["```bash", *commands, "```", ""]
+    if any(f"_{_PART}_" in name for name in written.rows):
+        lines += ["Rows with tools stand in files of their own: pairs of them have both conversations whole.", ""]
+    return "\n".join(lines)
 
 
 TARGET: Final = Target(

@@ -251,6 +251,7 @@ def test_rows_without_a_prompt_stay_out_of_the_data_set_and_are_counted(tmp_path
     assert kept.height == 1 and kept["prompt"].list.len().min() == 2
     assert "rows not written: 1 (empty_prompt 1)" in " ".join(output.split())
     assert "`empty_prompt`: 1" in (dataset / "README.md").read_text()
+    assert thumbline.prepare(str(tmp_path / "log.json")).left_out == {"empty_prompt": 1}
     (reject,) = read_lines(dataset / "rejects.jsonl")
     assert (reject["kind"], reject["reason"]) == ("unpaired", "empty_prompt")
     with pytest.raises(InputError, match=r"takes none|has no rows"):
