@@ -66,3 +66,20 @@ def family_tokenizer(name: str) -> PreTrainedTokenizerFast:
     )
     tokenizer.bos_token, tokenizer.eos_token = family.begin, family.end
     return tokenizer
+
+
+# Parts that a template is made of, each a for loop's body.
+TOOLS_PART = "{% for tool in tools or [] %}<tool>{{ tool | tojson }}</tool>{% endfor %}"
+CALLS_PART = "{% for call in turn.tool_calls or [] %}<call>{{ call.function.name }} ARGUMENTS</call>{% endfor %}"
+THOUGHT_PART = "{% if turn.KEY %}<think>{{ turn.KEY }}</think>{% endif %}"
+
+
+def template(*parts: str, condition: str = "true", content: str = "turn.content") -> str:
+    """ChatML with parts before each turn's text, where `condition` holds."""
+    inside = "".join(part for part in parts if part != TOOLS_PART)
+    return (
+        (TOOLS_PART if TOOLS_PART in parts else "")
+        + "{% for turn in messages %}{{ '<|im_start|>' ~ turn.role ~ '\n' }}"
+        + f"{{% if {condition} %}}{inside}{{% endif %}}{{{{ {content} }}}}<|im_end|>\n{{% endfor %}}"
+        + "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
+    )

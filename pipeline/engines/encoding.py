@@ -120,7 +120,9 @@ class Encoder:
         return [row if isinstance(row, Refusal) else next(turns) for row in rows]
 
     def _split(self, rows: list[TurnTexts]) -> list[Turn]:
-        prompts, fulls = self._ids([row.prompt for row in rows]), self._ids([row.full for row in rows])
+        distinct = list(dict.fromkeys(row.prompt for row in rows))
+        of_prompt = dict(zip(distinct, self._ids(distinct), strict=True))
+        prompts, fulls = [of_prompt[row.prompt] for row in rows], self._ids([row.full for row in rows])
         starts = [
             0 if row.boundary == "apart" else common_length(prompt, full)
             for row, prompt, full in zip(rows, prompts, fulls, strict=True)

@@ -129,7 +129,7 @@ def export_rows(request: Request, output: Path) -> ScoredRows:
     with TemporaryDirectory() as folder, scratch_folder(Path(folder)) as scratch:
         _, results = stored_results(blocks, catalogue(blocks), scorer.stores(), scratch)
     logps = _named_logps(named, results.frame().filter(pl.col("logps").is_not_nan()))
-    missing = logps["logps"].null_count()
+    missing = logps.filter(pl.col("logps").is_null()).select(_ROW).n_unique()
     added = _with_logps(read, logps.drop_nulls("logps")).drop(["prompt", "tools", "completion", "label"], strict=False)
     if added.is_empty():
         raise InputError(

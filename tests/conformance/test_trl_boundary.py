@@ -12,7 +12,8 @@ from types import SimpleNamespace
 
 import pytest
 import trl
-from tokenizers import AddedToken
+from jinja2.exceptions import UndefinedError
+from tokenizers import AddedToken, processors
 from trl import DPOConfig, DPOTrainer, KTOConfig, KTOTrainer
 
 from tests.chat_templates import FAMILIES, THINKING, family_tokenizer
@@ -195,3 +196,87 @@ def reads_another_key(tokenizer, kind):
         and ".thinking" in tokenizer.chat_template
         and ("reasoning_content" not in tokenizer.chat_template)
     )
+
+
+@pytest.mark.parametrize("begins", [True, False])
+@pytest.mark.parametrize("texts", [("Q: What?\nA:", " Beans.", " Nothing."), ("Plant be", "ans.", "ets.<|im_end|>")])
+def test_plain_texts_have_trls_ids_also_where_tokens_merge(begins, texts, tmp_path):
+    tokenizer = tiny_tokenizer(None)
+    if begins:
+        begin = ("<|im_start|>", tokenizer.bos_token_id)
+        tokenizer.backend_tokenizer.post_processor = processors.TemplateProcessing(
+            single="<|im_start|> $A", special_tokens=[begin]
+        )
+    prompt, *answers = texts
+    pair = ours(tokenizer, [user(prompt)], [answer(text) for text in answers], template="plain")
+    row = {"prompt": prompt, "chosen": answers[0], "rejected": answers[1]}
+    expected = theirs(DPOTrainer, DPOConfig, tokenizer, row, tmp_path)
+    assert pair[0][:2] == (expected["prompt_ids"], expected["chosen_ids"])
+    assert pair[1][:2] == (expected["prompt_ids"], expected["rejected_ids"])
+
+
+def test_a_row_of_kto_continues_the_prompt_of_all_answers_to_it_where_trl_gives_each_its_own(tmp_path):
+    tokenizer = tokenizer_of("thinking")
+    prompt, chosen, rejected, _ = ROWS["a thought in one text"]
+    rows = ours(tokenizer, prompt, [chosen, rejected])
+    found = [
+        theirs(KTOTrainer, KTOConfig, tokenizer, {"prompt": prompt, "completion": [one], "label": True}, tmp_path)
+        for one in (chosen, rejected)
+    ]
+    assert rows[0].prompt_token_ids == rows[1].prompt_token_ids == found[1]["prompt_ids"]
+    assert len(found[0]["prompt_ids"]) > len(found[1]["prompt_ids"])
+
+
+def test_trl_is_wrong_to_end_an_answer_twice_that_has_its_end_token(tmp_path):
+    tokenizer = tokenizer_of("chatml")
+    prompt, chosen, rejected = [user("What?")], answer("Beans.<|im_end|>"), answer("Nothing.")
+    row = {"prompt": prompt, "chosen": [chosen], "rejected": [rejected]}
+    expected = theirs(DPOTrainer, DPOConfig, tokenizer, row, tmp_path)
+    assert expected["chosen_ids"].count(tokenizer.eos_token_id) == 2
+    (encoded,) = ours(tokenizer, prompt, [chosen])
+    assert encoded.completion_token_ids.count(tokenizer.eos_token_id) == 1
+
+
+def test_trl_is_wrong_to_make_the_question_a_part_of_the_answer_where_a_template_moves_the_system_text(tmp_path):
+    tokenizer = tokenizer_of("mistral")
+    tokenizer.chat_template = (
+        "{% for turn in messages %}{% if turn.role == 'user' %}[INST] "
+        "{% if loop.last and messages[0].role == 'system' %}{{ messages[0].content }} {% endif %}"
+        "{{ turn.content }} [/INST]{% elif turn.role == 'assistant' %} "
+        "{{ turn.content }}{{ eos_token }}{% endif %}{% endfor %}"
+    )
+    prompt, chosen, rejected, _ = ROWS["a system turn"]
+    row = {"prompt": prompt, "chosen": [chosen], "rejected": [rejected]}
+    assert "What grows here?" in tokenizer.decode(theirs(DPOTrainer, DPOConfig, tokenizer, row, tmp_path)["chosen_ids"])
+    (encoded,) = ours(tokenizer, prompt, [chosen])
+    assert "What grows here?" in tokenizer.decode(encoded.prompt_token_ids)
+    assert tokenizer.decode(encoded.completion_token_ids).strip() == "Beans.</s>"
+
+
+@pytest.mark.parametrize("name", sorted(OF_IMAGES))
+def test_trl_is_wrong_to_give_text_to_templates_that_take_parts(name, tmp_path):
+    tokenizer = tokenizer_of(name)
+    prompt, chosen, rejected, _ = ROWS["one turn"]
+    (encoded,) = ours(tokenizer, prompt, [chosen])
+    assert "Beans." in tokenizer.decode(encoded.completion_token_ids)
+    row = {"prompt": prompt, "chosen": [chosen], "rejected": [rejected]}
+    try:
+        expected = theirs(DPOTrainer, DPOConfig, tokenizer, row, tmp_path)
+    except UndefinedError:
+        return
+    assert "Beans." not in tokenizer.decode(expected["chosen_ids"])
+
+
+@pytest.mark.parametrize("name", ["trl gptoss", "trl lfm2_2_5"])
+def test_trl_is_wrong_to_lose_thoughts_whose_key_the_template_does_not_read(name, tmp_path):
+    tokenizer = tokenizer_of(name)
+    prompt, chosen, *_ = ROWS["thoughts"]
+    row = {"prompt": prompt, "completion": [chosen], "label": True}
+    expected = theirs(KTOTrainer, KTOConfig, tokenizer, row, tmp_path)
+    assert "Warm soil." not in tokenizer.decode(expected["completion_ids"])
+    (encoded,) = ours(tokenizer, prompt, [chosen])
+    assert "Warm soil." in tokenizer.decode(encoded.completion_token_ids)
+    # Under the key that it reads, the ids are alike.
+    renamed = answer(chosen["content"], thinking=chosen["reasoning_content"])
+    expected = theirs(KTOTrainer, KTOConfig, tokenizer, {**row, "completion": [renamed]}, tmp_path)
+    assert_same(tokenizer, encoded, expected["prompt_ids"], expected["completion_ids"])

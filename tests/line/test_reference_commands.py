@@ -103,7 +103,7 @@ def test_export_keeps_every_column_and_scores_nothing(rows, tiny_model, tmp_path
     output = done(
         "reference", "export", own, "-m", tiny_model, "-o", tmp_path / "o.parquet", "--store", scored, *ENGINE
     )
-    assert "8 pairs rows; left out: not_stored 2" in output
+    assert "8 pairs rows; left out: not_stored 1" in output
     exported = pl.read_parquet(tmp_path / "o.parquet")
     assert exported.select(frame.columns).equals(frame.head(8))
     whole = pl.read_parquet(tmp_path / "scored.parquet")
@@ -146,7 +146,9 @@ def test_another_truncation_rule_scores_the_rows_that_it_cuts_and_no_others(rows
     long = PAIRS[0] | {"prompt": "When? " * 20}
     rows.write_text(rows.read_text() + json.dumps(long) + "\n")
     arguments = ("reference", rows, "-m", tiny_model, "-o", tmp_path / "scored.parquet", *ENGINE, "--max-tokens", 64)
-    assert "too_long 2 24 sequences scored" in done(*arguments)
+    said = done(*arguments)
+    assert "left out: too_long 1 rows without token ids: too_long 1. too_long: raise --max-tokens (now 64)" in said
+    assert "24 sequences scored" in said
     rule = ("--set", "sequences.truncation=keep_end")
     assert "none 2 sequences scored, 24 from" in done(*arguments, *rule)
     # A later rule cuts the same two at another place.
