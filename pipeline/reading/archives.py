@@ -40,7 +40,7 @@ def unpack(path: Path, name: str, is_log: Callable[[Path], bool], kind: Callable
         kind: What a file that is none is counted as.
 
     Raises:
-        InputError: It is damaged, encrypted, an Office file, unfolds too far, or holds no log.
+        InputError: It is damaged, encrypted, an Office file, or unfolds too far.
     """
     folder = cache_dir() / "unpacked" / cached_digest(path)
     found = Unpacked([], Counter())
@@ -61,9 +61,6 @@ def unpack(path: Path, name: str, is_log: Callable[[Path], bool], kind: Callable
         raise InputError(
             f"{name}: the zip archive is damaged or of an unknown kind ({type(error).__name__})."
         ) from error
-    if not found.files:
-        held = ", ".join(f"{kind} {count}" for kind, count in sorted(found.skipped.items())) or "nothing"
-        raise InputError(f"{name}: a zip archive without a log; it holds: {held}.")
     return found
 
 

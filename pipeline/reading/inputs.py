@@ -123,12 +123,34 @@ def _unpacked(files: list[InputFile]) -> tuple[list[InputFile], Counter[str]]:
         if not is_zip(raw_head(file.path)):
             found.append(file)
             continue
-        held = unpack(file.path, file.name, _is_plain_log, _kind)
+        try:
+            held = unpack(file.path, file.name, _is_plain_log, _kind)
+        except InputError:
+            if file.explicit:
+                raise
+            # What cannot be unpacked is a reject of its own, as any file of a folder that cannot be read.
+            found.append(file)
+            continue
+        if not held.files:
+            skipped += _without_log(file, held.skipped)
+            continue
         skipped += held.skipped
         # One file in an archive that the user named is what she named.
         explicit = file.explicit and len(held.files) == 1
         found += (InputFile(f"{file.name}/{inside}", copy, explicit) for inside, copy in held.files)
     return found, skipped
+
+
+def _without_log(file: InputFile, held: Counter[str]) -> Counter[str]:
+    """What an archive without a log is counted as.
+
+    Raises:
+        InputError: The user named it.
+    """
+    if file.explicit:
+        kinds = ", ".join(f"{kind} {count}" for kind, count in sorted(held.items())) or "nothing"
+        raise InputError(f"{file.name}: a zip archive without a log; it holds: {kinds}.")
+    return Counter({f"{ARCHIVE} without a log": 1})
 
 
 def _paths(entry: str) -> Iterator[tuple[Path, bool]]:

@@ -33,7 +33,7 @@ from ..evidence.meetings import KEPT, meetings
 from ..evidence.placement import is_too_large, off_share, off_shares_line, placed, shares
 from ..evidence.prompts import loose_keys, prompt_signatures
 from ..storage.digests import cached_digest
-from ..storage.manifests import Counts
+from ..storage.manifests import Counts, value_counts
 from ..tables import SPLIT, polars_schema
 from ..workers import IN_MEMORY, map_in_threads
 
@@ -121,6 +121,18 @@ def external(config: RunConfig) -> Mapping[str, str]:
     return digests
 
 
+def _nothing_to_split(responses: pl.DataFrame) -> InputError:
+    """The error where nothing has a label, with the reasons."""
+    reasons = value_counts(responses["abstain_reason"].drop_nulls())
+    counted = ", ".join(f"{reason} {count:,}" for reason, count in sorted(reasons.items(), key=lambda one: -one[1]))
+    return InputError(
+        "splits: no response has a label and no pair could be made, so there is nothing to split "
+        f"({responses.height:,} responses{': ' if counted else ''}{counted}). Where votes lie in another column than "
+        "the one that was read, state it: --set 'events.options={vote: rating}'; less sure labels take a lower "
+        "responses.min_confidence."
+    )
+
+
 def run(context: StageContext) -> StageResult:
     """Read `responses`, `unpaired` and `pairs`, write `splits` and `leakage`."""
     config = context.config.splits
@@ -128,10 +140,7 @@ def run(context: StageContext) -> StageResult:
     pairs = context.read("pairs", ("prompt_id", "rejected_response_id"))
     evidence = pl.concat([unpaired.select("prompt_id"), pairs.select("prompt_id")])
     if evidence.is_empty():
-        raise InputError(
-            "splits: no response has a label and no pair could be made, so there is nothing to split. "
-            "Look at the reasons in the events and responses stages (`thumbline status`)."
-        )
+        raise _nothing_to_split(context.read("responses", ("abstain_reason",)))
     parts = map_in_threads(partial(_prompt_facts, config=config, pairs=pairs), _parts(context))
     splits = assign(parts, evidence.lazy(), config, pairs.lazy())
     leakage = leakage_of(_leak_keys(context, splits, config), config)

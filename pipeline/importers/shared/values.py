@@ -94,8 +94,10 @@ def identifier(record: Mapping[str, Any], field: str | None) -> str | None:
         return value
     if isinstance(value, int) and not isinstance(value, bool):
         return str(value)
-    if isinstance(value, float | Decimal) and -_EXACT < value < _EXACT and value == int(value):
+    if isinstance(value, float) and -_EXACT < value < _EXACT and value.is_integer():
         return str(int(value))  # what pandas makes of whole numbers beside a missing one
+    if isinstance(value, Decimal) and value.is_finite() and value == value.to_integral_value():
+        return str(int(value))
     remark(UNREADABLE, f"{field}: a {type(value).__name__} is no id")
     return None
 

@@ -276,7 +276,8 @@ def test_an_archive_is_a_folder_of_logs(tmp_path: Path, monkeypatch: pytest.Monk
 
 def test_archives_that_cannot_be_read_are_errors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("THUMBLINE_CACHE", str(tmp_path / "cache"))
-    path = tmp_path / "logs.zip"
+    path = tmp_path / "logs" / "logs.zip"
+    path.parent.mkdir()
     whole = zipped({"a.jsonl": LINES.encode()})
     with pytest.raises(InputError, match=r"a zip archive without a log; it holds: \.md 1"):
         read(path, zipped({"a.md": b"x"}))
@@ -289,6 +290,13 @@ def test_archives_that_cannot_be_read_are_errors(tmp_path: Path, monkeypatch: py
         locked[locked.index(mark) + place] |= 1
     with pytest.raises(InputError, match="encrypted; unpack it with its password"):
         read(path, bytes(locked))
+    # In a folder they cost no other file.
+    (path.parent / "a.jsonl").write_text(LINES)
+    (path.parent / "pictures.zip").write_bytes(zipped({"a.png": b"x", "b.png": b"x"}))
+    result = ingest(EventsConfig(inputs=(str(path.parent),), workers=1))
+    assert said(result) == EXPECTED and result.notes["skipped"] == {".zip without a log": 1}
+    (reject,) = result.rejects.to_dicts()
+    assert reject["source_file"].endswith("logs.zip") and "a zip archive, which is not read" in reject["detail"]
 
 
 @pytest.mark.parametrize("name", ["log.arrow", "log.parquet"])
