@@ -24,7 +24,8 @@ _BETTER_FIRST: Final = "response_j"
 _PROMPTS: Final = (*prompts.PROMPT_NAMES, "input", "orig_instruction", "history")
 _VERDICTS: Final = (
     *("preference", "winner", "label", "labels", "choice", "preferred", "vote", "better_response_id"),
-    *("better_response", "human_preference", "orig_preference", "verdict", "judgement", "judgment"),
+    *("better_response", "human_preference", "orig_preference", "verdict", "judgement", "judgment", "better"),
+    *("better_answer", "preferred_response", "preferred_answer", "preferred_output", "human_choice"),
 )
 _BESIDE: Final[Mapping[str, tuple[str, ...]]] = {
     "rater": ("annotator", "rater", "judge", "annotator_id", "worker", "worker_id", "labeler", "user_id", "user"),

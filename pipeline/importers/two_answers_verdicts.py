@@ -95,9 +95,8 @@ def outcome_of(row: Row, columns: Columns, verdicts: Verdicts) -> str:
     if columns.preference is None:
         return "first" if columns.scores is None else _by_score(row, columns.scores)
     verdict = _given(row, columns.preference)
-    outcome = (
-        verdicts.labels.get(label_key(verdict)) or _by_number(verdict, verdicts) or _by_model(row, verdict, columns)
-    )
+    known = verdicts.labels.get(label_key(verdict)) or _by_number(verdict, verdicts)
+    outcome = known or _by_name(row, verdict, columns.models) or _by_name(row, verdict, columns.pair.names)
     if outcome is None:
         raise refusal(verdict, columns.preference, tuple(OUTCOMES))
     return outcome
@@ -135,9 +134,9 @@ def _by_number(verdict: Any, verdicts: Verdicts) -> str | None:
     return "first" if number < _TIE else "second"
 
 
-def _by_model(row: Row, verdict: Any, columns: Columns) -> str | None:
-    """The answer of the model that the verdict names, where only one of the two is of that name."""
-    models = [row.get(name) if name is not None else None for name in columns.models]
-    if not isinstance(verdict, str) or models.count(verdict) != 1:
+def _by_name(row: Row, verdict: Any, names: tuple[str | None, str | None]) -> str | None:
+    """The answer whose model, or whose text, the verdict repeats, where it is only one of the two."""
+    held = [row.get(name) if name is not None else None for name in names]
+    if not isinstance(verdict, str) or held.count(verdict) != 1:
         return None
-    return _SIDES[models.index(verdict)]
+    return _SIDES[held.index(verdict)]

@@ -14,7 +14,7 @@ from thumbline.pipeline.importers.shared.labels import label_key, stated_labels
 from thumbline.pipeline.importers.shared.values import vote_table
 
 # A pair of texts, one chosen, holds no label.
-WITHOUT_LABELS = {"hh_rlhf", "trl"}
+WITHOUT_LABELS = {"hh_rlhf"}
 
 
 def rated(folder: Path, *ratings: object, **options: Any) -> list[tuple[str, str]]:

@@ -59,6 +59,7 @@ def test_an_input_follows_its_instruction_and_a_system_text_goes_before(tmp_path
         ({"history": "q", "human_ref_A": "x", "human_ref_B": "y", "labels": 0, "score_A": 3, "score_B": 9}, "2"),
         ({"prompt": "q", "response_0": "x", "response_1": "y", "better_response_id": 1}, "2"),
         ({"prompt": "q", "answer1": "x", "answer2": "y", "preferred": "answer 2"}, "2"),
+        ({"question": "q", "answer_a": "x", "answer_b": "y", "better": "y"}, "2"),
         ({"prompt": "q", "answer_1": "x", "answer_2": "y", "score_1": 0.5, "score_2": "0.50"}, "tied"),
         ({"prompt": "q", "response_a": "x", "response_b": "y", "response_a_score": 2, "response_b_score": 1}, "1"),
         ({"orig_instruction": "q", "orig_response_A": "x", "orig_response_B": "y", "orig_preference": "B"}, "2"),
