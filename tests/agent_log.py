@@ -4,6 +4,7 @@ import json
 from typing import Any, Final
 
 from thumbline.pipeline.importers.base import Events, RawEvent, Row, has_columns, row_importer
+from thumbline.pipeline.storage.digests import compact_json
 
 FROST: Final = {
     "type": "function",
@@ -54,7 +55,7 @@ def rows(*cases: str, prompts: int = 16) -> list[Row]:
 
 def _stored(logged: Row) -> dict[str, Any]:
     extra = {key: value for key, value in logged.items() if key not in ("role", "content")}
-    return {"role": logged["role"], "content": logged["content"], **({"extra": json.dumps(extra)} if extra else {})}
+    return {"role": logged["role"], "content": logged["content"], **({"extra": compact_json(extra)} if extra else {})}
 
 
 def _events(logged: Row) -> Events:
@@ -63,7 +64,7 @@ def _events(logged: Row) -> Events:
         prompt=[_stored(turn) for turn in logged["prompt"]],
         completion=answer["content"],
         completion_extra=answer.get("extra"),
-        tools=json.dumps(logged["tools"]) if logged["tools"] else None,
+        tools=compact_json(logged["tools"]) if logged["tools"] else None,
         vote="up" if logged["good"] else "down",
     )
 
