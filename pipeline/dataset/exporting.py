@@ -60,7 +60,7 @@ def export_run(
         push: Where on the hub it goes; of TRL's layout alone.
 
     Raises:
-        ConfigError: There is no such target, or it is not one that is pushed.
+        ConfigError: There is no such target, it is not one that is pushed, or the folder holds something else.
         InputError: The run has not reached its splits, the target takes none of its rows, or the hub refuses.
     """
     found = find_target(target)
@@ -69,6 +69,7 @@ def export_run(
             f"export: the hub gets the data set in TRL's layout, not that of '{target}'; use --for {TRL}."
         )
     folder = output if output is not None else config.run_dir / FOLDER / target
+    _check_folder(folder)
     make_folder(folder)
     wanted = (*_TRAINED_ON, "test") if test else _TRAINED_ON
     if found is not None:
@@ -78,6 +79,12 @@ def export_run(
         raise InputError(_nothing(TRL, folder, written.left_out))
     address = None if push is None else push_dataset(folder, push.repo_id, private=push.private)
     return Export(folder, written.rows, written.left_out, (), CARD, address)
+
+
+def _check_folder(folder: Path) -> None:
+    """Nothing of somebody's own is written over."""
+    if (folder / README).exists() and not (folder / REJECTS).exists():
+        raise ConfigError(f"export: {folder} holds a {README} of something else; choose another folder to write to.")
 
 
 def _written(config: RunConfig, target: Target, folder: Path, wanted: tuple[str, ...]) -> Export:

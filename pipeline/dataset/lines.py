@@ -2,15 +2,17 @@
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
+from itertools import product
 from pathlib import Path
 from typing import Any, BinaryIO, Final, NamedTuple
 
 import polars as pl
 
 from ..storage.files import atomic_file
-from .rows import KINDS, REASON, Kind, Pair, Place, Rated, decoded, placed_parts
+from ..tables import SPLIT
+from .rows import REASON, Kind, Pair, Place, Rated, decoded, placed_parts
 from .targets.base import CannotTakeError, Target, file_name
 
 REJECTS: Final = "rejects.jsonl"
@@ -74,7 +76,7 @@ def write_lines(run_dir: Path, folder: Path, target: Target, splits: pl.DataFram
             for part in placed_parts(run_dir, kind, splits):
                 _write_part(writing, kind, part.filter(pl.col("split").is_in(list(wanted))))
         written = Lines(dict(writing.rows), dict(writing.rejected), writing.long_rows, writing.weighted)
-    _remove_stale(folder, written.rows)
+    _remove_stale(folder, target, written.rows)
     return written
 
 
@@ -155,13 +157,9 @@ def json_line(content: Mapping[str, Any]) -> bytes:
         return json.dumps(content, separators=(",", ":")).encode() + b"\n"
 
 
-def _remove_stale(folder: Path, rows: Mapping[str, int]) -> None:
+def _remove_stale(folder: Path, target: Target, rows: Mapping[str, int]) -> None:
     """Remove the rows of an export before this one whose files have none now."""
-    for path in _row_files(folder):
-        if path.name not in rows:
-            path.unlink()
-
-
-def _row_files(folder: Path) -> Iterator[Path]:
-    for kind in KINDS:
-        yield from folder.glob(f"{kind}_*.jsonl")
+    for kind, split, part in product(target.kinds, SPLIT.categories, ("", *target.parts)):
+        name = file_name(kind, split, part)
+        if name not in rows:
+            (folder / name).unlink(missing_ok=True)

@@ -100,5 +100,6 @@ TARGET: Final = Target(
     pair=_pair,
     rated=_rated,
     limits=Limits(),
+    parts=(_PART,),
     companions=_companions,
 )

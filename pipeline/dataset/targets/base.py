@@ -96,6 +96,7 @@ class Target:
         pair: A pair as a line, or raises `CannotTakeError`; None where no pairs are taken.
         rated: The same of an unpaired row.
         limits: Of its files.
+        parts: Parts that its rows of a kind may go to beside the plain one.
         companions: Files beside the rows, by name.
     """
 
@@ -105,6 +106,7 @@ class Target:
     pair: Callable[[Pair], Line] | None = None
     rated: Callable[[Rated], Line] | None = None
     limits: Limits = field(default_factory=Limits)
+    parts: tuple[str, ...] = ()
     companions: Callable[[Written], Mapping[str, str]] = _nothing
 
     def line(self, row: Pair | Rated) -> Line:

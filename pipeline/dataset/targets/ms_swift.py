@@ -78,5 +78,11 @@ def _usage(written: Written) -> str:
 
 
 TARGET: Final = Target(
-    name="ms-swift", title="ms-swift DPO and KTO", usage=_usage, pair=_pair, rated=_rated, limits=Limits()
+    name="ms-swift",
+    title="ms-swift DPO and KTO",
+    usage=_usage,
+    pair=_pair,
+    rated=_rated,
+    limits=Limits(),
+    parts=(_PART,),
 )

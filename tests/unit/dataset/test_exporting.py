@@ -90,6 +90,22 @@ def test_the_test_split_is_written_on_request_alone_and_goes_when_it_is_not_aske
     assert not (tmp_path / "pairs_test.jsonl").exists()
 
 
+def test_nothing_of_ones_own_is_written_over_or_removed(prepared, tmp_path):
+    (tmp_path / "pairs_of_mine.jsonl").write_text("{}")
+    thumbline.export(prepared, "openai", output=tmp_path)
+    assert (tmp_path / "pairs_of_mine.jsonl").exists()
+    (tmp_path / "rejects.jsonl").unlink()
+    for target in ("openai", "trl"):
+        with pytest.raises(ConfigError, match=r"holds a README.md of something else; choose another folder"):
+            thumbline.export(prepared, target, output=tmp_path)
+
+
+def test_rows_that_go_to_a_part_no_longer_leave_no_file_there(agents, prepared, tmp_path):
+    assert "pairs_tools_train.jsonl" in thumbline.export(agents, "ms-swift", output=tmp_path).rows
+    thumbline.export(prepared, "ms-swift", output=tmp_path)
+    assert not (tmp_path / "pairs_tools_train.jsonl").exists()
+
+
 def test_no_test_row_is_in_a_training_file(prepared, tmp_path):
     thumbline.export(prepared, "sagemaker", output=tmp_path)
     asked = {
@@ -170,18 +186,6 @@ def test_the_card_of_rows_with_tools_says_so(agents, prepared):
     assert "| `tools` | Tools offered" in card and "of the type `Json`" in card
     plain = (prepared.dataset / "README.md").read_text()
     assert "`tools`" not in plain and "`Json`" not in plain
-
-
-def test_the_data_set_reads_back_as_the_rows_that_it_holds(agents, tmp_path):
-    def held(dataset):
-        paths = sorted((dataset / "pairs").glob("*.parquet"))
-        rows = pl.concat([pl.read_parquet(path) for path in paths])
-        return {json.dumps(row) for row in rows.select("prompt", "chosen", "rejected", "tools").iter_rows()}
-
-    again = thumbline.prepare(str(agents.dataset / "pairs" / "*.parquet"), output=tmp_path, splits={"test": 0.0})
-    assert held(again.dataset) == held(agents.dataset)
-    # The split without rows.
-    assert again.reasons == {"empty_file": 1}
 
 
 # Limits
