@@ -218,9 +218,14 @@ def _kind_of_skipped(path: Path) -> str | None:
         return "link to a folder"
     if not stat.S_ISREG(path.stat().st_mode):
         return "pipe or device"
-    if not _is_log(path) or (path.name in _BESIDE_TABLES and any(path.parent.glob("*.arrow"))):
-        return _kind(path)
-    return None
+    return None if _is_log(path) and not _lies_beside_tables(path) else _kind(path)
+
+
+def _lies_beside_tables(path: Path) -> bool:
+    """Whether a file is what `datasets` notes of a data set, and not a log of that name."""
+    if path.name not in _BESIDE_TABLES:
+        return False
+    return any(path.parent.glob("*.arrow")) or any(path.parent.glob("*/*.arrow"))
 
 
 def _is_hidden(name: str) -> bool:

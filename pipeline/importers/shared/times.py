@@ -20,6 +20,8 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _FIRST_SECOND: Final = int(_EARLIEST.timestamp())
 _LAST_SECOND: Final = int(_LATEST.timestamp())
 _MAX_CHARACTERS: Final = 64
+# How BigQuery writes the zone of every time.
+_BIGQUERY_ZONE: Final = re.compile(r" UTC$")
 # Digits as CSV has them; eight are a date without signs, and fourteen one with its clock.
 _DIGITS: Final = re.compile(r"\d{9,13}(?:\.\d{1,9})?|\d{15,20}")
 
@@ -94,5 +96,5 @@ def _moment(value: Any) -> datetime:
     if isinstance(value, datetime):
         return value
     if isinstance(value, str) and len(value) <= _MAX_CHARACTERS:
-        return datetime.fromisoformat(value.strip())
+        return datetime.fromisoformat(_BIGQUERY_ZONE.sub("+00:00", value.strip()))
     raise ValueError("no time")

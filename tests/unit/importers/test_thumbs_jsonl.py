@@ -172,6 +172,7 @@ def test_an_unknown_role_is_rejected(tmp_path: Path) -> None:
         (1772366400123456, {}, datetime(2026, 3, 1, 12, 0, 0, 123_456, tzinfo=UTC)),
         (1772366400123456789, {}, datetime(2026, 3, 1, 12, 0, 0, 123_456, tzinfo=UTC)),
         (1772366400123456789, {"time_unit": "ns"}, datetime(2026, 3, 1, 12, 0, 0, 123_456, tzinfo=UTC)),
+        ("2026-03-01 12:00:00 UTC", {}, datetime(2026, 3, 1, 12, tzinfo=UTC)),
         ("1772366400", {}, datetime(2026, 3, 1, 12, tzinfo=UTC)),
         (" 1772366400.5 ", {}, datetime(2026, 3, 1, 12, 0, 0, 500_000, tzinfo=UTC)),
         ("1772366400123", {}, datetime(2026, 3, 1, 12, 0, 0, 123_000, tzinfo=UTC)),

@@ -7,9 +7,12 @@ from tempfile import TemporaryDirectory
 
 import fsspec
 import pytest
+from datasets import Dataset, DatasetDict
 
+from thumbline.pipeline.config import EventsConfig
 from thumbline.pipeline.errors import InputError
 from thumbline.pipeline.reading.inputs import expand_inputs
+from thumbline.pipeline.stages.events import ingest
 
 
 @pytest.fixture
@@ -216,3 +219,14 @@ def test_a_folder_that_cannot_be_read_is_an_error(entry: str) -> None:
         closed.chmod(0o755)
         (closed / "b.jsonl").chmod(0o000)
         assert f"{closed / 'b.jsonl'}: cannot be read" in _as_nobody(place + entry)
+
+
+def test_a_data_set_as_datasets_saves_it_is_its_tables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = Dataset.from_list([{"prompt": f"q{number}", "completion": "a", "label": True} for number in range(7)])
+    DatasetDict({"train": rows, "test": rows.select(range(2))}).save_to_disk(str(tmp_path / "saved"))
+    monkeypatch.chdir(tmp_path)
+    inputs = expand_inputs(("saved",))
+    assert [file.path.suffix for file in inputs.files] == [".arrow", ".arrow"]
+    assert inputs.said == ["5 files were not read: .json 5"]
+    result = ingest(EventsConfig(inputs=("saved",), workers=1))
+    assert (result.counts.rows_out, result.counts.merged, result.counts.rejected) == (7, 2, 0)
