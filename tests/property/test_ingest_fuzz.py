@@ -118,7 +118,7 @@ def read(path: Path, data: bytes) -> EventsResult:
 def checked(result: EventsResult) -> EventsResult:
     validate("events", result.events)
     validate("rejects", result.rejects)
-    assert result.counts.rows_in == result.counts.rows_out + result.counts.merged + result.counts.rejected
+    assert result.counts.given == result.counts.rows_out + result.counts.merged + result.counts.rejected
     assert result.rejects["raw"].str.len_chars().max() in (None, *range(2_001))
     return result
 
