@@ -11,18 +11,12 @@ from typing import Any, Final, NamedTuple, TypeAlias
 
 from ..importers.base import Message
 from ..importers.shared import values
+from ..importers.shared.messages import Answer, answer, messages
 from ..reading.records import Record, RowError, Sample
 
 # HelpSteer writes earlier turns into the prompt, each after this mark and the speaker's name.
 _EARLIER_TURN: Final = re.compile(r"\n?<extra_id_1>(User|Assistant)\n")
 RATINGS: Final = ("helpfulness", "overall_score", "score", "rating")
-
-
-class Answer(NamedTuple):
-    """A text, and what goes along with it; as `RawEvent.completion` and `completion_extra`."""
-
-    text: str
-    extra: str | None = None
 
 
 class Preference(NamedTuple):
@@ -80,24 +74,24 @@ def _is_rated(sample: Sample) -> bool:
 def _benchmark(record: Record, _: str) -> Parsed:
     """A pair, or with lists of answers on either side every pair of them."""
     row = record.value
-    prompt = values.messages(values.present(row, "prompt"), "prompt", empty="empty_prompt")
+    prompt = messages(values.present(row, "prompt"), "prompt", empty="empty_prompt")
     sides = {field: _answers(values.present(row, field), field, prompt) for field in ("chosen", "rejected")}
     return [Preference(prompt, chosen, rejected) for chosen in sides["chosen"] for rejected in sides["rejected"]]
 
 
 def _answers(value: Any, field: str, prompt: list[Message]) -> list[Answer]:
     if isinstance(value, list) and value and all(isinstance(entry, str) for entry in value):
-        return [Answer(values.answer(entry, field)) for entry in value]
+        return [answer(entry, field) for entry in value]
     if isinstance(value, list):
-        messages = values.messages(value, field, empty="empty_completion")
+        said = messages(value, field, empty="empty_completion")
         # A side that repeats the prompt before its answer.
-        value = messages[len(prompt) :] if values.same_messages(prompt, messages) == len(prompt) else messages
-    return [Answer(values.answer(value, field))]
+        value = said[len(prompt) :] if values.same_messages(prompt, said) == len(prompt) else said
+    return [answer(value, field)]
 
 
 def _rated(record: Record, rating: str) -> Parsed:
     row = record.value
-    completion = Answer(values.answer(values.present(row, "response"), "response"))
+    completion = answer(values.present(row, "response"), "response")
     return Rated(_earlier_turns(values.present(row, "prompt")), completion, _number(row, rating))
 
 
@@ -110,7 +104,7 @@ def _number(row: Mapping[str, Any], field: str) -> float:
 
 def _earlier_turns(value: Any) -> list[Message]:
     if not isinstance(value, str) or not _EARLIER_TURN.search(value):
-        return values.messages(value, "prompt", empty="empty_prompt")
+        return messages(value, "prompt", empty="empty_prompt")
     first, *parts = _EARLIER_TURN.split(value)
     turns = [{"role": "user", "content": first}]
     turns += [

@@ -14,13 +14,14 @@ from ..errors import ConfigError, InputError, unknown_name
 from ..identity import as_answer, digest, joined, normalised_answer, prompt_key, with_extra
 from ..importers.base import ImporterSpec, RawEvent
 from ..importers.registry import importer, importer_names
+from ..importers.shared.messages import Answer
 from ..reading import hub
 from ..reading.files import FileSource, take_sample
 from ..reading.fitting import fitted
 from ..reading.records import Reject, RowError, Sample, Source
 from ..storage.digests import digest_file
 from ..tables import MESSAGES, polars_schema
-from .layouts import LAYOUTS, Answer, Layout, Preference, Rated, rating_column, slice_value
+from .layouts import LAYOUTS, Layout, Preference, Rated, rating_column, slice_value
 
 MAX_LINE_BYTES: Final = 16 * 1024 * 1024
 _ARROW_MESSAGES: Final = pa.large_list(pa.struct({name: pa.large_string() for name in ("role", "content", "extra")}))

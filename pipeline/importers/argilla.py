@@ -19,6 +19,7 @@ from .argilla_records import Response, answered, fields, is_record, questions, r
 from .base import Batch, Events, ImporterSpec, Message, RawEvent, Row, each, read_rows
 from .shared import values
 from .shared.labels import LabelTable, label_key, refusal, stated_labels
+from .shared.messages import answer, messages
 from .shared.votes import compared
 
 _VOTES: Final = ("up", "down", "unrated")
@@ -110,7 +111,7 @@ def _plan(sample: Sample, options: Options) -> _Plan:
 def _events(row: Row, plan: _Plan) -> Events:
     texts = fields(row)
     prompt_field = _field(texts, plan.prompts, "prompt")
-    item = _Item(row, texts, values.messages(texts[prompt_field], prompt_field, empty="empty_prompt"), plan)
+    item = _Item(row, texts, messages(texts[prompt_field], prompt_field, empty="empty_prompt"), plan)
     asked = [name for name in (plan.question, plan.edit) if name is not None]
     given = list(responses(row, asked))
     if not given:
@@ -203,7 +204,7 @@ def _event(item: _Item, field: str, response: Response | None, question: str) ->
         user_id=user_id,
         model=values.identifier(metadata, "model") if isinstance(metadata, dict) else None,
         prompt=item.prompt,
-        completion=values.answer(item.texts[field], field),
+        **answer(item.texts[field], field)._asdict(),
         created_at=values.time(times, "updated_at") or values.time(times, "inserted_at"),
     )
 

@@ -11,7 +11,7 @@ from .base import Events, RawEvent, Row, each
 from .shared import values
 from .shared.labels import Labels, labelled_importer
 from .shared.mongo import plain_fields
-from .shared.threads import Turn, Turns, answer_of, listed, plain_text, read_turns
+from .shared.threads import Turn, Turns, answer_of, listed, read_turns, turn
 from .shared.votes import known_label
 
 _SCORES: Final = {1: "up", -1: "down", 0: "retracted"}
@@ -69,11 +69,11 @@ def _parent(entry: dict[str, Any]) -> str | None:
 
 def _turn(message: dict[str, Any]) -> Turn:
     role = known_label(message.get("from"), _ROLES, "from")
-    return Turn(message["parent"], role, plain_text(message.get("content"), "content"))
+    return turn(message["parent"], role, message.get("content"), "content")
 
 
 def _event(conversation: dict[str, Any], message: dict[str, Any], turns: Turns, labels: Labels) -> RawEvent:
-    prompt, completion = answer_of(turns, message["id"])
+    prompt, said = answer_of(turns, message["id"])
     score = message.get("score")
     return RawEvent(
         source_event_id=message["id"],
@@ -81,7 +81,7 @@ def _event(conversation: dict[str, Any], message: dict[str, Any], turns: Turns, 
         user_id=values.identifier(conversation, "userId") or values.identifier(conversation, "sessionId"),
         model=values.identifier(conversation, "model"),
         prompt=prompt,
-        completion=completion,
+        **said._asdict(),
         vote="unrated" if score is None else known_label(score, labels, "score"),
         created_at=values.time(message, "updatedAt") or values.time(message, "createdAt"),
     )

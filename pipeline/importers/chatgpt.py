@@ -13,6 +13,7 @@ from ..reading.records import RowError, bounded_label
 from .base import ImporterSpec, Message
 from .shared import feedback, joins, values
 from .shared.joins import Row, Vote, text_or_problem
+from .shared.roles import ROLES
 from .shared.texts import Text, TextIndex
 
 NAME: Final = "chatgpt"
@@ -116,16 +117,30 @@ def _messages(message: Row) -> list[Message]:
 def _role(message: Row) -> str:
     author = message.get("author")
     role = author.get("role") if isinstance(author, dict) else None
-    if not isinstance(role, str) or role not in values.ROLES:
+    if not isinstance(role, str) or role not in ROLES:
         raise RowError("unknown_role", f"a message of the conversation has the author {bounded_label(role)}")
     return role
+
+
+def _part_text(part: Any) -> str:
+    """A part of a content: a text, or what was heard of speech.
+
+    Raises:
+        RowError: It is no text, such as an image.
+    """
+    if isinstance(part, str):
+        return part
+    kind = part.get("content_type") if isinstance(part, dict) else None
+    if kind == "audio_transcription" and isinstance(part.get("text"), str):
+        return str(part["text"])
+    raise RowError("not_text", f"a message of the conversation has a part of type {bounded_label(kind)}")
 
 
 def _content_text(content: Row) -> str:
     """The text of a content of any type: its parts that are text, or its own text."""
     parts = content.get("parts")
     if isinstance(parts, list):
-        return "\n".join(part for part in parts if isinstance(part, str) and part)
+        return "\n".join(text for part in parts if (text := _part_text(part)))
     text = content.get("text", content.get("result"))
     return text if isinstance(text, str) else ""
 

@@ -12,7 +12,8 @@ from ..reading.records import RowError, bounded_label
 from .base import Message, RawEvent, Row, has_columns
 from .shared import values
 from .shared.labels import Labels, labelled_importer
-from .shared.threads import listed, nested, plain_text
+from .shared.messages import answer_of, content_text, messages
+from .shared.threads import listed, nested
 from .shared.votes import compared, known_label
 
 _THUMBS: Final = {"chat": "unrated", "upvote": "up", "downvote": "down"}
@@ -85,7 +86,7 @@ def _message(entry: Any, roles: dict[str, str]) -> Message:
     if not isinstance(entry, list) or len(entry) != 2:
         raise RowError("wrong_type", "field 'messages' of the state lists something else than role and text")
     # An answer that never came is null.
-    content = "" if entry[1] is None else plain_text(entry[1], "messages")
+    content = "" if entry[1] is None else content_text(entry[1], "messages")
     return {"role": known_label(entry[0], roles, "messages"), "content": content}
 
 
@@ -96,14 +97,14 @@ def _battle(row: Row, labels: Labels) -> list[RawEvent]:
 
 
 def _battle_side(row: Row, side: str, position: int) -> RawEvent:
-    messages = values.messages(values.present(row, f"conversation_{side}"), "conversation", empty="no_text")
+    said = messages(values.present(row, f"conversation_{side}"), "conversation", empty="no_text")
     return RawEvent(
         source_event_id=values.identifier(row, "question_id"),
         conversation_id=values.identifier(row, "question_id"),
         user_id=values.identifier(row, "judge"),
         model=values.identifier(row, f"model_{side}"),
-        prompt=messages[:-1],
-        completion=values.answer(messages[-1:], f"conversation_{side}"),
+        prompt=said[:-1],
+        **answer_of(said[-1], f"conversation_{side}")._asdict(),
         created_at=values.time(row, "tstamp"),
         position=position,
     )

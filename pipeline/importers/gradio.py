@@ -12,7 +12,7 @@ from ..reading.records import RowError, bounded_label
 from .base import RawEvent, Row, has_columns
 from .shared import values
 from .shared.labels import Labels, labelled_importer
-from .shared.threads import Turn, answer_of, plain_text
+from .shared.threads import Turn, answer_of, turn
 from .shared.votes import known_label
 
 _VOTES: Final = {"Like": "up", "Dislike": "down"}
@@ -23,10 +23,10 @@ def _event(row: Row, labels: Labels) -> RawEvent:
     turns = _turns(_json(row, "conversation"))
     index = _index(_json(row, "index"), len(turns))
     value = row.get("value")
-    prompt, completion = answer_of({str(number): turn for number, turn in enumerate(turns)}, str(index))
+    prompt, said = answer_of({str(number): turn for number, turn in enumerate(turns)}, str(index))
     return RawEvent(
         prompt=prompt,
-        completion=completion,
+        **said._asdict(),
         vote="unrated" if value is None else known_label(value, labels, "value"),
         created_at=values.time(row, "timestamp"),
     )
@@ -64,7 +64,7 @@ def _turn(message: Any, parent: str | None) -> Turn | RowError:
         if not isinstance(message, dict):
             raise RowError("wrong_type", f"field 'conversation' lists a {type(message).__name__}, not a message")
         role = known_label(message.get("role"), _ROLES, "role")
-        return Turn(parent, role, plain_text(message.get("content"), "content"))
+        return turn(parent, role, message.get("content"), "content")
     except RowError as error:
         return error
 

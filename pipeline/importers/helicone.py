@@ -49,6 +49,7 @@ class _Reader(NamedTuple):
             conversation=values.identifier(properties if isinstance(properties, dict) else {}, "Helicone-Session-Id"),
             user_id=values.identifier(row, "request_user_id"),
             model=values.identifier(row, "response_model") or values.identifier(row, "request_model"),
+            tools=chat.tools_of(sides[0]),
         )
 
     def votes(self, row: Row, index: TextIndex) -> Iterator[Vote | RowError]:

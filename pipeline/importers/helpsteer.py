@@ -10,6 +10,7 @@ from typing import Final, NamedTuple
 from .base import RawEvent, Row, has_columns
 from .shared import values
 from .shared.labels import Labels, labelled_importer
+from .shared.messages import answer, messages
 from .shared.votes import compared, known_label
 
 _OUTCOMES: Final = {-3: "first", -2: "first", -1: "first", 0: "tied", 1: "second", 2: "second", 3: "second"}
@@ -30,9 +31,9 @@ _LAYOUTS: Final = (
 def _events(row: Row, labels: Labels) -> list[RawEvent]:
     layout = next((one for one in _LAYOUTS if one.preference in row), _LAYOUTS[0])
     outcome = known_label(values.present(row, layout.preference), labels, layout.preference)
-    prompt = values.messages(values.present(row, layout.prompt), layout.prompt, empty="empty_prompt")
+    prompt = messages(values.present(row, layout.prompt), layout.prompt, empty="empty_prompt")
     first, second = (
-        RawEvent(prompt, values.answer(values.present(row, field), field), position=position)
+        RawEvent(prompt, **answer(values.present(row, field), field)._asdict(), position=position)
         for position, field in enumerate(layout.answers, start=1)
     )
     return compared(first, second, outcome, "preference")

@@ -11,6 +11,7 @@ from ..reading.records import Options, RowError, Sample, Source
 from .base import Batch, Events, ImporterSpec, RawEvent, Row, each, read_rows
 from .shared import values
 from .shared.labels import Labels, label_options, labels_of
+from .shared.messages import answer, messages
 from .shared.threads import listed, nested
 from .shared.votes import compared, known_label
 
@@ -58,7 +59,7 @@ def _comparison(task: Row, number: int, names: dict[str, str], labels: Labels) -
         raise RowError("no_vote", "the annotation chose neither side")
     outcome = known_label(selected, labels, "value.selected")
     data = nested(task, "data")
-    prompt = values.messages(values.present(data, names["prompt"]), names["prompt"], empty="empty_prompt")
+    prompt = messages(values.present(data, names["prompt"]), names["prompt"], empty="empty_prompt")
     task_id = values.identifier(task, "id")
     # Annotations have ids of their own; an export without them still tells them apart by their order.
     annotation_id = values.identifier(annotation, "id") or str(number)
@@ -67,7 +68,7 @@ def _comparison(task: Row, number: int, names: dict[str, str], labels: Labels) -
             source_event_id=f"{task_id}/{annotation_id}",
             user_id=_annotator(annotation),
             prompt=prompt,
-            completion=values.answer(values.present(data, names[side]), names[side]),
+            **answer(values.present(data, names[side]), names[side])._asdict(),
             created_at=values.time(annotation, "updated_at") or values.time(annotation, "created_at"),
             position=position,
         )

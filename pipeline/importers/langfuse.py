@@ -15,6 +15,7 @@ from ..reading.remarks import remade
 from .base import ImporterSpec
 from .shared import chat, feedback, joins, values
 from .shared.joins import Correction, Row, Vote, text_or_problem
+from .shared.messages import Answer
 from .shared.texts import Text, TextIndex
 
 NAME: Final = "langfuse"
@@ -90,6 +91,7 @@ class _Reader(NamedTuple):
                 conversation=values.identifier(row, "sessionId"),
                 user_id=values.identifier(row, "userId"),
                 model=values.identifier(row, "model") or values.identifier(row, "providedModelName"),
+                tools=chat.tools_of(row.get("input")),
                 rank=rank,
             ),
         )
@@ -118,7 +120,7 @@ class _Reader(NamedTuple):
         )
         if kind == "CORRECTION":
             field = "stringValue" if row.get("stringValue") is not None else "value"
-            return Correction(vote, values.text(row, field, empty="empty_completion"))
+            return Correction(vote, Answer(values.text(row, field, empty="empty_completion")))
         if not isinstance(kind, str | None) or kind not in _FIELDS_OF_TYPE:
             raise RowError("not_a_vote", f"its dataType is {bounded_label(kind)}")
         fields = _FIELDS_OF_TYPE[kind]

@@ -56,6 +56,7 @@ class _Reader(NamedTuple):
             conversation=next((thread for thread in threads if thread is not None), None),
             user_id=values.identifier(metadata, "user_id"),
             model=values.identifier(metadata, "ls_model_name"),
+            tools=chat.tools_of(sides[0]) or chat.tools_of(chat.object_of(row.get("extra")).get("invocation_params")),
         )
 
     def votes(self, row: Row, index: TextIndex) -> Iterator[Vote | Correction | Preference | RowError]:
@@ -75,7 +76,7 @@ class _Reader(NamedTuple):
             yield from _preference(row, vote, index)
             return
         if row.get("correction") is not None:
-            corrected = chat.answer_text(chat.parsed(row["correction"]), "correction", self.settings.completion)
+            corrected = chat.answer(chat.parsed(row["correction"]), "correction", self.settings.completion)
             yield Correction(vote, corrected)
             if row.get("score") is None and row.get("value") is None:
                 return

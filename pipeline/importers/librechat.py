@@ -11,7 +11,7 @@ from .base import Events, RawEvent, Row, each
 from .shared import values
 from .shared.labels import Labels, labelled_importer
 from .shared.mongo import plain_fields
-from .shared.threads import Turn, Turns, answer_of, listed, nested, plain_text, read_turns
+from .shared.threads import Turn, Turns, answer_of, listed, nested, read_turns, turn
 from .shared.votes import known_label
 
 RATINGS: Final = {"thumbsUp": "up", "thumbsDown": "down"}
@@ -70,14 +70,14 @@ def turn_from(message: dict[str, Any]) -> Turn:
     content = message.get("text") or message.get("content")
     parent = values.identifier(message, "parentMessageId")
     role = "user" if by_user else "assistant"
-    return Turn(None if parent == _NO_PARENT else parent, role, plain_text(content, "text"))
+    return turn(None if parent == _NO_PARENT else parent, role, content, "text")
 
 
 def _event(conversation: dict[str, Any], message: dict[str, Any], turns: Turns, labels: Labels) -> RawEvent:
     if message.get("error") is True:
         raise RowError("no_completion", "the answer is an error message of the tool")
     message_id = message["messageId"]
-    prompt, completion = answer_of(turns, message_id)
+    prompt, said = answer_of(turns, message_id)
     rating = nested(message, "feedback").get("rating")
     return RawEvent(
         source_event_id=message_id,
@@ -85,7 +85,7 @@ def _event(conversation: dict[str, Any], message: dict[str, Any], turns: Turns, 
         user_id=values.identifier(message, "user") or values.identifier(conversation, "user"),
         model=values.identifier(message, "model") or values.identifier(nested(conversation, "options"), "model"),
         prompt=prompt,
-        completion=completion,
+        **said._asdict(),
         vote="unrated" if rating is None else known_label(rating, labels, "feedback.rating"),
         created_at=values.time(message, "updatedAt") or values.time(message, "createdAt"),
     )

@@ -8,11 +8,11 @@ from collections.abc import Iterator
 from typing import Any, Final, NamedTuple
 
 from ..reading.records import RowError
-from .base import Message
 from .librechat import RATINGS, turn_from
 from .shared import values
 from .shared.joins import Row, Vote, joined_spec, text_or_problem
 from .shared.labels import Labels, label_options, labels_of
+from .shared.messages import says_something
 from .shared.mongo import plain_fields
 from .shared.texts import Text, TextIndex
 from .shared.threads import nested
@@ -59,8 +59,8 @@ def _text(key: str, row: Row) -> Text:
         raise RowError("no_completion", "the answer is an error message of the tool")
     turn = turn_from(message)
     # What is blank before an answer is left out of its prompt; a blank answer is rejected as one.
-    said: list[Message] = [{"role": turn.role, "content": turn.content}]
-    kept = said if turn.content.strip() or turn.role == "assistant" else []
+    said = turn.message()
+    kept = [said] if says_something(said) or turn.role == "assistant" else []
     return Text(key, kept, parent=turn.parent, model=values.identifier(message, "model"))
 
 

@@ -65,7 +65,7 @@ def _events(row: Row, index: TextIndex, labels: Labels) -> list[RawEvent]:
             user_id=worker,
             model=values.identifier(row, side),
             prompt=answer.prompt,
-            completion=answer.completion,
+            **answer.said._asdict(),
             position=position,
         )
         for position, side in enumerate(("left", "right"), start=1)

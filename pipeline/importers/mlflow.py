@@ -98,6 +98,7 @@ class _Reader(NamedTuple):
                 self.settings.messages(_loaded(request), _loaded(response), ("request", "response")),
                 conversation=values.identifier(metadata, "mlflow.trace.session"),
                 user_id=values.identifier(metadata, "mlflow.trace.user"),
+                tools=chat.tools_of(_loaded(request)),
             ),
         )
 

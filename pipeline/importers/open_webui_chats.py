@@ -4,12 +4,13 @@ from datetime import datetime
 from typing import Any, Final, NamedTuple
 
 from ..reading.records import RowError
-from .base import Message, RawEvent, Row
+from .base import RawEvent, Row
 from .shared import chat, values
-from .shared.threads import Turn, Turns, answer_of, nested, plain_text, read_turns, turn_of
+from .shared.roles import ROLES
+from .shared.threads import Answered, Turn, Turns, answer_of, nested, read_turns, turn, turn_of
 from .shared.votes import compared, known_label
 
-_ROLES: Final = {role: role for role in sorted(values.ROLES)}
+_ROLES: Final = {role: role for role in sorted(ROLES)}
 
 
 class Chat(NamedTuple):
@@ -53,10 +54,10 @@ def chat_of(outer: dict[str, Any]) -> Chat:
 
 def _turn(message: dict[str, Any]) -> Turn:
     role = known_label(message.get("role"), _ROLES, "role")
-    return Turn(values.identifier(message, "parentId"), role, plain_text(message.get("content"), "content"))
+    return turn(values.identifier(message, "parentId"), role, message.get("content"), "content")
 
 
-def answered(found: Chat, message_id: str) -> tuple[list[Message], str]:
+def answered(found: Chat, message_id: str) -> Answered:
     """The messages that lead to an answer, the system prompt first, and the answer.
 
     Raises:
@@ -64,10 +65,10 @@ def answered(found: Chat, message_id: str) -> tuple[list[Message], str]:
     """
     if message_id not in found.messages:
         raise RowError("missing_answer", "the chat does not hold the rated message")
-    prompt, completion = answer_of(found.turns, message_id)
+    prompt, said = answer_of(found.turns, message_id)
     if found.system.strip() and not any(message["role"] == "system" for message in prompt):
         prompt = [{"role": "system", "content": found.system}, *prompt]
-    return prompt, completion
+    return Answered(prompt, said)
 
 
 def siblings(found: Chat, message_id: str) -> dict[str, str | None]:
@@ -107,8 +108,8 @@ def event_of(found: Chat, message_id: str, told: Told) -> RawEvent:
     Raises:
         RowError: As in `answered`.
     """
-    prompt, completion = answered(found, message_id)
-    return RawEvent(prompt, completion, model=model_of(found.messages[message_id]), **told._asdict())
+    prompt, said = answered(found, message_id)
+    return RawEvent(prompt, **said._asdict(), model=model_of(found.messages[message_id]), **told._asdict())
 
 
 def against(found: Chat, other_id: str, rated: RawEvent, vote: str) -> list[RawEvent]:

@@ -47,6 +47,7 @@ class _Reader(NamedTuple):
             self.settings.messages(sides[0], sides[1], ("input", "output")),
             conversation=values.identifier(row, "thread_id"),
             model=values.identifier(row, "model"),
+            tools=chat.tools_of(sides[0]),
         )
 
     def votes(self, row: Row, index: TextIndex) -> Iterator[Vote | RowError]:

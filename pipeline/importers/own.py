@@ -11,6 +11,8 @@ from ..errors import ConfigError, unknown_name
 from ..reading.records import Record, RowError
 from .base import Events, ImporterSpec, RawEvent, Row, each, read_rows
 from .shared import signals, values
+from .shared.calls import offered_tools
+from .shared.messages import Answer, answer, messages
 
 NAME: Final = "own"
 _FIELDS: Final = tuple(name for name in RawEvent._fields if name != "line")
@@ -79,6 +81,18 @@ def _wrong_type(verb: str, made: object) -> str:
     return f"a reading function {verb} a {type(made).__name__}, not a RawEvent, a mapping of its fields, or a list."
 
 
+def _answer(fields: Mapping[str, Any]) -> Answer:
+    """The answer, with what the function says goes along with it.
+
+    Raises:
+        RowError: It says nothing.
+    """
+    extra = values.identifier(fields, "completion_extra")
+    if extra is None:
+        return answer(values.present(fields, "completion"), "completion")
+    return answer([{"role": "assistant", "content": fields.get("completion"), "extra": extra}], "completion")
+
+
 def _event(given: Event) -> RawEvent:
     """One event of the function's, each field read as strictly as a log's.
 
@@ -95,8 +109,9 @@ def _event(given: Event) -> RawEvent:
     # An event without messages before it says so by its type; a mapping may just have lost them.
     opens = isinstance(given, RawEvent) and given.prompt == []
     event = RawEvent(
-        prompt=[] if opens else values.messages(values.present(fields, "prompt"), "prompt", empty="empty_prompt"),
-        completion=values.answer(values.present(fields, "completion"), "completion"),
+        prompt=[] if opens else messages(values.present(fields, "prompt"), "prompt", empty="empty_prompt"),
+        tools=offered_tools(fields.get("tools"), "tools"),
+        **_answer(fields)._asdict(),
         vote=values.vote({"vote": fields.get("vote")}, "vote", _VOTES),
         source_event_id=values.identifier(fields, "source_event_id"),
         conversation_id=values.identifier(fields, "conversation_id"),

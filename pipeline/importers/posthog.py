@@ -13,6 +13,7 @@ from ..errors import ConfigError
 from ..reading.records import Options, RowError
 from .base import ImporterSpec
 from .shared import chat, feedback, joins, values
+from .shared.calls import offered_tools
 from .shared.joins import Row, Vote, micros, text_or_problem
 from .shared.texts import Mark, Text, TextIndex
 
@@ -60,6 +61,7 @@ class _Reader(NamedTuple):
             conversation=values.identifier(properties, "$ai_session_id"),
             user_id=values.identifier(row, "distinct_id"),
             model=values.identifier(properties, "$ai_model"),
+            tools=offered_tools(properties.get("$ai_tools"), "$ai_tools"),
         )
 
     def _rated(self, properties: Row) -> list[str]:

@@ -17,7 +17,9 @@ from ..reading.files import take_sample
 from ..reading.records import Options, Record, RowError, Sample, Source
 from .base import Batch, ImporterSpec, Message, RawEvent, Row, read_rows
 from .shared import prompts, signals, values
+from .shared.calls import TOOLS, offered_tools
 from .shared.labels import told_by_others
+from .shared.messages import answer, messages, said
 
 NAME: Final = "thumbs_jsonl"
 _REQUIRED: Final[Mapping[str, tuple[str, ...]]] = {
@@ -34,12 +36,14 @@ _OPTIONAL: Final[Mapping[str, tuple[str, ...]]] = {
     "input": prompts.FOLLOW_NAMES,
     "system": prompts.SYSTEM_NAMES,
     "history": prompts.HISTORY_NAMES,
+    "tools": (TOOLS,),
     **signals.COLUMNS,
 }
 _LABELS: Final = {**values.VOTE_LABELS, **signals.COMPARED}
 _NAMES: Final = {**_REQUIRED, **_OPTIONAL}
-# Parts of a prompt beside its own column.
-AROUND: Final = ("input", "system", "history")
+_PROMPT_PARTS: Final = ("input", "system", "history")
+# What stands around a prompt beside its own column.
+AROUND: Final = (*_PROMPT_PARTS, "tools")
 _NOTHING_EARLIER: Final = signals.Earlier({}, frozenset(), flagged=False)
 
 
@@ -95,12 +99,12 @@ def layout_of(sample: Sample, options: Options) -> Layout:
     told = told_by_others(record.get(mapping["vote"]) for record in sample.records)
     table, unit = values.vote_table(stated).over(compared | dict(signals.DONE) | told), values.time_unit(options)
     watched = frozenset(mapping[name] for name in signals.COLUMNS)
-    around = None if mapping.keys().isdisjoint(AROUND) else _around(mapping)
+    around = None if mapping.keys().isdisjoint(_PROMPT_PARTS) else _around(mapping)
     return Layout(mapping, table, unit, watched, linked=mapping["regenerated_from"] in sample.fields, around=around)
 
 
 def _around(mapping: Mapping[str, str]) -> prompts.PromptColumns:
-    names = {part: (mapping[part],) if part in mapping else () for part in ("prompt", *AROUND)}
+    names = {part: (mapping[part],) if part in mapping else () for part in ("prompt", *_PROMPT_PARTS)}
     return prompts.PromptColumns(
         names["prompt"], names["input"], names["system"], names["history"], frozenset(mapping.keys() & {"input"})
     )
@@ -184,14 +188,14 @@ def _prompt(row: Row, layout: Layout) -> list[Message]:
     name = layout.columns["prompt"]
     value = values.present(row, name)
     if layout.around is None:
-        return values.messages(value, name, empty="empty_prompt")
+        return messages(value, name, empty="empty_prompt")
     return prompts.prompt_of(row, layout.around)
 
 
 def _event(record: Record, layout: Layout) -> RawEvent:
     row, mapping = record.value, layout.columns
     completion = mapping["completion"]
-    answer = values.answer(values.present(row, completion), completion)
+    answered = answer(values.present(row, completion), completion)
     return RawEvent(
         # Kept where another row speaks of this one, as one that was regenerated from it does.
         line=record.line,
@@ -199,8 +203,9 @@ def _event(record: Record, layout: Layout) -> RawEvent:
         conversation_id=values.identifier(row, mapping.get("conversation_id")),
         user_id=values.identifier(row, mapping.get("user_id")),
         model=values.identifier(row, mapping.get("model")),
-        prompt=prompts.before_answers(_prompt(row, layout), mapping["prompt"], [answer]),
-        completion=answer,
+        prompt=prompts.before_answers(_prompt(row, layout), mapping["prompt"], [said(answered)]),
+        tools=offered_tools(row.get(mapping["tools"]), mapping["tools"]) if "tools" in mapping else None,
+        **answered._asdict(),
         vote=values.vote(row, mapping["vote"], layout.votes),
         created_at=values.time(row, mapping.get("created_at"), layout.time_unit),
     )

@@ -16,7 +16,9 @@ from ..reading.records import Options, RowError, Sample, Source
 from ..storage.digests import digest_json
 from .base import Batch, ImporterSpec, RawEvent, Row, read_rows
 from .shared import prompts, truths, values
+from .shared.calls import TOOLS, offered_tools
 from .shared.labels import Labels
+from .shared.messages import Answer, in_words
 from .shared.pairs import Pair, Sides, answer_of, pair_of
 from .shared.votes import known_label
 
@@ -81,14 +83,15 @@ def read(source: Source, options: Options) -> Iterator[Batch]:
 
 
 def _events(row: Row, layout: _Layout) -> list[RawEvent]:
+    tools = offered_tools(row.get(TOOLS), TOOLS)
     sides = next((sides for sides in layout.sides if not row.keys().isdisjoint(sides)), None)
     if sides is None:
         answer = answer_of(values.present(row, layout.completion), layout.completion)
         vote = known_label(values.present(row, layout.label), layout.labels, layout.label)
         prompt = prompts.prompt_of(row, layout.prompt)
-        before = prompts.before_answers(prompt, prompts.prompt_name(row, layout.prompt), [answer["content"]])
-        return [RawEvent(before, answer["content"], vote)]
-    pair = pair_of(row, layout.prompt, sides, implicit=layout.implicit)
+        before = prompts.before_answers(prompt, prompts.prompt_name(row, layout.prompt), [answer])
+        return [RawEvent(before, answer["content"], vote, tools=tools, completion_extra=answer.get("extra"))]
+    pair = pair_of(row, layout.prompt, sides, implicit=layout.implicit)._replace(tools=tools)
     return pair_events(pair, NAME, tied=_scored_alike(row))
 
 
@@ -100,11 +103,20 @@ def pair_events(pair: Pair, name: str, *, tied: bool = False) -> list[RawEvent]:
         name: The format's, which is part of the comparison's id.
         tied: Whether neither side is better.
     """
-    comparison_id = digest_json([name, pair.prompt, pair.chosen["content"], pair.rejected["content"]])
-    chosen, rejected = ("tied", "tied") if tied else ("chosen", "rejected")
+    answers = [Answer(message["content"], message.get("extra")) for message in (pair.chosen, pair.rejected)]
+    tools = [] if pair.tools is None else [pair.tools]
+    comparison_id = digest_json([name, pair.prompt, *in_words(*answers), *tools])
+    votes = ("tied", "tied") if tied else ("chosen", "rejected")
     return [
-        RawEvent(pair.prompt, answer["content"], vote, comparison_id=comparison_id, comparison_kind="preference")
-        for answer, vote in ((pair.chosen, chosen), (pair.rejected, rejected))
+        RawEvent(
+            pair.prompt,
+            **answer._asdict(),
+            vote=vote,
+            tools=pair.tools,
+            comparison_id=comparison_id,
+            comparison_kind="preference",
+        )
+        for answer, vote in zip(answers, votes, strict=True)
     ]
 
 

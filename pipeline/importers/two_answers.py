@@ -14,6 +14,7 @@ from ..reading.records import Options, Source
 from .base import Batch, ImporterSpec, Message, RawEvent, Row, read_rows
 from .shared import chat, prompts, values
 from .shared.labels import label_options
+from .shared.messages import Answer, answer, said
 from .shared.votes import compared
 from .two_answers_columns import OPTIONS, Columns, columns_of, fits
 from .two_answers_verdicts import Verdicts, outcome_of, verdicts_of
@@ -52,7 +53,8 @@ def _events(row: Row, layout: Layout) -> list[RawEvent]:
     beside = layout.columns.beside
     first, second = (
         RawEvent(
-            *side,
+            side.prompt,
+            **side.said._asdict(),
             source_event_id=values.identifier(row, beside.get("event_id")),
             conversation_id=values.identifier(row, beside.get("conversation_id")),
             user_id=values.identifier(row, beside.get("rater")),
@@ -67,7 +69,7 @@ def _events(row: Row, layout: Layout) -> list[RawEvent]:
 
 class _Side(NamedTuple):
     prompt: list[Message]
-    completion: str
+    said: Answer
 
 
 def _sides(row: Row, columns: Columns) -> tuple[_Side, _Side]:
@@ -79,9 +81,9 @@ def _sides(row: Row, columns: Columns) -> tuple[_Side, _Side]:
         of_prompt, *answers = [entries or [] for entries in turns]
         first, second = (_conversation(row, columns, of_prompt, answered) for answered in answers)
         return first, second
-    texts = [values.answer(value, name) for value, name in zip(told[1:], columns.pair.names, strict=True)]
-    prompt = prompts.before_answers(prompts.prompt_of(row, columns.prompt), asked, texts)
-    return _Side(prompt, texts[0]), _Side(prompt, texts[1])
+    both = [answer(value, name) for value, name in zip(told[1:], columns.pair.names, strict=True)]
+    prompt = prompts.before_answers(prompts.prompt_of(row, columns.prompt), asked, list(map(said, both)))
+    return _Side(prompt, both[0]), _Side(prompt, both[1])
 
 
 def _turns(value: Any) -> list[Any] | None:
@@ -92,12 +94,12 @@ def _turns(value: Any) -> list[Any] | None:
 
 
 def _conversation(row: Row, columns: Columns, asked: list[Any], answered: list[Any]) -> _Side:
-    said = [
+    turns = [
         {"role": role, "content": values.text({"turn": text}, "turn", empty="no_text")}
         for turn in zip(asked, answered, strict=True)
         for role, text in zip(("user", "assistant"), turn, strict=True)
     ]
-    return _Side(prompts.in_context(row, columns.prompt, said[:-1]), said[-1]["content"])
+    return _Side(prompts.in_context(row, columns.prompt, turns[:-1]), Answer(turns[-1]["content"]))
 
 
 SPEC: Final = ImporterSpec(

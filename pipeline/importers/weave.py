@@ -49,6 +49,7 @@ class _Reader(NamedTuple):
             self.settings.messages(inputs, output, ("inputs", "output")),
             conversation=values.identifier(row, "thread_id"),
             model=values.identifier(inputs if isinstance(inputs, dict) else {}, "model"),
+            tools=chat.tools_of(inputs),
         )
 
     def votes(self, row: Row, index: TextIndex) -> Iterator[Vote | RowError]:

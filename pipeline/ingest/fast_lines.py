@@ -2,9 +2,9 @@
 
 Each line is decoded once, into a type that allows only what the exact way reads without a second look: the fields of
 the log and no others, each of its plain type, and texts where prompt and answer stand. What does not fit, and every
-line that may hold a key twice, a NUL, a blank text, an unknown label or an unusual time, goes the exact way, one line
-at a time (`files.json_row`, `thumbs_jsonl.parse`). So the two ways cannot differ where it matters, and
-`tests/property/test_fast_lines.py` holds them against each other.
+line that may hold a key twice, a NUL, a blank text, messages as text, an unknown label or an unusual time, goes the
+exact way, one line at a time (`files.json_row`, `thumbs_jsonl.parse`). So the two ways cannot differ where it
+matters, and `tests/property/test_fast_lines.py` holds them against each other.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -18,6 +18,7 @@ import polars as pl
 from ..importers.base import Batch, read_rows
 from ..importers.shared import signals
 from ..importers.shared.labels import label_key
+from ..importers.shared.written import BEGINS
 from ..importers.thumbs_jsonl import AROUND, Layout, parse
 from ..reading.files import json_row
 from ..reading.records import Record, Reject
@@ -141,11 +142,12 @@ class LineReader:
     def _good(self) -> pl.Expr:
         blank = [~self._field(name).str.contains(NOT_BLANK) for name in ("prompt", "completion")]
         time = self._field("created_at")
+        told = [self._field(name).str.contains(BEGINS) for name in ("prompt", "completion")]
         around = [self._field(name).str.contains(NOT_BLANK).fill_null(False) for name in AROUND]
         odd_time = pl.col("created_at").is_null() & time.is_not_null() & (time != "")
         plain = _plain([pl.col(str(index)) for index in range(self._count)], self._count)
         return pl.all_horizontal(
-            "usable", plain, pl.col("vote").is_not_null(), *(~bad for bad in (*blank, *around, odd_time))
+            "usable", plain, pl.col("vote").is_not_null(), *(~bad for bad in (*blank, *told, *around, odd_time))
         )
 
     def _field(self, name: str) -> pl.Expr:

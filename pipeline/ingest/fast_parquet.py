@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from ..importers.base import Batch
+from ..importers.shared.written import BEGINS
 from ..importers.thumbs_jsonl import AROUND, Layout
 from ..reading.parquet_rows import VALUE_BYTES, batch_rows, content_budget, group_rows, python_times, text_columns
 from ..reading.records import Reject
@@ -158,6 +159,7 @@ def _batch(batch: Any, before: int, layout: Layout, weights: Any, max_row_bytes:
     moment = _moment(frame, columns.get("created_at"))
     texts = [name for name, dtype in frame.schema.items() if dtype == pl.String]
     blank = [~pl.col(columns[name]).str.contains(NOT_BLANK).fill_null(False) for name in ("prompt", "completion")]
+    told = [pl.col(columns[name]).str.contains(BEGINS).fill_null(False) for name in ("prompt", "completion")]
     nul = [pl.col(name).str.contains("\x00", literal=True).fill_null(False) for name in texts]
     rows = frame.with_columns(
         source_line=pl.int_range(1, frame.height + 1, dtype=pl.Int64) + before,
@@ -168,7 +170,7 @@ def _batch(batch: Any, before: int, layout: Layout, weights: Any, max_row_bytes:
     around = [pl.col(columns[name]).str.contains(NOT_BLANK).fill_null(False) for name in AROUND if name in columns]
     odd_time = _odd_time(rows, columns.get("created_at"))
     good = rows.select(
-        ~pl.any_horizontal("too_long", pl.col("vote_code").is_null(), odd_time, *blank, *nul, *around)
+        ~pl.any_horizontal("too_long", pl.col("vote_code").is_null(), odd_time, *blank, *told, *nul, *around)
     ).to_series()
     kept = rows.filter(good)
     ids = {name: not_empty(_column(columns.get(field)).cast(pl.String)) for name, field in IDENTIFIERS.items()}

@@ -12,6 +12,7 @@ from ..errors import InputError, MissingDependencyError
 from ..reading.guard import has_lone_surrogate, has_nul
 from ..reading.records import Options, Record, Reject, RowError, reject
 from ..storage.digests import digest_file, digest_text
+from .absent import without_absent
 
 PREFIX: Final = "hub:"
 OPTIONS: Final[Mapping[str, str]] = {
@@ -40,7 +41,7 @@ class HubSource(NamedTuple):
     def rows(self) -> Iterator[Record | Reject]:
         """Every row of the split; the first is 1."""
         for index, value in enumerate(_load(self.address.removeprefix(PREFIX), self.options)):
-            record = Record(index + 1, value, None)
+            record = Record(index + 1, without_absent(value), None)
             if has_nul(value):
                 yield reject(record, RowError("nul_character", "a text holds U+0000"))
             elif has_lone_surrogate(value):

@@ -8,6 +8,7 @@ from typing import Any, Final
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from .absent import without_absent
 from .guard import has_nul
 from .records import Record, Reject, RowError, reject
 from .streams import MAX_DECOMPRESSION_RATIO
@@ -72,7 +73,7 @@ def batch_rows(batch: Any, before: int, max_row_bytes: int) -> Iterator[tuple[Re
         try:
             if len(set(names)) != len(names):
                 raise RowError("duplicate_key", "the table has two columns of one name")
-            value = {name: _present(column[index].as_py()) for name, column in zip(names, columns, strict=True)}
+            value = {name: _value(name, column[index]) for name, column in zip(names, columns, strict=True)}
             yield _guarded(Record(before + index + 1, value, None), max_row_bytes), _weight(value)
         except UnicodeDecodeError:
             yield Reject(before + index + 1, "invalid_utf8", "a text of the row is not UTF-8", ""), VALUE_BYTES
@@ -82,8 +83,11 @@ def batch_rows(batch: Any, before: int, max_row_bytes: int) -> Iterator[tuple[Re
             yield Reject(before + index + 1, "wrong_type", "a value has no Python form", ""), VALUE_BYTES * len(names)
 
 
-def _present(value: Any) -> Any:
+def _value(name: str, cell: Any) -> Any:
     """The value; None where it is the NaN that stands for a missing number."""
+    value = cell.as_py()
+    if isinstance(value, dict | list):
+        return without_absent(value, name)
     return None if isinstance(value, float) and math.isnan(value) else value
 
 

@@ -18,6 +18,7 @@ LINE_BREAKS_LOST: Final = "line_breaks_lost"
 UNREADABLE: Final = "unreadable_field"
 TOLD_UNIT: Final = "told_time_unit"
 NOT_A_NUMBER: Final = "not_a_number"
+MESSAGE_KEY: Final = "message_key"
 # Kind to what is said of it; the names and counts follow.
 KINDS: Final[Mapping[str, str]] = {
     UNREAD: "columns of text that were not read",
@@ -27,6 +28,7 @@ KINDS: Final[Mapping[str, str]] = {
     UNREADABLE: "optional fields that were left empty, since they could not be read",
     TOLD_UNIT: "numbers taken as times since 1970, their unit told by their size",
     NOT_A_NUMBER: "NaN or Infinity taken as null",
+    MESSAGE_KEY: "keys of messages that were not read",
 }
 _SHOWN: Final = 12
 

@@ -1,34 +1,21 @@
 """Messages as tracing tools write them: content parts, LangChain's classes, completions' choices, JSON inside a string.
 
-A prompt is found in what went into a model or a chain, an answer in what came out. What is kept is text: parts that
-are no text are left out of a message, and a user's message of nothing else is refused. A message that calls a tool has
-no text of its own and stays as an empty one, so that the tool's result after it has its place.
+A prompt is found in what went into a model or a chain, an answer in what came out. How a message itself is read is
+said in `messages`.
 """
 
 from collections.abc import Mapping
 from typing import Any, Final
 
 from ...errors import examples
-from ...reading.guard import decode_object
-from ...reading.records import RowError, bounded_label
+from ...reading.records import RowError
 from ..base import Message
-from .values import ROLES
+from .calls import offered_tools
+from .embedded import parsed as parsed
+from .messages import Answer, answer_of, content_text, made, read_message, says_something
+from .parts import is_beside
+from .roles import role_of
 
-_ROLE_NAMES: Final = {
-    "human": "user",
-    "HumanMessage": "user",
-    "HumanMessageChunk": "user",
-    "ai": "assistant",
-    "AIMessage": "assistant",
-    "AIMessageChunk": "assistant",
-    "model": "assistant",
-    "SystemMessage": "system",
-    "ToolMessage": "tool",
-    "FunctionMessage": "function",
-}
-_TEXT_PARTS: Final = frozenset({"text", "input_text", "output_text"})
-_THOUGHTS: Final = frozenset({"reasoning", "thinking"})
-_TOOL_PARTS: Final = frozenset({"tool_call_response"})
 # Where chains put the text, the first that is there counts.
 _PROMPT_FIELDS: Final = ("messages", "input", "inputs", "question", "query", "prompt", "user_input", "content", "text")
 _ANSWER_FIELDS: Final = (
@@ -63,13 +50,13 @@ def prompt_messages(value: Any, field: str, path: tuple[str, ...] = ()) -> list[
         RowError: None of these, an unknown role, or no text.
     """
     messages = _prompt(_follow(value, field, path), field, 0)
-    if not any(message["content"].strip() for message in messages):
+    if not any(map(says_something, messages)):
         raise RowError("empty_prompt", f"field '{field}' has no message with content")
     return messages
 
 
-def answer_text(value: Any, field: str, path: tuple[str, ...] = ()) -> str:
-    """The text of what came out.
+def answer(value: Any, field: str, path: tuple[str, ...] = ()) -> Answer:
+    """What came out.
 
     Args:
         value: A text, an assistant's message, messages that end in one, or an object with one of them.
@@ -79,10 +66,7 @@ def answer_text(value: Any, field: str, path: tuple[str, ...] = ()) -> str:
     Raises:
         RowError: None of these, several choices, or blank.
     """
-    text = _answer(_follow(value, field, path), field, 0)
-    if not text.strip():
-        raise RowError("empty_completion", f"field '{field}' is blank")
-    return text
+    return answer_of(_answer(_follow(value, field, path), field, 0), field)
 
 
 def option_path(options: Mapping[str, str], name: str) -> tuple[str, ...]:
@@ -102,29 +86,12 @@ def _follow(value: Any, field: str, path: tuple[str, ...]) -> Any:
     return value
 
 
-def parsed(value: Any, begins: tuple[str, ...] = ("{", "[")) -> Any:
-    """The value of a string that is JSON, as spreadsheets and span attributes hold it; anything else as it is.
-
-    Args:
-        value: Anything.
-        begins: How such a string begins; empty for any.
-    """
-    if not isinstance(value, str) or (begins and not value.lstrip().startswith(begins)):
-        return value
-    try:
-        # Inside an object it passes every guard of a line: depth, repeated keys, NUL.
-        decoded = decode_object(b'{"value":' + value.encode() + b"}")
-    except (RowError, UnicodeEncodeError):
-        return value
-    return decoded["value"] if len(decoded) == 1 else value
-
-
 def _chat(value: Any) -> Any:
     """The value of a string that is JSON of messages; any other string is what somebody wrote."""
     content = parsed(value)
     if isinstance(content, dict) and (_CHAT_FIELDS & set(content) or {"role", "content"} <= set(content)):
         return content
-    if isinstance(content, list) and content and all(isinstance(entry, dict) and _role_of(entry) for entry in content):
+    if isinstance(content, list) and content and all(isinstance(entry, dict) and role_of(entry) for entry in content):
         return content
     return value
 
@@ -136,50 +103,70 @@ def _prompt(value: Any, field: str, depth: int) -> list[Message]:
     if isinstance(value, list):
         # LangChain writes a batch of one conversation.
         entries = value[0] if len(value) == 1 and isinstance(value[0], list) else value
-        return [message(entry, field) for entry in entries]
+        return [message for entry in entries for message in _messages(entry, field)]
     if not isinstance(value, dict) or depth > _MAX_DEPTH:
         raise RowError("wrong_type", f"field '{field}' is a {type(value).__name__}, not a text or messages")
-    if _role_of(value):
-        return [message(value, field)]
+    if role_of(value):
+        return _messages(value, field)
     key = _text_key(value, _PROMPT_FIELDS, field, "prompt")
     system = content_text(value.get("system"), field)
     history = [entry for name in _HISTORY_FIELDS for entry in _list(value, name)]
     before = [
         *([{"role": "system", "content": system}] if system else []),
-        *(message(entry, field) for entry in history),
+        *(message for entry in history for message in _messages(entry, field)),
     ]
     return before + _prompt(value[key], field, depth + 1)
 
 
-def _answer(value: Any, field: str, depth: int) -> str:
+def _messages(entry: Any, field: str) -> list[Message]:
+    """The messages that an entry is.
+
+    Raises:
+        RowError: As `read_message` does, and of a user's message without text.
+    """
+    read = read_message(entry, field)
+    if any(message["role"] == "user" and not message["content"] for message in read):
+        raise RowError("no_text", f"field '{field}' has a user's message without text")
+    return read
+
+
+def _answer(value: Any, field: str, depth: int) -> Message:
     value = _chat(value)
     if isinstance(value, str):
-        return value
+        return made("assistant", value)
     if isinstance(value, list):
         return _last_answer(value, field, depth)
     if not isinstance(value, dict) or depth > _MAX_DEPTH:
         raise RowError("wrong_type", f"field '{field}' is a {type(value).__name__}, not a text or a message")
-    if _role_of(value):
-        return _assistant_text(message(value, field), field)
+    if role_of(value):
+        return read_message(value, field)[-1]
+    if value.get("tool_calls"):
+        return read_message({"role": "assistant", **value}, field)[-1]
     return _answer(value[_text_key(value, _ANSWER_FIELDS, field, "completion")], field, depth + 1)
 
 
-def _last_answer(entries: list[Any], field: str, depth: int) -> str:
-    """The answer that a list holds: its only entry's, or the last of its messages'."""
-    entries = [entry for entry in entries if not (isinstance(entry, dict) and _word(entry.get("type")) in _THOUGHTS)]
+def _last_answer(entries: list[Any], field: str, depth: int) -> Message:
+    """The answer that a list holds: its only entry's, or the last message's, with the thoughts and calls beside it."""
+    along = [entry for entry in entries if isinstance(entry, dict) and is_beside(entry)]
+    others = [entry for entry in entries if entry not in along]
+    if along and not others:
+        return read_message({"role": "assistant", "content": along}, field)[-1]
+    last = _only_answer(others, field, depth)
+    if not along:
+        return last
+    parts = [*along, *([last["content"]] if last["content"] else [])]
+    return read_message({**last, "content": parts}, field)[-1]
+
+
+def _only_answer(entries: list[Any], field: str, depth: int) -> Message:
     if len(entries) == 1:
         return _answer(entries[0], field, depth + 1)
-    if not entries or not all(isinstance(entry, dict) and _role_of(entry) for entry in entries):
+    if not entries or not all(isinstance(entry, dict) and role_of(entry) for entry in entries):
         raise RowError("several_messages", f"field '{field}' lists {len(entries)} answers, not one")
-    return _assistant_text(message(entries[-1], field), field)
-
-
-def _assistant_text(message: Message, field: str) -> str:
-    if message["role"] != "assistant":
-        raise RowError(
-            "unknown_role", f"field '{field}' ends in a message of role '{message['role']}', not of assistant"
-        )
-    return message["content"]
+    last = read_message(entries[-1], field)[-1]
+    if last["role"] != "assistant":
+        raise RowError("unknown_role", f"field '{field}' ends in a message of role '{last['role']}', not of assistant")
+    return last
 
 
 def _text_key(value: Mapping[str, Any], names: tuple[str, ...], field: str, option: str) -> str:
@@ -209,59 +196,11 @@ def _list(value: Mapping[str, Any], name: str) -> list[Any]:
     return listed if isinstance(listed, list) else []
 
 
-def _role_of(entry: Mapping[str, Any]) -> Any:
-    """The role that a message states in any of the ways known, else None."""
-    if "role" in entry:
-        return entry["role"]
-    if isinstance(entry.get("kwargs"), dict) and isinstance(entry.get("id"), list) and entry["id"]:
-        return entry["id"][-1]
-    kind = _word(entry.get("type"))
-    return kind if kind in _ROLE_NAMES or kind in ROLES else None
-
-
-def _word(value: Any) -> str:
-    """A text, or an empty one in place of anything else: what is no text can be no key either."""
-    return value if isinstance(value, str) else ""
-
-
-def message(entry: Any, field: str) -> Message:
-    """One message as role and text.
+def tools_of(value: Any) -> str | None:
+    """The tools that stand beside the messages of what went in, as `RawEvent.tools`; None where there are none.
 
     Raises:
-        RowError: No message, an unknown role, or a user's message without text.
+        RowError: They are no list of tools.
     """
-    if not isinstance(entry, dict):
-        raise RowError("wrong_type", f"field '{field}' lists a {type(entry).__name__}, not a message")
-    stated = _role_of(entry)
-    role = _ROLE_NAMES.get(stated, stated) if isinstance(stated, str) else None
-    if role not in ROLES:
-        raise RowError("unknown_role", f"field '{field}' has a message of role {bounded_label(stated)}")
-    body = next((entry[name] for name in ("kwargs", "data") if isinstance(entry.get(name), dict)), entry)
-    content = body.get("content") if body.get("content") is not None else body.get("parts")
-    text = content_text(content, field)
-    if not text and role == "user":
-        raise RowError("no_text", f"field '{field}' has a user's message without text")
-    return {"role": str(role), "content": text}
-
-
-def content_text(content: Any, field: str) -> str:
-    """The text of a message's content: a string, a list of parts, or nothing.
-
-    Raises:
-        RowError: It is anything else.
-    """
-    if content is None or isinstance(content, str):
-        return content or ""
-    if not isinstance(content, list):
-        raise RowError("wrong_type", f"field '{field}' has a message whose content is a {type(content).__name__}")
-    return "\n".join(text for text in map(_part_text, content) if text is not None)
-
-
-def _part_text(part: Any) -> str | None:
-    if isinstance(part, str):
-        return part
-    if not isinstance(part, dict):
-        return None
-    kind = _word(part.get("type", "text"))
-    fields = ("text", "content") if kind in _TEXT_PARTS else ("response", "result") if kind in _TOOL_PARTS else ()
-    return next((part[field] for field in fields if isinstance(part.get(field), str)), None)
+    sent = parsed(value)
+    return offered_tools(sent.get("tools"), "tools") if isinstance(sent, dict) else None

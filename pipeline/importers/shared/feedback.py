@@ -12,6 +12,7 @@ from ...errors import ConfigError
 from ...reading.records import Options, RowError, bounded_label
 from ..base import Message
 from . import chat, values
+from .messages import said
 
 NAMES: Final = (
     "user-feedback",
@@ -116,8 +117,7 @@ class Settings(NamedTuple):
             if value is None:
                 raise RowError("missing_field", f"the trace's '{field}' is null or missing")
         prompt = chat.prompt_messages(went_in, fields[0], self.prompt)
-        answer = chat.answer_text(came_out, fields[1], self.completion)
-        return [*prompt, {"role": "assistant", "content": answer}]
+        return [*prompt, said(chat.answer(came_out, fields[1], self.completion))]
 
 
 def is_number(value: Any) -> bool:

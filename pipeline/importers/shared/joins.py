@@ -16,7 +16,8 @@ from ...reading.remarks import UNREAD, ReadRow, Remark, Remarks, text_columns
 from ...storage.digests import digest_json
 from ..base import Batch, ImporterSpec, RawEvent, read_rows
 from . import values
-from .texts import Answer, Mark, Text, TextIndex
+from .messages import Answer, in_words
+from .texts import Found, Mark, Text, TextIndex
 
 # Fields under which an API's response lists its rows; a row of its own never has one of them beside an id.
 _LISTS: Final = ("data", "items", "results", "feedback_data")
@@ -48,7 +49,7 @@ class Correction(NamedTuple):
     """A better answer that a person wrote over the one that she was given; `vote.vote` is not looked at."""
 
     vote: Vote
-    corrected: str
+    corrected: Answer
 
 
 class Preference(NamedTuple):
@@ -201,7 +202,7 @@ def _looked_up(
     try:
         if isinstance(stated, Vote):
             answer = index.answer(stated.about)
-            yield _event(record, stated, answer, answer.completion, stated.vote)
+            yield _event(record, stated, answer, answer.said, stated.vote)
         elif isinstance(stated, Correction):
             yield from _edit(name, record, stated, index)
         else:
@@ -212,31 +213,31 @@ def _looked_up(
 
 def _edit(name: str, record: Record, edit: Correction, index: TextIndex) -> list[RawEvent]:
     answer = index.answer(edit.vote.about)
-    if edit.corrected.strip() == answer.completion.strip():
+    if edit.corrected.is_same(answer.said):
         raise RowError("same_answer", "the correction is the answer itself")
     named = edit.vote.source_event_id or record.line
-    comparison = (digest_json([name, "edit", named, answer.prompt, edit.corrected, answer.completion]), "edit")
+    comparison = (digest_json([name, "edit", named, answer.prompt, *in_words(edit.corrected, answer.said)]), "edit")
     return [
         _event(record, edit.vote, answer, edit.corrected, "chosen", comparison)._replace(model=None),
-        _event(record, edit.vote, answer, answer.completion, "rejected", comparison),
+        _event(record, edit.vote, answer, answer.said, "rejected", comparison),
     ]
 
 
 def _comparison(name: str, record: Record, stated: Preference, index: TextIndex) -> list[RawEvent]:
     better, worse = index.answer(stated.vote.about), index.answer(stated.other)
-    if better.prompt != worse.prompt:
+    if (better.prompt, better.text.tools) != (worse.prompt, worse.text.tools):
         raise RowError("different_prompts", "the two answers that were compared have different prompts")
-    if better.completion == worse.completion:
+    if better.said == worse.said:
         raise RowError("same_answer", "the two answers that were compared are the same text")
     comparison = (digest_json([name, stated.comparison_id]), "preference")
     return [
-        _event(record, stated.vote, better, better.completion, "chosen", comparison),
-        _event(record, stated.vote, worse, worse.completion, "rejected", comparison),
+        _event(record, stated.vote, better, better.said, "chosen", comparison),
+        _event(record, stated.vote, worse, worse.said, "rejected", comparison),
     ]
 
 
 def _event(
-    record: Record, vote: Vote, answer: Answer, completion: str, label: str, comparison: tuple[str, str] | None = None
+    record: Record, vote: Vote, answer: Found, said: Answer, label: str, comparison: tuple[str, str] | None = None
 ) -> RawEvent:
     named = vote.source_event_id
     return RawEvent(
@@ -246,7 +247,8 @@ def _event(
         user_id=vote.user_id or answer.text.user_id,
         model=answer.text.model,
         prompt=answer.prompt,
-        completion=completion,
+        tools=answer.text.tools,
+        **said._asdict(),
         vote=label,
         comparison_id=None if comparison is None else comparison[0],
         created_at=vote.created_at,

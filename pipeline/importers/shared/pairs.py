@@ -5,8 +5,10 @@ from typing import Any, NamedTuple
 from ...reading.records import RowError
 from ...reading.remarks import IMPLICIT, remark, text_columns
 from ..base import Message, Row
-from . import chat, values
+from . import values
+from .messages import answer, messages, said
 from .prompts import PromptColumns, before_answers, in_context, no_prompt, prompt_name, prompt_of
+from .written import written_messages
 
 
 class Sides(NamedTuple):
@@ -17,11 +19,12 @@ class Sides(NamedTuple):
 
 
 class Pair(NamedTuple):
-    """A prompt and its two answers."""
+    """A prompt, its two answers, and the tools that were offered with it."""
 
     prompt: list[Message]
     chosen: Message
     rejected: Message
+    tools: str | None = None
 
 
 def pair_of(row: Row, columns: PromptColumns, sides: Sides, *, implicit: bool = False) -> Pair:
@@ -36,7 +39,7 @@ def pair_of(row: Row, columns: PromptColumns, sides: Sides, *, implicit: bool = 
     Raises:
         RowError: An answer is missing or is none, or nothing says for sure what the prompt is.
     """
-    chosen, rejected = (listed(values.present(row, name)) for name in sides)
+    chosen, rejected = (listed(values.present(row, name), name) for name in sides)
     name = None if implicit else prompt_name(row, columns)
     if isinstance(chosen, list) and isinstance(rejected, list) and not _is_stated(name, columns):
         pair = _implicit_messages(row, columns, sides, (chosen, rejected))
@@ -59,36 +62,33 @@ def _is_stated(name: str | None, columns: PromptColumns) -> bool:
     return name is not None and (name == "prompt" or "prompt" in columns.stated)
 
 
-def listed(value: Any) -> Any:
-    """A message as a list of it, messages as they are, and what is neither as it is."""
+def listed(value: Any, field: str) -> Any:
+    """A message as a list of it, messages as they are or as a text holds them, and what is neither as it is.
+
+    Raises:
+        RowError: A text that begins as a list of messages is cut.
+    """
     if isinstance(value, dict):
         return [value]
-    return _parsed(value) if isinstance(value, str) else value
-
-
-def _parsed(value: str) -> Any:
-    """The messages that a text is JSON of; any other text as it is."""
-    found = chat.parsed(value, ("[",))
-    is_chat = isinstance(found, list) and found and all(isinstance(entry, dict) and "role" in entry for entry in found)
-    return found if is_chat else value
+    return written_messages(value, field) or value if isinstance(value, str) else value
 
 
 def _explicit(row: Row, columns: PromptColumns, sides: Sides, given: tuple[Any, Any], name: str) -> Pair:
     """The pair of a row with a prompt. Sides that repeat the prompt before the answer, as some sets do, are cut."""
     prompt = prompt_of(row, columns)
-    answers = [_answer(value, field, prompt) for value, field in zip(given, sides, strict=True)]
-    return Pair(before_answers(prompt, name, [answer["content"] for answer in answers]), *answers)
+    chosen, rejected = (_answer(value, field, prompt) for value, field in zip(given, sides, strict=True))
+    return Pair(before_answers(prompt, name, [chosen, rejected]), chosen, rejected)
 
 
 def _answer(value: Any, field: str, prompt: list[Message]) -> Message:
     if isinstance(value, list):
-        messages = values.messages(value, field, empty="empty_completion")
+        told = messages(value, field, empty="empty_completion")
         # The row's system text may stand in a column of its own alone.
         for before in (prompt, prompt[1:] if prompt[0]["role"] == "system" else prompt):
-            if before and values.same_messages(before, messages) == len(before):
-                messages = messages[len(before) :]
+            if before and values.same_messages(before, told) == len(before):
+                told = told[len(before) :]
                 break
-        value = messages
+        value = told
     return answer_of(value, field)
 
 
@@ -98,14 +98,12 @@ def answer_of(value: Any, field: str) -> Message:
     Raises:
         RowError: It is no text and not exactly one message of the assistant, or says nothing.
     """
-    return {"role": "assistant", "content": values.answer(value, field)}
+    return said(answer(value, field))
 
 
 def _implicit_messages(row: Row, columns: PromptColumns, sides: Sides, given: tuple[Any, Any]) -> Pair | None:
     """The pair of two conversations that begin alike; None where no question is common to both."""
-    left, right = (
-        values.messages(value, field, empty="empty_completion") for value, field in zip(given, sides, strict=True)
-    )
+    left, right = (messages(value, field, empty="empty_completion") for value, field in zip(given, sides, strict=True))
     shared = values.same_messages(left, right)
     if not any(message["role"] == "user" for message in left[:shared]):
         return None
@@ -123,7 +121,7 @@ def _implicit_texts(row: Row, columns: PromptColumns, sides: Sides, given: tuple
     shared = shared_text(chosen, rejected)
     if not chosen[:shared].strip():
         raise RowError("empty_prompt", f"fields {_both(sides)} do not begin alike, and there is no 'prompt'")
-    prompt = values.messages(chosen[:shared], "prompt", empty="empty_prompt")
+    prompt = messages(chosen[:shared], "prompt", empty="empty_prompt")
     remark(IMPLICIT, f"{sides.chosen}, {sides.rejected}")
     return Pair(prompt, answer_of(chosen[shared:], sides.chosen), answer_of(rejected[shared:], sides.rejected))
 

@@ -12,7 +12,8 @@ from ...errors import examples
 from ...reading.records import Options, RowError
 from ...reading.remarks import text_columns
 from ..base import Message, Row
-from . import chat, values
+from . import chat
+from .messages import answer_of, messages
 
 # Columns of whole conversations: their last message may be the answer.
 CONVERSATIONS: Final = ("messages", "conversations")
@@ -82,20 +83,21 @@ def prompt_of(row: Row, columns: PromptColumns) -> list[Message]:
     return in_context(row, columns, _own(row, name, columns))
 
 
-def before_answers(prompt: list[Message], name: str | None, answers: Sequence[str]) -> list[Message]:
+def before_answers(prompt: list[Message], name: str | None, answers: Sequence[Message]) -> list[Message]:
     """What comes before the answers of a row: a conversation that goes on to one of them is cut before it.
 
     Args:
         prompt: The messages of the prompt.
         name: Its column.
-        answers: The texts of the row's answers.
+        answers: The row's answers.
 
     Raises:
         RowError: The column ends in another answer; one that is called `prompt` may, as the beginning of the answer.
     """
     if name == PROMPT_NAMES[0] or prompt[-1]["role"] != "assistant":
         return prompt
-    if len(prompt) == 1 or prompt[-1]["content"].strip() not in [answer.strip() for answer in answers]:
+    last = answer_of(prompt[-1], str(name))
+    if len(prompt) == 1 or not any(last.is_same(answer_of(answer, str(name))) for answer in answers):
         raise RowError("not_a_prompt", f"field '{name}' ends in an answer that is none of the row's answers")
     return prompt[:-1]
 
@@ -119,7 +121,7 @@ def _own(row: Row, name: str, columns: PromptColumns) -> list[Message]:
     follows = _follows(row, name, columns)
     if follows and isinstance(value, str):
         value = f"{value}\n{follows}" if value.strip() else follows
-    return values.messages(value, name, empty="empty_prompt")
+    return messages(value, name, empty="empty_prompt")
 
 
 def _follows(row: Row, name: str, columns: PromptColumns) -> str:
@@ -138,7 +140,7 @@ def _text(row: Row, name: str | None) -> str:
     return value if value.strip() else ""
 
 
-def in_context(row: Row, columns: PromptColumns, messages: list[Message]) -> list[Message]:
+def in_context(row: Row, columns: PromptColumns, asked: list[Message]) -> list[Message]:
     """The messages after the row's system text and earlier turns.
 
     Raises:
@@ -147,7 +149,7 @@ def in_context(row: Row, columns: PromptColumns, messages: list[Message]) -> lis
     history = _history(row, columns)
     system_name = _named(row, columns.system)
     system = _system(row, system_name)
-    whole = [*history, *messages]
+    whole = [*history, *asked]
     if not system or whole[:1] == system:
         return whole
     if any(message["role"] in ("system", "developer") for message in whole):
@@ -169,7 +171,7 @@ def _history(row: Row, columns: PromptColumns) -> list[Message]:
         raise RowError("wrong_type", f"field '{name}' is a {type(value).__name__}, not a list of turns")
     if all(isinstance(turn, list) for turn in value):
         return [message for turn in value for message in _turn(turn, name)]
-    return values.messages(value, name, empty="empty_prompt")
+    return messages(value, name, empty="empty_prompt")
 
 
 def _turn(turn: list[Any], name: str) -> list[Message]:

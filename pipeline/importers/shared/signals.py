@@ -10,6 +10,7 @@ from ...storage.digests import digest_json
 from ...tables import COMPARISON_KIND
 from ..base import RawEvent
 from . import values
+from .messages import Answer, answer
 from .votes import compared
 
 COLUMNS: Final[Mapping[str, tuple[str, ...]]] = {
@@ -124,10 +125,10 @@ def done(event: RawEvent, row: Mapping[str, Any], mapping: Mapping[str, str]) ->
     if field is None or row.get(field) is None:
         return
     try:
-        better = values.answer(row[field], field)
-        if better != event.completion:
+        better = answer(row[field], field)
+        if better != Answer(event.completion, event.completion_extra):
             original = _beside(event, "edit")
-            yield from compared(original._replace(completion=better, **_NOT_SHOWN), original, "first", "edit")
+            yield from compared(original._replace(**better._asdict(), **_NOT_SHOWN), original, "first", "edit")
     except RowError as error:
         yield error
 

@@ -11,8 +11,10 @@ from typing import Any, Final
 from ...reading.records import RowError
 from ..base import Message
 from . import chat, values
+from .calls import offered_tools, part_call
 from .feedback import Settings
 from .joins import Row, text_or_problem
+from .messages import content_text
 from .texts import Text
 
 # Attributes of what went in and what came out, under the conventions of OpenTelemetry, OpenInference and OpenLLMetry.
@@ -22,10 +24,14 @@ _SIDES: Final = (
     ("gen_ai.prompt", "gen_ai.completion"),
     ("input.value", "output.value"),
 )
+_TOOLS: Final = "gen_ai.tool.definitions"
 _MODELS: Final = ("gen_ai.response.model", "gen_ai.request.model", "llm.model_name")
 _CONVERSATIONS: Final = ("gen_ai.conversation.id", "session.id")
 _USERS: Final = ("user.id", "enduser.id")
-_NUMBERED: Final = re.compile(r"(\d+)\.(?:message\.)?(role|content|contents\.\d+\.message_content\.text)")
+_NUMBERED: Final = re.compile(
+    r"(\d+)\.(?:message\.)?(?:(role|content|name|tool_call_id)|contents\.\d+\.message_content\.(text)|"
+    r"tool_calls\.(\d+)\.(?:tool_call\.)?(?:function\.)?(id|name|arguments))"
+)
 
 
 def span_attributes(row: Row) -> dict[str, Any]:
@@ -99,6 +105,7 @@ def span_text(key: str, attributes: Mapping[str, Any], settings: Settings) -> Te
             conversation=first(_CONVERSATIONS),
             user_id=first(_USERS),
             model=first(_MODELS),
+            tools=offered_tools(attributes.get(_TOOLS), _TOOLS),
         ),
     )
 
@@ -112,7 +119,7 @@ def _messages(attributes: Mapping[str, Any], settings: Settings) -> list[Message
             raise RowError("several_messages", f"the span's '{names[1]}' has {len(came_out)} choices, not one")
         messages = settings.messages(went_in, came_out, names)
         instructions = chat.parsed(attributes.get("gen_ai.system_instructions"))
-        system = chat.content_text(instructions, "gen_ai.system_instructions")
+        system = content_text(instructions, "gen_ai.system_instructions")
         return [{"role": "system", "content": system}, *messages] if system else messages
     raise RowError("missing_field", "the span's attributes hold no output")
 
@@ -127,12 +134,25 @@ def _side(attributes: Mapping[str, Any], name: str) -> Any:
     for attribute, value in attributes.items():
         match = _NUMBERED.fullmatch(attribute.removeprefix(f"{name}.")) if attribute.startswith(f"{name}.") else None
         if match is not None:
-            entry = spread.setdefault(int(match[1]), {})
-            if match[2] in ("role", "content"):
-                entry[match[2]] = value
-            else:
-                entry.setdefault("parts", []).append(value)
-    return [spread[number] for number in sorted(spread)] or None
+            _put(spread.setdefault(int(match[1]), {}), match, value)
+    return [_with_calls(spread[number]) for number in sorted(spread)] or None
+
+
+def _put(entry: dict[str, Any], match: re.Match[str], value: Any) -> None:
+    """Put a numbered attribute of a message where it belongs."""
+    if match[2]:
+        entry[match[2]] = value
+    elif match[3]:
+        entry.setdefault("parts", []).append(value)
+    else:
+        entry.setdefault("tool_calls", {}).setdefault(int(match[4]), {})[match[5]] = value
+
+
+def _with_calls(entry: dict[str, Any]) -> dict[str, Any]:
+    """The message, its numbered calls as a list."""
+    calls = entry.get("tool_calls", {})
+    listed = [part_call(calls[number], "tool_calls") for number in sorted(calls)]
+    return entry | {"tool_calls": listed} if listed else entry
 
 
 def _unwrapped(entry: Any) -> Any:

@@ -14,6 +14,7 @@ import msgspec
 from ...errors import InputError
 from ...reading.records import RowError
 from ..base import Message
+from .messages import Answer, says_something
 
 _ROWS_PER_WRITE: Final = 500
 # Nobody reads what an interrupted run leaves of it, so that nothing needs to be undone or waited for.
@@ -62,6 +63,7 @@ class Text(NamedTuple):
         position: Where it stands in the conversation if parents are not known; smaller ones come before it.
         user_id: Who asked.
         model: Name of what answered.
+        tools: What was offered with the messages, as `RawEvent.tools`.
         rank: Of two texts of one key the higher counts.
         problem: Reason and detail where the row has no text that can be used; a vote on it is rejected with them.
     """
@@ -73,6 +75,7 @@ class Text(NamedTuple):
     position: int | None = None
     user_id: str | None = None
     model: str | None = None
+    tools: str | None = None
     rank: int = 0
     problem: tuple[str, str] | None = None
 
@@ -85,11 +88,11 @@ class Mark(NamedTuple):
     rank: int = 0
 
 
-class Answer(NamedTuple):
-    """An answer as it was voted on."""
+class Found(NamedTuple):
+    """An answer as it was voted on, with the messages before it."""
 
     prompt: list[Message]
-    completion: str
+    said: Answer
     text: Text
 
 
@@ -137,7 +140,7 @@ class TextIndex:
             "good": text.problem is None,
             "conversation": text.conversation,
             "position": text.position,
-            "said": msgspec.msgpack.encode((text.messages, text.parent)),
+            "said": msgspec.msgpack.encode((text.messages, text.parent, *([text.tools] if text.tools else []))),
             "data": _encoded(text),
             "two": self._two,
         }
@@ -152,7 +155,7 @@ class TextIndex:
         row = self._database.execute("SELECT data FROM texts WHERE key = ?", (key,)).fetchone()
         return None if row is None else _decoded(row[0])
 
-    def answer(self, keys: Iterable[str]) -> Answer:
+    def answer(self, keys: Iterable[str]) -> Found:
         """The answer under the first of `keys` that is known.
 
         Raises:
@@ -164,11 +167,11 @@ class TextIndex:
         _check(text)
         if not text.messages or text.messages[-1]["role"] != "assistant":
             raise RowError("not_an_answer", "the vote is about a text that is no assistant's message")
-        completion = text.messages[-1]["content"]
-        if not completion.strip():
+        last = text.messages[-1]
+        if not says_something(last):
             raise RowError("empty_completion", "the text that the vote is about is blank")
         prompt = [message for before in self._before(text) for message in before.messages]
-        return Answer(prompt + text.messages[:-1], completion, text)
+        return Found(prompt + text.messages[:-1], Answer(last["content"], last.get("extra")), text)
 
     def _before(self, text: Text) -> list[Text]:
         """What stands before a text in its conversation, the oldest first."""

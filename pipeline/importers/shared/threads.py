@@ -1,13 +1,11 @@
 """Conversations: the messages before an answer in a tree of messages, and the text of a message."""
 
 from collections.abc import Callable, Mapping
-from typing import Any, Final, NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
-from ...reading.records import RowError, bounded_label
+from ...reading.records import RowError
 from ..base import Message
-
-# Parts that hold what a model thought before it answered: not the answer, nor part of later prompts.
-_THOUGHTS: Final = ("think", "thinking", "reasoning")
+from .messages import Answer, made, says_something, spoken
 
 
 class Turn(NamedTuple):
@@ -15,13 +13,26 @@ class Turn(NamedTuple):
 
     Attributes:
         parent: Id of the message that it follows; None for the first.
-        role: A member of `values.ROLES`.
+        role: A member of `roles.ROLES`.
         content: Its text.
+        extra: What goes along with it, as `base.Message` has it.
     """
 
     parent: str | None
     role: str
     content: str
+    extra: str | None = None
+
+    def message(self) -> Message:
+        """What it says."""
+        return made(self.role, self.content, self.extra)
+
+
+class Answered(NamedTuple):
+    """An answer and the messages that lead to it."""
+
+    prompt: list[Message]
+    said: Answer
 
 
 Turns = Mapping[str, Turn | RowError]
@@ -53,7 +64,7 @@ def turn_of(turns: Turns, turn_id: str) -> Turn:
     return turn
 
 
-def answer_of(turns: Turns, turn_id: str) -> tuple[list[Message], str]:
+def answer_of(turns: Turns, turn_id: str) -> Answered:
     """The messages that lead to an answer, in order and without blank ones, and the answer.
 
     Raises:
@@ -62,7 +73,7 @@ def answer_of(turns: Turns, turn_id: str) -> tuple[list[Message], str]:
     answer = turn_of(turns, turn_id)
     if answer.role != "assistant":
         raise RowError("not_an_answer", f"the rated message is of role '{answer.role}', not of assistant")
-    if not answer.content.strip():
+    if not says_something(answer.message()):
         raise RowError("empty_completion", "the rated message is blank")
     history: list[Message] = []
     seen = {turn_id}
@@ -71,41 +82,22 @@ def answer_of(turns: Turns, turn_id: str) -> tuple[list[Message], str]:
         if parent in seen:
             raise RowError("broken_history", "a message is its own ancestor")
         seen.add(parent)
-        turn = turn_of(turns, parent)
-        if turn.content.strip():
-            history.append({"role": turn.role, "content": turn.content})
-        parent = turn.parent
-    return history[::-1], answer.content
+        before = turn_of(turns, parent)
+        if says_something(before.message()):
+            history.append(before.message())
+        parent = before.parent
+    return Answered(history[::-1], Answer(answer.content, answer.extra))
 
 
-def plain_text(value: Any, field: str) -> str:
-    """A message's text, from a text or from a list of text parts, which are joined by line breaks.
+def turn(parent: str | None, role: str, content: Any, field: str) -> Turn:
+    """A message from a text or from a list of parts; its thoughts go along with its text.
 
     Raises:
-        RowError: Null, neither of the two, or a part that is no text, such as an image.
+        RowError: The content is null, neither of the two, or has a part that is no text, such as an image.
     """
-    if isinstance(value, str):
-        return value
-    if value is None:
+    if content is None:
         raise RowError("missing_field", f"field '{field}' is null or missing")
-    if not isinstance(value, list):
-        raise RowError("wrong_type", f"field '{field}' is a {type(value).__name__}, not a text or a list of parts")
-    return "\n".join(text for part in value if (text := _part_text(part, field)) is not None)
-
-
-def _part_text(part: Any, field: str) -> str | None:
-    if isinstance(part, str):
-        return part
-    kind = part.get("type") if isinstance(part, dict) else None
-    if kind in _THOUGHTS:
-        return None
-    content = part.get("text") if isinstance(part, dict) and kind == "text" else None
-    if isinstance(content, dict):
-        content = content.get("value")
-    if not isinstance(content, str):
-        shown = bounded_label(kind) if kind is not None else f"a {type(part).__name__}"
-        raise RowError("unsupported_content", f"field '{field}' has a part of type {shown}, not a text")
-    return content
+    return Turn(parent, role, *spoken(content, field))
 
 
 def listed(record: Mapping[str, Any], field: str) -> list[dict[str, Any]]:

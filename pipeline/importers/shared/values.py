@@ -4,14 +4,13 @@ from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from typing import Any, Final
 
-from ...reading.records import RowError, bounded_label
+from ...reading.records import RowError
 from ...reading.remarks import UNREADABLE, remark
 from ..base import Message
 from .labels import LabelTable, label_key, refusal, stated_labels
 from .times import time as time
 from .times import time_unit as time_unit
 
-ROLES: Final = frozenset({"system", "developer", "user", "assistant", "tool", "function"})
 VOTE_LABELS: Final[Mapping[str, tuple[str, ...]]] = {
     "up": (
         "up",
@@ -113,51 +112,6 @@ def link(record: Mapping[str, Any], field: str | None) -> str | None:
     if found is None and value is not None and value != "":
         raise RowError("wrong_type", f"field '{field}' is a {type(value).__name__}, not an id")
     return found
-
-
-def messages(value: Any, field: str, *, empty: str) -> list[Message]:
-    """A text as one user message, or a list of role and content as it is.
-
-    Raises:
-        RowError: Neither of the two, an unknown role, or no content anywhere.
-    """
-    if isinstance(value, str):
-        if not value.strip():
-            raise RowError(empty, f"field '{field}' is blank")
-        return [{"role": "user", "content": value}]
-    if not isinstance(value, list):
-        raise RowError("wrong_type", f"field '{field}' is a {type(value).__name__}, not a text or a list of messages")
-    read = [_message(entry, field) for entry in value]
-    if not any(message["content"].strip() for message in read):
-        raise RowError(empty, f"field '{field}' has no message with content")
-    return read
-
-
-def _message(entry: Any, field: str) -> Message:
-    if not isinstance(entry, dict):
-        raise RowError("wrong_type", f"field '{field}' lists a {type(entry).__name__}, not a message")
-    role, content = entry.get("role"), entry.get("content")
-    if not isinstance(role, str) or not isinstance(content, str):
-        raise RowError("wrong_type", f"field '{field}' has a message whose role and content are not both texts")
-    if role not in ROLES:
-        raise RowError("unknown_role", f"field '{field}' has a message of role {bounded_label(role)}")
-    return {"role": role, "content": content}
-
-
-def answer(value: Any, field: str) -> str:
-    """A completion's text, from a text or from a list of exactly one assistant message.
-
-    Raises:
-        RowError: Neither of the two, several messages, or blank.
-    """
-    if not isinstance(value, list):
-        return text({field: value}, field, empty="empty_completion")
-    listed = messages(value, field, empty="empty_completion")
-    if len(listed) != 1:
-        raise RowError("several_messages", f"field '{field}' has {len(listed)} messages; a completion is one")
-    if listed[0]["role"] != "assistant":
-        raise RowError("unknown_role", f"field '{field}' is a message of role '{listed[0]['role']}', not of assistant")
-    return listed[0]["content"]
 
 
 def vote_table(stated: Mapping[str, str]) -> LabelTable:

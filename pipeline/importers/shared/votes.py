@@ -7,6 +7,7 @@ from ...reading.records import RowError
 from ...storage.digests import digest_json
 from ..base import RawEvent
 from .labels import Labels, LabelTable, label_key, refusal
+from .messages import Answer, in_words
 
 _SIDES: Final[Mapping[str, tuple[str, str]]] = {
     "first": ("chosen", "rejected"),
@@ -55,13 +56,13 @@ def compared(first: RawEvent, second: RawEvent, outcome: str, kind: str) -> list
     Raises:
         RowError: The answers are of different prompts, or are one text.
     """
-    if first.prompt != second.prompt:
+    if (first.prompt, first.tools) != (second.prompt, second.tools):
         raise RowError("different_prompts", "the two answers follow different messages")
-    if first.completion == second.completion:
+    answers = [Answer(event.completion, event.completion_extra) for event in (first, second)]
+    if answers[0] == answers[1]:
         raise RowError("same_answer", "the two answers are the same text")
     named_by = [first.source_event_id, first.conversation_id, str(first.created_at)]
-    texts = [first.prompt, first.completion, second.completion]
-    comparison_id = digest_json([kind, outcome, *named_by, *texts])
+    comparison_id = digest_json([kind, outcome, *named_by, first.prompt, *in_words(*answers)])
     return [
         event._replace(
             source_event_id=None if event.source_event_id is None else f"{event.source_event_id}/{side}",

@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from thumbline.pipeline.importers.shared.chat import answer_text, parsed, prompt_messages
+from thumbline.pipeline.importers.shared.chat import answer, parsed, prompt_messages
+from thumbline.pipeline.importers.shared.messages import Answer
 from thumbline.pipeline.reading.records import RowError
 
 
@@ -14,6 +15,11 @@ def user(content: str) -> dict[str, str]:
 
 def assistant(content: str) -> dict[str, str]:
     return {"role": "assistant", "content": content}
+
+
+CALL = {"type": "function", "function": {"name": "add", "arguments": {"a": 3}}}
+CALLS = '{"tool_calls":[{"type":"function","function":{"name":"add","arguments":{"a":3}}}]}'
+NAMED_CALLS = '{"tool_calls":[{"type":"function","id":"c1","function":{"name":"add","arguments":"{\\"a\\": 3}"}}]}'
 
 
 @pytest.mark.parametrize(
@@ -33,10 +39,25 @@ def assistant(content: str) -> dict[str, str]:
         ({"only": "Hi", "number": 3}, [user("Hi")]),
         ({"input": {"question": "Hi"}}, [user("Hi")]),
         (
-            [user("Hi"), {"role": "assistant", "content": None, "tool_calls": [{}]}, {"role": "tool", "content": "7"}],
-            [user("Hi"), assistant(""), {"role": "tool", "content": "7"}],
+            [
+                user("Hi"),
+                {"role": "assistant", "content": None, "tool_calls": [{"name": "add", "args": {"a": 3}}]},
+                {"role": "tool", "content": "7"},
+            ],
+            [user("Hi"), assistant("") | {"extra": CALLS}, {"role": "tool", "content": "7"}],
         ),
-        ([{"role": "user", "content": [{"type": "image_url"}, {"type": "text", "text": "See?"}]}], [user("See?")]),
+        (
+            [
+                user("Hi"),
+                {"type": "function_call", "name": "add", "arguments": '{"a": 3}', "call_id": "c1"},
+                {"type": "function_call_output", "call_id": "c1", "output": "7"},
+            ],
+            [
+                user("Hi"),
+                assistant("") | {"extra": NAMED_CALLS},
+                {"role": "tool", "content": "7", "extra": '{"tool_call_id":"c1"}'},
+            ],
+        ),
     ],
 )
 def test_prompts(value: Any, expected: list[dict[str, str]]) -> None:
@@ -51,7 +72,9 @@ def test_prompts(value: Any, expected: list[dict[str, str]]) -> None:
         ([{"role": "user", "content": 7}], "wrong_type"),
         ([{"role": "narrator", "content": "x"}], "unknown_role"),
         ([{"role": ["user"], "content": "x"}], "unknown_role"),
-        ([{"role": "user", "content": [{"type": "image_url"}]}], "no_text"),
+        ([{"role": "user", "content": [{"type": "image_url"}, {"type": "text", "text": "See?"}]}], "not_text"),
+        ([{"role": "user", "content": [{"type": "text", "text": ""}]}], "no_text"),
+        ([user("Hi"), {"role": "assistant", "content": None, "tool_calls": [{}]}], "bad_tool_call"),
         ({"a": "x", "b": "y"}, "unknown_shape"),
         ({"a": 1}, "unknown_shape"),
         ([], "empty_prompt"),
@@ -76,11 +99,40 @@ def test_prompts_that_are_none(value: Any, reason: str) -> None:
         ({"output": {"content": "Ho"}}, "Ho"),
         ([assistant("Ho")], "Ho"),
         ([{"type": "reasoning"}, assistant("Ho")], "Ho"),
+        ({"role": "assistant", "content": "Ho", "tool_calls": None}, "Ho"),
         ({"type": "ai", "content": "Ho"}, "Ho"),
     ],
 )
 def test_answers(value: Any, expected: str) -> None:
-    assert answer_text(value, "output") == expected
+    assert answer(value, "output") == Answer(expected)
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ({"choices": [{"message": {"content": None, "role": "assistant", "tool_calls": [CALL]}}]}, Answer("", CALLS)),
+        ({"content": None, "tool_calls": [CALL]}, Answer("", CALLS)),
+        (
+            [
+                {"type": "reasoning", "summary": [{"type": "summary_text", "text": "Hm."}]},
+                {"type": "message", "role": "assistant", "content": [{"type": "output_text", "text": "Ho"}]},
+                {"type": "function_call", "name": "add", "arguments": '{"a": 3}', "call_id": "c1"},
+            ],
+            Answer("Ho", '{"reasoning_content":"Hm.",' + NAMED_CALLS[1:]),
+        ),
+        ([{"type": "tool_use", "name": "add", "input": {"a": 3}}], Answer("", CALLS)),
+        (
+            {
+                "lc": 1,
+                "id": ["langchain", "AIMessage"],
+                "kwargs": {"content": "", "tool_calls": [], "additional_kwargs": {"tool_calls": [CALL]}},
+            },
+            Answer("", CALLS),
+        ),
+    ],
+)
+def test_answers_with_calls_and_thoughts(value: Any, expected: Answer) -> None:
+    assert answer(value, "output") == expected
 
 
 @pytest.mark.parametrize(
@@ -98,15 +150,15 @@ def test_answers(value: Any, expected: str) -> None:
 )
 def test_answers_that_are_none(value: Any, reason: str) -> None:
     with pytest.raises(RowError) as caught:
-        answer_text(value, "output")
+        answer(value, "output")
     assert caught.value.reason == reason
 
 
 def test_a_path_leads_through_objects_lists_and_json() -> None:
     value = {"state": '{"turns": [{"said": "Hi"}, {"said": "Ho"}]}'}
-    assert answer_text(value, "output", ("state", "turns", "-1", "said")) == "Ho"
+    assert answer(value, "output", ("state", "turns", "-1", "said")) == Answer("Ho")
     with pytest.raises(RowError, match="field 'output' has no '2'"):
-        answer_text(value, "output", ("state", "turns", "2"))
+        answer(value, "output", ("state", "turns", "2"))
 
 
 @pytest.mark.parametrize(

@@ -42,7 +42,7 @@ CONVERSATIONS = [
         node("u1", "sys", "user", "Name a river."),
         node("a1", "u1", "assistant", "The Elbe."),
         node("a2", "u1", "assistant", "The Rhine."),
-        node("u2", "a2", "user", {"content_type": "image_asset_pointer"}, "How long is it?"),
+        node("u2", "a2", "user", "How long", "is it?"),
         node("th", "u2", "assistant", content={"content_type": "thoughts", "thoughts": []}),
         node("call", "th", "assistant", content={"content_type": "code", "text": "length('Rhine')"}),
         node("out", "call", "tool", content={"content_type": "execution_output", "text": "1233"}),
@@ -51,7 +51,7 @@ CONVERSATIONS = [
     conversation("c2", node("c2r", None, None), node("q", "c2r", "user", "Hi"), node("r", "q", "assistant", "Hello!")),
     conversation(
         "c3",
-        node("img", None, "user", {"content_type": "image_asset_pointer"}),
+        node("img", None, "user", {"content_type": "image_asset_pointer"}, "What is it?"),
         node("b", "img", "assistant", "A cat."),
     ),
 ]
@@ -88,7 +88,7 @@ def test_three_generations_in_one_file(tmp_path: Path) -> None:
     assert second["prompt"] == [
         user("Name a river."),
         assistant("The Rhine."),
-        user("How long is it?"),
+        user("How long\nis it?"),
         assistant("length('Rhine')"),
         message("tool", "1233"),
     ]
@@ -106,7 +106,7 @@ def test_three_generations_in_one_file(tmp_path: Path) -> None:
         (NEW | {"conversation_id": "c1"}, "no_trace"),
         (OLD | {"message_id": "gone", "conversation_id": "c2"}, "no_trace"),
         (OLD | {"message_id": "u1"}, "not_an_answer"),
-        (OLD | {"message_id": "b"}, "no_text"),
+        (OLD | {"message_id": "b"}, "not_text"),
         (OLD | {"rating": "neutral"}, "unknown_label"),
         (OLD | {"rating": 1}, "unknown_label"),
     ],

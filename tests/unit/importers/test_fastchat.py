@@ -94,7 +94,7 @@ def test_a_winner_that_is_not_known_is_rejected_with_its_value(tmp_path: Path, w
         (vote("upvote", "Hi", None), "empty_completion"),
         (vote("upvote", "Hi"), "not_an_answer"),
         (vote("upvote", state=None), "wrong_type"),
-        (vote("upvote", state=state(["Hi", ["image"]], "Ho")), "unsupported_content"),
+        (vote("upvote", state=state(["Hi", ["image"]], "Ho")), "not_text"),
         (arena("leftvote", states=[state("Hi", "Ho")]), "wrong_type"),
         (arena("leftvote", models="m-a"), "wrong_type"),
         (arena("leftvote", right=FAR), "same_answer"),

@@ -63,7 +63,7 @@ def test_an_empty_value_is_unrated(tmp_path: Path) -> None:
         ((json.dumps([*MESSAGES, {"role": "robot", "content": ""}]), "4", "Like", TIME), "unknown_label"),
         (
             (json.dumps([user("Hi"), {"role": "assistant", "content": [{"path": "x.png"}]}]), "1", "Like", TIME),
-            "unsupported_content",
+            "not_text",
         ),
         ((json.dumps(MESSAGES), "1", "Like"), "wrong_column_count"),
     ],

@@ -62,8 +62,8 @@ def test_a_rating_that_is_not_known_costs_that_answer(tmp_path: Path, rating: ob
         ({"error": True}, "no_completion"),
         ({"text": " "}, "empty_completion"),
         ({"parentMessageId": "gone"}, "broken_history"),
-        ({"text": "", "content": [{"type": "tool_call", "tool_call": {}}]}, "unsupported_content"),
-        ({"text": "", "content": [{"type": ["text"], "text": "Far."}]}, "unsupported_content"),
+        ({"text": "", "content": [{"type": "tool_call", "tool_call": {}}]}, "bad_tool_call"),
+        ({"text": "", "content": [{"type": ["text"], "text": "Far."}]}, "not_text"),
         ({"feedback": "thumbsUp"}, "wrong_type"),
     ],
 )

@@ -107,7 +107,7 @@ def test_a_bad_message_costs_the_answers_after_it_only(tmp_path: Path) -> None:
     snapshot = chat()
     snapshot["chat"]["history"]["messages"]["u2"]["content"] = [{"type": "image_url", "image_url": {"url": "x"}}]
     result = read_lines(tmp_path, entry(snapshot={"chat": snapshot}), entry("a2", 1, None, snapshot={"chat": snapshot}))
-    assert reasons(result) == ["unsupported_content"]
+    assert reasons(result) == ["not_text"]
     assert ("384,400 km.", "up") in votes(result)
 
 
