@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..config import build_config
+from ..errors import ConfigError
 from .options import OutputOption, ScoringArguments, grouped
 from .terminal import ConsoleReporter, command_line, out, print_rows
 
@@ -40,6 +41,22 @@ class Reading:
     layout: Annotated[str, typer.Option(help="auto, rewardbench, ratings, or a name of `thumbline formats`.")] = "auto"
     split: Annotated[str, typer.Option(help="Split of a `hub:` data set.")] = "train"
     rating: Annotated[str | None, typer.Option(help="Column that rates an answer, of which pairs are made.")] = None
+    option: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=VALUE", help="As in events.options, such as `prompt=question`. Repeatable."),
+    ] = None
+
+    def options(self) -> dict[str, str]:
+        """The options by name.
+
+        Raises:
+            ConfigError: One is not NAME=VALUE.
+        """
+        stated = [entry.partition("=") for entry in self.option or ()]
+        wrong = [name for name, sign, _ in stated if not sign or not name]
+        if wrong:
+            raise ConfigError(f"--option {wrong[0]}: say NAME=VALUE, such as prompt=question.")
+        return {name: value for name, _, value in stated}
 
 
 @dataclass(frozen=True)
@@ -143,7 +160,9 @@ def evaluate_command(
         unpaired=evaluated.unpaired,
         models=tuple(evaluated.model or ()),
         reference=evaluated.reference,
-        reading=evaluation.ReadOptions(reading.layout, reading.split, reading.rating, tuple(judging.slice_by or ())),
+        reading=evaluation.ReadOptions(
+            reading.layout, reading.split, reading.rating, tuple(judging.slice_by or ()), reading.options()
+        ),
         scoring=scoring.options(output),
         gate=evaluation.Gate(
             tuple(conditions.fail_under or ()), conditions.no_worse_than, conditions.allowed_loss, conditions.junit

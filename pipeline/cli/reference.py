@@ -33,7 +33,12 @@ app = typer.Typer(
     rich_markup_mode="markdown",
 )
 
-RowsArgument = Annotated[str, typer.Argument(help="Parquet or JSONL in one of TRL's layouts.", metavar="ROWS")]
+RowsArgument = Annotated[
+    str,
+    typer.Argument(
+        help="Pairs or labelled answers, in TRL's layouts or another of `thumbline formats`.", metavar="ROWS"
+    ),
+]
 FileOption = Annotated[Path, typer.Option("--output", "-o", help="Parquet file to write.")]
 StoreArgument = Annotated[str, typer.Argument(help="Folder or address of stored log-probs.", metavar="STORE")]
 StoreOption = Annotated[
@@ -53,7 +58,7 @@ def _request(rows: str, model: str, store: str, settings: list[str] | None, **gi
     for setting in settings or ():
         override(document, setting)
     config = build_config(document, origin="command line")
-    return Request(rows, config.model, config.reference, config.sequences, store)
+    return Request(rows, config.model, config.reference, config.sequences, store, config.events)
 
 
 @app.command("score")

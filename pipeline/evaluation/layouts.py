@@ -12,6 +12,7 @@ from typing import Any, Final, NamedTuple, TypeAlias
 from ..importers.base import Message
 from ..importers.shared import values
 from ..importers.shared.messages import Answer, answer, messages
+from ..importers.shared.prompts import PromptColumns, in_context, no_prompt, prompt_name, prompt_of
 from ..reading.records import Record, RowError, Sample
 
 # HelpSteer writes earlier turns into the prompt, each after this mark and the speaker's name.
@@ -47,14 +48,14 @@ class Layout:
         name: What `--layout` says.
         description: One line for people.
         detect: Whether a sample of a file is of this layout.
-        parse: (record, name of the rating column) -> what it holds.
+        parse: (record, name of the rating column, columns of a prompt) -> what it holds.
         slices: Columns that are evaluated apart without being asked for.
     """
 
     name: str
     description: str
     detect: Callable[[Sample], bool]
-    parse: Callable[[Record, str], Parsed]
+    parse: Callable[[Record, str, PromptColumns], Parsed]
     slices: tuple[str, ...] = ()
 
 
@@ -71,10 +72,10 @@ def _is_rated(sample: Sample) -> bool:
     return set(sample.fields) >= {"prompt", "response"} and rating_column(sample) in sample.fields
 
 
-def _benchmark(record: Record, _: str) -> Parsed:
+def _benchmark(record: Record, _: str, columns: PromptColumns) -> Parsed:
     """A pair, or with lists of answers on either side every pair of them."""
     row = record.value
-    prompt = messages(values.present(row, "prompt"), "prompt", empty="empty_prompt")
+    prompt = prompt_of(row, columns)
     sides = {field: _answers(values.present(row, field), field, prompt) for field in ("chosen", "rejected")}
     return [Preference(prompt, chosen, rejected) for chosen in sides["chosen"] for rejected in sides["rejected"]]
 
@@ -89,10 +90,13 @@ def _answers(value: Any, field: str, prompt: list[Message]) -> list[Answer]:
     return [answer(value, field)]
 
 
-def _rated(record: Record, rating: str) -> Parsed:
+def _rated(record: Record, rating: str, columns: PromptColumns) -> Parsed:
     row = record.value
     completion = answer(values.present(row, "response"), "response")
-    return Rated(_earlier_turns(values.present(row, "prompt")), completion, _number(row, rating))
+    name = prompt_name(row, columns)
+    if name is None:
+        raise no_prompt(row, columns)
+    return Rated(in_context(row, columns, _earlier_turns(row[name])), completion, _number(row, rating))
 
 
 def _number(row: Mapping[str, Any], field: str) -> float:

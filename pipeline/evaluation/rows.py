@@ -1,10 +1,11 @@
 """A file of preferences, in whatever public layout, as pairs with ids, prompt groups and the columns to slice by."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final, NamedTuple, TypeAlias
 
 import polars as pl
@@ -15,10 +16,12 @@ from ..identity import as_answer, digest, joined, normalised_answer, prompt_key,
 from ..importers.base import ImporterSpec, RawEvent
 from ..importers.registry import importer, importer_names
 from ..importers.shared.messages import Answer
+from ..importers.shared.prompts import OPTIONS, PromptColumns, prompt_columns
 from ..reading import hub
 from ..reading.files import FileSource, take_sample
 from ..reading.fitting import fitted
-from ..reading.records import Reject, RowError, Sample, Source
+from ..reading.records import Options, Reject, RowError, Sample, Source
+from ..reading.remarks import UNREAD, ReadRow, Remarks, as_notes, in_words, remarking, unread
 from ..storage.digests import digest_file
 from ..tables import MESSAGES, polars_schema
 from .layouts import LAYOUTS, Layout, Preference, Rated, rating_column, slice_value
@@ -43,6 +46,7 @@ class PairRows(NamedTuple):
         records: Records in the file.
         merged: Pairs that are there twice, by content.
         rejected: Records (of rated answers: prompts) that gave no pair, by reason.
+        said: Sentences on what was not read of the other records.
     """
 
     frame: pl.DataFrame
@@ -52,14 +56,19 @@ class PairRows(NamedTuple):
     records: int
     merged: int
     rejected: dict[str, int]
+    said: tuple[str, ...] = ()
 
     def told(self) -> str:
         """What was read, as a sentence."""
         aside = ", ".join(f"{reason} {count:,}" for reason, count in sorted(self.rejected.items())) or "none"
-        return (
+        read = (
             f"{self.frame.height:,} pairs from {self.records:,} records read as {self.layout}; "
             f"repeated {self.merged:,}; set aside: {aside}."
         )
+        return " ".join((read, *(f"{sentence[0].upper()}{sentence[1:]}." for sentence in self.said)))
+
+
+_NO_OPTIONS: Final[Options] = MappingProxyType({})
 
 
 class ReadOptions(NamedTuple):
@@ -70,12 +79,14 @@ class ReadOptions(NamedTuple):
         split: Split of a hub data set.
         rating: Column that rates an answer; None for the first of a known name.
         slices: Columns to slice by, beside the layout's own.
+        options: Option to value, as `events.options` of a run file states them.
     """
 
     layout: str = "auto"
     split: str = "train"
     rating: str | None = None
     slices: tuple[str, ...] = ()
+    options: Options = _NO_OPTIONS
 
 
 class _Read(NamedTuple):
@@ -91,6 +102,12 @@ class _Tally:
 
     records: int = 0
     rejected: Counter[str] = field(default_factory=Counter)
+    remarks: Remarks = field(default_factory=Remarks)
+
+    def said(self, slices: Collection[str]) -> tuple[str, ...]:
+        """What was seen of records that were read, but for columns that they are sliced by."""
+        kept = {seen: rows for seen, rows in self.remarks.items() if seen.what not in slices or seen.kind != UNREAD}
+        return tuple(in_words(as_notes(kept)))
 
     def told(self) -> str:
         return ", ".join(f"{reason} {count}" for reason, count in sorted(self.rejected.items())) or "no record"
@@ -108,42 +125,51 @@ def read_pairs(location: str, options: ReadOptions) -> PairRows:
         InputError: There is no such file, its columns fit no layout, or it gives no pair.
     """
     source, content = _source(location, options.split)
-    source, sample = _opened(source, options.layout)
-    name = _layout_name(location, sample, options.layout)
+    source, sample = _opened(source, options)
+    name = _layout_name(location, sample, options)
     own = LAYOUTS[name].slices if name in LAYOUTS else ()
     slices = tuple(dict.fromkeys((*own, *options.slices)))
     _check_slices(location, options.slices, sample)
     tally = _Tally()
     if name in LAYOUTS:
-        reads = _own_reads(source, LAYOUTS[name], options.rating or rating_column(sample), tally)
+        rating = options.rating or rating_column(sample)
+        reads = _own_reads(source, LAYOUTS[name], rating, prompt_columns(options.options), tally)
     else:
-        reads = _imported_reads(source, importer(name), tally)
+        reads = _imported_reads(source, importer(name), options.options, tally)
     rows = _sliced(list(_pair_up(reads, tally)), source, slices, tally)
     if not rows:
         raise InputError(f"{location}: no pair can be read as {name} ({tally.told()}).")
     frame = _frame(rows, slices)
     kept = frame.unique("pair_id", keep="first", maintain_order=True).sort("pair_id")
     return PairRows(
-        kept, name, slices, content, tally.records, frame.height - kept.height, dict(sorted(tally.rejected.items()))
+        kept,
+        name,
+        slices,
+        content,
+        tally.records,
+        frame.height - kept.height,
+        dict(sorted(tally.rejected.items())),
+        tally.said(slices),
     )
 
 
-def _opened(source: Source, layout: str) -> tuple[Source, Sample]:
+def _opened(source: Source, options: ReadOptions) -> tuple[Source, Sample]:
     """The source as it is to be read, and its first rows: those of a file may be wrapped, or have names in capitals."""
     if not isinstance(source, FileSource):
         return source, take_sample(source)
 
     def fits(sample: Sample) -> bool:
         try:
-            return _detects(_layout_name(source.name, sample, layout), sample)
+            found = _found_layout(source.name, sample, options.layout, options.options)
+            return _detects(found, sample, options.options)
         except InputError:
             return False
 
     return fitted(source, fits)
 
 
-def _detects(layout: str, sample: Sample) -> bool:
-    return LAYOUTS[layout].detect(sample) if layout in LAYOUTS else importer(layout).detect(sample, {})
+def _detects(layout: str, sample: Sample, options: Options) -> bool:
+    return LAYOUTS[layout].detect(sample) if layout in LAYOUTS else importer(layout).detect(sample, options)
 
 
 def _check_slices(location: str, slices: Sequence[str], sample: Sample) -> None:
@@ -173,13 +199,22 @@ def layout_names() -> list[str]:
     return [*LAYOUTS, *(name for name, spec in formats.items() if spec.read_together is None or spec.alone)]
 
 
-def _layout_name(location: str, sample: Sample, asked: str) -> str:
+def _layout_name(location: str, sample: Sample, options: ReadOptions) -> str:
+    name = _found_layout(location, sample, options.layout, options.options)
+    known = OPTIONS if name in LAYOUTS else importer(name).options
+    for option in options.options:
+        if option not in known:
+            raise ConfigError(f"--option: {unknown_name(f'option of {name}', option, known or ['none'])}")
+    return name
+
+
+def _found_layout(location: str, sample: Sample, asked: str, options: Options) -> str:
     if asked != "auto":
         if asked not in layout_names():
             raise ConfigError(f"--layout: {unknown_name('layout', asked, ['auto', *layout_names()])}")
         return asked
     for name in layout_names() if sample.records else ():
-        if _detects(name, sample):
+        if _detects(name, sample, options):
             return name
     columns = ", ".join(sample.fields) or "none that can be read"
     raise InputError(
@@ -188,22 +223,28 @@ def _layout_name(location: str, sample: Sample, asked: str) -> str:
     )
 
 
-def _own_reads(source: Source, layout: Layout, rating: str, tally: _Tally) -> Iterator[_Read]:
+def _own_reads(source: Source, layout: Layout, rating: str, columns: PromptColumns, tally: _Tally) -> Iterator[_Read]:
     for row in source.rows():
         tally.records += 1
         if isinstance(row, Reject):
             tally.rejected[row.reason] += 1
             continue
+        value = ReadRow(row.value)
         try:
-            yield _Read(row.line, layout.parse(row, rating))
+            with remarking() as seen:
+                parsed = layout.parse(row._replace(value=value), rating, columns)
         except RowError as error:
             tally.rejected[error.reason] += 1
+            continue
+        tally.remarks.update({*seen, *unread(value)})
+        yield _Read(row.line, parsed)
 
 
-def _imported_reads(source: Source, spec: ImporterSpec, tally: _Tally) -> Iterator[_Read]:
+def _imported_reads(source: Source, spec: ImporterSpec, options: Options, tally: _Tally) -> Iterator[_Read]:
     """Explicit comparisons of a log format: both sides of one are events of one record."""
-    for batch in spec.read(source, {}):
+    for batch in spec.read(source, options):
         tally.records += batch.records
+        tally.remarks.update(batch.remarks)
         tally.rejected.update(reject.reason for reject in batch.rejects)
         waiting: dict[tuple[int, str], RawEvent] = {}
         for event in batch.events:

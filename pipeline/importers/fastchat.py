@@ -18,7 +18,13 @@ from .shared.votes import compared, known_label
 
 _THUMBS: Final = {"chat": "unrated", "upvote": "up", "downvote": "down"}
 _ARENA: Final = {"leftvote": "first", "rightvote": "second", "tievote": "tied", "bothbad_vote": "both_bad"}
-_WINNERS: Final = {"model_a": "first", "model_b": "second", "tie": "tied", "tie (bothbad)": "both_bad"}
+_WINNERS: Final = {
+    "model_a": "first",
+    "model_b": "second",
+    "tie": "tied",
+    "tie (bothbad)": "both_bad",
+    "both_bad": "both_bad",
+}
 _NO_VOTES: Final = ("flag", "share")
 
 

@@ -44,6 +44,7 @@ _NAMES: Final = {**_REQUIRED, **_OPTIONAL}
 _PROMPT_PARTS: Final = ("input", "system", "history")
 # What stands around a prompt beside its own column.
 AROUND: Final = (*_PROMPT_PARTS, "tools")
+SYSTEM: Final = "system"
 _NOTHING_EARLIER: Final = signals.Earlier({}, frozenset(), flagged=False)
 
 

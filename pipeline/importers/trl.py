@@ -13,23 +13,25 @@ from typing import Any, Final, NamedTuple
 from ..errors import ConfigError
 from ..reading.files import take_sample
 from ..reading.records import Options, RowError, Sample, Source
-from ..storage.digests import digest_json
 from .base import Batch, ImporterSpec, RawEvent, Row, read_rows
 from .shared import prompts, truths, values
 from .shared.calls import TOOLS, offered_tools
 from .shared.labels import Labels
-from .shared.messages import Answer, in_words
-from .shared.pairs import Pair, Sides, answer_of, pair_of
+from .shared.pairs import Sides, answer_event, answer_of, pair_events, pair_of
 from .shared.votes import known_label
 
 NAME: Final = "trl"
 _SCORES: Final = (("score_chosen", "score_rejected"), ("chosen_score", "rejected_score"))
 _CHOSEN: Final = Sides("chosen", "rejected")
-# LLaMA-Factory's newest demo data names them so; both are whole conversations.
-_CHOSEN_MESSAGES: Final = Sides("chosen_messages", "rejected_messages")
+# Other names that sets have for the two answers; LLaMA-Factory's newest are whole conversations.
+_USUAL_SIDES: Final = (
+    _CHOSEN,
+    Sides("chosen_response", "rejected_response"),
+    Sides("chosen_messages", "rejected_messages"),
+)
 _COLUMNS: Final[Mapping[str, str]] = {
-    "chosen": "Column of the better answer; else chosen.",
-    "rejected": "Column of the worse answer; else rejected.",
+    "chosen": f"Column of the better answer; else {', '.join(sides.chosen for sides in _USUAL_SIDES)}.",
+    "rejected": f"Column of the worse answer; else {', '.join(sides.rejected for sides in _USUAL_SIDES)}.",
     "completion": "Column of a single answer; else completion.",
     "label": "Column that says whether the answer is good; else label.",
 }
@@ -49,7 +51,7 @@ class _Layout(NamedTuple):
 
 def _sides(options: Options) -> tuple[Sides, ...]:
     if not {"chosen", "rejected"} & options.keys():
-        return (_CHOSEN, _CHOSEN_MESSAGES)
+        return _USUAL_SIDES
     return (Sides(options.get("chosen", _CHOSEN.chosen), options.get("rejected", _CHOSEN.rejected)),)
 
 
@@ -83,6 +85,7 @@ def read(source: Source, options: Options) -> Iterator[Batch]:
 
 
 def _events(row: Row, layout: _Layout) -> list[RawEvent]:
+    prompts.check_text_only(row)
     tools = offered_tools(row.get(TOOLS), TOOLS)
     sides = next((sides for sides in layout.sides if not row.keys().isdisjoint(sides)), None)
     if sides is None:
@@ -90,34 +93,9 @@ def _events(row: Row, layout: _Layout) -> list[RawEvent]:
         vote = known_label(values.present(row, layout.label), layout.labels, layout.label)
         prompt = prompts.prompt_of(row, layout.prompt)
         before = prompts.before_answers(prompt, prompts.prompt_name(row, layout.prompt), [answer])
-        return [RawEvent(before, answer["content"], vote, tools=tools, completion_extra=answer.get("extra"))]
+        return [answer_event(before, answer, vote, tools)]
     pair = pair_of(row, layout.prompt, sides, implicit=layout.implicit)._replace(tools=tools)
     return pair_events(pair, NAME, tied=_scored_alike(row))
-
-
-def pair_events(pair: Pair, name: str, *, tied: bool = False) -> list[RawEvent]:
-    """The two events of a pair.
-
-    Args:
-        pair: The prompt and its answers.
-        name: The format's, which is part of the comparison's id.
-        tied: Whether neither side is better.
-    """
-    answers = [Answer(message["content"], message.get("extra")) for message in (pair.chosen, pair.rejected)]
-    tools = [] if pair.tools is None else [pair.tools]
-    comparison_id = digest_json([name, pair.prompt, *in_words(*answers), *tools])
-    votes = ("tied", "tied") if tied else ("chosen", "rejected")
-    return [
-        RawEvent(
-            pair.prompt,
-            **answer._asdict(),
-            vote=vote,
-            tools=pair.tools,
-            comparison_id=comparison_id,
-            comparison_kind="preference",
-        )
-        for answer, vote in zip(answers, votes, strict=True)
-    ]
 
 
 def _scored_alike(row: dict[str, Any]) -> bool:

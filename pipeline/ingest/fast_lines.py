@@ -19,12 +19,12 @@ from ..importers.base import Batch, read_rows
 from ..importers.shared import signals
 from ..importers.shared.labels import label_key
 from ..importers.shared.written import BEGINS
-from ..importers.thumbs_jsonl import AROUND, Layout, parse
+from ..importers.thumbs_jsonl import AROUND, SYSTEM, Layout, parse
 from ..reading.files import json_row
 from ..reading.records import Record, Reject
 from ..reading.remarks import UNREAD, Remark, Remarks
 from ..reading.streams import Line, LineBlock
-from ..storage.columns import single_messages
+from ..storage.columns import asked_messages
 from ..tables import MESSAGES, TIME, VOTE
 
 _Name = str | int | None
@@ -143,7 +143,7 @@ class LineReader:
         blank = [~self._field(name).str.contains(NOT_BLANK) for name in ("prompt", "completion")]
         time = self._field("created_at")
         told = [self._field(name).str.contains(BEGINS) for name in ("prompt", "completion")]
-        around = [self._field(name).str.contains(NOT_BLANK).fill_null(False) for name in AROUND]
+        around = [self._field(name).str.contains(NOT_BLANK).fill_null(False) for name in AROUND if name != SYSTEM]
         odd_time = pl.col("created_at").is_null() & time.is_not_null() & (time != "")
         plain = _plain([pl.col(str(index)) for index in range(self._count)], self._count)
         return pl.all_horizontal(
@@ -156,7 +156,8 @@ class LineReader:
 
     def _events(self, good: pl.DataFrame) -> pl.DataFrame:
         ids = {name: not_empty(self._field(field)) for name, field in IDENTIFIERS.items()}
-        prompts = single_messages(good[str(self._columns["prompt"])], "user")
+        systems = good.select(system=pl.when(self._field(SYSTEM).str.contains(NOT_BLANK)).then(self._field(SYSTEM)))
+        prompts = asked_messages(systems["system"], good[str(self._columns["prompt"])])
         return good.select(
             "source_line", "vote", "created_at", prompt=prompts, completion=self._field("completion"), **ids
         )

@@ -16,12 +16,12 @@ import pyarrow.parquet as pq
 
 from ..importers.base import Batch
 from ..importers.shared.written import BEGINS
-from ..importers.thumbs_jsonl import AROUND, Layout
+from ..importers.thumbs_jsonl import AROUND, SYSTEM, Layout
 from ..reading.parquet_rows import VALUE_BYTES, batch_rows, content_budget, group_rows, python_times, text_columns
 from ..reading.records import Reject
 from ..reading.remarks import UNREAD, Remark, Remarks
 from ..reading.streams import MAX_DECOMPRESSION_RATIO
-from ..storage.columns import single_messages
+from ..storage.columns import asked_messages
 from .fast_lines import IDENTIFIERS, NOT_BLANK, exactly, iso_moment, not_empty, votes_of
 
 _BATCH_ROWS: Final = 8_192
@@ -167,19 +167,22 @@ def _batch(batch: Any, before: int, layout: Layout, weights: Any, max_row_bytes:
         vote_code=votes_of(frame[columns["vote"]], layout.votes),
         too_long=pl.Series(weights) > max_row_bytes,
     )
-    around = [pl.col(columns[name]).str.contains(NOT_BLANK).fill_null(False) for name in AROUND if name in columns]
+    parts = [name for name in AROUND if name in columns and name != SYSTEM]
+    around = [pl.col(columns[name]).str.contains(NOT_BLANK).fill_null(False) for name in parts]
     odd_time = _odd_time(rows, columns.get("created_at"))
     good = rows.select(
         ~pl.any_horizontal("too_long", pl.col("vote_code").is_null(), odd_time, *blank, *told, *nul, *around)
     ).to_series()
     kept = rows.filter(good)
     ids = {name: not_empty(_column(columns.get(field)).cast(pl.String)) for name, field in IDENTIFIERS.items()}
+    system = _column(columns.get(SYSTEM))
+    systems = kept.select(system=pl.when(system.str.contains(NOT_BLANK)).then(system))
     events = kept.select(
         "source_line",
         pl.col("vote_code").alias("vote"),
         pl.col("moment").alias("created_at"),
         pl.col(columns["completion"]).alias("completion"),
-        prompt=single_messages(kept[columns["prompt"]], "user"),
+        prompt=asked_messages(systems["system"], kept[columns["prompt"]]),
         **ids,
     )
     others = [

@@ -44,11 +44,12 @@ class Request(NamedTuple):
     """A user's rows, and how they are scored.
 
     Attributes:
-        rows_file: Parquet or JSON lines in one of TRL's layouts.
+        rows_file: Pairs, or answers with labels, in any format that holds both in one row.
         model: The reference model.
         engine: Which engine, and its settings.
         text: Template, length and truncation.
         store: Folder or address of stored log-probs.
+        events: Format and options of the rows; None to detect them.
     """
 
     rows_file: str
@@ -56,6 +57,7 @@ class Request(NamedTuple):
     engine: EngineConfig
     text: SequencesConfig
     store: str
+    events: EventsConfig | None = None
 
 
 class _Named(NamedTuple):
@@ -77,11 +79,12 @@ class _Named(NamedTuple):
 
 
 class _Rows(NamedTuple):
-    """A user's rows: `sides` has one line a completion, with the side that it is of."""
+    """A user's rows: `sides` has one line a completion, with the side that it is of; `said` is what to say of them."""
 
     kind: str
     sides: pl.DataFrame
     rejected: dict[str, int]
+    said: tuple[str, ...]
 
 
 def score_rows(request: Request, output: Path, reporter: Reporter) -> ScoredRows:
@@ -153,7 +156,7 @@ def named_sequences(request: Request) -> tuple[pl.DataFrame, Path]:
 def _named(request: Request) -> _Named:
     from ..engines.models import resolve_model
 
-    read = _read_rows(request.rows_file)
+    read = _read_rows(request)
     named = _sequences(read, resolve_model(request.model), request.text)
     if named.sequences.is_empty():
         raise InputError(f"{request.rows_file}: no row has token ids to score. {' '.join(named.said)}")
@@ -165,19 +168,15 @@ def _named_logps(named: pl.DataFrame, logps: pl.DataFrame) -> pl.DataFrame:
     return rows.join(logps, on="sequence_id", how="left", validate="m:1")
 
 
-def _read_rows(rows_file: str) -> _Rows:
-    from ..ingest.frames import read_inputs
+def _read_rows(request: Request) -> _Rows:
+    from .reading import user_rows
 
-    batches = list(read_inputs(EventsConfig(inputs=(rows_file,), format="trl")))
-    rejects = pl.concat([batch.rejects for batch in batches])
-    rejected = dict(rejects["reason"].value_counts().sort("reason").iter_rows())
-    events = pl.concat([batch.events for batch in batches])
-    kinds = events.select(pl.col("comparison_id").is_not_null().unique()).to_series().to_list()
-    if len(kinds) != 1:
-        what = "no usable row" if not kinds else "pairs and unpaired rows mixed"
-        raise InputError(f"{rows_file}: {what} ({_in_words(rejected) or 'the file is empty'}).")
+    found = user_rows(request.events or EventsConfig(inputs=(request.rows_file,)))
+    if len(found.kinds) != 1:
+        what = "pairs and unpaired rows mixed" if found.kinds else "no usable row"
+        raise InputError(f"{request.rows_file}: {what} ({_in_words(found.rejected) or 'the file is empty'}).")
     columns = [*_ROW, "prompt", "tools", "completion", "completion_extra", pl.col("vote").cast(pl.String).alias("side")]
-    return _Rows("pairs" if kinds[0] else "unpaired", events.select(columns), rejected)
+    return _Rows(found.kinds[0], found.events.select(columns), found.rejected, found.said)
 
 
 def _sequences(read: _Rows, model_dir: Path, text: SequencesConfig) -> _Named:
@@ -194,7 +193,7 @@ def _sequences(read: _Rows, model_dir: Path, text: SequencesConfig) -> _Named:
     refusals = Refusals()
     refusals.add(dropped)
     counts, what = count_noticed(table), "rows" if read.kind == "unpaired" else "answers"
-    said = [*told(counts, table.height, what), *refusals.told("rows", text.max_tokens, "option")]
+    said = [*read.said, *told(counts, table.height, what), *refusals.told("rows", text.max_tokens, "option")]
     kept = table.join(dropped.select(_ROW), on=_ROW, how="anti", maintain_order="left").drop(ENTRY_COLUMNS)
     return _Named(read, kept, dict(sorted(refusals.reasons.items())), tuple(said), model_dir)
 

@@ -20,6 +20,34 @@ def single_messages(texts: pl.Series, role: str) -> pl.Series:
     return _lists(texts.name, messages, pl.int_range(len(texts) + 1, eager=True))
 
 
+def asked_messages(systems: pl.Series, texts: pl.Series) -> pl.Series:
+    """(rows,) lists of a user's message with each text, after one with the system text where there is any.
+
+    Args:
+        systems: (rows,) system texts, null where there is none.
+        texts: (rows,) texts, none missing.
+    """
+    given = systems.is_not_null().to_numpy()
+    before = int(given.sum())
+    if not before:
+        return single_messages(texts, "user")
+    ends = np.cumsum(1 + given)
+    order = np.empty(ends[-1], dtype=np.int64)
+    order[ends - 1] = before + np.arange(len(texts))
+    order[(ends - 2)[given]] = np.arange(before)
+    contents = pl.concat([systems.drop_nulls().rename("content"), texts.rename("content")])
+    roles = pl.concat(
+        [
+            pl.repeat(role, rows, dtype=pl.String, eager=True)
+            for role, rows in (("system", before), ("user", len(texts)))
+        ]
+    )
+    nothing = pl.repeat(None, len(order), dtype=pl.String, eager=True)
+    messages = pl.DataFrame([roles.gather(order).alias("role"), contents.gather(order), nothing.alias("extra")])
+    offsets = pl.concat([pl.Series([0]), pl.Series(1 + given, dtype=pl.Int64).cum_sum()]).rechunk()
+    return _lists(texts.name, messages, offsets)
+
+
 def gathered(lists: pl.Series, rows: np.ndarray) -> pl.Series:
     """The lists at some places.
 

@@ -141,7 +141,11 @@ def test_mutated_lines(tmp_path: Path, seed: int) -> None:
 def test_usual_lines_are_read_fast(tmp_path: Path) -> None:
     """Else the two ways would agree for want of a second one."""
     path = tmp_path / "log.jsonl"
-    lines = [json.dumps(ROW | {"event_id": str(number)}).encode() for number in range(50)]
+    systems = [None, "", "Be brief.", "Be: long."]
+    lines = [
+        json.dumps(ROW | {"event_id": str(number), "system_prompt": systems[number % 4]}).encode()
+        for number in range(50)
+    ]
     path.write_bytes(b"\n".join([*lines, b"broken", *ODD_LINES[15:16]]))
     settings = EventsConfig(inputs=(str(path),))
     (entry,) = plan(expand_inputs(settings.inputs), settings)
@@ -149,5 +153,6 @@ def test_usual_lines_are_read_fast(tmp_path: Path) -> None:
     (block, last) = read_blocks(path, 10_000)
     read = LineReader(*entry.fast).read(block)
     assert read.events.height == 50
+    assert read.events["prompt"].list.len().to_list() == [1, 1, 2, 2] * 12 + [1, 1]
     assert read.rest.records == 1
     assert LineReader(*entry.fast).read(last).events.height == 1

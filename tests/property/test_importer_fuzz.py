@@ -40,6 +40,17 @@ SIGNALS: Final = [
     *sides("chosen", "rejected", comparison_kind="arena"),
     FIRST | {"copied": True, "regenerated": False, "edited_response": "Very far.", "propensity": 0.5},
     TRY | {"answer_position": 2},
+    FIRST | {"event_id": "e9", "system": "Be brief.", "history": [["Hi", "Hello."]]},
+]
+# Parts of a prompt in columns of their own.
+PARTS: Final = [
+    {"system": "Be brief.", "instruction": "Name it.", "input": "A river.", "chosen": "The Loire.", "rejected": "Tea."},
+    {"history": [["Hi", "Hello."]], "question": "Why?", "completion": "Rain.", "label": 1},
+    {
+        "conversations": [{"from": "human", "value": "Which?"}],
+        "chosen": {"from": "gpt", "value": "This."},
+        "rejected": {"from": "gpt", "value": "That."},
+    },
 ]
 
 
@@ -50,7 +61,8 @@ def rows_of(name: str, folder: Path) -> list[dict[str, Any]]:
     folder.mkdir()
     CASES[name].write(folder)
     sources = [FileSource(path, path.name, 1 << 24) for path in sorted(folder.iterdir())]
-    return [row.value for source in sources for row in source.rows() if isinstance(row, Record)]
+    more = PARTS if name in ("trl", "conversations") else []
+    return [*(row.value for source in sources for row in source.rows() if isinstance(row, Record)), *more]
 
 
 def places(value: Any) -> Iterator[tuple[Any, Any]]:

@@ -4,9 +4,10 @@ from typing import Any, NamedTuple
 
 from ...reading.records import RowError
 from ...reading.remarks import IMPLICIT, remark, text_columns
-from ..base import Message, Row
+from ...storage.digests import digest_json
+from ..base import Message, RawEvent, Row
 from . import values
-from .messages import answer, messages, said
+from .messages import Answer, answer, in_words, messages, said
 from .prompts import PromptColumns, before_answers, in_context, no_prompt, prompt_name, prompt_of
 from .written import written_messages
 
@@ -63,24 +64,29 @@ def _is_stated(name: str | None, columns: PromptColumns) -> bool:
 
 
 def listed(value: Any, field: str) -> Any:
-    """A message as a list of it, messages as they are or as a text holds them, and what is neither as it is.
+    """Messages as a list: one alone, those of an object of `messages`, those that a text holds; the rest as it is.
 
     Raises:
         RowError: A text that begins as a list of messages is cut.
     """
     if isinstance(value, dict):
-        return [value]
+        return value["messages"] if isinstance(value.get("messages"), list) else [value]
     return written_messages(value, field) or value if isinstance(value, str) else value
 
 
 def _explicit(row: Row, columns: PromptColumns, sides: Sides, given: tuple[Any, Any], name: str) -> Pair:
     """The pair of a row with a prompt. Sides that repeat the prompt before the answer, as some sets do, are cut."""
     prompt = prompt_of(row, columns)
-    chosen, rejected = (_answer(value, field, prompt) for value, field in zip(given, sides, strict=True))
-    return Pair(before_answers(prompt, name, [chosen, rejected]), chosen, rejected)
+    chosen, rejected = (side_of(value, field, prompt) for value, field in zip(given, sides, strict=True))
+    return Pair(before_answers(prompt, name, (chosen, rejected)), chosen, rejected)
 
 
-def _answer(value: Any, field: str, prompt: list[Message]) -> Message:
+def side_of(value: Any, field: str, prompt: list[Message]) -> Message:
+    """The message of an answer after its prompt, which messages may repeat before it.
+
+    Raises:
+        RowError: As `answer_of`.
+    """
     if isinstance(value, list):
         told = messages(value, field, empty="empty_completion")
         # The row's system text may stand in a column of its own alone.
@@ -124,6 +130,32 @@ def _implicit_texts(row: Row, columns: PromptColumns, sides: Sides, given: tuple
     prompt = messages(chosen[:shared], "prompt", empty="empty_prompt")
     remark(IMPLICIT, f"{sides.chosen}, {sides.rejected}")
     return Pair(prompt, answer_of(chosen[shared:], sides.chosen), answer_of(rejected[shared:], sides.rejected))
+
+
+def answer_event(prompt: list[Message], message: Message, vote: str, tools: str | None = None) -> RawEvent:
+    """The event of one answer and its vote."""
+    return RawEvent(prompt, message["content"], vote, tools=tools, completion_extra=message.get("extra"))
+
+
+def pair_events(pair: Pair, name: str, *, tied: bool = False) -> list[RawEvent]:
+    """The two events of a pair.
+
+    Args:
+        pair: The prompt and its answers.
+        name: The format's, which is part of the comparison's id.
+        tied: Whether neither side is better.
+    """
+    told = (pair.chosen, pair.rejected)
+    answers = [Answer(message["content"], message.get("extra")) for message in told]
+    tools = [] if pair.tools is None else [pair.tools]
+    comparison_id = digest_json([name, pair.prompt, *in_words(*answers), *tools])
+    votes = ("tied", "tied") if tied else ("chosen", "rejected")
+    return [
+        answer_event(pair.prompt, message, vote, pair.tools)._replace(
+            comparison_id=comparison_id, comparison_kind="preference"
+        )
+        for message, vote in zip(told, votes, strict=True)
+    ]
 
 
 def shared_text(chosen: str, rejected: str) -> int:

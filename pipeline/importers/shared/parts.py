@@ -18,7 +18,7 @@ _KINDS: Final[dict[str, Kind]] = {
     **dict.fromkeys(("tool_result", "tool_call_response", "function_call_output"), "result"),
 }
 THOUGHTS: Final = ("reasoning_content", "thinking")
-_TEXTS: Final = ("text", "content", "thinking", "reasoning", "think", "refusal", "summary")
+_TEXTS: Final = ("text", "content", "thinking", "reasoning", "think", "refusal", "summary", "value")
 _RESULTS: Final = ("content", "response", "result", "output")
 _CALL_IDS: Final = ("tool_use_id", "tool_call_id", "call_id", "id")
 

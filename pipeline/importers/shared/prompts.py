@@ -12,7 +12,7 @@ from ...errors import examples
 from ...reading.records import Options, RowError
 from ...reading.remarks import text_columns
 from ..base import Message, Row
-from . import chat
+from .embedded import literal
 from .messages import answer_of, messages
 
 # Columns of whole conversations: their last message may be the answer.
@@ -23,6 +23,7 @@ HISTORY_NAMES: Final = ("history", "chat_history")
 FOLLOW_NAMES: Final = ("input",)
 # Alpaca's `input` belongs to its instruction; beside a column of another name it may be anything.
 _WITH_INPUT: Final = "instruction"
+_NOT_TEXT: Final = ("images", "image", "videos", "audios")
 _TURNS: Final = ("user", "assistant")
 OPTIONS: Final[Mapping[str, str]] = {
     "prompt": f"Column of the prompt; else the first of: {', '.join(PROMPT_NAMES)}, or input alone.",
@@ -102,6 +103,17 @@ def before_answers(prompt: list[Message], name: str | None, answers: Sequence[Me
     return prompt[:-1]
 
 
+def check_text_only(row: Row) -> None:
+    """Refuse a row with pictures, films or sounds: its texts speak of what would not be there.
+
+    Raises:
+        RowError: It has some.
+    """
+    for name in _NOT_TEXT:
+        if row.get(name):
+            raise RowError("not_text", f"field '{name}' is not empty, and text alone is read")
+
+
 def no_prompt(row: Row, columns: PromptColumns) -> RowError:
     """Why a row has no prompt, and how it would have one."""
     null = [name for name in columns.prompt if name in row]
@@ -164,7 +176,9 @@ def _system(row: Row, name: str | None) -> list[Message]:
 
 def _history(row: Row, columns: PromptColumns) -> list[Message]:
     name = _named(row, columns.history)
-    value = None if name is None else chat.parsed(row[name], ("[",))
+    value = None if name is None else row[name]
+    if isinstance(value, str) and value.lstrip().startswith("["):
+        value = literal(value)
     if name is None or not value or (isinstance(value, str) and not value.strip()):
         return []
     if not isinstance(value, list):

@@ -246,3 +246,64 @@ def test_a_file_that_is_not_read_is_named(tmp_path):
         read_pairs(str(tmp_path / "rows.json"), ReadOptions())
     with pytest.raises(InputError, match="rows.json: the file is a SQLite database"):
         read_subject(str(tmp_path / "rows.json"))
+
+
+OTHERS = {
+    "question": {"question": "When?", "chosen": "May.", "rejected": "No."},
+    "ShareGPT": {
+        "conversations": [{"from": "human", "value": "When?"}],
+        "chosen": {"from": "gpt", "value": "May."},
+        "rejected": {"from": "gpt", "value": "No."},
+    },
+    "ms-swift": {"messages": [*QUESTION, {"role": "assistant", "content": "May."}], "rejected_response": "No."},
+    "OpenAI": {
+        "input": {"messages": QUESTION},
+        "preferred_output": [{"role": "assistant", "content": "May."}],
+        "non_preferred_output": [{"role": "assistant", "content": "No."}],
+    },
+}
+
+
+@pytest.mark.parametrize("layout", OTHERS)
+def test_layouts_of_other_trainers_are_read(read, layout):
+    assert texts(read([OTHERS[layout]])) == [("When?", "May.", "No.")]
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"prompt": "When?", "chosen": "May.", "rejected": "No.", "subset": "chat"},
+        {"prompt": "When?", "chosen": "May.", "rejected": "No."},
+    ],
+)
+def test_a_system_text_is_part_of_the_prompt_and_its_column_can_be_stated(read, row):
+    usual = read([row | {"system": "Be brief."}])
+    stated = read([row | {"persona": "Be brief."}], options={"system": "persona"})
+    asked = [said("system", "Be brief."), said("user", "When?")]
+    assert [pairs.frame["prompt"].to_list() for pairs in (usual, stated)] == [[asked], [asked]]
+
+
+def test_rated_answers_have_their_system_text_and_stated_columns_too(read):
+    rows = [
+        {"asked": "When?", "persona": "Be brief.", "response": text, "score": score}
+        for text, score in (("May.", 2), ("No.", 1))
+    ]
+    pairs = read([{"prompt": "x", **row} for row in rows], options={"prompt": "asked", "system": "persona"})
+    assert pairs.frame["prompt"].to_list() == [[said("system", "Be brief."), said("user", "When?")]]
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"prompt": "When?", "chosen": "May.", "rejected": "No.", "subset": "chat", "note": "x", "lang": "en"},
+        {"prompt": "When?", "chosen": "May.", "rejected": "No.", "note": "x", "lang": "en"},
+    ],
+)
+def test_columns_of_text_that_nothing_read_are_told_but_for_those_to_slice_by(read, row):
+    pairs = read([row, row | {"prompt": "Why?"}], slices=("lang",))
+    assert pairs.told().endswith("set aside: none. Columns of text that were not read: note (2 rows).")
+
+
+def test_an_option_that_the_layout_does_not_have_is_refused(read):
+    with pytest.raises(ConfigError, match="unknown option of rewardbench 'voter'"):
+        read([{"prompt": "When?", "chosen": "May.", "rejected": "No.", "subset": "chat"}], options={"voter": "x"})

@@ -68,6 +68,10 @@ PARTS: dict[str, tuple[dict[str, Any], list[tuple[str, str]]]] = {
         {"history": '[["Hi", "Hello."]]', "prompt": ASKED},
         [("user", "Hi"), ("assistant", "Hello."), USER],
     ),
+    "history as Python writes it": (
+        {"history": "[['Hi', 'Hello.']]", "prompt": ASKED},
+        [("user", "Hi"), ("assistant", "Hello."), USER],
+    ),
     "an empty history": ({"history": [], "prompt": ASKED}, [USER]),
 }
 ANSWERS: dict[str, dict[str, Any]] = {

@@ -23,7 +23,13 @@ def test_every_format_has_a_case() -> None:
 
 
 # Transcripts are pairs of texts too, and Dify's messages a query, an answer and a feedback: the first format decides.
-ALSO_FITS = {"hh_rlhf": {"trl"}, "dify": {"thumbs_jsonl"}, "anythingllm": {"thumbs_jsonl"}}
+ALSO_FITS = {
+    "hh_rlhf": {"trl"},
+    "dify": {"thumbs_jsonl"},
+    "anythingllm": {"thumbs_jsonl"},
+    "trl": {"conversations"},
+    "arena": {"fastchat"},
+}
 
 
 @pytest.mark.parametrize("name", CASES)
