@@ -62,11 +62,10 @@ def kept_together(texts: pl.DataFrame, meetings: pl.DataFrame) -> pl.Series:
             was first met there; each text and key once. A meeting without a time is younger than all others.
     """
     keys = meetings.select(pl.col("key").unique()).with_row_index("node")
-    ranked = (
-        meetings.join(keys, on="key", how="left", validate="m:1")
-        .sort(["text", "is_user", "at", "key"], nulls_last=True)
-        .with_columns(rank=pl.int_range(pl.len()).over("text", "is_user"))
+    ranked = meetings.join(keys, on="key", how="left", validate="m:1").sort(
+        ["text", "is_user", "at", "key"], nulls_last=True
     )
+    ranked = ranked.with_columns(_ranks(ranked["text"], ranked["is_user"]).alias("rank"))
     home = ranked.filter(pl.col("rank") == 0).select(left="text", right=pl.col("node") + texts.height)
     units = components_of_edges(texts.height + keys.height, home)
     shared = ranked.filter((pl.col("rank") > 0) & (pl.col("rank") < MOST_TOGETHER))
@@ -78,6 +77,13 @@ def kept_together(texts: pl.DataFrame, meetings: pl.DataFrame) -> pl.Series:
         key="key",
     )
     return _joined(units, edges.filter(pl.col("left") != pl.col("right"))).head(texts.height)
+
+
+def _ranks(*sorted_keys: pl.Series) -> pl.Series:
+    """(rows,) the place of each row among those of its keys, from 0; most have one row, which a window is slow at."""
+    places = np.arange(len(sorted_keys[0]))
+    first = np.logical_or.reduce([(key != key.shift(1)).fill_null(True).to_numpy() for key in sorted_keys])
+    return pl.Series(places - np.maximum.accumulate(np.where(first, places, 0)))
 
 
 def _joined(units: pl.Series, edges: pl.DataFrame) -> pl.Series:
