@@ -280,3 +280,17 @@ def test_trl_is_wrong_to_lose_thoughts_whose_key_the_template_does_not_read(name
     renamed = answer(chosen["content"], thinking=chosen["reasoning_content"])
     expected = theirs(KTOTrainer, KTOConfig, tokenizer, {**row, "completion": [renamed]}, tmp_path)
     assert_same(tokenizer, encoded, expected["prompt_ids"], expected["completion_ids"])
+
+
+def test_trl_is_wrong_to_quote_arguments_that_are_json_text_already(tmp_path):
+    tokenizer = tokenizer_of("trl qwen2_5")
+    text = {**CALL[0], "function": {"name": "soil_report", "arguments": '{"field": "west"}'}}
+    prompt, chosen, _, tools = ROWS["a call"]
+    row = {"prompt": prompt, "completion": [answer("", tool_calls=[text])], "label": True, "tools": tools}
+    expected = theirs(KTOTrainer, KTOConfig, tokenizer, row, tmp_path)
+    assert r'"arguments": "{\"field\": \"west\"}"' in tokenizer.decode(expected["completion_ids"])
+    (encoded,) = ours(tokenizer, prompt, row["completion"], tools)
+    assert '"arguments": {"field": "west"}}' in tokenizer.decode(encoded.completion_token_ids)
+    # As an object, the ids are alike.
+    expected = theirs(KTOTrainer, KTOConfig, tokenizer, {**row, "completion": [chosen]}, tmp_path)
+    assert_same(tokenizer, encoded, expected["prompt_ids"], expected["completion_ids"])

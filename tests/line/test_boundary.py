@@ -5,7 +5,7 @@ import json
 import polars as pl
 import pytest
 
-from tests.chat_templates import GEMMA, THINKING
+from tests.chat_templates import CALLS_PART, GEMMA, THINKING, TOOLS_PART, template
 from tests.line.conftest import write_config
 from tests.line.test_reference_commands import ENGINE, done, refused
 from tests.tiny import save_tiny_model, tiny_tokenizer
@@ -35,7 +35,8 @@ def written(path, rows):
 def models(tmp_path_factory):
     folder = tmp_path_factory.mktemp("models")
     gemma = GEMMA.replace("<start_of_turn>", "<|im_start|>").replace("<end_of_turn>", "<|im_end|>")
-    templates = {"thinking": THINKING, "gemma": gemma}
+    calls = template(TOOLS_PART, CALLS_PART.replace("ARGUMENTS", "{{ call.function.arguments | tojson }}"))
+    templates = {"thinking": THINKING, "gemma": gemma, "calls": calls}
     return {name: save_tiny_model(folder / name, template=text) for name, text in templates.items()}
 
 
@@ -75,6 +76,34 @@ def test_system_texts_go_before_the_users_where_that_is_set(models, tmp_path):
     tokenizer = tiny_tokenizer()
     texts = [tokenizer.decode(ids) for ids in tables["sequences"]["prompt_token_ids"]]
     assert sum("Be brief.\n\nWhen do I plant" in text for text in texts) == 4
+
+
+LONG = {"sequences": {"max_tokens": 512}}
+CALL = {"id": "c1", "type": "function", "function": {"name": "almanac", "arguments": '{"month": "May"}'}}
+TOOLS = [{"type": "function", "function": {"name": "almanac", "description": "Frost.", "parameters": {}}}]
+
+
+def with_calls(number):
+    row = pair(number, chosen="", tools=TOOLS)
+    row["chosen"][0]["tool_calls"] = [CALL]
+    return row
+
+
+def test_tools_and_calls_of_the_log_are_in_the_tokens(models, tmp_path):
+    manifest, tables = sequenced(tmp_path, [with_calls(number) for number in range(4)], models["calls"], **LONG)
+    assert tables["sequence_drops"].is_empty() and manifest.said == ()
+    tokenizer = tiny_tokenizer()
+    completions = {tokenizer.decode(ids) for ids in tables["sequences"]["completion_token_ids"]}
+    assert completions == {'<call>almanac {"month": "May"}</call><|im_end|>', "Never.<|im_end|>"}
+    prompt = tokenizer.decode(tables["sequences"]["prompt_token_ids"][0])
+    assert prompt.startswith(f"<tool>{json.dumps(TOOLS[0])}</tool>")
+
+
+def test_tools_that_the_template_does_not_write_drop_the_rows_that_have_them(tiny_model, tmp_path):
+    rows = [with_calls(0), *(pair(number) for number in range(1, 5))]
+    manifest, tables = sequenced(tmp_path, rows, tiny_model)
+    assert tables["sequence_drops"]["reason"].to_list() == ["tools_not_written"] * 2
+    assert manifest.said[0].startswith("rows without token ids: tools_not_written 2. tools_not_written: take a model")
 
 
 def test_reference_says_what_it_noticed_and_counts_rows(models, tmp_path):
