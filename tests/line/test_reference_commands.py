@@ -280,3 +280,18 @@ def test_a_reference_with_an_adapter_is_what_training_begins_with(small_log, tin
     assert parity["mean_difference"] < 1e-3
     assert parity["margins"]["pairs"] > 0
     assert parity["margins"]["flipped"] == 0
+
+
+def test_rows_of_other_layouts_are_scored_with_stated_columns_and_what_was_not_read_is_said(tiny_model, tmp_path):
+    path = tmp_path / "swift.jsonl"
+    chat = [{"role": "user", "content": "When?"}, {"role": "assistant", "content": "In May."}]
+    row = {"messages": chat, "worse": "Go.", "persona": "Be brief.", "source": "web"}
+    path.write_text(json.dumps(row) + "\n")
+    arguments = ("reference", path, "-m", tiny_model, "-o", tmp_path / "scored.parquet", *ENGINE)
+    options = "events.options={rejected: worse, system: persona}"
+    output = done(*arguments, "--set", "events.format=conversations", "--set", options)
+    assert "1 pairs rows" in output
+    assert "columns of text that were not read: source (1 row)" in output
+    (scored,) = pl.read_parquet(tmp_path / "scored.parquet").to_dicts()
+    assert [message["role"] for message in scored["prompt"]] == ["system", "user"]
+    assert scored["ref_chosen_logps"] < 0 and scored["ref_rejected_logps"] < 0

@@ -165,3 +165,12 @@ def test_earlier_answers_stay_in_the_prompt(tmp_path: Path) -> None:
     before = (("user", "Hi"), ("assistant", "Hello."))
     (event,) = read_lines(tmp_path, {"messages": chat(GOOD, *before), "label": True}).events.to_dicts()
     assert event["prompt"] == [user("Hi"), assistant("Hello."), user(ASKED)]
+
+
+@pytest.mark.parametrize("verdict", [{"label": True}, {"rejected_response": BAD}])
+@pytest.mark.parametrize("written", [json.dumps, list])
+def test_tools_of_a_column_go_along(tmp_path: Path, verdict: dict[str, Any], written: Any) -> None:
+    tools = [{"type": "function", "function": {"name": "kettle", "parameters": {"type": "object"}}}]
+    result = read_lines(tmp_path, {"messages": chat(), "tools": written(tools)} | verdict)
+    assert [json.loads(offered) for offered in result.events["tools"].unique()] == [tools]
+    assert result.notes["remarks"] == {}

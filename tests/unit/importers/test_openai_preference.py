@@ -41,3 +41,16 @@ def test_an_input_of_messages_or_text_alone(tmp_path: Path, asked: Any) -> None:
 )
 def test_a_line_that_cannot_be_read_is_rejected(tmp_path: Path, changes: dict[str, Any], reason: str) -> None:
     assert reasons(read_lines(tmp_path, line(), line() | changes)) == [reason]
+
+
+TOOL = {"type": "function", "function": {"name": "weather", "parameters": {"type": "object"}}}
+
+
+def test_tools_and_calls_of_them_go_along(tmp_path: Path) -> None:
+    call = {"id": "c1", "type": "function", "function": {"name": "weather", "arguments": '{"town": "Rome"}'}}
+    asked = {"messages": chat(None), "tools": [TOOL], "parallel_tool_calls": True}
+    row = line() | {"input": asked, "preferred_output": [{"role": "assistant", "content": None, "tool_calls": [call]}]}
+    events = {event["vote"]: event for event in read_lines(tmp_path, row).events.to_dicts()}
+    assert {json.dumps(json.loads(event["tools"])) for event in events.values()} == {json.dumps([TOOL])}
+    assert events["chosen"]["completion"] == "" and events["rejected"]["completion_extra"] is None
+    assert json.loads(events["chosen"]["completion_extra"])["tool_calls"][0]["function"] == call["function"]

@@ -6,7 +6,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from thumbline.pipeline.storage.columns import copied_strings, gathered, gathered_rows, single_messages
+from thumbline.pipeline.storage.columns import (
+    asked_messages,
+    copied_strings,
+    gathered,
+    gathered_rows,
+    single_messages,
+)
 from thumbline.pipeline.tables import MESSAGES, TABLES, VOTE, polars_schema
 
 MESSAGE = st.fixed_dictionaries({"role": st.sampled_from(["user", "assistant"]), "content": st.text(max_size=20)})
@@ -65,3 +71,14 @@ def test_rows_stay_the_same_and_let_go_of_the_others():
 def test_every_table_keeps_its_columns(table):
     empty = polars_schema(table).to_frame()
     assert copied_strings(empty).schema == empty.schema
+
+
+@given(st.lists(st.tuples(st.none() | st.text(max_size=5), st.text(max_size=5)), max_size=8))
+def test_system_texts_stand_before_the_texts_that_have_one(pairs):
+    systems = pl.Series("system", [system for system, _ in pairs], dtype=pl.String)
+    made = asked_messages(systems, pl.Series("prompt", [text for _, text in pairs], dtype=pl.String))
+    expected = [
+        [{"role": role, "content": text} for role, text in (("system", system), ("user", asked)) if text is not None]
+        for system, asked in pairs
+    ]
+    assert made.equals(column(expected))
