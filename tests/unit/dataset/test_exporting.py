@@ -188,6 +188,18 @@ def test_the_card_of_rows_with_tools_says_so(agents, prepared):
     assert "`tools`" not in plain and "`Json`" not in plain
 
 
+def test_the_data_set_reads_back_as_the_rows_that_it_holds(agents, tmp_path):
+    def held(dataset):
+        paths = sorted((dataset / "pairs").glob("*.parquet"))
+        rows = pl.concat([pl.read_parquet(path) for path in paths])
+        return {json.dumps(row) for row in rows.select("prompt", "chosen", "rejected", "tools").iter_rows()}
+
+    again = thumbline.prepare(str(agents.dataset / "pairs" / "*.parquet"), output=tmp_path, splits={"test": 0.0})
+    assert held(again.dataset) == held(agents.dataset)
+    # The split without rows.
+    assert again.reasons == {"empty_file": 1}
+
+
 # Limits
 
 
