@@ -23,6 +23,7 @@ from .open_webui_chats import Chat, Told, against, answered, chat_of, event_of, 
 from .shared import chat, values
 from .shared.joins import micros, rows, sample_rows
 from .shared.labels import Labels, label_options, labels_of
+from .shared.messages import says_something
 from .shared.texts import Mark, TextIndex
 from .shared.threads import nested
 from .shared.votes import known_label
@@ -217,7 +218,7 @@ def _same_vote(found: Chat, message_id: str, chat_id: str | None, vote: str, fee
 def _is_unrated_answer(found: Chat, message_id: str) -> bool:
     turn = found.turns[message_id]
     rated = found.messages[message_id].get("annotation")
-    blank = isinstance(turn, RowError) or turn.role != "assistant" or not turn.content.strip()
+    blank = isinstance(turn, RowError) or turn.role != "assistant" or not says_something(turn.message())
     return not blank and not (isinstance(rated, dict) and rated.get("rating") is not None)
 
 

@@ -5,9 +5,11 @@ from typing import Any, Final, NamedTuple
 
 from ..reading.records import RowError
 from .base import RawEvent, Row
+from .open_webui_details import DETAILS, messages_of
 from .shared import chat, values
+from .shared.messages import read_message
 from .shared.roles import ROLES
-from .shared.threads import Answered, Turn, Turns, answer_of, nested, read_turns, turn, turn_of
+from .shared.threads import Answered, Turn, Turns, answer_of, nested, turn, turn_of
 from .shared.votes import compared, known_label
 
 _ROLES: Final = {role: role for role in sorted(ROLES)}
@@ -49,12 +51,32 @@ def chat_of(outer: dict[str, Any]) -> Chat:
     if not messages:
         raise RowError("no_text", "the chat holds no messages")
     stated = nested(inner, "params").get("system") or inner.get("system")
-    return Chat(messages, read_turns(messages, _turn), stated if isinstance(stated, str) else "")
+    return Chat(messages, _turns(messages), stated if isinstance(stated, str) else "")
 
 
-def _turn(message: dict[str, Any]) -> Turn:
+def _turns(messages: dict[str, dict[str, Any]]) -> dict[str, Turn | RowError]:
+    """Every message as a turn, or as several, or why it is none."""
+    turns: dict[str, Turn | RowError] = {}
+    for message_id, message in messages.items():
+        try:
+            turns |= _turns_of(message_id, message)
+        except RowError as error:
+            turns[message_id] = error
+    return turns
+
+
+def _turns_of(message_id: str, message: dict[str, Any]) -> dict[str, Turn]:
+    """The turn of a message; where it called tools one a call and one a result, and its own the last of them."""
     role = known_label(message.get("role"), _ROLES, "role")
-    return turn(values.identifier(message, "parentId"), role, message.get("content"), "content")
+    parent, content = values.identifier(message, "parentId"), message.get("content")
+    if role != "assistant" or not isinstance(content, str) or DETAILS not in content:
+        return {message_id: turn(parent, role, content, "content")}
+    parts = [part for entry in messages_of(content) for part in read_message(entry, "content")]
+    names = [*(f"{message_id}/{number}" for number in range(1, len(parts))), message_id]
+    return {
+        name: Turn(before, part["role"], part["content"], part.get("extra"))
+        for name, before, part in zip(names, [parent, *names], parts, strict=False)
+    }
 
 
 def answered(found: Chat, message_id: str) -> Answered:
@@ -73,7 +95,8 @@ def answered(found: Chat, message_id: str) -> Answered:
 
 def siblings(found: Chat, message_id: str) -> dict[str, str | None]:
     """The other answers to the message that one answer follows, and their models."""
-    parent = turn_of(found.turns, message_id).parent
+    turn_of(found.turns, message_id)
+    parent = values.identifier(found.messages[message_id], "parentId")
     return {
         other: model_of(message)
         for other, message in found.messages.items()

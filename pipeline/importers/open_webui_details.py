@@ -12,6 +12,8 @@ from typing import Any, Final, NamedTuple
 
 from ..reading.records import RowError
 
+# What a text with any of it holds.
+DETAILS: Final = '<details type="'
 # The tool escapes signs of HTML in attributes, so that none holds a `>`.
 _BLOCK: Final = re.compile(
     r'<details type="(reasoning|tool_calls|code_interpreter)"([^>]*)>(.*?)</details>\n?', re.DOTALL

@@ -13,6 +13,7 @@ from ..reading.files import take_sample
 from ..reading.records import Options, Source
 from .base import Batch, ImporterSpec, Message, RawEvent, Row, read_rows
 from .shared import chat, prompts, values
+from .shared.calls import offered_tools
 from .shared.labels import label_options
 from .shared.messages import Answer, answer, said
 from .shared.votes import compared
@@ -61,6 +62,7 @@ def _events(row: Row, layout: Layout) -> list[RawEvent]:
             model=values.identifier(row, layout.columns.models[index]),
             created_at=values.time(row, beside.get("created_at"), layout.time_unit),
             position=index + 1,
+            tools=offered_tools(row.get(beside["tools"]), beside["tools"]) if "tools" in beside else None,
         )
         for index, side in enumerate(_sides(row, layout.columns))
     )

@@ -28,6 +28,7 @@ _VERDICTS: Final = (
     *("better_answer", "preferred_response", "preferred_answer", "preferred_output", "human_choice"),
 )
 _BESIDE: Final[Mapping[str, tuple[str, ...]]] = {
+    "tools": ("tools",),
     "rater": ("annotator", "rater", "judge", "annotator_id", "worker", "worker_id", "labeler", "user_id", "user"),
     "event_id": ("event_id", "comparison_id", "pair_id", "id"),
     "conversation_id": ("conversation_id", "chat_id", "thread_id", "session_id"),

@@ -12,6 +12,7 @@ from tests.unit.importers.logs import (
     assistant,
     checked,
     comparisons,
+    message,
     read,
     read_lines,
     reasons,
@@ -20,6 +21,7 @@ from tests.unit.importers.logs import (
     votes,
     write_lines,
 )
+from tests.unit.importers.test_open_webui_details import called, thought
 from thumbline.pipeline.config import EventsConfig
 from thumbline.pipeline.ingest.event_ids import pseudonym
 from thumbline.pipeline.stages.events import EventsResult
@@ -219,3 +221,24 @@ def test_of_one_chat_in_two_exports_the_newer_one_answers_a_feedback(tmp_path: P
     new["chat"]["history"]["messages"]["a2"]["content"] = "It varies, now."
     result = together(tmp_path, [without_snapshot("a2", 1)], [new, old])
     assert [text for text, vote in votes(result) if vote == "up"] == ["It varies, now."]
+
+
+def test_thoughts_and_calls_of_tools_go_along_with_the_answer_and_before_later_ones(tmp_path: Path) -> None:
+    row = exported(("b1", 1), ("a2", -1))
+    messages = row["chat"]["history"]["messages"]
+    said = messages["b1"]["content"]
+    calls = thought("Look it up.") + called("moon", {"unit": "km"}, "384400") + thought("Good.")
+    messages["b1"]["content"] = calls + said
+    result = read_lines(tmp_path, row)
+    up, down = (result.events.filter(vote=vote).to_dicts()[0] for vote in ("up", "down"))
+    assert (up["completion"], json.loads(up["completion_extra"])) == (said, {"reasoning_content": "Good."})
+    question, call, given = up["prompt"]
+    assert question == user("How far?")
+    extra = json.loads(call["extra"])
+    assert (call["role"], call["content"], extra["reasoning_content"]) == ("assistant", "", "Look it up.")
+    assert extra["tool_calls"][0]["function"]["name"] == "moon"
+    assert given == message("tool", "384400", '{"tool_call_id":"call_moon"}')
+    assert down["prompt"][:3] == up["prompt"]
+    assert down["prompt"][3]["content"] == said
+    # The sibling answered without a look at the tool's result.
+    assert (comparisons(result), reasons(result)) == ([], ["different_prompts"])
