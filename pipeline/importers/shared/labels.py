@@ -172,7 +172,8 @@ def refusal(value: Any, field: str, options: tuple[str, ...] = ("up", "down"), k
         return RowError("unknown_label", shown)
     label = str(value).strip() if isinstance(value, str) else key
     examples = " or ".join(f'{option}: "{label}"' for option in options[:2])
-    return RowError("unknown_label", f"{shown}; state what it means in events.options: {examples}")
+    more = f', or a range such as {options[0]}: ">={label}"' if _NUMBER.fullmatch(key) else ""
+    return RowError("unknown_label", f"{shown}; state what it means in events.options: {examples}{more}")
 
 
 class Labels(NamedTuple):
