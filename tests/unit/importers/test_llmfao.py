@@ -60,7 +60,7 @@ def test_votes_alone_are_rejected_and_texts_alone_are_no_events(tmp_path: Path) 
     path = write(tmp_path)
     assert reasons(read(path)) == ["no_trace"] * 4
     alone = read(tmp_path / "pairs-crowd.jsonl")
-    assert (alone.notes["records"], alone.counts.rows_in) == (len(PAIRS), 0)
+    assert (alone.notes["records"], alone.counts.given) == (len(PAIRS), 0)
 
 
 @pytest.mark.skipif(not REAL_LOGS[0].is_file(), reason="LLMFAO's votes are not beside the repository")
