@@ -20,7 +20,7 @@ OFF_SHARE: Final = 0.02
 _LARGE_SHARE: Final = 0.005
 _LARGE_TIMES: Final = 8
 # Smaller groups never are too large: shares of a few rows mean nothing, and places should not depend on them.
-_LARGE_ROWS: Final = 10
+LARGE_ROWS: Final = 10
 _STEP: Final = 1.15
 # Of what is left beside the groups that are too large, the held-out splits take at most so many times their share.
 _MOST_ROOM: Final = 2.0
@@ -47,7 +47,7 @@ def is_too_large(config: SplitsConfig) -> pl.Expr:
     rows, total = pl.col("n_rows"), pl.col("n_rows").sum()
     outlier = pl.max_horizontal(pl.lit(_LARGE_SHARE), _LARGE_TIMES / pl.len())
     limit = pl.min_horizontal(outlier, pl.lit(max(config.test, config.validation)))
-    return (rows > limit * total) & (rows >= _LARGE_ROWS)
+    return (rows > limit * total) & (rows >= LARGE_ROWS)
 
 
 def _mass(marked: pl.DataFrame) -> float:
@@ -97,7 +97,7 @@ def _fitting(found: pl.DataFrame, config: SplitsConfig) -> pl.DataFrame:
     """Splits, groups that are too large for theirs in train."""
     share = pl.when(pl.col("split") == "test").then(config.test).otherwise(config.validation)
     held_out = pl.col("split") != "train"
-    crowded = (pl.col("n_rows") > share * pl.col("n_rows").sum()) & (pl.col("n_rows") >= _LARGE_ROWS)
+    crowded = (pl.col("n_rows") > share * pl.col("n_rows").sum()) & (pl.col("n_rows") >= LARGE_ROWS)
     train = pl.lit("train").cast(SPLIT)
     kept = pl.when(held_out & (pl.col("too_large") | crowded)).then(train).otherwise("split")
     return found.select("group_id", split=kept)

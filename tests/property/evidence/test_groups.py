@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from tests.logs import ided, logs
 from thumbline.pipeline.config import ResponsesConfig, SplitsConfig
 from thumbline.pipeline.evidence.groups import components
+from thumbline.pipeline.evidence.placement import LARGE_ROWS
 from thumbline.pipeline.stages import responses, splits
 
 GROUP_BY = st.sampled_from(["prompt", "prompt_and_conversation", "prompt_conversation_and_user"])
@@ -49,16 +50,19 @@ def test_later_data_moves_no_group_but_one_merged_with_an_older(old, new, group_
     last = max(row["created_at"] for row in timed)
     later = [row | {"created_at": last + timedelta(minutes=1 + place)} for place, row in enumerate(new)]
     _, before = made(ided(timed), config)
-    _, after = made(ided([*timed, *[row | {"event_id": row["event_id"][::-1]} for row in later]]), config)
+    table, after = made(ided([*timed, *[row | {"event_id": row["event_id"][::-1]} for row in later]]), config)
+    sizes = table.join(after, on="prompt_id", validate="m:1").group_by("group_id").len()["len"]
+    # A group can become too large to be held out, and others make up for it: names hold all the same.
+    small = sizes.max() < LARGE_ROWS
     moved = before.join(after, on="prompt_id", suffix="_after", validate="1:1")
     assert moved.height == before.height
     for _, group in moved.group_by("group_id_after"):
         # Of the old groups that are now one, one has kept its name and its place; alone, it always has.
         assert group["group_id_after"][0] in group["group_id"].to_list()
         kept = group.filter(pl.col("group_id") == pl.col("group_id_after"))
-        assert (kept["split"] == kept["split_after"]).all()
+        assert (kept["split"] == kept["split_after"]).all() or not small
         if group["group_id"].n_unique() == 1:
-            assert (group["split"] == group["split_after"]).all()
+            assert (group["split"] == group["split_after"]).all() or not small
 
 
 def slow_components(links):

@@ -43,7 +43,9 @@ def merged(tables):
     keys = [
         name for name in ("prompt_id", "response_id", "chosen_response_id", "rejected_response_id") if name in whole
     ]
-    more = [name for name in ("kind", "user_id", "pair_source") if name in whole.columns]
+    more = [name for name in ("kind", "other_response_id", "user_id", "pair_source") if name in whole.columns]
+    if "comparison_id" in whole.columns:
+        return whole.sort("prompt_id", "comparison_id", "response_id", "other_response_id")
     if "pair_id" in whole.columns:
         return whole.sort("prompt_id", "pair_id")
     return whole.sort([*keys, *more])
