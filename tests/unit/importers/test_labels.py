@@ -13,8 +13,8 @@ from thumbline.pipeline.importers.registry import IMPORTERS
 from thumbline.pipeline.importers.shared.labels import label_key, stated_labels
 from thumbline.pipeline.importers.shared.values import vote_table
 
-# A pair of texts, one chosen, holds no label.
-WITHOUT_LABELS = {"hh_rlhf"}
+# A pair of answers of which one stands as the better holds no label.
+WITHOUT_LABELS = {"hh_rlhf", "openai_preference"}
 
 
 def rated(folder: Path, *ratings: object, **options: Any) -> list[tuple[str, str]]:
