@@ -75,6 +75,9 @@ def record(**known: Any) -> Row:
 FILES = {"evaluations.jsonl": [record()], "spans.jsonl": SPANS}
 
 
+CALLED = '{"tool_calls":[{"type":"function","id":"x","function":{"name":"look","arguments":{}}}]}'
+
+
 def test_a_record_by_its_response_and_an_event_in_its_span(tmp_path: Path) -> None:
     result = read(tmp_path, FILES)
     assert result.rejects.is_empty()
@@ -85,8 +88,8 @@ def test_a_record_by_its_response_and_an_event_in_its_span(tmp_path: Path) -> No
     assert first["created_at"] == datetime(2026, 7, 1, 11, tzinfo=UTC)
     assert second["prompt"] == [
         user("Weather?"),
-        message("assistant", ""),
-        message("tool", "rain"),
+        message("assistant", "", CALLED),
+        message("tool", "rain", '{"tool_call_id":"x"}'),
     ]
 
 

@@ -54,7 +54,7 @@ def test_which_of_several_texts_counts_whatever_their_order(texts: tuple[Text, .
         index.put(order[:1])
         index.put(order[1:])
         try:
-            assert index.answer(["a"]).completion == expected
+            assert index.answer(["a"]).said.completion == expected
         except RowError as error:
             assert error.reason == expected
         if expected == "one" and SAME in texts:
