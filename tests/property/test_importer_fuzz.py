@@ -41,9 +41,38 @@ SIGNALS: Final = [
     FIRST | {"copied": True, "regenerated": False, "edited_response": "Very far.", "propensity": 0.5},
     TRY | {"answer_position": 2},
     FIRST | {"event_id": "e9", "system": "Be brief.", "history": [["Hi", "Hello."]]},
+    FIRST
+    | {
+        "event_id": "e10",
+        "tools": [{"name": "look"}],
+        "prompt": [
+            {"role": "user", "content": [{"type": "tool_result", "content": "9 C"}]},
+            {"from": "human", "value": "?"},
+        ],
+        "response": [{"role": "assistant", "content": [{"type": "thinking", "thinking": "Hm."}, "No."]}],
+    },
 ]
-# Parts of a prompt in columns of their own.
+_CALL: Final = {"id": "c1", "type": "function", "function": {"name": "look", "arguments": '{"town": "Bergen"}'}}
+# Parts of a prompt in columns of their own; tools, calls, results and thoughts in every place that they may have.
 PARTS: Final = [
+    {
+        "tools": [{"type": "function", "function": {"name": "look"}}],
+        "prompt": [
+            {"role": "user", "content": [{"type": "text", "text": "Rain?"}], "name": "ann"},
+            {"role": "assistant", "content": None, "tool_calls": [_CALL]},
+            {"role": "tool", "content": "9 C", "tool_call_id": "c1"},
+        ],
+        "chosen": [{"role": "assistant", "content": "No.", "reasoning_content": "Dry."}],
+        "rejected": [
+            {"role": "assistant", "content": [{"type": "tool_use", "name": "look", "input": {"town": "Oslo"}}]}
+        ],
+    },
+    {
+        "tools": '[{"name": "look"}]',
+        "prompt": '[{"role": "user", "content": "Rain?"}]',
+        "completion": '[{"role": "assistant", "content": "Wait.", "thinking": "Hm."}]',
+        "label": True,
+    },
     {"system": "Be brief.", "instruction": "Name it.", "input": "A river.", "chosen": "The Loire.", "rejected": "Tea."},
     {"history": [["Hi", "Hello."]], "question": "Why?", "completion": "Rain.", "label": 1},
     {
