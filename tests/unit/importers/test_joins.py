@@ -4,6 +4,7 @@ import csv
 import json
 from pathlib import Path
 
+import polars as pl
 import pytest
 
 from tests.unit.importers.joined_fixtures import FILES
@@ -40,7 +41,8 @@ def test_a_folder_of_every_formats_files_is_each_formats_own_events(tmp_path: Pa
     expected = {name: len(votes(read(tmp_path / name, files))) for name, files in FILES.items()}
     result = ingest(EventsConfig(inputs=(str(tmp_path),)))
     assert result.notes["formats"] == expected
-    assert result.rejects.is_empty()
+    # Of one format the files hold an answer that the tool's export cut.
+    assert set(result.rejects["reason"]) <= {"truncated"}
 
 
 EVERY_UP = "1, 1.0, true, up, like, thumbs_up, thumbs-up, thumbsup, 👍"
@@ -151,7 +153,8 @@ def test_a_file_of_another_format_read_as_a_stated_one_is_said_to_be(tmp_path: P
     files = {**FILES[name], "stray.jsonl": [{"nothing": 1}, {"of": "this"}]}
     result = read(tmp_path, files, format=name)
     assert result.events.equals(read(tmp_path, FILES[name]).events)
-    assert result.rejects.select("source_line", "reason", "detail").rows() == [
+    of_file = result.rejects.filter(pl.col("reason") == "unknown_format")
+    assert of_file.select("source_line", "reason", "detail").rows() == [
         (0, "unknown_format", f"no row is a vote or a text of format {name}")
     ]
 
