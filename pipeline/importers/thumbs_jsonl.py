@@ -45,6 +45,7 @@ _PROMPT_PARTS: Final = ("input", "system", "history")
 # What stands around a prompt beside its own column.
 AROUND: Final = (*_PROMPT_PARTS, "tools")
 SYSTEM: Final = "system"
+_NONE_ABSENT: Final[Mapping[str, str]] = {}
 _NOTHING_EARLIER: Final = signals.Earlier({}, frozenset(), flagged=False)
 
 
@@ -58,6 +59,7 @@ class Layout(NamedTuple):
         watched: Columns of what users do beside voting: a row that has one may be several events.
         linked: Whether rows name other rows of the log, so that they cannot be read apart.
         around: Where the parts of a prompt lie; None where it lies in its own column alone.
+        absent: Usual name to its field, for optional fields that the first rows lack: a later row may have them.
     """
 
     columns: Mapping[str, str]
@@ -66,6 +68,7 @@ class Layout(NamedTuple):
     watched: frozenset[str]
     linked: bool
     around: prompts.PromptColumns | None = None
+    absent: Mapping[str, str] = _NONE_ABSENT
 
 
 def detect(sample: Sample, options: Options) -> bool:
@@ -100,11 +103,28 @@ def layout_of(sample: Sample, options: Options) -> Layout:
     told = told_by_others(record.get(mapping["vote"]) for record in sample.records)
     table, unit = values.vote_table(stated).over(compared | dict(signals.DONE) | told), values.time_unit(options)
     watched = frozenset(mapping[name] for name in signals.COLUMNS)
-    around = None if mapping.keys().isdisjoint(_PROMPT_PARTS) else _around(mapping)
-    return Layout(mapping, table, unit, watched, linked=mapping["regenerated_from"] in sample.fields, around=around)
+    linked = mapping["regenerated_from"] in sample.fields
+    return Layout(mapping, table, unit, watched, linked, _around(mapping), _absent(mapping, sample.fields))
 
 
-def _around(mapping: Mapping[str, str]) -> prompts.PromptColumns:
+def _absent(mapping: Mapping[str, str], fields: list[str]) -> dict[str, str]:
+    """Usual name to field, of what the first rows have no column for; a field's first name comes last."""
+    missing = [name for name in _OPTIONAL if name not in mapping]
+    if mapping["prompt"] != "instruction":
+        missing = [name for name in missing if name != "input"]
+    return {column: name for name in missing for column in reversed(_OPTIONAL[name]) if column not in fields}
+
+
+def _with_late(layout: Layout, row: Row) -> Layout:
+    """The layout of a row that has usual columns which the first rows lack."""
+    late = {name: column for column, name in layout.absent.items() if column in row}
+    columns = {**layout.columns, **late}
+    return layout._replace(columns=columns, around=_around(columns))
+
+
+def _around(mapping: Mapping[str, str]) -> prompts.PromptColumns | None:
+    if mapping.keys().isdisjoint(_PROMPT_PARTS):
+        return None
     names = {part: (mapping[part],) if part in mapping else () for part in ("prompt", *_PROMPT_PARTS)}
     return prompts.PromptColumns(
         names["prompt"], names["input"], names["system"], names["history"], frozenset(mapping.keys() & {"input"})
@@ -194,7 +214,10 @@ def _prompt(row: Row, layout: Layout) -> list[Message]:
 
 
 def _event(record: Record, layout: Layout) -> RawEvent:
-    row, mapping = record.value, layout.columns
+    row = record.value
+    if not layout.absent.keys().isdisjoint(row):
+        layout = _with_late(layout, row)
+    mapping = layout.columns
     completion = mapping["completion"]
     answered = answer(values.present(row, completion), completion)
     return RawEvent(

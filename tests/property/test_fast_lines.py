@@ -121,6 +121,9 @@ def test_any_value_in_any_field(tmp_path: Path, field: str) -> None:
     # What users do beside voting, in columns that begin after the first rows.
     beside = ({"copied": True}, {"propensity": 0.5}, {"propensity": 2}, {"edited_response": "better"})
     lines += [json.dumps(ROW | {"event_id": "e9"} | more).encode() for more in beside]
+    # A usual field that the first rows lack.
+    late = ({"conversation_id": "c9"}, {"chat_id": 9}, {"history": [["a", "b"]]}, {"tools": [{"name": "f"}]})
+    lines += [json.dumps(ROW | {"event_id": "e8"} | more).encode() for more in late]
     check(tmp_path, lines)
     check(tmp_path, lines, options={"up": "1,x", "down": "0", "time_unit": "ms"})
 

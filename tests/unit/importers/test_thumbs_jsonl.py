@@ -307,3 +307,31 @@ def test_nan_is_null_and_said(tmp_path: Path) -> None:
     assert result.notes["remarks"]["not_a_number"] == {"comment": 1, "score": 1, "user_id": 1}
     required = read(tmp_path, ROW | {"prompt": float("nan")}, ROW)
     assert required.rejects.select("reason", "detail").rows() == [("missing_field", "field 'prompt' is null")]
+
+
+def test_fields_that_begin_after_the_first_rows_are_read(tmp_path: Path) -> None:
+    early = [{"prompt": f"p{number}", "completion": "c", "vote": "up"} for number in range(250)]
+    late = {
+        "system_prompt": "Speak like a pirate.",
+        "chat_history": [["Ahoy?", "Aye."]],
+        "tools": [{"name": "sail"}],
+        "user": 7,
+        "createdAt": 1_770_000_000,
+        "id": "late",
+    }
+    result = read(tmp_path, *early, {"prompt": "p1", "completion": "c", "vote": "down"} | late)
+    (event,) = result.events.filter(vote="down").to_dicts()
+    assert [message["role"] for message in event["prompt"]] == ["system", "user", "assistant", "user"]
+    assert event["tools"] == '[{"name":"sail"}]'
+    assert event["created_at"] == datetime(2026, 2, 2, 2, 40, tzinfo=UTC)
+    assert (result.notes["users"], result.notes["said"]) == (1, [])
+
+
+def test_an_input_that_begins_late_follows_an_instruction_alone(tmp_path: Path) -> None:
+    def last_prompt(name: str) -> str:
+        rows = [{name: f"p{number}", "output": "c", "vote": "up"} for number in range(250)]
+        result = read(tmp_path, *rows, {name: "Sum it up.", "input": "Rain, then sun.", "output": "c", "vote": "down"})
+        return str(result.events.filter(vote="down")["prompt"][0][-1]["content"])
+
+    assert last_prompt("instruction") == "Sum it up.\nRain, then sun."
+    assert last_prompt("question") == "Sum it up."
