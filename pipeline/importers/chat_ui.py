@@ -16,6 +16,10 @@ from .shared.votes import known_label
 
 _SCORES: Final = {1: "up", -1: "down", 0: "retracted"}
 _ROLES: Final = {"user": "user", "assistant": "assistant", "system": "system"}
+# A row with one of these says there what was good.
+_OWN_VERDICT: Final = frozenset(
+    {"feedback", "vote", "rating", "label", "kto_tag", "chosen", "rejected", "rejected_response"}
+)
 _PREPROMPT: Final = "preprompt"
 
 
@@ -24,6 +28,8 @@ def detect(sample: Sample, options: Options) -> bool:
     for record in sample.records:
         messages = record.get("messages")
         if isinstance(messages, list) and messages and isinstance(messages[0], dict):
+            if _OWN_VERDICT & record.keys():
+                return False
             return {"from", "content"} <= set(messages[0]) and not {"role", "messageId"} & set(messages[0])
     return False
 

@@ -16,16 +16,17 @@ from .shared.threads import listed
 from .shared.votes import compared, known_label
 
 _RATINGS: Final = {"positive": "up", "negative": "down"}
+_SAID_OF: Final = frozenset({"rating", "edited_content"})
+_DATALAKE: Final = frozenset({"ingest_id", "agent_id", "submitter_id"})
 _ROLES: Final = {"user": "user", "assistant": "assistant", "system": "system"}
 
 
 def detect(sample: Sample, options: Options) -> bool:
-    """Whether the rows are conversations of messages with a role."""
-    for record in sample.records:
-        messages = record.get("conversation")
-        if isinstance(messages, list) and messages and isinstance(messages[0], dict):
-            return {"role", "content"} <= set(messages[0])
-    return False
+    """Whether the rows are conversations of the datalake, or have messages that were rated or edited as its are."""
+    kept = [row for row in sample.records if isinstance(row.get("conversation"), list)]
+    messages = [message for row in kept for message in row["conversation"] if isinstance(message, dict)]
+    own = any(_DATALAKE & row.keys() for row in kept) or any(_SAID_OF & message.keys() for message in messages)
+    return own and bool(messages) and {"role", "content"} <= messages[0].keys()
 
 
 def _events(row: Row, labels: Labels) -> Events:

@@ -3,7 +3,7 @@
 from typing import Any, NamedTuple
 
 from ...reading.records import RowError
-from ...reading.remarks import IMPLICIT, remark, text_columns
+from ...reading.remarks import IMPLICIT, UNREAD, remark, text_columns
 from ...storage.digests import digest_json
 from ..base import Message, RawEvent, Row
 from . import values
@@ -45,6 +45,7 @@ def pair_of(row: Row, columns: PromptColumns, sides: Sides, *, implicit: bool = 
     if isinstance(chosen, list) and isinstance(rejected, list) and not _is_stated(name, columns):
         pair = _implicit_messages(row, columns, sides, (chosen, rejected))
         if pair is not None:
+            _remark_other_prompt(row, name, pair.prompt)
             return pair
     if name is not None:
         return _explicit(row, columns, sides, (chosen, rejected), name)
@@ -115,6 +116,19 @@ def _implicit_messages(row: Row, columns: PromptColumns, sides: Sides, given: tu
         return None
     prompt = in_context(row, columns, left[:shared])
     return Pair(prompt, answer_of(left[shared:], sides.chosen), answer_of(right[shared:], sides.rejected))
+
+
+def _remark_other_prompt(row: Row, name: str | None, prompt: list[Message]) -> None:
+    """Say that a prompt's column was not read where the conversations of both sides hold another prompt."""
+    if name is None:
+        return
+    try:
+        asked = messages(row[name], name, empty="empty_prompt")
+    except RowError:
+        asked = []
+    texts = [message["content"].strip() for message in prompt]
+    if not any(message["role"] == "user" and message["content"].strip() in texts for message in asked):
+        remark(UNREAD, name)
 
 
 def _implicit_texts(row: Row, columns: PromptColumns, sides: Sides, given: tuple[str, str], *, implicit: bool) -> Pair:

@@ -7,7 +7,9 @@ import polars as pl
 import pytest
 
 from tests.unit.importers.fixtures_chat_ui import branching, conversation, linear, message, write
-from tests.unit.importers.logs import assistant, read, read_lines, reasons, system, user, votes
+from tests.unit.importers.logs import assistant, read, read_lines, reasons, system, user, votes, write_lines
+from thumbline.pipeline.config import EventsConfig
+from thumbline.pipeline.stages.events import ingest
 
 SYSTEM = system("Be brief.")
 
@@ -63,3 +65,10 @@ def test_a_bad_conversation_is_rejected(tmp_path: Path, bad: dict[str, object], 
     result = read_lines(tmp_path, linear(), bad)
     assert reasons(result) == [reason]
     assert result.counts.rows_out == 2
+
+
+def test_messages_beside_a_verdict_of_the_row_are_another_layout(tmp_path: Path) -> None:
+    told = [{"from": "user", "content": "Name a lake."}, {"from": "assistant", "content": "Garda."}]
+    path = write_lines(tmp_path / "log.jsonl", {"messages": told, "label": True})
+    (event,) = ingest(EventsConfig(inputs=(str(path),))).events.to_dicts()
+    assert (event["format"], event["completion"], event["vote"]) == ("conversations", "Garda.", "up")

@@ -6,7 +6,19 @@ import polars as pl
 import pytest
 
 from tests.unit.importers.fixtures_gpt4all import conversation, rated, write
-from tests.unit.importers.logs import assistant, comparisons, message, read, read_lines, reasons, user, votes
+from tests.unit.importers.logs import (
+    assistant,
+    comparisons,
+    message,
+    read,
+    read_lines,
+    reasons,
+    user,
+    votes,
+    write_lines,
+)
+from thumbline.pipeline.config import EventsConfig
+from thumbline.pipeline.stages.events import ingest
 
 SYSTEM = message("system", "Be brief.")
 
@@ -68,3 +80,11 @@ def test_a_blank_edit_costs_the_edit(tmp_path: Path) -> None:
     row = conversation(user("Hi"), assistant("Hello") | {"rating": "negative", "edited_content": " "})
     result = read_lines(tmp_path, row)
     assert (votes(result), reasons(result)) == ([("Hello", "down")], ["empty_completion"])
+
+
+def test_a_conversation_beside_a_vote_of_ones_own_is_no_datalake(tmp_path: Path) -> None:
+    row = {"prompt": "And Mars?", "response": "It varies.", "rating": "good"}
+    told = [user("How far is the moon?"), assistant("Far."), user("And Mars?")]
+    result = ingest(EventsConfig(inputs=(str(write_lines(tmp_path / "log.jsonl", row | {"conversation": told})),)))
+    assert result.events.select("format", "completion", "vote").rows() == [("thumbs_jsonl", "It varies.", "up")]
+    assert result.notes["remarks"] == {"unread_column": {"conversation": 1}}

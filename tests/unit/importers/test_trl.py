@@ -157,3 +157,15 @@ def test_implicit_prompts_are_those_of_trl(
 )
 def test_texts_without_a_prompt_or_without_an_answer(chosen: str, rejected: str, shared: int) -> None:
     assert shared_text(chosen, rejected) == shared
+
+
+def test_a_question_beside_conversations_about_another_one_is_named_as_not_read(tmp_path: Path) -> None:
+    def sides(asked: str) -> dict[str, Any]:
+        return {"chosen": [user(asked), assistant("Yes.")], "rejected": [user(asked), assistant("No.")]}
+
+    same = {"question": "Is ice cold?"} | sides("Is ice cold?")
+    other = {"question": "Is steam hot?"} | sides("Is fire hot?")
+    listed = {"messages": [user("Is snow white?")]} | sides("Is coal black?")
+    result = read(tmp_path, same, other, listed)
+    assert result.events.height == 6
+    assert result.notes["remarks"] == {"unread_column": {"messages": 1, "question": 1}}
