@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from . import evaluators, losses
     from .pipeline.api.evaluating import Estimate, Evaluation, evaluate
     from .pipeline.api.exporting import export
+    from .pipeline.api.launching import LaunchPlan, launch_plan
     from .pipeline.api.preparing import Prepared, prepare
     from .pipeline.api.runs import Run, load, run
     from .pipeline.api.sweeping import Sweep, sweep
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Estimate",
     "Evaluation",
+    "LaunchPlan",
     "PipelineError",
     "Prepared",
     "Run",
@@ -30,6 +32,7 @@ __all__ = [
     "evaluate",
     "evaluators",
     "export",
+    "launch_plan",
     "load",
     "losses",
     "prepare",
@@ -43,6 +46,8 @@ _HOMES: Final = {
     "Evaluation": ".pipeline.api.evaluating",
     "evaluate": ".pipeline.api.evaluating",
     "export": ".pipeline.api.exporting",
+    "LaunchPlan": ".pipeline.api.launching",
+    "launch_plan": ".pipeline.api.launching",
     "Prepared": ".pipeline.api.preparing",
     "prepare": ".pipeline.api.preparing",
     "Run": ".pipeline.api.runs",

@@ -14,6 +14,7 @@ from ..errors import MISUSE, PipelineError
 from ..peers import Peers, leading, peers
 from .evaluate import compare_command, evaluate_command
 from .export import export_command
+from .launch_plan import launch_plan_command
 from .plan import plan_command
 from .reference import app as reference_app
 from .run import prepare_command, run_command, status_command, train_command
@@ -46,6 +47,7 @@ app.command("sweep")(sweep_command)
 app.command("evaluate")(evaluate_command)
 app.command("compare")(compare_command)
 app.command("export")(export_command)
+app.command("launch-plan")(launch_plan_command)
 
 
 @app.command("losses")

@@ -4,11 +4,13 @@ import math
 from dataclasses import dataclass, fields, is_dataclass
 from typing import Any, Final, NamedTuple
 
+from ..evidence.launch import Plan
 from .data_facts import DataFacts, data_facts
 from .evaluation_facts import EvaluationFacts, evaluation_facts
 from .examples import Examples, examples
 from .formatting import count, number, plural
 from .inputs import Missing, ReportInputs
+from .launch_facts import launch_facts
 from .lineage import Lineage, lineage
 from .training_facts import TrainingFacts, training_facts
 from .verdict import Verdict, verdict
@@ -39,6 +41,7 @@ class ReportFacts:
     training: TrainingFacts
     evaluation: EvaluationFacts
     examples: Examples | Missing
+    launch: Plan | Missing
     lineage: Lineage
 
 
@@ -56,6 +59,7 @@ def collect_facts(inputs: ReportInputs) -> ReportFacts:
         training=training_facts(inputs),
         evaluation=evaluation,
         examples=examples(inputs, evaluation.subject),
+        launch=launch_facts(inputs),
         lineage=lineage(inputs),
     )
 
@@ -65,8 +69,9 @@ def as_json(facts: ReportFacts) -> dict[str, Any]:
 
     Keys: schema_version, title, run_name, generated_at, notes, verdict (tone, word, sentence, basis, flags, measure),
     tiles, data (steps, splits, pair_yield, rejects), training (parity, curves, details), evaluation (measures, models,
-    subject, baseline), examples, lineage (stages, settings, yaml, digests, versions, commands). A part that could not
-    be made is an object with the one key `missing`: why. A number that does not exist is null.
+    subject, baseline), examples, launch (basis, needs, alpha, traffic, assumed), lineage (stages, settings, yaml,
+    digests, versions, commands). A part that could not be made is an object with the one key `missing`: why. A number
+    that does not exist is null.
     """
     return {"schema_version": SCHEMA_VERSION, **_plain(facts)}
 

@@ -37,7 +37,7 @@ class ReportInputs:
         generated_at: When, as text (ISO 8601); the page shows it as it is.
         config: The run's settings; None where only scored rows were evaluated.
         manifests: What each finished stage did, by stage name.
-        tables: Any of responses, unpaired, pairs, pair_yield, splits, rejects, sequence_drops, parity,
+        tables: Any of responses, raters, unpaired, pairs, pair_yield, splits, rejects, sequence_drops, parity,
             training_log, scored_pairs, scored_unpaired and metrics, each with the columns of its schema in
             `thumbline.pipeline.tables` that the report looks at (`run_facts.COLUMNS`).
         texts: `pair_id`, `prompt`, `chosen` and `rejected` of the pairs that are shown (`shown_pairs`); None: they are

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, replace
 from typing import Final
 
+from ..evidence.launch import Plan
 from .data_facts import DataFacts, data_facts
 from .evidence_facts import EvidenceFacts, Leak, ModelRate, Voters, evidence_facts
 from .facts import Tile
@@ -13,6 +14,7 @@ from .flags import split_warnings
 from .formatting import count, percent, plural
 from .funnel import Step
 from .inputs import Missing, ReportInputs
+from .launch_facts import launch_facts
 from .lineage import Lineage, lineage
 from .page import render_template
 
@@ -37,6 +39,7 @@ class PreparedFacts:
     tiles: tuple[Tile, ...]
     data: DataFacts
     evidence: EvidenceFacts
+    launch: Plan | Missing
     lineage: Lineage
 
 
@@ -64,6 +67,7 @@ def prepared_facts(inputs: ReportInputs) -> PreparedFacts:
         tiles=_tiles(inputs, evidence),
         data=data,
         evidence=evidence,
+        launch=launch_facts(inputs),
         lineage=lineage(inputs),
     )
 

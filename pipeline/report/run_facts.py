@@ -8,12 +8,14 @@ from typing import Final
 
 import yaml
 
+from ..evidence.launch_basis import COLUMNS as LAUNCH
 from ..storage.digests import digest_file
 from ..storage.files import write_text
 from ..storage.manifests import Manifest, read_manifest
 
 INPUTS: Final = (
     "responses",
+    "raters",
     "rejects",
     "unpaired",
     "pairs",
@@ -28,7 +30,8 @@ INPUTS: Final = (
 )
 # What is looked at of tables that hold texts.
 COLUMNS: Final[Mapping[str, tuple[str, ...]]] = {
-    "responses": ("abstain_reason",),
+    "responses": ("abstain_reason", *LAUNCH["responses"]),
+    "raters": LAUNCH["raters"],
     "rejects": ("source_file", "source_line", "reason", "detail"),
     "unpaired": ("prompt_id",),
     "pairs": ("prompt_id",),
