@@ -129,7 +129,7 @@ def power_at(rate: float, difference: float, votes: float, alpha: float = 0.05) 
 
 def _variances(rate: float, difference: float) -> float:
     other = rate + difference
-    return rate * (1.0 - rate) + other * (1.0 - other)
+    return float(rate * (1.0 - rate) + other * (1.0 - other))
 
 
 def _check(rate: float, difference: float, power: float, alpha: float) -> None:
@@ -148,4 +148,4 @@ def _measured_effect(up: FloatArray, votes: FloatArray, rate: float) -> float:
     users, alone = votes.shape[0], float(votes.sum()) * rate * (1.0 - rate)
     if users < 2 or alone == 0.0:
         return 1.0
-    return max(1.0, float(((up - rate * votes) ** 2).sum()) / alone * users / (users - 1))
+    return max(1.0, float(((up - rate * votes) ** 2).sum() / alone * users / (users - 1)))

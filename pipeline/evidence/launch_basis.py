@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import polars as pl
@@ -124,7 +124,7 @@ def of_log(raters: pl.DataFrame, responses: pl.DataFrame, stated: Stated) -> tup
         InputError: The log names no user, or has too few votes or users.
     """
     voters = raters.filter(pl.col("n_votes") > 0).sort("user_id")
-    votes = int(responses["n_up"].sum() + responses["n_down"].sum())
+    votes = int(responses["n_up"].sum()) + int(responses["n_down"].sum())
     _refuse_few(voters, votes)
     up, given = (voters[name].to_numpy().astype(np.float64) for name in ("n_up", "n_votes"))
     found = clustering(up, given)
@@ -235,7 +235,7 @@ def _said_of_rating(basis: Basis, stated: Stated) -> list[str]:
 
 def _overruled(basis: Basis, stated: Stated, said: list[str]) -> Basis:
     """The log's numbers with those that are stated in their place, which is said."""
-    given = {
+    given: dict[str, Any] = {
         "base_rate": stated.base_rate,
         "votes_per_user": stated.votes_per_user,
         "variation": stated.variation,
