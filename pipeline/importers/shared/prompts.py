@@ -13,7 +13,7 @@ from ...reading.records import Options, RowError
 from ...reading.remarks import text_columns
 from ..base import Message, Row
 from .embedded import literal
-from .messages import answer_of, messages
+from .messages import Answer, answer_of, messages
 
 # Columns of whole conversations: their last message may be the answer.
 CONVERSATIONS: Final = ("messages", "conversations")
@@ -95,12 +95,15 @@ def before_answers(prompt: list[Message], name: str | None, answers: Sequence[Me
     Raises:
         RowError: The column ends in another answer; one that is called `prompt` may, as the beginning of the answer.
     """
-    if name == PROMPT_NAMES[0] or prompt[-1]["role"] != "assistant":
+    if prompt[-1]["role"] != "assistant":
         return prompt
-    last = answer_of(prompt[-1], str(name))
-    if len(prompt) == 1 or not any(last.is_same(answer_of(answer, str(name))) for answer in answers):
-        raise RowError("not_a_prompt", f"field '{name}' ends in an answer that is none of the row's answers")
-    return prompt[:-1]
+    begun = name == PROMPT_NAMES[0]
+    last = Answer(prompt[-1]["content"], prompt[-1].get("extra")) if begun else answer_of(prompt[-1], str(name))
+    if len(prompt) > 1 and any(last.is_same(answer_of(answer, str(name))) for answer in answers):
+        return prompt[:-1]
+    if begun:
+        return prompt
+    raise RowError("not_a_prompt", f"field '{name}' ends in an answer that is none of the row's answers")
 
 
 def check_text_only(row: Row) -> None:

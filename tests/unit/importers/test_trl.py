@@ -169,3 +169,12 @@ def test_a_question_beside_conversations_about_another_one_is_named_as_not_read(
     result = read(tmp_path, same, other, listed)
     assert result.events.height == 6
     assert result.notes["remarks"] == {"unread_column": {"messages": 1, "question": 1}}
+
+
+def test_a_prompt_that_ends_in_the_rows_answer_is_cut_before_it_and_another_beginning_is_not(tmp_path: Path) -> None:
+    def asked(last: str) -> dict[str, Any]:
+        return {"prompt": [user("Count."), assistant(last)], "chosen": "One, two.", "rejected": "No."}
+
+    whole, worse, begun = (read(tmp_path, asked(last)).events for last in ("One, two.", "No.", "One,"))
+    assert {len(prompt) for frame in (whole, worse) for prompt in frame["prompt"]} == {1}
+    assert [len(prompt) for prompt in begun["prompt"]] == [2, 2]
