@@ -34,7 +34,7 @@ from ..storage.manifests import Counts, TableRecord, value_counts
 from ..storage.tables import read_table, write_tables
 from ..workers import available_cores, map_in_processes, map_in_threads
 
-VERSION: Final = 13
+VERSION: Final = 14
 INPUTS: Final = ()
 OUTPUTS: Final = ("events", "rejects")
 
