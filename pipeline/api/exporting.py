@@ -8,7 +8,7 @@ from .runs import Run
 
 if TYPE_CHECKING:
     # Imported where it is used: `import thumbline` should not wait for what is not called.
-    from ..dataset.exporting import Export
+    from ..dataset.export import Export
 
 
 def export(
@@ -38,7 +38,7 @@ def export(
         InputError: The run has not reached its splits, the target takes none of its rows, or the hub refuses.
     """
     from .. import line
-    from ..dataset.exporting import Push, export_run
+    from ..dataset.export import Push, export_run
 
     if isinstance(run, Run) and run.tables.kept is not None and output is None and push_to_hub is None:
         raise ConfigError("export: the run's folder is a temporary one that goes with it; give output.")

@@ -15,7 +15,7 @@ from .runs import Run
 if TYPE_CHECKING:
     # Imported where they are used: `import thumbline` should not wait for what is not called.
     from ..config import RunConfig
-    from ..dataset.export import Exported
+    from ..dataset.prepared import Exported
     from ..importers.own import Adapter
     from ..line import Stage
 
@@ -82,7 +82,7 @@ class Prepared(Run):
 
     @cached_property
     def _exported(self) -> "Exported":
-        from ..dataset.export import export_dataset
+        from ..dataset.prepared import export_dataset
 
         return export_dataset(self.settings, f"{_ORIGIN}(...)")
 
@@ -171,7 +171,7 @@ def prepare(
 
 def _explained(error: InputError, config: "RunConfig", *, kept: bool) -> InputError:
     """The error with what was rejected, which a temporary folder takes away; a folder that stays gets its page."""
-    from ..dataset.export import write_report
+    from ..dataset.prepared import write_report
 
     read = Run(config.run_dir, config)
     if kept and "events" in read.manifests:

@@ -34,7 +34,7 @@ def export_command(
     the folder says how the files are used. Any run that has reached its splits will do, also that of `prepare`.
     """
     from .. import line
-    from ..dataset.exporting import Push, export_run
+    from ..dataset.export import Push, export_run
 
     if public and push_to_hub is None:
         raise ConfigError("export: --public says something of what --push-to-hub makes; give that too, or neither.")

@@ -84,7 +84,8 @@ def print_stage(finished: "line_module.Finished") -> None:
     parts += [f"{counts.merged:,} merged"] if counts.merged else []
     parts += [f"{counts.rejected:,} rejected"] if counts.rejected else []
     text = ", ".join(parts) + "".join(_made(*entry) for entry in counts.made.items())
-    out.print(f"{finished.stage.name:<10} {text:<58} {manifest.seconds:>8.1f} s  [dim]{manifest.fingerprint[:8]}[/dim]")
+    ended = f"{manifest.seconds:>8.1f} s  [dim]{manifest.fingerprint[:8]}[/dim]"
+    out.print(f"{finished.stage.name:<10} {text:<58} {ended}", soft_wrap=True)
     for sentence in _said(manifest):
         out.print(f"{'':<10} {sentence}", style="yellow", markup=False, soft_wrap=True)
 
@@ -113,33 +114,30 @@ def status_command(
     from .. import line
 
     config = load_config(run) if run.suffix in {".yaml", ".yml"} else line.load_saved_config(run)
+    planned = [(entry, line.read_stage(config, entry.stage)) for entry in line.plan(config)]
+    several = any(row is not None and row.counts.given != row.counts.rows_in for _, row in planned)
     table = Table(box=None, pad_edge=False)
-    for heading, justify in (("stage", "left"), ("state", "left"), ("why", "left")):
-        table.add_column(heading, justify=justify)  # type: ignore[arg-type]
-    for heading in ("in", "gave", "out", "merged", "rejected", "seconds"):
+    for heading in ("stage", "state", "why"):
+        table.add_column(heading)
+    for heading in ("in", *(["gave"] if several else []), "out", "merged", "rejected", "seconds"):
         table.add_column(heading, justify="right")
     table.add_column("finished")
-    said: list[str] = []
-    for entry in line.plan(config):
-        row = line.read_stage(config, entry.stage)
-        said += () if row is None else (f"{entry.stage.name}: {sentence}" for sentence in _said(row))
-        counts = [""] * 6
-        if row is not None:
-            numbers = (
-                row.counts.rows_in,
-                row.counts.given,
-                row.counts.rows_out,
-                row.counts.merged,
-                row.counts.rejected,
-            )
-            counts = [*(f"{number:,}" for number in numbers), f"{row.seconds:.1f}"]
+    for entry, row in planned:
         reason = "" if entry.action == "skip" else entry.reason
-        table.add_row(
-            entry.stage.name, line.state(config, entry), reason, *counts, row.finished_at if row is not None else ""
-        )
+        counted = () if row is None else _counted(row, several=several)
+        table.add_row(entry.stage.name, line.state(config, entry), reason, *counted)
     out.print(table)
-    for sentence in said:
-        out.print(sentence, markup=False, soft_wrap=True)
+    for entry, row in planned:
+        for sentence in () if row is None else _said(row):
+            out.print(f"{entry.stage.name}: {sentence}", markup=False, soft_wrap=True)
+
+
+def _counted(row: "Manifest", *, several: bool) -> list[str]:
+    """What became of a stage's rows, its seconds, and when it ended; what its rows gave where that is a column."""
+    counts = row.counts
+    gave = [counts.given] if several else []
+    numbers = [counts.rows_in, *gave, counts.rows_out, counts.merged, counts.rejected]
+    return [*(f"{number:,}" for number in numbers), f"{row.seconds:.1f}", row.finished_at]
 
 
 def prepare_command(

@@ -1,85 +1,106 @@
-"""What `prepare` hands out: the run's data set, and the page on the data beside it."""
+"""A run's rows as the files that somebody else's trainer takes."""
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final, NamedTuple
 
-import polars as pl
-
 from ..config import RunConfig
-from ..storage.files import write_text
-from ..storage.manifests import read_manifest
-from ..storage.tables import read_table
+from ..errors import ConfigError, InputError
+from ..storage.files import make_folder, write_text
 from .card import CARD
+from .hub import push_dataset
+from .lines import REJECTS, write_lines
+from .readme import README, notes_of, page
+from .rows import read_splits
+from .targets.base import Target, Written
+from .targets.registry import TRL, find_target
 from .trl import write_dataset
 
-FOLDER: Final = "dataset"
-REPORT: Final = "data_report.html"
+FOLDER: Final = "export"
+_TRAINED_ON: Final = ("train", "validation")
 
 
-class Exported(NamedTuple):
-    """What was written, relative to the run's folder.
+class Export(NamedTuple):
+    """What was written.
 
     Attributes:
-        rows: Rows by Parquet file.
-        left_out: Rows that no trainer takes, by reason.
-        card: The data set's card.
-        report: The page on the data.
+        folder: Where.
+        rows: Rows by file, relative to it.
+        rejected: Rows that the target cannot take, by reason; `rejects.jsonl` names each.
+        notes: What a person should know before the files are used, a sentence each.
+        page: The page that says how to use them, relative to the folder.
+        address: Where the hub has it; None where it was not pushed.
     """
 
+    folder: Path
     rows: Mapping[str, int]
-    left_out: Mapping[str, int]
-    card: str
-    report: str
+    rejected: Mapping[str, int]
+    notes: tuple[str, ...]
+    page: str
+    address: str | None = None
 
 
-def export_dataset(config: RunConfig, command: str) -> Exported:
-    """Write `dataset/` with its card, and the page on the data beside it.
+class Push(NamedTuple):
+    """A data set of the hub that the export goes to."""
+
+    repo_id: str
+    private: bool = True
+
+
+def export_run(
+    config: RunConfig, target: str, *, output: Path | None = None, test: bool = False, push: Push | None = None
+) -> Export:
+    """Write a run's training and validation rows in the format of a target.
 
     Args:
         config: A run that has reached its splits.
-        command: The command line, for the page.
+        target: A name of `targets.registry`, or `trl`.
+        output: Where to; None for `export/TARGET` in the run's folder.
+        test: Write the test split too. Whoever trains on it has nothing left to be judged on.
+        push: Where on the hub it goes; of TRL's layout alone.
 
     Raises:
-        PipelineError: The run has not reached its splits.
+        ConfigError: There is no such target, it is not one that is pushed, or the folder holds something else.
+        InputError: The run has not reached its splits, the target takes none of its rows, or the hub refuses.
     """
-    written = write_dataset(config, config.run_dir / FOLDER)
-    rows = {f"{FOLDER}/{name}": count for name, count in written.rows.items()}
-    return Exported(rows, written.left_out, f"{FOLDER}/{CARD}", write_report(config, command))
-
-
-def write_report(config: RunConfig, command: str) -> str:
-    """Write the page on the data, of as many stages as have finished; its name, relative to the run's folder."""
-    write_text(config.run_dir / REPORT, _page(config, command))
-    return REPORT
-
-
-def _page(config: RunConfig, command: str) -> str:
-    from ..report import ReportInputs
-    from ..report.prepared import TABLES, render_prepared
-    from ..report.run_facts import read_manifests, versions
-
-    return render_prepared(
-        ReportInputs(
-            title="Prepared feedback",
-            run_name=config.name,
-            command=command,
-            generated_at=datetime.now(UTC).isoformat(timespec="seconds"),
-            config=config,
-            manifests=read_manifests(config.run_dir),
-            tables=_tables(config.run_dir, TABLES),
-            versions=versions(),
+    found = find_target(target)
+    if push is not None and found is not None:
+        raise ConfigError(
+            f"export: the hub gets the data set in TRL's layout, not that of '{target}'; use --for {TRL}."
         )
-    )
+    folder = output if output is not None else config.run_dir / FOLDER / target
+    _check_folder(folder)
+    make_folder(folder)
+    wanted = (*_TRAINED_ON, "test") if test else _TRAINED_ON
+    if found is not None:
+        return _written(config, found, folder, wanted)
+    written = write_dataset(config, folder, wanted)
+    if not any(written.rows.values()):
+        raise InputError(_nothing(TRL, folder, written.left_out))
+    address = None if push is None else push_dataset(folder, push.repo_id, private=push.private)
+    return Export(folder, written.rows, written.left_out, (), CARD, address)
 
 
-def _tables(run_dir: Path, names: tuple[str, ...]) -> dict[str, pl.DataFrame]:
-    """Those of the named tables that the run's stages have written."""
-    found: dict[str, pl.DataFrame] = {}
-    for stage in sorted(path.parent for path in run_dir.glob("*/manifest.json")):
-        manifest = read_manifest(stage)
-        for name in () if manifest is None else manifest.outputs:
-            if name in names:
-                found[name] = read_table(stage / f"{name}.parquet", name)
-    return found
+def _check_folder(folder: Path) -> None:
+    """Nothing of somebody's own is written over."""
+    if (folder / README).exists() and not (folder / REJECTS).exists():
+        raise ConfigError(f"export: {folder} holds a {README} of something else; choose another folder to write to.")
+
+
+def _written(config: RunConfig, target: Target, folder: Path, wanted: tuple[str, ...]) -> Export:
+    lines = write_lines(config.run_dir, folder, target, read_splits(config.run_dir), wanted)
+    if not lines.rows:
+        raise InputError(_nothing(target.title, folder, lines.rejected))
+    written = Written(config.name, dict(sorted(lines.rows.items())))
+    for name, text in target.companions(written).items():
+        write_text(folder / name, text)
+    write_text(folder / README, page(target, written, lines))
+    return Export(folder, written.rows, lines.rejected, tuple(notes_of(target, written, lines)), README)
+
+
+def _nothing(title: str, folder: Path, rejected: Mapping[str, int]) -> str:
+    if not rejected:
+        return f"export: the run has no rows in these splits that {title} takes."
+    reasons = ", ".join(f"{reason} {rows:,}" for reason, rows in sorted(rejected.items()))
+    total = sum(rejected.values())
+    return f"export: {title} takes none of {total:,} rows ({reasons}); {folder / REJECTS} says why of each."

@@ -4,11 +4,11 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final, Literal, NamedTuple, NotRequired, TypedDict
 
+from ..tables import REASONING
+
 Arguments = Literal["object", "text"]
 System = Literal["template", "first_user"]
 _KINDS: Final[tuple[Arguments, ...]] = ("object", "text")
-# Names under which products and trainers keep a turn's thoughts; the first that a template reads is taken.
-REASONING: Final = ("reasoning_content", "reasoning", "thinking")
 # No template and no tokenizer says anything about this word. Nine letters, as some templates ask of a call's id.
 PROBE: Final = "thumbline"
 _INSTRUCTING: Final = frozenset({"system", "developer"})
@@ -31,7 +31,7 @@ class Form(NamedTuple):
     Attributes:
         arguments: Whether a call's arguments are an object or JSON text. Data has both, a template reads one.
         empty: The content of a message that only calls tools.
-        reasoning: Keys of thoughts that the template reads.
+        reasoning: Keys of thoughts that the template reads; thoughts under another go under the first of them.
         parts: Whether a text has to be a list of one part, as for models that see images too.
     """
 

@@ -12,7 +12,8 @@ from typing import Any, Final
 from ..reading.records import Options, RowError, Sample
 from ..reading.remarks import LINE_BREAKS_LOST, WITHOUT_HISTORY, remark
 from .base import RawEvent, Row
-from .shared import chat, values
+from .shared import values
+from .shared.embedded import parsed
 from .shared.labels import Labels, labelled_importer
 from .shared.votes import known_label
 
@@ -35,7 +36,7 @@ def _events(row: Row, labels: Labels) -> list[RawEvent]:
     field = "rating" if "rating" in row else "feedbackScore"
     rating = row.get(field)
     prompt, answer = values.text(row, "prompt", empty="empty_prompt"), _answer(row)
-    if chat.parsed(row.get("attachments")):
+    if parsed(row.get("attachments")):
         raise RowError("not_text", "the question came with attachments, which are no text")
     remark(WITHOUT_HISTORY, "prompt")
     # JSON lists attachments in every row, be there none.
@@ -56,7 +57,7 @@ def _events(row: Row, labels: Labels) -> list[RawEvent]:
 
 def _answer(row: Row) -> str:
     """The answer: a text, or the API's JSON of one with its sources beside it."""
-    response = chat.parsed(row.get("response"), ("{",)) if "sent_at" not in row else row.get("response")
+    response = parsed(row.get("response"), ("{",)) if "sent_at" not in row else row.get("response")
     if isinstance(response, dict):
         return values.text(response, "text", empty="empty_completion")
     return values.text(row, "response", empty="empty_completion")

@@ -10,7 +10,8 @@ from typing import Any, Final, NamedTuple
 
 from ..reading.records import RowError
 from .base import ImporterSpec, Message
-from .shared import chat, feedback, joins, values
+from .shared import feedback, joins, values
+from .shared.embedded import parsed
 from .shared.joins import Row, Vote, micros, text_or_problem
 from .shared.texts import Mark, Text, TextIndex
 
@@ -56,7 +57,7 @@ class _Reader(NamedTuple):
         if _is_feedback(row):
             yield self._vote(row, row, index)
         for step in [row] if _is_step(row) else _steps(row):
-            stated = chat.parsed(step.get("feedback"))
+            stated = parsed(step.get("feedback"))
             if isinstance(stated, dict):
                 try:
                     yield self._vote({"forId": step.get("id"), **stated}, step, index)

@@ -16,7 +16,8 @@ from typing import Any, Final, NamedTuple
 from ..reading.records import RowError
 from ..reading.remarks import WITHOUT_HISTORY, remark
 from .base import ImporterSpec
-from .shared import chat, feedback, joins, values
+from .shared import feedback, joins, values
+from .shared.embedded import parsed
 from .shared.joins import Row, Vote, micros, text_or_problem
 from .shared.texts import Text, TextIndex
 
@@ -44,7 +45,7 @@ def _is_export(row: Row) -> bool:
 def _is_message(row: Row) -> bool:
     named = row.keys() >= {"id", "conversation_id", "query", "answer"} and bool(_ONLY_DIFY & row.keys())
     # Dify's own feedback is an object; a label there, or a vote beside it, is somebody's own log.
-    own = bool({"rating", "vote"} & row.keys()) or not isinstance(chat.parsed(row.get("feedback")), dict | None)
+    own = bool({"rating", "vote"} & row.keys()) or not isinstance(parsed(row.get("feedback")), dict | None)
     return named and not own
 
 
@@ -150,8 +151,8 @@ def _text(key: str, row: Row, *, ordered: bool) -> Text:
 
 def _embedded(row: Row) -> list[dict[str, Any]]:
     """The feedback in a message: one object, or a list of them."""
-    listed = chat.parsed(row.get("feedbacks"))
-    stated = [chat.parsed(row.get("feedback")), *(listed if isinstance(listed, list) else [])]
+    listed = parsed(row.get("feedbacks"))
+    stated = [parsed(row.get("feedback")), *(listed if isinstance(listed, list) else [])]
     return [entry for entry in stated if isinstance(entry, dict) and "rating" in entry]
 
 

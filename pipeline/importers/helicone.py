@@ -10,6 +10,7 @@ from typing import Any, Final, NamedTuple
 from ..reading.records import RowError
 from .base import ImporterSpec
 from .shared import chat, feedback, joins, values
+from .shared.embedded import parsed
 from .shared.joins import Row, Vote, text_or_problem
 from .shared.texts import Text, TextIndex
 
@@ -41,8 +42,8 @@ class _Reader(NamedTuple):
             yield text_or_problem(key, lambda: self._text(key, row))
 
     def _text(self, key: str, row: Row) -> Text:
-        sides = [chat.parsed(row.get(name)) for name in ("request_body", "response_body")]
-        properties = chat.parsed(row.get("request_properties"))
+        sides = [parsed(row.get(name)) for name in ("request_body", "response_body")]
+        properties = parsed(row.get("request_properties"))
         return Text(
             key,
             self.settings.messages(sides[0], sides[1], ("request_body", "response_body")),

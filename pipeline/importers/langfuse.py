@@ -14,6 +14,7 @@ from ..reading.records import Options, RowError, bounded_label
 from ..reading.remarks import remade
 from .base import ImporterSpec
 from .shared import chat, feedback, joins, values
+from .shared.embedded import parsed
 from .shared.joins import Correction, Row, Vote, text_or_problem
 from .shared.messages import Answer
 from .shared.texts import Text, TextIndex
@@ -136,7 +137,7 @@ def _about(row: Row) -> tuple[str, ...]:
     Raises:
         RowError: It is a session or an experiment, not one answer.
     """
-    subject = chat.parsed(row.get("subject"))
+    subject = parsed(row.get("subject"))
     if isinstance(subject, dict):
         kind = subject.get("kind")
         if kind not in ("trace", "observation"):

@@ -11,6 +11,7 @@ from typing import Any, Final, NamedTuple
 from ..reading.records import RowError, bounded_label
 from .base import ImporterSpec
 from .shared import chat, feedback, joins, values
+from .shared.embedded import parsed
 from .shared.joins import Correction, Preference, Row, Vote, micros, text_or_problem
 from .shared.texts import Mark, Text, TextIndex
 
@@ -46,7 +47,7 @@ class _Reader(NamedTuple):
             yield Mark(f"run:{side}", f"{row.get('run_id')}", rank)
 
     def _run(self, key: str, row: Row) -> Text:
-        sides = [chat.parsed(row.get(name)) for name in ("inputs", "outputs")]
+        sides = [parsed(row.get(name)) for name in ("inputs", "outputs")]
         metadata = chat.object_of(row.get("extra")).get("metadata")
         metadata = metadata if isinstance(metadata, dict) else {}
         threads = (values.identifier(metadata, name) for name in _THREADS)
@@ -62,7 +63,7 @@ class _Reader(NamedTuple):
     def votes(self, row: Row, index: TextIndex) -> Iterator[Vote | Correction | Preference | RowError]:
         if not _is_feedback(row):
             return
-        source = chat.parsed(row.get("feedback_source"))
+        source = parsed(row.get("feedback_source"))
         kind, voter = (source.get("type"), source) if isinstance(source, dict) else (source, {})
         self.settings.check_human(kind in _HUMAN, kind)
         vote = Vote(
@@ -76,7 +77,7 @@ class _Reader(NamedTuple):
             yield from _preference(row, vote, index)
             return
         if row.get("correction") is not None:
-            corrected = chat.answer(chat.parsed(row["correction"]), "correction", self.settings.completion)
+            corrected = chat.answer(parsed(row["correction"]), "correction", self.settings.completion)
             yield Correction(vote, corrected)
             if row.get("score") is None and row.get("value") is None:
                 return

@@ -11,6 +11,7 @@ from typing import Any, Final, NamedTuple
 from ..reading.records import RowError, bounded_label
 from .base import ImporterSpec
 from .shared import chat, feedback, joins, values
+from .shared.embedded import parsed
 from .shared.joins import Row, Vote, text_or_problem
 from .shared.spans import span_id
 from .shared.texts import Mark, Text, TextIndex
@@ -24,7 +25,7 @@ def _is_assessment(row: Row) -> bool:
 
 
 def _is_trace(row: Row) -> bool:
-    info = chat.parsed(row.get("info"))
+    info = parsed(row.get("info"))
     if isinstance(info, dict):
         return "data" in row and bool({"trace_id", "request_id"} & info.keys())
     return row.keys() >= {"trace_id", "request", "response"} and bool(_TRACE_FIELDS & row.keys())
@@ -46,7 +47,7 @@ class _Trace(NamedTuple):
 
 
 def _trace(row: Row) -> _Trace:
-    stated, data = chat.parsed(row.get("info")), chat.parsed(row.get("data"))
+    stated, data = parsed(row.get("info")), parsed(row.get("data"))
     info = stated if isinstance(stated, dict) else row
     inner = data if isinstance(data, dict) else row
     return _Trace(
@@ -113,7 +114,7 @@ class _Reader(NamedTuple):
 
     def _vote(self, row: Row, index: TextIndex) -> Vote:
         identity, trace = values.identifier(row, "assessment_id"), values.identifier(row, "trace_id")
-        source, stated = chat.parsed(row.get("source")), chat.parsed(row.get("feedback"))
+        source, stated = parsed(row.get("source")), parsed(row.get("feedback"))
         source = source if isinstance(source, dict) else {}
         if row.get("valid") is False:
             raise RowError("invalidated", "the assessment says valid: false")
@@ -146,7 +147,7 @@ def _span_sides(span: Row) -> tuple[Any, Any]:
 
 def _loaded(value: Any) -> Any:
     """The value of what MLflow writes as JSON, plain texts in their quotes included."""
-    return chat.parsed(value, begins=())
+    return parsed(value, begins=())
 
 
 SPEC: Final[ImporterSpec] = joins.joined_spec(

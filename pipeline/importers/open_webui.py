@@ -20,7 +20,8 @@ from ..reading.records import Options, Record, RowError, Source
 from ..storage.digests import digest_json
 from .base import Batch, Events, ImporterSpec, RawEvent, Row, each, read_rows
 from .open_webui_chats import Chat, Told, against, answered, chat_of, event_of, is_chat, siblings
-from .shared import chat, values
+from .shared import values
+from .shared.embedded import parsed
 from .shared.joins import micros, rows, sample_rows
 from .shared.labels import Labels, label_options, labels_of
 from .shared.messages import says_something
@@ -84,7 +85,7 @@ def _chat_fact(row: Row) -> Mark | None:
     named = values.identifier(row, "id") if is_chat(row) else None
     if named is None:
         return None
-    return Mark(f"chat:{named}", json.dumps(chat.parsed(row["chat"])), micros(row, "updated_at") or 0)
+    return Mark(f"chat:{named}", json.dumps(parsed(row["chat"])), micros(row, "updated_at") or 0)
 
 
 def _feedback_fact(row: Row, labels: Labels) -> Mark | None:

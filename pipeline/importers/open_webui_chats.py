@@ -6,7 +6,8 @@ from typing import Any, Final, NamedTuple
 from ..reading.records import RowError
 from .base import RawEvent, Row
 from .open_webui_details import DETAILS, messages_of
-from .shared import chat, values
+from .shared import values
+from .shared.embedded import parsed
 from .shared.messages import read_message
 from .shared.roles import ROLES
 from .shared.threads import Answered, Turn, Turns, answer_of, nested, turn, turn_of
@@ -31,7 +32,7 @@ class Chat(NamedTuple):
 
 def is_chat(row: Row) -> bool:
     """Whether a row is an exported chat."""
-    inner = chat.parsed(row.get("chat"))
+    inner = parsed(row.get("chat"))
     return isinstance(inner, dict) and bool({"history", "messages"} & inner.keys())
 
 
@@ -41,9 +42,7 @@ def chat_of(outer: dict[str, Any]) -> Chat:
     Raises:
         RowError: It is not of the form of a chat, or holds no messages.
     """
-    inner = (
-        outer if "history" in outer or "messages" in outer else nested({"chat": chat.parsed(outer.get("chat"))}, "chat")
-    )
+    inner = outer if "history" in outer or "messages" in outer else nested({"chat": parsed(outer.get("chat"))}, "chat")
     messages = nested(nested(inner, "history"), "messages")
     if not messages and isinstance(inner.get("messages"), list):
         messages = {str(message.get("id")): message for message in inner["messages"] if isinstance(message, dict)}

@@ -12,6 +12,7 @@ from ..reading.records import RowError
 from ..reading.remarks import remade
 from .base import ImporterSpec
 from .shared import chat, feedback, joins, values
+from .shared.embedded import parsed
 from .shared.joins import Row, Vote, text_or_problem
 from .shared.texts import Text, TextIndex
 
@@ -41,7 +42,7 @@ class _Reader(NamedTuple):
             yield text_or_problem(key, lambda: self._text(key, row))
 
     def _text(self, key: str, row: Row) -> Text:
-        sides = [chat.parsed(row.get(name)) for name in ("input", "output")]
+        sides = [parsed(row.get(name)) for name in ("input", "output")]
         return Text(
             key,
             self.settings.messages(sides[0], sides[1], ("input", "output")),
@@ -54,7 +55,7 @@ class _Reader(NamedTuple):
         if _is_score(row):
             yield from self._votes(row, row)
         elif _is_trace(row):
-            listed = chat.parsed(row.get("feedback_scores"))
+            listed = parsed(row.get("feedback_scores"))
             for score in listed if isinstance(listed, list) else []:
                 if isinstance(score, dict):
                     yield from self._votes(row, score)

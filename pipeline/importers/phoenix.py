@@ -9,7 +9,8 @@ from typing import Any, Final, NamedTuple
 
 from ..reading.records import RowError
 from .base import ImporterSpec
-from .shared import chat, feedback, joins, values
+from .shared import feedback, joins, values
+from .shared.embedded import parsed
 from .shared.joins import Row, Vote
 from .shared.spans import has_texts, span_attributes, span_id, span_text
 from .shared.texts import Text, TextIndex
@@ -64,7 +65,7 @@ class _Reader(NamedTuple):
 
 def _result(row: Row) -> dict[str, Any]:
     """What was judged: an object of its own, or columns."""
-    result = chat.parsed(row.get("result"))
+    result = parsed(row.get("result"))
     if isinstance(result, dict):
         return result
     return {name: row.get(name, row.get(f"result.{name}")) for name in ("label", "score")}

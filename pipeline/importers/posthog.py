@@ -14,6 +14,7 @@ from ..reading.records import Options, RowError
 from .base import ImporterSpec
 from .shared import chat, feedback, joins, values
 from .shared.calls import offered_tools
+from .shared.embedded import parsed
 from .shared.joins import Row, Vote, micros, text_or_problem
 from .shared.texts import Mark, Text, TextIndex
 
@@ -54,7 +55,7 @@ class _Reader(NamedTuple):
                 yield Mark(_submission(row, properties), _event_id(row), micros(row, "timestamp") or 0)
 
     def _text(self, key: str, row: Row, properties: Row) -> Text:
-        went_in, came_out = (chat.parsed(properties.get(name)) for name in ("$ai_input", "$ai_output_choices"))
+        went_in, came_out = (parsed(properties.get(name)) for name in ("$ai_input", "$ai_output_choices"))
         return Text(
             key,
             self.settings.messages(went_in, came_out, ("$ai_input", "$ai_output_choices")),

@@ -16,9 +16,9 @@ from ..errors import InputError, examples
 from ..reading.files import take_sample
 from ..reading.records import Options, Record, RowError, Sample, Source
 from .base import Batch, ImporterSpec, Message, RawEvent, Row, read_rows
-from .shared import prompts, signals, values
+from .shared import prompts, signals, times, values
 from .shared.calls import TOOLS, offered_tools
-from .shared.labels import told_by_others
+from .shared.labels import described, told_by_others
 from .shared.messages import answer, messages, said
 
 NAME: Final = "thumbs_jsonl"
@@ -242,10 +242,7 @@ SPEC: Final = ImporterSpec(
     read=read,
     options={
         **{name: f"Column of the {name}; else the first of: {', '.join(names)}." for name, names in _NAMES.items()},
-        **{
-            vote: f"Labels or ranges such as >=4, comma separated, that mean {vote}, beside: {', '.join(labels)}."
-            for vote, labels in _LABELS.items()
-        },
-        "time_unit": "What a numeric time counts since 1970: s, ms, us or ns; auto (default): its size tells.",
+        **{vote: described(vote, labels) for vote, labels in _LABELS.items()},
+        **times.OPTIONS,
     },
 )

@@ -12,8 +12,9 @@ from typing import Any, Final, NamedTuple
 from ..reading.files import take_sample
 from ..reading.records import Options, Source
 from .base import Batch, ImporterSpec, Message, RawEvent, Row, read_rows
-from .shared import chat, prompts, values
+from .shared import prompts, times, values
 from .shared.calls import offered_tools
+from .shared.embedded import parsed
 from .shared.labels import label_options
 from .shared.messages import Answer, answer, said
 from .shared.votes import compared
@@ -90,7 +91,7 @@ def _sides(row: Row, columns: Columns) -> tuple[_Side, _Side]:
 
 def _turns(value: Any) -> list[Any] | None:
     """The texts of a conversation's turns, as arenas write them: a list of texts, or JSON of one."""
-    entries = chat.parsed(value, ("[",))
+    entries = parsed(value, ("[",))
     plain = isinstance(entries, list) and entries and all(isinstance(entry, str | None) for entry in entries)
     return entries if plain else None
 
@@ -112,6 +113,6 @@ SPEC: Final = ImporterSpec(
     options={
         **OPTIONS,
         **label_options({"1": "first", "2": "second", "1.5": "tied", "both_bad": "both_bad"}),
-        "time_unit": "What a numeric time counts since 1970: s, ms, us or ns; auto (default): its size tells.",
+        **times.OPTIONS,
     },
 )

@@ -11,6 +11,7 @@ from typing import Any, Final, NamedTuple
 from ..reading.records import RowError, bounded_label
 from .base import ImporterSpec
 from .shared import chat, feedback, joins, values
+from .shared.embedded import parsed
 from .shared.joins import Row, Vote, text_or_problem
 from .shared.texts import Text, TextIndex
 
@@ -43,7 +44,7 @@ class _Reader(NamedTuple):
             yield text_or_problem(key, lambda: self._text(key, row))
 
     def _text(self, key: str, row: Row) -> Text:
-        inputs, output = chat.parsed(row.get("inputs")), chat.parsed(row.get("output"))
+        inputs, output = parsed(row.get("inputs")), parsed(row.get("output"))
         return Text(
             key,
             self.settings.messages(inputs, output, ("inputs", "output")),
@@ -63,7 +64,7 @@ class _Reader(NamedTuple):
                     yield error
 
     def _vote(self, row: Row) -> Vote:
-        kind, payload = row.get("feedback_type"), chat.parsed(row.get("payload"))
+        kind, payload = row.get("feedback_type"), parsed(row.get("payload"))
         if not isinstance(kind, str) or not _REACTION.fullmatch(kind):
             raise RowError("other_feedback", f"its feedback_type is {bounded_label(kind)}, not a reaction")
         emoji = payload.get("emoji") if isinstance(payload, dict) else None

@@ -7,6 +7,8 @@ import polars as pl
 
 # `extra`: what else of a message a chat template may read, as JSON (`importers.base.Message`); mostly null.
 MESSAGES: Final = pl.List(pl.Struct({"role": pl.String, "content": pl.String, "extra": pl.String}))
+# Keys of `extra` under which products and trainers keep a message's thoughts.
+REASONING: Final = ("reasoning_content", "reasoning", "thinking")
 VOTE: Final = pl.Enum(
     ["up", "down", "retracted", "unrated", "chosen", "rejected", "tied", "both_bad", "copied", "regenerated"]
 )

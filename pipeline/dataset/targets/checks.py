@@ -3,10 +3,10 @@
 from itertools import pairwise
 from typing import Any, Final, NamedTuple
 
+from ...tables import REASONING
 from ..rows import Message, Pair
 from .base import CannotTakeError
 
-REASONING_KEYS: Final = ("reasoning_content", "reasoning", "thinking")
 _TOOL_KEYS: Final = ("tool_calls", "tool_call_id")
 
 
@@ -24,7 +24,7 @@ class Conversation(NamedTuple):
 
 def reasoning_of(message: Message) -> str:
     """The thoughts that a message carries; empty where it carries none."""
-    found = [message[key] for key in REASONING_KEYS if message.get(key)]
+    found = [message[key] for key in REASONING if message.get(key)]
     if any(not isinstance(text, str) for text in found) or len(set(map(str, found))) > 1:
         raise CannotTakeError("reasoning", "the thoughts are no single text")
     return found[0] if found else ""
@@ -40,7 +40,7 @@ def without_reasoning(message: Message) -> Message:
         raise CannotTakeError(
             "reasoning", f"a turn of '{message['role']}' carries thoughts, for which there is no field"
         )
-    return {key: value for key, value in message.items() if key not in REASONING_KEYS}
+    return {key: value for key, value in message.items() if key not in REASONING}
 
 
 def text_alone(message: Message) -> Message:

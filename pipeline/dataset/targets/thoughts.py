@@ -1,10 +1,11 @@
 """Thoughts as trainers write them that have no field for them: before the text, in the tags that models use."""
 
+from ...tables import REASONING
 from ..rows import Message
 from .base import CannotTakeError
-from .checks import REASONING_KEYS, reasoning_of
+from .checks import reasoning_of
 
-_KNOWN = ("role", "content", "tool_calls", "tool_call_id", *REASONING_KEYS)
+_KNOWN = ("role", "content", "tool_calls", "tool_call_id", *REASONING)
 
 
 def thinking_text(message: Message) -> str:

@@ -11,7 +11,7 @@ from ...errors import examples
 from ...reading.records import RowError
 from ..base import Message
 from .calls import offered_tools
-from .embedded import parsed as parsed
+from .embedded import parsed
 from .messages import Answer, answer_of, content_text, made, read_message, says_something
 from .parts import is_beside
 from .roles import role_of

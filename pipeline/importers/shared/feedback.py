@@ -12,6 +12,7 @@ from ...errors import ConfigError
 from ...reading.records import Options, RowError, bounded_label
 from ..base import Message
 from . import chat, values
+from .labels import described
 from .messages import said
 
 NAMES: Final = (
@@ -27,10 +28,7 @@ NAMES: Final = (
     "thumb",
     "thumbs",
 )
-LABEL_OPTIONS: Final[Mapping[str, str]] = {
-    vote: f"Labels or ranges such as >=4, comma separated, that mean {vote}, beside: {', '.join(labels)}."
-    for vote, labels in values.VOTE_LABELS.items()
-}
+LABEL_OPTIONS: Final[Mapping[str, str]] = {vote: described(vote, labels) for vote, labels in values.VOTE_LABELS.items()}
 TEXT_OPTIONS: Final[Mapping[str, str]] = {
     "prompt": "Dotted path to the prompt in what went in, such as inputs.question; else usual names are tried.",
     "completion": "Dotted path to the answer in what came out; else usual names are tried.",

@@ -5,7 +5,7 @@ A label is stated as it stands in the log, `up: GOOD`, several separated by comm
 """
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from ...errors import ConfigError
@@ -212,13 +212,20 @@ def label_options(known: Mapping[Any, str]) -> dict[str, str]:
     outcomes = OUTCOMES if meanings & set(OUTCOMES.values()) else {}
     own = {name: [str(label) for label, meaning in known.items() if meaning == name] for name in meanings}
     return {
-        option: f"Labels or ranges such as >=4, comma separated, that mean {meaning}{_beside(own.get(meaning))}."
+        option: described(meaning, own.get(meaning, ()))
         for option, meaning in [*zip(ratings, ratings, strict=True), *outcomes.items()]
     }
 
 
-def _beside(own: list[str] | None) -> str:
-    return f", beside: {', '.join(own)}" if own else ""
+def described(meaning: str, own: Sequence[str]) -> str:
+    """What an option that states labels says of itself.
+
+    Args:
+        meaning: What the labels mean.
+        own: Labels that mean this already.
+    """
+    beside = f", beside: {', '.join(own)}" if own else ""
+    return f"Labels or ranges such as >=4, comma separated, that mean {meaning}{beside}."
 
 
 def labelled_importer(

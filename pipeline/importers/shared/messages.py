@@ -13,6 +13,7 @@ from typing import Any, Final, NamedTuple
 
 from ...reading.records import RowError
 from ...reading.remarks import MESSAGE_KEY, holds_text, remark
+from ...tables import REASONING
 from ..base import Message
 from .calls import Call, as_json, function_calls, part_call, stated_calls
 from .embedded import parsed
@@ -22,9 +23,8 @@ from .written import written_messages
 
 _CONTENTS: Final = ("content", "value", "parts")
 _NAMES: Final = frozenset({"name", "tool_call_id"})
-_THOUGHT_KEYS: Final = ("reasoning_content", "reasoning", "thinking")
 _READ: Final = frozenset(
-    {*_CONTENTS, *_THOUGHT_KEYS, "role", "from", "type", "name", "tool_call_id", "tool_calls", "function_call"}
+    {*_CONTENTS, *REASONING, "role", "from", "type", "name", "tool_call_id", "tool_calls", "function_call"}
     | {"refusal", "extra", "kwargs", "data", "additional_kwargs", "response_metadata", "usage_metadata", "lc"}
     | {"object", "status", "finish_reason", "stop_reason", "usage", "model", "weight"}
 )
@@ -246,7 +246,7 @@ def _extra(body: Mapping[str, Any], heard: _Said) -> dict[str, Any]:
     along = body.get("additional_kwargs")
     places = (body, own, along if isinstance(along, dict) else {})
     extra = {key: text for key in sorted(_NAMES) if (text := _text(places, key))}
-    for key in _THOUGHT_KEYS:
+    for key in REASONING:
         if (thought := _text(places, key)) and thought not in extra.values():
             extra[key] = thought
     extra |= {key: text for key, thoughts in heard.thoughts.items() if (text := "\n".join(filter(None, thoughts)))}

@@ -10,8 +10,9 @@ from typing import Any, Final
 
 from ...reading.records import RowError
 from ..base import Message
-from . import chat, values
+from . import values
 from .calls import offered_tools, part_call
+from .embedded import parsed
 from .feedback import Settings
 from .joins import Row, text_or_problem
 from .messages import content_text
@@ -36,9 +37,9 @@ _NUMBERED: Final = re.compile(
 
 def span_attributes(row: Row) -> dict[str, Any]:
     """The attributes of a span, an event or a log record by their dotted names; lists stay as they are."""
-    stated = chat.parsed(row.get("attributes"))
+    stated = parsed(row.get("attributes"))
     attributes = _typed_list(stated) if isinstance(stated, list) else dict(_flat("", stated))
-    columns = {name: chat.parsed(row[name]) for name in row if name.startswith("attributes.")}
+    columns = {name: parsed(row[name]) for name in row if name.startswith("attributes.")}
     for name, value in columns.items():
         if value is not None:
             attributes.update(_flat(name.removeprefix("attributes."), value))
@@ -76,7 +77,7 @@ def _typed(value: Any) -> Any:
 
 def span_id(row: Row) -> str | None:
     """The id of a span, or of the span that an event or a log record belongs to, without the mark of hexadecimal."""
-    context = chat.parsed(row.get("context"))
+    context = parsed(row.get("context"))
     inner = context if isinstance(context, dict) else {}
     for value in (row.get("span_id"), row.get("spanId"), row.get("context.span_id"), inner.get("span_id")):
         if isinstance(value, str) and value:
@@ -118,7 +119,7 @@ def _messages(attributes: Mapping[str, Any], settings: Settings) -> list[Message
         if names[1] == "gen_ai.output.messages" and isinstance(came_out, list) and len(came_out) != 1:
             raise RowError("several_messages", f"the span's '{names[1]}' has {len(came_out)} choices, not one")
         messages = settings.messages(went_in, came_out, names)
-        instructions = chat.parsed(attributes.get("gen_ai.system_instructions"))
+        instructions = parsed(attributes.get("gen_ai.system_instructions"))
         system = content_text(instructions, "gen_ai.system_instructions")
         return [{"role": "system", "content": system}, *messages] if system else messages
     raise RowError("missing_field", "the span's attributes hold no output")
@@ -128,7 +129,7 @@ def _side(attributes: Mapping[str, Any], name: str) -> Any:
     """What attributes hold under a name: the attribute itself, or messages spread over numbered ones."""
     whole = attributes.get(name)
     if whole is not None:
-        whole = chat.parsed(whole)
+        whole = parsed(whole)
         return [_unwrapped(entry) for entry in whole] if isinstance(whole, list) else whole
     spread: dict[int, dict[str, Any]] = {}
     for attribute, value in attributes.items():

@@ -12,6 +12,9 @@ from ...reading.remarks import TOLD_UNIT, UNREADABLE, remark
 _UNITS: Final[Mapping[str, int]] = {"s": 1, "ms": 1_000, "us": 1_000_000, "ns": 1_000_000_000}
 _NAMES: Final = {"s": "seconds", "ms": "milliseconds", "us": "microseconds", "ns": "nanoseconds"}
 TOLD: Final = "auto"
+OPTIONS: Final = {
+    "time_unit": "What a numeric time counts since 1970: s, ms, us or ns; auto (default): its size tells."
+}
 # A time outside was read in the wrong unit or is a placeholder; no thumb is older than the web. Between the two no
 # number is a time in two units.
 _EARLIEST: Final = datetime(1990, 1, 1, tzinfo=UTC)

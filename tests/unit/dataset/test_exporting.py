@@ -14,7 +14,7 @@ from tests.export_rules import RULES
 from tests.line.conftest import write_log
 from thumbline.pipeline.cli import export as command_module
 from thumbline.pipeline.cli import main
-from thumbline.pipeline.dataset import exporting, lines
+from thumbline.pipeline.dataset import export, lines
 from thumbline.pipeline.dataset.targets import registry
 from thumbline.pipeline.dataset.targets.base import Limits
 from thumbline.pipeline.errors import ConfigError, InputError
@@ -347,4 +347,4 @@ def test_texts_of_any_kind_stay_one_line_a_row():
 
 
 def test_exports_folder_is_the_targets_name(prepared):
-    assert thumbline.export(prepared, "vertex").folder == prepared.folder / exporting.FOLDER / "vertex"
+    assert thumbline.export(prepared, "vertex").folder == prepared.folder / export.FOLDER / "vertex"

@@ -1,0 +1,85 @@
+"""What `prepare` hands out: the run's data set, and the page on the data beside it."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final, NamedTuple
+
+import polars as pl
+
+from ..config import RunConfig
+from ..storage.files import write_text
+from ..storage.manifests import read_manifest
+from ..storage.tables import read_table
+from .card import CARD
+from .trl import write_dataset
+
+FOLDER: Final = "dataset"
+REPORT: Final = "data_report.html"
+
+
+class Exported(NamedTuple):
+    """What was written, relative to the run's folder.
+
+    Attributes:
+        rows: Rows by Parquet file.
+        left_out: Rows that no trainer takes, by reason.
+        card: The data set's card.
+        report: The page on the data.
+    """
+
+    rows: Mapping[str, int]
+    left_out: Mapping[str, int]
+    card: str
+    report: str
+
+
+def export_dataset(config: RunConfig, command: str) -> Exported:
+    """Write `dataset/` with its card, and the page on the data beside it.
+
+    Args:
+        config: A run that has reached its splits.
+        command: The command line, for the page.
+
+    Raises:
+        PipelineError: The run has not reached its splits.
+    """
+    written = write_dataset(config, config.run_dir / FOLDER)
+    rows = {f"{FOLDER}/{name}": count for name, count in written.rows.items()}
+    return Exported(rows, written.left_out, f"{FOLDER}/{CARD}", write_report(config, command))
+
+
+def write_report(config: RunConfig, command: str) -> str:
+    """Write the page on the data, of as many stages as have finished; its name, relative to the run's folder."""
+    write_text(config.run_dir / REPORT, _page(config, command))
+    return REPORT
+
+
+def _page(config: RunConfig, command: str) -> str:
+    from ..report import ReportInputs
+    from ..report.prepared import TABLES, render_prepared
+    from ..report.run_facts import read_manifests, versions
+
+    return render_prepared(
+        ReportInputs(
+            title="Prepared feedback",
+            run_name=config.name,
+            command=command,
+            generated_at=datetime.now(UTC).isoformat(timespec="seconds"),
+            config=config,
+            manifests=read_manifests(config.run_dir),
+            tables=_tables(config.run_dir, TABLES),
+            versions=versions(),
+        )
+    )
+
+
+def _tables(run_dir: Path, names: tuple[str, ...]) -> dict[str, pl.DataFrame]:
+    """Those of the named tables that the run's stages have written."""
+    found: dict[str, pl.DataFrame] = {}
+    for stage in sorted(path.parent for path in run_dir.glob("*/manifest.json")):
+        manifest = read_manifest(stage)
+        for name in () if manifest is None else manifest.outputs:
+            if name in names:
+                found[name] = read_table(stage / f"{name}.parquet", name)
+    return found
