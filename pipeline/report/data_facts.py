@@ -11,7 +11,10 @@ from .funnel import Step, funnel
 from .inputs import Missing, ReportInputs
 
 _EXAMPLES: Final = 3
-_DETAIL_CHARACTERS: Final = 120
+# The way out of a refusal stands at its end, after the columns that the log has.
+_DETAIL_CHARACTERS: Final = 480
+# Stages whose sentences stand beside what they are about: in the verdict or the warnings, and in the funnel.
+_TOLD_ELSEWHERE: Final = frozenset({"splits", "responses"})
 
 
 class Yield(NamedTuple):
@@ -43,7 +46,7 @@ class RejectedReason(NamedTuple):
 
 @dataclass(frozen=True)
 class DataFacts:
-    """The section on data; `remarks` are sentences on what was seen of rows beside events and rejects."""
+    """The section on data; `remarks` are sentences on what was seen of rows and stands nowhere else on the page."""
 
     steps: tuple[Step, ...] | Missing
     splits: tuple[SplitSize, ...] | Missing
@@ -64,7 +67,8 @@ def data_facts(inputs: ReportInputs) -> DataFacts:
 
 
 def _remarks(inputs: ReportInputs) -> tuple[str, ...]:
-    return tuple(sentence for manifest in inputs.manifests.values() for sentence in manifest.said)
+    told = (manifest for stage, manifest in inputs.manifests.items() if stage not in _TOLD_ELSEWHERE)
+    return tuple(sentence for manifest in told for sentence in manifest.said)
 
 
 def _splits(inputs: ReportInputs) -> tuple[SplitSize, ...] | Missing:
