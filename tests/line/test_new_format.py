@@ -19,14 +19,14 @@ FILE = '''"""A shop's assistant: questions and answers, rated with one to five s
 from typing import Final
 
 from .base import Events, RawEvent, Row, has_columns
-from .shared import values
 from .shared.labels import Labels, labelled_importer
+from .shared.messages import answer, messages
 from .shared.votes import known_label
 
 
 def _events(row: Row, labels: Labels) -> Events:
-    prompt = values.messages(row["q"], "q", empty="empty_prompt")
-    yield RawEvent(prompt, values.answer(row["a"], "a"), known_label(row["stars"], labels, "stars"))
+    prompt, (completion, extra) = messages(row["q"], "q", empty="empty_prompt"), answer(row["a"], "a")
+    yield RawEvent(prompt, completion, known_label(row["stars"], labels, "stars"), completion_extra=extra)
 
 
 SPEC: Final = labelled_importer(
