@@ -11,6 +11,7 @@ from transformers import AutoModelForCausalLM
 
 from tests.engine_inputs import random_sequences
 from tests.tiny import save_lora, save_tiny_model
+from tests.unit.importers.logs import message
 from thumbline.pipeline.config import EngineConfig, SequencesConfig
 from thumbline.pipeline.context import SilentReporter
 from thumbline.pipeline.engines.adapters import (
@@ -26,6 +27,7 @@ from thumbline.pipeline.engines.scoring import Scorer
 from thumbline.pipeline.errors import EngineError, InputError, MissingDependencyError
 from thumbline.pipeline.evaluation.rows import PairRows
 from thumbline.pipeline.evaluation.scoring import ScoringOptions, score_pairs
+from thumbline.pipeline.tables import MESSAGES
 
 peft = pytest.importorskip("peft", reason="peft is not installed")
 
@@ -118,10 +120,18 @@ def test_every_kind_of_adapter_is_the_model_that_peft_runs_with_it(model, tmp_pa
 
 
 def pair_rows():
-    messages = {"prompt": ["a", "b"], "chosen": ["yes", "no thanks"], "rejected": ["no", "maybe so"]}
-    frame = pl.DataFrame({"pair_id": ["p0", "p1"], "group_id": ["g0", "g1"]}).with_columns(
-        pl.Series(name, [[{"role": "user" if name == "prompt" else "assistant", "content": text}] for text in texts])
-        for name, texts in messages.items()
+    texts = {"prompt": ("a", "b"), "chosen": ("yes", "no thanks"), "rejected": ("no", "maybe so")}
+    columns = {
+        name: pl.Series([[message("user" if name == "prompt" else "assistant", text)] for text in pair], dtype=MESSAGES)
+        for name, pair in texts.items()
+    }
+    frame = pl.DataFrame(
+        {
+            "pair_id": ["p0", "p1"],
+            "group_id": ["g0", "g1"],
+            "tools": pl.Series([None, None], dtype=pl.String),
+            **columns,
+        }
     )
     return PairRows(frame, "trl", (), "digest", 2, 0, {})
 
