@@ -58,6 +58,14 @@ def save_tiny_model(folder: Path, *, template: str | None = CHATML, seed: int = 
     return folder
 
 
+def save_random_llama(folder: Path, **sizes: int | bool) -> Path:
+    """Write a Llama of these sizes, named as in its config, with the same random weights each time and no tokenizer."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        LlamaForCausalLM(LlamaConfig(**sizes)).save_pretrained(folder)
+    return folder
+
+
 def save_lora(folder: Path, model_dir: Path, modules: tuple[str, ...], *, rank: int = 4, seed: int = 0) -> Path:
     """Write a LoRA adapter with random weights on some modules of a model, in peft's layout."""
     weights = LlamaForCausalLM.from_pretrained(model_dir).state_dict()

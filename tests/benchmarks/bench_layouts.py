@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from transformers import LlamaConfig, LlamaForCausalLM
 
+from tests.tiny import save_random_llama
 from thumbline.pipeline.engines.models import resolve_model
 from thumbline.pipeline.training.attention.segments import Masks
 from thumbline.pipeline.training.attention.short import ShortAttention
@@ -56,19 +56,16 @@ class Cost(NamedTuple):
 
 def _save_model(folder: Path) -> Path:
     """Four layers of SmolLM2-135M's widths, with its vocabulary."""
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        config = LlamaConfig(
-            vocab_size=49_152,
-            hidden_size=576,
-            intermediate_size=1536,
-            num_hidden_layers=4,
-            num_attention_heads=_HEADS,
-            num_key_value_heads=_KEY_HEADS,
-            tie_word_embeddings=True,
-        )
-        LlamaForCausalLM(config).save_pretrained(folder)
-    return folder
+    return save_random_llama(
+        folder,
+        vocab_size=49_152,
+        hidden_size=576,
+        intermediate_size=1536,
+        num_hidden_layers=4,
+        num_attention_heads=_HEADS,
+        num_key_value_heads=_KEY_HEADS,
+        tie_word_embeddings=True,
+    )
 
 
 def _micro_batches(work: Work) -> list[tuple[list[TrainingSequence], list[TrainingSequence]]]:

@@ -19,8 +19,9 @@ from typing import Any, NamedTuple
 
 import torch
 from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
-from transformers import AutoConfig, AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
+from transformers import AutoConfig, AutoModelForCausalLM
 
+from tests.tiny import save_random_llama
 from thumbline.losses import Term
 from thumbline.pipeline.config import TrainConfig
 from thumbline.pipeline.engines.models import resolve_model
@@ -72,19 +73,16 @@ class Cost(NamedTuple):
 
 def _save_model(folder: Path) -> Path:
     """A Llama of 26 million weights, large beside the libraries' own noise."""
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        config = LlamaConfig(
-            vocab_size=8192,
-            hidden_size=512,
-            intermediate_size=1536,
-            num_hidden_layers=6,
-            num_attention_heads=8,
-            num_key_value_heads=4,
-            tie_word_embeddings=True,
-        )
-        LlamaForCausalLM(config).save_pretrained(folder)
-    return folder
+    return save_random_llama(
+        folder,
+        vocab_size=8192,
+        hidden_size=512,
+        intermediate_size=1536,
+        num_hidden_layers=6,
+        num_attention_heads=8,
+        num_key_value_heads=4,
+        tie_word_embeddings=True,
+    )
 
 
 def _rows(count: int, prompt: int, completion: int) -> list[PairRow]:

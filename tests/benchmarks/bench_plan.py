@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 import torch
-from transformers import LlamaConfig, LlamaForCausalLM
 
+from tests.tiny import save_random_llama
 from thumbline.pipeline.config import RunConfig
 from thumbline.pipeline.engines.models import resolve_model
 from thumbline.pipeline.planning.estimate import Estimate, estimate
@@ -59,11 +59,7 @@ def save_other_shape(folder: Path, *, tiny: bool = False) -> Path:
     size = {"vocab_size": 4096, "hidden_size": 256, "intermediate_size": 704, "num_hidden_layers": 8}
     if not tiny:
         size = {"vocab_size": 16384, "hidden_size": 512, "intermediate_size": 1408, "num_hidden_layers": 10}
-    config = LlamaConfig(**size, num_attention_heads=8, num_key_value_heads=2, tie_word_embeddings=False)
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        LlamaForCausalLM(config).save_pretrained(folder)
-    return folder
+    return save_random_llama(folder, **size, num_attention_heads=8, num_key_value_heads=2, tie_word_embeddings=False)
 
 
 def planned(case: Case) -> Estimate:

@@ -7,6 +7,7 @@ import pytest
 import torch
 from transformers import LlamaForCausalLM
 
+from tests.interruption import run_until
 from tests.tiny import save_tiny_model
 from tests.unit.training.test_trainer import config, objective, pairs, run_config, sequence
 from thumbline.pipeline.config import TrainConfig
@@ -49,17 +50,7 @@ def trained(model_dir, folder, train, stop_after=None):
     folder.mkdir(exist_ok=True)
     policy, rows = policy_of(model_dir, train), pairs(10)
     trainer = Trainer(policy, objective("dpo", train.micro_batch_rows), train, rows, rows[:2], folder)
-    steps = []
-
-    def advance(done):
-        steps.append(done)
-        if stop_after is not None and sum(steps) >= stop_after:
-            raise KeyboardInterrupt
-
-    try:
-        return policy, trainer.run(advance)
-    except KeyboardInterrupt:
-        return policy, None
+    return policy, run_until(trainer, stop_after)
 
 
 @pytest.mark.parametrize("types", [{}, {"dtype": "bfloat16"}, BFLOAT16], ids=["float32", "autocast", "bfloat16"])

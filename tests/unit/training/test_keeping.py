@@ -6,6 +6,7 @@ import random
 import pytest
 import torch
 
+from tests.interruption import run_until
 from tests.tiny import save_tiny_model
 from tests.unit.training.test_trainer import config, objective, pairs, policy_of, unpaired
 from thumbline.pipeline.config import build_config
@@ -68,16 +69,8 @@ def run(model_dir, folder, settings, method="dpo", stop_after=None, say=None):
     trainer = Trainer(policy, objective(method, 2), settings, rows, held_out, folder)
     if say is not None:
         trainer = dataclasses.replace(trainer, watch=Saying(say))
-    done = []
-
-    def advance(steps):
-        done.append(steps)
-        if stop_after is not None and sum(done) >= stop_after:
-            raise KeyboardInterrupt
-
-    try:
-        log = trainer.run(advance)
-    except KeyboardInterrupt:
+    log = run_until(trainer, stop_after)
+    if log is None:
         return None
     return {name: weight.clone() for name, weight in policy.model.state_dict().items()}, log
 

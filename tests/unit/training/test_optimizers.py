@@ -8,6 +8,7 @@ import torch
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import fully_shard
 
+from tests.interruption import run_until
 from tests.tiny import save_tiny_model
 from tests.unit.training.test_trainer import config, objective, pairs
 from thumbline.pipeline.config import TrainConfig
@@ -47,17 +48,7 @@ def trained(model_dir, folder, train, rows=None, stop_after=None):
     folder.mkdir(exist_ok=True)
     policy, rows = policy_of(model_dir, train), rows or pairs(10)
     trainer = Trainer(policy, objective("dpo", train.micro_batch_rows), train, rows, rows[:2], folder)
-    steps = []
-
-    def advance(done):
-        steps.append(done)
-        if stop_after is not None and sum(steps) >= stop_after:
-            raise KeyboardInterrupt
-
-    try:
-        return policy, trainer.run(advance)
-    except KeyboardInterrupt:
-        return policy, None
+    return policy, run_until(trainer, stop_after)
 
 
 def losses(log, phase="train"):

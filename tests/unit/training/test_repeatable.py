@@ -6,6 +6,7 @@ import pytest
 import torch
 from transformers import AutoConfig, LlamaConfig, OPTConfig, OPTForCausalLM
 
+from tests.interruption import run_until
 from tests.tiny import save_tiny_model, tiny_tokenizer
 from tests.unit.training.test_trainer import config, objective, pairs, policy_of, sequence
 from thumbline.pipeline.config import TrainConfig, build_config
@@ -56,18 +57,8 @@ def trained(model_dir, folder, settings, stop_after=None, clock=lambda: 0.0):
     folder.mkdir(exist_ok=True)
     policy, rows = policy_of(model_dir), pairs(10)
     trainer = Trainer(policy, objective("dpo", settings.micro_batch_rows), settings, rows, rows[:2], folder, clock)
-    steps = []
-
-    def advance(done):
-        steps.append(done)
-        if stop_after is not None and sum(steps) >= stop_after:
-            raise KeyboardInterrupt
-
-    try:
-        log = trainer.run(advance)
-    except KeyboardInterrupt:
-        return None
-    return policy.model.state_dict(), log
+    log = run_until(trainer, stop_after)
+    return None if log is None else (policy.model.state_dict(), log)
 
 
 def same(left, right):

@@ -5,6 +5,7 @@ import dataclasses
 import pytest
 import torch
 
+from tests.interruption import run_until
 from tests.unit.training.test_trainer import config, model_dir, objective, policy_of, run_config, unpaired
 from thumbline.pipeline.errors import ConfigError
 from thumbline.pipeline.training.checkpoints import load_checkpoint
@@ -96,17 +97,8 @@ def log_ratios(policy, rows):
 def running(model_dir, folder, settings, rows, stop_after=None):
     policy = policy_of(model_dir)
     made = objective("bco", settings.micro_batch_rows, shift="running")
-    trainer, seen = Trainer(policy, made, settings, rows, rows[:2], folder), []
-
-    def advance(done):
-        seen.append(done)
-        if stop_after is not None and sum(seen) >= stop_after:
-            raise KeyboardInterrupt
-
-    try:
-        return policy.model.state_dict(), trainer.run(advance)
-    except KeyboardInterrupt:
-        return None
+    log = run_until(Trainer(policy, made, settings, rows, rows[:2], folder), stop_after)
+    return None if log is None else (policy.model.state_dict(), log)
 
 
 @pytest.mark.parametrize("micro_batch_rows", [2, 4])

@@ -3,6 +3,7 @@ import dataclasses
 import pytest
 import torch
 
+from tests.interruption import run_until
 from tests.tiny import save_tiny_model
 from thumbline.losses import LOSSES, Term, loss_method, loss_spec
 from thumbline.pipeline.config import RunConfig, TrainConfig, build_config
@@ -92,17 +93,7 @@ def config(**other):
 def trained(model_dir, folder, settings, rows, stop_after=None):
     policy = policy_of(model_dir)
     trainer = Trainer(policy, objective("dpo", settings.micro_batch_rows), settings, rows, rows[:2], folder)
-    steps = []
-
-    def advance(done):
-        steps.append(done)
-        if stop_after is not None and sum(steps) >= stop_after:
-            raise KeyboardInterrupt
-
-    try:
-        log = trainer.run(advance)
-    except KeyboardInterrupt:
-        log = None
+    log = run_until(trainer, stop_after)
     return policy.model.state_dict(), log
 
 

@@ -5,6 +5,7 @@ import dataclasses
 import pytest
 import torch
 
+from tests.interruption import run_until
 from tests.tiny import save_tiny_model
 from tests.unit.tracking.test_delivery import Recording
 from tests.unit.training.test_trainer import config, objective, pairs, policy_of, unpaired
@@ -56,17 +57,8 @@ def train(model_dir, folder, settings, tracker, method="dpo", stop_after=None, r
     deliveries = [Delivery("fake", tracker, pytest.fail)]
     watch = Onlooker(reporter or SilentReporter(), deliveries, SpeedMeter(policy, settings.peak_tflops))
     trainer = Trainer(policy, objective(method, 2), settings, rows, rows[:4], folder, watch=watch)
-    done = []
-
-    def advance(steps):
-        done.append(steps)
-        if stop_after is not None and sum(done) >= stop_after:
-            raise KeyboardInterrupt
-
     try:
-        return trainer.run(advance)
-    except KeyboardInterrupt:
-        return None
+        return run_until(trainer, stop_after)
     finally:
         deliveries[0].close()
 
