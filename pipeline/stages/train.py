@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from ..training.trainer import Trainer
     from ..training.watching import Watch
 
-VERSION = 6
+VERSION = 7
 INPUTS = ("pairs", "unpaired", "splits", "sequences", "row_sequences", "reference")
 OUTPUTS = ("training_log", "parity")
 MODEL = "model"

@@ -30,7 +30,7 @@ class Trainer:
     """One training run.
 
     Attributes:
-        policy: The model.
+        policy: The model, which its rows' reference log-probs are of before the first step.
         objective: The method.
         config: Steps, rates and seeds.
         rows: Training rows, in an order that is a function of the data alone.
@@ -96,10 +96,15 @@ class Trainer:
         place = keeper.resume(optimizer, self.watch.say)
         if place is not None:
             return place
-        log = self._validate(0, [])
+        log = [self._before_training(row) for row in self._validate(0, [])]
         check_judged(log, self.config)
         keeper.judge(log)
         return Place(0, log)
+
+    def _before_training(self, row: LogRow) -> LogRow:
+        """Against a reference, which the untrained policy is, all rows tie: whichever side rounding puts them on."""
+        ties = row.metric == "accuracy" and self.objective.method.spec.needs_reference
+        return row._replace(value=0.5) if ties else row
 
     def _step(self, optimizer: torch.optim.Optimizer, step: int, total: int, log: list[LogRow]) -> list[LogRow]:
         rate = learning_rate(step, total, self.config)
