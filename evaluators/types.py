@@ -105,6 +105,7 @@ class Metric(NamedTuple):
         reason: Why the value or its interval is None, or what to beware of (a small slice). None where there is
             nothing to say.
         standard_error: Clustered by prompt group, in the unit of value; None where none can be given.
+        judge: Who judged the answers that it is about; None where it rests on logged answers alone.
     """
 
     evaluator: str
@@ -121,6 +122,7 @@ class Metric(NamedTuple):
     unit: str
     reason: str | None
     standard_error: float | None = None
+    judge: str | None = None
 
 
 METRICS_SCHEMA: dict[str, type[pl.DataType]] = {
@@ -138,6 +140,7 @@ METRICS_SCHEMA: dict[str, type[pl.DataType]] = {
     "unit": pl.String,
     "reason": pl.String,
     "standard_error": pl.Float64,
+    "judge": pl.String,
 }
 
 
@@ -164,6 +167,7 @@ class Estimand:
         proportion: True for a share of rows, in [0, 1]: at its ends the interval is exact, because a resample of groups
             that all agree never varies, and near them it is as wide as Wilson's at least.
         note: What the reader must know of the number: the metric's `reason` where it has none of its own.
+        judge: Who judged the answers that it is about.
     """
 
     evaluator: str
@@ -181,6 +185,7 @@ class Estimand:
     undefined: str = "no rows"
     proportion: bool = False
     note: str | None = None
+    judge: str | None = None
 
 
 Draft: TypeAlias = Estimand | Metric

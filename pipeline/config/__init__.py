@@ -1,5 +1,6 @@
 """What a run can be told: one frozen pydantic model a stage, checked before any work starts."""
 
+from .asking import GenerationsConfig, JudgeConfig, ThumbsConfig
 from .base import StageConfig
 from .data import EventsConfig, PairsConfig, ResponsesConfig, SplitsConfig, UnpairedConfig
 from .evaluation import MetricsConfig, ReportConfig, SliceName
@@ -11,6 +12,8 @@ from .training import LoraSettings, LossTerm, TrainConfig
 __all__ = [
     "EngineConfig",
     "EventsConfig",
+    "GenerationsConfig",
+    "JudgeConfig",
     "LoraSettings",
     "LossTerm",
     "MetricsConfig",
@@ -23,6 +26,7 @@ __all__ = [
     "SliceName",
     "SplitsConfig",
     "StageConfig",
+    "ThumbsConfig",
     "TrainConfig",
     "UnpairedConfig",
     "build_config",

@@ -5,6 +5,7 @@ from typing import Self
 
 from pydantic import Field, model_validator
 
+from .asking import GenerationsConfig, JudgeConfig, ThumbsConfig
 from .base import StageConfig
 from .data import EventsConfig, PairsConfig, ResponsesConfig, SplitsConfig, UnpairedConfig
 from .evaluation import MetricsConfig, ReportConfig
@@ -27,8 +28,11 @@ class RunConfig(StageConfig):
     pairs: PairsConfig = PairsConfig()
     splits: SplitsConfig = SplitsConfig()
     sequences: SequencesConfig = SequencesConfig()
+    thumbs: ThumbsConfig = ThumbsConfig()
     reference: ReferenceConfig = ReferenceConfig()
     train: TrainConfig = TrainConfig()
+    generations: GenerationsConfig = GenerationsConfig()
+    judges: tuple[JudgeConfig, ...] = Field((), description="Who judges the sampled answers; the first decides.")
     metrics: MetricsConfig = MetricsConfig()
     report: ReportConfig = ReportConfig()
 
@@ -39,6 +43,16 @@ class RunConfig(StageConfig):
                 "train.save: adapter would name a base that is not on disk, the model with reference.adapter merged; "
                 "set train.save: merged"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _judge_by_names(self) -> Self:
+        names = [judge.called for judge in self.judges]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ValueError(f"judges: two are called {', '.join(twice)}; give each a name of its own")
+        if any(judge.judge == "thumbs" for judge in self.judges) and not self.thumbs.is_on:
+            raise ValueError("judges: thumbs judges by the thumbs model; set thumbs.method")
         return self
 
     @property

@@ -82,7 +82,11 @@ def input_digests(config: RunConfig, stage: Stage) -> dict[str, str]:
                 f"{stage.name}: needs '{table}', which {producer.name} has not made yet in {config.run_dir}. "
                 f"Run from {producer.name}."
             )
-        digests[table] = manifest.outputs[table].sha256 if table in manifest.outputs else manifest.files[table]
+        if table in manifest.outputs:
+            digests[table] = manifest.outputs[table].sha256
+        elif table in manifest.files:
+            digests[table] = manifest.files[table]
+        # A folder that the run's settings ask nobody to make is no input.
     return digests
 
 

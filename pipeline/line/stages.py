@@ -45,6 +45,11 @@ class Stage:
         """Names of folders that it reads from stages before it, such as the trained `model`."""
         return tuple(getattr(self._module, "FILES", ()))
 
+    @property
+    def folders(self) -> tuple[str, ...]:
+        """Names of folders that it makes, where its settings ask for them."""
+        return tuple(getattr(self._module, "FOLDERS", ()))
+
     def settings(self, config: RunConfig) -> object:
         """The part of a run's settings that its output depends on: its own section, where it says no other."""
         own = getattr(self._module, "settings", None)
@@ -72,9 +77,12 @@ STAGE_NAMES: Final = (
     "pairs",
     "splits",
     "sequences",
+    "thumbs",
     "reference",
     "train",
     "policy",
+    "generations",
+    "judgements",
     "metrics",
     "report",
 )
@@ -103,8 +111,8 @@ def select(first: str | None, last: str | None) -> tuple[Stage, ...]:
 
 
 def producer_of(table: str) -> Stage:
-    """The stage that makes `table`, or the trained `model`."""
+    """The stage that makes a table or a folder, such as the trained `model`."""
     for stage in STAGES:
-        if table in stage.outputs or (table == "model" and stage.name == "train"):
+        if table in stage.outputs or table in stage.folders:
             return stage
     raise KeyError(table)

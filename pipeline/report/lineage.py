@@ -20,9 +20,12 @@ _LINE: Final = (
     "pairs",
     "splits",
     "sequences",
+    "thumbs",
     "reference",
     "train",
     "policy",
+    "generations",
+    "judgements",
     "metrics",
     "report",
 )

@@ -23,7 +23,7 @@ from ..tables import polars_schema
 from ..training.methods import main_method
 from ..training.scored import MODELS, ScoredRows, logps_by_response, with_losses
 
-VERSION = 3
+VERSION = 4
 INPUTS = ("responses", "pairs", "unpaired", "splits", "sequences", "row_sequences", "reference", "policy")
 OUTPUTS = ("scored_pairs", "scored_unpaired", "metrics")
 

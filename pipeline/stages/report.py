@@ -12,7 +12,7 @@ from ..report import TEXTS, ReportInputs, report_files, shown_pairs
 from ..report.run_facts import COLUMNS, INPUTS, read_manifests, saved_command, versions, write_files
 from ..storage.manifests import Counts
 
-VERSION: Final = 12
+VERSION: Final = 13
 OUTPUTS: Final = ()
 
 

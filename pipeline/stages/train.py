@@ -39,6 +39,7 @@ VERSION = 7
 INPUTS = ("pairs", "unpaired", "splits", "sequences", "row_sequences", "reference")
 OUTPUTS = ("training_log", "parity")
 MODEL = "model"
+FOLDERS = (MODEL,)
 
 
 def settings(config: RunConfig) -> dict[str, Any]:

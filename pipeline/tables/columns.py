@@ -28,6 +28,8 @@ LEAK_MATCH: Final = pl.Enum(["exact", "near"])
 SPLIT: Final = pl.Enum(["train", "validation", "test"])
 SEQUENCE_ROLE: Final = pl.Enum(["matched", "mismatched"])
 PHASE: Final = pl.Enum(["train", "validation"])
+# How a sampled answer ended: by the model's end token, or at `generations.max_new_tokens`.
+FINISH: Final = pl.Enum(["stop", "length"])
 TIME: Final = pl.Datetime("us", "UTC")
 TOKEN_IDS: Final = pl.List(pl.Int32)
 

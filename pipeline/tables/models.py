@@ -6,6 +6,8 @@ import pandera.polars as pa
 import polars as pl
 
 from .columns import (
+    FINISH,
+    MESSAGES,
     NON_EMPTY,
     NON_NEGATIVE,
     PAIR_SOURCE,
@@ -126,5 +128,80 @@ METRICS: Final = schema(
         "unit": pa.Column(pl.String),
         "reason": pa.Column(pl.String, nullable=True),
         "standard_error": pa.Column(pl.Float64, NON_NEGATIVE, nullable=True),
+        # Who judged the answers that the number is about; missing for what rests on logged answers alone.
+        "judge": optional(pl.String),
     }
+)
+# Labelled held-out answers under the thumbs model, whether they are in pairs or not.
+THUMBS_SCORES: Final = schema(
+    {
+        "response_id": identifier(unique=True),
+        "prompt_id": identifier(),
+        "group_id": identifier(),
+        "split": pa.Column(SPLIT),
+        "label": pa.Column(pl.Boolean),
+        "probability_desirable": pa.Column(pl.Float64, PROBABILITY),
+        "weight": pa.Column(pl.Float64, NON_NEGATIVE),
+        # The model's own number, a logit; and the thumbs-up rate that the calibration makes of it.
+        "score": pa.Column(pl.Float64),
+        "probability": pa.Column(pl.Float64, PROBABILITY, nullable=True),
+        "token_count": pa.Column(pl.Int64, pa.Check.ge(1)),
+        "script": optional(pl.String),
+    }
+)
+GENERATION_PROMPTS: Final = schema(
+    {
+        "prompt_id": identifier(unique=True),
+        "group_id": identifier(),
+        "split": pa.Column(SPLIT),
+        "prompt": pa.Column(MESSAGES),
+        "tools": pa.Column(pl.String, nullable=True),
+        "prompt_token_ids": pa.Column(TOKEN_IDS),
+        "script": optional(pl.String),
+        "turns": optional(pl.Int64, NON_NEGATIVE),
+    }
+)
+GENERATIONS: Final = schema(
+    {
+        "generation_id": identifier(unique=True),
+        "prompt_id": identifier(),
+        "group_id": identifier(),
+        "model": pa.Column(pl.String, NON_EMPTY),
+        "sample": pa.Column(pl.Int64, NON_NEGATIVE),
+        "completion": pa.Column(pl.String),
+        "completion_token_ids": pa.Column(TOKEN_IDS),
+        "token_count": pa.Column(pl.Int64, NON_NEGATIVE),
+        "finish": pa.Column(FINISH),
+        # Nats of its tokens under the untrained model and under the model that wrote it; missing for an empty answer.
+        "reference_logps": pa.Column(pl.Float64, pa.Check.le(0.0), nullable=True),
+        "policy_logps": pa.Column(pl.Float64, pa.Check.le(0.0), nullable=True),
+    },
+    unique=["prompt_id", "model", "sample"],
+)
+JUDGEMENTS: Final = schema(
+    {
+        "judge": pa.Column(pl.String, NON_EMPTY),
+        "generation_id": identifier(),
+        "score": pa.Column(pl.Float64, nullable=True),
+        # Why there is no score.
+        "reason": pa.Column(pl.String, nullable=True),
+    },
+    unique=["judge", "generation_id"],
+)
+JUDGED_PAIRS: Final = schema(
+    {
+        "judge": pa.Column(pl.String, NON_EMPTY),
+        "prompt_id": identifier(),
+        "group_id": identifier(),
+        "model": pa.Column(pl.String, NON_EMPTY),
+        "baseline": pa.Column(pl.String, NON_EMPTY),
+        "generation_id": identifier(),
+        "baseline_generation_id": identifier(),
+        # Whether the model's answer was shown before the baseline's.
+        "model_first": pa.Column(pl.Boolean),
+        # 1: the model's answer is better; 0: the baseline's is; one half: a tie.
+        "preference": pa.Column(pl.Float64, PROBABILITY, nullable=True),
+        "reason": pa.Column(pl.String, nullable=True),
+    },
+    unique=["judge", "generation_id", "baseline_generation_id", "model_first"],
 )

@@ -23,6 +23,10 @@ from .data import (
     UNPAIRED,
 )
 from .models import (
+    GENERATION_PROMPTS,
+    GENERATIONS,
+    JUDGED_PAIRS,
+    JUDGEMENTS,
     LOGPS,
     METRICS,
     PARITY,
@@ -31,6 +35,7 @@ from .models import (
     SCORED_UNPAIRED,
     SEQUENCE_DROPS,
     SEQUENCES,
+    THUMBS_SCORES,
     TRAINING_LOG,
 )
 
@@ -52,10 +57,16 @@ TABLES: Final[dict[str, pa.DataFrameSchema]] = {
     "sequences": SEQUENCES,
     "row_sequences": ROW_SEQUENCES,
     "sequence_drops": SEQUENCE_DROPS,
+    "thumbs_log": TRAINING_LOG,
+    "thumbs_scores": THUMBS_SCORES,
     "reference": LOGPS,
     "policy": LOGPS,
     "parity": PARITY,
     "training_log": TRAINING_LOG,
+    "generation_prompts": GENERATION_PROMPTS,
+    "generations": GENERATIONS,
+    "judgements": JUDGEMENTS,
+    "judged_pairs": JUDGED_PAIRS,
     "scored_pairs": SCORED_PAIRS,
     "scored_unpaired": SCORED_UNPAIRED,
     "metrics": METRICS,

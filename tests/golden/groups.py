@@ -124,7 +124,7 @@ def _upstream(stage: line.Stage) -> list[str]:
     """The stages that a stage's output rests on, in the line's order."""
     found = set()
     for other in line.STAGES:
-        makes = {*other.outputs, *(("model",) if other.name == "train" else ())}
+        makes = {*other.outputs, *other.folders}
         if makes & {*stage.inputs, *stage.files}:
             found |= {other.name, *_upstream(other)}
     return [name for name in line.STAGE_NAMES if name in found]

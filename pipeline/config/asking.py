@@ -1,0 +1,83 @@
+"""Settings of what asks the model itself: the thumbs model, sampled answers, and who judges them."""
+
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, model_validator
+
+from .base import NaturalCount, Positive, Seed, StageConfig
+
+
+class ThumbsConfig(StageConfig):
+    """The thumbs model: a reward model of the run's own votes, trained on its training split."""
+
+    method: Literal["none", "reward_bce", "reward_bt", "both"] = Field(
+        "none",
+        description="`reward_bce` learns thumbs from unpaired rows, `reward_bt` which of two answers is better "
+        "(Bradley-Terry) from pairs, `both` adds the two losses; `none` makes no thumbs model.",
+    )
+    model: str | None = Field(
+        None, description="Folder of a thumbs model that is there already: it is calibrated and judged, not trained."
+    )
+    calibration: Literal["platt", "isotonic"] = Field(
+        "platt", description="What makes a thumbs-up rate of a score, fitted on the validation split."
+    )
+    learning_rate: Positive = Field(2e-5, allow_inf_nan=False, description="Peak of the optimiser's learning rate.")
+    epochs: Positive = Field(1.0, allow_inf_nan=False, description="Passes over the training rows; may be a fraction.")
+    batch_rows: NaturalCount = Field(16, description="Rows, or pairs, an optimiser step.")
+    micro_batch_rows: NaturalCount = Field(8, description="Most rows or pairs a forward pass.")
+    seed: Seed = Field(0, description="Order of the rows, and the head's first weights.")
+    dtype: Literal["bfloat16", "float32"] = Field("bfloat16", description="Autocast type of the forward pass.")
+    device: str = Field("auto", description="`auto`, `cpu`, `cuda`, or `cuda:N`.")
+
+    @property
+    def is_on(self) -> bool:
+        """Whether there is a thumbs model."""
+        return self.method != "none" or self.model is not None
+
+
+class GenerationsConfig(StageConfig):
+    """Answers sampled to held-out prompts, by the untrained and the trained model."""
+
+    samples: int = Field(0, ge=0, description="Answers a prompt and model; 0 samples none.")
+    prompts: NaturalCount = Field(
+        200, description="Most prompts; of more, those drawn by `seed`. The held-out ones of `metrics.split`."
+    )
+    max_new_tokens: NaturalCount = Field(256, description="An answer is cut after this many tokens.")
+    temperature: float = Field(1.0, ge=0.0, allow_inf_nan=False, description="0 takes the likeliest token.")
+    top_p: Annotated[float, Field(gt=0.0, le=1.0)] = Field(1.0, description="Likeliest tokens of this mass together.")
+    top_k: int = Field(0, ge=0, description="Only this many likeliest tokens; 0: all.")
+    seed: Seed = Field(0, description="Draws prompts and tokens.")
+    engine: Literal["auto", "vllm", "hf"] = Field("auto", description="`auto` is vLLM where it is installed, else HF.")
+    batch_prompts: NaturalCount = Field(
+        16, description="Prompts whose answers are sampled together: what a killed run loses at most."
+    )
+    models: dict[str, str] = Field(
+        {}, description="Further models by the name they get: hub ids or folders, sampled on the same prompts."
+    )
+
+    @model_validator(mode="after")
+    def _keep_names_apart(self) -> Self:
+        taken = sorted({"untrained", "trained"} & self.models.keys())
+        if taken:
+            raise ValueError(f"models: {', '.join(taken)} is the run's own; give yours another name")
+        return self
+
+    @property
+    def is_on(self) -> bool:
+        """Whether answers are sampled."""
+        return self.samples > 0
+
+
+class JudgeConfig(StageConfig):
+    """Who judges sampled answers. The first of `judges` decides the verdict."""
+
+    judge: str = Field(
+        min_length=1, description="A name of `thumbline judges`, or `package.module:function` for one of your own."
+    )
+    name: str | None = Field(None, min_length=1, description="What it is called in tables; unset: `judge` itself.")
+    options: dict[str, Any] = Field({}, description="The judge's own settings, as `thumbline judges` lists them.")
+
+    @property
+    def called(self) -> str:
+        """Its name in tables."""
+        return self.name or self.judge
