@@ -14,6 +14,7 @@ from . import (
     comparison,
     divergence,
     length_bias,
+    logged_evaluation,
     method_loss,
     pair_accuracy,
     reward_margin,
@@ -89,6 +90,13 @@ EVALUATORS: Final[dict[str, EvaluatorSpec]] = {
         divergence.VERSION,
         "reference_to_policy_per_token",
         "How far the model moved from the reference.",
+    ),
+    "logged_evaluation": EvaluatorSpec(
+        "unpaired",
+        logged_evaluation.drafts,
+        logged_evaluation.VERSION,
+        "rate",
+        "What share of its answers would be marked desirable, from weighted logged ones.",
     ),
 }
 

@@ -76,6 +76,7 @@ class UnpairedScores:
         losses: The method's own loss of each row; None where it was not stored for every row.
         slices: The slices of each slice column that the rows have.
         tie_tolerance: A reward no further from 0 than this is on neither side of it.
+        response_models: (rows,) who wrote each answer, null where that is not known; None without such a column.
     """
 
     model: str
@@ -88,6 +89,7 @@ class UnpairedScores:
     losses: FloatArray | None
     slices: tuple[SliceColumn, ...]
     tie_tolerance: float = 0.0
+    response_models: pl.Series | None = None
 
     @cached_property
     def wins(self) -> FloatArray:
@@ -168,6 +170,7 @@ def unpaired_scores(models: Mapping[str, pl.DataFrame], settings: EvaluationSett
                 losses=_optional(part, "loss"),
                 slices=slice_columns(part, settings),
                 tie_tolerance=settings.tie_tolerance,
+                response_models=part["response_model"].cast(pl.String) if "response_model" in part.columns else None,
             )
         )
     return scores

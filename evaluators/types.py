@@ -41,6 +41,10 @@ class EvaluationSettings:
         small_slice_groups: A slice with fewer prompt groups than this is marked as small, >= 2.
         most_slices: A column of numbers with more values than this is cut into four ranges; of one of text the
             rarest values are put together as one. >= 4.
+        reference_answers: Names in the column `response_model` whose answers the reference wrote, or `all` alone: what
+            logged evaluation weighs. None of them: nothing is estimated from logged answers.
+        least_effective_groups: Effective prompt groups below which logged evaluation refuses to answer, >= 2.
+        clip_weights: The greatest weight of a logged answer, > 0; None: no weight is clipped.
     """
 
     beta: float = 0.1
@@ -56,6 +60,9 @@ class EvaluationSettings:
     slice_columns: tuple[str, ...] = ()
     small_slice_groups: int = 30
     most_slices: int = 20
+    reference_answers: tuple[str, ...] = ()
+    least_effective_groups: int = 100
+    clip_weights: float | None = None
 
     @property
     def needs_reference(self) -> bool:
@@ -80,6 +87,8 @@ class EvaluationSettings:
             "calibration_bins": (self.calibration_bins >= 1, "at least 1"),
             "small_slice_groups": (self.small_slice_groups >= 2, "at least 2"),
             "most_slices": (self.most_slices >= 4, "at least 4"),
+            "least_effective_groups": (self.least_effective_groups >= 2, "at least 2"),
+            "clip_weights": (self.clip_weights is None or 0 < self.clip_weights < float("inf"), "above 0 and finite"),
         }
         bad = [f"{name} is {getattr(self, name)!r}, must be {want}" for name, (good, want) in rules.items() if not good]
         if bad:

@@ -35,6 +35,22 @@ class MetricsConfig(StageConfig):
         ("pair_source", "response_model", "script", "turns", "votes", "chosen_token_count", "token_count"),
         description="Columns of held-out rows whose values are evaluated apart; each table has some of them.",
     )
+    reference_answers: Literal["all"] | tuple[str, ...] = Field(
+        (),
+        description="Models of the log whose answers the reference model wrote, or `all`: from those the thumbs-up rate "
+        "of the trained model is estimated by weights. None: no such estimate.",
+    )
+    least_effective_groups: int = Field(
+        100, ge=2, description="Effective prompt groups below which that estimate is refused."
+    )
+    clip_weights: Positive | None = Field(
+        None, description="Greatest weight of a logged answer in that estimate; None: no weight is clipped."
+    )
+
+    @property
+    def reference_models(self) -> tuple[str, ...]:
+        """`reference_answers` as names: `all` is one."""
+        return (self.reference_answers,) if isinstance(self.reference_answers, str) else self.reference_answers
 
 
 class ReportConfig(StageConfig):

@@ -87,7 +87,15 @@ def settings_of(subject: Subject, choices: Choices) -> EvaluationSettings:
     )
     if subject.config is not None:
         own = subject.config.metrics
-        said = dataclasses.replace(said, bootstrap_draws=own.bootstrap_draws, confidence=own.confidence, seed=own.seed)
+        said = dataclasses.replace(
+            said,
+            bootstrap_draws=own.bootstrap_draws,
+            confidence=own.confidence,
+            seed=own.seed,
+            reference_answers=own.reference_models,
+            least_effective_groups=own.least_effective_groups,
+            clip_weights=own.clip_weights,
+        )
     return _settings(choices, said)
 
 

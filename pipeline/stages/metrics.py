@@ -174,6 +174,9 @@ def run(context: StageContext) -> StageResult:
         confidence=config.metrics.confidence,
         seed=config.metrics.seed,
         slice_columns=config.metrics.slices,
+        reference_answers=config.metrics.reference_models,
+        least_effective_groups=config.metrics.least_effective_groups,
+        clip_weights=config.metrics.clip_weights,
     )
     try:
         evaluated = evaluate(scored.pairs, scored.unpaired, chosen)

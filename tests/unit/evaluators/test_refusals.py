@@ -274,8 +274,8 @@ def test_an_unknown_evaluator_names_the_nearest():
         evaluate(scored_pairs([1]), None, PLAIN, ["pair_acuracy"])
     assert str(caught.value) == (
         "unknown evaluator 'pair_acuracy'. Did you mean 'pair_accuracy'? Known: calibration, comparison, divergence, "
-        "length_bias, pair_accuracy, pair_divergence, pair_loss, reward_margin, unpaired_auc, unpaired_comparison, "
-        "unpaired_loss."
+        "length_bias, logged_evaluation, pair_accuracy, pair_divergence, pair_loss, reward_margin, unpaired_auc, "
+        "unpaired_comparison, unpaired_loss."
     )
     with pytest.raises(EvaluationError, match="unknown evaluator 'xyz'. Known: calibration"):
         evaluate(scored_pairs([1]), None, PLAIN, ["xyz"])
