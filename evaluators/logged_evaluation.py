@@ -1,7 +1,7 @@
-"""What share of its answers a model would get marked desirable, from answers that the reference wrote and people marked.
+"""What share of a model's answers would be marked desirable, from answers that the reference wrote and people marked.
 
-Each logged answer counts by how much more likely the model is to write it than the reference was. That holds only where
-the reference wrote the logged answers, and says something only where the two are alike: the effective sample size tells.
+Each logged answer counts by how much more likely the model is to write it than the reference was. That holds where the
+reference wrote the logged answers, and says something where the two are alike: the effective sample size tells.
 """
 
 from __future__ import annotations
@@ -110,7 +110,7 @@ def _of_model(source: Source, model: UnpairedScores, weights: _Weights, settings
     if effective < settings.least_effective_groups:
         reason = (
             f"the logged answers are worth {effective:.1f} prompt groups of {groups:,} under this model, fewer than "
-            f"the {settings.least_effective_groups} of metrics.least_effective_groups: it would write too different ones"
+            f"the {settings.least_effective_groups} of metrics.least_effective_groups: it writes too different ones"
         )
         refused = source.metric("rate_difference", None, "share", reason, compared_with=LOGGED, **where)
         return [*told, source.metric("rate", None, "share", reason, **where), refused]
@@ -126,7 +126,7 @@ def _mean_weight(source: Source, weights: _Weights) -> Draft:
 def _estimates(
     source: Source, weights: _Weights, desirable: FloatArray, effective: int, note: str | None
 ) -> list[Estimand]:
-    """The weighted share, and what it is above the plain one; intervals are as sure as the effective groups are many."""
+    """The weighted share, and what it is above the plain one; intervals are as sure as there are effective groups."""
     groups = source.groups
     weighted = [groups.unit_sums(weights.relative * desirable, weights.rows), groups.unit_sums(weights.relative)]
     plain = [groups.unit_sums(desirable, weights.rows), groups.unit_counts(weights.rows)]

@@ -37,8 +37,8 @@ class MetricsConfig(StageConfig):
     )
     reference_answers: Literal["all"] | tuple[str, ...] = Field(
         (),
-        description="Models of the log whose answers the reference model wrote, or `all`: from those the thumbs-up rate "
-        "of the trained model is estimated by weights. None: no such estimate.",
+        description="Models of the log whose answers the reference model wrote, or `all`: from those the thumbs-up "
+        "rate of the trained model is estimated by weights. None: no such estimate.",
     )
     least_effective_groups: int = Field(
         100, ge=2, description="Effective prompt groups below which that estimate is refused."
