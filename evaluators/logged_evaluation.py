@@ -7,7 +7,7 @@ reference wrote the logged answers, and says something where the two are alike: 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -95,7 +95,7 @@ def _of_model(source: Source, model: UnpairedScores, weights: _Weights, settings
     by_group = model.groups.sums(weights.relative)
     groups = model.groups.present(weights.rows)
     effective = float(by_group.sum() ** 2 / (by_group**2).sum())
-    where = {"n": int(np.count_nonzero(weights.rows)), "n_groups": groups}
+    where: dict[str, Any] = {"n": int(np.count_nonzero(weights.rows)), "n_groups": groups}
     desirable = model.labels.astype(np.float64)
     clipped = None
     if settings.clip_weights is not None:
@@ -130,7 +130,7 @@ def _estimates(
     groups = source.groups
     weighted = [groups.unit_sums(weights.relative * desirable, weights.rows), groups.unit_sums(weights.relative)]
     plain = [groups.unit_sums(desirable, weights.rows), groups.unit_counts(weights.rows)]
-    fields = {
+    fields: dict[str, Any] = {
         "evaluator": source.evaluator,
         "version": source.version,
         "model": source.model,
