@@ -1,17 +1,22 @@
 """Evaluators: scored rows in, metrics with intervals out. No torch, no files, no printing."""
 
+from .answer_registry import ANSWER_EVALUATORS, evaluate_answers
+from .answers import AnswerTables
 from .registry import EVALUATORS, evaluate
 from .rewards import RewardKind, needs_reference, reward_kind, reward_of
 from .types import METRICS_SCHEMA, EvaluationError, EvaluationSettings, Metric
 
 __all__ = [
+    "ANSWER_EVALUATORS",
     "EVALUATORS",
     "METRICS_SCHEMA",
+    "AnswerTables",
     "EvaluationError",
     "EvaluationSettings",
     "Metric",
     "RewardKind",
     "evaluate",
+    "evaluate_answers",
     "needs_reference",
     "reward_kind",
     "reward_of",

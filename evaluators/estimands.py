@@ -24,6 +24,11 @@ def mean_of_two_shares(totals: FloatArray) -> FloatArray:
     return np.asarray(0.5 * (totals[..., 0] / totals[..., 1] + totals[..., 2] / totals[..., 3]))
 
 
+def ratio_of_means(totals: FloatArray) -> FloatArray:
+    """The first column over the second, over the third over the fourth."""
+    return np.asarray(totals[..., 0] / totals[..., 1] / (totals[..., 2] / totals[..., 3]))
+
+
 def difference_of_means(totals: FloatArray) -> FloatArray:
     """The first column over the second less the third over the fourth."""
     return np.asarray(totals[..., 0] / totals[..., 1] - totals[..., 2] / totals[..., 3])
@@ -39,6 +44,7 @@ class Source:
         model: The model.
         groups: Prompt groups of the rows.
         compared_with: The other model of a comparison.
+        judge: Who judged the answers that it is about.
     """
 
     evaluator: str
@@ -46,8 +52,17 @@ class Source:
     model: str
     groups: Groups
     compared_with: str | None = None
+    judge: str | None = None
 
-    def mean(self, metric: str, values: FloatArray, unit: str, rows: BoolArray | None = None, **more: Any) -> Estimand:
+    def mean(
+        self,
+        metric: str,
+        values: FloatArray,
+        unit: str,
+        rows: BoolArray | None = None,
+        n: int | None = None,
+        **more: Any,
+    ) -> Estimand:
         """The mean of row values, or of those of some rows.
 
         Args:
@@ -55,6 +70,7 @@ class Source:
             values: (rows,) values.
             unit: Their unit; a `share` is given an exact interval at 0 and 1.
             rows: (rows,) which count; None for all.
+            n: What the rows are made of, in number: the answers of prompts, say; None for the rows themselves.
             more: Other fields of the estimand.
         """
         n_groups = self.groups.present(rows)
@@ -66,10 +82,11 @@ class Source:
             unit=unit,
             columns=[self.groups.unit_sums(values, rows), self.groups.unit_counts(rows)],
             formula=share,
-            n=values.shape[0] if rows is None else int(np.count_nonzero(rows)),
+            n=n if n is not None else values.shape[0] if rows is None else int(np.count_nonzero(rows)),
             n_groups=n_groups,
             fewest=n_groups,
             compared_with=self.compared_with,
+            judge=self.judge,
             **more,
         )
 
@@ -99,6 +116,7 @@ class Source:
             n_groups=self.groups.present(first | second),
             fewest=min(self.groups.present(first), self.groups.present(second)),
             compared_with=self.compared_with,
+            judge=self.judge,
             **fields,
         )
 
@@ -126,6 +144,7 @@ class Source:
             "n_groups": self.groups.present(),
             "unit": unit,
             "reason": reason,
+            "judge": self.judge,
         }
         return Metric(**(fields | more))
 

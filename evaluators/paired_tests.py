@@ -9,6 +9,7 @@ import numpy as np
 from scipy import stats
 
 from .estimands import ONE_GROUP, Source
+from .groups import IntArray
 from .scores import PairScores, UnpairedScores
 from .types import EvaluationSettings, FloatArray, Metric
 from .uncertainty import LEAST_ERROR, t_quantile
@@ -17,6 +18,11 @@ from .uncertainty import LEAST_ERROR, t_quantile
 _LEAST_P = 1e-12
 # Half steps up to which the randomisation test is exact: the transform then takes well under a second.
 _MOST_EXACT = 200_000
+# Fractions that changes are looked for in, those of a few answers a prompt among them: 1/16 for four against four.
+_MOST_PARTS = 1_024
+# Changes that are no such fractions are rounded to this many steps in all, where they are no more than this many.
+_GRID = 20_000
+_MOST_ON_GRID = 200
 
 AnyScores = TypeVar("AnyScores", PairScores, UnpairedScores)
 
@@ -88,6 +94,12 @@ def sign_flip_exact(changes: FloatArray) -> float:
     if most > _MOST_EXACT:
         spread = np.sqrt(float((steps.astype(np.float64) ** 2).sum()))
         return max(_LEAST_P, float(2 * stats.norm.sf(observed / spread)))
+    return max(_LEAST_P, _chance_of(steps, observed))
+
+
+def _chance_of(steps: IntArray, least: float) -> float:
+    """The share of all choices of signs whose sum of steps is at least so far from 0."""
+    most = int(steps.sum())
     angles = np.pi * np.arange(most + 1) / (most + 1)
     sizes, counts = np.unique(steps[steps > 0], return_counts=True)
     product = np.ones(most + 1)
@@ -96,7 +108,33 @@ def sign_flip_exact(changes: FloatArray) -> float:
     # Sums have the parity of `most`: they are most - 2k for k = 0 to most, which these frequencies tell apart.
     sums = most - 2 * np.arange(most + 1)
     chances = np.fft.fft(product * np.exp(1j * angles * most)).real / (most + 1)
-    return float(np.clip(chances[np.abs(sums) >= observed].sum(), _LEAST_P, 1.0))
+    return float(np.clip(chances[np.abs(sums) >= least].sum(), 0.0, 1.0))
+
+
+def sign_flip(changes: FloatArray) -> float:
+    """The randomisation test of `sign_flip_exact` for changes of any size.
+
+    Fractions of one denominator, such as shares of an equal number of comparisons, are tested exactly. Other changes
+    are rounded to a grid, with a slack for the rounding that makes the p-value the larger; of many, the normal
+    approximation is used.
+
+    Args:
+        changes: (groups,) sums of changes.
+    """
+    total = float(np.abs(changes).sum())
+    if total == 0.0:
+        return 1.0
+    changed = int(np.count_nonzero(changes))
+    least = max(_LEAST_P, 2.0 ** (1 - changed))
+    for parts in range(1, _MOST_PARTS + 1):
+        if bool(np.all(np.abs(changes * parts - np.rint(changes * parts)) < 1e-9 * parts)):
+            return max(least, sign_flip_exact(np.rint(changes * parts) / 2.0))
+    if changed > _MOST_ON_GRID:
+        spread = float(np.sqrt(np.sum(changes**2)))
+        return max(least, float(2 * stats.norm.sf(abs(float(changes.sum())) / spread)))
+    steps = np.rint(changes / total * _GRID)
+    slack = min(float(np.sqrt(changed)), abs(float(steps.sum())))
+    return max(least, _chance_of(np.abs(steps).astype(np.int64), abs(float(steps.sum())) - slack))
 
 
 def t_test(value: float, error: float, groups: int) -> float:

@@ -227,4 +227,5 @@ def _named(estimand: Estimand, value: float | None, spread: _Spread, reason: str
         unit=estimand.unit,
         reason=reason,
         standard_error=spread.error,
+        judge=estimand.judge,
     )

@@ -10,7 +10,15 @@ from typing import Any, NamedTuple
 
 import polars as pl
 
-from thumbline.evaluators import EvaluationError, EvaluationSettings, RewardKind, evaluate, reward_kind
+from thumbline.evaluators import (
+    AnswerTables,
+    EvaluationError,
+    EvaluationSettings,
+    RewardKind,
+    evaluate,
+    evaluate_answers,
+    reward_kind,
+)
 from thumbline.plugins import origins
 
 from ..config import RunConfig
@@ -24,7 +32,10 @@ from ..training.methods import main_method
 from ..training.scored import MODELS, ScoredRows, logps_by_response, with_losses
 
 VERSION = 4
-INPUTS = ("responses", "pairs", "unpaired", "splits", "sequences", "row_sequences", "reference", "policy")
+INPUTS = (
+    *("responses", "pairs", "unpaired", "splits", "sequences", "row_sequences", "reference", "policy"),
+    *("thumbs_scores", "generation_prompts", "generations", "judgements", "judged_pairs"),
+)
 OUTPUTS = ("scored_pairs", "scored_unpaired", "metrics")
 
 
@@ -45,6 +56,15 @@ _READ: Mapping[str, tuple[str, ...]] = {
     "splits": ("prompt_id", "group_id", "split"),
     "row_sequences": ("response_id", "role", "sequence_id", "split"),
 }
+# What is read of answers that were sampled: their texts, but not what models read and wrote of them.
+_READ_OF_ANSWERS: Mapping[str, tuple[str, ...]] = {
+    "generation_prompts": ("prompt_id", "group_id", "script", "turns"),
+    "generations": (
+        *("generation_id", "prompt_id", "model", "sample", "completion"),
+        *("token_count", "finish", "reference_logps", "policy_logps"),
+    ),
+    **{table: tuple(polars_schema(table, optional=True)) for table in ("judgements", "judged_pairs", "thumbs_scores")},
+}
 _READ_OF_RESPONSES = ("response_id", "model", "prompt", "n_up", "n_down")
 
 
@@ -56,6 +76,8 @@ def settings(config: RunConfig) -> dict[str, Any]:
         "reward": reward.kind,
         "beta": reward.beta,
         **config.train.model_dump(mode="json", include={"method", "loss", "also", "weighting", "ld_alpha"}),
+        "calibrated_judge": calibrated_judge(config),
+        "calibration": config.thumbs.calibration,
     }
 
 
@@ -160,6 +182,17 @@ def _only(ids: pl.DataFrame, parts: Iterable[pl.DataFrame]) -> pl.DataFrame:
     return pl.concat(map(copied_strings, kept))
 
 
+def calibrated_judge(config: RunConfig) -> str | None:
+    """The judge that gives the run's own thumbs model's scores, which its calibration is of; None without one."""
+    own = [one.called for one in config.judges if one.judge == "thumbs" and not one.options.get("model")]
+    return own[0] if own else None
+
+
+def _answers(context: StageContext) -> AnswerTables:
+    tables = {table: context.read(table, columns) for table, columns in _READ_OF_ANSWERS.items()}
+    return AnswerTables(prompts=tables.pop("generation_prompts"), **tables)
+
+
 def run(context: StageContext) -> StageResult:
     """Read what was scored, write `scored_pairs`, `scored_unpaired` and `metrics`."""
     config = context.config
@@ -179,7 +212,12 @@ def run(context: StageContext) -> StageResult:
         clip_weights=config.metrics.clip_weights,
     )
     try:
-        evaluated = evaluate(scored.pairs, scored.unpaired, chosen)
+        evaluated = pl.concat(
+            [
+                evaluate(scored.pairs, scored.unpaired, chosen),
+                evaluate_answers(_answers(context), chosen, calibrated_judge(config)),
+            ]
+        )
     except EvaluationError as error:
         raise TableError(f"metrics: {error}") from error
     held_out = tables["splits"].filter(pl.col("split") == split).select("prompt_id")
