@@ -11,6 +11,7 @@ from .dpo import dpo_loss
 from .kto import kto_loss
 from .orpo import orpo_loss
 from .registry import LOSSES, loss_config, loss_method, loss_spec
+from .reward_bce import reward_bce_loss
 from .reward_model import reward_model_loss
 from .spec import LossSpec, Method
 from .types import MissingInputError, PairLogps, PairLossOutput, UnpairedLogps, UnpairedLossOutput
@@ -32,5 +33,6 @@ __all__ = [
     "loss_method",
     "loss_spec",
     "orpo_loss",
+    "reward_bce_loss",
     "reward_model_loss",
 ]

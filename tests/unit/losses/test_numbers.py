@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from tests.loss_cases import DEFAULTS, PAIRED
-from thumbline.losses import LOSSES, PairLogps, UnpairedLogps, loss_config, reward_model_loss
+from thumbline.losses import LOSSES, PairLogps, UnpairedLogps, loss_config, reward_bce_loss, reward_model_loss
 
 
 def batch(values, counts=None, **other):
@@ -188,3 +188,28 @@ def test_the_reward_model_with_a_doubtful_label_by_hand():
     found = reward_model_loss(torch.tensor([2.0]), torch.tensor([0.5]), chosen_better_probability=probability)
     expected = 0.75 * math.log(1 + math.exp(-1.5)) + 0.25 * math.log(1 + math.exp(1.5))
     assert found.tolist() == pytest.approx([expected], abs=1e-6)
+
+
+def test_the_thumbs_models_loss_by_hand():
+    scores = torch.tensor([2.0, 2.0, 0.0], requires_grad=True)
+    found = reward_bce_loss(scores, torch.tensor([1.0, 0.25, 0.9]), torch.tensor([3.0, 1.0, 1.0]))
+    up, down = math.log(1 + math.exp(-2)), math.log(1 + math.exp(2))
+    assert found.tolist() == pytest.approx([3 * up, 0.25 * up + 0.75 * down, math.log(2)], abs=1e-6)
+    found.sum().backward()
+    expected = [3 * (sigmoid(2) - 1), sigmoid(2) - 0.25, 0.5 - 0.9]
+    assert scores.grad.tolist() == pytest.approx(expected, abs=1e-6)
+
+
+def test_the_thumbs_models_loss_is_torchs():
+    scores, labels = torch.linspace(-40, 40, 9, dtype=torch.float64), torch.linspace(0, 1, 9, dtype=torch.float64)
+    weights = torch.linspace(0, 2, 9, dtype=torch.float64)
+    expected = torch.nn.functional.binary_cross_entropy_with_logits(scores, labels, weights, reduction="none")
+    torch.testing.assert_close(reward_bce_loss(scores, labels, weights), expected, atol=1e-12, rtol=1e-12)
+
+
+def test_the_thumbs_models_loss_is_finite_for_any_score():
+    scores = torch.tensor([1e30, -1e30, 1e30, -1e30], requires_grad=True)
+    found = reward_bce_loss(scores, torch.tensor([1.0, 0.0, 0.0, 1.0]))
+    assert found.tolist() == pytest.approx([0.0, 0.0, 1e30, 1e30])
+    found.sum().backward()
+    assert scores.grad.tolist() == [0.0, 0.0, 1.0, -1.0]

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from tests.loss_inputs import pairs, unpaired
-from thumbline.losses import LOSSES, MissingInputError, Term, combined, loss_config, reward_model_loss
+from thumbline.losses import LOSSES, MissingInputError, Term, combined, loss_config, reward_bce_loss, reward_model_loss
 from thumbline.losses.length import TailLogps, length_desensitised
 from thumbline.losses.registry import describe
 
@@ -67,6 +67,11 @@ def test_the_reward_model_refuses_scores_that_do_not_match():
         reward_model_loss(torch.zeros(3), torch.zeros(2))
     with pytest.raises(ValueError, match="centering must be"):
         reward_model_loss(torch.zeros(3), torch.zeros(3), centering=-1.0)
+
+
+def test_the_thumbs_models_loss_refuses_labels_that_do_not_match():
+    with pytest.raises(ValueError, match="differ in shape; give one of each an answer"):
+        reward_bce_loss(torch.zeros(3), torch.zeros(2))
 
 
 def test_the_table_of_methods_has_a_full_row_for_each():
