@@ -21,7 +21,7 @@ class AnswerTables(NamedTuple):
     Attributes:
         prompts: One row a prompt: prompt_id, group_id, and columns to slice by.
         generations: One row an answer: generation_id, prompt_id, model, sample, completion, token_count, finish,
-            reference_logps, policy_logps (nats, summed; null for an empty answer).
+            reference_logps, policy_logps (nats, summed; null for an empty answer), and its script where it is known.
         judgements: One row an answer and pointwise judge: judge, generation_id, score (null with a reason).
         judged_pairs: One row a comparison and order: judge, prompt_id, model, baseline, generation_id,
             baseline_generation_id, model_first, preference (1 for the model's answer, null with a reason).
@@ -132,6 +132,7 @@ class Answers:
         judged: What each pointwise judge said, in the order of names.
         judged_pairs: Each pairwise judge's rows, in the order of names.
         thumbs_scores: Labelled answers under the thumbs model.
+        calibrated_judge: The judge whose scores are of that model; None without one.
     """
 
     prompt_ids: pl.Series
@@ -141,6 +142,7 @@ class Answers:
     judged: Mapping[str, Judged]
     judged_pairs: Mapping[str, pl.DataFrame]
     thumbs_scores: pl.DataFrame
+    calibrated_judge: str | None
 
     def parts(self) -> Iterator[tuple[str | None, BoolArray]]:
         """All prompts, and then the name and the (prompts,) mask of every slice."""
@@ -152,12 +154,13 @@ class Answers:
         return [answers for name, answers in self.models.items() if name != baseline and baseline in self.models]
 
 
-def answers_of(tables: AnswerTables, settings: EvaluationSettings) -> Answers:
+def answers_of(tables: AnswerTables, settings: EvaluationSettings, calibrated_judge: str | None = None) -> Answers:
     """The tables' rows in one fixed order, joined by id.
 
     Args:
         tables: As `checked_answers` lets them pass.
         settings: Slices and seed.
+        calibrated_judge: The judge whose scores are the thumbs model's.
     """
     prompts = tables.prompts.sort("prompt_id")
     places = prompts.select("prompt_id").with_row_index("prompt")
@@ -178,6 +181,7 @@ def answers_of(tables: AnswerTables, settings: EvaluationSettings) -> Answers:
         judged={name: _judged(name, part, models) for name, part in _by_judge(tables.judgements).items()},
         judged_pairs=_by_judge(pairs),
         thumbs_scores=tables.thumbs_scores.sort("response_id"),
+        calibrated_judge=calibrated_judge,
     )
 
 

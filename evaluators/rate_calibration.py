@@ -7,14 +7,12 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass
-from typing import Final, Literal
+from typing import Final
 
 import numpy as np
 from scipy import optimize, special
 
-from .types import FloatArray
-
-CalibrationKind = Literal["platt", "isotonic"]
+from .types import CalibrationKind, FloatArray
 
 # Below this, two more votes would move a curve of two numbers as much as all that were seen of a kind.
 LEAST_OF_EACH: Final = 5

@@ -14,6 +14,7 @@ from .rewards import RewardKind, needs_reference
 
 FloatArray: TypeAlias = NDArray[np.float64]
 RowKind: TypeAlias = Literal["pairs", "unpaired"]
+CalibrationKind: TypeAlias = Literal["platt", "isotonic"]
 
 
 class EvaluationError(ValueError):
@@ -44,6 +45,9 @@ class EvaluationSettings:
         reference_answers: Names in the column `response_model` whose answers the reference wrote, or `all` alone: what
             logged evaluation weighs. None of them: nothing is estimated from logged answers.
         least_effective_groups: Effective prompt groups below which logged evaluation refuses to answer, >= 2.
+        calibration: What curve makes thumbs-up rates of the thumbs model's scores: `platt` or `isotonic`.
+        most_outside: Share of a model's sampled answers, in [0, 1], above which a predicted thumbs-up rate is refused:
+            those whose score, length or script lies outside what the calibration saw.
         clip_weights: The greatest weight of a logged answer, > 0; None: no weight is clipped.
     """
 
@@ -63,6 +67,8 @@ class EvaluationSettings:
     reference_answers: tuple[str, ...] = ()
     least_effective_groups: int = 100
     clip_weights: float | None = None
+    calibration: CalibrationKind = "platt"
+    most_outside: float = 0.1
 
     @property
     def needs_reference(self) -> bool:
@@ -87,6 +93,8 @@ class EvaluationSettings:
             "calibration_bins": (self.calibration_bins >= 1, "at least 1"),
             "small_slice_groups": (self.small_slice_groups >= 2, "at least 2"),
             "most_slices": (self.most_slices >= 4, "at least 4"),
+            "calibration": (self.calibration in get_args(CalibrationKind), ", ".join(get_args(CalibrationKind))),
+            "most_outside": (0 <= self.most_outside <= 1, "between 0 and 1"),
             "least_effective_groups": (self.least_effective_groups >= 2, "at least 2"),
             "clip_weights": (self.clip_weights is None or 0 < self.clip_weights < float("inf"), "above 0 and finite"),
         }
@@ -177,6 +185,8 @@ class Estimand:
             that all agree never varies, and near them it is as wide as Wilson's at least.
         note: What the reader must know of the number: the metric's `reason` where it has none of its own.
         judge: Who judged the answers that it is about.
+        also: (draws,) what another source of uncertainty, independent of the units, adds to the number in each draw:
+            a calibration that was fitted on other rows. NaN where it adds no number. None for no other source.
     """
 
     evaluator: str
@@ -195,6 +205,7 @@ class Estimand:
     proportion: bool = False
     note: str | None = None
     judge: str | None = None
+    also: FloatArray | None = None
 
 
 Draft: TypeAlias = Estimand | Metric

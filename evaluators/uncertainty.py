@@ -5,7 +5,7 @@ Rows of one prompt share what makes the prompt easy or hard, so groups are resam
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -36,17 +36,18 @@ def group_totals(columns: FloatArray, draws: int, generator: np.random.Generator
     Returns:
         (draws, columns) totals.
     """
-    units = columns.shape[0]
     columns = exactly_summed(columns)
-    totals = np.empty((draws, columns.shape[1]))
+    return np.concatenate([counts @ columns for counts in resampled_counts(columns.shape[0], draws, generator)])
+
+
+def resampled_counts(units: int, draws: int, generator: np.random.Generator) -> Iterator[FloatArray]:
+    """How often each unit is in each resample, with replacement: blocks of draws, each (draws of the block, units)."""
     block = max(1, _BLOCK_NUMBERS // max(units, 1))
     for start in range(0, draws, block):
         size = min(block, draws - start)
         picks = generator.integers(units, size=(size, units))
         picks += (np.arange(size) * units)[:, None]
-        counts = np.bincount(picks.ravel(), minlength=size * units).reshape(size, units)
-        totals[start : start + size] = counts.astype(np.float64) @ columns
-    return totals
+        yield np.bincount(picks.ravel(), minlength=size * units).reshape(size, units).astype(np.float64)
 
 
 def exactly_summed(columns: FloatArray) -> FloatArray:
@@ -101,21 +102,46 @@ def _metric(
     if estimand.fewest < 2:
         refusal = ONE_GROUP if estimand.n_groups < 2 else ONE_GROUP_OF_A_KIND
         return _named(estimand, value, _NOTHING, _together(estimand.note, refusal))
-    error = _linear_error(estimand, columns, whole)
-    if estimand.proportion and value in (0.0, 1.0):
+    error = _error(estimand, columns, whole)
+    if estimand.proportion and estimand.also is None and value in (0.0, 1.0):
         # The part with the fewest groups is the one that the share is least sure of.
         ends = exact_share(value, estimand.fewest, settings.confidence)
         return _named(estimand, value, _Spread(*ends, None), estimand.note)
-    draws = _apply(estimand, resampled)
+    draws = _apply(estimand, resampled) + (0.0 if estimand.also is None else estimand.also)
     defined = draws[np.isfinite(draws)]
     unknown = _no_interval(defined, draws.shape[0])
     if unknown is not None:
         return _named(estimand, value, _NOTHING, _together(estimand.note, unknown))
     low, high = _percentiles(defined, estimand.fewest, settings.confidence)
-    if estimand.proportion and error:
+    if estimand.proportion and error and 0.0 < value < 1.0:
         wilson_low, wilson_high = wilson_share(value, error, estimand.fewest, settings.confidence)
         low, high = min(low, wilson_low), max(high, wilson_high)
+    if estimand.proportion:
+        low, high = max(low, 0.0), min(high, 1.0)
     return _named(estimand, value, _Spread(low, high, error), estimand.note)
+
+
+class ValueAndError(NamedTuple):
+    """An estimand's value and its standard error, from all its sources of uncertainty."""
+
+    value: float
+    error: float
+
+
+def value_and_error(estimand: Estimand) -> ValueAndError | None:
+    """What a test of an estimand reads; None where its groups are too few, or the rows do not determine it."""
+    columns = np.column_stack(list(estimand.columns))
+    whole = columns.sum(axis=0)
+    value = float(_apply(estimand, whole))
+    error = None if np.isnan(value) or estimand.fewest < 2 else _error(estimand, columns, whole)
+    return None if error is None else ValueAndError(value, error)
+
+
+def _error(estimand: Estimand, columns: FloatArray, whole: FloatArray) -> float | None:
+    error = _linear_error(estimand, columns, whole)
+    if estimand.also is None or error is None:
+        return error
+    return float(np.hypot(error, np.nanstd(estimand.also)))
 
 
 class _Spread(NamedTuple):

@@ -47,6 +47,14 @@ class MetricsConfig(StageConfig):
         None, description="Greatest weight of a logged answer in that estimate; None: no weight is clipped."
     )
 
+    most_outside: float = Field(
+        0.1,
+        ge=0.0,
+        le=1.0,
+        description="A predicted thumbs-up rate is refused where more than this share of a model's answers have "
+        "a score, length or script outside what the calibration saw.",
+    )
+
     @property
     def reference_models(self) -> tuple[str, ...]:
         """`reference_answers` as names: `all` is one."""

@@ -24,15 +24,14 @@ def response_facts(responses: pl.DataFrame) -> pl.DataFrame:
     return responses.select(
         "response_id",
         response_model="model",
-        script=_script(),
+        script=script_of(pl.col("prompt").list.last().struct.field("content")),
         turns=pl.col("prompt").list.eval(pl.element().struct.field("role") == "user").list.sum().cast(pl.Int64),
         votes=pl.col("n_up") + pl.col("n_down"),
     )
 
 
-def _script() -> pl.Expr:
-    """The script of most letters of the prompt's last message; null where there is no letter of a known one."""
-    text = pl.col("prompt").list.last().struct.field("content")
+def script_of(text: pl.Expr) -> pl.Expr:
+    """The script of most letters of a text; null where there is no letter of a known one."""
     counts = {name: text.str.count_matches(pattern) for name, pattern in _SCRIPTS.items()}
     most = pl.max_horizontal(*counts.values())
     script: pl.Expr = pl.lit(None, pl.String)

@@ -24,7 +24,7 @@ from thumbline.plugins import origins
 from ..config import RunConfig
 from ..context import StageContext, StageResult
 from ..errors import TableError
-from ..evidence.slices import response_facts
+from ..evidence.slices import response_facts, script_of
 from ..storage.columns import copied_strings
 from ..storage.manifests import Counts
 from ..tables import polars_schema
@@ -190,6 +190,7 @@ def calibrated_judge(config: RunConfig) -> str | None:
 
 def _answers(context: StageContext) -> AnswerTables:
     tables = {table: context.read(table, columns) for table, columns in _READ_OF_ANSWERS.items()}
+    tables["generations"] = tables["generations"].with_columns(script=script_of(pl.col("completion")))
     return AnswerTables(prompts=tables.pop("generation_prompts"), **tables)
 
 
@@ -210,6 +211,8 @@ def run(context: StageContext) -> StageResult:
         reference_answers=config.metrics.reference_models,
         least_effective_groups=config.metrics.least_effective_groups,
         clip_weights=config.metrics.clip_weights,
+        calibration=config.thumbs.calibration,
+        most_outside=config.metrics.most_outside,
     )
     try:
         evaluated = pl.concat(
