@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
 import polars as pl
@@ -13,6 +13,24 @@ import polars as pl
 from .groups import BoolArray, Groups, IntArray, group_numbers
 from .slices import SliceColumn, each_slice, slice_columns
 from .types import EvaluationSettings, FloatArray
+
+_NO_JUDGEMENTS: Final = pl.DataFrame(
+    schema={"judge": pl.String, "generation_id": pl.String, "score": pl.Float64, "reason": pl.String}
+)
+_NO_PAIRS: Final = pl.DataFrame(
+    schema={
+        **dict.fromkeys(("judge", "prompt_id", "model", "baseline"), pl.String),
+        **dict.fromkeys(("generation_id", "baseline_generation_id"), pl.String),
+        **{"model_first": pl.Boolean, "preference": pl.Float64},
+    }
+)
+_NO_SCORES: Final = pl.DataFrame(
+    schema={
+        **dict.fromkeys(("response_id", "group_id", "split"), pl.String),
+        **dict.fromkeys(("probability_desirable", "weight", "score", "probability"), pl.Float64),
+        **{"token_count": pl.Int64},
+    }
+)
 
 
 class AnswerTables(NamedTuple):
@@ -31,9 +49,9 @@ class AnswerTables(NamedTuple):
 
     prompts: pl.DataFrame
     generations: pl.DataFrame
-    judgements: pl.DataFrame
-    judged_pairs: pl.DataFrame
-    thumbs_scores: pl.DataFrame
+    judgements: pl.DataFrame = _NO_JUDGEMENTS
+    judged_pairs: pl.DataFrame = _NO_PAIRS
+    thumbs_scores: pl.DataFrame = _NO_SCORES
 
 
 class PromptMeans(NamedTuple):

@@ -7,15 +7,10 @@ import polars as pl
 
 from thumbline.evaluators import AnswerTables, EvaluationSettings, evaluate_answers
 
-_NO_PAIRS = {
+_PAIRS: dict[str, type[pl.DataType]] = {
     **dict.fromkeys(("judge", "prompt_id", "group_id", "model", "baseline"), pl.String),
     **dict.fromkeys(("generation_id", "baseline_generation_id"), pl.String),
     **{"model_first": pl.Boolean, "preference": pl.Float64, "reason": pl.String},
-}
-_NO_SCORES = {
-    **{"response_id": pl.String, "prompt_id": pl.String, "group_id": pl.String, "split": pl.String},
-    **{"label": pl.Boolean, "probability_desirable": pl.Float64, "weight": pl.Float64, "score": pl.Float64},
-    **{"probability": pl.Float64, "token_count": pl.Int64},
 }
 
 
@@ -61,15 +56,14 @@ def answer_tables(
                     }
                 )
     table = pl.DataFrame(rows, schema_overrides={"score": pl.Float64}, infer_schema_length=None)
-    return AnswerTables(
+    tables = AnswerTables(
         prompts=pl.DataFrame({"prompt_id": [f"p{place:03}" for place in range(count)], "group_id": names}),
         generations=table.drop("score"),
         judgements=table.select(
             pl.lit(judge).alias("judge"), "generation_id", "score", pl.lit("no opinion").alias("reason")
         ),
-        judged_pairs=pl.DataFrame(schema=_NO_PAIRS),
-        thumbs_scores=pl.DataFrame(schema=_NO_SCORES) if thumbs_scores is None else thumbs_scores,
     )
+    return tables if thumbs_scores is None else tables._replace(thumbs_scores=thumbs_scores)
 
 
 def with_pairs(tables: AnswerTables, verdicts: Sequence[tuple[int, int, bool, float | None]]) -> AnswerTables:
@@ -94,7 +88,7 @@ def with_pairs(tables: AnswerTables, verdicts: Sequence[tuple[int, int, bool, fl
         }
         for prompt, sample, first, preference in verdicts
     ]
-    pairs = pl.DataFrame(rows, schema=_NO_PAIRS)
+    pairs = pl.DataFrame(rows, schema=_PAIRS)
     return tables._replace(judgements=tables.judgements.clear(), judged_pairs=pairs)
 
 

@@ -14,7 +14,7 @@ from thumbline.pipeline.config import RunConfig, build_config
 from thumbline.pipeline.context import SilentReporter, StageContext, StageResult
 from thumbline.pipeline.errors import ConfigError, TableError
 from thumbline.pipeline.evidence.slices import response_facts
-from thumbline.pipeline.stages.metrics import INPUTS, reward_of_run, run, settings, transform
+from thumbline.pipeline.stages.metrics import INPUTS, calibrated_judge, reward_of_run, run, settings, transform
 from thumbline.pipeline.storage.digests import digest_text
 from thumbline.pipeline.storage.tables import read_table, write_table
 from thumbline.pipeline.tables import TABLES, polars_schema, validate
@@ -341,8 +341,8 @@ def test_a_slice_that_no_row_has_is_refused_at_once():
 def ran(tables: dict[str, pl.DataFrame], folder: Path, chosen: RunConfig) -> tuple[pl.DataFrame, StageResult]:
     """The stage's table `metrics` and its result, with its inputs as files."""
     folder.mkdir()
-    sequences = pl.DataFrame(schema=polars_schema("sequences"))
-    for name, frame in {**tables, "sequences": sequences}.items():
+    empty = {name: pl.DataFrame(schema=polars_schema(name)) for name in INPUTS}
+    for name, frame in {**empty, **tables}.items():
         write_table(folder / f"in_{name}.parquet", name, frame)
     inputs = {name: folder / f"in_{name}.parquet" for name in INPUTS}
     result = run(StageContext(chosen, folder, inputs, SilentReporter(), folder))
@@ -375,3 +375,68 @@ def test_log_probs_that_are_no_numbers_are_told_as_a_table_error(tables, tmp_pat
     broken = {**tables, "reference": tables["reference"].with_columns(logps=pl.lit(float("-inf")))}
     with pytest.raises(TableError, match="metrics: scored pairs: 2 of 4 rows have a policy_chosen_logps that is null"):
         ran(broken, tmp_path / "broken", config())
+
+
+def _sampled() -> dict[str, pl.DataFrame]:
+    """Two prompts with an answer of each model, judged by the thumbs model and a function, and forty votes."""
+    keys = [(model, place) for model in ("trained", "untrained") for place in (0, 1)]
+    prompts = [
+        {
+            "prompt_id": identifier("p", place),
+            "group_id": identifier("g", place),
+            "split": "test",
+            "prompt": _prompt(place),
+        }
+        | {"tools": None, "prompt_token_ids": [1], "script": "latin", "turns": 1}
+        for place in (0, 1)
+    ]
+    answers = [
+        {"generation_id": identifier("a", *key), "prompt_id": identifier("p", key[1]), "model": key[0], "sample": 0}
+        | {"group_id": identifier("g", key[1]), "completion": "Yes, they rise.", "completion_token_ids": [1, 2]}
+        | {"token_count": 2, "finish": "stop", "reference_logps": -4.0, "policy_logps": -3.0}
+        for key in keys
+    ]
+    answers[0]["completion"] = "No, they fall."
+    judged = [
+        {"judge": judge, "generation_id": identifier("a", *key), "score": float(key == keys[0]), "reason": None}
+        for judge in ("thumbs", "rule")
+        for key in keys
+    ]
+    # At score 0 a quarter of the votes is up, at score 1 three quarters.
+    votes = [
+        {"response_id": identifier("v", number), "prompt_id": identifier("vp", number), "split": "validation"}
+        | {"group_id": identifier("vg", number), "label": up, "probability_desirable": float(up), "weight": 1.0}
+        | {"score": float(number % 2), "probability": 0.5, "token_count": 2, "script": "latin"}
+        for number in range(40)
+        for up in [(number // 2) % 4 < 1 + 2 * (number % 2)]
+    ]
+    rows = {"generation_prompts": prompts, "generations": answers, "judgements": judged, "thumbs_scores": votes}
+    return {
+        name: validate(name, pl.DataFrame(of, schema=polars_schema(name, optional=True))) for name, of in rows.items()
+    }
+
+
+def _asking(**thumbs) -> RunConfig:
+    document = config(metrics={"bootstrap_draws": 100}).model_dump(mode="json")
+    document |= {"thumbs": {"method": "reward_bce", "calibration": "isotonic", **thumbs}}
+    document |= {
+        "generations": {"samples": 1},
+        "judges": [{"judge": "tests.laws:scaled", "name": "rule"}, {"judge": "thumbs"}],
+    }
+    return build_config(document, origin="test")
+
+
+def test_sampled_answers_have_metrics_beside_those_of_logged_ones(tables, tmp_path):
+    found, _ = ran({**tables, **_sampled()}, tmp_path / "asked", _asking())
+    named = {(row["metric"], row["judge"]): row for row in found.iter_rows(named=True) if row["slice"] is None}
+    assert named["win_rate", "rule"]["value"] == 0.75  # a win and a tie
+    assert named["rate_difference", "thumbs"]["value"] == pytest.approx(0.25)  # half of 3/4 less 1/4
+    assert named["reference_nats_per_token", None]["value"] == 2.0
+    assert named["accuracy_difference", None]["evaluator"] == "comparison"
+
+
+def test_a_thumbs_model_of_elsewhere_is_not_the_calibrated_one():
+    assert calibrated_judge(_asking()) == "thumbs"
+    other = {"judges": [{"judge": "thumbs", "options": {"model": "elsewhere"}}]}
+    assert calibrated_judge(build_config({**_asking().model_dump(mode="json"), **other}, origin="test")) is None
+    assert settings(_asking()) != settings(_asking(calibration="platt"))
