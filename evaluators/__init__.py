@@ -2,6 +2,7 @@
 
 from .answer_registry import ANSWER_EVALUATORS, evaluate_answers
 from .answers import AnswerTables
+from .frontiers import FrontierPoint, cheapest_surely_better, frontier, frontier_points
 from .registry import EVALUATORS, evaluate
 from .rewards import RewardKind, needs_reference, reward_kind, reward_of
 from .types import METRICS_SCHEMA, EvaluationError, EvaluationSettings, Metric
@@ -13,10 +14,14 @@ __all__ = [
     "AnswerTables",
     "EvaluationError",
     "EvaluationSettings",
+    "FrontierPoint",
     "Metric",
     "RewardKind",
+    "cheapest_surely_better",
     "evaluate",
     "evaluate_answers",
+    "frontier",
+    "frontier_points",
     "needs_reference",
     "reward_kind",
     "reward_of",
