@@ -19,8 +19,8 @@ class Presentations(NamedTuple):
 
     Attributes:
         versus: Verdicts of pairs, the orders that were asked averaged. A pair counts where every order has a verdict.
-        first: Share that the answer shown first wins, less one half, of pairs judged in both orders.
-        agree: Whether the two orders name the same answer, or both neither.
+        first: Share that the answer shown first wins, less one half, of pairs of different texts judged in both orders.
+        agree: Whether the two orders of such a pair name the same answer, or both neither.
         refused: Pairs with an order that has no verdict.
         reasons: Why, with how many verdicts are missing; None where none is.
     """
@@ -50,9 +50,10 @@ def presentations(rows: pl.DataFrame, model: ModelAnswers, baseline: ModelAnswer
         # The sign of a verdict says which answer it names.
         agree=(shown - 0.5).sign().n_unique() == 1,
     )
-    pairs = pairs.sort(_PAIR)
+    pairs = _with_places(pairs.sort(_PAIR), model, baseline)
     judged = pairs.filter(pl.col("orders") == pl.col("verdicts"))
-    both = judged.filter(pl.col("orders") == 2)
+    # Of equal answers a judge is not asked, or says nothing of itself: no order of them can be the better.
+    both = judged.filter(pl.col("orders") == 2, pl.col("differ"))
     whole = pairs.select("prompt", value=(pl.col("orders") > pl.col("verdicts")).cast(pl.Float64))
     return Presentations(
         versus=_versus(judged, model, baseline),
@@ -63,24 +64,24 @@ def presentations(rows: pl.DataFrame, model: ModelAnswers, baseline: ModelAnswer
     )
 
 
+def _with_places(pairs: pl.DataFrame, model: ModelAnswers, baseline: ModelAnswers) -> pl.DataFrame:
+    """The pairs with both answers' places in their tables, as `place` and `other_place`, and whether texts `differ`."""
+    for side, key, place, text in (
+        (model, "generation_id", "place", "text"),
+        (baseline, "baseline_generation_id", "other_place", "other_text"),
+    ):
+        known = side.table.select(pl.col("generation_id").alias(key), pl.col("completion").alias(text))
+        pairs = pairs.join(known.with_row_index(place), on=key, how="left", validate="m:1", maintain_order="left")
+    return pairs.with_columns(differ=pl.col("text") != pl.col("other_text")).drop("text", "other_text")
+
+
 def _versus(judged: pl.DataFrame, model: ModelAnswers, baseline: ModelAnswers) -> Comparisons:
     preference = judged["preference"].cast(pl.Float64).to_numpy()
     prompt = judged["prompt"].cast(pl.Int64)
     kinds = [preference > 0.5, preference == 0.5, preference < 0.5]
     won, tied, lost = (_means(_frame(prompt, kind.astype(np.float64)), model.prompts).values for kind in kinds)
     shares = _means(_frame(prompt, preference), model.prompts)
-    one, two = (
-        judged.join(
-            side.table.select("generation_id").with_row_index("place"),
-            left_on=column,
-            right_on="generation_id",
-            how="left",
-            maintain_order="left",
-        )["place"]
-        .to_numpy()
-        .astype(np.int64)
-        for column, side in (("generation_id", model), ("baseline_generation_id", baseline))
-    )
+    one, two = (judged[name].to_numpy().astype(np.int64) for name in ("place", "other_place"))
     return Comparisons(
         won, tied, lost, shares.values, shares.counts, length_pairs(model, one, baseline, two, preference)
     )

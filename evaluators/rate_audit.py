@@ -43,8 +43,8 @@ def audited(answers: Answers, model: ModelAnswers, scores: FloatArray, seen: pl.
         scores: (answers,) their scores; NaN for those without, which are not counted.
         seen: The labelled answers that the calibration is fitted on.
 
-    Source: Landesberg and Narayan (2025), "Causal judge evaluation", whose diagnostics refuse estimates where the new
-    answers' scores leave the range of the labelled ones.
+    Source: Landesberg and Narayan (2025), "Causal judge evaluation", who refuse to state a level where an audit of the
+    calibration fails. They audit labelled answers of the new model; without any, these ranges are what can be seen.
     """
     known = ~np.isnan(scores)
     ranges = {

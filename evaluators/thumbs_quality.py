@@ -25,7 +25,7 @@ _LEAST_RATE = 1e-6
 
 
 def drafts(table: pl.DataFrame, settings: EvaluationSettings) -> list[Draft]:
-    """`auc`, `length_only_auc`, `auc_over_length`; `accuracy`, `log_loss`, `brier`, `ece` and the reliability curve.
+    """`auc`, `length_only_auc`, `auc_over_length`; `accuracy`, `log_loss`, `brier`, `rate_bias`, `ece`, its curve.
 
     AUCs take each vote's label and no weight, as `unpaired_auc` does. The others take rows' weights and the
     probability that an answer is desirable, as the calibration does. The sign of length is learned on validation rows.
@@ -107,6 +107,7 @@ def _told(
 
 def _believed(source: Source, rows: pl.DataFrame, settings: EvaluationSettings) -> list[Draft]:
     names = {"accuracy": "share", "log_loss": "nats", "brier": "squared probability", "ece": "share"}
+    names |= {"rate_bias": "share"}
     if rows["probability"].null_count():
         return [source.metric(name, None, unit, _NO_CALIBRATION) for name, unit in names.items()]
     rate, up = _numbers(rows, "probability"), _numbers(rows, "probability_desirable")
@@ -121,6 +122,8 @@ def _believed(source: Source, rows: pl.DataFrame, settings: EvaluationSettings) 
     metrics: list[Draft] = [
         _mean(source, name, of, weights, names[name], proportion=name == "accuracy") for name, of in values.items()
     ]
+    # In the large: by how much the predicted rate of held-out votes is above the one that was seen.
+    metrics.append(_mean(source, "rate_bias", rate - up, weights, "share"))
     return metrics + _curve(source, rate, up, weights, settings)
 
 

@@ -80,6 +80,16 @@ def test_a_pair_is_judged_where_both_orders_are():
     assert (refused["value"], refused["reason"]) == (0.25, "verdicts missing: 1 unreadable")
 
 
+def test_equal_answers_say_nothing_of_a_judge_of_pairs():
+    texts = {"trained": [["same", "one"]], "untrained": [["same", "two"]]}
+    tables = answer_tables({"trained": [[0, 0]], "untrained": [[0, 0]]}, texts)
+    ties = [(0, 0, True, 0.5), (0, 0, False, 0.5)]
+    found = answer_metrics(with_pairs(tables, [*ties, (0, 1, True, 1.0), (0, 1, False, 0.0)]))
+    assert (metric(found, "win_rate")["value"], metric(found, "win_rate")["n"]) == (0.5, 2)
+    assert (metric(found, "self_agreement")["value"], metric(found, "self_agreement")["n"]) == (0.0, 1)
+    assert metric(found, "position_bias")["value"] == 0.5
+
+
 def test_text_measures_by_hand():
     texts = ["a b c d a b c d", "", "  \n", "I\u2019m sorry, but no.", "I can't say", "I cant say", "As an AI model"]
     series = pl.Series(texts)

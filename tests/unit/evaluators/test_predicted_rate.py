@@ -132,6 +132,7 @@ def test_the_thumbs_models_figures_are_those_of_scikit_learn():
         "auc_over_length": roc_auc_score(up, scores) - roc_auc_score(up, lengths),
         "log_loss": log_loss(up, rates),
         "brier": brier_score_loss(up, rates),
+        "rate_bias": float(np.mean(rates - up)),
         "accuracy": float(np.mean((scores > 0) == (up == 1))),
     }
     for name, value in expected.items():
