@@ -100,5 +100,6 @@ def _differences(
                     undefined="no prompt has judged answers of both models",
                 )
             )
-        metrics.append(tested(source, "score_difference_p", p_values[index], changes[index], both, len(compared)))
+        counts = np.where(both, means[source.model].counts, 0.0)
+        metrics.append(tested(source, "score_difference_p", p_values[index], changes[index], counts, len(compared)))
     return metrics

@@ -72,6 +72,10 @@ class _Judged:
         """(prompts,) which prompts have judged answers of a model."""
         return np.asarray(self.counts[self.models.index(model)] > 0)
 
+    def n(self, target: _Target) -> int:
+        """Answers of a target's model to its prompts."""
+        return int(self.counts[self.models.index(target.model)][target.rows].sum())
+
     def values(self, target: _Target, means: FloatArray) -> FloatArray:
         """(prompts,) what a target is the mean of, from `means`."""
         values: FloatArray = means[self.models.index(target.model)]
@@ -160,7 +164,7 @@ def _rates(
             if target.against and target.slice is None:
                 differences.append(replace(estimand, also=also))
         elif target.slice is None:
-            metrics.append(source.metric(target.metric, None, "share", stopped))
+            metrics.append(source.metric(target.metric, None, "share", stopped, n=judged.n(target)))
     return metrics + _tests(differences)
 
 
@@ -183,7 +187,7 @@ def _estimand(
         judged.values(target, means),
         "share",
         target.rows,
-        n=int(judged.counts[judged.models.index(target.model)][target.rows].sum()),
+        n=judged.n(target),
         slice=target.slice,
         proportion=target.against is None,
         note="; ".join(note for note in (warning, fitted) if note),

@@ -10,7 +10,7 @@ import polars as pl
 
 from .answers import Answers, Judged, ModelAnswers, PromptMeans
 from .estimands import Source, small_slice
-from .groups import BoolArray, numbered
+from .groups import numbered
 from .length_control import length_controlled
 from .paired_tests import holm, sign_flip
 from .presentations import Presentations, presentations
@@ -80,14 +80,16 @@ def _of_judge(answers: Answers, compared: Sequence[_Compared], settings: Evaluat
     metrics: list[Draft] = []
     for source, one, change, p_value in zip(sources, compared, changes, p_values, strict=True):
         metrics += _shares(source, one.versus, answers, settings)
-        metrics.append(tested(source, "win_rate_p", p_value, change, one.versus.rows, len(compared)))
+        metrics.append(tested(source, "win_rate_p", p_value, change, one.versus.counts, len(compared)))
         metrics.append(_without_length(source, one.versus, settings))
         if one.orders is not None:
             metrics += _of_orders(source, one.orders)
     return metrics
 
 
-def tested(source: Source, name: str, p_value: float, changes: FloatArray, rows: BoolArray, comparisons: int) -> Draft:
+def tested(
+    source: Source, name: str, p_value: float, changes: FloatArray, counts: FloatArray, comparisons: int
+) -> Draft:
     """A p-value of a test by prompt group, with what it counted.
 
     Args:
@@ -95,10 +97,10 @@ def tested(source: Source, name: str, p_value: float, changes: FloatArray, rows:
         name: Its name.
         p_value: Corrected for the comparisons.
         changes: (groups,) sums of changes.
-        rows: (prompts,) which prompts count.
+        counts: (prompts,) the model's answers that count.
         comparisons: How many comparisons it is corrected for.
     """
-    n_groups, n = source.groups.present(rows), int(np.count_nonzero(rows))
+    n_groups, n = source.groups.present(counts > 0), int(counts.sum())
     if not n:
         return source.metric(name, None, "probability", _NOTHING, n=0, n_groups=0)
     better, worse = int((changes > 0).sum()), int((changes < 0).sum())

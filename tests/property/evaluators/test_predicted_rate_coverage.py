@@ -24,7 +24,7 @@ from thumbline.evaluators.uncertainty import intervals
 pytestmark = pytest.mark.slow
 
 DATA_SETS = 1_000
-DRAWS = 300
+DRAWS = 150
 VOTES, PROMPTS, SAMPLES = 200, 120, 3
 MOVED = {"untrained": 0.0, "trained": 0.6}  # how much higher each model's scores lie than the votes'
 # A prompt's answers have half of their scores' variance in common.

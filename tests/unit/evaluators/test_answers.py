@@ -29,6 +29,7 @@ def test_each_answer_is_compared_with_each_of_the_baselines():
     # Above one half by prompt: 1/8 and 1/4, both for the model: 2 of 4 choices of signs are as far.
     tested = metric(found, "win_rate_p")
     assert (tested["value"], tested["reason"]) == (0.5, "2 prompt groups better, 0 worse, 0 the same")
+    assert (tested["n"], tested["n_groups"]) == (3, 2)
 
 
 def test_scores_count_each_prompt_once():
@@ -78,6 +79,27 @@ def test_a_pair_is_judged_where_both_orders_are():
     assert metric(found, "self_agreement")["value"] == 0.25  # one of two, none of one
     refused = metric(found, "refused")
     assert (refused["value"], refused["reason"]) == (0.25, "verdicts missing: 1 unreadable")
+
+
+def test_slices_of_prompts_are_evaluated_apart():
+    tables = answer_tables({"trained": [[1], [1], [0]], "untrained": [[0], [0], [1]]})
+    tables = tables._replace(prompts=tables.prompts.with_columns(turns=pl.Series([1, 2, 2])))
+    found = answer_metrics(tables, slice_columns=("turns", "votes"))
+    for name, values in {"win_rate": (1.0, 0.5), "mean_score": (1.0, 0.5), "score_difference": (1.0, 0.0)}.items():
+        rows = [metric(found, name, part=f"turns={turns}") for turns in (1, 2)]
+        assert tuple(row["value"] for row in rows) == values
+        assert "small slice: fewer than 30 prompt groups" in rows[1]["reason"]
+    assert set(found["slice"].drop_nulls()) == {"turns=1", "turns=2"}
+
+
+def test_several_models_are_tested_together():
+    better = [[1]] * 6
+    scores = {"trained": better, "other": better, "untrained": [[0]] * 6}
+    found = answer_metrics(answer_tables(scores))
+    for model in ("trained", "other"):
+        row = metric(found, "win_rate_p", model)
+        assert row["value"] == pytest.approx(2 * 2**-5)  # six groups that agree, by Holm's method
+        assert row["reason"].endswith("corrected for 2 comparisons")
 
 
 def test_equal_answers_say_nothing_of_a_judge_of_pairs():
