@@ -47,7 +47,6 @@ def sequence_columns(rows: pl.DataFrame, encoded: Sequence[Encoded]) -> pl.DataF
     if rows.height != len(encoded):
         raise ValueError(f"sequences: {rows.height} rows but {len(encoded)} encodings")
     lists = ("prompt_token_ids", "completion_token_ids")
-    texts = [pl.col(name).list.eval(pl.element().cast(pl.String)).list.join(",") for name in lists]
     return (
         rows.with_columns(
             *(pl.Series(name, [getattr(entry, name) for entry in encoded], dtype=TOKEN_IDS) for name in lists),
@@ -58,9 +57,23 @@ def sequence_columns(rows: pl.DataFrame, encoded: Sequence[Encoded]) -> pl.DataF
             pl.Series("noticed", [entry.noticed for entry in encoded], dtype=pl.List(pl.String)),
         )
         .with_columns(
-            sequence_id=digest(joined(*texts)),
+            sequence_id=sequence_ids(),
             prompt_token_count=pl.col("prompt_token_ids").list.len().cast(pl.Int64),
             completion_token_count=pl.col("completion_token_ids").list.len().cast(pl.Int64),
         )
         .select(*rows.columns, *polars_schema("sequences"), *ENTRY_COLUMNS)
     )
+
+
+def sequence_ids() -> pl.Expr:
+    """The id of each prompt_token_ids with its completion_token_ids: the digest of both."""
+    return digest(joined(*(_as_text(name) for name in ("prompt_token_ids", "completion_token_ids"))))
+
+
+def prompt_digests() -> pl.Expr:
+    """The digest of each prompt_token_ids alone."""
+    return digest(_as_text("prompt_token_ids"))
+
+
+def _as_text(name: str) -> pl.Expr:
+    return pl.col(name).list.eval(pl.element().cast(pl.String)).list.join(",")

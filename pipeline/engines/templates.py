@@ -121,7 +121,7 @@ class Renderer:
         return check_written(marked(parts, _read(tools)).marks, "", len(prompt))
 
     def _chat(self, prompt: Sequence[Message], answer: Message, tools: str | None) -> TurnTexts:
-        content, ended = self._controls.without_end(answer["content"], self._turn_end)
+        content, ended = self._controls.without_end(answer["content"], self.turn_end)
         has_more = answer.get("extra") is not None
         check_not_empty(content, has_more=has_more)
         if not prompt:
@@ -170,7 +170,7 @@ class Renderer:
         if shared >= (min(len(bare), asks_to) if asked.text.startswith(bare) else asks_to):
             return TurnTexts(asked.text, full, full[shared:], "shortened")
         start = full.rfind(content.strip())
-        own = full[start:] if start >= 0 else content.strip() + (self._turn_end or self._tokenizer.eos_token or "")
+        own = full[start:] if start >= 0 else content.strip() + (self.turn_end or self._tokenizer.eos_token or "")
         return TurnTexts(asked.text, full, own, "apart")
 
     def _is_opened(self, asked: _Prompt, content: str, completion: str) -> bool:
@@ -189,7 +189,7 @@ class Renderer:
         return find_form(lambda messages: self._render(messages, None))
 
     @cached_property
-    def _turn_end(self) -> str:
+    def turn_end(self) -> str:
         """What the template writes after an answer."""
         return self._around(Message(role="user", content="?"), Message(role="assistant", content=PROBE))[1]
 

@@ -13,7 +13,7 @@ from ..storage.folders import FileFacts, Folder
 from .feeding import Blocks, Ids, as_ids, catalogue, shards
 from .missing import checked, stored_results
 from .scoring import Scorer
-from .store import BAD, KEY_PART, SHARD, open_shard
+from .shards import BAD, KEY_PART, SHARD, open_shard
 from .vllm.check import disagreement
 
 _ID: Final = np.dtype("S16")
@@ -26,7 +26,7 @@ class KeyFacts(NamedTuple):
         name: The key's digest.
         parts: What it is made of; empty where no shard can be trusted.
         shards: Trusted shards.
-        rows: Sequences in them.
+        rows: Sequences, or sampled answers, in them.
         tokens: Completion tokens in them.
         size: Bytes of all files.
         broken: Addresses of files that cannot be trusted, set aside or not.
@@ -56,7 +56,7 @@ def survey(folder: Folder) -> Iterator[KeyFacts]:
                 continue
             parts = {part.removeprefix(KEY_PART): value for part, value in shard.metadata.items() if KEY_PART in part}
             count, rows = count + 1, rows + shard.rows.height
-            tokens += int(shard.rows["token_count"].sum())
+            tokens += int(shard.rows[shard.kind.tokens].sum())
         yield KeyFacts(name, parts, count, rows, tokens, size, broken)
 
 
@@ -65,8 +65,8 @@ class References:
     """What runs still refer to.
 
     Attributes:
-        by_key: Sorted ids of the sequences that runs took from each key.
-        by_any_key: Sorted ids of sequences whose key is not known yet, of runs that are not finished.
+        by_key: Sorted ids of the sequences, or prompts of sampled answers, that runs took from each key.
+        by_any_key: Sorted ids of sequences and prompts whose key is not known yet, of runs that are not finished.
     """
 
     by_key: Mapping[str, Ids]
@@ -98,7 +98,7 @@ class Garbage(NamedTuple):
     Attributes:
         path: Its name in the store.
         size: Bytes.
-        rows: Sequences in it; 0 for a file that cannot be trusted.
+        rows: Sequences or answers in it; 0 for a file that cannot be trusted.
     """
 
     path: str
@@ -126,7 +126,7 @@ def garbage(folder: Folder, references: References, written_before: float) -> It
             shard = open_shard(folder.read(path), name)
             if isinstance(shard, str):
                 yield Garbage(path, file.size, 0)
-            elif not references.keeps(name, shard.rows["sequence_id"]):
+            elif not references.keeps(name, shard.rows[shard.kind.row_id]):
                 yield Garbage(path, file.size, shard.rows.height)
 
 

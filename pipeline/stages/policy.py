@@ -2,18 +2,17 @@
 
 from collections.abc import Iterator, Mapping
 from functools import partial
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import polars as pl
 
-from ..config import EngineConfig, RunConfig
+from ..config import RunConfig
 from ..context import StageContext, StageResult
-from ..engines.models import resolve_model
 from ..engines.registry import engine_identity
 from ..engines.scoring import Scorer, score_table, scratch_folder
 from ..storage.manifests import Counts, read_manifest
 from ..training.methods import makes_mismatched, takes_mismatched
+from ..training.trained import trained_model
 
 VERSION = 3
 INPUTS = ("sequences", "row_sequences")
@@ -60,28 +59,6 @@ def other_route(reference: Mapping[str, Any], policy: Mapping[str, Any]) -> str 
         f"policy: the reference was scored by {before}, the trained model by {now}: their rounding differs, and small "
         f"rewards with it. Set reference.routes or reference.engine so that both are scored alike."
     )
-
-
-class TrainedModel(NamedTuple):
-    """What is scored.
-
-    Attributes:
-        folder: Folder of a whole model: the trained one, or the base of a trained adapter.
-        engine: The reference's engine, with the trained adapter where there is one.
-    """
-
-    folder: Path
-    engine: EngineConfig
-
-
-def trained_model(config: RunConfig) -> TrainedModel:
-    """The model that was trained, as an engine takes it."""
-    folder = config.run_dir / "train" / "model"
-    if config.train.save == "adapter":
-        base = resolve_model(config.model, config.revision)
-        return TrainedModel(base, config.reference.model_copy(update={"adapter": str(folder)}))
-    # The trained model was saved with everything in its own weights.
-    return TrainedModel(folder, config.reference.model_copy(update={"adapter": None}))
 
 
 def run(context: StageContext) -> StageResult:

@@ -1,12 +1,13 @@
 """What a worker process is started with and what it answers."""
 
 from collections.abc import Callable
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from ...config import EngineConfig
-from ..base import TokenSequence
+from ..sampling import SamplingSettings
 
-Route = Literal["native", "adapter", "prompt_logprobs"]
+# The ways to score, and to sample.
+Route = Literal["native", "adapter", "prompt_logprobs", "sampling"]
 
 
 class RawScore(NamedTuple):
@@ -27,6 +28,7 @@ class Settings(NamedTuple):
         max_tokens: Tokens of the longest sequence.
         log: File that takes what vLLM prints.
         adapter_dir: Folder of a LoRA adapter; None for none.
+        sampling: How tokens are drawn, where they are.
     """
 
     route: Route
@@ -35,20 +37,22 @@ class Settings(NamedTuple):
     max_tokens: int
     log: str
     adapter_dir: str | None = None
+    sampling: SamplingSettings | None = None
 
 
 class Answer(NamedTuple):
-    """What the process sends back: scores, or an error; neither once the model is loaded.
+    """What the process sends back: results, or an error; neither once the model is loaded.
 
     Attributes:
-        scores: In the order of the sequences.
+        results: `RawScore` of each sequence, or `Sampled` of each draw, in their order.
         error: What went wrong, in one line.
         is_setting: Whether a setting is wrong, so that no other route can help.
     """
 
-    scores: list[RawScore]
+    results: list[Any]
     error: str = ""
     is_setting: bool = False
 
 
-Scorer = Callable[[list[TokenSequence]], list[RawScore]]
+# What a route does with sequences, or draws.
+Work = Callable[[list[Any]], list[Any]]

@@ -1,15 +1,16 @@
-"""A worker process from its parent's side: sequences out, scores back, its last words where it fails."""
+"""A worker process from its parent's side: token ids out, results back, its last words where it fails."""
 
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from ...config import EngineConfig
 from ...errors import ConfigError, EngineError, examples
 from ...workers import NewProcesses
 from ..adapters import resolve_adapter
 from ..base import Score, TokenSequence
+from ..sampling import Draw, Sampled, SamplingSettings
 from .messages import Answer, Route, Settings
 from .worker import serve
 
@@ -20,14 +21,22 @@ _STOP_SECONDS: Final = 60.0
 class WorkerProcess:
     """One route of vLLM, loaded in a process of its own."""
 
-    def __init__(self, route: Route, model_dir: Path, config: EngineConfig, max_tokens: int) -> None:
+    def __init__(
+        self,
+        route: Route,
+        model_dir: Path,
+        config: EngineConfig,
+        max_tokens: int,
+        sampling: SamplingSettings | None = None,
+    ) -> None:
         """Start the process; it loads the model while this one goes on.
 
         Args:
             route: How vLLM is asked.
             model_dir: Folder of the model.
             config: The engine's settings.
-            max_tokens: Tokens of the longest sequence that will be scored.
+            max_tokens: Tokens of the longest sequence, answers included.
+            sampling: How tokens are drawn, where they are.
         """
         adapter = None if config.adapter is None else str(resolve_adapter(config.adapter))
         self._log = tempfile.NamedTemporaryFile("r", prefix="thumbline-vllm-", suffix=".log", errors="replace")  # noqa: SIM115  open until close()
@@ -36,7 +45,7 @@ class WorkerProcess:
         self._connection, theirs = context.Pipe()
         self._process = context.Process(
             target=serve,
-            args=(theirs, Settings(route, str(model_dir), config, max_tokens, self._log.name, adapter)),
+            args=(theirs, Settings(route, str(model_dir), config, max_tokens, self._log.name, adapter, sampling)),
             # vLLM's own workers, one a GPU, are children of this process, which a daemon may not have.
             daemon=config.tensor_parallel_size == 1,
         )
@@ -52,12 +61,8 @@ class WorkerProcess:
             EngineError: vLLM failed, its process ended, or a sequence came back without all its tokens.
             ConfigError: A setting does not hold, so that no other route can help.
         """
-        if not self._is_ready:
-            self._receive()
-            self._is_ready = True
-        self._connection.send(list(sequences))
         scores = [
-            Score(sequence.sequence_id, *raw) for sequence, raw in zip(sequences, self._receive().scores, strict=True)
+            Score(sequence.sequence_id, *raw) for sequence, raw in zip(sequences, self._results(sequences), strict=True)
         ]
         short = [
             score.sequence_id
@@ -67,6 +72,22 @@ class WorkerProcess:
         if short:
             raise EngineError(f"{len(short)} of {len(scores)} sequences lack scores of tokens ({examples(short)}).")
         return scores
+
+    def sample(self, draws: Sequence[Draw]) -> list[Sampled]:
+        """One answer a draw, in the order given; the first call waits until the model is loaded.
+
+        Raises:
+            EngineError: vLLM failed, or its process ended.
+            ConfigError: A setting does not hold.
+        """
+        return self._results(draws)
+
+    def _results(self, given: Sequence[Any]) -> list[Any]:
+        if not self._is_ready:
+            self._receive()
+            self._is_ready = True
+        self._connection.send(list(given))
+        return self._receive().results
 
     def close(self) -> None:
         """End the process; its memory is free when this returns."""

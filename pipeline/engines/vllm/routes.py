@@ -11,7 +11,7 @@ from typing import Any, Final
 from ...errors import EngineError, unknown_name
 from ..adapters import adapter_rank, changes_head
 from ..base import TokenSequence
-from .messages import RawScore, Route, Scorer, Settings
+from .messages import RawScore, Route, Settings, Work
 from .plugin import PREFIX, register_twins
 
 # The smallest that vLLM's CPU attention takes.
@@ -55,7 +55,7 @@ def _head_type(settings: Settings) -> dict[str, Any]:
     return {"head_dtype": settings.config.head_dtype}
 
 
-def _lora_request(settings: Settings) -> Any:
+def lora_request(settings: Settings) -> Any:
     """What names the adapter in a request; None for none."""
     if settings.adapter_dir is None:
         return None
@@ -64,7 +64,7 @@ def _lora_request(settings: Settings) -> Any:
     return LoRARequest("reference", 1, settings.adapter_dir)
 
 
-def _open_adapter(settings: Settings) -> Scorer:
+def _open_adapter(settings: Settings) -> Work:
     from vllm import LLM
     from vllm.config import PoolerConfig
     from vllm.platforms import current_platform
@@ -88,18 +88,16 @@ def _open_adapter(settings: Settings) -> Scorer:
     return partial(_score_by_adapter, engine, settings)
 
 
-def _open_prompt_logprobs(settings: Settings) -> Scorer:
+def _open_prompt_logprobs(settings: Settings) -> Work:
     # Prompt log-probs never read the prefix cache.
-    return partial(_score_by_prompt_logprobs, _generator(settings, enable_prefix_caching=False), settings)
+    return partial(_score_by_prompt_logprobs, generator(settings, enable_prefix_caching=False), settings)
 
 
-def _open_native(settings: Settings) -> Scorer:
-    return partial(
-        _score_natively, _generator(settings, enable_prefix_caching=settings.config.prefix_caching), settings
-    )
+def _open_native(settings: Settings) -> Work:
+    return partial(_score_natively, generator(settings, enable_prefix_caching=settings.config.prefix_caching), settings)
 
 
-def _generator(settings: Settings, *, enable_prefix_caching: bool) -> Any:
+def generator(settings: Settings, *, enable_prefix_caching: bool) -> Any:
     """VLLM as a generating engine: log-probs of a prompt come with one generated token."""
     from vllm import LLM
 
@@ -119,7 +117,7 @@ def _model_description(settings: Settings) -> dict[str, Any]:
     return description
 
 
-OPENERS: Final[Mapping[Route, Callable[[Settings], Scorer]]] = {
+OPENERS: Final[Mapping[Route, Callable[[Settings], Work]]] = {
     "native": _open_native,
     "adapter": _open_adapter,
     "prompt_logprobs": _open_prompt_logprobs,
@@ -168,7 +166,7 @@ def _encode(engine: Any, settings: Settings, sequences: list[TokenSequence], *, 
         for entry in sequences
     ]
     outputs = engine.encode(
-        _prompts(sequences), parameters, pooling_task=TASK, use_tqdm=False, lora_request=_lora_request(settings)
+        _prompts(sequences), parameters, pooling_task=TASK, use_tqdm=False, lora_request=lora_request(settings)
     )
     scores = []
     for output in outputs:
@@ -193,7 +191,7 @@ def _generate_given(
         )
         for entry in sequences
     ]
-    outputs = engine.generate(_prompts(sequences), parameters, use_tqdm=False, lora_request=_lora_request(settings))
+    outputs = engine.generate(_prompts(sequences), parameters, use_tqdm=False, lora_request=lora_request(settings))
     return [_summed(_given_values(output), settings) for output in outputs]
 
 
@@ -209,7 +207,7 @@ def _score_by_prompt_logprobs(engine: Any, settings: Settings, sequences: list[T
 
     # Flat lists cost a tenth of the Python time of a dictionary a token.
     parameters = SamplingParams(max_tokens=1, prompt_logprobs=0, detokenize=False, flat_logprobs=True)
-    outputs = engine.generate(_prompts(sequences), parameters, use_tqdm=False, lora_request=_lora_request(settings))
+    outputs = engine.generate(_prompts(sequences), parameters, use_tqdm=False, lora_request=lora_request(settings))
     # One value a position, but none at the first.
     return [
         _summed(output.prompt_logprobs.logprobs[len(entry.prompt_token_ids) - 1 :], settings)

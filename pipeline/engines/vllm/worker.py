@@ -1,4 +1,4 @@
-"""The process that owns a vLLM engine: token ids in, log-probs out, over a pipe."""
+"""The process that owns a vLLM engine: token ids in, log-probs or answers out, over a pipe."""
 
 import multiprocessing
 import os
@@ -7,12 +7,14 @@ import threading
 from multiprocessing import connection as pipes
 from multiprocessing import util
 from multiprocessing.connection import Connection
-from typing import Final
+from typing import Any, Final
 
-from ..base import TokenSequence
-from .messages import Answer, Scorer, Settings
-from .routes import OPENERS, unknown_arguments
+from .generating import open_sampling
+from .messages import Answer, Settings, Work
+from .routes import OPENERS as SCORING
+from .routes import unknown_arguments
 
+OPENERS: Final = {**SCORING, "sampling": open_sampling}
 _MESSAGE_CHARACTERS: Final = 240
 # After multiprocessing's own clean-up, whose finalizers have priority 0 and above.
 _LAST: Final = -100
@@ -26,25 +28,25 @@ def serve(connection: Connection, settings: Settings) -> None:
         if unknown := unknown_arguments(settings.config.engine_args):
             connection.send(Answer([], unknown, is_setting=True))
             return
-        scorer = OPENERS[settings.route](settings)
+        work = OPENERS[settings.route](settings)
     except Exception as error:  # noqa: BLE001  whatever vLLM raises has to reach the parent as one line
         connection.send(Answer([], _one_line(error)))
         return
     connection.send(Answer([]))
     while True:
         try:
-            sequences = connection.recv()
+            given = connection.recv()
         except (EOFError, KeyboardInterrupt):
             if settings.config.tensor_parallel_size == 1:
                 # Taking vLLM down piece by piece takes seconds and frees nothing that ending does not.
                 util.Finalize(None, os._exit, args=(0,), exitpriority=_LAST)
             return
-        connection.send(_answer(scorer, sequences))
+        connection.send(_answer(work, given))
 
 
-def _answer(scorer: Scorer, sequences: list[TokenSequence]) -> Answer:
+def _answer(work: Work, given: list[Any]) -> Answer:
     try:
-        return Answer(scorer(sequences))
+        return Answer(work(given))
     except Exception as error:  # noqa: BLE001  as above
         return Answer([], _one_line(error))
 

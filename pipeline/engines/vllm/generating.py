@@ -1,0 +1,44 @@
+"""vLLM asked for answers: each request has a seed of its own, and the answers to one prompt share its blocks."""
+
+from functools import partial
+from typing import Any
+
+from ..sampling import Draw, Sampled, SamplingSettings, ended
+from .messages import Settings, Work
+from .routes import generator, lora_request
+
+
+def open_sampling(settings: Settings) -> Work:
+    """An engine that samples as the settings say."""
+    return partial(_sample, generator(settings, enable_prefix_caching=settings.config.prefix_caching), settings)
+
+
+def _sample(engine: Any, settings: Settings, draws: list[Draw]) -> list[Sampled]:
+    from vllm import SamplingParams
+
+    sampling = _drawn_as(settings)
+    # A cache left by an earlier call would change which rows share a step, and with it the last digits.
+    engine.reset_prefix_cache()
+    parameters = [
+        SamplingParams(
+            max_tokens=sampling.max_new_tokens,
+            temperature=sampling.temperature,
+            top_p=sampling.top_p,
+            top_k=sampling.top_k,
+            seed=draw.seed,
+            stop_token_ids=list(sampling.end_token_ids),
+            # What ends an answer is stated above, for every engine alike.
+            ignore_eos=True,
+            detokenize=False,
+        )
+        for draw in draws
+    ]
+    prompts = [{"prompt_token_ids": list(draw.prompt_token_ids)} for draw in draws]
+    outputs = engine.generate(prompts, parameters, use_tqdm=False, lora_request=lora_request(settings))
+    return [ended(output.outputs[0].token_ids, sampling) for output in outputs]
+
+
+def _drawn_as(settings: Settings) -> SamplingSettings:
+    if settings.sampling is None:
+        raise ValueError("sampling: the process was started without settings of how tokens are drawn")
+    return settings.sampling

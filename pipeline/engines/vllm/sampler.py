@@ -1,0 +1,39 @@
+"""The sampling engine of vLLM as the rest of the pipeline sees it: a process of its own that writes answers."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from ...config import EngineConfig
+from ...errors import EngineError
+from ..sampling import Draw, Sampled, SamplingSettings
+from .process import WorkerProcess
+
+
+class VLLMSampler:
+    """A model that samples by vLLM, in a process of its own; see `VLLMEngine` for why."""
+
+    def __init__(self, model_dir: Path, config: EngineConfig, settings: SamplingSettings, longest: int) -> None:
+        """Start the process, which loads the model.
+
+        Args:
+            model_dir: Folder of the model.
+            config: The engine's settings.
+            settings: How tokens are drawn.
+            longest: Tokens of the longest prompt.
+        """
+        self._process = WorkerProcess("sampling", model_dir, config, longest + settings.max_new_tokens, settings)
+
+    def sample(self, draws: Sequence[Draw]) -> list[Sampled]:
+        """One answer a draw, in the order given.
+
+        Raises:
+            EngineError: vLLM cannot sample from this model, or its process ended.
+        """
+        try:
+            return self._process.sample(draws)
+        except EngineError as error:
+            raise EngineError(f"vLLM: {error} Or set generations.engine to hf, to sample without it.") from error
+
+    def close(self) -> None:
+        """End the process; its memory is free when this returns."""
+        self._process.close()
