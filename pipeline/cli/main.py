@@ -67,6 +67,14 @@ def formats_command() -> None:
     print_rows(describe())
 
 
+@app.command("judges")
+def judges_command() -> None:
+    """List the judges of sampled answers, and their options."""
+    from ..judges.registry import describe
+
+    print_rows(describe())
+
+
 @app.command("tables")
 def tables_command(
     name: Annotated[str | None, typer.Argument(help="A table; none lists them all.", metavar="TABLE")] = None,

@@ -36,6 +36,7 @@ def run_command(
     Stages whose inputs, settings and code have not changed are skipped; an interrupted run resumes.
     """
     from .. import line
+    from ..judges.registry import check_judges
     from ..training.methods import check_training
 
     loaded = load_config(config, tuple(settings or ()))
@@ -49,6 +50,7 @@ def run_command(
         _print_report_path(loaded)
         return
     check_training(loaded)
+    check_judges(loaded.judges)
     _run_line(loaded, stages, forced=first is not None)
 
 

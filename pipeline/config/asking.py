@@ -1,10 +1,27 @@
 """Settings of what asks the model itself: the thumbs model, sampled answers, and who judges them."""
 
-from typing import Annotated, Any, Literal, Self
+import re
+from collections.abc import Iterator
+from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import Field, model_validator
 
 from .base import NaturalCount, Positive, Seed, StageConfig
+
+# How options end that would hold a secret; `max_tokens` and `key_from` do not.
+_SECRETS: Final = (
+    "key",
+    "token",
+    "secret",
+    "password",
+    "passwd",
+    "authorization",
+    "credential",
+    "credentials",
+    "cookie",
+)
+# An address that says who asks: before its host, or as a parameter of its own.
+_WITH_CREDENTIALS: Final = re.compile(r"://[^/\s]*@|[?&][^=&\s]*(?:key|token|secret|sig|pass)[^=&\s]*=", re.IGNORECASE)
 
 
 class ThumbsConfig(StageConfig):
@@ -72,12 +89,41 @@ class JudgeConfig(StageConfig):
     """Who judges sampled answers. The first of `judges` decides the verdict."""
 
     judge: str = Field(
-        min_length=1, description="A name of `thumbline judges`, or `package.module:function` for one of your own."
+        min_length=1,
+        description="A name of `thumbline judges`; or a function of your own, as `package.module:function` or "
+        "`path/to/file.py:function` from the run file.",
     )
-    name: str | None = Field(None, min_length=1, description="What it is called in tables; unset: `judge` itself.")
+    name: str | None = Field(
+        None, min_length=1, description="What it is called in tables; unset: `judge`, of a function its own name."
+    )
     options: dict[str, Any] = Field({}, description="The judge's own settings, as `thumbline judges` lists them.")
+
+    @model_validator(mode="after")
+    def _keep_secrets_out(self) -> Self:
+        # What stands here is written to the run's folder; so is this message, and no value is in it.
+        for key, value in _leaves(self.options):
+            if not isinstance(value, str):
+                continue
+            if key.lower().endswith(_SECRETS) or value.startswith("Bearer ") or _WITH_CREDENTIALS.search(value):
+                raise ValueError(
+                    f"options: {key} seems to hold a secret, which must not stand in a run file: put it into a "
+                    "variable of the environment, and that variable's name into key_from"
+                )
+        return self
 
     @property
     def called(self) -> str:
         """Its name in tables."""
-        return self.name or self.judge
+        return self.name or self.judge.rpartition(":")[2]
+
+
+def _leaves(value: object, key: str = "") -> Iterator[tuple[str, object]]:
+    """Keys and values of nested mappings and lists."""
+    if isinstance(value, dict):
+        for name, entry in value.items():
+            yield from _leaves(entry, str(name))
+    elif isinstance(value, list | tuple):
+        for entry in value:
+            yield from _leaves(entry, key)
+    else:
+        yield key, value

@@ -32,8 +32,12 @@ def load_config(path: Path, overrides: tuple[str, ...] = ()) -> RunConfig:
     config = build_config(document, origin=str(path))
     names, files = list(config.splits.evaluation_sets), tuple(config.splits.evaluation_sets.values())
     sets = dict(zip(names, _resolve(files, path.parent), strict=True))
+    judges = tuple(
+        judge.model_copy(update={"judge": _resolve_function(judge.judge, path.parent)}) for judge in config.judges
+    )
     return config.model_copy(
         update={
+            "judges": judges,
             "events": config.events.model_copy(update={"inputs": _resolve(config.events.inputs, path.parent)}),
             "splits": config.splits.model_copy(update={"evaluation_sets": sets}),
         }
@@ -108,6 +112,12 @@ def put(document: dict[str, Any], key: str, value: Any, *, origin: str) -> None:
 
 def _resolve(inputs: tuple[str, ...], folder: Path) -> tuple[str, ...]:
     return tuple(entry if _is_address(entry) else str(folder / entry) for entry in inputs)
+
+
+def _resolve_function(judge: str, folder: Path) -> str:
+    """A judge's name; the file of `FILE.py:function` is one of the run file's folder."""
+    file, _, function = judge.rpartition(":")
+    return f"{_resolve((file,), folder)[0]}:{function}" if file.endswith(".py") else judge
 
 
 def _is_address(entry: str) -> bool:

@@ -51,8 +51,11 @@ class RunConfig(StageConfig):
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
             raise ValueError(f"judges: two are called {', '.join(twice)}; give each a name of its own")
-        if any(judge.judge == "thumbs" for judge in self.judges) and not self.thumbs.is_on:
-            raise ValueError("judges: thumbs judges by the thumbs model; set thumbs.method")
+        own = [judge for judge in self.judges if judge.judge == "thumbs" and judge.options.get("model") is None]
+        if own and not self.thumbs.is_on:
+            raise ValueError(
+                "judges: thumbs judges by the thumbs model; set thumbs.method, or options: {model: FOLDER}"
+            )
         return self
 
     @property
@@ -64,3 +67,8 @@ class RunConfig(StageConfig):
     def store(self) -> str:
         """Folder or address of stored log-probs."""
         return self.reference.store if "://" in self.reference.store else str(Path(self.runs) / self.reference.store)
+
+    @property
+    def replies(self) -> str:
+        """Folder or address of kept replies of judges that cost something, beside the store of log-probs."""
+        return f"{self.store.rstrip('/')}-replies"
