@@ -1,6 +1,6 @@
 """What other packages add by entry points: listed when somebody asks for it, loaded when it is used.
 
-The three groups are `thumbline.losses`, `thumbline.importers` and `thumbline.evaluators`. A package names its specs in
+The groups are `thumbline.losses`, `thumbline.importers`, `thumbline.evaluators` and `thumbline.judges`. A package names its specs in
 its own pyproject.toml:
 
     [project.entry-points."thumbline.losses"]

@@ -12,7 +12,7 @@ from tests.unit.judges.chat_server import Answered, said, serving
 from thumbline.pipeline.config import JudgeConfig, build_config, load_config
 from thumbline.pipeline.context import SilentReporter
 from thumbline.pipeline.errors import ConfigError, EngineError, PipelineError
-from thumbline.pipeline.judges import AnswerPair, Preference, Surroundings, chat_client, check_judges
+from thumbline.pipeline.judges import AnswerPair, Preference, Surroundings, chat_client, check_judges, replies
 from thumbline.pipeline.judges.asking import ask
 from thumbline.pipeline.judges.chat import ChatOptions, open_chat
 from thumbline.pipeline.judges.registry import judge_options, what_decides
@@ -142,13 +142,13 @@ def test_the_server_says_how_long_to_wait(tmp_path):
 def test_a_server_that_is_gone_stops_the_stage_and_what_was_answered_is_kept(tmp_path):
     with serving(lambda body, n: longer(body, n) if n <= 5 else Answered({}, 503)) as server:
         with pytest.raises(EngineError, match=r"left 8 requests in a row without an answer, each tried 3 times \(503"):
-            compared(server, tmp_path, 40, concurrency=1)
+            compared(server, tmp_path, 14, concurrency=1)
         server.answer = longer
         asked = len(server.bodies)
-        made, facts = compared(server, tmp_path, 40)
-        assert len(made) == 40 and all(one == Preference(0.0) for one in made)
+        made, facts = compared(server, tmp_path, 14)
+        assert len(made) == 14 and all(one == Preference(0.0) for one in made)
         assert facts["from_kept"] == 5
-        assert len(server.bodies) - asked == 35
+        assert len(server.bodies) - asked == 9
 
 
 def test_a_few_without_an_answer_are_none_and_more_stop_the_stage(tmp_path):
@@ -160,12 +160,12 @@ def test_a_few_without_an_answer_are_none_and_more_stop_the_stage(tmp_path):
         return one
 
     with serving(answered([3])) as server:
-        made, facts = compared(server, tmp_path / "a", 40)
+        made, facts = compared(server, tmp_path / "a", 20)
         assert made.count(Preference(None, "no_answer")) == 1
         assert "chat: no_answer, for example: 500 {}." in facts["said"]
-        server.answer = answered([3, 13, 23])
-        with pytest.raises(EngineError, match="3 of 40 requests got no answer"):
-            compared(server, tmp_path / "b", 40)
+        server.answer = answered([3, 13])
+        with pytest.raises(EngineError, match="2 of 20 requests got no answer"):
+            compared(server, tmp_path / "b", 20)
 
 
 @pytest.mark.parametrize(("status", "message"), [(401, "bad key"), (404, "no such model"), (429, "insufficient_quota")])
@@ -222,27 +222,30 @@ def test_a_budget_stops_before_more_is_spent_and_what_was_paid_for_is_kept(tmp_p
     with serving(lambda *_: said("Verdict: A")) as server:
         # Each reply reads ten tokens: a cost of one.
         with pytest.raises(PipelineError, match="has cost 3.0000 of most_cost 3 after 3 requests.*raise most_cost"):
-            compared(server, tmp_path, 10, most_cost=3, **priced)
+            compared(server, tmp_path, 6, most_cost=3, **priced)
         assert len(server.bodies) in (3, 4)
-        made, facts = compared(server, tmp_path, 10, **priced)
-        assert len(made) == 10
-        assert facts["asked"] + facts["from_kept"] == 10
-        assert len(server.bodies) == 10
+        made, facts = compared(server, tmp_path, 6, **priced)
+        assert len(made) == 6
+        assert facts["asked"] + facts["from_kept"] == 6
+        assert len(server.bodies) == 6
 
 
-def test_replies_are_put_together_and_a_damaged_one_is_asked_again(tmp_path, caplog):
+def test_replies_are_put_together_and_a_damaged_one_is_asked_again(tmp_path, caplog, monkeypatch):
+    monkeypatch.setattr(replies, "_PACKED_FROM", 8)
     with serving(longer) as server:
-        compared(server, tmp_path, 70)
+        compared(server, tmp_path, 7)
+        assert len([path for path in tmp_path.rglob("*") if path.is_file()]) == 7
+        compared(server, tmp_path, 8)
         (pack,) = [path for path in tmp_path.rglob("*") if path.is_file()]
         assert pack.suffix == ".jsonl"
         lines = pack.read_text().splitlines()
-        assert len(lines) == 70
+        assert len(lines) == 8
         lines[4] = lines[4].replace("Verdict: B", "Verdict: A")
         pack.write_text("\n".join([*lines[:-1], lines[-1][:40]]))
-        made, facts = compared(server, tmp_path, 70)
-        assert (facts["asked"], facts["from_kept"]) == (2, 68)
-        assert made == [Preference(0.0)] * 70
-    assert "2 of 70 replies" in caplog.text
+        made, facts = compared(server, tmp_path, 8)
+        assert (facts["asked"], facts["from_kept"]) == (2, 6)
+        assert made == [Preference(0.0)] * 8
+    assert "2 of 8 replies" in caplog.text
 
 
 def test_another_question_is_another_reply(tmp_path):
