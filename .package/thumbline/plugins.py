@@ -1,7 +1,7 @@
 """What other packages add by entry points: listed when somebody asks for it, loaded when it is used.
 
-The groups are `thumbline.losses`, `thumbline.importers`, `thumbline.evaluators` and `thumbline.judges`. A package names its specs in
-its own pyproject.toml:
+The groups are `thumbline.losses`, `thumbline.importers`, `thumbline.evaluators` and `thumbline.judges`. A package
+names its specs in its own pyproject.toml:
 
     [project.entry-points."thumbline.losses"]
     mine = "my_package.mine:SPEC"

@@ -116,10 +116,12 @@ def describe() -> list[dict[str, str]]:
     A package that is broken takes its own row only, which says why.
     """
     rows = [_described(name, spec) for name, spec in JUDGES.items()]
-    own = _described(
-        "MODULE:FUNCTION, FILE.py:FUNCTION",
-        JudgeSpec("A Python function of your own.", False, functions.NoOptions, functions.spec_of_path),
-    )
+    own = {
+        "judge": "MODULE:FUNCTION, FILE.py:FUNCTION",
+        "looks at": "one answer",
+        "judges by": "A Python function of your own.",
+        "options": "",
+    }
     if not _PLUGINS.names():
         return [*rows, own]
     for name in _PLUGINS.names():
