@@ -24,10 +24,10 @@ def run(tmp_path, judges, table):
     folder = tmp_path / "judgements"
     folder.mkdir(parents=True)
     prompts = table.unique("prompt_id").with_columns(
-        split=pl.lit("test", dtype=SPLIT), script=pl.lit("Latin"), turns=pl.lit(1)
+        split=pl.lit("test", dtype=SPLIT), script=pl.lit("Latin"), turns=pl.lit(1, dtype=pl.Int64)
     )
     rows = table.with_columns(
-        token_count=pl.lit(1),
+        token_count=pl.lit(1, dtype=pl.Int64),
         finish=pl.lit("stop", dtype=FINISH),
         reference_logps=pl.lit(-1.0),
         policy_logps=pl.lit(-1.0),
