@@ -3,6 +3,7 @@
 from .answer_registry import ANSWER_EVALUATORS, evaluate_answers
 from .answers import AnswerTables
 from .frontiers import FrontierPoint, cheapest_surely_better, frontier, frontier_points
+from .judged import evaluate_judged
 from .registry import EVALUATORS, evaluate
 from .rewards import RewardKind, needs_reference, reward_kind, reward_of
 from .types import METRICS_SCHEMA, EvaluationError, EvaluationSettings, Metric
@@ -20,6 +21,7 @@ __all__ = [
     "cheapest_surely_better",
     "evaluate",
     "evaluate_answers",
+    "evaluate_judged",
     "frontier",
     "frontier_points",
     "needs_reference",

@@ -109,10 +109,10 @@ def _metric(
         return _named(estimand, value, _Spread(*ends, None), estimand.note)
     draws = _apply(estimand, resampled) + (0.0 if estimand.also is None else estimand.also)
     defined = draws[np.isfinite(draws)]
-    unknown = _no_interval(defined, draws.shape[0])
+    unknown = no_spread(defined, draws.shape[0])
     if unknown is not None:
         return _named(estimand, value, _NOTHING, _together(estimand.note, unknown))
-    low, high = _percentiles(defined, estimand.fewest, settings.confidence)
+    low, high = percentiles(defined, estimand.fewest, settings.confidence)
     if estimand.proportion and error and 0.0 < value < 1.0:
         wilson_low, wilson_high = wilson_share(value, error, estimand.fewest, settings.confidence)
         low, high = min(low, wilson_low), max(high, wilson_high)
@@ -174,7 +174,7 @@ def _linear_error(estimand: Estimand, columns: FloatArray, whole: FloatArray) ->
     return error if np.isfinite(error) else None
 
 
-def _no_interval(defined: FloatArray, draws: int) -> str | None:
+def no_spread(defined: FloatArray, draws: int) -> str | None:
     """Why resampling says nothing of the spread; None where it does."""
     if defined.shape[0] < (1.0 - _MOST_UNDEFINED) * draws:
         return f"no interval: {draws - defined.shape[0]:,} of {draws:,} resamples do not determine the number"
@@ -183,7 +183,7 @@ def _no_interval(defined: FloatArray, draws: int) -> str | None:
     return None
 
 
-def _percentiles(draws: FloatArray, groups: int, confidence: float) -> tuple[float, float]:
+def percentiles(draws: FloatArray, groups: int, confidence: float) -> tuple[float, float]:
     """Percentiles of the draws, further out where groups are few.
 
     Source: Hesterberg (2015), "What teachers should know about the bootstrap", the expanded percentile interval: it
