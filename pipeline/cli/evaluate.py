@@ -24,7 +24,9 @@ class Evaluated:
 
     rows: Annotated[
         str | None,
-        typer.Argument(help="A run, scored rows, or with --model a file or `hub:ID` of pairs.", metavar="ROWS"),
+        typer.Argument(
+            help="A run, scored rows, judged pairs, or with --model a file or `hub:ID` of pairs.", metavar="ROWS"
+        ),
     ] = None
     unpaired: Annotated[Path | None, typer.Option(help="Parquet of scored unpaired rows.")] = None
     model: Annotated[
@@ -150,6 +152,9 @@ def evaluate_command(
 ) -> None:
     """Metrics with intervals, and a report, of a run, of scored rows, or of pairs that models score now.
 
+    A table of judged pairs (AlpacaEval's annotations, arena votes, LLMFAO, PandaLM, or `model_a`, `model_b` and
+    `preference`) gives win rates and ratings of its models.
+
     Exit code 1: a condition does not hold. Exit code 2: it cannot be evaluated as asked.
     """
     from .. import evaluation
@@ -170,11 +175,44 @@ def evaluate_command(
         trackers=trackers.places(),
     )
     choices = judging.choices()
+    if evaluation.is_judged_request(request):
+        _evaluate_judged(request, choices, output)
+        return
     evaluation.check_request(request)
     done = outcome.evaluate_subject(evaluation.read_request(request, ConsoleReporter()), choices)
     _print_summary(outcome.write_outcome(done, output, command_line()), output)
     evaluation.track(request, done)
     checked = evaluation.check_gate(request, done)
+    print_rows([{"condition": c.name, "holds": "yes" if c.holds else "NO", "numbers": c.detail} for c in checked])
+    gate.refuse(checked)
+
+
+def _evaluate_judged(request: "evaluation_module.Request", choices: "outcome_module.Choices", output: Path) -> None:
+    """Win rates and ratings of a table of judged pairs."""
+    from ..evaluation import gate, judged, judged_rows
+    from ..report.formatting import interval, measure
+
+    judged.check_judged_request(request)
+    done = judged.evaluate_pairs(judged_rows.read_judged(str(request.rows)), choices)
+    facts = judged.write_judged(done, output, command_line())
+    for section in facts.judges:
+        rows = [
+            {
+                "model": row.model,
+                "rating": measure(row.rating.value, "points"),
+                "interval": interval(row.rating.ci_low, row.rating.ci_high, "points"),
+                f"won against {section.anchor}": "" if row.against is None else measure(row.against.value, "share"),
+                "comparisons": f"{row.rating.n:,}",
+                "note": row.rating.reason or "",
+            }
+            for row in section.rows
+        ]
+        print_rows(rows, whole=("model", "rating"))
+    for note in facts.notes:
+        out.print(note, markup=False)
+    out.print(facts.sentence, markup=False)
+    out.print(f"Report: {output / 'report.html'}  every number: {output / 'metrics.json'}")
+    checked = judged.check_judged_gate(request, done)
     print_rows([{"condition": c.name, "holds": "yes" if c.holds else "NO", "numbers": c.detail} for c in checked])
     gate.refuse(checked)
 

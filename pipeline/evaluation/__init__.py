@@ -1,6 +1,6 @@
 """Evaluation of anything at hand: runs, scored rows, and pairs that models still have to score."""
 
-from .request import Gate, Request, check_gate, check_request, read_request, track
+from .request import Gate, Request, check_gate, check_request, is_judged_request, read_request, track
 from .rows import ReadOptions
 from .scoring import ScoringOptions
 
@@ -11,6 +11,7 @@ __all__ = [
     "ScoringOptions",
     "check_gate",
     "check_request",
+    "is_judged_request",
     "read_request",
     "track",
 ]

@@ -61,6 +61,20 @@ def parse_floor(text: str) -> Floor:
     return Floor(metric, value, end == "low")
 
 
+class Gated(NamedTuple):
+    """What floors are held against.
+
+    Attributes:
+        metrics: Rows of the metrics table, of all rows: one a metric and model, and a judge where there are several.
+        models: Models that have to meet each floor.
+        confidence: Mass of every interval.
+    """
+
+    metrics: pl.DataFrame
+    models: tuple[str, ...]
+    confidence: float
+
+
 def check_floors(outcome: Outcome, floors: Sequence[Floor]) -> list[Condition]:
     """Each floor for each model that is judged.
 
@@ -68,6 +82,16 @@ def check_floors(outcome: Outcome, floors: Sequence[Floor]) -> list[Condition]:
         ConfigError: No row of the metrics has this name.
     """
     whole = outcome.metrics.filter(pl.col("slice").is_null() & pl.col("compared_with").is_null())
+    return floor_conditions(Gated(whole, tuple(outcome.judged()), outcome.settings.confidence), floors)
+
+
+def floor_conditions(gated: Gated, floors: Sequence[Floor]) -> list[Condition]:
+    """Each floor for each model, and for each judge that has the metric.
+
+    Raises:
+        ConfigError: No row of the metrics has this name.
+    """
+    whole = gated.metrics
     full = pl.format("{}.{}", "evaluator", "metric")
     conditions = []
     for floor in floors:
@@ -78,24 +102,29 @@ def check_floors(outcome: Outcome, floors: Sequence[Floor]) -> list[Condition]:
         if rows["evaluator"].n_unique() > 1:
             meant = ", ".join(rows.select(full.unique().sort()).to_series())
             raise ConfigError(f"--fail-under: '{floor.metric}' could mean {meant}; write one of them.")
-        conditions += [_floor(outcome, rows, floor, model) for model in outcome.judged()]
+        conditions += [condition for model in gated.models for condition in _floor(gated, rows, floor, model)]
     return conditions
 
 
-def _floor(outcome: Outcome, rows: pl.DataFrame, floor: Floor, model: str) -> Condition:
+def _floor(gated: Gated, rows: pl.DataFrame, floor: Floor, model: str) -> list[Condition]:
     name = f"{model}: {floor.metric}{' lower end' if floor.lower_end else ''} at least {floor.value:g}"
-    of_model = rows.filter(pl.col("model") == model)
-    row = of_model.row(0, named=True) if of_model.height else None
-    value = None if row is None else row["ci_low" if floor.lower_end else "value"]
-    if row is None or value is None:
-        reason = "the model has no such metric" if row is None else row["reason"] or "it has no value"
-        return Condition(name, False, f"none: {reason}")
-    interval = "" if row["ci_low"] is None else f", {_mass(outcome)} {row['ci_low']:.4g} to {row['ci_high']:.4g}"
+    of_model = rows.filter(pl.col("model") == model).rows(named=True)
+    if not of_model:
+        return [Condition(name, False, "none: the model has no such metric")]
+    several = len(of_model) > 1
+    return [_held(f"{name}, by {row['judge']}" if several else name, row, floor, gated.confidence) for row in of_model]
+
+
+def _held(name: str, row: dict[str, Any], floor: Floor, confidence: float) -> Condition:
+    value = row["ci_low" if floor.lower_end else "value"]
+    if value is None:
+        return Condition(name, False, f"none: {row['reason'] or 'it has no value'}")
+    interval = "" if row["ci_low"] is None else f", {_mass(confidence)} {row['ci_low']:.4g} to {row['ci_high']:.4g}"
     return Condition(name, bool(value >= floor.value), f"{row['value']:.4g}{interval}, {row['n']:,} rows")
 
 
-def _mass(outcome: Outcome) -> str:
-    return f"{100 * outcome.settings.confidence:g}% interval"
+def _mass(confidence: float) -> str:
+    return f"{100 * confidence:g}% interval"
 
 
 def check_no_worse(outcome: Outcome, location: str, allowed_loss: float | None) -> list[Condition]:
@@ -170,7 +199,7 @@ def _no_worse(outcome: Outcome, row: dict[str, Any], label: str, allowed_loss: f
         low, high = row["value"], row["value"]
         detail += ", in all prompt groups alike"
     else:
-        detail += f", {_mass(outcome)} {low:+.4g} to {high:+.4g}"
+        detail += f", {_mass(outcome.settings.confidence)} {low:+.4g} to {high:+.4g}"
     return Condition(name, bool(high >= 0 if allowed_loss is None else low > -allowed_loss), detail)
 
 

@@ -125,7 +125,11 @@ def _arena(record: Record) -> list[JudgedRow]:
     shown = True if _ARENA_MARKS & row.keys() else None
     lengths = (_length(row, f"{stem}_{side}") for side in "ab" for stem in ("conversation",))
     length_a, length_b = lengths
-    return [JudgedRow(_group(row), first, second, preference, _judge(row), None, shown, length_a, length_b, both_bad)]
+    return [
+        JudgedRow(
+            _group(row), first, second, preference, _judge(row) or "votes", None, shown, length_a, length_b, both_bad
+        )
+    ]
 
 
 def _judge(row: Row, *fields: str) -> str | None:
@@ -186,7 +190,7 @@ def _llmfao(record: Record) -> list[JudgedRow]:
     row = record.value
     first, second = _two(row, "left", "right")
     preference, both_bad = _winner(row, "winner", {"left": 1.0, "right": 0.0})
-    return [JudgedRow(_group(row), first, second, preference, None, None, True, both_bad=both_bad)]
+    return [JudgedRow(_group(row), first, second, preference, "crowd", None, True, both_bad=both_bad)]
 
 
 def _panda_lm(record: Record) -> list[JudgedRow]:

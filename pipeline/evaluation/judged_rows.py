@@ -61,19 +61,25 @@ class JudgedPairs(NamedTuple):
 def is_judged(location: str) -> bool:
     """Whether a path is a file of judged pairs, by the names of its columns."""
     path = Path(location)
-    return path.is_file() and path.suffix not in {".yaml", ".yml"} and _opened(path)[1] is not None
+    return path.is_file() and path.suffix not in {".yaml", ".yml"} and _opened(path).layout is not None
 
 
-def _opened(path: Path) -> tuple[FileSource, JudgedLayout | None, list[str]]:
+class _Opened(NamedTuple):
+    source: FileSource
+    layout: JudgedLayout | None
+    columns: list[str]
+
+
+def _opened(path: Path) -> _Opened:
     source = FileSource(path, str(path), MAX_LINE_BYTES)
     if source.content.foreign:
-        return source, None, []
+        return _Opened(source, None, [])
 
     def fits(sample: Sample) -> bool:
         return judged_layout(sample.fields) is not None
 
     opened, sample = fitted(source, fits)
-    return opened, judged_layout(sample.fields), sample.fields
+    return _Opened(opened, judged_layout(sample.fields), sample.fields)
 
 
 def read_judged(location: str) -> JudgedPairs:

@@ -67,7 +67,7 @@ def check_choices(choices: Choices) -> None:
     Raises:
         ConfigError: The message names each setting, its value and its range.
     """
-    _settings(choices, EvaluationSettings())
+    chosen_settings(choices, EvaluationSettings())
 
 
 def settings_of(subject: Subject, choices: Choices) -> EvaluationSettings:
@@ -96,11 +96,15 @@ def settings_of(subject: Subject, choices: Choices) -> EvaluationSettings:
             least_effective_groups=own.least_effective_groups,
             clip_weights=own.clip_weights,
         )
-    return _settings(choices, said)
+    return chosen_settings(choices, said)
 
 
-def _settings(choices: Choices, said: EvaluationSettings) -> EvaluationSettings:
-    """`said` with the user's choices over it."""
+def chosen_settings(choices: Choices, said: EvaluationSettings) -> EvaluationSettings:
+    """`said` with the user's choices over it.
+
+    Raises:
+        ConfigError: A value is out of range.
+    """
     chosen: dict[str, Any] = {
         "beta": choices.beta,
         "reward": choices.reward,

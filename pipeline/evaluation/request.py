@@ -9,6 +9,7 @@ from ..context import Reporter
 from ..errors import ConfigError
 from ..tracking import require_tracker
 from .gate import Condition, check_floors, check_no_worse, parse_floor
+from .judged_rows import is_judged
 from .junit import write_junit
 from .outcome import Outcome
 from .rows import ReadOptions
@@ -86,6 +87,11 @@ def check_request(request: Request) -> None:
         read_subject(gate.no_worse_than)
     for name in request.trackers:
         require_tracker(name, f"--{name}")
+
+
+def is_judged_request(request: Request) -> bool:
+    """Whether it is about a file of judged pairs, which are not scored by any model here."""
+    return request.rows is not None and not request.models and request.reference is None and is_judged(request.rows)
 
 
 def read_request(request: Request, reporter: Reporter) -> Subject:

@@ -43,7 +43,7 @@ def measure(value: float | None, unit: str = "", *, signed: bool = False) -> str
         return percent(value, signed=signed)
     if value is not None and unit == "flag":
         return "yes" if value else "no"
-    if value is not None and unit == "pairs":
+    if value is not None and unit in ("pairs", "points"):
         return count(round(value))
     return number(value, signed=signed)
 

@@ -31,7 +31,7 @@ def metrics_json(inputs: ReportInputs, facts: ReportFacts) -> dict[str, Any]:
         "models": [{"name": name, **_scored_with(inputs, name)} for name in evaluation.models],
         "sources": [source._asdict() for source in inputs.sources],
         "verdict": {"tone": facts.verdict.tone, "sentence": facts.verdict.sentence},
-        "metrics": [_metric(row) for row in evaluation.rows()],
+        "metrics": [metric_json(row) for row in evaluation.rows()],
     }
 
 
@@ -47,7 +47,8 @@ def _scored_with(inputs: ReportInputs, name: str) -> dict[str, str | None]:
     return {key: notes.get(source) for key, source in (("digest", "model"), ("engine", "engine"), ("dtype", "dtype"))}
 
 
-def _metric(row: Metric) -> dict[str, Any]:
+def metric_json(row: Metric) -> dict[str, Any]:
+    """One metric as JSON values."""
     plain = row._asdict()
     low, high = _number(plain.pop("ci_low")), _number(plain.pop("ci_high"))
     plain["value"], plain["standard_error"] = _number(row.value), _number(row.standard_error)
