@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from .pipeline.api.exporting import export
     from .pipeline.api.launching import LaunchPlan, launch_plan
     from .pipeline.api.preparing import Prepared, prepare
+    from .pipeline.api.rating import Ratings, ratings
     from .pipeline.api.runs import Run, load, run
     from .pipeline.api.sweeping import Sweep, sweep
     from .pipeline.errors import PipelineError
@@ -27,6 +28,7 @@ __all__ = [
     "LaunchPlan",
     "PipelineError",
     "Prepared",
+    "Ratings",
     "Run",
     "Sweep",
     "evaluate",
@@ -36,6 +38,7 @@ __all__ = [
     "load",
     "losses",
     "prepare",
+    "ratings",
     "run",
     "sweep",
 ]
@@ -50,6 +53,8 @@ _HOMES: Final = {
     "launch_plan": ".pipeline.api.launching",
     "Prepared": ".pipeline.api.preparing",
     "prepare": ".pipeline.api.preparing",
+    "Ratings": ".pipeline.api.rating",
+    "ratings": ".pipeline.api.rating",
     "Run": ".pipeline.api.runs",
     "load": ".pipeline.api.runs",
     "run": ".pipeline.api.runs",

@@ -219,11 +219,14 @@ def _frame(given: str | Path | Table) -> pl.DataFrame:
 
 
 def _kind(frame: pl.DataFrame, wanted: str | None) -> str:
+    from ..evaluation.judged_layouts import judged_layout
     from ..evaluation.subject import kind_of
 
     kind = kind_of(frame.columns)
     if kind is None or (wanted is not None and kind != wanted):
         columns = ", ".join(frame.columns)
+        if wanted is None and judged_layout(frame.columns) is not None:
+            raise InputError(f"these are judged pairs (columns {columns}): thumbline.ratings rates their models.")
         raise InputError(
             f"no scored {wanted or 'pairs or unpaired'} rows: policy_chosen_logps marks pairs, "
             f"policy_logps unpaired rows; the columns are {columns}. `thumbline tables scored_pairs` lists all."

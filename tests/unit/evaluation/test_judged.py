@@ -8,6 +8,7 @@ import jsonschema
 import polars as pl
 import pytest
 
+import thumbline
 from thumbline.pipeline.config import ReferenceConfig, SequencesConfig
 from thumbline.pipeline.errors import ConfigError, InputError
 from thumbline.pipeline.evaluation import Gate, ReadOptions, Request, ScoringOptions, is_judged_request
@@ -212,3 +213,17 @@ def test_options_about_log_probs_are_refused(tmp_path):
         check_judged_request(request(location, no_worse_than="run"))
     with pytest.raises(ConfigError, match="--baseline"):
         evaluate_pairs(read_judged(location), Choices(baseline="aa"))
+
+
+def test_ratings_of_a_frame_are_those_of_the_file(tmp_path):
+    location = many(tmp_path)
+    from_file, from_frame = (
+        thumbline.ratings(location, draws=100),
+        thumbline.ratings(pl.read_ndjson(location), draws=100),
+    )
+    assert from_file.metrics.equals(from_frame.metrics)
+    assert from_file.table["model"].to_list() == ["a", "b", "<i>c</i>"]
+    assert (from_file.verdict in repr(from_file), "1,191" in from_file._repr_html_()) == (True, True)
+    assert from_file.save(tmp_path / "saved").is_file()
+    with pytest.raises(InputError, match=r"thumbline\.ratings"):
+        thumbline.evaluate(pl.read_ndjson(location))
