@@ -65,13 +65,22 @@ class Generated(NamedTuple):
 
     Attributes:
         frame: Table `generations`, sorted by prompt_id, model and sample.
-        models: For each label: engine, key, and what was sampled, stored, cut and scored.
+        models: For each label: engine, key, what was sampled, stored and cut, and the key of its own log-probs.
+        reference_key: Key of the log-probs under the reference; None where none could be scored.
         said: Sentences on what a reader should know.
     """
 
     frame: pl.DataFrame
     models: dict[str, dict[str, Any]]
+    reference_key: str | None
     said: list[str]
+
+
+class _Scored(NamedTuple):
+    """Answers with a column of log-probs, and the key that those lie under; None where there are none."""
+
+    frame: pl.DataFrame
+    store_key: str | None
 
 
 class _Written(NamedTuple):
@@ -120,19 +129,20 @@ def generate(prompts: pl.DataFrame, models: Sequence[AnswerModel], how: Asking, 
         InputError: A model takes none of the prompts.
     """
     written = [_write(prompts, model, how, reporter) for model in models]
-    notes = {model.label: part.notes for model, part in zip(models, written, strict=True)}
     frame = pl.concat([part.frame for part in written])
-    frame = _with_logps(frame, pl.col("is_comparable"), "reference_logps", how, how.reference, "untrained", reporter)
-    scored = []
-    for model in models:
-        own = frame.filter(pl.col("model") == model.label)
+    under = _with_logps(frame, pl.col("is_comparable"), "reference_logps", how, how.reference, "untrained", reporter)
+    notes, scored = {}, []
+    for model, part in zip(models, written, strict=True):
+        own = under.frame.filter(pl.col("model") == model.label)
         scorer = Scorer(model.model_dir, model.engine, how.reference.store)
         if scorer == how.reference and bool(own["is_comparable"].all()):
-            scored.append(own.with_columns(policy_logps="reference_logps"))
+            own_scored = _Scored(own.with_columns(policy_logps="reference_logps"), under.store_key)
         else:
-            scored.append(_with_logps(own, pl.lit(True), "policy_logps", how, scorer, model.label, reporter))
+            own_scored = _with_logps(own, pl.lit(True), "policy_logps", how, scorer, model.label, reporter)
+        scored.append(own_scored.frame)
+        notes[model.label] = part.notes | {"scored_under": own_scored.store_key, "renders": model.renders}
     table = pl.concat(scored).select(list(polars_schema("generations"))).sort("prompt_id", "model", "sample")
-    return Generated(table, notes, [sentence for part in written for sentence in part.said])
+    return Generated(table, notes, under.store_key, [sentence for part in written for sentence in part.said])
 
 
 def _write(prompts: pl.DataFrame, model: AnswerModel, how: Asking, reporter: Reporter) -> _Written:
@@ -145,9 +155,9 @@ def _write(prompts: pl.DataFrame, model: AnswerModel, how: Asking, reporter: Rep
     ids = answers.frame["completion_token_ids"].to_list()
     # The end token is no control token inside of an answer.
     inner = [row[:-1] if finish == "stop" else row for row, finish in zip(ids, answers.frame["finish"], strict=True)]
-    frame = answers.frame.join(asked, on="prompt_id", how="left", validate="m:1").with_columns(
-        model=pl.lit(model.label), completion=pl.Series(encoder.texts(inner), dtype=pl.String)
-    )
+    texts = pl.Series("completion", encoder.texts(inner), dtype=pl.String)
+    frame = answers.frame.with_columns(texts, model=pl.lit(model.label))
+    frame = frame.join(asked, on="prompt_id", how="left", validate="m:1")
     key = pl.lit(answers.notes["store_key"])
     named = joined(pl.col("prompt_id"), pl.col("model"), pl.col("sample").cast(pl.String), key)
     frame = frame.with_columns(generation_id=digest(named)).sort("prompt_id", "sample")
@@ -205,12 +215,12 @@ def _rendered(prompts: pl.DataFrame, encoder: Encoder, given: Encoder) -> pl.Dat
 
 def _with_logps(
     frame: pl.DataFrame, which: pl.Expr, column: str, how: Asking, scorer: Scorer, name: str, reporter: Reporter
-) -> pl.DataFrame:
+) -> _Scored:
     """Answers with the log-probs of some of them under a model; missing for the others."""
     named = frame.with_columns(sequence_id=sequence_ids())
     rows = named.filter(which & (pl.col("token_count") > 0)).unique(_SCORED, keep="first", maintain_order=True)
     if rows.is_empty():
-        return frame.with_columns(pl.lit(None, pl.Float64).alias(column))
+        return _Scored(frame.with_columns(pl.lit(None, pl.Float64).alias(column)), None)
     counted = rows.select(
         _SCORED,
         "prompt_token_ids",
@@ -220,7 +230,10 @@ def _with_logps(
     ).sort(_SCORED)
     scored = score_frame(counted, scorer, how.shard_rows, reporter, f"log-probs of answers under {name}")
     logps = scored.frame.select(_SCORED, pl.col("logps").alias(column))
-    return named.join(logps, on=_SCORED, how="left", validate="m:1").drop(_SCORED)
+    joined_rows = named.join(logps, on=_SCORED, how="left", validate="m:1")
+    # What is not asked for may have the ids of what is: the model that made them reads them otherwise.
+    column_of = pl.when(which).then(column).alias(column)
+    return _Scored(joined_rows.with_columns(column_of).drop(_SCORED), str(scored.notes["store_key"]))
 
 
 def _told(label: str, notes: dict[str, Any], longest: int) -> list[str]:

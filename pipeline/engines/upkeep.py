@@ -67,15 +67,17 @@ class References:
     Attributes:
         by_key: Sorted ids of the sequences, or prompts of sampled answers, that runs took from each key.
         by_any_key: Sorted ids of sequences and prompts whose key is not known yet, of runs that are not finished.
+        whole: Keys of which everything is kept.
     """
 
     by_key: Mapping[str, Ids]
     by_any_key: Ids
+    whole: frozenset[str] = frozenset()
 
     def keeps(self, key_name: str, sequence_ids: pl.Series) -> bool:
         """Whether a run refers to any of these sequences under this key."""
         ids = as_ids(sequence_ids)
-        return any(
+        return key_name in self.whole or any(
             _any_in(ids, wanted) for wanted in (self.by_key.get(key_name), self.by_any_key) if wanted is not None
         )
 

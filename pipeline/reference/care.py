@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from ..engines.upkeep import References, Verification
 
 _SCORED_STAGES: Final = ("reference", "policy")
+_ASKED: Final = "generations"
 
 
 def references_of(runs: Path) -> "References":
@@ -31,21 +32,58 @@ def references_of(runs: Path) -> "References":
     folders = sorted(path.parent for path in runs.glob("*/config.yaml"))
     if not folders:
         raise ConfigError(f"{runs}: no run here, so nothing would be kept. Name the folder of your runs with --runs.")
-    by_key: dict[str, list[Path]] = {}
+    by_key: dict[str, list[pl.Series]] = {}
     by_any_key: list[Path] = []
     for folder in folders:
         for stage in _SCORED_STAGES:
             key = _store_key(folder / stage)
             if key is not None:
-                by_key.setdefault(key, []).append(folder / stage / f"{stage}.parquet")
+                by_key.setdefault(key, []).extend(_ids(folder / stage / f"{stage}.parquet"))
+        for key, ids in _of_answers(folder):
+            by_key.setdefault(key, []).append(ids)
         if _store_key(folder / "reference") is None or any(
-            partial_dir(folder / name).exists() for name in _SCORED_STAGES
+            partial_dir(folder / name).exists() for name in (*_SCORED_STAGES, _ASKED)
         ):
             by_any_key.append(folder / "sequences" / "sequences.parquet")
+    unfinished = [path for path in by_any_key if path.is_file()]
     return References(
-        {key: sorted_ids(_ids(paths)) for key, paths in by_key.items()},
-        sorted_ids(_ids([path for path in by_any_key if path.is_file()])),
+        {key: sorted_ids(ids) for key, ids in by_key.items()},
+        sorted_ids(ids for path in unfinished for ids in (*_ids(path), *_prompts(path))),
+        frozenset(key for folder in folders for key in _of_other_templates(folder)),
     )
+
+
+def _of_answers(folder: Path) -> Iterator[tuple[str, pl.Series]]:
+    """Each key that a run's sampled answers and their log-probs lie under, with their prompts or sequences."""
+    from ..engines.encoded import prompt_digests, sequence_ids
+
+    notes = _asked_notes(folder)
+    if not notes:
+        return
+    columns = ["prompt_id", "model", "completion_token_ids"]
+    answers = pl.concat(iter_table(folder / _ASKED / "generations.parquet", "generations", columns))
+    path = folder / _ASKED / "generation_prompts.parquet"
+    prompts = pl.concat(iter_table(path, "generation_prompts", ["prompt_id", "prompt_token_ids"]))
+    rows = answers.join(prompts, on="prompt_id", how="left", validate="m:1")
+    if notes["reference_key"] is not None:
+        yield notes["reference_key"], rows.select(sequence_ids()).to_series()
+    for label, model in notes["models"].items():
+        own = rows.filter(pl.col("model") == label)
+        yield model["store_key"], prompts.select(prompt_digests()).to_series()
+        yield model["scored_under"], own.select(sequence_ids()).to_series()
+
+
+def _of_other_templates(folder: Path) -> Iterator[str]:
+    """Keys of models that wrote the prompts by templates of their own, which no table holds."""
+    for model in _asked_notes(folder).get("models", {}).values():
+        if model["renders"]:
+            yield from (model["store_key"], model["scored_under"])
+
+
+def _asked_notes(folder: Path) -> Mapping[str, Any]:
+    """Notes of a stage that sampled; none where it did not."""
+    manifest = read_manifest(folder / _ASKED)
+    return manifest.notes if manifest is not None and "models" in manifest.notes else {}
 
 
 def _store_key(stage_dir: Path) -> str | None:
@@ -53,10 +91,17 @@ def _store_key(stage_dir: Path) -> str | None:
     return None if manifest is None else manifest.notes.get("store_key")
 
 
-def _ids(paths: list[Path]) -> Iterator[pl.Series]:
-    for path in paths:
-        for block in iter_table(path, path.stem, ["sequence_id"]):
-            yield block["sequence_id"]
+def _ids(path: Path) -> Iterator[pl.Series]:
+    for block in iter_table(path, path.stem, ["sequence_id"]):
+        yield block["sequence_id"]
+
+
+def _prompts(path: Path) -> Iterator[pl.Series]:
+    """The names that answers to a run's prompts have in the store."""
+    from ..engines.encoded import prompt_digests
+
+    for block in iter_table(path, path.stem, ["prompt_token_ids"]):
+        yield block.select(prompt_digests()).to_series()
 
 
 class Swept(NamedTuple):

@@ -150,5 +150,11 @@ def run(context: StageContext) -> StageResult:
         outputs=outputs,
         # Each prompt is answered by each model, or said to have no room.
         counts=Counts(rows_in=every.height, rows_out=prompts.height, rejected=every.height - prompts.height),
-        notes={"prompts": prompts.height, "held_out_prompts": every.height, "models": made.models, "said": said},
+        notes={
+            "prompts": prompts.height,
+            "held_out_prompts": every.height,
+            "models": made.models,
+            "reference_key": made.reference_key,
+            "said": said,
+        },
     )
