@@ -20,6 +20,12 @@ class KeepingConfig(StageConfig):
         "loss",
         description="Figure of the validation rows by which `keep` and `patience` judge; ties go to the earlier.",
     )
+    choose: Literal["figure", "frontier"] = Field(
+        "figure",
+        description="`figure` keeps what `keep` and `best_by` say. `frontier` lets each validation point answer "
+        "prompts of the validation split, as `generations` says, and keeps the one that pays least language of those "
+        "that the first of `judges` finds surely better than the untrained model; the last step where none is.",
+    )
     patience: NaturalCount | None = Field(
         None, description="End after this many validation points in a row without an improvement; unset: never."
     )

@@ -46,6 +46,17 @@ class RunConfig(StageConfig):
         return self
 
     @model_validator(mode="after")
+    def _choose_by_answers(self) -> Self:
+        if self.train.choose == "frontier":
+            if not self.generations.is_on or not self.judges:
+                raise ValueError(
+                    "train.choose: frontier judges answers of the steps; set generations.samples, and judges"
+                )
+            if self.train.keep == "best":
+                raise ValueError("train.choose: frontier and train.keep: best each name a step to keep; take one away")
+        return self
+
+    @model_validator(mode="after")
     def _judge_by_names(self) -> Self:
         names = [judge.called for judge in self.judges]
         twice = sorted({name for name in names if names.count(name) > 1})

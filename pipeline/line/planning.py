@@ -30,7 +30,7 @@ def plan(config: RunConfig, stages: Sequence[Stage] = STAGES, *, forced: bool = 
     planned: list[Planned] = []
     pending: set[str] = set()
     for stage in stages:
-        waiting = [table for table in (*stage.inputs, *stage.files) if producer_of(table).name in pending]
+        waiting = [table for table in stage.reads(config) if producer_of(table).name in pending]
         if waiting:
             pending.add(stage.name)
             action: Literal["run", "maybe"] = "run" if read_stage(config, stage) is None or forced else "maybe"
@@ -74,7 +74,7 @@ def input_digests(config: RunConfig, stage: Stage) -> dict[str, str]:
         PipelineError: A stage before this one has not finished.
     """
     digests = dict(stage.external(config))
-    for table in (*stage.inputs, *stage.files):
+    for table in stage.reads(config):
         producer = producer_of(table)
         manifest = read_stage(config, producer)
         if manifest is None:

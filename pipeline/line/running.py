@@ -90,7 +90,11 @@ def _found(config: RunConfig, stage: Stage, fingerprint: str, source: Path | Non
 
 def tables_of(config: RunConfig, stage: Stage) -> dict[str, Path]:
     """Where the tables lie that a stage reads."""
-    return {table: config.run_dir / producer_of(table).name / f"{table}.parquet" for table in stage.inputs}
+    return {
+        table: config.run_dir / producer_of(table).name / f"{table}.parquet"
+        for table in stage.reads(config)
+        if table in producer_of(table).outputs
+    }
 
 
 def _run_stage(config: RunConfig, stage: Stage, fingerprint: str, reporter: Reporter, sizes: BatchSizes) -> Finished:

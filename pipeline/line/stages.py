@@ -45,6 +45,15 @@ class Stage:
         """Names of folders that it reads from stages before it, such as the trained `model`."""
         return tuple(getattr(self._module, "FILES", ()))
 
+    def also_reads(self, config: RunConfig) -> tuple[str, ...]:
+        """Names of further tables and folders that a run's settings make it read."""
+        own = getattr(self._module, "also_reads", None)
+        return () if own is None else tuple(own(config))
+
+    def reads(self, config: RunConfig) -> tuple[str, ...]:
+        """Names of all tables and folders that it reads in a run."""
+        return (*self.inputs, *self.files, *self.also_reads(config))
+
     @property
     def folders(self) -> tuple[str, ...]:
         """Names of folders that it makes, where its settings ask for them."""

@@ -20,14 +20,17 @@ from ..context import StageContext, StageResult
 from ..engines.adapters import adapter_digest, merge_adapter, resolve_adapter
 from ..engines.models import DEMO_MODEL, model_digest, resolve_model
 from ..engines.scoring import SCRATCH, scratch_folder
+from ..judges.registry import outside
 from ..peers import peers
 from ..storage.manifests import Counts
 from ..tables import polars_schema
+from ..training.asked import asking_identity, choosing_settings
 from ..training.methods import check_methods, check_shared, main_method
 
 if TYPE_CHECKING:
     from ..training.adapters import Base
     from ..training.checkpoints import LogRow
+    from ..training.choosing import Chosen
     from ..training.parallel.team import Team
     from ..training.parity import Parity
     from ..training.policy import Policy
@@ -48,7 +51,15 @@ def settings(config: RunConfig) -> dict[str, Any]:
     Nor is it counted over how many processes the work was shared: that moves rounding alone.
     """
     kept = {"checkpoint_every", "checkpoint_minutes", "keep_checkpoints"}
-    return config.train.model_dump(mode="json", exclude={*kept, "distributed", *TrackingConfig.model_fields})
+    own = config.train.model_dump(mode="json", exclude={*kept, "distributed", *TrackingConfig.model_fields, "choose"})
+    return own | (choosing_settings(config) if config.train.choose == "frontier" else {})
+
+
+def also_reads(config: RunConfig) -> tuple[str, ...]:
+    """What the answers of its steps are asked and judged by, where those choose."""
+    if config.train.choose != "frontier":
+        return ()
+    return ("responses", *(("thumbs_model",) if config.judges[0].judge == "thumbs" else ()))
 
 
 def external(config: RunConfig) -> Mapping[str, str]:
@@ -56,6 +67,8 @@ def external(config: RunConfig) -> Mapping[str, str]:
     digests = {"untrained_model": model_digest(resolve_model(config.model, config.revision))}
     if config.reference.adapter is not None:
         digests["adapter"] = adapter_digest(resolve_adapter(config.reference.adapter))
+    if config.train.choose == "frontier":
+        digests |= {**asking_identity(config), **outside(config.judges[:1])}
     return digests | origins("thumbline.losses", config.train.methods)
 
 
@@ -193,6 +206,7 @@ def _written(context: StageContext, trained: _Trained) -> StageResult:
     assert trained.policy is not None
     saves_adapter = config.save == "adapter"
     base = _base(context.config, trained.model_dir) if saves_adapter else None
+    chosen = _chosen(context, trained, base) if config.choose == "frontier" else None
     checkpoints.save_model(trained.policy, trained.model_dir, context.folder / MODEL, base)
     checkpoints.remove_checkpoints(context.folder)
     table = pl.DataFrame(trained.log, schema=polars_schema("training_log"), orient="row")
@@ -204,15 +218,34 @@ def _written(context: StageContext, trained: _Trained) -> StageResult:
         },
         files={MODEL: (adapter_digest if saves_adapter else model_digest)(context.folder / MODEL)},
         counts=Counts(rows_in=in_split, rows_out=len(trainer.rows), rejected=in_split - len(trainer.rows)),
-        notes=_notes(config, trained),
+        notes=_notes(config, trained, chosen),
     )
 
 
-def _notes(config: TrainConfig, trained: _Trained) -> dict[str, Any]:
+def _chosen(context: StageContext, trained: _Trained, base: "Base | None") -> "Chosen":
+    """The step that the answers of each validation point choose; its weights are put into the trained model."""
+    from ..training.best import load_best
+    from ..training.checkpoints import put_weights
+    from ..training.choosing import choose_step
+
+    config, policy = context.config, trained.policy
+    assert policy is not None
+    # Models of their own: what is written is rounded and merged in place.
+    chosen = choose_step(context, trained.model_dir, base, lambda: _policy(config, trained.model_dir, "cpu"))
+    if chosen.step is not None:
+        put_weights(policy.model, load_best(context.folder, chosen.step))
+    for sentence in chosen.said:
+        context.reporter.say(sentence)
+    return chosen
+
+
+def _notes(config: TrainConfig, trained: _Trained, chosen: "Chosen | None") -> dict[str, Any]:
     from ..training.keeping import ending_of
 
     trainer = trained.trainer
     ending = ending_of(trained.log, config, trainer.total_steps())
+    if chosen is not None:
+        ending = chosen.ending(ending)
     notes = {
         "method": config.method,
         "loss": asdict(trainer.objective.method.config),
@@ -226,6 +259,8 @@ def _notes(config: TrainConfig, trained: _Trained) -> dict[str, Any]:
         "parity": trained.gate.notes(),
         "validation_rows": len(trainer.validation),
     }
+    if chosen is not None:
+        notes["frontier"] = chosen.notes()
     if not trainer.team.is_several:
         return notes
     return notes | {"processes": trainer.team.size, "distributed": trained.way}

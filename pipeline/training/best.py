@@ -41,8 +41,13 @@ def load_best(folder: Path, step: int) -> dict[str, torch.Tensor]:
     return weights
 
 
+def best_steps(folder: Path) -> list[int]:
+    """The steps whose weights `save_best` wrote, the first one first."""
+    return sorted(int(path.stem.removeprefix(_PREFIX)) for path in folder.glob(f"{_PREFIX}*.pt"))
+
+
 def drop_best(folder: Path, but: Collection[int] = ()) -> None:
     """Delete what `save_best` wrote, but for that of some steps."""
-    for path in folder.glob(f"{_PREFIX}*.pt"):
-        if int(path.stem.removeprefix(_PREFIX)) not in but:
-            path.unlink()
+    for step in best_steps(folder):
+        if step not in but:
+            best_file(folder, step).unlink()

@@ -59,13 +59,24 @@ class Keeper:
     def judge(self, rows: Sequence[LogRow]) -> None:
         """Take in what a step logged; where it holds the best validation point so far, keep the weights."""
         before, self._standing = self._standing, standing_of(rows, self._config, self._standing)
+        if self._config.choose == "frontier":
+            # Nothing says yet which of them is kept.
+            steps = {row.step for row in rows if row.phase == "validation" and row.step > 0}
+            for point in sorted(steps):
+                self._save(point)
+            return
         step = self._standing.best_step
         if self._config.keep == "last" or step is None or step == before.best_step:
             return
+        self._save(step)
+        if self._team.is_first:
+            drop_best(self._folder, but=self._needed | {step})
+        self._team.wait()
+
+    def _save(self, step: int) -> None:
         weights = whole_weights(trained_weights(self._policy.model), self._team)
         if self._team.is_first:
             save_best(self._folder, step, weights)
-            drop_best(self._folder, but=self._needed | {step})
         self._team.wait()
 
     def keep_when_due(self, optimizer: torch.optim.Optimizer, place: Place) -> None:
@@ -77,7 +88,7 @@ class Keeper:
         newest = self._config.keep_checkpoints
         keep(self._folder, self._policy, optimizer, place, newest=newest, team=self._team)
         self._needed = self._best_of_checkpoints(place.log)
-        if self._team.is_first:
+        if self._team.is_first and self._config.choose != "frontier":
             drop_best(self._folder, but=self._needed)
         self._kept_at = self._clock()
 
