@@ -17,7 +17,6 @@ from ..context import Advance
 from ..engines.base import TokenSequence
 from ..engines.encoded import Encoded
 from ..engines.models import model_digest, resolve_model, tokenizer_digest
-from ..engines.refusals import EMPTY
 from ..errors import ConfigError
 from .base import Answer, Judgement, JudgeSpec, Surroundings
 
@@ -28,6 +27,8 @@ if TYPE_CHECKING:
 
 # Nothing is too long to be judged: what was sampled is judged whole.
 _ANY_LENGTH: Final = 1 << 31
+# Stands where an answer has no text, so that its turn is written; only the turn's end is kept of it.
+_SOME_TEXT: Final = "x"
 # Answers scored together: a fixed number, since a batch's make-up moves last bits.
 _TOGETHER: Final = 256
 
@@ -56,18 +57,29 @@ class ThumbsJudge:
         return made
 
     def _part(self, answers: Sequence[Answer]) -> list[Judgement]:
-        encoded = self._encoder.encode(
-            [answer.prompt for answer in answers],  # type: ignore[misc]  # messages are mappings here
-            [answer.completion for answer in answers],
-            None,
-            [answer.tools for answer in answers],
-        )
-        found = [_sequence(*pair) for pair in zip(answers, encoded, strict=True)]
+        found = [_sequence(*pair) for pair in zip(answers, self._encoded(answers), strict=True)]
         sequences = [one for one in found if isinstance(one, TokenSequence)]
         scores = iter(self._model.scores(sequences) if sequences else [])
         made = [Judgement(None, one) if isinstance(one, str) else Judgement(float(next(scores))) for one in found]
         self._refused.update(one.reason for one in made if one.reason is not None)
         return made
+
+    def _encoded(self, answers: Sequence[Answer]) -> list[Encoded]:
+        """Token ids of each answer; of one without a text its prompt and the end token.
+
+        No logged answer is empty, and the encoder takes none; but a model that says nothing must not get away with it.
+        """
+        said = [answer.completion if answer.completion.strip() else _SOME_TEXT for answer in answers]
+        encoded = self._encoder.encode(
+            [answer.prompt for answer in answers],  # type: ignore[misc]  # messages are mappings here
+            said,
+            None,
+            [answer.tools for answer in answers],
+        )
+        return [
+            one if answer.completion.strip() else one._replace(completion_token_ids=one.completion_token_ids[-1:])
+            for answer, one in zip(answers, encoded, strict=True)
+        ]
 
     def facts(self) -> Mapping[str, Any]:
         """Answers that the model could not be given."""
@@ -81,14 +93,9 @@ class ThumbsJudge:
 
 def _sequence(answer: Answer, encoded: Encoded) -> TokenSequence | str:
     """The answer as the model reads it, or why it cannot: a word."""
-    if encoded.drop_reason is None:
-        prompt, completion = encoded.prompt_token_ids, encoded.completion_token_ids
-    elif encoded.drop_reason == EMPTY and answer.completion_token_ids:
-        # No logged answer is empty, but a model that says nothing must not get away with it: the end token is judged.
-        prompt, completion = list(answer.prompt_token_ids), list(answer.completion_token_ids)
-    else:
+    if encoded.drop_reason is not None:
         return encoded.drop_reason
-    return TokenSequence(answer.generation_id, tuple(prompt), tuple(completion))
+    return TokenSequence(answer.generation_id, tuple(encoded.prompt_token_ids), tuple(encoded.completion_token_ids))
 
 
 def open_thumbs(options: ThumbsOptions, surroundings: Surroundings) -> ThumbsJudge:

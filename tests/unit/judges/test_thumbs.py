@@ -51,17 +51,21 @@ def test_an_answer_is_scored_as_a_finished_turn_however_it_was_sampled(judge, fo
     assert judge.judge(answers[:1], lambda _: None) == [pytest.approx(made[0])]
 
 
-def test_an_empty_answer_is_judged_by_its_end_token_and_without_one_not_at_all(judge, folder):
-    tokenizer = tiny_tokenizer()
-    prompt = "<|im_start|>user\nWhat?<|im_end|>\n<|im_start|>assistant\n"
-    ids = tokenizer(prompt, add_special_tokens=False)["input_ids"]
-    silent = answer("What?", "")._replace(prompt_token_ids=ids, completion_token_ids=[tokenizer.eos_token_id])
-    made = judge.judge([silent, silent._replace(completion_token_ids=[])], lambda _: None)
-    assert made == [
-        Judgement(pytest.approx(score_of(folder, prompt + "<|im_end|>"), abs=1e-5)),
-        Judgement(None, "empty_completion"),
-    ]
-    assert judge.facts()["said"] == ["thumbs: answers that the thumbs model cannot be given: empty_completion 1."]
+def test_an_empty_answer_is_judged_by_its_end_token(judge, folder):
+    ended = "<|im_start|>user\nWhat?<|im_end|>\n<|im_start|>assistant\n<|im_end|>"
+    wanted = pytest.approx(score_of(folder, ended), abs=1e-5)
+    made = judge.judge([answer("What?", ""), answer("What?", " \n")._replace(completion_token_ids=())], lambda _: None)
+    assert made == [Judgement(wanted)] * 2
+    assert judge.facts()["said"] == []
+
+
+def test_what_the_template_refuses_has_no_score_and_is_said(folder):
+    around = Surroundings("thumbs", thumbs_model=folder, device="cpu", dtype="float32")
+    found = open_thumbs(ThumbsOptions(), around)
+    made = found.judge([answer("What?", "yes")._replace(tools='[{"name": "f"}]'), answer("?", "yes")], lambda _: None)
+    assert made[0] == Judgement(None, "tools_not_written") and made[1].score is not None
+    assert found.facts()["said"] == ["thumbs: answers that the thumbs model cannot be given: tools_not_written 1."]
+    found.close()
 
 
 def test_progress_is_every_answer_once(judge):
