@@ -47,7 +47,9 @@ class ChatOptions(StageConfig):
     tries: NaturalCount = Field(5, description="How often a request is sent where the server is busy or failing.")
     price_in: float | None = Field(None, ge=0.0, description="Price of a million tokens read.")
     price_out: float | None = Field(None, ge=0.0, description="Price of a million tokens written.")
-    most_cost: float | None = Field(None, ge=0.0, description="Stop before this is passed, in the prices' currency.")
+    most_cost: float | None = Field(
+        None, ge=0.0, description="Ask no more once this is spent, in the prices' currency."
+    )
 
     @field_validator("address")
     @classmethod
