@@ -136,6 +136,16 @@ class TrainConfig(KeepingConfig, TrackingConfig):
             )
 
     @model_validator(mode="after")
+    def _train_a_policy(self) -> Self:
+        taken = [name for name in self.methods if name in ("reward_bce", "reward_bt")]
+        if taken:
+            raise ValueError(
+                f"method: {taken[0]} trains a thumbs model, which judges answers and writes none; set thumbs.method to "
+                f"it, and run with --until thumbs where nothing else is wanted"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _judged_by_validation_rows(self) -> Self:
         if self.validation_rows == 0 and (self.keep == "best" or self.patience is not None):
             raise ValueError("keep: best and patience are judged by validation rows; set validation_rows above 0")

@@ -1,5 +1,7 @@
 """A transformers model: loaded without noise, its body, and its output layer in the form that `losses.logps` takes."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,15 +21,24 @@ def load_model(model_dir: Path, dtype: torch.dtype) -> Any:
         EngineError: None can be loaded from the folder.
     """
     from transformers import AutoConfig, AutoModelForCausalLM
+
+    try:
+        with no_progress_bar():
+            config = with_own_attention(AutoConfig.from_pretrained(model_dir))
+            return AutoModelForCausalLM.from_pretrained(model_dir, config=config, dtype=dtype)
+    except (OSError, ValueError) as error:
+        raise EngineError(f"{model_dir}: transformers cannot load a causal language model: {error}") from error
+
+
+@contextmanager
+def no_progress_bar() -> Iterator[None]:
+    """Transformers' own progress bars off while models are loaded and saved."""
     from transformers.utils import logging as transformers_logging
 
     had_progress_bar = transformers_logging.is_progress_bar_enabled()
     transformers_logging.disable_progress_bar()
     try:
-        config = with_own_attention(AutoConfig.from_pretrained(model_dir))
-        return AutoModelForCausalLM.from_pretrained(model_dir, config=config, dtype=dtype)
-    except (OSError, ValueError) as error:
-        raise EngineError(f"{model_dir}: transformers cannot load a causal language model: {error}") from error
+        yield
     finally:
         if had_progress_bar:
             transformers_logging.enable_progress_bar()

@@ -15,7 +15,7 @@ from thumbline.evaluators.rate_calibration import Calibration
 from ..errors import EngineError
 from ..storage.digests import cached_digest, digest_json
 from .base import TokenSequence
-from .head import body_of, with_own_attention
+from .head import body_of, no_progress_bar, with_own_attention
 from .models import model_digest
 
 CALIBRATION_FILE: Final = "thumbline_calibration.json"
@@ -102,7 +102,9 @@ def open_thumbs_model(folder: Path, device: str = "auto", dtype: str = "bfloat16
         if config.num_labels != 1:
             raise EngineError(f"{folder}: a thumbs model gives one score, and this one has {config.num_labels} labels.")
         _refuse_without_head(folder)
-        model = AutoModelForSequenceClassification.from_pretrained(folder, config=config, dtype=getattr(torch, dtype))
+        kind = getattr(torch, dtype)
+        with no_progress_bar():
+            model = AutoModelForSequenceClassification.from_pretrained(folder, config=config, dtype=kind)
     except (OSError, ValueError) as error:
         raise EngineError(f"{folder}: no thumbs model can be loaded from this folder: {error}") from error
     score_head(model)

@@ -31,6 +31,7 @@ from ..storage.tables import side_by_side
 from ..tables import SEQUENCE_ROLE, polars_schema
 from ..training.methods import main_method, makes_mismatched
 from ..training.mismatched import Exchange, partner_rows, partners
+from ..training.reward.kinds import thumbs_kinds
 
 VERSION = 4
 INPUTS = ("unpaired", "pairs", "splits")
@@ -56,8 +57,10 @@ def settings(config: RunConfig) -> dict[str, Any]:
 
 
 def training_rows(config: RunConfig) -> _TrainingRows:
-    """Kind of training rows that get sequences: the method's, or both."""
-    return "both" if config.sequences.scope == "all" else main_method(config.train).spec.rows
+    """Kind of training rows that get sequences: those of the method and of the thumbs model, or both."""
+    own = main_method(config.train).spec.rows
+    asked = {own, *thumbs_kinds(config)}
+    return "both" if config.sequences.scope == "all" or len(asked) > 1 else own
 
 
 class Sequences(NamedTuple):

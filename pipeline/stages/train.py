@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from ..training.adapters import Base
     from ..training.checkpoints import LogRow
     from ..training.choosing import Chosen
+    from ..training.objective import Objective
     from ..training.parallel.team import Team
     from ..training.parity import Parity
     from ..training.policy import Policy
@@ -110,6 +111,7 @@ class _Trained(NamedTuple):
         policy: The trained model, whole; None in a process other than the first.
         model_dir: The untrained one.
         trainer: Rows and settings.
+        objective: What it was trained towards.
         log: Table `training_log`.
         compared: Table `parity`.
         gate: What the parity gate found.
@@ -120,6 +122,7 @@ class _Trained(NamedTuple):
     policy: "Policy | None"
     model_dir: Path
     trainer: "Trainer"
+    objective: "Objective"
     log: "list[LogRow]"
     compared: pl.DataFrame
     gate: "Parity"
@@ -162,7 +165,7 @@ def _trained(context: StageContext, scratch: Path, team: "Team") -> _Trained:
         with context.reporter.progress(f"training ({config.method})", trainer.total_steps(), "steps") as advance:
             log = trainer.run(advance)
     trained = whole_policy(policy, team, lambda: _policy(context.config, model_dir, "cpu"))
-    return _Trained(trained, model_dir, trainer, log, compared, gate, layout, way)
+    return _Trained(trained, model_dir, trainer, objective, log, compared, gate, layout, way)
 
 
 @contextmanager
@@ -248,7 +251,7 @@ def _notes(config: TrainConfig, trained: _Trained, chosen: "Chosen | None") -> d
         ending = chosen.ending(ending)
     notes = {
         "method": config.method,
-        "loss": asdict(trainer.objective.method.config),
+        "loss": asdict(trained.objective.method.config),
         "also": [term.model_dump() for term in config.also],
         "steps": ending.step,
         "ended": ending.why,

@@ -99,16 +99,19 @@ class Tally:
             self._sums[name] = self._sums.get(name, 0.0) + value
             self._counts[name] = self._counts.get(name, 0) + counts[name]
 
-    def refuse_infinite(self) -> None:
+    def refuse_infinite(self, section: str = "train") -> None:
         """Let a step go on only where each row's loss is finite.
+
+        Args:
+            section: Section of the settings that asked for the step.
 
         Raises:
             TrainingError: Names the rows where it is not.
         """
         if self._infinite:
             raise TrainingError(
-                f"train: the loss of {len(self._infinite)} of {self._counts['loss']} rows is not finite (first: "
-                f"{', '.join(self._infinite[:3])}). Lower train.learning_rate, or set train.dtype to float32."
+                f"{section}: the loss of {len(self._infinite)} of {self._counts['loss']} rows is not finite (first: "
+                f"{', '.join(self._infinite[:3])}). Lower {section}.learning_rate, or set {section}.dtype to float32."
             )
 
     def means(self) -> dict[str, float]:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Literal, NamedTuple
+from typing import ClassVar, Literal, NamedTuple
 
 import torch
 
@@ -26,7 +26,7 @@ from .methods import terms
 from .parallel.dealing import deal
 from .parallel.team import ALONE, Team
 from .policy import Policy
-from .rows import PairRow, Row, UnpairedRow
+from .rows import PairRow, Row, TrainingSequence, UnpairedRow
 from .scorer import ForwardPass
 from .unpaired import of_step, partners_of, reference_of, unpaired_batch, with_partners
 
@@ -52,6 +52,18 @@ class Objective:
     micro_batch_tokens: int | None = None
     seen: RunningMean | None = None
     point: float | None = None
+
+    section: ClassVar[str] = "train"
+
+    @property
+    def ties_untrained(self) -> bool:
+        """Whether the untrained policy, which is the reference where there is one, ties on every row."""
+        return self.method.spec.needs_reference
+
+    @property
+    def takes_whole_steps(self) -> bool:
+        """Whether a row's loss depends on its batch."""
+        return any(method.takes_whole_steps for method in self.methods)
 
     @cached_property
     def methods(self) -> list[Method]:
@@ -122,6 +134,16 @@ class Objective:
             measured = unpaired_measures(combined(unpaired, self.terms), unpaired)
         finite = measured.losses.isfinite().tolist()
         return measured._replace(infinite=[row.row_id for row, fine in zip(rows, finite, strict=True) if not fine])
+
+    def described(self, policy: Policy, sequences: Sequence[TrainingSequence]) -> list[str]:
+        """Each sequence's log-prob, and that under the reference where it is known."""
+        with torch.no_grad():
+            logps = policy.logps(sequences).logps.tolist()
+        stored = [sequence.reference_logps for sequence in sequences]
+        return [
+            f"{own:.4g} nats" + ("" if reference is None else f", {reference:.4g} under the reference")
+            for own, reference in zip(logps, stored, strict=True)
+        ]
 
     def _pairs(self, policy: Policy, pairs: Sequence[PairRow]) -> "_Pairs":
         chosen, rejected = [row.chosen for row in pairs], [row.rejected for row in pairs]

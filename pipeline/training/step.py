@@ -7,8 +7,8 @@ import torch
 
 from ..config import TrainConfig
 from .culprits import gradient_error
+from .goal import Goal
 from .measured import Tally
-from .objective import Objective
 from .parallel.dealing import deal
 from .parallel.team import ALONE, Team
 from .parallel.wrapping import exchanging, whole
@@ -18,7 +18,7 @@ from .rows import Row
 
 def take_step(
     policy: Policy,
-    objective: Objective,
+    objective: Goal,
     optimizer: torch.optim.Optimizer,
     rows: Sequence[Row],
     config: TrainConfig,
@@ -28,7 +28,7 @@ def take_step(
 
     Args:
         policy: The model.
-        objective: The method.
+        objective: What is trained towards.
         optimizer: It holds the step's learning rate already.
         rows: All rows of the step, in every process.
         config: Rows a forward pass and the gradient's largest norm.
@@ -50,7 +50,7 @@ def take_step(
         if turn.counts:
             tally.add(measured)
     tally = _of_all(tally, team)
-    tally.refuse_infinite()
+    tally.refuse_infinite(objective.section)
     norm = float(whole(torch.nn.utils.clip_grad_norm_(policy.model.parameters(), config.max_grad_norm)))
     if not math.isfinite(norm):
         raise gradient_error(policy, objective, rows, statistic)
@@ -64,13 +64,13 @@ def take_step(
 
 @torch.no_grad()
 def measure_rows(
-    policy: Policy, objective: Objective, rows: Sequence[Row], config: TrainConfig, team: Team = ALONE
+    policy: Policy, objective: Goal, rows: Sequence[Row], config: TrainConfig, team: Team = ALONE
 ) -> dict[str, float]:
     """Means over rows of what is logged of a step, the weights left as they are.
 
     Args:
         policy: The model.
-        objective: The method.
+        objective: What is trained towards.
         rows: Any number, in every process.
         config: Rows a forward pass.
         team: The processes that share the rows; each calls this, and gets the same.
@@ -85,7 +85,7 @@ def measure_rows(
         if turn.counts:
             tally.add(measured)
     tally = _of_all(tally, team)
-    tally.refuse_infinite()
+    tally.refuse_infinite(objective.section)
     return tally.means()
 
 

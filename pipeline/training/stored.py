@@ -42,6 +42,21 @@ def _rows(context: StageContext, split: str, scratch: Path, kind: RowKind) -> Ma
         scratch / f"{split}.tokens",
         token_logps=context.config.train.ld_alpha < 1.0 and context.config.reference.token_logps,
     )
+    return rows_of_kind(context, split, kind, row_sequences, stored)
+
+
+def rows_of_kind(
+    context: StageContext, split: str, kind: RowKind, row_sequences: pl.DataFrame, stored: Stored
+) -> MappedRows[Row]:
+    """Rows of a split whose sequences are there.
+
+    Args:
+        context: The stage's.
+        split: Which split.
+        kind: Pairs or unpaired rows.
+        row_sequences: Which sequence each row stands on: table `row_sequences`, of this split.
+        stored: Where sequences and log-probs lie.
+    """
     if kind == "pairs":
         weight = () if context.config.pairs.weights == "none" else ("weight",)
         kept = of_split(context, split, (*_PAIR_COLUMNS, *weight), kind)

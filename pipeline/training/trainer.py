@@ -14,9 +14,9 @@ from ..context import Advance
 from ..errors import TrainingError
 from .batches import Order, order_of, rows_in_steps, total_steps
 from .checkpoints import LogRow, Place
+from .goal import Goal
 from .keeper import Keeper, what_is_left
 from .keeping import check_judged
-from .objective import Objective
 from .optimizers import make_optimizer
 from .parallel.team import ALONE, Team
 from .policy import Policy
@@ -31,7 +31,7 @@ class Trainer:
 
     Attributes:
         policy: The model, which its rows' reference log-probs are of before the first step.
-        objective: The method.
+        objective: What it is trained towards.
         config: Steps, rates and seeds.
         rows: Training rows, in an order that is a function of the data alone.
         validation: Rows of the validation split that are measured on the way.
@@ -42,7 +42,7 @@ class Trainer:
     """
 
     policy: Policy
-    objective: Objective
+    objective: Goal
     config: TrainConfig
     rows: Sequence[Row]
     validation: Sequence[Row]
@@ -103,7 +103,7 @@ class Trainer:
 
     def _before_training(self, row: LogRow) -> LogRow:
         """Against a reference, which the untrained policy is, all rows tie: whichever side rounding puts them on."""
-        ties = row.metric == "accuracy" and self.objective.method.spec.needs_reference
+        ties = row.metric == "accuracy" and self.objective.ties_untrained
         return row._replace(value=0.5) if ties else row
 
     def _step(self, optimizer: torch.optim.Optimizer, step: int, total: int, log: list[LogRow]) -> list[LogRow]:
@@ -120,7 +120,7 @@ class Trainer:
         means["learning_rate"] = rate
         return [LogRow(step + 1, "train", name, value) for name, value in sorted(means.items())]
 
-    def _objective_after(self, steps: int, log: list[LogRow]) -> Objective:
+    def _objective_after(self, steps: int, log: list[LogRow]) -> Goal:
         return self.objective.after(log, rows_in_steps(steps, len(self.rows), self.config.batch_rows))
 
     def _validate(self, step: int, log: list[LogRow]) -> list[LogRow]:
