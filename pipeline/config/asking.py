@@ -43,7 +43,11 @@ class ThumbsConfig(StageConfig):
     batch_rows: NaturalCount = Field(16, description="Rows, or pairs, an optimiser step.")
     micro_batch_rows: NaturalCount = Field(8, description="Most rows or pairs a forward pass.")
     seed: Seed = Field(0, description="Order of the rows, and the head's first weights.")
-    dtype: Literal["bfloat16", "float32"] = Field("bfloat16", description="Autocast type of the forward pass.")
+    dtype: Literal["auto", "bfloat16", "float32"] = Field(
+        "auto",
+        description="Type of matrix products. `auto` is bfloat16, but float32 on a CPU that has none of bfloat16 and "
+        "takes thirty times as long for one.",
+    )
     device: str = Field("auto", description="`auto`, `cpu`, `cuda`, or `cuda:N`.")
 
     @property

@@ -100,7 +100,9 @@ class _Made(NamedTuple):
 
 def _trained(context: StageContext, scratch: Path) -> _Made:
     # Imported here, so that a run without a thumbs model does not wait for torch and transformers.
+    from ..engines.thumbs_model import product_dtype
     from ..training.checkpoints import remove_checkpoints
+    from ..training.policy import choose_device
     from ..training.reward.model import load_reward_policy
     from ..training.reward.objective import RewardObjective
     from ..training.reward.rows import evenly, loop_settings, require_rows, thumbs_rows
@@ -114,11 +116,12 @@ def _trained(context: StageContext, scratch: Path) -> _Made:
     kinds, rows = thumbs_kinds(context.config), thumbs_rows(context, "train", scratch)
     require_rows(rows, kinds)
     model_dir = resolve_model(context.config.model, context.config.revision)
+    dtype = product_dtype(config.dtype, choose_device(config.device))
     choice = load_reward_policy(
         model_dir,
         adapter=None if adapter is None else resolve_adapter(adapter),
         device=config.device,
-        dtype=config.dtype,
+        dtype=dtype,
         seed=config.seed,
     )
     settings, policy = loop_settings(config), choice.policy
@@ -141,6 +144,7 @@ def _trained(context: StageContext, scratch: Path) -> _Made:
         "trained_on": {kind: of_split(context, "train", (), kind).height for kind in kinds},
         "steps": trainer.total_steps(),
         "device": str(policy.device),
+        "dtype": dtype,
         "layout": choice.notes(),
     }
     return _Made(log, Counts(rows_in=in_split, rows_out=len(rows), rejected=in_split - len(rows)), notes, said)

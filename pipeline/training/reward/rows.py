@@ -70,7 +70,6 @@ def loop_settings(config: ThumbsConfig) -> TrainConfig:
         batch_rows=config.batch_rows,
         micro_batch_rows=config.micro_batch_rows,
         seed=config.seed,
-        dtype=config.dtype,
         device=config.device,
         # Measured before the first step and after the last: what is between costs more than it says.
         validate_every=_NEVER,

@@ -7,7 +7,7 @@ from transformers import AutoModelForSequenceClassification, LlamaConfig, LlamaF
 from tests.tiny import save_random_llama
 from thumbline.evaluators.rate_calibration import fit_calibration
 from thumbline.pipeline.engines.base import TokenSequence
-from thumbline.pipeline.engines.thumbs_model import CALIBRATION_FILE, open_thumbs_model, thumbs_digest
+from thumbline.pipeline.engines.thumbs_model import CALIBRATION_FILE, open_thumbs_model, product_dtype, thumbs_digest
 from thumbline.pipeline.errors import EngineError
 
 SIZES = {
@@ -53,8 +53,16 @@ def test_scores_are_those_of_transformers(folder):
             for entry in sequences()
         ]
     assert open_thumbs_model(folder, "cpu", "float32").scores(sequences()) == pytest.approx(expected, abs=1e-5)
-    half = open_thumbs_model(folder, "cpu").scores(sequences())
+    half = open_thumbs_model(folder, "cpu", "bfloat16").scores(sequences())
     assert half == pytest.approx(expected, abs=0.1)
+
+
+@pytest.mark.parametrize("supported", [False, True])
+def test_auto_is_the_type_that_the_device_multiplies(monkeypatch, supported):
+    monkeypatch.setattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda: supported)
+    assert product_dtype("auto", torch.device("cpu")) == ("bfloat16" if supported else "float32")
+    assert product_dtype("auto", torch.device("cuda")) == "bfloat16"
+    assert product_dtype("float32", torch.device("cuda")) == "float32"
 
 
 def test_order_and_repeats_change_no_bit(folder):
