@@ -52,7 +52,11 @@ def trim_template(tokenizer: Any) -> list[str]:
     template, before = tokenizer.chat_template, _rendered(tokenizer)
     if before is None or before == before.rstrip():
         return []
-    tokenizer.chat_template = "{% filter trim %}" + template + "{% endfilter %}"
+    # What asks for an answer stays as it is: the answer's first token follows it.
+    tokenizer.chat_template = (
+        "{%- set thumbline_text %}" + template + "{%- endset %}"
+        "{{- thumbline_text if add_generation_prompt else thumbline_text | trim }}"
+    )
     if _rendered(tokenizer) == before.rstrip():
         return []
     tokenizer.chat_template = template

@@ -137,8 +137,10 @@ def test_a_template_is_trimmed_after_the_answer_and_nowhere_else():
     tokenizer = tiny_tokenizer()
     turns = [{"role": "user", "content": " a \n"}, {"role": "assistant", "content": "b"}]
     before = tokenizer.apply_chat_template(turns, tokenize=False)
+    asking = tokenizer.apply_chat_template(turns[:1], tokenize=False, add_generation_prompt=True)
     assert trim_template(tokenizer) == []
     assert tokenizer.apply_chat_template(turns, tokenize=False) == before.removesuffix("\n")
+    assert tokenizer.apply_chat_template(turns[:1], tokenize=False, add_generation_prompt=True) == asking
     once = tokenizer.chat_template
     assert trim_template(tokenizer) == [] and tokenizer.chat_template == once
 
