@@ -30,9 +30,9 @@ THUMBS = {
 SPLITS = {"validation": 0.2, "test": 0.2}
 
 
-def run(folder, log, policy, **thumbs):
+def run(folder, log, policy, source=None, **thumbs):
     config = load_config(write_config(folder, log, policy, splits=SPLITS, thumbs=THUMBS | thumbs))
-    list(line.run(config, line.select(None, "thumbs")))
+    list(line.run(config, line.select(None, "thumbs"), source=source))
     return config.run_dir
 
 
@@ -118,6 +118,30 @@ def test_pairs_teach_it_too(tmp_path, small_log, tiny_model, method):
     assert ("pair_accuracy" in set(log["metric"])) and (("accuracy" in set(log["metric"])) == (method == "both"))
     trained_on = read_manifest(folder / "thumbs").notes["trained_on"]
     assert set(trained_on) == ({"pairs", "unpaired"} if method == "both" else {"pairs"})
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "column"),
+    [
+        ("learning_rate", 1e-3, "score"),
+        ("epochs", 1.0, "score"),
+        ("batch_rows", 8, "score"),
+        ("seed", 1, "score"),
+        ("dtype", "bfloat16", "score"),
+        ("calibration", "isotonic", "probability"),
+    ],
+)
+def test_each_setting_changes_the_scores(tmp_path, small_log, tiny_model, trained, setting, value, column):
+    folder = run(tmp_path, small_log, tiny_model, trained, **{setting: value})
+    found, before = (table(place, "thumbs", "thumbs_scores") for place in (folder, trained))
+    assert found["response_id"].to_list() == before["response_id"].to_list()
+    assert not np.allclose(found[column].to_numpy(), before[column].to_numpy(), atol=1e-6)
+
+
+def test_rows_a_forward_pass_change_rounding_alone(tmp_path, small_log, tiny_model, trained):
+    folder = run(tmp_path, small_log, tiny_model, trained, micro_batch_rows=3)
+    found, before = (table(place, "thumbs", "thumbs_scores") for place in (folder, trained))
+    np.testing.assert_allclose(found["score"].to_numpy(), before["score"].to_numpy(), atol=0.05)
 
 
 def test_a_killed_training_goes_on_to_the_same_bytes(tmp_path, small_log, tiny_model, trained, monkeypatch):
