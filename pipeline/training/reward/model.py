@@ -47,7 +47,7 @@ class RewardScorer(torch.nn.Module):
             body = body_of(self.model)
             states = body(input_ids=batch.input_ids, use_cache=False, **batch.attention).last_hidden_state
         last = batch.completions.places[batch.completions.counts.cumsum(0) - 1]
-        scores = states.flatten(0, 1)[last].float() @ score_head(self.model).weight.float()[0]
+        scores: torch.Tensor = states.flatten(0, 1)[last].float() @ score_head(self.model).weight.float()[0]
         return scores[batch.completions.asked]
 
 
