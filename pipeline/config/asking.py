@@ -83,6 +83,12 @@ class GenerationsConfig(StageConfig):
             raise ValueError(f"models: {', '.join(taken)} is the run's own; give yours another name")
         return self
 
+    @model_validator(mode="after")
+    def _differ(self) -> Self:
+        if self.temperature == 0.0 and self.samples > 1:
+            raise ValueError("temperature: 0 writes the same answer each time; set samples: 1")
+        return self
+
     @property
     def is_on(self) -> bool:
         """Whether answers are sampled."""
