@@ -65,4 +65,20 @@ class ReportConfig(StageConfig):
     """What the report shows."""
 
     title: str = Field("thumbline report", min_length=1, description="Heading of the page.")
-    worst_examples: int = Field(8, ge=0, description="Held-out pairs shown that the trained model gets most wrong.")
+    worst_examples: int = Field(
+        8, ge=0, description="Held-out pairs shown that the trained model gets most wrong, and sampled answers that lose."
+    )
+    most_price: float = Field(
+        0.05,
+        ge=0.0,
+        allow_inf_nan=False,
+        description="Better by the judge is `better, at a price` where answers take this share more nats a token under "
+        "the untrained model, or repeat themselves, refuse, are empty or cut off in this share more.",
+    )
+    most_broken: float = Field(
+        0.25,
+        gt=0.0,
+        allow_inf_nan=False,
+        description="Answers that surely repeat themselves or are empty in this share more are called worse, whatever "
+        "a judge or held-out preferences say.",
+    )

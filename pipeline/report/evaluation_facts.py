@@ -78,6 +78,10 @@ RULES: Final = {
 }
 RULES_EVALUATOR: Final = "length_bias"
 HEADLINES: Final = (ACCURACY, MARGIN, AUC, SEPARATION)
+# What is known from answers that the models wrote, or of the thumbs model: it has sections of its own.
+ANSWERS: Final = frozenset(
+    {"win_rate", "judge_score", "answer_text", "predicted_thumbs_up", "thumbs_model", "logged_evaluation"}
+)
 
 
 @dataclass(frozen=True)
@@ -100,13 +104,22 @@ class EvaluationFacts:
         """Every measure; none where the table is missing."""
         return () if isinstance(self.measures, Missing) else self.measures
 
+    def logged(self) -> tuple[Metric, ...]:
+        """What rests on logged answers alone."""
+        return tuple(row for row in self.rows() if row.evaluator not in ANSWERS)
+
     def find(
-        self, evaluator: str, metric: str | None, model: str | None, compared_with: str | None = None
+        self,
+        evaluator: str,
+        metric: str | None,
+        model: str | None,
+        compared_with: str | None = None,
+        judge: str | None = None,
     ) -> Metric | None:
         """The measure of this name over all rows; None where there is none."""
         for row in self.rows():
-            names = (row.evaluator, row.metric, row.model, row.compared_with, row.slice)
-            if names == (evaluator, metric, model, compared_with, None):
+            names = (row.evaluator, row.metric, row.model, row.compared_with, row.slice, row.judge)
+            if names == (evaluator, metric, model, compared_with, None, judge):
                 return row
         return None
 
@@ -117,7 +130,7 @@ class EvaluationFacts:
 
     def other_numbers(self) -> tuple[tuple[str, tuple[Metric, ...]], ...]:
         """What is neither a comparison nor a slice, by evaluator."""
-        whole = [row for row in self.rows() if row.slice is None and row.compared_with is None]
+        whole = [row for row in self.logged() if row.slice is None and row.compared_with is None]
         names = dict.fromkeys(row.evaluator for row in whole)
         return tuple((name, tuple(row for row in whole if row.evaluator == name)) for name in names)
 
@@ -172,7 +185,8 @@ def _models(inputs: ReportInputs, measures: tuple[Metric, ...]) -> tuple[str, ..
         if frame is not None:
             names.update(frame["model"].unique().to_list())
     if not names:
-        names = {row.model for row in measures if row.compared_with is None and row.slice is None}
+        whole = (row for row in measures if row.compared_with is None and row.slice is None)
+        names = {row.model for row in whole if row.evaluator not in ANSWERS}
     return tuple(sorted(names))
 
 

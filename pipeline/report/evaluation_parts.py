@@ -179,7 +179,7 @@ def other_slices(facts: EvaluationFacts) -> tuple[Metric, ...]:
 
 
 def _sliced(facts: EvaluationFacts) -> list[Metric]:
-    return [row for row in facts.rows() if row.slice is not None and row.evaluator not in _OWN_SLICES]
+    return [row for row in facts.logged() if row.slice is not None and row.evaluator not in _OWN_SLICES]
 
 
 def is_small(row: Metric) -> bool:

@@ -1,6 +1,6 @@
 """What a reader must know before believing a verdict: rewards that both fell, length that does as well, odd splits."""
 
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
 import polars as pl
@@ -9,8 +9,14 @@ from thumbline.evaluators import Metric, needs_reference
 
 from .evaluation_facts import ACCURACY, EvaluationFacts
 from .examples import rewards
-from .formatting import count, number, percent
+from .formatting import count, interval, number, percent
 from .inputs import Missing, ReportInputs
+from .judges import SCORES, WINS, judge_names, opinion, sides
+
+
+# Shares of answers above which a reader has to know that a judge left them out.
+_MOST_UNJUDGED: Final = 0.05
+_LEAST_AGREEMENT: Final = 0.75
 
 
 class Flag(NamedTuple):
@@ -33,6 +39,58 @@ def warnings(inputs: ReportInputs, facts: EvaluationFacts, subject: Metric) -> t
     if subject.evaluator == ACCURACY.evaluator and subject.value is not None:
         found.append(_longer_wins(rows, subject.value))
     return tuple(flag for flag in found if flag is not None)
+
+
+def answer_warnings(inputs: ReportInputs, facts: EvaluationFacts) -> tuple[Flag, ...]:
+    """Warnings about sampled answers and their judges; none where nothing was judged."""
+    names = judge_names(inputs, facts)
+    found = [] if not names else [_length_wins(facts, names[0]), _unsteady(facts, names[0]), _unjudged(facts, names[0])]
+    found += [_otherwise(inputs, facts, names[0], name) for name in names[1:]]
+    return tuple(flag for flag in found if flag is not None)
+
+
+def _length_wins(facts: EvaluationFacts, judge: str) -> Flag | None:
+    """Wins that are gone at equal length."""
+    model, baseline = sides(facts)
+    plain = facts.find(WINS, WINS, model, baseline, judge)
+    equal = facts.find(WINS, "length_controlled_win_rate", model, baseline, judge)
+    if plain is None or plain.ci_low is None or equal is None or equal.value is None or equal.ci_low is None:
+        return None
+    if plain.ci_low <= 0.5 or equal.ci_low > 0.5:
+        return None
+    return Flag(
+        "Length may be what wins",
+        f"At equal length the win rate by {judge} is {percent(equal.value)} ({interval(equal.ci_low, equal.ci_high, "share")}), "
+        f"against {percent(plain.value)} as the answers are.",
+    )
+
+
+def _unsteady(facts: EvaluationFacts, judge: str) -> Flag | None:
+    """A judge that says otherwise when the answers change places."""
+    row = facts.find(WINS, "self_agreement", *sides(facts), judge)
+    if row is None or row.value is None or row.value >= _LEAST_AGREEMENT:
+        return None
+    return Flag(
+        "The judge hangs on the order",
+        f"Shown the same two answers in the other order, {judge} agrees with itself in {percent(row.value)} of pairs.",
+    )
+
+
+def _unjudged(facts: EvaluationFacts, judge: str) -> Flag | None:
+    model, baseline = sides(facts)
+    found = [facts.find(WINS, "refused", model, baseline, judge), facts.find(SCORES, "unjudged", model, None, judge)]
+    shares = [row.value for row in found if row is not None and row.value is not None]
+    if not shares or max(shares) <= _MOST_UNJUDGED:
+        return None
+    return Flag("Not all answers were judged", f"{judge} said nothing of {percent(max(shares))} of them: they count for nothing.")
+
+
+def _otherwise(inputs: ReportInputs, facts: EvaluationFacts, first: str, other: str) -> Flag | None:
+    """A further judge that sees it otherwise than the one that decides."""
+    ours, theirs = opinion(inputs, facts, first), opinion(inputs, facts, other)
+    if ours is None or theirs is None or "unknown" in {ours.tone, theirs.tone} or ours.tone == theirs.tone:
+        return None
+    return Flag(f"{other} sees it otherwise", theirs.sentence)
 
 
 def split_warnings(inputs: ReportInputs) -> tuple[Flag, ...]:

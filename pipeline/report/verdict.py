@@ -1,44 +1,18 @@
-"""The verdict: one sentence with its interval, which says plainly when nothing improved."""
+"""The verdict: what held-out preferences say, what sampled answers say, which of them decides, and at what price."""
 
 from dataclasses import dataclass
-from typing import Literal, NamedTuple, TypeAlias
+from typing import Final, Literal
 
-from thumbline.evaluators import Metric
+from .evaluation_facts import EvaluationFacts
+from .flags import Flag, answer_warnings, split_warnings, warnings
+from .formatting import capital, model_name, sentence
+from .inputs import ReportInputs
+from .judges import judge_names, opinion, predicted, sides
+from .preferences import headline_of, preferences
+from .price import Price, price
+from .tones import WORDS, Statement, Tone
 
-from .evaluation_facts import ACCURACY, AUC, COMPARISON, EvaluationFacts, Headline
-from .flags import Flag, split_warnings, warnings
-from .formatting import capital, difference, interval, measure, model_name, number, plural
-from .inputs import Missing, ReportInputs
-
-Tone: TypeAlias = Literal["better", "same", "worse", "unknown"]
-
-
-class _Evidence(NamedTuple):
-    """Where the metrics table says how two models differ in a headline number.
-
-    Attributes:
-        evaluator: Who compares them.
-        test: The p-value that decides. Rows of one prompt are not independent, so it is one of whole groups.
-        chance_test: The p-value that decides where there is one model only, which is held against chance.
-        called: What the tests are called.
-    """
-
-    evaluator: str
-    test: str
-    chance_test: str
-    called: str
-
-
-_EVIDENCE: dict[str, _Evidence] = {
-    ACCURACY.name: _Evidence(COMPARISON, "sign_flip_p", "chance_p", "exact test by prompt group"),
-    AUC.name: _Evidence("unpaired_comparison", "auc_difference_p", "auc_chance_p", "t test"),
-}
-_WORDS: dict[Tone, str] = {
-    "better": "Better",
-    "same": "Not distinguishable",
-    "worse": "Worse",
-    "unknown": "No verdict",
-}
+_SAYS: Final[dict[Tone, str]] = {"better": "better", "same": "no difference", "worse": "worse"}
 
 
 @dataclass(frozen=True)
@@ -46,12 +20,15 @@ class Verdict:
     """What the first screen says.
 
     Attributes:
-        tone: Better, same, worse, or unknown.
+        tone: Better, better at a price, the same, worse, or unknown.
         word: The tone in words.
-        sentence: The verdict in one sentence, with its interval.
+        sentence: The verdict in a sentence or two, with its interval.
         basis: What it rests on: the test, its size.
         flags: What to beware of.
-        measure: Name of the headline number that it is about; None where there is none.
+        measure: Name of the headline number that it is about; None where it is about sampled answers, or nothing.
+        decided_by: What decides; None where nothing does.
+        statements: What each source of evidence says, where answers were sampled; none otherwise.
+        hint: What to set in the run file to ask the model itself; None where that was done, or this is no run.
     """
 
     tone: Tone
@@ -60,141 +37,107 @@ class Verdict:
     basis: str
     flags: tuple[Flag, ...]
     measure: str | None
+    decided_by: Literal["preferences", "answers", "text"] | None = None
+    statements: tuple[Statement, ...] = ()
+    hint: str | None = None
 
 
 def verdict(inputs: ReportInputs, facts: EvaluationFacts) -> Verdict:
-    """The verdict on held-out pairs, or on unpaired rows where there are no pairs."""
-    for headline in (ACCURACY, AUC):
-        subject = facts.headline(headline, facts.subject)
-        if subject is not None and subject.value is not None:
-            return _judged(inputs, facts, headline, subject)
-    return Verdict("unknown", _WORDS["unknown"], _why_unknown(facts), "", split_warnings(inputs), None)
+    """The verdict of sampled answers by the first judge; where none were judged, that of held-out preferences.
 
-
-def _why_unknown(facts: EvaluationFacts) -> str:
-    if isinstance(facts.measures, Missing):
-        return facts.measures.missing
-    reasons = [
-        f"{headline.title}: {row.reason}"
-        for headline in (ACCURACY, AUC)
-        if (row := facts.headline(headline, facts.subject)) is not None and row.reason
-    ]
-    return "Nothing can be said about the model. " + (". ".join(reasons) + "." if reasons else "")
-
-
-def _judged(inputs: ReportInputs, facts: EvaluationFacts, headline: Headline, subject: Metric) -> Verdict:
-    baseline = facts.headline(headline, facts.baseline)
-    if baseline is None or baseline.value is None:
-        chance = headline.chance or 0.0
-        test = facts.find(headline.evaluator, _EVIDENCE[headline.name].chance_test, subject.model)
-        tone = _tone_by_test(inputs, subject, test, chance) or _tone(subject.ci_low, subject.ci_high, chance)
-        sentence = _against_chance(inputs, headline, subject, tone)
-    else:
-        evidence = _EVIDENCE[headline.name]
-        gap = facts.find(evidence.evaluator, headline.difference, subject.model, baseline.model)
-        test = facts.find(evidence.evaluator, evidence.test, subject.model, baseline.model)
-        tone = _tone_of_difference(inputs, subject, baseline, gap, test)
-        sentence = _against_baseline(inputs, headline, subject, baseline, gap, tone)
-    flags = (*warnings(inputs, facts, subject), *split_warnings(inputs))
-    return Verdict(tone, _WORDS[tone], sentence, _basis(facts, headline, subject), flags, headline.name)
-
-
-def _tone(low: float | None, high: float | None, chance: float) -> Tone:
-    """Which side of `chance` the interval lies on; unknown where there is none."""
-    if low is None or high is None:
-        return "unknown"
-    if low > chance:
-        return "better"
-    return "worse" if high < chance else "same"
-
-
-def _tone_by_test(inputs: ReportInputs, row: Metric, test: Metric | None, chance: float) -> Tone | None:
-    """From a number's interval and its test, which must agree; None where there is no test, or one prompt group.
-
-    An interval knows nothing of the other models that were tried, nor of how little a few groups can show.
+    Answers that break, repeating themselves or staying empty, are worse whatever they are liked for.
     """
-    if row.value is None or test is None or test.value is None or row.n_groups < 2:
-        return None
-    if test.value > 1 - inputs.confidence:
-        return "same"
-    # Groups that all agree have no interval, and yet their test decides.
-    return _tone(row.value, row.value, chance) if row.ci_low is None else _tone(row.ci_low, row.ci_high, chance)
-
-
-def _tone_of_difference(
-    inputs: ReportInputs, subject: Metric, baseline: Metric, gap: Metric | None, test: Metric | None
-) -> Tone:
-    """From the paired difference; without one, only intervals that do not touch count as different."""
-    by_test = None if gap is None else _tone_by_test(inputs, gap, test, 0.0)
-    if by_test is not None:
-        return by_test
-    if gap is not None and gap.ci_low is not None:
-        return _tone(gap.ci_low, gap.ci_high, 0.0)
-    if subject.ci_low is None or subject.ci_high is None or baseline.ci_low is None or baseline.ci_high is None:
-        return "unknown"
-    if subject.ci_low > baseline.ci_high:
-        return "better"
-    return "worse" if subject.ci_high < baseline.ci_low else "same"
-
-
-def _told(inputs: ReportInputs, row: Metric) -> str:
-    """`71.2% (95% interval 63.4% to 78.9%)`."""
-    if row.ci_low is None:
-        return f"{measure(row.value, row.unit)} (no interval: {row.reason or 'not given'})"
-    return f"{measure(row.value, row.unit)} ({_mass(inputs)} {interval(row.ci_low, row.ci_high, row.unit)})"
-
-
-def _mass(inputs: ReportInputs) -> str:
-    return f"{100 * inputs.confidence:g}% interval"
-
-
-def _against_chance(inputs: ReportInputs, headline: Headline, subject: Metric, tone: Tone) -> str:
-    chance = measure(headline.chance, subject.unit)
-    ends: dict[Tone, str] = {
-        "better": f"above the {chance} of chance",
-        "worse": f"below the {chance} of chance",
-        "same": f"which is not distinguishable from the {chance} of chance",
-        "unknown": f"and nothing says how far that is from the {chance} of chance",
-    }
-    what = _what(headline)
-    return f"{capital(model_name(subject.model))} has {what} of {_told(inputs, subject)}, {ends[tone]}."
-
-
-def _what(headline: Headline) -> str:
-    return {"accuracy": "a held-out accuracy", "auc": "a held-out AUC"}[headline.name]
-
-
-def _against_baseline(
-    inputs: ReportInputs, headline: Headline, subject: Metric, baseline: Metric, gap: Metric | None, tone: Tone
-) -> str:
-    name, other = capital(model_name(subject.model)), model_name(baseline.model)
-    values = f"{_what(headline)} of {_told(inputs, subject)} against {measure(baseline.value, baseline.unit)}"
-    if tone == "unknown":
-        return f"{name} has {values} for {other}; without an interval no verdict follows."
-    claims = {"better": "beats", "worse": "is worse than", "same": "shows no improvement over"}
-    between = (
-        ""
-        if gap is None or gap.ci_low is None
-        else f", a difference of {difference(gap.ci_low, gap.ci_high, gap.unit)}"
+    logged = preferences(inputs, facts)
+    answers = _first_opinion(inputs, facts)
+    paid = price(inputs, facts, *sides(facts))
+    asked = answers is not None and answers.tone != "unknown"
+    chosen = answers if asked and answers is not None else logged
+    tone = _tone(chosen, paid)
+    by = "text" if paid is not None and paid.broken else "answers" if asked else "preferences"
+    return Verdict(
+        tone=tone,
+        word=WORDS[tone],
+        sentence=_sentence(facts, chosen, logged, paid),
+        basis=chosen.basis,
+        flags=_flags(inputs, facts),
+        measure=chosen.measure,
+        decided_by=None if tone == "unknown" else by,
+        statements=_statements(inputs, facts, logged, answers, paid, by),
+        hint=_hint(inputs, answers, paid),
     )
-    return f"{name} {claims[tone]} {other}: {values}{between}."
 
 
-def _basis(facts: EvaluationFacts, headline: Headline, subject: Metric) -> str:
-    """What the sentence rests on: rows, the exact test beside the interval, and what the test set can show at all."""
-    rows = "held-out pair" if headline is ACCURACY else "held-out row"
-    how = "whole groups were resampled" if headline is ACCURACY else "the rows of a group count together"
-    parts = [f"{plural(subject.n, rows)} in {plural(subject.n_groups, 'prompt group')}; {how}."]
-    evidence = _EVIDENCE[headline.name]
-    if facts.baseline is None:
-        test = facts.find(headline.evaluator, evidence.chance_test, subject.model)
-    else:
-        test = facts.find(evidence.evaluator, evidence.test, subject.model, facts.baseline)
-    if test is not None and test.value is not None:
-        told = test.reason or "tested"
-        parts.append(f"{told[0].upper()}{told[1:]} ({evidence.called}: p = {number(test.value)}).")
-    least = facts.find(evidence.evaluator, "minimum_detectable_effect", subject.model, facts.baseline)
-    if least is not None and least.value is not None:
-        size = f"{100 * least.value:.1f} percentage points"
-        parts.append(f"The least difference that this test set finds is {size}, {least.reason}.")
+def _first_opinion(inputs: ReportInputs, facts: EvaluationFacts) -> Statement | None:
+    """What the first judge says that compared answers of both models."""
+    for name in judge_names(inputs, facts)[:1]:
+        return opinion(inputs, facts, name)
+    return None
+
+
+def _tone(chosen: Statement, paid: Price | None) -> Tone:
+    if paid is not None and paid.broken:
+        return "worse"
+    if chosen.tone == "better" and paid is not None and paid.exceeds:
+        return "priced"
+    return chosen.tone
+
+
+def _sentence(facts: EvaluationFacts, chosen: Statement, logged: Statement, paid: Price | None) -> str:
+    """The verdict in words: where the two sources disagree, that comes first; the price comes last."""
+    name = capital(model_name(sides(facts).model))
+    parts = [chosen.sentence]
+    if paid is not None and paid.broken:
+        parts.insert(0, f"The answers of {model_name(sides(facts).model)} break: {_listed(paid)}.")
+        return " ".join(parts)
+    if chosen.source == "answers" and logged.tone != "unknown":
+        if logged.tone == chosen.tone:
+            parts.append("Held-out preferences agree.")
+        else:
+            says = f"Held-out preferences say {_SAYS[logged.tone]}, sampled answers say {_SAYS[chosen.tone]}: answers decide."
+            parts.insert(0, says)
+    if chosen.tone == "better" and paid is not None:
+        parts.append(f"{name} pays with {paid.sentence()}" if paid.exceeds else f"The price: {paid.sentence()}")
     return " ".join(parts)
+
+
+def _listed(paid: Price) -> str:
+    return "; ".join(cost.text for cost in paid.broken)
+
+
+def _flags(inputs: ReportInputs, facts: EvaluationFacts) -> tuple[Flag, ...]:
+    subject = headline_of(facts)
+    held_out = () if subject is None else warnings(inputs, facts, subject)
+    return (*answer_warnings(inputs, facts), *held_out, *split_warnings(inputs))
+
+
+def _statements(
+    inputs: ReportInputs,
+    facts: EvaluationFacts,
+    logged: Statement,
+    answers: Statement | None,
+    paid: Price | None,
+    by: str,
+) -> tuple[Statement, ...]:
+    """Every source in the order in which a reader wants them, where answers were sampled."""
+    rate = predicted(inputs, facts)
+    if answers is None and paid is None and rate is None:
+        return ()
+    found = [logged._replace(decides=by == "preferences")]
+    found += [] if answers is None else [answers._replace(decides=by == "answers")]
+    found += [] if rate is None else [rate]
+    if paid is not None:
+        tone: Tone = "worse" if paid.broken else "priced" if paid.exceeds else "same"
+        found.append(Statement("price", "What it costs", tone, sentence(paid.sentence()), decides=by == "text"))
+    return tuple(found)
+
+
+def _hint(inputs: ReportInputs, answers: Statement | None, paid: Price | None) -> str | None:
+    """What asks the model itself; None where it was asked, or where there is no run file to say it in."""
+    if inputs.config is None or answers is not None:
+        return None
+    if inputs.config.generations.is_on or paid is not None:
+        return "Answers were sampled, but no judge compared them: name one in `judges` (`thumbline judges` lists them)."
+    return (
+        "The model itself was not asked. `generations: {samples: 4}` and `judges` in the run file sample its answers to "
+        "held-out prompts and have them judged (`thumbline judges`)."
+    )
