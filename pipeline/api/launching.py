@@ -12,6 +12,7 @@ from .runs import Run
 if TYPE_CHECKING:
     # Imported where it is used: `import thumbline` should not wait for what is not called.
     from ..evidence.launch import Plan
+    from ..evidence.launch_predicted import Predicted
 
 
 class LaunchPlan:
@@ -82,8 +83,8 @@ def launch_plan(
 
     Args:
         run: A run that has counted votes (`prepare` will do), or its folder; None: all is stated.
-        difference: What the new model is predicted to bring, as a share; smaller ones are planned beside it. None
-            for a grid from 10 points down to 1.
+        difference: What the new model is to bring, as a share; smaller ones are planned beside it. None: what the
+            run predicts from sampled answers, where its interval lies beside zero; else a grid from 10 points to 1.
         base_rate: Share of thumbs up among votes, in place of the log's.
         votes_per_user: Mean votes of a user who votes, in place of the log's; without a log 1.
         variation: Standard deviation of that over its mean, in place of the log's; without a log 0.
@@ -104,8 +105,33 @@ def launch_plan(
     stated = Stated(base_rate, votes_per_user, variation, icc, rating_rate, users_per_day)
     raters, responses = (None, None) if run is None else _votes(run)
     return LaunchPlan(
-        planned(raters, responses, stated, difference=difference, powers=tuple(powers), alpha=alpha, traffic=traffic)
+        planned(
+            raters,
+            responses,
+            stated,
+            difference=difference,
+            predicted=None if run is None else _predicted(run),
+            powers=tuple(powers),
+            alpha=alpha,
+            traffic=traffic,
+        )
     )
+
+
+def _predicted(run: Run | str | Path) -> "Predicted | None":
+    """What the run predicts; None where it has come to no metrics."""
+    from ..evidence.launch_predicted import predicted_of
+    from ..storage.manifests import read_manifest
+    from ..storage.tables import read_table
+
+    folder = _folder(run) / "metrics"
+    if read_manifest(folder) is None:
+        return None
+    return predicted_of(read_table(folder / "metrics.parquet", "metrics"))
+
+
+def _folder(run: Run | str | Path) -> Path:
+    return run.folder if isinstance(run, Run) else Path(run).absolute()
 
 
 def _votes(run: Run | str | Path) -> tuple[pl.DataFrame, pl.DataFrame]:
@@ -115,7 +141,7 @@ def _votes(run: Run | str | Path) -> tuple[pl.DataFrame, pl.DataFrame]:
     from ..storage.manifests import read_manifest
     from ..storage.tables import read_table
 
-    folder = run.folder if isinstance(run, Run) else Path(run).absolute()
+    folder = _folder(run)
     line.load_saved_config(folder)
     if read_manifest(folder / "responses") is None:
         raise InputError(f"{folder}: its votes are not counted yet; run it until the stage `responses` at least.")

@@ -41,7 +41,7 @@ class Test:
     """What the test is to find, and how."""
 
     difference: Annotated[
-        float | None, typer.Option(help="Predicted, as a share: 0.03 for three points; else a grid from 10 to 1.")
+        float | None, typer.Option(help="As a share: 0.03 for three points; else what the run predicts, or a grid.")
     ] = None
     power: Annotated[list[float] | None, typer.Option(help="Chance to find it. Repeatable; else 0.8 and 0.9.")] = None
     alpha: Annotated[float, typer.Option(help="Level of the two-sided test.")] = 0.05

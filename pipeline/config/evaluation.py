@@ -66,7 +66,9 @@ class ReportConfig(StageConfig):
 
     title: str = Field("thumbline report", min_length=1, description="Heading of the page.")
     worst_examples: int = Field(
-        8, ge=0, description="Held-out pairs shown that the trained model gets most wrong, and sampled answers that lose."
+        8,
+        ge=0,
+        description="Held-out pairs shown that the trained model gets most wrong, and sampled answers that lose.",
     )
     most_price: float = Field(
         0.05,

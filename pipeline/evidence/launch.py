@@ -15,6 +15,7 @@ from thumbline.evaluators.power import votes_an_arm
 
 from ..errors import ConfigError
 from .launch_basis import Basis, Stated, of_log, of_statement
+from .launch_predicted import Predicted
 
 GRID: Final = (0.01, 0.02, 0.03, 0.05, 0.1)
 POWERS: Final = (0.8, 0.9)
@@ -70,6 +71,7 @@ def launch_plan(
     stated: Stated,
     *,
     difference: float | None = None,
+    predicted: Predicted | None = None,
     powers: Sequence[float] = POWERS,
     alpha: float = ALPHA,
     traffic: float = 1.0,
@@ -80,8 +82,9 @@ def launch_plan(
         raters: Table `raters`, columns of `COLUMNS`; None for a plan from `stated` alone.
         responses: Table `responses`, likewise.
         stated: What is said by hand.
-        difference: What the new model is predicted to bring, as a share; smaller ones of `GRID` are planned beside
-            it. None for the whole grid.
+        difference: What the new model is to bring, as a share; smaller ones of `GRID` are planned beside it. None for
+            what is predicted, or the whole grid.
+        predicted: What the run predicts, which is planned for where no difference is stated.
         powers: Each in (alpha, 1).
         alpha: Level of the two-sided test.
         traffic: Share of users in the test, in (0, 1].
@@ -97,12 +100,22 @@ def launch_plan(
             f"launch-plan: a difference of {difference:g} from a base rate of {basis.base_rate:.3f} gives no share "
             "between 0 and 1; state it as a share, 0.02 for two points."
         )
+    if difference is None and predicted is not None:
+        difference, said = _taken(basis.base_rate, predicted)
+        assumed = [said, *assumed]
     needs = tuple(
         _need(basis, wanted, power, alpha, traffic)
         for wanted in _differences(basis.base_rate, difference)
         for power in powers
     )
     return Plan(basis, needs, alpha, traffic, (*assumed, *_always(basis, needs, traffic)))
+
+
+def _taken(base: float, predicted: Predicted) -> tuple[float | None, str]:
+    """The predicted difference where it leads to a share, and what is said of it."""
+    if predicted.difference is None or 0 < base + predicted.difference < 1:
+        return predicted.difference, predicted.said
+    return None, f"{predicted.said} From the log's rate of {base:.3f} it leads to no share, so a grid is planned."
 
 
 def _check(stated: Stated, powers: Sequence[float], alpha: float, traffic: float) -> None:

@@ -9,12 +9,17 @@ from .evaluation_facts import evaluation_facts
 from .examples import TEXTS, Examples, examples
 from .facts import SCHEMA_VERSION, ReportFacts, as_json, collect_facts
 from .inputs import Missing, ReportInputs, Source
+from .judges import answer_numbers
 from .metrics_json import metrics_json, metrics_schema
 from .model_card import model_card
 from .run_facts import read_manifests, versions, write_files
+from .tones import Tone
 from .verdict import verdict
+from .worst_losses import TEXTS as ANSWER_TEXTS
+from .worst_losses import shown_answers as answers_shown
 
 __all__ = [
+    "ANSWER_TEXTS",
     "SCHEMA_VERSION",
     "TEXTS",
     "Missing",
@@ -26,6 +31,7 @@ __all__ = [
     "render_report",
     "report_files",
     "report_json",
+    "shown_answers",
     "shown_pairs",
     "summary",
     "versions",
@@ -68,19 +74,27 @@ class Summary(NamedTuple):
 
     Attributes:
         sentence: The verdict.
-        numbers: Headlines of every model, then their differences.
+        numbers: Headlines of every model, then their differences, then what judges of sampled answers say.
+        tone: The verdict in a word: better, priced, same, worse or unknown.
     """
 
     sentence: str
     numbers: tuple[Metric, ...]
+    tone: Tone
 
 
 def summary(inputs: ReportInputs) -> Summary:
     """The verdict's sentence, and the numbers to show beside it."""
     facts = evaluation_facts(inputs)
-    differences = [row for row in facts.rows() if row.compared_with is not None and row.slice is None]
+    differences = [row for row in facts.logged() if row.compared_with is not None and row.slice is None]
     shown = [row for row in differences if row.metric.endswith("_difference")]
-    return Summary(verdict(inputs, facts).sentence, (*facts.main_numbers(), *shown))
+    found = verdict(inputs, facts)
+    return Summary(found.sentence, (*facts.main_numbers(), *shown, *answer_numbers(inputs, facts)), found.tone)
+
+
+def shown_answers(inputs: ReportInputs) -> dict[str, list[str]]:
+    """Ids of the sampled answers and prompts that a report shows with their texts, by table."""
+    return answers_shown(inputs, evaluation_facts(inputs))
 
 
 def _page(inputs: ReportInputs, facts: ReportFacts) -> str:

@@ -79,9 +79,7 @@ RULES: Final = {
 RULES_EVALUATOR: Final = "length_bias"
 HEADLINES: Final = (ACCURACY, MARGIN, AUC, SEPARATION)
 # What is known from answers that the models wrote, or of the thumbs model: it has sections of its own.
-ANSWERS: Final = frozenset(
-    {"win_rate", "judge_score", "answer_text", "predicted_thumbs_up", "thumbs_model", "logged_evaluation"}
-)
+ANSWERS: Final = frozenset({"win_rate", "judge_score", "answer_text", "predicted_thumbs_up", "thumbs_model"})
 
 
 @dataclass(frozen=True)

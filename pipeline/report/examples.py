@@ -133,7 +133,7 @@ def _examples(rows: pl.DataFrame) -> tuple[Example, ...]:
             chosen_tokens=row["chosen_token_count"],
             rejected_tokens=row["rejected_token_count"],
             chosen_better_probability=row["chosen_better_probability"],
-            prompt=_turns(row.get("prompt")),
+            prompt=turns(row.get("prompt")),
             chosen=_text(row.get("chosen")),
             rejected=_text(row.get("rejected")),
         )
@@ -141,7 +141,8 @@ def _examples(rows: pl.DataFrame) -> tuple[Example, ...]:
     )
 
 
-def _turns(messages: Sequence[dict[str, Any]] | None) -> tuple[Turn, ...] | None:
+def turns(messages: Sequence[dict[str, Any]] | None) -> tuple[Turn, ...] | None:
+    """Messages of a prompt, long ones cut; None where there are none."""
     if messages is None:
         return None
     return tuple(Turn(message["role"], excerpt(_said(message), _PROMPT_CHARACTERS)) for message in messages)

@@ -5,6 +5,7 @@ from dataclasses import dataclass, fields, is_dataclass
 from typing import Any, Final, NamedTuple
 
 from ..evidence.launch import Plan
+from .answers_facts import AnswersFacts, ThumbsFacts, answers_facts, thumbs_facts
 from .data_facts import DataFacts, data_facts
 from .evaluation_facts import EvaluationFacts, evaluation_facts
 from .examples import Examples, examples
@@ -14,6 +15,7 @@ from .launch_facts import launch_facts
 from .lineage import Lineage, lineage
 from .training_facts import TrainingFacts, training_facts
 from .verdict import Verdict, verdict
+from .worst_losses import WorstLosses, worst_losses
 
 # Raised whenever a key of the JSON changes its place or meaning.
 SCHEMA_VERSION: Final = 1
@@ -41,6 +43,9 @@ class ReportFacts:
     training: TrainingFacts
     evaluation: EvaluationFacts
     examples: Examples | Missing
+    answers: AnswersFacts | Missing
+    losses: WorstLosses | Missing
+    thumbs: ThumbsFacts | Missing
     launch: Plan | Missing
     lineage: Lineage
 
@@ -59,6 +64,9 @@ def collect_facts(inputs: ReportInputs) -> ReportFacts:
         training=training_facts(inputs),
         evaluation=evaluation,
         examples=examples(inputs, evaluation.subject),
+        answers=answers_facts(inputs, evaluation),
+        losses=worst_losses(inputs, evaluation),
+        thumbs=thumbs_facts(inputs, evaluation),
         launch=launch_facts(inputs),
         lineage=lineage(inputs),
     )
@@ -67,11 +75,12 @@ def collect_facts(inputs: ReportInputs) -> ReportFacts:
 def as_json(facts: ReportFacts) -> dict[str, Any]:
     """The facts as JSON values, with the version of their layout.
 
-    Keys: schema_version, title, run_name, generated_at, notes, verdict (tone, word, sentence, basis, flags, measure),
-    tiles, data (steps, splits, pair_yield, rejects), training (parity, curves, details), evaluation (measures, models,
-    subject, baseline), examples, launch (basis, needs, alpha, traffic, assumed), lineage (stages, settings, yaml,
-    digests, versions, commands). A part that could not be made is an object with the one key `missing`: why. A number
-    that does not exist is null.
+    Keys: schema_version, title, run_name, generated_at, notes, verdict (tone, word, sentence, basis, flags, measure,
+    decided_by, statements, hint), tiles, data (steps, splits, pair_yield, rejects), training (parity, curves, details),
+    evaluation (measures, models, subject, baseline), examples, answers (sides, judges, texts, price, slices, further),
+    losses (judge, worst, lost, prompts), thumbs (quality, reliability, predicted, rates), launch (basis, needs,
+    alpha, traffic, assumed), lineage (stages, settings, yaml, digests, versions, commands). A part that could not be
+    made is an object with the one key `missing`: why. A number that does not exist is null.
     """
     return {"schema_version": SCHEMA_VERSION, **_plain(facts)}
 

@@ -13,7 +13,6 @@ from .formatting import count, interval, number, percent
 from .inputs import Missing, ReportInputs
 from .judges import SCORES, WINS, judge_names, opinion, sides
 
-
 # Shares of answers above which a reader has to know that a judge left them out.
 _MOST_UNJUDGED: Final = 0.05
 _LEAST_AGREEMENT: Final = 0.75
@@ -60,8 +59,8 @@ def _length_wins(facts: EvaluationFacts, judge: str) -> Flag | None:
         return None
     return Flag(
         "Length may be what wins",
-        f"At equal length the win rate by {judge} is {percent(equal.value)} ({interval(equal.ci_low, equal.ci_high, "share")}), "
-        f"against {percent(plain.value)} as the answers are.",
+        f"At equal length the win rate by {judge} is {percent(equal.value)} "
+        f"({interval(equal.ci_low, equal.ci_high, 'share')}), against {percent(plain.value)} as the answers are.",
     )
 
 
@@ -82,7 +81,10 @@ def _unjudged(facts: EvaluationFacts, judge: str) -> Flag | None:
     shares = [row.value for row in found if row is not None and row.value is not None]
     if not shares or max(shares) <= _MOST_UNJUDGED:
         return None
-    return Flag("Not all answers were judged", f"{judge} said nothing of {percent(max(shares))} of them: they count for nothing.")
+    return Flag(
+        "Not all answers were judged",
+        f"{judge} said nothing of {percent(max(shares))} of them: they count for nothing.",
+    )
 
 
 def _otherwise(inputs: ReportInputs, facts: EvaluationFacts, first: str, other: str) -> Flag | None:

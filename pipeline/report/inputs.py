@@ -38,10 +38,13 @@ class ReportInputs:
         config: The run's settings; None where only scored rows were evaluated.
         manifests: What each finished stage did, by stage name.
         tables: Any of responses, raters, unpaired, pairs, pair_yield, splits, rejects, sequence_drops, parity,
-            training_log, scored_pairs, scored_unpaired and metrics, each with the columns of its schema in
+            training_log, scored_pairs, scored_unpaired, thumbs_scores, generations, judgements, judged_pairs and
+            metrics, each with the columns of its schema in
             `thumbline.pipeline.tables` that the report looks at (`run_facts.COLUMNS`).
         texts: `pair_id`, `prompt`, `chosen` and `rejected` of the pairs that are shown (`shown_pairs`); None: they are
             in the table `pairs`.
+        answers: `generation_id` and `completion` of the sampled answers that are shown (`shown_answers`).
+        prompts: `prompt_id` and `prompt` of the prompts that are shown with them.
         versions: Versions of this project, Python and libraries.
         beta: Scale of a reward, unitless; None where it is not known, which hides every reward.
         reward: What a reward is: beta times the log-ratio to the reference, or times the policy's own summed
@@ -64,6 +67,8 @@ class ReportInputs:
     manifests: Mapping[str, Manifest] = field(default_factory=dict)
     tables: Mapping[str, pl.DataFrame] = field(default_factory=dict)
     texts: pl.DataFrame | None = None
+    answers: pl.DataFrame | None = None
+    prompts: pl.DataFrame | None = None
     versions: Mapping[str, str] = field(default_factory=dict)
     beta: float | None = None
     reward: RewardKind = "implicit"

@@ -43,13 +43,14 @@ def sides(facts: EvaluationFacts) -> Sides:
 def judge_names(inputs: ReportInputs, facts: EvaluationFacts) -> tuple[str, ...]:
     """Judges with a number, in the order of the run file, whose first decides."""
     named = () if inputs.config is None else tuple(judge.called for judge in inputs.config.judges)
-    found = dict.fromkeys(row.judge for row in facts.rows() if row.judge is not None and row.evaluator in {WINS, SCORES})
+    found = dict.fromkeys(
+        row.judge for row in facts.rows() if row.judge is not None and row.evaluator in {WINS, SCORES}
+    )
     return tuple(sorted(found, key=lambda name: named.index(name) if name in named else len(named)))
 
 
 def opinion(inputs: ReportInputs, facts: EvaluationFacts, judge: str, *, decides: bool = False) -> Statement | None:
     """What a judge says of the model's answers against the baseline's; None where it compares no two."""
-    model, baseline = sides(facts)
     found = _decisive(facts, judge)
     if found is None:
         return None
@@ -133,6 +134,17 @@ def predicted(inputs: ReportInputs, facts: EvaluationFacts) -> Statement | None:
     tone = tone_by_test(inputs, gap, test, 0.0) or tone_of_interval(gap.ci_low, gap.ci_high, 0.0)
     ours, theirs = (facts.find(PREDICTED, "rate", name, None, judge) for name in (model, baseline))
     rates = "" if ours is None or theirs is None else f"{percent(ours.value)} against {percent(theirs.value)}, "
-    basis = f"{plural(gap.n, 'sampled answer')} in {plural(gap.n_groups, 'prompt group')}; the interval holds the " \
+    basis = (
+        f"{plural(gap.n, 'sampled answer')} in {plural(gap.n_groups, 'prompt group')}; the interval holds the "
         "calibration's own uncertainty."
+    )
     return Statement("predicted", title, tone, f"{rates}a difference of {_gap(inputs, gap)}.", basis)
+
+
+def answer_numbers(inputs: ReportInputs, facts: EvaluationFacts) -> tuple[Metric, ...]:
+    """What each judge's opinion rests on, then the predicted rate: the numbers to show in a few lines."""
+    found = [_decisive(facts, judge) for judge in judge_names(inputs, facts)]
+    model, baseline = sides(facts)
+    rates = [row for row in facts.rows() if row.evaluator == PREDICTED and row.metric == "rate_difference"]
+    rates = [row for row in rates if (row.model, row.compared_with, row.slice) == (model, baseline, None)]
+    return (*(one.row for one in found if one is not None), *rates)

@@ -158,9 +158,18 @@ def _is_changed(value: Any, field: FieldInfo) -> bool:
 
 def _public(name: str, value: Any, field: FieldInfo) -> Any:
     """`value`, or what stands for it where it is a secret of the user's: a report is passed on."""
+    if _SECRET.search(name) and not isinstance(value, Mapping) and _is_changed(value, field):
+        return HIDDEN
+    return _parts(value)
+
+
+def _parts(value: Any) -> Any:
+    """`value` as a run file has it, with secrets inside of it hidden however deep they lie."""
+    if isinstance(value, BaseModel):
+        return _document(value)
     if isinstance(value, Mapping):
-        return {key: HIDDEN if _SECRET.search(str(key)) else part for key, part in value.items()}
-    return HIDDEN if _SECRET.search(name) and _is_changed(value, field) else value
+        return {key: HIDDEN if _SECRET.search(str(key)) else _parts(part) for key, part in value.items()}
+    return [_parts(part) for part in value] if isinstance(value, list | tuple) else value
 
 
 def _run_file(config: RunConfig) -> str:
@@ -178,8 +187,7 @@ def _document(model: BaseModel) -> dict[str, Any]:
 
 def _plain(value: Any) -> str:
     """A value as it stands in a run file."""
-    listed = list(value) if isinstance(value, tuple) else value
-    text = yaml.safe_dump(listed, default_flow_style=True, allow_unicode=True, width=10_000)
+    text = yaml.safe_dump(value, default_flow_style=True, allow_unicode=True, width=10_000)
     return text.removesuffix("\n").removesuffix("\n...")
 
 

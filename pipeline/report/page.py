@@ -13,6 +13,7 @@ from . import evaluation_parts, formatting
 from .facts import ReportFacts
 from .inputs import Missing
 from .pictures import Pictures
+from .worst_losses import visible
 
 _PACKAGE: Final = "thumbline.pipeline.report"
 
@@ -82,6 +83,7 @@ def _environment() -> Environment:
         slice_tables=evaluation_parts.slice_tables,
         other_slices=evaluation_parts.other_slices,
         prose=_prose,
+        visible=visible,
         duration=formatting.seconds,
     )
     environment.tests["small"] = evaluation_parts.is_small

@@ -7,6 +7,7 @@ import polars as pl
 
 from thumbline.evaluators import Metric
 
+from .answer_pictures import price_picture, wins_picture
 from .evaluation_facts import ACCURACY, HEADLINES, RULES, RULES_EVALUATOR, EvaluationFacts, Headline
 from .evaluation_parts import checkpoint_curves, is_small, reliability, slice_tables, strata
 from .examples import rewards
@@ -15,6 +16,7 @@ from .figures.canvas import ACCENT, BAND, CHOSEN, REJECTED, Picture
 from .figures.checkpoints import checkpoint_picture
 from .figures.data import funnel_picture, yield_picture
 from .figures.evaluation import Dot, Sample, dot_picture, histogram_picture
+from .figures.rates import rates_picture
 from .figures.reliability import reliability_picture
 from .figures.training import curve_pictures, parity_picture
 from .formatting import model_name, words
@@ -38,14 +40,19 @@ class Pictures:
     reliability: Picture | None
     lengths: tuple[Picture, ...]
     slices: tuple[Picture, ...]
+    wins: Picture | None = None
+    price: Picture | None = None
+    thumbs: Picture | None = None
 
 
 def draw(inputs: ReportInputs, facts: ReportFacts) -> Pictures:
     """All pictures; the same inputs give the same bytes."""
     evaluation, data, training = facts.evaluation, facts.data, facts.training
     main = [headline for headline in HEADLINES if headline.name == facts.verdict.measure]
+    won = wins_picture("verdict" if facts.verdict.decided_by == "answers" else "wins", inputs, evaluation)
+    bins = () if isinstance(facts.thumbs, Missing) else facts.thumbs.reliability
     return Pictures(
-        verdict=_headline(evaluation, main[0], "verdict") if main else None,
+        verdict=_headline(evaluation, main[0], "verdict") if main else won if facts.verdict.statements else None,
         funnel=None if isinstance(data.steps, Missing) else funnel_picture(data.steps),
         pair_yield=None if isinstance(data.pair_yield, Missing) else yield_picture(data.pair_yield),
         parity=None if isinstance(training.parity, Missing) else parity_picture(training.parity),
@@ -61,6 +68,9 @@ def draw(inputs: ReportInputs, facts: ReportFacts) -> Pictures:
         reliability=_reliability(evaluation),
         lengths=_some([_rules(evaluation), _strata(evaluation)]),
         slices=_slices(evaluation),
+        wins=won if main else None,
+        price=price_picture(inputs, evaluation),
+        thumbs=rates_picture(bins) if bins else None,
     )
 
 

@@ -68,7 +68,9 @@ class Price:
     def sentence(self) -> str:
         """All of it in one sentence: language and length always, a share where it moved by half a point."""
         said = [
-            cost.text for cost in self.costs if cost.name in {STRANGER, LENGTH} or cost.exceeds or abs(cost.share) >= 5e-3
+            cost.text
+            for cost in self.costs
+            if cost.name in {STRANGER, LENGTH} or cost.exceeds or abs(cost.share) >= 5e-3
         ]
         return f"{'; '.join(said) or 'no share moved by half a point'}."
 
@@ -92,9 +94,10 @@ def _ratio(row: Metric | None, stated: ReportConfig) -> Cost | None:
         return None
     moved = row.value - 1.0
     language = row.metric == STRANGER
-    what = "nats a token under the untrained model" if language else "tokens an answer"
+    more = "more" if moved >= 0 else "fewer"
+    what = f"{more} nats a token under the untrained model" if language else f"{more} tokens an answer"
     ends = "" if row.ci_low is None or row.ci_high is None else _ends(row.ci_low - 1.0, row.ci_high - 1.0)
-    text = f"{percent(moved, signed=True)} {what}{ends}"
+    text = f"{percent(abs(moved))} {what}{ends}"
     return Cost(row.metric, text, moved, language and moved > stated.most_price, breaks=False)
 
 

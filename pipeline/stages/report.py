@@ -8,7 +8,7 @@ import polars as pl
 
 from ..config import RunConfig
 from ..context import StageContext, StageResult
-from ..report import TEXTS, ReportInputs, report_files, shown_pairs
+from ..report import ANSWER_TEXTS, TEXTS, ReportInputs, report_files, shown_answers, shown_pairs
 from ..report.run_facts import COLUMNS, INPUTS, read_manifests, saved_command, versions, write_files
 from ..storage.manifests import Counts
 
@@ -51,9 +51,14 @@ def run(context: StageContext) -> StageResult:
         worst_examples=context.config.report.worst_examples,
         notes=_notes(context.config),
     )
+    shown = shown_answers(inputs)
     # The texts of a few pairs of many.
     texts = context.read("pairs", TEXTS, where=pl.col("pair_id").is_in(shown_pairs(inputs)))
-    inputs = replace(inputs, texts=texts)
+    answers, prompts = (
+        context.read(name, columns, where=pl.col(columns[0]).is_in(shown[name]))
+        for name, columns in ANSWER_TEXTS.items()
+    )
+    inputs = replace(inputs, texts=texts, answers=answers, prompts=prompts)
     files = write_files(context.folder, report_files(inputs))
     return StageResult(
         outputs={},
