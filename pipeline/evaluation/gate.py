@@ -8,7 +8,8 @@ import polars as pl
 
 from thumbline.evaluators import EVALUATORS, EvaluationError, evaluate
 
-from ..errors import ConfigError, GateError, InputError
+from ..errors import ConfigError, GateError, InputError, unknown_name
+from ..report.evaluation_facts import ANSWERS
 from ..tables import polars_schema
 from .outcome import Outcome
 from .stored import read_subject
@@ -37,28 +38,44 @@ class Condition(NamedTuple):
 
 
 class Floor(NamedTuple):
-    """`metric=value`: the least value of a metric, or of its interval's lower end."""
+    """`metric=value`: the least value of a metric, or of its interval's lower end.
+
+    Attributes:
+        metric: Its name, alone or behind its evaluator's.
+        value: The least value.
+        lower_end: Whether it is the interval's lower end that has to reach it.
+        judge: Whose number it is, of those that several judges give; None where it is not said.
+    """
 
     metric: str
     value: float
     lower_end: bool
+    judge: str | None = None
+
+    @property
+    def called(self) -> str:
+        """Metric and judge as they were written."""
+        return self.metric if self.judge is None else f"{self.metric}@{self.judge}"
 
 
 def parse_floor(text: str) -> Floor:
-    """`accuracy=0.6`, or `accuracy:low=0.6` for the lower end of the interval.
+    """`accuracy=0.6`; `accuracy:low=0.6` for the lower end of the interval; `win_rate@JUDGE=0.5` of a judge.
 
     Raises:
         ConfigError: It has no such form.
     """
-    name, separator, number = text.partition("=")
-    metric, _, end = name.strip().partition(":")
+    name, separator, number = text.rpartition("=")
+    name, _, judge = name.strip().partition("@")
+    judged, metric, end = (judge, name, "") if judge else ("", *name.partition(":")[::2])
+    if judged.endswith(":low"):
+        judged, end = judged.removesuffix(":low"), "low"
     try:
         value = float(number)
     except ValueError:
         value = float("nan")
     if not separator or not metric or end not in {"", "low"} or value != value:
         raise ConfigError(f"--fail-under {text}: write it as METRIC=VALUE or METRIC:low=VALUE, as in accuracy=0.6.")
-    return Floor(metric, value, end == "low")
+    return Floor(metric, value, end == "low", judged or None)
 
 
 class Gated(NamedTuple):
@@ -81,7 +98,10 @@ def check_floors(outcome: Outcome, floors: Sequence[Floor]) -> list[Condition]:
     Raises:
         ConfigError: No row of the metrics has this name.
     """
-    whole = outcome.metrics.filter(pl.col("slice").is_null() & pl.col("compared_with").is_null())
+    # What sampled answers say of two models is said against the baseline: a win rate has no other form.
+    alone = pl.col("compared_with").is_null()
+    against = pl.col("compared_with") == outcome.settings.baseline
+    whole = outcome.metrics.filter(pl.col("slice").is_null() & (alone | (against & pl.col("evaluator").is_in(ANSWERS))))
     return floor_conditions(Gated(whole, tuple(outcome.judged()), outcome.settings.confidence), floors)
 
 
@@ -102,12 +122,27 @@ def floor_conditions(gated: Gated, floors: Sequence[Floor]) -> list[Condition]:
         if rows["evaluator"].n_unique() > 1:
             meant = ", ".join(rows.select(full.unique().sort()).to_series())
             raise ConfigError(f"--fail-under: '{floor.metric}' could mean {meant}; write one of them.")
+        rows = _of_judge(rows, floor)
         conditions += [condition for model in gated.models for condition in _floor(gated, rows, floor, model)]
     return conditions
 
 
+def _of_judge(rows: pl.DataFrame, floor: Floor) -> pl.DataFrame:
+    """The rows of the judge that is named; all of them where none is.
+
+    Raises:
+        ConfigError: There is no such judge.
+    """
+    if floor.judge is None:
+        return rows
+    judges = rows["judge"].drop_nulls().unique().sort().to_list() if "judge" in rows.columns else []
+    if floor.judge not in judges:
+        raise ConfigError(f"--fail-under {floor.called}: {unknown_name('judge', floor.judge, judges)}")
+    return rows.filter(pl.col("judge") == floor.judge)
+
+
 def _floor(gated: Gated, rows: pl.DataFrame, floor: Floor, model: str) -> list[Condition]:
-    name = f"{model}: {floor.metric}{' lower end' if floor.lower_end else ''} at least {floor.value:g}"
+    name = f"{model}: {floor.called}{' lower end' if floor.lower_end else ''} at least {floor.value:g}"
     of_model = rows.filter(pl.col("model") == model).rows(named=True)
     if not of_model:
         return [Condition(name, False, "none: the model has no such metric")]

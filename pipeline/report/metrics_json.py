@@ -10,6 +10,7 @@ from thumbline.evaluators import Metric
 
 from .facts import ReportFacts
 from .inputs import ReportInputs
+from .tones import Statement
 
 # Raised whenever a key changes its place or meaning; a new key does not raise it.
 SCHEMA_VERSION: Final = 1
@@ -30,7 +31,12 @@ def metrics_json(inputs: ReportInputs, facts: ReportFacts) -> dict[str, Any]:
         "baseline": evaluation.baseline,
         "models": [{"name": name, **_scored_with(inputs, name)} for name in evaluation.models],
         "sources": [source._asdict() for source in inputs.sources],
-        "verdict": {"tone": facts.verdict.tone, "sentence": facts.verdict.sentence},
+        "verdict": {
+            "tone": facts.verdict.tone,
+            "sentence": facts.verdict.sentence,
+            "decided_by": facts.verdict.decided_by,
+            "statements": [_statement(one) for one in facts.verdict.statements],
+        },
         "metrics": [metric_json(row) for row in evaluation.rows()],
     }
 
@@ -45,6 +51,10 @@ def metrics_schema() -> dict[str, Any]:
 def _scored_with(inputs: ReportInputs, name: str) -> dict[str, str | None]:
     notes = inputs.models.get(name, {})
     return {key: notes.get(source) for key, source in (("digest", "model"), ("engine", "engine"), ("dtype", "dtype"))}
+
+
+def _statement(statement: Statement) -> dict[str, Any]:
+    return {name: getattr(statement, name) for name in ("source", "tone", "sentence", "decides")}
 
 
 def metric_json(row: Metric) -> dict[str, Any]:

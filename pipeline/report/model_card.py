@@ -72,6 +72,7 @@ def _index_metric(inputs: ReportInputs, headline: Headline, row: Metric) -> dict
 def _section(inputs: ReportInputs, facts: ReportFacts) -> str:
     parts = ["## Evaluation on held-out preferences", _plain(facts.verdict.sentence)]
     parts += [_plain(facts.verdict.basis)] if facts.verdict.basis else []
+    parts += [f"- {_plain(one.title)}: {_plain(one.sentence)}" for one in facts.verdict.statements if not one.decides]
     parts += [f"- **{_plain(flag.title)}.** {_plain(flag.text)}" for flag in facts.verdict.flags]
     rows = facts.evaluation.main_numbers()
     if rows:

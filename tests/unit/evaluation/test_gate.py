@@ -176,3 +176,43 @@ def test_junit_counts_failures_and_escapes_names():
     first, second = suite
     assert first.attrib["name"] == "a <b> & ?: ok" and first.find("failure") is None
     assert second.find("failure").attrib["message"] == "0.4 < 0.6"
+
+
+def asked(judges):
+    """An evaluation with win rates by judges beside its rewards."""
+    found = outcome(run_like(60, 20))
+    rows = [
+        (
+            "win_rate",
+            1,
+            "win_rate",
+            "trained",
+            "untrained",
+            None,
+            value,
+            value - 0.1,
+            value + 0.1,
+            80,
+            40,
+            "share",
+            None,
+        )
+        for value in judges.values()
+    ]
+    frame = pl.DataFrame(rows, schema=found.metrics.columns[:13], orient="row")
+    frame = frame.with_columns(judge=pl.Series(list(judges)))
+    return found._replace(metrics=pl.concat([found.metrics, frame], how="diagonal_relaxed"))
+
+
+def test_a_judges_number_is_named_by_the_judge_where_there_are_several():
+    both = asked({"package.rules:short": 0.7, "thumbs": 0.55})
+    (low,) = check_floors(both, [parse_floor("win_rate@package.rules:short:low=0.65")])
+    (plain,) = check_floors(both, [parse_floor("win_rate@thumbs=0.5")])
+    assert (low.holds, low.name) == (False, "trained: win_rate@package.rules:short lower end at least 0.65")
+    assert plain.holds
+    (only,) = check_floors(asked({"thumbs": 0.55}), [parse_floor("win_rate=0.5")])
+    assert only.holds
+    with pytest.raises(ConfigError, match="could mean win_rate@package.rules:short, win_rate@thumbs; write one"):
+        check_floors(both, [parse_floor("win_rate=0.5")])
+    with pytest.raises(ConfigError, match="thumb"):
+        check_floors(both, [parse_floor("win_rate@thumb=0.5")])
