@@ -59,6 +59,7 @@ class Evaluation:
     Attributes:
         model: The model that verdict and headline numbers are about; None where no model has rows.
         verdict: What the report says in its first sentence.
+        tone: The same in a word: better, priced (better, at a price), same, worse or unknown.
         metrics: Every number with its interval: one row a metric, model and slice.
     """
 
@@ -70,7 +71,8 @@ class Evaluation:
         self._outcome = outcome
         self._facts: EvaluationFacts = evaluation_facts(inputs)
         self.metrics = outcome.metrics
-        self.verdict, self._numbers = summary(inputs)
+        found = summary(inputs)
+        self.verdict, self._numbers, self.tone = found.sentence, found.numbers, found.tone
         self.model = self._facts.subject
 
     @property
@@ -131,7 +133,7 @@ class Evaluation:
         rows = [
             (
                 row.model + (f" against {row.compared_with}" if row.compared_with else ""),
-                row.metric,
+                row.metric + (f"@{row.judge}" if row.judge else ""),
                 str(_estimate(row)),
                 row.n,
             )

@@ -242,7 +242,7 @@ def _print_summary(summary: "Summary", output: Path) -> None:
     rows = [
         {
             "model": row.model + (f" against {row.compared_with}" if row.compared_with else ""),
-            "metric": row.metric,
+            "metric": row.metric + (f"@{row.judge}" if row.judge else ""),
             "value": measure(row.value, row.unit),
             "interval": "" if row.ci_low is None else interval(row.ci_low, row.ci_high, row.unit),
             "rows": f"{row.n:,}",

@@ -17,6 +17,7 @@ from ..report.run_facts import versions, write_files
 from ..storage.files import make_folder
 from ..storage.parquet import write_parquet
 from ..storage.tables import write_table
+from .answers import answer_metrics
 from .subject import UNTRAINED, Subject
 
 _DEFAULT_BETA: Final = 0.1
@@ -95,6 +96,8 @@ def settings_of(subject: Subject, choices: Choices) -> EvaluationSettings:
             reference_answers=own.reference_models,
             least_effective_groups=own.least_effective_groups,
             clip_weights=own.clip_weights,
+            calibration=subject.config.thumbs.calibration,
+            most_outside=own.most_outside,
         )
     return chosen_settings(choices, said)
 
@@ -134,6 +137,8 @@ def evaluate_subject(subject: Subject, choices: Choices, names: Sequence[str] | 
     settings = settings_of(subject, choices)
     try:
         metrics = evaluate(subject.pairs, subject.unpaired, settings, names)
+        if names is None:
+            metrics = pl.concat([metrics, answer_metrics(subject, settings)])
     except EvaluationError as error:
         raise InputError(f"{subject.name}: {error}") from error
     return Outcome(subject, settings, metrics)
@@ -187,6 +192,8 @@ def report_inputs(outcome: Outcome, command: str, title: str | None = None) -> R
         reward=reward,
         confidence=settings.confidence,
         notes=subject.notes,
+        answers=subject.tables.get("generations"),
+        prompts=subject.tables.get("generation_prompts"),
         sources=subject.sources,
         models=subject.models,
         subject=subject.focus if subject.focus != settings.baseline else None,

