@@ -78,7 +78,7 @@ class ReportConfig(StageConfig):
         "the untrained model, or repeat themselves, refuse, are empty or cut off in this share more.",
     )
     most_broken: float = Field(
-        0.25,
+        0.1,
         gt=0.0,
         allow_inf_nan=False,
         description="Answers that surely repeat themselves or are empty in this share more are called worse, whatever "

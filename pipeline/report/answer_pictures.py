@@ -1,6 +1,8 @@
 """Pictures of sampled answers: win rates by judge, and what was gained over what was paid."""
 
-from thumbline.evaluators import Metric
+from typing import Final
+
+from thumbline.evaluators import FrontierPoint, cheapest_surely_better, frontier, frontier_points
 
 from .evaluation_facts import EvaluationFacts
 from .figures.canvas import Picture
@@ -8,9 +10,10 @@ from .figures.evaluation import Dot, dot_picture
 from .figures.frontier import Point, Scale, frontier_picture
 from .inputs import ReportInputs
 from .judges import WINS, judge_names, sides
-from .price import STRANGER, TEXT
+from .price import limits
 
-_EVEN = 0.5
+_EVEN: Final = 0.5
+PAID: Final = Scale("more nats a token under the untrained model", "share", 0.0)
 
 
 def wins_picture(name: str, inputs: ReportInputs, facts: EvaluationFacts) -> Picture | None:
@@ -31,47 +34,27 @@ def wins_picture(name: str, inputs: ReportInputs, facts: EvaluationFacts) -> Pic
 
 def price_picture(inputs: ReportInputs, facts: EvaluationFacts) -> Picture | None:
     """Win rate by the first judge over the nats a token that it costs; None where either is not known."""
-    model, baseline = sides(facts)
-    names = judge_names(inputs, facts)
-    rows = facts.rows() if names else ()
-    paid = {row.model: row for row in rows if (row.evaluator, row.metric, row.slice) == (TEXT, STRANGER, None)}
-    won = {
-        row.model: row
-        for row in rows
-        if (row.evaluator, row.metric, row.slice, row.judge, row.compared_with)
-        == (WINS, WINS, None, names[0], baseline)
-    }
-    points = [
-        _point(name, cost, won[name], name == model)
-        for name, cost in paid.items()
-        if name in won and cost.compared_with == baseline and cost.value is not None and won[name].value is not None
-    ]
-    if not points:
+    frame, names, baseline = inputs.table("metrics"), judge_names(inputs, facts), sides(facts).baseline
+    if frame is None or not names:
         return None
-    start = Point(baseline, 0.0, None, None, _EVEN, None, None)
+    points = frontier_points(frame, names[0], baseline, limits(inputs).most_broken)
+    line, best = frontier(points), cheapest_surely_better(points, inputs.confidence)
+    drawn = [_point(one, on_frontier=one in line, chosen=one is best) for one in points if one.paid is not None]
+    if not drawn:
+        return None
     caption = (
         f"What was gained over what was paid: the win rate by {names[0]}, over the nats a token that answers take more "
         "under the untrained model. Up and left is better."
     )
+    caption += "" if best is None else f" The cheapest that is surely better: {best.model}."
     return frontier_picture(
-        "price",
-        [start, *points],
-        cost=Scale("more nats a token under the untrained model", "share", 0.0),
-        gain=Scale(f"win rate by {names[0]}", "share", _EVEN),
-        caption=caption,
-    )
+        "price", [Point(baseline, 0.0, None, None, _EVEN, None, None), *drawn], cost=PAID,
+        gain=Scale(f"win rate by {names[0]}", "share", _EVEN), caption=caption,
+    )  # fmt: skip
 
 
-def _point(name: str, cost: Metric, won: Metric, main: bool) -> Point:
-    low, high = (None if end is None else end - 1.0 for end in (cost.ci_low, cost.ci_high))
+def _point(one: FrontierPoint, *, on_frontier: bool, chosen: bool) -> Point:
     return Point(
-        name,
-        (cost.value or 1.0) - 1.0,
-        low,
-        high,
-        won.value or 0.0,
-        won.ci_low,
-        won.ci_high,
-        on_frontier=main,
-        chosen=main,
-    )
+        one.model, one.paid or 0.0, one.paid_low, one.paid_high, one.won or 0.0, one.won_low, one.won_high,
+        on_frontier, chosen,
+    )  # fmt: skip
