@@ -92,7 +92,8 @@ def sweep(
         config: A run file, or its content as a mapping; then `name` must be in it.
         over: The values of each setting of training that varies, by dotted key.
         seeds: `train.seed` of every setting's trials; None: the run's own.
-        metric: accuracy, auc, margin or loss of the validation split, by which is chosen; `auto`: accuracy or auc.
+        metric: accuracy, auc, margin or loss of the validation split, by which is chosen; win_rate of sampled answers;
+            `frontier`: the cheapest setting whose answers are surely better; `auto`: accuracy or auc.
         output: Folder of the sweep; None: that of the run with `-sweep` after its name.
         keep: Trained models that stay on disk: `best`, or `all`.
         retry: Try again the trials that failed.

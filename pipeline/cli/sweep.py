@@ -27,7 +27,10 @@ def sweep_command(
     ] = None,
     metric: Annotated[
         str,
-        typer.Option(help="Choose by accuracy, auc, margin or loss of the validation split; auto: accuracy or auc."),
+        typer.Option(
+            help="Choose on the validation split by accuracy, auc, margin, loss, or win_rate of answers; frontier: the "
+            "cheapest setting whose answers are surely better; auto: accuracy or auc."
+        ),
     ] = "auto",
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Folder of the sweep; else the run's with -sweep.")

@@ -39,7 +39,7 @@ def price_picture(inputs: ReportInputs, facts: EvaluationFacts) -> Picture | Non
         return None
     points = frontier_points(frame, names[0], baseline, limits(inputs).most_broken)
     line, best = frontier(points), cheapest_surely_better(points, inputs.confidence)
-    drawn = [_point(one, on_frontier=one in line, chosen=one is best) for one in points if one.paid is not None]
+    drawn = [point(one, on_frontier=one in line, chosen=one is best) for one in points if one.paid is not None]
     if not drawn:
         return None
     caption = (
@@ -53,7 +53,8 @@ def price_picture(inputs: ReportInputs, facts: EvaluationFacts) -> Picture | Non
     )  # fmt: skip
 
 
-def _point(one: FrontierPoint, *, on_frontier: bool, chosen: bool) -> Point:
+def point(one: FrontierPoint, *, on_frontier: bool, chosen: bool) -> Point:
+    """A dot of the picture."""
     return Point(
         one.model, one.paid or 0.0, one.paid_low, one.paid_high, one.won or 0.0, one.won_low, one.won_high,
         on_frontier, chosen,

@@ -65,9 +65,10 @@ def compare_best(settings: Sequence[Setting], best: Setting, measure: Measure) -
     Args:
         settings: Those whose trials are all done, the best among them.
         best: The best.
-        measure: What they are chosen by.
+        measure: What they are chosen by. A win rate is a comparison already, with the untrained model: by it settings
+            are not compared with each other.
     """
-    if len(settings) < 2:
+    if len(settings) < 2 or measure.name not in _EVALUATORS:
         return []
     gaps: dict[str, list[_Gap]] = defaultdict(list)
     for place in range(len(best.trials)):

@@ -27,6 +27,9 @@ _REASONS: Final = {
     "revision": _SHARED,
     "sequences": _SHARED,
     "reference": _SHARED,
+    "thumbs": "it changes the thumbs model, which all trials share",
+    "generations": _MEASURED,
+    "judges": _MEASURED,
     "metrics": _MEASURED,
     "report": _MEASURED,
 }

@@ -8,7 +8,8 @@ import polars as pl
 
 from ..config import RunConfig, TrainConfig
 from ..errors import ConfigError, unknown_name
-from ..report.evaluation_facts import ACCURACY, AUC, MARGIN, TRAINED
+from ..report.evaluation_facts import ACCURACY, AUC, MARGIN, TRAINED, UNTRAINED
+from ..report.judges import WINS
 from ..stages.metrics import reward_of_run
 from ..training.methods import main_method
 
@@ -39,9 +40,16 @@ MEASURES: Final = {
     headline.name: Measure(headline.name, headline.title, ((headline.evaluator, headline.metric),), unit, 1)
     for headline, unit in ((ACCURACY, "share"), (MARGIN, "reward"), (AUC, "share"))
 } | {_LOSS.name: _LOSS}
+# By the judge that decides; only where the run file has answers sampled and judged.
+WIN_RATE: Final = Measure("win_rate", "Win rate of answers", ((WINS, WINS),), "share", 1)
+MEASURES[WIN_RATE.name] = WIN_RATE
 AUTO: Final = "auto"
+# The cheapest setting whose answers are surely better.
+FRONTIER: Final = "frontier"
 # What decides between settings that are equal by the measure itself, where it means the same under all of them.
-_TIES: Final = {"accuracy": ("margin", "auc"), "auc": ("accuracy",), "margin": ("accuracy",), "loss": ("accuracy",)}
+_TIES: Final = {"accuracy": ("margin", "auc"), "auc": ("accuracy",), "margin": ("accuracy",), "loss": ("accuracy",)} | {
+    WIN_RATE.name: ("accuracy",)
+}
 
 
 class Value(NamedTuple):
@@ -86,7 +94,8 @@ def measure_of(name: str, trials: "Sequence[Trial]") -> Measure:
     """The measure that settings are chosen by.
 
     Args:
-        name: Its name, or `auto`: AUC where no method takes pairs, else preference accuracy.
+        name: Its name; `auto`: AUC where no method takes pairs, else preference accuracy; or `frontier`, which looks at
+            win rates and what they cost.
         trials: One of each setting.
 
     Raises:
@@ -96,14 +105,30 @@ def measure_of(name: str, trials: "Sequence[Trial]") -> Measure:
     if name == AUTO:
         paired = any(main_method(config.train).spec.paired for config in configs)
         return MEASURES["accuracy" if paired else "auc"]
-    if name not in MEASURES:
-        raise ConfigError(f"--metric: {unknown_name('measure', name, (*MEASURES, AUTO))}")
+    if name not in (*MEASURES, FRONTIER):
+        raise ConfigError(f"--metric: {unknown_name('measure', name, (*MEASURES, FRONTIER, AUTO))}")
+    if name in {FRONTIER, WIN_RATE.name}:
+        _check_asked(name, configs[0])
+        return WIN_RATE
     if not is_comparable(name, configs):
         raise ConfigError(
             f"--metric {name}: the settings differ in what a {name} is (its method, beta or the like), so the "
             f"size of one says nothing beside that of another; take accuracy or auc."
         )
     return MEASURES[name]
+
+
+def _check_asked(name: str, config: RunConfig) -> None:
+    """Refuse to choose by answers that nobody samples or judges.
+
+    Raises:
+        ConfigError: Says what to set.
+    """
+    if not config.generations.is_on or not config.judges:
+        raise ConfigError(
+            f"--metric {name}: it looks at sampled answers that are judged; set `generations: {{samples: 4}}` and "
+            f"`judges` in the run file (`thumbline judges` lists them)."
+        )
 
 
 def is_comparable(name: str, configs: Sequence[RunConfig]) -> bool:
@@ -122,13 +147,19 @@ def ties_of(measure: Measure, configs: Sequence[RunConfig]) -> tuple[Measure, ..
     return tuple(MEASURES[name] for name in _TIES[measure.name] if is_comparable(name, configs))
 
 
-def values_of(metrics: pl.DataFrame) -> dict[str, Value]:
+def values_of(metrics: pl.DataFrame, judge: str | None = None) -> dict[str, Value]:
     """Every measure of the trained model, by name, from table `metrics`.
 
     Args:
         metrics: Of one trial.
+        judge: Whose win rate counts; None for none.
     """
-    whole = metrics.filter((pl.col("model") == TRAINED) & pl.col("slice").is_null() & pl.col("compared_with").is_null())
+    own = metrics.filter((pl.col("model") == TRAINED) & pl.col("slice").is_null())
+    alone = pl.col("compared_with").is_null() & (pl.col("evaluator") != WINS)
+    if judge is not None:
+        won = (pl.col("evaluator") == WINS) & (pl.col("compared_with") == UNTRAINED) & (pl.col("judge") == judge)
+        alone = alone | won
+    whole = own.filter(alone)
     rows = {(row["evaluator"], row["metric"]): row for row in whole.iter_rows(named=True)}
     found = {}
     for measure in MEASURES.values():

@@ -7,11 +7,14 @@ from typing import Any, Final, NamedTuple
 
 import polars as pl
 
+from thumbline.evaluators import FrontierPoint
+
 from ..config import RunConfig
 from ..storage.tables import read_table
 from .choosing import SettingResult
 from .comparing import Comparison
-from .measures import MEASURES, Value, values_of
+from .frontier import cheapest, judge_of, on_frontier
+from .measures import FRONTIER, MEASURES, Value, values_of
 from .plan import Plan, Setting
 from .trials import TrialResult
 
@@ -43,7 +46,7 @@ class FinalResult(NamedTuple):
         metrics = read_table(folder / "metrics" / "metrics.parquet", "metrics")
         return cls(
             config.metrics.split,
-            values_of(metrics),
+            values_of(metrics, judge_of(config)),
             said["verdict"]["sentence"],
             folder / "report" / "report.html",
             folder / "train" / "model",
@@ -72,6 +75,26 @@ class Outcome:
     def confidence(self) -> float:
         """Mass of the intervals."""
         return self.plan.config.metrics.confidence
+
+    @property
+    def judge(self) -> str | None:
+        """The judge that decides about answers; None where none were sampled."""
+        return judge_of(self.plan.config)
+
+    @property
+    def points(self) -> tuple[FrontierPoint, ...]:
+        """What the settings win and pay, of those whose answers were judged."""
+        return tuple(result.point for result in self.results if result.point is not None)
+
+    @property
+    def frontier(self) -> tuple[str, ...]:
+        """Names of the settings that no other beats in both, the cheapest first."""
+        return tuple(on_frontier(self.points))
+
+    @property
+    def cheapest(self) -> str | None:
+        """Name of the cheapest setting whose answers are surely better; None where there is none."""
+        return cheapest(self.points, len(self.plan.settings), self.confidence)
 
     def comparison(self, name: str) -> Comparison | None:
         """The best against the setting of this name; None for the best itself and for one that failed."""
@@ -128,8 +151,10 @@ def as_json(outcome: Outcome) -> dict[str, Any]:
         "schema_version": SCHEMA_VERSION,
         "over": {axis.key: list(axis.values) for axis in plan.axes},
         "seeds": list(plan.seeds),
-        "metric": plan.measure.name,
+        "metric": FRONTIER if plan.frontier else plan.measure.name,
         "confidence": outcome.confidence,
+        "judge": outcome.judge,
+        "cheapest_surely_better": outcome.cheapest,
         "settings": [_setting_json(outcome, result) for result in outcome.results],
         "best": {"setting": outcome.best.name, "values": outcome.best.values, "seed": plan.seeds[0]},
         "tested": None if outcome.tested is None else _final_json(outcome.tested),
@@ -148,6 +173,8 @@ def _setting_json(outcome: Outcome, result: SettingResult) -> dict[str, Any]:
         "status": result.status,
         "averages": {name: None if found is None else found._asdict() for name, found in result.averages.items()},
         "trials": [_trial_json(found) for found in result.trials],
+        "price": None if result.point is None else result.point._asdict(),
+        "on_frontier": result.setting.name in outcome.frontier,
         "best_less_this": best_less_this,
     }
 

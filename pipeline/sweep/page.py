@@ -13,7 +13,7 @@ from ..storage.files import write_text
 from ..storage.parquet import write_parquet
 from .choosing import SettingResult
 from .grid import described
-from .measures import MEASURES
+from .measures import MEASURES, WIN_RATE
 from .outcome import Outcome, as_json, trial_table
 from .words import against_default, final_text, notes, setting_rows, trial_rows, verdict
 
@@ -52,6 +52,7 @@ class SweepFacts:
         generated_at: ISO time.
         command: The command line.
         tone: Whether the best setting is clearly ahead.
+        badge: The same in words.
         verdict: Who is best, and by how much.
         default: The best against what the run file says; None where there is nothing to say.
         tested: The best on rows that nothing was chosen by.
@@ -65,6 +66,7 @@ class SweepFacts:
     generated_at: str
     command: str
     tone: str
+    badge: str
     verdict: str
     default: str | None
     tested: str | None
@@ -85,7 +87,9 @@ def render_sweep(outcome: Outcome, command: str) -> str:
     """The page as one HTML document."""
     from ..report.page import render_template
 
-    return render_template("sweep.html.j2", facts=_facts(outcome, command), picture=_picture(outcome))
+    return render_template(
+        "sweep.html.j2", facts=_facts(outcome, command), picture=_picture(outcome), price=_price_picture(outcome)
+    )
 
 
 def _facts(outcome: Outcome, command: str) -> SweepFacts:
@@ -95,7 +99,8 @@ def _facts(outcome: Outcome, command: str) -> SweepFacts:
         run_name=outcome.plan.config.name,
         generated_at=datetime.now(UTC).isoformat(timespec="seconds"),
         command=command,
-        tone="better" if clear and all(clear) else "same",
+        tone="better" if (clear and all(clear)) or _is_sure(outcome) else "same",
+        badge=_badge(outcome, ahead=bool(clear) and all(clear)),
         verdict=verdict(outcome),
         default=against_default(outcome),
         tested=final_text(outcome),
@@ -103,6 +108,17 @@ def _facts(outcome: Outcome, command: str) -> SweepFacts:
         settings=_cells(setting_rows(outcome, list(dict.fromkeys((outcome.plan.measure.name, *MEASURES))))),
         trials=_cells(trial_rows(outcome)),
     )
+
+
+def _is_sure(outcome: Outcome) -> bool:
+    """Whether the best was chosen as the cheapest that is surely better."""
+    return outcome.plan.frontier and outcome.cheapest == outcome.best.name
+
+
+def _badge(outcome: Outcome, *, ahead: bool) -> str:
+    if outcome.plan.frontier:
+        return "Surely better, and the cheapest" if _is_sure(outcome) else "None surely better"
+    return "Clearly ahead" if ahead else "Not clearly ahead"
 
 
 def _cells(rows: Sequence[dict[str, str]]) -> tuple[dict[str, Cell], ...]:
@@ -120,10 +136,34 @@ def _picture(outcome: Outcome) -> "Picture":
 
     measure = outcome.plan.measure
     chance = next((headline.chance for headline in HEADLINES if headline.name == measure.name), None)
+    chance = 0.5 if measure is WIN_RATE else chance
     dots = [dot for result in outcome.results if (dot := _dot(outcome, result)) is not None]
     more = f" The best {_DRAWN} of {len(dots)}." if len(dots) > _DRAWN else ""
     caption = f"{measure.title} of each setting on the validation split, with its interval.{more}"
     return dot_picture("settings", dots[:_DRAWN], unit=measure.unit, chance=chance, caption=caption)
+
+
+def _price_picture(outcome: Outcome) -> "Picture | None":
+    """What settings win over what they pay; None where no answers were judged."""
+    from ..report.answer_pictures import PAID, point
+    from ..report.figures.frontier import Scale, frontier_picture
+
+    drawn = [
+        point(found.point._replace(model=described(found.setting.values)), on_frontier=on_line, chosen=chosen)
+        for found in outcome.results
+        if found.point is not None and found.point.paid is not None
+        for on_line, chosen in [(found.setting.name in outcome.frontier, found.setting.name == outcome.cheapest)]
+    ]
+    if not drawn:
+        return None
+    caption = (
+        f"What settings win by {outcome.judge} over what their answers cost, against the untrained model at nothing. "
+        "On the line no other wins more for less. "
+    )
+    caption += "The large dot is the cheapest that is surely better." if outcome.cheapest else "None is surely better."
+    return frontier_picture(
+        "price", drawn, cost=PAID, gain=Scale(f"win rate by {outcome.judge}", "share", 0.5), caption=caption
+    )
 
 
 def _dot(outcome: Outcome, result: SettingResult) -> "Dot | None":

@@ -10,7 +10,7 @@ from ..errors import ConfigError, unknown_name
 from ..line import select
 from ..training.methods import check_training, main_method, makes_mismatched
 from .grid import Axis, check_axes, combinations, described, setting_name, trial_name
-from .measures import Measure, measure_of
+from .measures import FRONTIER, Measure, measure_of
 
 if TYPE_CHECKING:
     from thumbline.evaluators.types import RowKind
@@ -68,6 +68,7 @@ class Plan:
         settings: Every combination, in the order of the grid.
         measure: What settings are chosen by, on the validation split.
         keep: Which trained models stay on disk.
+        frontier: Whether the cheapest setting whose answers are surely better goes before the measure.
     """
 
     output: Path
@@ -77,6 +78,7 @@ class Plan:
     settings: tuple[Setting, ...]
     measure: Measure
     keep: str = "best"
+    frontier: bool = False
 
     @property
     def trials(self) -> tuple[Trial, ...]:
@@ -109,7 +111,7 @@ def plan_sweep(
         config: The run whose training varies.
         axes: What varies.
         seeds: `train.seed` of each setting's trials; None: the run's own.
-        metric: What settings are chosen by, or `auto`.
+        metric: What settings are chosen by, `auto` or `frontier`.
         output: The sweep's folder; None: beside the run's, with `-sweep` after its name.
         keep: Which trained models stay on disk.
 
@@ -130,7 +132,8 @@ def plan_sweep(
     shared = _shared(config, [_trained(config, setting, used[0]) for setting in values])
     settings = tuple(_setting(config, shared, setting, used, folder) for setting in values)
     _check_settings(settings)
-    return Plan(folder, config, tuple(axes), used, settings, measure_of(metric, [s.trials[0] for s in settings]), keep)
+    measure = measure_of(metric, [setting.trials[0] for setting in settings])
+    return Plan(folder, config, tuple(axes), used, settings, measure, keep, metric == FRONTIER)
 
 
 def _check_seeds(seeds: Sequence[int] | None) -> None:

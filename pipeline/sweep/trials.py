@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final, Literal, NamedTuple
 
+from thumbline.evaluators import FrontierPoint
+
 from ..config import RunConfig
 from ..context import Reporter
 from ..errors import BusyError, PipelineError, TrainingError
@@ -17,6 +19,7 @@ from ..peers import peers
 from ..storage.files import write_text
 from ..storage.manifests import partial_dir
 from ..storage.tables import read_table
+from .frontier import judge_of, point_of
 from .measures import Value, values_of
 from .plan import LAST_OF_TRIAL, LAST_SHARED, Trial
 
@@ -33,6 +36,7 @@ class TrialResult(NamedTuple):
         error: Why it failed; None where it did not.
         seconds: What its stages took, whenever they ran.
         found: Whether it was there already.
+        point: What its answers win and pay; None where they were not judged.
     """
 
     trial: Trial
@@ -41,6 +45,7 @@ class TrialResult(NamedTuple):
     error: str | None
     seconds: float
     found: bool
+    point: FrontierPoint | None = None
 
 
 def run_trial(trial: Trial, base: Path, reporter: Reporter, command: str, *, retry: bool) -> TrialResult:
@@ -96,7 +101,8 @@ def _done(trial: Trial, *, found: bool) -> TrialResult:
     metrics = read_table(trial.config.run_dir / LAST_OF_TRIAL / "metrics.parquet", "metrics")
     manifests = [read_stage(trial.config, stage) for stage in select("train", LAST_OF_TRIAL)]
     seconds = sum(manifest.seconds for manifest in manifests if manifest is not None)
-    return TrialResult(trial, "done", values_of(metrics), None, seconds, found)
+    values = values_of(metrics, judge_of(trial.config))
+    return TrialResult(trial, "done", values, None, seconds, found, point_of(metrics, trial.config))
 
 
 def failure_of(config: RunConfig) -> str | None:

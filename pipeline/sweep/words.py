@@ -3,16 +3,24 @@
 from collections.abc import Sequence
 from typing import Final
 
-from ..report.formatting import change, count, difference, interval, measure, number, plural, sentence
+from thumbline.evaluators import FrontierPoint
+
+from ..report.formatting import change, count, difference, interval, measure, number, percent, plural, sentence
 from ..stages.metrics import reward_of_run
 from .choosing import SettingResult
 from .comparing import Comparison
+from .frontier import judge_of
 from .grid import described, short_keys, value_word
-from .measures import MEASURES, Average, Measure, Value, is_comparable, ties_of
+from .measures import MEASURES, WIN_RATE, Average, Measure, Value, is_comparable, ties_of
 from .outcome import Outcome
 from .plan import Plan
 
-_ROWS: Final = {"accuracy": "pair", "margin": "pair", "auc": "unpaired row", "loss": "row"}
+_ROWS: Final = {"win_rate": "sampled answer"} | {
+    "accuracy": "pair",
+    "margin": "pair",
+    "auc": "unpaired row",
+    "loss": "row",
+}
 
 
 def rule(plan: Plan) -> str:
@@ -22,6 +30,13 @@ def rule(plan: Plan) -> str:
     seeds = plural(len(plan.seeds), "seed")
     over = f", mean of {seeds} (± is their standard deviation)" if len(plan.seeds) > 1 else ""
     then = ", then ".join([*(_called(tie) for tie in ties), "the order of the grid"])
+    if plan.frontier:
+        return (
+            f"Chosen is the cheapest setting whose answers to prompts of the validation split are surely better by "
+            f"{judge_of(plan.config)}: interval above one half, and the exact test, corrected for "
+            f"{plural(len(plan.settings), 'setting')}, agrees{over}; where none is, the highest win rate. Cost is nats "
+            f"a token under the untrained model."
+        )
     most = "highest" if chosen.sign > 0 else "lowest"
     return f"Chosen by the {most} {_called(chosen)} on the validation split{over}; equal ones by {then}."
 
@@ -103,12 +118,35 @@ def notes(outcome: Outcome) -> list[str]:
         found.append("Losses are each setting's own (method, beta, ...): their sizes are not to be compared.")
     if len({reward_of_run(config).kind for config in configs}) > 1:
         found.append("The settings' methods have rewards of different kinds; each is judged by its own.")
+    found += _priced(outcome)
     failed = [result for result in outcome.results if result.status == "failed"]
     if failed:
         found.append(f"{sentence(plural(len(failed), 'setting'))} failed and cannot be chosen: see the trials.")
     if plan.keep == "best":
         found.append("The models of the other trials were deleted (--keep best); their numbers and logs are there.")
     return found
+
+
+def _priced(outcome: Outcome) -> list[str]:
+    """The cheapest setting whose answers are surely better, where answers were judged."""
+    if not outcome.points:
+        return []
+    name = outcome.cheapest
+    found = next((result for result in outcome.results if result.setting.name == name), None)
+    if found is None or found.point is None:
+        return [f"No setting's answers are surely better than the untrained model's by {outcome.judge}."]
+    return [
+        f"The cheapest setting whose answers are surely better by {outcome.judge}: {described(found.setting.values)}, "
+        f"with {price_text(found.point)}."
+    ]
+
+
+def price_text(point: FrontierPoint) -> str:
+    """`a win rate of 63.8% (58.0% to 69.6%) for +4.1% nats a token (+2.0% to +6.2%)`."""
+    won = Value(point.won, point.won_low, point.won_high, 0, 0)
+    paid = "an unknown price" if point.paid is None else f"{percent(point.paid, signed=True)} nats a token"
+    ends = "" if point.paid_low is None else f" ({interval(point.paid_low, point.paid_high, 'share', signed=True)})"
+    return f"a win rate of {value_text(won, WIN_RATE)} for {paid}{ends}"
 
 
 def _chosen_among_many(outcome: Outcome) -> str:
@@ -155,9 +193,24 @@ def _setting_row(outcome: Outcome, names: Sequence[str], place: int, result: Set
     short = short_keys([axis.key for axis in outcome.plan.axes])
     row = {"rank": str(place) if result.status == "done" else "failed"}
     row |= {short[key]: value_word(value) for key, value in result.setting.values.items()}
-    row |= {MEASURES[name].title: average_text(result.averages[name], MEASURES[name]) for name in names}
+    shown = [MEASURES[name] for name in names if name in measured(outcome)]
+    row |= {one.title: average_text(result.averages[one.name], one) for one in shown}
+    if outcome.points:
+        row["nats a token"] = _price_cell(result.point)
     own = "the run file's own" if result.setting.is_default else ""
     return row | {"behind the best": "" if compared is None else _behind(outcome, compared), "note": own}
+
+
+def measured(outcome: Outcome) -> tuple[str, ...]:
+    """The measures that the page has columns for: win rates where answers were judged."""
+    return tuple(name for name in MEASURES if name != WIN_RATE.name or outcome.points)
+
+
+def _price_cell(point: FrontierPoint | None) -> str:
+    if point is None or point.paid is None:
+        return measure(None)
+    ends = "" if point.paid_low is None else f" ({interval(point.paid_low, point.paid_high, 'share', signed=True)})"
+    return f"{percent(point.paid, signed=True)}{ends}{', broken' if point.broken else ''}"
 
 
 def _behind(outcome: Outcome, compared: Comparison) -> str:
@@ -173,7 +226,8 @@ def trial_rows(outcome: Outcome) -> list[dict[str, str]]:
     for result in outcome.results:
         for found in result.trials:
             row = {"trial": found.trial.name, "status": found.status}
-            for name, chosen in MEASURES.items():
+            for name in measured(outcome):
+                chosen = MEASURES[name]
                 row[chosen.title] = value_text(found.values[name], chosen) if name in found.values else measure(None)
             rows.append(row | {"seconds": number(found.seconds, 1), "error": found.error or ""})
     return rows
