@@ -204,7 +204,7 @@ def asked(judges):
     return found._replace(metrics=pl.concat([found.metrics, frame], how="diagonal_relaxed"))
 
 
-def test_a_judges_number_is_named_by_the_judge_where_there_are_several():
+def test_a_judges_number_is_named_by_the_judge_and_holds_for_each_where_none_is_named():
     both = asked({"package.rules:short": 0.7, "thumbs": 0.55})
     (low,) = check_floors(both, [parse_floor("win_rate@package.rules:short:low=0.65")])
     (plain,) = check_floors(both, [parse_floor("win_rate@thumbs=0.5")])
@@ -212,7 +212,10 @@ def test_a_judges_number_is_named_by_the_judge_where_there_are_several():
     assert plain.holds
     (only,) = check_floors(asked({"thumbs": 0.55}), [parse_floor("win_rate=0.5")])
     assert only.holds
-    with pytest.raises(ConfigError, match="could mean win_rate@package.rules:short, win_rate@thumbs; write one"):
-        check_floors(both, [parse_floor("win_rate=0.5")])
+    each = check_floors(both, [parse_floor("win_rate=0.6")])
+    assert [(one.holds, one.name.rpartition(", by ")[2]) for one in each] == [
+        (True, "package.rules:short"),
+        (False, "thumbs"),
+    ]
     with pytest.raises(ConfigError, match="thumb"):
         check_floors(both, [parse_floor("win_rate@thumb=0.5")])
