@@ -5,6 +5,7 @@ from typing import Any, Final, Literal, Self
 from pydantic import Field, model_validator
 
 from .base import NaturalCount, Seed, StageConfig
+from .machine import Settled
 
 
 class SequencesConfig(StageConfig):
@@ -65,7 +66,10 @@ class EngineConfig(StageConfig):
     """Where log-probs are computed."""
 
     engine: Literal["auto", "vllm", "hf"] = Field("auto", description="`auto` is vLLM where it is installed, else HF.")
-    dtype: Literal["bfloat16", "float32", "float16"] = Field("bfloat16", description="Weights and activations.")
+    dtype: Settled[Literal["bfloat16", "float32", "float16"]] = Field(
+        "bfloat16",
+        description="Weights and activations. `auto`: bfloat16, but float32 on a CPU that multiplies that faster.",
+    )
     head_dtype: Literal["model", "float32"] = Field(
         "model", description="vLLM: type of the head's products; float32 costs time and takes the head's rounding away."
     )

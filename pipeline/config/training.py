@@ -6,6 +6,7 @@ from pydantic import Field, model_validator
 
 from .base import Fraction, NaturalCount, Positive, Seed, StageConfig
 from .keeping import KeepingConfig, TrackingConfig
+from .machine import Settled
 
 
 class LossTerm(StageConfig):
@@ -81,8 +82,10 @@ class TrainConfig(KeepingConfig, TrackingConfig):
     schedule: Literal["linear", "cosine", "constant"] = Field("linear", description="Decay after the warm-up.")
     weight_decay: float = Field(0.0, ge=0.0, description="Decoupled weight decay.")
     max_grad_norm: Positive = Field(1.0, description="Gradients are clipped to this norm.")
-    dtype: Literal["bfloat16", "float32"] = Field(
-        "bfloat16", description="Autocast type of the forward pass; it changes no weight."
+    dtype: Settled[Literal["bfloat16", "float32"]] = Field(
+        "bfloat16",
+        description="Autocast type of the forward pass; it changes no weight. `auto`: bfloat16, but float32 on a "
+        "CPU that multiplies that faster.",
     )
     layout: Literal["auto", "padded", "packed", "shared"] = Field(
         "auto",
