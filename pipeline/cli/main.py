@@ -68,11 +68,13 @@ def formats_command() -> None:
 
 
 @app.command("judges")
-def judges_command() -> None:
-    """List the judges of sampled answers, and their options."""
-    from ..judges.registry import describe
+def judges_command(
+    name: Annotated[str | None, typer.Argument(help="A judge; none lists them all.", metavar="JUDGE")] = None,
+) -> None:
+    """List the judges of sampled answers, or the options of one of them."""
+    from ..judges.registry import describe, describe_options
 
-    print_rows(describe())
+    print_rows(describe() if name is None else describe_options(name))
 
 
 @app.command("tables")

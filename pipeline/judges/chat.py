@@ -1,79 +1,26 @@
 """A chat model behind an OpenAI-compatible address as a judge of two answers, asked in both orders."""
 
-import os
 import threading
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from typing import Any, Final, NamedTuple, Self
+from typing import Any, Final, NamedTuple
 from urllib.parse import urlsplit
 
-from pydantic import Field, field_validator, model_validator
-
-from ..config.base import NaturalCount, Positive, StageConfig
 from ..context import Advance
-from ..errors import ConfigError, EngineError, PipelineError
+from ..errors import EngineError, PipelineError
 from ..storage.digests import digest_json
 from ..storage.folders import open_folder
 from .base import AnswerPair, JudgeSpec, Preference, Surroundings
 from .chat_client import ChatClient, Fault, Reply, is_here
-from .chat_prompts import CRITERION, NEEDED, TEMPLATE, verdict, written
+from .chat_options import MANNER, ChatOptions, check_key, key_of
+from .chat_prompts import verdict, written
 from .replies import Replies
 
 # So many requests in a row without an answer, and the server is taken to be gone.
 _GONE: Final = 8
 # A larger share of requests without an answer is no figure of the model any more.
 _MOST_UNANSWERED: Final = 0.05
-
-
-class ChatOptions(StageConfig):
-    """Who is asked, what, and at what price."""
-
-    address: str = Field(description="What comes before /chat/completions, such as http://127.0.0.1:8000/v1.")
-    model: str = Field(min_length=1, description="The model's name there.")
-    key_from: str | None = Field(
-        None,
-        pattern=r"^[A-Z_][A-Z0-9_]*$",
-        description="Name of the environment's variable that holds the key, in capitals; unset: no key is sent.",
-    )
-    criterion: str = Field(CRITERION, description="What makes an answer the better one, in a sentence.")
-    template: str = Field(TEMPLATE, description="The whole question, with {prompt}, {first} and {second} in it.")
-    max_tokens: NaturalCount = Field(512, description="Most tokens of a reply.")
-    temperature: float = Field(0.0, ge=0.0, allow_inf_nan=False, description="0: the likeliest reply.")
-    seed: int = Field(0, description="Sent along; servers may ignore it.")
-    body: dict[str, Any] = Field({}, description="Fields of the request over ours; null leaves one out.")
-    concurrency: NaturalCount = Field(8, description="Requests under way at a time.")
-    timeout_s: Positive = Field(120.0, allow_inf_nan=False, description="Seconds that a try may take.")
-    tries: NaturalCount = Field(5, description="How often a request is sent where the server is busy or failing.")
-    price_in: float | None = Field(None, ge=0.0, description="Price of a million tokens read.")
-    price_out: float | None = Field(None, ge=0.0, description="Price of a million tokens written.")
-    most_cost: float | None = Field(
-        None, ge=0.0, description="Ask no more once this is spent, in the prices' currency."
-    )
-
-    @field_validator("address")
-    @classmethod
-    def _take_an_address(cls, address: str) -> str:
-        parts = urlsplit(address)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ValueError("write it as http://HOST:PORT/v1 or https://HOST/v1")
-        if parts.username is not None or parts.password is not None or parts.query or parts.fragment:
-            raise ValueError("it holds more than scheme, host and path; a key goes into a variable that key_from names")
-        return address.rstrip("/")
-
-    @field_validator("template")
-    @classmethod
-    def _show_both(cls, template: str) -> str:
-        lacking = [f"{{{place}}}" for place in NEEDED if f"{{{place}}}" not in template]
-        if lacking:
-            raise ValueError(f"it lacks {', '.join(lacking)}")
-        return template
-
-    @model_validator(mode="after")
-    def _price_what_is_bounded(self) -> Self:
-        if self.most_cost is not None and (self.price_in is None or self.price_out is None):
-            raise ValueError("most_cost needs price_in and price_out")
-        return self
 
 
 class _Kept(NamedTuple):
@@ -263,27 +210,13 @@ def _kept(reply: Reply) -> _Kept:
     return _Kept(preference, reply.prompt_tokens, reply.completion_tokens)
 
 
-def _key(options: ChatOptions) -> str | None:
-    """The key, which stands in the environment and nowhere else."""
-    if options.key_from is None:
-        return None
-    key = os.environ.get(options.key_from, "").strip()
-    if not key:
-        raise ConfigError(f"judges: key_from names {options.key_from}, which is not set in the environment.")
-    return key
-
-
-def _check(options: ChatOptions) -> None:
-    _key(options)
-
-
 def open_chat(options: ChatOptions, surroundings: Surroundings) -> ChatJudge:
     """The judge, with the replies that are kept of it.
 
     Raises:
         ConfigError: The key is not in the environment.
     """
-    client = ChatClient(options.address, _key(options), timeout_s=options.timeout_s, tries=options.tries)
+    client = ChatClient(options.address, key_of(options), timeout_s=options.timeout_s, tries=options.tries)
     if not is_here(options.address):
         host = urlsplit(options.address).hostname
         surroundings.reporter.say(f"{surroundings.name}: prompts and answers are sent to {host}.")
@@ -297,6 +230,6 @@ SPEC: Final = JudgeSpec(
     True,
     ChatOptions,
     open_chat,
-    check=_check,
-    manner=frozenset({"key_from", "concurrency", "timeout_s", "tries", "price_in", "price_out", "most_cost"}),
+    check=check_key,
+    manner=MANNER,
 )

@@ -133,6 +133,22 @@ def describe() -> list[dict[str, str]]:
     return [row | {"from": package} for row, package in zip([*rows, own], origin, strict=True)]
 
 
+def describe_options(name: str) -> list[dict[str, str]]:
+    """One row an option of a judge: what it is without being set, and what it means.
+
+    Raises:
+        ConfigError: There is no such judge.
+    """
+    return [
+        {
+            "option": key,
+            "default": "needed" if one.is_required() else _shown(one.default),
+            "meaning": one.description or "",
+        }
+        for key, one in judge_spec(name).options.model_fields.items()
+    ]
+
+
 def _described(name: str, spec: JudgeSpec) -> dict[str, str]:
     fields = spec.options.model_fields.items()
     return {

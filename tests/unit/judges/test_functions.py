@@ -12,7 +12,7 @@ from thumbline.pipeline.config import JudgeConfig
 from thumbline.pipeline.errors import ConfigError, PipelineError
 from thumbline.pipeline.judges import Judgement, Surroundings, judge_spec
 from thumbline.pipeline.judges.functions import NoOptions, spec_of_function
-from thumbline.pipeline.judges.registry import describe, judge_options, outside, what_decides
+from thumbline.pipeline.judges.registry import describe, describe_options, judge_options, outside, what_decides
 
 ANSWERS = [answer("p", "one line"), answer("p", "two\nlines"), answer("q", "")]
 
@@ -185,3 +185,12 @@ def test_an_unknown_option_is_refused():
         judge_options(JudgeConfig(judge="votes", options={"prior": 1}))
     with pytest.raises(ConfigError, match="judges: votes: prior_votes: Input should be greater than or equal to 0"):
         judge_options(JudgeConfig(judge="votes", options={"prior_votes": -1}))
+
+
+def test_the_options_of_a_judge_are_listed_with_what_they_mean():
+    rows = {row["option"]: row for row in describe_options("chat")}
+    assert rows["address"]["default"] == "needed" and rows["tries"]["default"] == "5"
+    assert all(row["meaning"].endswith(".") for row in rows.values())
+    assert describe_options("data/criterion.py:is_one_paragraph") == []
+    with pytest.raises(ConfigError, match="unknown judge 'chatt'"):
+        describe_options("chatt")
