@@ -103,12 +103,14 @@ class ThumbsFacts:
 
     Attributes:
         quality: How well it tells held-out thumbs apart.
+        parts: The same by parts, such as its reliability by predicted rate.
         reliability: Predicted against observed rates on the test split.
         predicted: The predicted rate in words; None where none was asked for.
         rates: Its numbers: rates, differences, the audit.
     """
 
     quality: tuple[Metric, ...]
+    parts: tuple[Metric, ...]
     reliability: tuple[RateBin, ...]
     predicted: Statement | None
     rates: tuple[Metric, ...]
@@ -144,6 +146,8 @@ def _judge(inputs: ReportInputs, facts: EvaluationFacts, whole: list[Metric], na
     own = set(sides(facts))
     rows = [row for row in whole if row.judge == name]
     main = [row for row in rows if row.model in own and row.compared_with in {None, *own}]
+    # What the opinion is read from comes first.
+    main.sort(key=lambda row: (row.evaluator != WINS, row.metric != WINS))
     return JudgeFacts(name, opinion(inputs, facts, name), tuple(main), tuple(row for row in rows if row not in main))
 
 
@@ -166,7 +170,8 @@ def thumbs_facts(inputs: ReportInputs, facts: EvaluationFacts) -> ThumbsFacts | 
             if inputs.config is None
             else "No thumbs model was trained. `thumbs: {method: reward_bce}` in the run file makes one of the votes."
         )
-    return ThumbsFacts(by[THUMBS], rate_bins(inputs), predicted(inputs, facts), by[PREDICTED])
+    whole, parts = (tuple(row for row in by[THUMBS] if (row.slice is None) == wanted) for wanted in (True, False))
+    return ThumbsFacts(whole, parts, rate_bins(inputs), predicted(inputs, facts), by[PREDICTED])
 
 
 def rate_bins(inputs: ReportInputs) -> tuple[RateBin, ...]:

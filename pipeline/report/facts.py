@@ -78,7 +78,7 @@ def as_json(facts: ReportFacts) -> dict[str, Any]:
     Keys: schema_version, title, run_name, generated_at, notes, verdict (tone, word, sentence, basis, flags, measure,
     decided_by, statements, hint), tiles, data (steps, splits, pair_yield, rejects), training (parity, curves, details),
     evaluation (measures, models, subject, baseline), examples, answers (sides, judges, texts, price, slices, further),
-    losses (judge, worst, lost, prompts), thumbs (quality, reliability, predicted, rates), launch (basis, needs,
+    losses (judge, worst, lost, prompts), thumbs (quality, parts, reliability, predicted, rates), launch (basis, needs,
     alpha, traffic, assumed), lineage (stages, settings, yaml, digests, versions, commands). A part that could not be
     made is an object with the one key `missing`: why. A number that does not exist is null.
     """
