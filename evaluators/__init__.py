@@ -2,7 +2,7 @@
 
 from .answer_registry import ANSWER_EVALUATORS, evaluate_answers
 from .answers import AnswerTables
-from .frontiers import FrontierPoint, cheapest_surely_better, frontier, frontier_points
+from .frontiers import MOST_BROKEN, FrontierPoint, cheapest_surely_better, frontier, frontier_points
 from .judged import evaluate_judged
 from .registry import EVALUATORS, evaluate
 from .rewards import RewardKind, needs_reference, reward_kind, reward_of
@@ -12,6 +12,7 @@ __all__ = [
     "ANSWER_EVALUATORS",
     "EVALUATORS",
     "METRICS_SCHEMA",
+    "MOST_BROKEN",
     "AnswerTables",
     "EvaluationError",
     "EvaluationSettings",

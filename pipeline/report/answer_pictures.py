@@ -8,6 +8,7 @@ from .evaluation_facts import EvaluationFacts
 from .figures.canvas import Picture
 from .figures.evaluation import Dot, dot_picture
 from .figures.frontier import Point, Scale, frontier_picture
+from .formatting import count
 from .inputs import ReportInputs
 from .judges import WINS, judge_names, sides
 from .price import limits
@@ -51,6 +52,29 @@ def price_picture(inputs: ReportInputs, facts: EvaluationFacts) -> Picture | Non
         "price", [Point(baseline, 0.0, None, None, _EVEN, None, None), *drawn], cost=PAID,
         gain=Scale(f"win rate by {names[0]}", "share", _EVEN), caption=caption,
     )  # fmt: skip
+
+
+def steps_picture(inputs: ReportInputs) -> Picture | None:
+    """The same between the steps of a training that its answers chose from; None where they did not."""
+    manifest = inputs.manifests.get("train")
+    found = None if manifest is None else manifest.notes.get("frontier")
+    if not found or not found["points"]:
+        return None
+    points = [
+        FrontierPoint(**{name: row[name] for name in FrontierPoint._fields} | {"broken": tuple(row["broken"])})
+        for row in found["points"]
+    ]
+    line, kept = frontier(points), f"step {found['step']}"
+    drawn = [point(one, on_frontier=one in line, chosen=one.model == kept) for one in points if one.paid is not None]
+    if not drawn:
+        return None
+    gain = Scale(f"win rate by {found['judge']}", "share", _EVEN)
+    start = Point("untrained", 0.0, None, None, _EVEN, None, None)
+    caption = (
+        f"What the answers of each validation point to {count(found['prompts'])} prompts of the validation split win "
+        f"over what they pay. {found['said'][-1]}"
+    )
+    return frontier_picture("steps", [start, *drawn], cost=PAID, gain=gain, caption=caption)
 
 
 def point(one: FrontierPoint, *, on_frontier: bool, chosen: bool) -> Point:

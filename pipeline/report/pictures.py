@@ -7,7 +7,7 @@ import polars as pl
 
 from thumbline.evaluators import Metric
 
-from .answer_pictures import price_picture, wins_picture
+from .answer_pictures import price_picture, steps_picture, wins_picture
 from .evaluation_facts import ACCURACY, HEADLINES, RULES, RULES_EVALUATOR, EvaluationFacts, Headline
 from .evaluation_parts import checkpoint_curves, is_small, reliability, slice_tables, strata
 from .examples import rewards
@@ -43,6 +43,7 @@ class Pictures:
     wins: Picture | None = None
     price: Picture | None = None
     thumbs: Picture | None = None
+    steps: Picture | None = None
 
 
 def draw(inputs: ReportInputs, facts: ReportFacts) -> Pictures:
@@ -71,6 +72,7 @@ def draw(inputs: ReportInputs, facts: ReportFacts) -> Pictures:
         wins=won if main else None,
         price=price_picture(inputs, evaluation),
         thumbs=rates_picture(bins) if bins else None,
+        steps=steps_picture(inputs),
     )
 
 

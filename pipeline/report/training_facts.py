@@ -30,7 +30,7 @@ _ORDER: Final = (
     "grad_norm",
 )
 # Notes that have a place of their own on the page.
-_ELSEWHERE: Final = ("parity", "weights_of_step")
+_ELSEWHERE: Final = ("parity", "weights_of_step", "frontier")
 _PHASES: Final = ("train", "validation")
 _POINTS_A_CURVE: Final = 300
 _PARITY_POINTS: Final = 1_000

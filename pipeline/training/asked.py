@@ -112,4 +112,11 @@ def choosing_settings(config: RunConfig) -> dict[str, Any]:
     sure = config.metrics.model_dump(mode="json", include={"bootstrap_draws", "confidence", "seed"})
     judge = what_decides(config.judges[0])
     text = config.sequences.model_dump(mode="json", include={"template", "template_options", "system"})
-    return {"choose": config.train.choose, "asked": asking_settings(config), "judge": judge, "text": text, "sure": sure}
+    return {
+        "choose": config.train.choose,
+        "asked": asking_settings(config),
+        "judge": judge,
+        "text": text,
+        "sure": sure,
+        "most_broken": config.report.most_broken,
+    }

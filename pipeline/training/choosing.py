@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import polars as pl
 
 from thumbline.evaluators import (
+    MOST_BROKEN,
     AnswerTables,
     EvaluationSettings,
     FrontierPoint,
@@ -115,6 +116,7 @@ def choose_step(
             surroundings,
             evaluation_settings(config),
             context.reporter,
+            config.report.most_broken,
         )
 
 
@@ -155,6 +157,7 @@ def choose(
     surroundings: Callable[[JudgeConfig], Surroundings],
     settings: EvaluationSettings,
     reporter: Reporter,
+    most_broken: float = MOST_BROKEN,
 ) -> Chosen:
     """Let every candidate answer, and choose.
 
@@ -167,6 +170,7 @@ def choose(
         surroundings: What a judge may look at.
         settings: Resamples and confidence; slices are left out.
         reporter: Where progress goes.
+        most_broken: What repeats itself or is empty may rise by this share of answers.
     """
     steps = {candidate.model.label: candidate.step for candidate in candidates}
     made = generate(prompts, [untrained, *(candidate.model for candidate in candidates)], how, reporter)
@@ -174,7 +178,7 @@ def choose(
     tables = AnswerTables(
         prompts, made.frame, judged.judgements, judged.judged_pairs, pl.DataFrame(schema=polars_schema("thumbs_scores"))
     )
-    points = frontier_points(evaluate_answers(tables, settings), judge.called, BASELINE)
+    points = frontier_points(evaluate_answers(tables, settings), judge.called, BASELINE, most_broken)
     best = cheapest_surely_better(points, settings.confidence)
     step = None if best is None else steps[best.model]
     rows = sorted(({"step": steps[point.model], **_as_json(point)} for point in points), key=_by_step)

@@ -69,6 +69,14 @@ def test_steps_answer_prompts_of_the_validation_split_alone(asked):
     assert chosen.notes["frontier"]["prompts"] == splits.filter(splits["split"] == "validation").height
 
 
+def test_the_report_draws_what_each_step_wins_over_what_it_pays(asked):
+    _, _, _, (config, *_) = asked
+    assert next(done.stage.name for done in line.run(config) if done.action == "ran") == "policy"
+    page = (config.run_dir / "report" / "report.html").read_text()
+    assert "What the answers of each validation point" in page
+    assert "finds none of its 2 validation points surely better" in page
+
+
 def test_another_judge_trains_once_more_and_a_run_that_does_not_choose_is_as_it_was(asked):
     folder, sections, (plain, *_), _ = asked
     other = {**sections, "judges": [{"judge": f"{folder}/mine.py:short"}]}

@@ -34,7 +34,7 @@ def choose_among(monkeypatch, won, nats):
     prices = {"untrained": 2.0, **nats}
     each = [-5.0 * prices[name] for name in tables.generations["model"]]
     frame = tables.generations.with_columns(reference_logps=pl.Series(each))
-    monkeypatch.setattr(choosing, "generate", lambda *_: Generated(frame, {}, ["one is cut"]))
+    monkeypatch.setattr(choosing, "generate", lambda *_: Generated(frame, {}, None, ["one is cut"]))
     monkeypatch.setattr(choosing, "with_prompts", lambda answers, prompts: answers)
     told = Judged(tables.judgements, tables.judged_pairs, {"judges": {}, "said": ["two raised"]})
     monkeypatch.setattr(choosing, "ask", lambda *_: told)
