@@ -19,7 +19,8 @@ pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(importlib.util.find_spec("vllm") is None, reason="vLLM is not installed"),
 ]
-CONFIG = EngineConfig(dtype="float32", cpu_kv_cache_gib=1)
+# Steps that hold less than the prompts of a call, so that a prompt would be computed in parts.
+CONFIG = EngineConfig(dtype="float32", cpu_kv_cache_gib=1, max_num_batched_tokens=64)
 SETTINGS = SamplingSettings(16, 1.0, 1.0, 0, (1, 9))
 PROMPTS = [(2, 40, 41, 42), (2, 50), tuple(range(60, 200)), (2, 99, 7)]
 

@@ -10,7 +10,21 @@ from .routes import generator, lora_request
 
 def open_sampling(settings: Settings) -> Work:
     """An engine that samples as the settings say."""
-    return partial(_sample, generator(settings, enable_prefix_caching=settings.config.prefix_caching), settings)
+    engine = generator(settings, enable_prefix_caching=settings.config.prefix_caching, **_whole_prompts(settings))
+    return partial(_sample, engine, settings)
+
+
+def _whole_prompts(settings: Settings) -> dict[str, Any]:
+    """Arguments by which a prompt is computed in one step on a CPU; none elsewhere.
+
+    After a part of a prompt vLLM winds the request's generator back, which a CPU's cannot do.
+    """
+    from vllm.platforms import current_platform
+
+    if not current_platform.is_cpu():
+        return {}
+    tokens = max(settings.config.max_num_batched_tokens, settings.max_tokens + 1)
+    return {"enable_chunked_prefill": False, "max_num_batched_tokens": tokens}
 
 
 def _sample(engine: Any, settings: Settings, draws: list[Draw]) -> list[Sampled]:

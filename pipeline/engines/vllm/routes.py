@@ -97,7 +97,7 @@ def _open_native(settings: Settings) -> Work:
     return partial(_score_natively, generator(settings, enable_prefix_caching=settings.config.prefix_caching), settings)
 
 
-def generator(settings: Settings, *, enable_prefix_caching: bool) -> Any:
+def generator(settings: Settings, *, enable_prefix_caching: bool, **further: Any) -> Any:
     """VLLM as a generating engine: log-probs of a prompt come with one generated token."""
     from vllm import LLM
 
@@ -108,7 +108,7 @@ def generator(settings: Settings, *, enable_prefix_caching: bool) -> Any:
         enable_prefix_caching=enable_prefix_caching,
         max_model_len=settings.max_tokens + 1,
         hf_overrides=_head_type(settings),
-        **_engine_arguments(settings),
+        **(_engine_arguments(settings) | further),
     )
 
 
