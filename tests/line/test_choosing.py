@@ -71,7 +71,8 @@ def test_steps_answer_prompts_of_the_validation_split_alone(asked):
 
 def test_the_report_draws_what_each_step_wins_over_what_it_pays(asked):
     _, _, _, (config, *_) = asked
-    assert next(done.stage.name for done in line.run(config) if done.action == "ran") == "policy"
+    ran = [done.stage.name for done in line.run(config) if done.action == "ran"]
+    assert ran[:1] == ["policy"]
     page = (config.run_dir / "report" / "report.html").read_text()
     assert "What the answers of each validation point" in page
     assert "finds none of its 2 validation points surely better" in page
