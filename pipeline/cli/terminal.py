@@ -73,7 +73,7 @@ class ConsoleReporter:
 
     def say(self, message: str) -> None:
         """One line."""
-        err.print(f"  {message}", style="yellow", markup=False)
+        err.print(f"  {message}", style="yellow", markup=False, soft_wrap=True)
 
 
 def print_rows(rows: Sequence[Mapping[str, object]], whole: tuple[str, ...] = ()) -> None:

@@ -119,7 +119,7 @@ def unite(subjects: Mapping[str, Subject], rewards: Mapping[str, Reward]) -> Uni
         sources=tuple(source for subject in subjects.values() for source in subject.sources),
         models={name: notes for subject in renamed.values() for name, notes in subject.models.items()},
         tables={"pairs": table} if (table := subjects[first].tables.get("pairs")) is not None else {},
-        notes=_notes(rewards) if as_rewards else (),
+        notes=(*(_notes(rewards) if as_rewards else ()), *_notes_on_answers(subjects)),
     )
     return Union(united, as_rewards)
 
@@ -127,6 +127,18 @@ def unite(subjects: Mapping[str, Subject], rewards: Mapping[str, Reward]) -> Uni
 def _notes(rewards: Mapping[str, Reward]) -> tuple[str, ...]:
     listed = "; ".join(f"{name}: {reward.kind}, beta {reward.beta:g}" for name, reward in rewards.items())
     return (f"Each model's own reward is used ({listed}): compare accuracies and AUCs, not the sizes of margins.",)
+
+
+def _notes_on_answers(subjects: Mapping[str, Subject]) -> tuple[str, ...]:
+    """That answers are left aside, where some were sampled: each subject's judges saw its own answers alone."""
+    sampled = [name for name, one in subjects.items() if is_filled(one.tables.get("generations"))]
+    if not sampled:
+        return ()
+    return (
+        f"Sampled answers ({', '.join(sampled)}) are not compared on this page, so it says nothing of win rates: each "
+        "run's own report compares its answers with the untrained model's. To judge all models on the same prompts, "
+        "name the others' weights in generations.models of one run.",
+    )
 
 
 def in_rewards(subject: Subject, reward: Reward) -> Subject:

@@ -26,6 +26,8 @@ _TEXTS: Final = {
     "empty": "Empty answers",
     "cut_off": "Cut off at the limit",
 }
+# What a judge's table begins with.
+_LED_BY: Final = {name: place for place, name in enumerate((WINS, f"{WINS}_p", "wins", "ties", "losses"))}
 # Bins of predicted rates in the picture; each holds about as many answers.
 _BINS: Final = 10
 
@@ -138,7 +140,7 @@ def answers_facts(inputs: ReportInputs, facts: EvaluationFacts) -> AnswersFacts 
 
 def _why_none(inputs: ReportInputs) -> str:
     if inputs.config is None:
-        return "No answers were sampled here: held-out preferences are all that is known."
+        return "No sampled answers are evaluated here: held-out preferences are all that this page knows."
     return "No answers were sampled. `generations: {samples: 4}` and `judges` in the run file ask the model itself."
 
 
@@ -146,8 +148,8 @@ def _judge(inputs: ReportInputs, facts: EvaluationFacts, whole: list[Metric], na
     own = set(sides(facts))
     rows = [row for row in whole if row.judge == name]
     main = [row for row in rows if row.model in own and row.compared_with in {None, *own}]
-    # What the opinion is read from comes first.
-    main.sort(key=lambda row: (row.evaluator != WINS, row.metric != WINS))
+    # What the opinion is read from comes first, then what it is made of.
+    main.sort(key=lambda row: (row.evaluator != WINS, _LED_BY.get(row.metric, len(_LED_BY))))
     return JudgeFacts(name, opinion(inputs, facts, name), tuple(main), tuple(row for row in rows if row not in main))
 
 

@@ -55,14 +55,14 @@ def interval(low: float | None, high: float | None, unit: str = "", *, signed: b
     return f"{measure(low, unit, signed=signed)} to {measure(high, unit, signed=signed)}"
 
 
-def difference(low: float | None, high: float | None, unit: str = "") -> str:
-    """The interval of a difference with its signs: of shares in percentage points."""
+def difference(low: float | None, high: float | None, unit: str = "", points: str = "percentage points") -> str:
+    """The interval of a difference with its signs: of shares in percentage points, which tables call `pp`."""
     if low is None or high is None:
         return DASH
     if not is_share(unit):
         return interval(low, high, signed=True)
     ends = (f"{100.0 * end:+.1f}".replace("-", MINUS) for end in (low, high))
-    return " to ".join(ends) + " percentage points"
+    return f"{' to '.join(ends)} {points}"
 
 
 def change(value: float | None, unit: str = "") -> str:

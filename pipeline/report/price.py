@@ -108,7 +108,7 @@ def _ends(low: float, high: float) -> str:
 def _share(row: Metric | None, name: str, stated: ReportConfig) -> Cost | None:
     if row is None or row.value is None:
         return None
-    ends = "" if row.ci_low is None else f" ({difference(row.ci_low, row.ci_high, 'share')})"
+    ends = "" if row.ci_low is None else f" ({difference(row.ci_low, row.ci_high, 'share', 'pp')})"
     text = f"{_SHARES[name]} {change(row.value, 'share')}{ends}"
     # Answers that all changed alike have no interval to resample.
     low = row.value if row.ci_low is None and row.n_groups > 1 else row.ci_low

@@ -116,3 +116,12 @@ def test_what_is_no_run_and_no_scored_rows_is_refused(files, tmp_path):
         compare([place, place + "x"], Choices(), ())
     with pytest.raises(InputError, match="neither the folder of a run"):
         compare([str(tmp_path), place], Choices(), ())
+
+
+def test_sampled_answers_that_are_not_compared_are_said_with_their_runs():
+    answers = {"generations": pl.DataFrame({"generation_id": ["a"]})}
+    asked = dataclasses.replace(run_like(15, 5, name="asked"), tables=answers)
+    (note,) = united(asked, run_like(15, 5, name="b")).subject.notes
+    assert note.startswith("Sampled answers (asked) are not compared on this page")
+    empty = dataclasses.replace(asked, tables={"generations": answers["generations"].clear()})
+    assert united(empty, run_like(15, 5, name="b")).subject.notes == ()

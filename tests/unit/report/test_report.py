@@ -623,6 +623,7 @@ def test_formatting_by_hand():
     assert interval(0.1, 0.2, "share") == "10.0% to 20.0%"
     assert interval(None, 0.2) == "—"
     assert difference(-0.05, 0.1, "share") == f"{MINUS}5.0 to +10.0 percentage points"
+    assert difference(-0.05, 0.1, "share", "pp") == f"{MINUS}5.0 to +10.0 pp"
     assert difference(-0.05, 0.1, "reward") == f"{MINUS}0.050 to +0.100"
     assert plural(1, "pair") == "1 pair"
     assert plural(1200, "pair") == "1,200 pairs"
