@@ -19,6 +19,8 @@ _CHECKPOINT: Final = re.compile(r"(?P<stem>.*(?:checkpoint|step))[-_]?(?P<step>\
 _LEAST_CHECKPOINTS: Final = 3
 _NUMBER: Final = re.compile(r"\d+(?:\.\d+)?")
 _SMALL: Final = "small slice"
+# Differences whose names do not end so.
+_GAPS: Final = frozenset({"auc_over_length", "rate_bias"})
 # Evaluators whose slices are bins and strata of their own making, shown in their own sections.
 _OWN_SLICES: Final = frozenset({CALIBRATION, LENGTH})
 
@@ -180,6 +182,11 @@ def other_slices(facts: EvaluationFacts) -> tuple[Metric, ...]:
 
 def _sliced(facts: EvaluationFacts) -> list[Metric]:
     return [row for row in facts.logged() if row.slice is not None and row.evaluator not in _OWN_SLICES]
+
+
+def is_gap(row: Metric) -> bool:
+    """Whether the number is a difference of two, which has a sign and, of shares, percentage points."""
+    return row.metric.endswith("_difference") or row.metric in _GAPS
 
 
 def is_small(row: Metric) -> bool:

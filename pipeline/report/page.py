@@ -87,5 +87,6 @@ def _environment() -> Environment:
         duration=formatting.seconds,
     )
     environment.tests["small"] = evaluation_parts.is_small
+    environment.tests["gap"] = evaluation_parts.is_gap
     environment.tests["missing"] = lambda value: isinstance(value, Missing)
     return environment

@@ -157,7 +157,7 @@ def _price_picture(outcome: Outcome) -> "Picture | None":
     if not drawn:
         return None
     caption = (
-        f"What settings win by {outcome.judge} over what their answers cost, against the untrained model at nothing. "
+        f"What settings win by {outcome.judge} over what their answers cost, both against the untrained model. "
         "On the line no other wins more for less. "
     )
     caption += "The large dot is the cheapest that is surely better." if outcome.cheapest else "None is surely better."

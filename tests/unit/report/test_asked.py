@@ -214,6 +214,7 @@ def test_the_worst_loss_is_told_with_both_answers_and_nothing_in_them_runs(files
     assert "more characters]" in ours.text
     assert "[U+202E]turned[U+001B]" in ours.text
     page = files["report.html"]
+    assert "by <strong>0.800</strong>" in page
     assert SCRIPT not in page
     assert "\u202e" not in page
     assert "\x1b" not in page

@@ -6,12 +6,14 @@ import polars as pl
 import pytest
 
 from tests import report_inputs as made
+from thumbline.evaluators import Metric
 from thumbline.pipeline.config import build_config
 from thumbline.pipeline.report import render_report, report_json
 from thumbline.pipeline.report.evaluation_facts import evaluation_facts
 from thumbline.pipeline.report.evaluation_parts import (
     changes,
     checkpoint_curves,
+    is_gap,
     is_small,
     other_slices,
     reliability,
@@ -166,6 +168,9 @@ def test_a_difference_of_shares_is_in_percentage_points():
     assert change(-0.025, "share") == f"{MINUS}2.5 pp"
     assert change(1.5, "reward") == "+1.500"
     assert change(None, "share") == "—"
+    named = ("score_difference", "auc_over_length", "rate", "score_difference_p")
+    rows = [Metric("e", 1, name, "trained", None, None, 0.1, None, None, 20, 20, "share", None) for name in named]
+    assert [is_gap(row) for row in rows] == [True, True, False, False]
     assert sentence(words("ece_if_calibrated")) == "ECE if calibrated"
 
 
