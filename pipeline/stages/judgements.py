@@ -41,7 +41,10 @@ def run(context: StageContext) -> StageResult:
         "judgements": context.write("judgements", judged.judgements),
         "judged_pairs": context.write("judged_pairs", judged.judged_pairs),
     }
-    return StageResult(outputs=outputs, counts=_counts(answers, judged), notes=judged.notes)
+    notes = dict(judged.notes)
+    if context.config.judges and answers.is_empty():
+        notes["said"] = ["No answers were sampled, so no judge was asked: generations.samples says how many a prompt."]
+    return StageResult(outputs=outputs, counts=_counts(answers, judged), notes=notes)
 
 
 def _counts(answers: pl.DataFrame, judged: Judged) -> Counts:

@@ -64,6 +64,8 @@ def test_without_answers_nobody_is_asked(tmp_path):
     result, tables = run(tmp_path, [{"judge": "votes"}], answers_table(SAID).clear())
     assert all(table.is_empty() for table in tables.values())
     assert result.notes["judges"] == {}
+    (said,) = result.notes["said"]
+    assert said.startswith("No answers were sampled, so no judge was asked")
 
 
 def test_a_run_file_names_a_function_from_its_own_folder(tmp_path):
