@@ -107,6 +107,51 @@ class PairScoring(ScoringArguments):
 
 
 @dataclass(frozen=True)
+class Answering:
+    """Whether the models are asked for answers of their own to the prompts of the pairs, and who judges those."""
+
+    samples: Annotated[
+        int | None, typer.Option(min=1, help="Answers each --model writes to each prompt, to be judged.")
+    ] = None
+    judge: Annotated[
+        list[str] | None,
+        typer.Option(help="Of `thumbline judges`, or FILE.py:FUNCTION. Repeatable; the first decides the verdict."),
+    ] = None
+    judge_option: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=VALUE", help="Of a judge, as `thumbline judges JUDGE` lists them. Repeatable."),
+    ] = None
+    prompts: Annotated[int | None, typer.Option(min=1, help="Most prompts that are asked; default: 200.")] = None
+    max_new_tokens: Annotated[int | None, typer.Option(min=1, help="Most tokens of an answer; default: 256.")] = None
+    temperature: Annotated[float | None, typer.Option(help="Of the answers; default: 1.0.")] = None
+
+    def options(self, engine: str) -> "evaluation_module.AnswerOptions | None":
+        """How models are asked, checked as a run file's sections are; None where they are not.
+
+        Raises:
+            ConfigError: Options are there without what they are about, or one does not hold.
+        """
+        stated = {name: value for name, value in vars(self).items() if value not in (None, [])}
+        if self.samples is None:
+            if stated:
+                option = next(iter(stated)).replace("_", "-")
+                raise ConfigError(f"evaluate: --{option} is about sampled answers; say how many, as --samples 4.")
+            return None
+        if self.judge_option and not self.judge:
+            raise ConfigError("evaluate: --judge-option is of a judge; name it with --judge.")
+        from ..evaluation import AnswerOptions, judge_sections
+
+        judges = judge_sections(stated.pop("judge", ()), stated.pop("judge_option", ()))
+        without = [entry for entry in judges if entry["judge"] == "thumbs" and not entry["options"].get("model")]
+        if without:
+            raise ConfigError("evaluate: --judge thumbs needs a thumbs model: --judge-option model=FOLDER.")
+        document = {"name": "evaluate", "model": "none", "events": {"inputs": ["none"]}}
+        sections = {"generations": {**stated, "engine": engine}, "judges": judges}
+        config = build_config(document | sections, origin="command line")
+        return AnswerOptions(config.generations, config.judges)
+
+
+@dataclass(frozen=True)
 class Conditions:
     """What the evaluation has to meet."""
 
@@ -147,6 +192,7 @@ def evaluate_command(
     reading: Reading,
     judging: Judging,
     scoring: PairScoring,
+    answering: Answering,
     conditions: Conditions,
     trackers: Trackers,
 ) -> None:
@@ -154,6 +200,8 @@ def evaluate_command(
 
     A table of judged pairs (AlpacaEval's annotations, arena votes, LLMFAO, PandaLM, or `model_a`, `model_b` and
     `preference`) gives win rates and ratings of its models.
+
+    With --samples the models that score the pairs also answer their prompts, and each --judge judges the answers.
 
     Exit code 1: a condition does not hold. Exit code 2: it cannot be evaluated as asked.
     """
@@ -169,6 +217,7 @@ def evaluate_command(
             reading.layout, reading.split, reading.rating, tuple(judging.slice_by or ()), reading.options()
         ),
         scoring=scoring.options(output),
+        answers=answering.options(scoring.engine),
         gate=evaluation.Gate(
             tuple(conditions.fail_under or ()), conditions.no_worse_than, conditions.allowed_loss, conditions.junit
         ),
@@ -179,7 +228,7 @@ def evaluate_command(
         _evaluate_judged(request, choices, output)
         return
     evaluation.check_request(request)
-    done = outcome.evaluate_subject(evaluation.read_request(request, ConsoleReporter()), choices)
+    done = outcome.evaluate_subject(evaluation.read_request(request, ConsoleReporter(), choices), choices)
     _print_summary(outcome.write_outcome(done, output, command_line()), output)
     evaluation.track(request, done)
     checked = evaluation.check_gate(request, done)

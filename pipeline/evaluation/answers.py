@@ -1,4 +1,4 @@
-"""Sampled answers that a run has stored, evaluated again beside its scored rows."""
+"""Sampled answers of a run, or of models that were asked here, evaluated beside scored rows."""
 
 from collections.abc import Mapping
 from typing import Final
@@ -18,12 +18,13 @@ ANSWER_COLUMNS: Final[Mapping[str, tuple[str, ...]]] = {
 
 
 def answer_metrics(subject: Subject, settings: EvaluationSettings) -> pl.DataFrame:
-    """The metrics of the run's sampled answers; no rows where it is no run, or none were sampled.
+    """The metrics of sampled answers; no rows where none were sampled.
 
     Raises:
         EvaluationError: Tables that cannot be evaluated.
     """
-    if subject.config is None or any(name not in subject.tables for name in READ_OF_ANSWERS):
+    given = {name: subject.tables[name] for name in READ_OF_ANSWERS if name in subject.tables}
+    if not {"generation_prompts", "generations"} <= given.keys():
         return pl.DataFrame(schema=METRICS_SCHEMA)
-    tables: AnswerTables = answer_tables({name: subject.tables[name] for name in READ_OF_ANSWERS})
-    return evaluate_answers(tables, settings, calibrated_judge(subject.config))
+    tables: AnswerTables = answer_tables(given)
+    return evaluate_answers(tables, settings, None if subject.config is None else calibrated_judge(subject.config))

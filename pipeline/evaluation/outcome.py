@@ -17,7 +17,7 @@ from ..report.run_facts import versions, write_files
 from ..storage.files import make_folder
 from ..storage.parquet import write_parquet
 from ..storage.tables import write_table
-from .answers import answer_metrics
+from .answers import ANSWER_COLUMNS, answer_metrics
 from .subject import UNTRAINED, Subject
 
 _DEFAULT_BETA: Final = 0.1
@@ -168,6 +168,10 @@ def write_outcome(
     write_table(output / "metrics.parquet", "metrics", outcome.metrics)
     for kind, frame in outcome.subject.rows().items():
         write_parquet(output / f"scored_{kind}.parquet", frame)
+    if outcome.subject.config is None:
+        # A run has them in its own folder.
+        for name in ANSWER_COLUMNS.keys() & outcome.subject.tables.keys():
+            write_parquet(output / f"{name}.parquet", outcome.subject.tables[name])
     inputs = dataclasses.replace(report_inputs(outcome, command, title), training_logs=training_logs or {})
     write_files(output, report_files(inputs))
     return summary(inputs)
@@ -198,6 +202,7 @@ def report_inputs(outcome: Outcome, command: str, title: str | None = None) -> R
         models=subject.models,
         subject=subject.focus if subject.focus != settings.baseline else None,
         baseline=settings.baseline if settings.baseline in subject.model_names() else None,
+        judges=subject.judges,
     )
 
 

@@ -8,10 +8,11 @@ from typing import NamedTuple
 from ..context import Reporter
 from ..errors import ConfigError
 from ..tracking import require_tracker
+from .asked import AnswerOptions, ask_models, check_answers
 from .gate import Condition, check_floors, check_no_worse, parse_floor
 from .judged_rows import is_judged
 from .junit import write_junit
-from .outcome import Outcome
+from .outcome import Choices, Outcome, settings_of
 from .rows import ReadOptions
 from .scoring import ScoringOptions, score_subject
 from .stored import read_subject, run_folder
@@ -47,6 +48,7 @@ class Request:
         reading: How pairs are read; its slices count for scored rows too.
         scoring: How pairs are scored.
         gate: What the evaluation has to meet.
+        answers: How the models are asked for answers of their own; None: they are not.
         trackers: Names of trackers, each with the project or experiment, or for TensorBoard the folder, to log to.
     """
 
@@ -57,6 +59,7 @@ class Request:
     reading: ReadOptions
     scoring: ScoringOptions
     gate: Gate
+    answers: AnswerOptions | None = None
     trackers: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -74,6 +77,7 @@ def check_request(request: Request) -> None:
         "--reference scores pairs beside --model; give a model too.": bool(request.reference and not request.models),
         "--model scores the pairs of ROWS; give a file of pairs or hub:ID.": bool(request.models and not request.rows),
         "--unpaired is for rows that are scored already, without --model.": bool(request.models and request.unpaired),
+        "--samples asks the models that --model names; give one or more.": bool(request.answers and not request.models),
         "--allowed-loss belongs to --no-worse-than.": gate.allowed_loss is not None and gate.no_worse_than is None,
         "--junit writes the conditions of --fail-under and --no-worse-than; give one of them.": gate.junit is not None
         and not (gate.floors or gate.no_worse_than),
@@ -81,6 +85,8 @@ def check_request(request: Request) -> None:
     for message, broken in faults.items():
         if broken:
             raise ConfigError(f"evaluate: {message}")
+    if request.answers is not None:
+        check_answers(request.answers, len(asked_models(request)))
     for floor in gate.floors:
         parse_floor(floor)
     if gate.no_worse_than is not None:
@@ -91,16 +97,31 @@ def check_request(request: Request) -> None:
 
 def is_judged_request(request: Request) -> bool:
     """Whether it is about a file of judged pairs, which are not scored by any model here."""
-    return request.rows is not None and not request.models and request.reference is None and is_judged(request.rows)
+    scored_here = bool(request.models) or request.reference is not None or request.answers is not None
+    return request.rows is not None and not scored_here and is_judged(request.rows)
 
 
-def read_request(request: Request, reporter: Reporter) -> Subject:
-    """The rows that the request is about, scored where they have to be.
+def asked_models(request: Request) -> list[str]:
+    """The models of the request, the reference with them."""
+    return [*request.models, *([] if request.reference is None else [request.reference])]
+
+
+def read_request(request: Request, reporter: Reporter, choices: Choices) -> Subject:
+    """The rows that the request is about, scored where they have to be, and answers where models are asked for some.
 
     Raises:
         ConfigError: An option does not hold.
         InputError: Rows or a model cannot be used.
+        PipelineError: A judge cannot go on.
     """
+    subject = _scored(request, reporter)
+    if request.answers is None:
+        return subject
+    baseline = settings_of(subject, choices).baseline
+    return ask_models(subject, asked_models(request), request.answers, request.scoring, baseline, reporter)
+
+
+def _scored(request: Request, reporter: Reporter) -> Subject:
     slices = request.reading.slices
     if request.models and request.rows is not None:
         return score_subject(

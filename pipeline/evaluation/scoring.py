@@ -234,6 +234,6 @@ def score_subject(
         slices=pairs.slices,
         sources=(Source(location, pairs.records, pairs.digest),),
         models=scored.models,
-        tables={"pairs": pairs.frame.select("pair_id", "prompt", "chosen", "rejected")},
+        tables={"pairs": pairs.frame.select("pair_id", "prompt", "tools", "chosen", "rejected")},
         notes=(pairs.told(), *scored.said),
     )

@@ -40,6 +40,7 @@ class Subject:
         config: The run's settings; None where it is no run.
         manifests: What the run's stages did.
         notes: Sentences that the reader must see.
+        judges: Who judged sampled answers, where that was done here; the first decides.
     """
 
     name: str
@@ -56,6 +57,7 @@ class Subject:
     config: RunConfig | None = None
     manifests: Mapping[str, Manifest] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    judges: tuple[str, ...] = ()
 
     def rows(self) -> dict[str, pl.DataFrame]:
         """The kinds of rows that are there: `pairs`, `unpaired`."""

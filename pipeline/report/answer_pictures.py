@@ -11,7 +11,7 @@ from .figures.frontier import Point, Scale, frontier_picture
 from .formatting import count
 from .inputs import ReportInputs
 from .judges import WINS, judge_names, sides
-from .price import limits
+from .price import limits, reference_name
 
 _EVEN: Final = 0.5
 PAID: Final = Scale("more nats a token under the untrained model", "share", 0.0)
@@ -45,11 +45,12 @@ def price_picture(inputs: ReportInputs, facts: EvaluationFacts) -> Picture | Non
         return None
     caption = (
         f"What was gained over what was paid: the win rate by {names[0]}, over the nats a token that answers take more "
-        "under the untrained model. Up and left is better."
+        f"under {reference_name(inputs, facts)}. Up and left is better."
     )
     caption += "" if best is None else f" The cheapest that is surely better: {best.model}."
     return frontier_picture(
-        "price", [Point(baseline, 0.0, None, None, _EVEN, None, None), *drawn], cost=PAID,
+        "price", [Point(baseline, 0.0, None, None, _EVEN, None, None), *drawn],
+        cost=PAID._replace(label=f"more nats a token under {reference_name(inputs, facts)}"),
         gain=Scale(f"win rate by {names[0]}", "share", _EVEN), caption=caption,
     )  # fmt: skip
 

@@ -10,15 +10,15 @@ from thumbline.evaluators import Metric
 from .evaluation_facts import EvaluationFacts
 from .inputs import Missing, ReportInputs
 from .judges import PREDICTED, SCORES, WINS, Sides, judge_names, opinion, predicted, sides
-from .price import DIVERGENCE, TEXT, Price, price
+from .price import DIVERGENCE, TEXT, Price, price, reference_name
 from .tones import Statement
 
 THUMBS: Final = "thumbs_model"
 # What is said of answers' texts, in this order, with what a reader calls it.
 _TEXTS: Final = {
-    "reference_nats_per_token": "Nats a token under the untrained model",
+    "reference_nats_per_token": "Nats a token under {reference}",
     "own_nats_per_token": "Nats a token under the model itself",
-    DIVERGENCE: "Divergence from the untrained model, nats a token",
+    DIVERGENCE: "Divergence from {reference}, nats a token",
     "tokens": "Tokens",
     "characters": "Characters",
     "repetition": "Text that repeats itself",
@@ -126,7 +126,7 @@ def answers_facts(inputs: ReportInputs, facts: EvaluationFacts) -> AnswersFacts 
     found = sides(facts)
     whole = [row for row in of_answers if row.slice is None]
     names = judge_names(inputs, facts)
-    changes = _text_changes(facts, found)
+    changes = _text_changes(facts, found, reference_name(inputs, facts))
     shown = {(row.metric, row.model) for change in changes for row in change[1:] if isinstance(row, Metric)}
     return AnswersFacts(
         sides=found,
@@ -153,13 +153,13 @@ def _judge(inputs: ReportInputs, facts: EvaluationFacts, whole: list[Metric], na
     return JudgeFacts(name, opinion(inputs, facts, name), tuple(main), tuple(row for row in rows if row not in main))
 
 
-def _text_changes(facts: EvaluationFacts, found: Sides) -> tuple[TextChange, ...]:
+def _text_changes(facts: EvaluationFacts, found: Sides, reference: str) -> tuple[TextChange, ...]:
     changes = []
     for name, title in _TEXTS.items():
         before, after = (facts.find(TEXT, name, model) for model in (found.baseline, found.model))
         if after is not None:
             gap = facts.find(TEXT, f"{name}_difference", found.model, found.baseline)
-            changes.append(TextChange(title, before, after, gap))
+            changes.append(TextChange(title.format(reference=reference), before, after, gap))
     return tuple(changes)
 
 

@@ -56,6 +56,7 @@ class ReportInputs:
         models: What the names of models stand for, where they were scored for this report: digest, engine, dtype.
         subject: The model that the report is about; None where the metrics table says it.
         baseline: The model that it is compared with; likewise.
+        judges: Who judged sampled answers where that was no run, the one that decides first.
         training_logs: Table `training_log` of several runs by the run's name, drawn side by side.
     """
 
@@ -79,6 +80,7 @@ class ReportInputs:
     models: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     subject: str | None = None
     baseline: str | None = None
+    judges: tuple[str, ...] = ()
     training_logs: Mapping[str, pl.DataFrame] = field(default_factory=dict)
 
     def table(self, name: str) -> pl.DataFrame | None:

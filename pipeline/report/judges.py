@@ -41,8 +41,8 @@ def sides(facts: EvaluationFacts) -> Sides:
 
 
 def judge_names(inputs: ReportInputs, facts: EvaluationFacts) -> tuple[str, ...]:
-    """Judges with a number, in the order of the run file, whose first decides."""
-    named = () if inputs.config is None else tuple(judge.called for judge in inputs.config.judges)
+    """Judges with a number, in the order in which they were stated, whose first decides."""
+    named = inputs.judges if inputs.config is None else tuple(judge.called for judge in inputs.config.judges)
     found = dict.fromkeys(
         row.judge for row in facts.rows() if row.judge is not None and row.evaluator in {WINS, SCORES}
     )

@@ -6,8 +6,8 @@ from typing import Final, NamedTuple
 from thumbline.evaluators import Metric
 
 from ..config import ReportConfig
-from .evaluation_facts import EvaluationFacts
-from .formatting import change, difference, percent
+from .evaluation_facts import UNTRAINED, EvaluationFacts
+from .formatting import change, difference, model_name, percent
 from .inputs import ReportInputs
 
 TEXT: Final = "answer_text"
@@ -80,22 +80,32 @@ def limits(inputs: ReportInputs) -> ReportConfig:
     return ReportConfig() if inputs.config is None else inputs.config.report
 
 
+def reference_name(inputs: ReportInputs, facts: EvaluationFacts) -> str:
+    """The model that sampled answers are scored under.
+
+    That is a run's untrained one; of models that were asked here the baseline, which a model alone is itself.
+    """
+    asked_here = UNTRAINED if inputs.config is not None else facts.baseline or facts.subject
+    return model_name(asked_here or UNTRAINED)
+
+
 def price(inputs: ReportInputs, facts: EvaluationFacts, model: str, baseline: str) -> Price | None:
     """What `model`'s answers cost beside `baseline`'s; None where neither ratio nor shares are known."""
     stated = limits(inputs)
-    costs = [_ratio(facts.find(TEXT, name, model, baseline), stated) for name in (STRANGER, LENGTH)]
+    under = reference_name(inputs, facts)
+    costs = [_ratio(facts.find(TEXT, name, model, baseline), under, stated) for name in (STRANGER, LENGTH)]
     costs += [_share(facts.find(TEXT, f"{name}_difference", model, baseline), name, stated) for name in _SHARES]
     known = tuple(cost for cost in costs if cost is not None)
     return Price(known, stated.most_price) if known else None
 
 
-def _ratio(row: Metric | None, stated: ReportConfig) -> Cost | None:
+def _ratio(row: Metric | None, under: str, stated: ReportConfig) -> Cost | None:
     if row is None or row.value is None:
         return None
     moved = row.value - 1.0
     language = row.metric == STRANGER
     more = "more" if moved >= 0 else "fewer"
-    what = f"{more} nats a token under the untrained model" if language else f"{more} tokens an answer"
+    what = f"{more} nats a token under {under}" if language else f"{more} tokens an answer"
     ends = "" if row.ci_low is None or row.ci_high is None else _ends(row.ci_low - 1.0, row.ci_high - 1.0)
     text = f"{percent(abs(moved))} {what}{ends}"
     return Cost(row.metric, text, moved, language and moved > stated.most_price, breaks=False)
