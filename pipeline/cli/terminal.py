@@ -1,10 +1,11 @@
 """How the commands look on a terminal: consoles, progress bars and tables of rows."""
 
+import re
 import shlex
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from rich.console import Console
 from rich.progress import (
@@ -24,8 +25,25 @@ if TYPE_CHECKING:
     # Tables and their schemas come with it, which `thumbline --help` should not wait for.
     from ..context import Advance
 
-out: Final = Console(highlight=False)
-err: Final = Console(stderr=True, highlight=False)
+# What moves a terminal or turns its text around; names and messages come from files of others.
+_CONTROLS: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+
+
+def plain(value: object) -> str:
+    """Text with each control character as its code point, such as `[U+001B]`."""
+    return _CONTROLS.sub(lambda found: f"[U+{ord(found.group()):04X}]", str(value))
+
+
+class _PlainConsole(Console):
+    """A console that shows control characters in texts, and does not obey them."""
+
+    def print(self, *objects: Any, **how: Any) -> None:
+        """As rich prints."""
+        super().print(*(plain(one) if isinstance(one, str) else one for one in objects), **how)
+
+
+out: Final = _PlainConsole(highlight=False)
+err: Final = _PlainConsole(stderr=True, highlight=False)
 
 
 def command_line() -> str:
@@ -84,5 +102,6 @@ def print_rows(rows: Sequence[Mapping[str, object]], whole: tuple[str, ...] = ()
     for heading in rows[0]:
         table.add_column(heading, overflow="fold", no_wrap=heading in whole)
     for row in rows:
-        table.add_row(*(str(value) for value in row.values()))
+        # As `Text`: brackets of a name are no markup.
+        table.add_row(*(Text(plain(value)) for value in row.values()))
     out.print(table)

@@ -14,6 +14,8 @@ BOTH_BAD: Final = "both_bad"
 _TIES: Final = ("tie", "tied", "draw", "equal", "tie (inconsistent)")
 _BOTH_BAD: Final = ("tie (bothbad)", "both_bad", "bothbad", "both bad")
 _GROUPS: Final = ("group_id", "prompt_id", "prompt", "instruction", "question", "question_id")
+# Characters that no answer reaches: more is no count of them.
+_LONGEST: Final = 1e12
 _ARENA_MARKS: Final = frozenset({"tstamp", "anony", "evaluation_session_id", "evaluation_order", "timestamp"})
 
 
@@ -135,8 +137,8 @@ def _arena(record: Record) -> list[JudgedRow]:
 def _judge(row: Row, *fields: str) -> str | None:
     for field in fields or ("judge", "annotator"):
         value = row.get(field)
-        if isinstance(value, str) and value:
-            return value
+        if isinstance(value, str | int) and not isinstance(value, bool) and value != "":
+            return str(value)
         if isinstance(value, list) and value and isinstance(value[0], str):
             return value[0]
     return None
@@ -231,9 +233,8 @@ def _own(record: Record) -> list[JudgedRow]:
 def _plain(record: Record) -> list[JudgedRow]:
     row = record.value
     first, second = _two(row, "model_a", "model_b")
-    shown, pair = row.get("a_first"), values.identifier(row, "pair_id")
-    if shown is not None and not isinstance(shown, bool):
-        raise RowError("wrong_type", "field 'a_first' is neither true nor false")
+    shown = None if row.get("a_first") in (None, "") else _flag(row, "a_first")
+    pair = values.identifier(row, "pair_id")
     lengths = _count(row, "length_a"), _count(row, "length_b")
     return [JudgedRow(_group(row), first, second, _share(row), _judge(row), pair, shown, *lengths)]
 
@@ -246,7 +247,13 @@ def _share(row: Row) -> float:
 
 
 def _count(row: Row, field: str) -> int | None:
-    return None if row.get(field) is None else round(_number(row, field))
+    """A length; one that is empty, or that no answer has, is not known."""
+    if row.get(field) in (None, ""):
+        return None
+    number = _number(row, field)
+    if not 0 <= number < _LONGEST:
+        raise RowError("bad_length", f"field '{field}' is no length")
+    return round(number)
 
 
 def _layout(

@@ -37,6 +37,7 @@ _REASONS: Final = {
     "unknown_label": "with a verdict that is not known",
     "missing_field": "with a field missing",
     "no_model": "without the names of two models",
+    "bad_length": "with a length that is none",
 }
 
 

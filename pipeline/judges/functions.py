@@ -109,7 +109,7 @@ def _load_module(place: str, name: str) -> ModuleType:
             f"judges: '{name}': no module '{error.name}' is installed. Install its package, or write the file's "
             f"path from the run file: path/to/file.py:function."
         ) from error
-    except Exception as error:  # importing somebody else's module may raise anything
+    except (Exception, SystemExit) as error:  # importing somebody else's module may raise anything
         raise ConfigError(f"judges: '{name}' does not load ({_told(error)}).") from error
 
 
@@ -128,7 +128,7 @@ def _load_file(path: Path, name: str) -> ModuleType:
     sys.modules[module_name] = module
     try:
         spec.loader.exec_module(module)
-    except Exception as error:  # somebody else's file may raise anything
+    except (Exception, SystemExit) as error:  # somebody else's file may raise anything, or end as a script does
         del sys.modules[module_name]
         raise ConfigError(f"judges: '{name}' does not load ({_told(error)}).") from error
     return module
@@ -139,7 +139,7 @@ def _source(module: ModuleType) -> Path | None:
     return Path(file) if file and Path(file).is_file() else None
 
 
-def _told(error: Exception) -> str:
+def _told(error: BaseException) -> str:
     return f"{type(error).__name__}: {error}"
 
 
@@ -179,13 +179,16 @@ class FunctionJudge:
         given = {"prompt": prompt, "completion": answer.completion, "tools": answer.tools}
         try:
             value = self._function(**{name: given[name] for name in self._taken})
-        except Exception as error:  # noqa: BLE001  somebody else's function may raise anything
+        except (Exception, SystemExit) as error:  # noqa: BLE001  somebody else's function may raise anything
             return self._none("raised", f"{answer.generation_id}: {_told(error)}")
         if value is None:
             return self._none("no_opinion", answer.generation_id)
         if not isinstance(value, Real | bool | np.bool_):
             return self._none("no_number", f"{answer.generation_id}: a {type(value).__name__}")
-        number = float(value)
+        try:
+            number = float(value)
+        except OverflowError:
+            number = math.inf
         return Judgement(number) if math.isfinite(number) else self._none("not_finite", answer.generation_id)
 
     def _none(self, reason: str, example: str) -> Judgement:

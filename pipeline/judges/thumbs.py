@@ -134,4 +134,12 @@ def _depends(options: ThumbsOptions) -> Mapping[str, str]:
     return {"model": model_digest(folder), "tokenizer": tokenizer_digest(folder)}
 
 
-SPEC: Final = JudgeSpec("The thumbs model: how likely a thumb up is.", False, ThumbsOptions, open_thumbs, _depends)
+def _check(options: ThumbsOptions) -> None:
+    """Raise where the model that the options name is not there."""
+    if options.model is not None:
+        resolve_model(options.model)
+
+
+SPEC: Final = JudgeSpec(
+    "The thumbs model: how likely a thumb up is.", False, ThumbsOptions, open_thumbs, _depends, check=_check
+)

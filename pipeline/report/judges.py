@@ -7,7 +7,7 @@ from thumbline.evaluators import Metric
 from .evaluation_facts import TRAINED, UNTRAINED, EvaluationFacts
 from .formatting import capital, change, difference, measure, model_name, number, percent, plural
 from .inputs import ReportInputs
-from .tones import Statement, Tone, mass, told, tone_by_test, tone_of_interval
+from .tones import Statement, Tone, mass, no_interval, told, tone_by_test, tone_of_interval
 
 WINS: Final = "win_rate"
 SCORES: Final = "judge_score"
@@ -91,7 +91,7 @@ def _sentence(inputs: ReportInputs, facts: EvaluationFacts, judge: str, tone: To
 
 def _gap(inputs: ReportInputs, row: Metric) -> str:
     if row.ci_low is None:
-        return f"{change(row.value, row.unit)} (no interval: {row.reason or 'not given'})"
+        return f"{change(row.value, row.unit)} ({no_interval(row)})"
     return f"{change(row.value, row.unit)} ({mass(inputs)} {difference(row.ci_low, row.ci_high, row.unit)})"
 
 

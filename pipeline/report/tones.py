@@ -72,8 +72,14 @@ def tone_by_test(inputs: ReportInputs, row: Metric, test: Metric | None, chance:
 def told(inputs: ReportInputs, row: Metric) -> str:
     """`71.2% (95% interval 63.4% to 78.9%)`."""
     if row.ci_low is None:
-        return f"{measure(row.value, row.unit)} (no interval: {row.reason or 'not given'})"
+        return f"{measure(row.value, row.unit)} ({no_interval(row)})"
     return f"{measure(row.value, row.unit)} ({mass(inputs)} {interval(row.ci_low, row.ci_high, row.unit)})"
+
+
+def no_interval(row: Metric) -> str:
+    """Why a number has no interval; most reasons begin with these very words."""
+    reason = row.reason or "not given"
+    return reason if "no interval" in reason else f"no interval: {reason}"
 
 
 def mass(inputs: ReportInputs) -> str:

@@ -34,3 +34,15 @@ def test_rows_of_nothing_print_nothing(monkeypatch):
     assert screen.getvalue() == ""
     terminal.print_rows([{"key": "a", "shards": 3}])
     assert screen.getvalue().split() == ["key", "shards", "a", "3"]
+
+
+def test_names_of_others_neither_move_the_terminal_nor_are_read_as_markup(monkeypatch):
+    screen = io.StringIO()
+    monkeypatch.setattr(
+        terminal, "out", terminal._PlainConsole(file=screen, width=80, force_terminal=True, highlight=False)
+    )
+    terminal.print_rows([{"model": "x[red]\x1b[31m\u202e"}])
+    terminal.out.print("x\x1b[2J wins", markup=False)
+    shown = screen.getvalue()
+    assert "x[red][U+001B][31m[U+202E]" in shown
+    assert "x[U+001B][2J wins" in shown

@@ -101,6 +101,21 @@ def test_each_layout_is_read(layout, tmp_path):
     assert of_frame(pl.DataFrame(records[:1])).frame.equals(alone.frame)
 
 
+def test_judges_that_are_numbers_are_apart_and_flags_may_be_text(tmp_path):
+    row = {"prompt": "p", "model_a": "x", "model_b": "y", "preference": 1.0}
+    rows = [{**row, "judge": 1, "a_first": "true"}, {**row, "judge": 2, "a_first": ""}, {**row, "judge": 0}]
+    read = read_judged(written(tmp_path, rows)).frame
+    assert read.select("judge", "a_first").rows() == [("1", True), ("2", None), ("0", None)]
+
+
+@pytest.mark.parametrize("length", [1e30, -1])
+def test_a_length_that_is_none_costs_its_row_and_is_said(tmp_path, length):
+    row = {"prompt": "p", "model_a": "x", "model_b": "y", "preference": 1.0, "length_a": 3}
+    read = read_judged(written(tmp_path, [row, {**row, "length_a": length}]))
+    assert read.frame["length_a"].to_list() == [3]
+    assert read.notes[0].endswith("not read: 1 with a length that is none.")
+
+
 def test_every_layout_has_a_case():
     assert set(CASES) == set(JUDGED_LAYOUTS)
 

@@ -12,7 +12,14 @@ from thumbline.pipeline.config import JudgeConfig
 from thumbline.pipeline.errors import ConfigError, PipelineError
 from thumbline.pipeline.judges import Judgement, Surroundings, judge_spec
 from thumbline.pipeline.judges.functions import NoOptions, spec_of_function
-from thumbline.pipeline.judges.registry import describe, describe_options, judge_options, outside, what_decides
+from thumbline.pipeline.judges.registry import (
+    check_judges,
+    describe,
+    describe_options,
+    judge_options,
+    outside,
+    what_decides,
+)
 
 ANSWERS = [answer("p", "one line"), answer("p", "two\nlines"), answer("q", "")]
 
@@ -57,7 +64,13 @@ def test_what_it_changes_of_a_prompt_changes_nothing():
 
 @pytest.mark.parametrize(
     ("value", "reason"),
-    [(None, "no_opinion"), ("good", "no_number"), (math.nan, "not_finite"), (-math.inf, "not_finite")],
+    [
+        (None, "no_opinion"),
+        ("good", "no_number"),
+        (math.nan, "not_finite"),
+        (-math.inf, "not_finite"),
+        (10**400, "not_finite"),
+    ],
 )
 def test_what_is_no_score_is_none_with_a_reason(value, reason):
     made, facts = judged(lambda completion: value)
@@ -73,6 +86,16 @@ def test_an_error_costs_its_answer_the_score_and_is_said_with_an_example():
     (said,) = facts["said"]
     assert said.startswith("mine raised an error for 1 of 3 answers (first: ")
     assert "ZeroDivisionError" in said
+
+
+def test_a_function_that_ends_the_program_costs_its_answer_the_score():
+    def leaves(completion):
+        if not completion:
+            raise SystemExit(0)
+        return 1
+
+    made, _ = judged(leaves)
+    assert made[2] == Judgement(None, "raised")
 
 
 def test_errors_for_all_answers_stop_the_stage():
@@ -142,6 +165,20 @@ def test_a_file_that_does_not_load_says_why(tmp_path):
     file.write_text("import a_module_that_is_not_there\n")
     with pytest.raises(ConfigError, match=r"broken.py:f' does not load \(ModuleNotFoundError: No module named 'a_mod"):
         judge_spec(f"{file}:f")
+
+
+def test_a_file_that_ends_as_a_script_does_not_load(tmp_path):
+    file = tmp_path / "script.py"
+    file.write_text("import sys\nsys.exit(0)\n")
+    with pytest.raises(ConfigError, match=r"script.py:f' does not load \(SystemExit: 0\)"):
+        judge_spec(f"{file}:f")
+
+
+def test_a_thumbs_model_that_is_not_there_is_refused_before_any_work(tmp_path):
+    (tmp_path / "empty").mkdir()
+    config = JudgeConfig(judge="thumbs", options={"model": str(tmp_path / "empty")})
+    with pytest.raises(PipelineError, match=r"holds no config\.json"):
+        check_judges([config])
 
 
 @pytest.fixture

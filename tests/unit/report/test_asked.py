@@ -295,3 +295,15 @@ def test_settings_of_judges_are_on_the_page(files):
         (one["section"], one["key"]): one["value"] for one in json.loads(files["report.json"])["lineage"]["settings"]
     }
     assert settings["", "judges"].startswith("[{judge: 'example:criterion', name: criterion")
+
+
+def test_why_a_win_rate_has_no_interval_is_said_once():
+    inputs = asked_run()
+    agree = "no interval: all prompt groups agree"
+    bare = pl.when(pl.col("metric") == "win_rate")
+    metrics = inputs.tables["metrics"].with_columns(
+        *(bare.then(None).otherwise(name).alias(name) for name in ("ci_low", "ci_high")),
+        reason=bare.then(pl.lit(agree)).otherwise("reason"),
+    )
+    inputs = dataclasses.replace(inputs, tables={**inputs.tables, "metrics": metrics})
+    assert f"in 73.0% ({agree})" in verdict(inputs, evaluation_facts(inputs)).sentence
