@@ -112,7 +112,7 @@ def test_two_processes_train_as_one_does(case, both, model_dir):
     alone, together = course(model_dir, case._replace(way="none"), ALONE), both[0][case]
     # In bfloat16 the first step is nearly as near, on a CPU that makes its products of float32's too; then Adam makes
     # whole steps of its gradient's last bits.
-    at_first, near, apart = {"float32": (1e-5, 1e-5, 1e-4), "bfloat16": (1e-4, 2e-2, 1e-1)}[case.dtype]
+    at_first, near, apart = {"float32": (1e-5, 1e-5, 1e-4), "bfloat16": (1e-4, 5e-2, 1e-1)}[case.dtype]
     for one, two in zip(alone.steps, together.steps, strict=True):
         near_here = at_first if one is alone.steps[0] else near
         # What is computed beside, such as padding and stand-ins, hangs on the cut.
