@@ -46,7 +46,7 @@ class ThumbsConfig(StageConfig):
     dtype: Literal["auto", "bfloat16", "float32"] = Field(
         "auto",
         description="Type of matrix products. `auto` is bfloat16, but float32 on a CPU that has none of bfloat16 and "
-        "takes thirty times as long for one.",
+        "takes fifty times as long for one.",
     )
     device: str = Field("auto", description="`auto`, `cpu`, `cuda`, or `cuda:N`.")
 

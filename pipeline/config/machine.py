@@ -16,7 +16,8 @@ _Type = TypeVar("_Type")
 def multiplies_bfloat16() -> bool:
     """Whether products of bfloat16 are at least as fast as those of float32: on a GPU, and on most CPUs with AVX-512.
 
-    Others make them of float32's, at a thirtieth of the speed (an AVX2 core: 1.2 GFLOP/s for 43 in float32).
+    Others make them of float32's, at a fiftieth of the speed (an AVX2 core: 1.3 GFLOP/s for 61;
+    `python -m tests.benchmarks.bench_products`).
     """
     if any(sign.exists() for sign in _GPUS):
         return True
