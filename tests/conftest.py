@@ -40,7 +40,8 @@ def _one_heavy_test_at_a_time(
 
 @pytest.fixture(autouse=True)
 def _own_log() -> None:
-    """The command takes our log to the terminal; a test after it, or after a module's fixture, reads it again."""
+    """The command takes our log to the terminal, and benchmarks turn logs off; a test after them reads it again."""
+    logging.disable(logging.NOTSET)
     logger = logging.getLogger("thumbline")
     logger.propagate = True
     logger.handlers.clear()

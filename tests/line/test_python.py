@@ -6,6 +6,7 @@ import yaml
 import thumbline
 from tests.line.conftest import write_config
 from thumbline.pipeline.errors import ConfigError
+from thumbline.pipeline.line import STAGE_NAMES
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +27,7 @@ def whole(half, config):
 def test_a_run_that_is_half_done_says_what_is_still_to_do(half):
     assert list(half.manifests) == ["events", "responses", "unpaired", "pairs", "splits"]
     assert (half.verdict, half.report, half.model) == (None, None, None)
-    assert repr(half) == "<thumbline run 'run': 5 of 11 stages>"
+    assert repr(half) == f"<thumbline run 'run': 5 of {len(STAGE_NAMES)} stages>"
     assert "Still to run: sequences, reference" in half._repr_html_()
     with pytest.raises(thumbline.PipelineError, match="^unknown table 'metrics'"):
         _ = half.metrics

@@ -24,15 +24,16 @@ def seconds_and_modules(code: str) -> tuple[float, set[str]]:
 @pytest.mark.parametrize(
     "code, most",
     [
-        ("import thumbline", 0.05),
-        ("import thumbline.pipeline.cli.main", 0.6),
-        ("import thumbline; thumbline.prepare; thumbline.evaluate; thumbline.load", 0.3),
+        ("import thumbline", 0.3),
+        ("import thumbline.pipeline.cli.main", 3.0),
+        ("import thumbline; thumbline.prepare; thumbline.evaluate; thumbline.load", 2.0),
     ],
 )
 def test_importing_is_quick(code, most):
-    measured = [seconds_and_modules(code) for _ in range(3)]
-    assert min(seconds for seconds, _ in measured) < most
-    assert measured[0][1] == set()
+    """In units of what polars takes to import, on the same machine in the same minute."""
+    measured = [(seconds_and_modules(code), seconds_and_modules("import polars")[0]) for _ in range(3)]
+    assert min(seconds / yardstick for (seconds, _), yardstick in measured) < most
+    assert measured[0][0][1] == set()
 
 
 def test_preparing_a_log_imports_no_models_and_no_pictures():
