@@ -1,5 +1,7 @@
-"""How the commands look on a terminal: consoles, progress bars and tables of rows."""
+"""How the commands look on a terminal: consoles, progress bars, tables of rows, and documents for programs."""
 
+import json
+import math
 import re
 import shlex
 import sys
@@ -27,6 +29,8 @@ if TYPE_CHECKING:
 
 # What moves a terminal or turns its text around; names and messages come from files of others.
 _CONTROLS: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+# Of a JSON text: the same, and halves of characters, which names of files may hold and UTF-8 cannot.
+_NOT_PRINTED: Final = re.compile(_CONTROLS.pattern[:-1] + r"\ud800-\udfff]")
 
 
 def plain(value: object) -> str:
@@ -105,3 +109,22 @@ def print_rows(rows: Sequence[Mapping[str, object]], whole: tuple[str, ...] = ()
         # As `Text`: brackets of a name are no markup.
         table.add_row(*(Text(plain(value)) for value in row.values()))
     out.print(table)
+
+
+def print_json(document: object) -> None:
+    """One JSON document on stdout, where nothing else goes then.
+
+    Numbers that are not finite are null, what JSON has no word for (paths, times) is text, and control characters are
+    escaped: a terminal does not obey them.
+    """
+    written = json.dumps(_finite(document), indent=2, ensure_ascii=False, allow_nan=False, default=str)
+    sys.stdout.write(_NOT_PRINTED.sub(lambda found: f"\\u{ord(found.group()):04x}", written) + "\n")
+    sys.stdout.flush()
+
+
+def _finite(value: object) -> object:
+    if isinstance(value, Mapping):
+        return {str(key): _finite(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(inner) for inner in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

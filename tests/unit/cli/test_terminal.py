@@ -1,6 +1,9 @@
 """What a person sees while work goes on."""
 
 import io
+import json
+import math
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -46,3 +49,17 @@ def test_names_of_others_neither_move_the_terminal_nor_are_read_as_markup(monkey
     shown = screen.getvalue()
     assert "x[red][U+001B][31m[U+202E]" in shown
     assert "x[U+001B][2J wins" in shown
+
+
+def test_a_document_is_json_whatever_its_values_are(capsys):
+    document = {
+        "path": Path("a/b"),
+        "value": float("nan"),
+        "rows": [1, (2.5, math.inf)],
+        "name": "日\x1b\x9b\udc80\u202e",
+    }
+    terminal.print_json(document)
+    printed = capsys.readouterr().out
+    assert "日" in printed
+    assert not terminal._NOT_PRINTED.search(printed.replace("\n", ""))
+    assert json.loads(printed) == {"path": "a/b", "value": None, "rows": [1, [2.5, None]], "name": document["name"]}
