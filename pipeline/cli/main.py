@@ -4,31 +4,66 @@ import logging
 import os
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import typer
 
 from ..errors import MISUSE, PipelineError
 from ..peers import Peers, leading, peers
-from .evaluate import compare_command, evaluate_command
-from .export import export_command
-from .launch_plan import launch_plan_command
-from .plan import plan_command
-from .reference import app as reference_app
-from .run import prepare_command, run_command, status_command, train_command
-from .sweep import sweep_command
+from .lazy import Lazy, LazyGroup
 from .terminal import err, print_rows
 
+
+class _Commands(LazyGroup):
+    """The commands that are imported when they are called, each with the first line of its help."""
+
+    lazy: ClassVar[Mapping[str, Lazy]] = {
+        "run": Lazy("run:run_command", "Run the whole line: logs to a trained model and a report."),
+        "plan": Lazy(
+            "plan:plan_command",
+            "Say what training would take: memory a device, time, which methods fit, what to change.",
+        ),
+        "status": Lazy("run:status_command", "Show where each stage of a run stands."),
+        "prepare": Lazy("run:prepare_command", "Turn logs into unpaired rows, pairs and splits."),
+        "train": Lazy("run:train_command", "Train a model on rows or logs; the model lands in OUTPUT/train/model."),
+        "sweep": Lazy(
+            "sweep:sweep_command",
+            "Train a run under every combination of settings, over one stored reference, and choose on the validation "
+            "split.",
+        ),
+        "evaluate": Lazy(
+            "evaluate:evaluate_command",
+            "Metrics with intervals, and a report, of a run, of scored rows, or of pairs that models score now.",
+        ),
+        "compare": Lazy(
+            "evaluate:compare_command",
+            "Models of several runs on the same held-out rows: a table, pictures and learning curves on one page.",
+        ),
+        "export": Lazy(
+            "export:export_command",
+            "Write a run's pairs and unpaired rows in the files that a service or a trainer takes.",
+        ),
+        "launch-plan": Lazy(
+            "launch_plan:launch_plan_command",
+            "Say how many users and days an A/B test needs to see the thumbs-up rate change.",
+        ),
+        "reference": Lazy(
+            "reference:app",
+            "Reference log-probs of your own rows, and the store that keeps them. `reference ROWS` scores rows.",
+        ),
+    }
+
+
 app = typer.Typer(
+    cls=_Commands,
     help="Turn thumbs-up / thumbs-down logs into a preference-trained model, and prove that it is better.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     add_completion=False,
     rich_markup_mode="markdown",
 )
-app.add_typer(reference_app, name="reference")
 
 
 class _WarningHandler(logging.Handler):
@@ -36,18 +71,6 @@ class _WarningHandler(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         err.print(f"  {record.getMessage()}", style="yellow", markup=False)
-
-
-app.command("run")(run_command)
-app.command("plan")(plan_command)
-app.command("status")(status_command)
-app.command("prepare")(prepare_command)
-app.command("train")(train_command)
-app.command("sweep")(sweep_command)
-app.command("evaluate")(evaluate_command)
-app.command("compare")(compare_command)
-app.command("export")(export_command)
-app.command("launch-plan")(launch_plan_command)
 
 
 @app.command("losses")
