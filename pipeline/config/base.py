@@ -12,14 +12,18 @@ Seed = Annotated[int, Field(ge=0, lt=2**63)]
 
 
 def _option_text(value: object) -> object:
-    """A number as its digits and a list as its entries, comma separated: `up: 1` and `up: [1, GOOD]` need no quotes.
+    """A number as its digits, a boolean as its word, and a list as its entries, comma separated.
+
+    A run file's values come as they are written; only Python gives others than texts.
 
     Raises:
-        ValueError: A boolean: of YAML's `yes`, `on` and `true` nobody can say any more which was meant.
+        ValueError: A list holds null.
     """
     if isinstance(value, bool):
-        raise ValueError("YAML makes a boolean of yes, no, on, off, true and false; put the label in quotes")
+        return "true" if value else "false"
     if isinstance(value, list | tuple):
+        if None in value:
+            raise ValueError("null is unrated already, and no label; put the word in quotes where the log has it")
         return ", ".join(str(_option_text(entry)) for entry in value)
     return str(value) if isinstance(value, int | float) else value
 

@@ -8,6 +8,7 @@ from pydantic import ValidationError
 
 from ..errors import ConfigError, unknown_name
 from .run import RunConfig
+from .words import read_yaml
 
 
 def load_config(path: Path, overrides: tuple[str, ...] = ()) -> RunConfig:
@@ -21,7 +22,7 @@ def load_config(path: Path, overrides: tuple[str, ...] = ()) -> RunConfig:
     if not path.is_file():
         raise ConfigError(f"{path}: no such run file.")
     try:
-        document = yaml.safe_load(path.read_text(encoding="utf-8"))
+        document = read_yaml(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: not readable as YAML: {error}") from error
     if not isinstance(document, dict):
@@ -82,7 +83,7 @@ def override(document: dict[str, Any], setting: str) -> None:
     if not separator or not all(key.strip().split(".")):
         raise ConfigError(f"--set {setting}: write it as key=value, for example --set train.method=kto.")
     try:
-        plain = yaml.safe_load(value)
+        plain = read_yaml(value, tuple(key.strip().split(".")))
     except yaml.YAMLError as error:
         raise ConfigError(f"--set {setting}: the value is not readable as YAML.") from error
     put(document, key.strip(), plain, origin=f"--set {setting}")

@@ -52,9 +52,10 @@ def test_numbers_need_no_quotes_and_lists_are_labels(tmp_path: Path) -> None:
     assert rated(tmp_path, 1, 0, 5, up=[1, 5], down=0) == [("1", "up"), ("0", "down"), ("5", "up")]
 
 
-def test_what_yaml_makes_a_boolean_of_has_to_be_quoted() -> None:
-    with pytest.raises(ValueError, match="put the label in quotes"):
-        EventsConfig.model_validate({"inputs": ["x"], "options": {"up": True}})
+def test_a_boolean_of_python_is_its_word(tmp_path: Path) -> None:
+    assert rated(tmp_path, True, up=False, down=True) == [("True", "down")]
+    with pytest.raises(ValueError, match="null is unrated already"):
+        EventsConfig.model_validate({"inputs": ["x"], "options": {"up": [None]}})
 
 
 def test_one_number_is_one_label_however_it_is_written() -> None:
