@@ -47,4 +47,4 @@ class LazyGroup(TyperGroup):
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         """The command that is called, imported now."""
         name, command, rest = super().resolve_command(ctx, args)
-        return name, self.lazy[name].load(name) if name in self.lazy else command, rest
+        return name, self.lazy[name].load(name) if name is not None and name in self.lazy else command, rest
