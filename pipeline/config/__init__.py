@@ -3,6 +3,7 @@
 from .asking import GenerationsConfig, JudgeConfig, ThumbsConfig
 from .base import StageConfig
 from .data import EventsConfig, PairsConfig, ResponsesConfig, SplitsConfig, UnpairedConfig
+from .documents import read_document
 from .evaluation import MetricsConfig, ReportConfig, SliceName
 from .loading import build_config, load_config, override, put
 from .run import RunConfig
@@ -33,4 +34,5 @@ __all__ = [
     "load_config",
     "override",
     "put",
+    "read_document",
 ]

@@ -3,12 +3,13 @@
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import ValidationError
 
 from ..errors import ConfigError, unknown_name
+from .documents import read_document, read_value
+from .keys import section_at, sections
 from .run import RunConfig
-from .words import read_yaml
+from .training import TrainConfig
 
 
 def load_config(path: Path, overrides: tuple[str, ...] = ()) -> RunConfig:
@@ -21,12 +22,7 @@ def load_config(path: Path, overrides: tuple[str, ...] = ()) -> RunConfig:
     """
     if not path.is_file():
         raise ConfigError(f"{path}: no such run file.")
-    try:
-        document = read_yaml(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: not readable as YAML: {error}") from error
-    if not isinstance(document, dict):
-        raise ConfigError(f"{path}: a run file is a mapping of keys; this one is a {type(document).__name__}.")
+    document = read_document(path)
     document.setdefault("name", path.stem)
     for setting in overrides:
         override(document, setting)
@@ -61,16 +57,19 @@ def build_config(document: dict[str, Any], *, origin: str) -> RunConfig:
 def _explain(problem: Any) -> str:
     place = ".".join(str(part) for part in problem["loc"]) or "the whole file"
     if problem["type"] == "extra_forbidden":
-        fields = _fields_at(problem["loc"][:-1])
-        return f"{place}: {unknown_name('key', str(problem['loc'][-1]), fields)}"
+        return f"{place}: {_unknown_key(problem['loc'])}"
     return f"{place}: {problem['msg']}"
 
 
-def _fields_at(location: tuple[Any, ...]) -> list[str]:
-    model: Any = RunConfig
-    for part in location:
-        model = model.model_fields[part].annotation
-    return list(model.model_fields)
+def _unknown_key(location: tuple[Any, ...]) -> str:
+    """What is known where an unknown key stands, and where else a key of its name is known."""
+    *places, key = location
+    section = section_at(tuple(places))
+    told = unknown_name("key", str(key), section.model_fields)
+    if section is TrainConfig:
+        told += " Hyper-parameters of the method stand in train.loss."
+    elsewhere = [name or "the file itself" for name, other in sections().items() if key in other.model_fields]
+    return f"{told} There is one of that name in: {', '.join(elsewhere)}." if elsewhere else told
 
 
 def override(document: dict[str, Any], setting: str) -> None:
@@ -82,11 +81,8 @@ def override(document: dict[str, Any], setting: str) -> None:
     key, separator, value = setting.partition("=")
     if not separator or not all(key.strip().split(".")):
         raise ConfigError(f"--set {setting}: write it as key=value, for example --set train.method=kto.")
-    try:
-        plain = read_yaml(value, tuple(key.strip().split(".")))
-    except yaml.YAMLError as error:
-        raise ConfigError(f"--set {setting}: the value is not readable as YAML.") from error
-    put(document, key.strip(), plain, origin=f"--set {setting}")
+    origin = f"--set {setting}"
+    put(document, key.strip(), read_value(value, tuple(key.strip().split(".")), origin=origin), origin=origin)
 
 
 def put(document: dict[str, Any], key: str, value: Any, *, origin: str) -> None:

@@ -14,6 +14,22 @@ from .run import RunConfig
 
 _TEXT: Final = "tag:yaml.org,2002:str"
 _NULL: Final = "tag:yaml.org,2002:null"
+_MERGE: Final = "tag:yaml.org,2002:merge"
+
+
+class _Loader(yaml.SafeLoader):
+    """Plain values alone, and a key that stands twice is an error: YAML would keep the last."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """As PyYAML makes it, once each key is there once."""
+        seen: dict[str, int] = {}
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode) and key.tag != _MERGE:
+                if key.value in seen:
+                    problem = f"the key '{key.value}' is there twice, before that on line {seen[key.value]}"
+                    raise yaml.constructor.ConstructorError(None, None, problem, key.start_mark)
+                seen[key.value] = key.start_mark.line + 1
+        return super().construct_mapping(node, deep)
 
 
 def read_yaml(text: str, place: tuple[str, ...] = ()) -> Any:
@@ -24,9 +40,9 @@ def read_yaml(text: str, place: tuple[str, ...] = ()) -> Any:
         place: Names that lead to the setting; none for a whole run file.
 
     Raises:
-        yaml.YAMLError: It is none.
+        yaml.YAMLError: It is none, or a key stands twice in one mapping.
     """
-    loader = yaml.SafeLoader(text)
+    loader = _Loader(text)
     try:
         node = loader.get_single_node()
         if node is None:

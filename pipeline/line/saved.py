@@ -5,7 +5,7 @@ from typing import Any, Final
 
 import yaml
 
-from ..config import RunConfig
+from ..config import RunConfig, build_config, read_document
 from ..errors import ConfigError
 from ..storage.files import write_text
 
@@ -16,16 +16,22 @@ def load_saved_config(run_dir: Path) -> RunConfig:
     """The settings that the run in `run_dir` was last started with.
 
     Raises:
-        ConfigError: The folder holds no run.
+        ConfigError: The folder holds no run, or its settings cannot be read.
     """
     path = run_dir / CONFIG_FILE
     if not path.is_file():
         raise ConfigError(f"{run_dir}: no {CONFIG_FILE} here, so this is not the folder of a run.")
-    document = yaml.safe_load(path.read_text(encoding="utf-8"))
-    # Neither is a setting: the command line, and a section that held nothing.
-    for key in ("command", "policy"):
-        document.pop(key, None)
-    moved = RunConfig.model_validate(document)
+    try:
+        document = read_document(path)
+        # Neither is a setting: the command line, and a section that held nothing.
+        for key in ("command", "policy"):
+            document.pop(key, None)
+        moved = build_config(document, origin=str(path))
+    except ConfigError as error:
+        raise ConfigError(
+            f"{error}\nThese are the settings that the run was last started with; `thumbline run` of its run file "
+            "writes them anew."
+        ) from error
     return moved.model_copy(update={"runs": str(run_dir.parent), "name": run_dir.name})
 
 
