@@ -118,7 +118,8 @@ def _read(path: Path) -> pl.DataFrame:
     if not path.is_file():
         raise InputError(f"{path}: no such file.")
     try:
-        return pl.read_ndjson(path, infer_schema_length=None)
+        # Its bytes, since polars takes [ ] * ? of a path for a pattern.
+        return pl.read_ndjson(path.read_bytes(), infer_schema_length=None)
     except (pl.exceptions.PolarsError, OSError) as error:
         raise InputError(f"{path}: not readable as JSON lines ({type(error).__name__}).") from error
 

@@ -22,6 +22,7 @@ from ..reading.records import Reject
 from ..reading.remarks import UNREAD, Remark, Remarks
 from ..reading.streams import MAX_DECOMPRESSION_RATIO
 from ..storage.columns import asked_messages
+from ..storage.files import exact_path
 from .fast_lines import IDENTIFIERS, NOT_BLANK, exactly, iso_moment, not_empty, votes_of
 
 _BATCH_ROWS: Final = 8_192
@@ -86,7 +87,7 @@ def _is_plain(kind: Any) -> bool:
 
 def row_group_parts(path: Path, unit_bytes: int) -> list[RowGroups]:
     """The file's row groups in parts of about `unit_bytes` of content; none where there is one part."""
-    with pq.ParquetFile(path) as file:
+    with pq.ParquetFile(exact_path(path)) as file:
         sizes = [file.metadata.row_group(group).total_byte_size for group in range(file.num_row_groups)]
     parts: list[RowGroups] = []
     start = held = 0
@@ -103,7 +104,7 @@ def row_group_parts(path: Path, unit_bytes: int) -> list[RowGroups]:
 def read_parquet_fast(path: Path, layout: Layout, part: RowGroups | None, max_row_bytes: int) -> Iterator[ParquetRows]:
     """The rows of a file of plain columns, or of a part of it, numbered from 1."""
     budget = content_budget(path)
-    with pq.ParquetFile(path, read_dictionary=text_columns(path)) as file:
+    with pq.ParquetFile(exact_path(path), read_dictionary=text_columns(path)) as file:
         groups = range(file.num_row_groups) if part is None else range(part.start, part.stop)
         sizes = [file.metadata.row_group(group).num_rows for group in groups]
         for group, before in zip(groups, accumulate(sizes, initial=0), strict=False):

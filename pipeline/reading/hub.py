@@ -61,6 +61,11 @@ def digest(address: str, options: Options) -> str:
 
 
 def _load(location: str, options: Options) -> Iterator[dict[str, Any]]:
+    if Path(location).is_dir() and set("[]*?") & set(str(Path(location).resolve())):
+        raise InputError(
+            f"{PREFIX}{location}: the library datasets takes [ ] * ? in a folder's path for a pattern, and would read "
+            f"other folders. Rename the folder, or name its files without '{PREFIX}'."
+        )
     try:
         import datasets  # seconds to import, and only hub inputs need it
     except ImportError as error:

@@ -8,6 +8,7 @@ from typing import Any, Final
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from ..storage.files import exact_path
 from .absent import without_absent
 from .guard import has_nul
 from .records import Record, Reject, RowError, reject
@@ -27,7 +28,7 @@ def read_parquet_rows(path: Path, max_row_bytes: int) -> Iterator[Record | Rejec
     """
     budget = content_budget(path)
     try:
-        with pq.ParquetFile(path, read_dictionary=text_columns(path)) as file:
+        with pq.ParquetFile(exact_path(path), read_dictionary=text_columns(path)) as file:
             before = 0
             for group in range(file.num_row_groups):
                 for row, weight in group_rows(file, group, before, max_row_bytes):
@@ -61,7 +62,7 @@ def group_rows(file: Any, group: int, before: int, max_row_bytes: int) -> Iterat
 
 def text_columns(path: Path) -> list[str]:
     """Columns of plain text: kept as dictionaries, a long text that repeats is held once."""
-    schema = pq.read_schema(path)
+    schema = pq.read_schema(exact_path(path))
     return [field.name for field in schema if pa.types.is_string(field.type)]
 
 

@@ -7,13 +7,17 @@ from disk is what lets several processes read parts of it, and a lost connection
 from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
-from urllib.parse import urlsplit
 
 import fsspec
 
 from ..errors import InputError, MissingDependencyError
+from ..hiding import bare_address, holds_hidden
 from ..storage.digests import cache_dir, digest_text
 from ..storage.files import atomic_file
+
+
+class KeptSecretError(InputError):
+    """An address of which only what may be shown is known."""
 
 
 class RemoteFile(NamedTuple):
@@ -39,17 +43,21 @@ def fetch(address: str, is_log: Callable[[Path], bool]) -> list[RemoteFile]:
 
     Raises:
         InputError: Nothing is there, or it cannot be fetched.
+        KeptSecretError: The address comes from settings that keep no secrets.
         MissingDependencyError: The protocol's package is not installed.
     """
-    shown = _without_secrets(address)
+    if holds_hidden(address):
+        raise KeptSecretError(f"{address}: its secret is kept nowhere; give the run file again, in which it stands.")
+    shown = bare_address(address)
     try:
         system, path = fsspec.core.url_to_fs(address)
-        explicit = not fsspec.core.has_magic(path) and not system.isdir(path)
-        paths = [path] if explicit else _below(system, path)
+        is_pattern = _is_pattern(system, path)
+        explicit = not is_pattern and (bare_address(path) != path or not system.isdir(path))
+        paths = [path] if explicit else _below(system, path, is_pattern=is_pattern)
         files = [
-            RemoteFile(_without_secrets(system.unstrip_protocol(one)), _copy(system, one), explicit)
+            RemoteFile(bare_address(system.unstrip_protocol(one)), _copy(system, one), explicit)
             for one in paths
-            if explicit or is_log(Path(PurePosixPath(one).name))
+            if explicit or is_log(Path(PurePosixPath(bare_address(one)).name))
         ]
     except ImportError as error:
         raise MissingDependencyError(f"{shown}: this kind of address needs another package: {error}.") from error
@@ -60,21 +68,21 @@ def fetch(address: str, is_log: Callable[[Path], bool]) -> list[RemoteFile]:
     return files
 
 
-def _below(system: Any, path: str) -> list[str]:
-    paths = system.glob(path) if fsspec.core.has_magic(path) else system.find(path)
+def _is_pattern(system: Any, path: str) -> bool:
+    """Whether a path is a glob; a file may have such a name, and parameters of an address may hold its signs."""
+    return fsspec.core.has_magic(bare_address(path)) and not system.isfile(path)
+
+
+def _below(system: Any, path: str, *, is_pattern: bool) -> list[str]:
+    paths = system.glob(path) if is_pattern else system.find(path)
     return sorted(str(one) for one in paths if not PurePosixPath(one).name.startswith((".", "_")))
 
 
 def _copy(system: Any, path: str) -> Path:
     """The copy of one file, fetched where it is not there yet."""
     content = digest_text(system.unstrip_protocol(path), str(system.ukey(path)))
-    copy = cache_dir() / "remote" / content / PurePosixPath(urlsplit(path).path).name
+    copy = cache_dir() / "remote" / content / PurePosixPath(bare_address(path)).name
     if not copy.is_file():
         with atomic_file(copy) as temporary:
             system.get_file(path, str(temporary))
     return copy
-
-
-def _without_secrets(address: str) -> str:
-    parts = urlsplit(address)
-    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"

@@ -21,6 +21,11 @@ def make_folder(path: Path) -> None:
         raise InputError(f"{path}: no folder can be made here ({error.strerror}); choose another place.") from error
 
 
+def exact_path(path: Path) -> str:
+    """The path as libraries are to be given it: absolute, since `~/x` is a home and `s3:x` an address to some."""
+    return str(path.absolute())
+
+
 @contextmanager
 def atomic_file(path: Path) -> Iterator[Path]:
     """A temporary path beside `path` that takes its name, synced to disk, once the block ends well."""

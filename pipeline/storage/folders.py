@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple, Protocol
 
 from ..errors import ConfigError, InputError, MissingDependencyError
+from ..hiding import as_told, bare_address, holds_hidden, without_secrets
 from .files import atomic_file
 
 # Where an upload appears whole or not at all; elsewhere a file is written beside its name, then takes it.
@@ -65,7 +66,7 @@ def open_folder(address: str | Path) -> Folder:
     """The folder at a path or an address such as `s3://bucket/store`; nothing is created yet.
 
     Raises:
-        ConfigError: No file system of that name is known.
+        ConfigError: No file system of that name is known, or the address comes from settings that keep no secrets.
         MissingDependencyError: The client for that kind of address is not installed.
     """
     text = str(address)
@@ -73,14 +74,17 @@ def open_folder(address: str | Path) -> Folder:
         return LocalFolder(Path(address))
     import fsspec
 
+    shown = without_secrets(text)
+    if holds_hidden(text):
+        raise ConfigError(f"reference.store: the secret of {shown} is kept nowhere; give the address again.")
     try:
         system, root = fsspec.core.url_to_fs(text)
     except ImportError as error:
         raise MissingDependencyError(
-            f"reference.store: {text} needs a client that is not installed: {error}"
+            f"reference.store: {shown} needs a client that is not installed: {error}"
         ) from error
     except ValueError as error:
-        raise ConfigError(f"reference.store: {text} cannot be opened: {error}") from error
+        raise ConfigError(f"reference.store: {shown} cannot be opened: {without_secrets(str(error))}") from error
     if text.startswith(("file://", "local://")):
         return LocalFolder(Path(root))
     return RemoteFolder(system, root, text.split("://", 1)[0])
@@ -183,11 +187,11 @@ class RemoteFolder:
             # Its own name: another machine may be writing the same shard.
             temporary = self._path(f"{folder}/{_HIDDEN}{base}.{uuid.uuid4().hex}.tmp")
             self._system.pipe_file(temporary, data)
-            self._system.mv(temporary, self._path(name))
+            self._move(temporary, self._path(name))
 
     def rename(self, name: str, new: str) -> None:
         """Give a file another name."""
-        self._unless_gone(lambda: self._system.mv(self._path(name), self._path(new)), name)
+        self._unless_gone(lambda: self._move(self._path(name), self._path(new)), name)
 
     def remove(self, name: str) -> None:
         """Delete a file."""
@@ -195,7 +199,17 @@ class RemoteFolder:
 
     def address(self, name: str) -> str:
         """The file's address."""
-        return f"{self._protocol}://{self._path(name).lstrip('/')}"
+        return bare_address(f"{self._protocol}://{self._path(name).lstrip('/')}")
+
+    def _move(self, source: str, target: str) -> None:
+        """As `mv`, which takes [ ] * ? of a name for a pattern where the file system has none of its own."""
+        from fsspec import AbstractFileSystem
+
+        if type(self._system).mv is AbstractFileSystem.mv:
+            self._system.cp_file(source, target)
+            self._system.rm_file(source)
+        else:
+            self._system.mv(source, target)
 
     def _path(self, name: str) -> str:
         return posixpath.join(self._root, name) if name else self._root
@@ -228,7 +242,7 @@ class RemoteFolder:
             raise
         except Exception as error:
             # Each client has errors of its own: no credentials, no bucket, no network.
-            first = (str(error).strip().splitlines() or [""])[0]
+            first = as_told((str(error).strip().splitlines() or [""])[0])
             raise InputError(
                 f"{self.address(name)}: cannot be {what} ({type(error).__name__}: {first}). Look at the address and "
                 f"at the credentials that its client reads."

@@ -19,7 +19,7 @@ from polars.io.plugins import register_io_source
 
 from ..errors import InputError
 from .columns import copied_strings
-from .files import atomic_file
+from .files import atomic_file, exact_path
 
 # A row group this size keeps a reader's memory small and its files near the size of larger groups.
 ROW_GROUP_ROWS: Final = 50_000
@@ -39,7 +39,7 @@ def write_parquet(path: Path, frame: pl.DataFrame, metadata: Mapping[str, str] |
     """
     with atomic_file(path) as temporary:
         frame.write_parquet(
-            temporary,
+            exact_path(temporary),
             compression=_COMPRESSION,
             statistics=True,
             row_group_size=ROW_GROUP_ROWS,
@@ -55,7 +55,10 @@ def write_arrow(path: Path, schema: Any, tables: Iterable[Any]) -> None:
         schema: Their Arrow schema.
         tables: At least one, of that schema.
     """
-    with atomic_file(path) as temporary, pq.ParquetWriter(temporary, schema, compression=_COMPRESSION) as file:
+    with (
+        atomic_file(path) as temporary,
+        pq.ParquetWriter(exact_path(temporary), schema, compression=_COMPRESSION) as file,
+    ):
         for table in tables:
             file.write_table(table)
 
@@ -93,7 +96,7 @@ def sink_parquet(path: Path, leading: pl.DataFrame, others: Iterable[pl.DataFram
 
     try:
         register_io_source(counted, schema=leading.schema).sink_parquet(
-            path,
+            exact_path(path),
             compression=_COMPRESSION,
             compression_level=_FAST_LEVEL,
             row_group_size=row_group_rows,
@@ -152,7 +155,7 @@ class ParquetWriter:
         if self._file is None:
             # Its first rows' columns: a table may have columns that are not always there.
             self._file = pq.ParquetWriter(
-                self._path, table.schema, compression=_COMPRESSION, compression_level=_FAST_LEVEL
+                exact_path(self._path), table.schema, compression=_COMPRESSION, compression_level=_FAST_LEVEL
             )
         if table.num_rows:
             self._file.write_table(table, row_group_size=self._row_group_rows)
@@ -180,22 +183,22 @@ def read_parquet(path: Path, columns: list[str] | None = None) -> pl.DataFrame:
         InputError: The file is missing, or it is no whole Parquet file.
     """
     with readable(path):
-        return pl.read_parquet(path, columns=columns)
+        return pl.read_parquet(exact_path(path), columns=columns, glob=False)
 
 
 def read_parquet_metadata(path: Path) -> dict[str, str]:
     """The key-value metadata of a Parquet file."""
-    return dict(pl.read_parquet_metadata(path))
+    return dict(pl.read_parquet_metadata(exact_path(path)))
 
 
 def scan_parquet(path: Path) -> pl.LazyFrame:
     """The rows of a Parquet file, read when they are collected; see `readable`."""
-    return pl.scan_parquet(path)
+    return pl.scan_parquet(exact_path(path), glob=False)
 
 
 def iter_parquet(path: Path, columns: Sequence[str], batch_rows: int) -> Iterator[pl.DataFrame]:
     """Some columns of a Parquet file, a bounded number of rows at a time whatever its row groups; see `readable`."""
-    with pq.ParquetFile(path) as file:
+    with pq.ParquetFile(exact_path(path)) as file:
         for batch in file.iter_batches(batch_size=batch_rows, columns=list(columns)):
             yield pl.DataFrame(batch)
 
@@ -214,4 +217,4 @@ def read_parquet_bytes(data: bytes) -> tuple[pl.DataFrame, dict[str, str]]:
 
 def count_rows(path: Path) -> int:
     """How many rows one of our Parquet files has, by its footer."""
-    return int(pq.read_metadata(path).num_rows)
+    return int(pq.read_metadata(exact_path(path)).num_rows)

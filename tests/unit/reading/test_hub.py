@@ -138,3 +138,12 @@ def test_digests_follow_a_folders_content_and_an_ids_revision(folder: Path) -> N
     assert input_digests(config) != before
     pinned = [hub.digest("hub:someone/set", {"revision": revision}) for revision in ("a", "b", "a")]
     assert pinned[0] == pinned[2] != pinned[1]
+
+
+def test_a_folder_whose_name_is_a_pattern_is_refused(folder: Path) -> None:
+    # `datasets` would read the folder `s1`.
+    for name in ("s1", "s[1]"):
+        (folder / name).mkdir()
+        write(folder / name / "train.jsonl", THUMB | {"prompt": name})
+    with pytest.raises(InputError, match=r"takes \[ \] \* \? in a folder's path for a pattern"):
+        ingest(EventsConfig(inputs=(f"hub:{folder}/s[1]",)))

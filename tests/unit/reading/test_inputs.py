@@ -1,9 +1,12 @@
 """What inputs stand for: sorted, each file once, whatever the order and the spelling."""
 
 import os
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from itertools import permutations
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from threading import Thread
 
 import fsspec
 import pytest
@@ -13,6 +16,13 @@ from thumbline.pipeline.config import EventsConfig
 from thumbline.pipeline.errors import InputError
 from thumbline.pipeline.reading.inputs import expand_inputs
 from thumbline.pipeline.stages.events import ingest
+
+
+class SilentHandler(SimpleHTTPRequestHandler):
+    """A server of files that says nothing."""
+
+    def log_message(self, *_: object) -> None:
+        pass
 
 
 @pytest.fixture
@@ -116,6 +126,32 @@ def test_a_file_is_fetched_once_and_again_when_it_changes(store, monkeypatch):
     monkeypatch.setenv("THUMBLINE_CACHE", str(first.parents[2]))
     store.pipe("/logs/a.jsonl", b"changed")
     assert expand_inputs(("memory://logs/a.jsonl",)).files[0].path.read_bytes() == b"changed"
+
+
+def test_a_remote_file_may_have_the_name_of_a_pattern(store):
+    store.pipe("/logs/a[1].jsonl", b"brackets")
+    store.pipe("/logs/a1.jsonl", b"another")
+    assert [file.path.read_bytes() for file in expand_inputs(("memory://logs/a[1].jsonl",)).files] == [b"brackets"]
+    store.rm_file("/logs/a[1].jsonl")
+    assert [file.path.read_bytes() for file in expand_inputs(("memory://logs/a[1].jsonl",)).files] == [b"another"]
+
+
+def test_a_signed_address_is_one_file_whose_name_holds_no_signature(tmp_path, monkeypatch):
+    monkeypatch.setenv("THUMBLINE_CACHE", str(tmp_path / "cache"))
+    (tmp_path / "a.jsonl").write_bytes(b"signed")
+    handler = partial(SilentHandler, directory=str(tmp_path))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        port = server.server_address[1]
+        (file,) = expand_inputs((f"http://me:SECRET@127.0.0.1:{port}/a.jsonl?X-Amz-Signature=SECRET&e=[1]",)).files
+        server.shutdown()
+    assert (file.name, file.explicit) == (f"http://127.0.0.1:{port}/a.jsonl", True)
+    assert file.path.name == "a.jsonl" and file.path.read_bytes() == b"signed"
+
+
+def test_an_address_whose_secret_was_left_out_is_not_asked():
+    with pytest.raises(InputError, match="its secret is kept nowhere; give the run file again"):
+        expand_inputs(("http://(kept secret)@127.0.0.1:9/a.jsonl",))
 
 
 def test_an_address_of_nothing_is_named_without_its_secrets(store):

@@ -2,6 +2,7 @@
 
 import pytest
 from fsspec.implementations.local import LocalFileSystem
+from fsspec.implementations.memory import MemoryFileSystem
 
 from thumbline.pipeline.errors import ConfigError, InputError, MissingDependencyError
 from thumbline.pipeline.storage.folders import LocalFolder, RemoteFolder, open_folder
@@ -11,11 +12,16 @@ class SlowFiles(LocalFileSystem):
     """A file system whose uploads can be seen half done, as those over FTP or a share can."""
 
 
-@pytest.fixture(params=["folder", "file", "memory", "half"])
+@pytest.fixture(params=["folder", "file", "memory", "half", "copied"])
 def place(request, tmp_path):
+    # Names are no patterns.
+    folder = tmp_path / "s[1]*"
     if request.param == "half":
-        return RemoteFolder(SlowFiles(), str(tmp_path), "sftp")
-    addresses = {"folder": tmp_path / "s", "file": f"file://{tmp_path}/s", "memory": f"memory://{tmp_path.name}/s"}
+        return RemoteFolder(SlowFiles(), str(folder), "sftp")
+    if request.param == "copied":
+        # A file system that cannot move: its client copies.
+        return RemoteFolder(MemoryFileSystem(), f"/{tmp_path.name}/s[1]*", "sftp")
+    addresses = {"folder": folder, "file": f"file://{folder}", "memory": f"memory://{tmp_path.name}/s[1]*"}
     return open_folder(addresses[request.param])
 
 
@@ -81,3 +87,12 @@ def test_an_address_that_cannot_be_opened_is_named(address, error, message, monk
         monkeypatch.setattr(fsspec.core, "url_to_fs", lambda _: (_ for _ in ()).throw(ImportError("Install s3fs")))
     with pytest.raises(error, match=message):
         open_folder(address)
+
+
+def test_no_message_holds_the_credentials_of_an_address():
+    for address in ("nowhere://me:TOPSECRET@bucket/x", "s3://AKIA:TOP/SECRET@bucket/x"):
+        with pytest.raises((ConfigError, MissingDependencyError, InputError)) as caught:
+            open_folder(address).folders()
+        assert "SECRET" not in str(caught.value)
+    with pytest.raises(ConfigError, match=r"the secret of s3://\(kept secret\)@bucket/x is kept nowhere"):
+        open_folder("s3://(kept secret)@bucket/x")

@@ -10,10 +10,15 @@ import pytest
 import thumbline.pipeline
 from thumbline.pipeline.errors import InputError
 from thumbline.pipeline.storage.parquet import (
+    ParquetWriter,
+    count_rows,
+    iter_parquet,
     parquet_bytes,
     read_parquet,
     read_parquet_bytes,
     read_parquet_metadata,
+    scan_parquet,
+    sink_parquet,
     write_parquet,
 )
 from thumbline.pipeline.tables import polars_schema
@@ -63,3 +68,32 @@ def test_nothing_else_opens_parquet():
     root = Path(thumbline.pipeline.__file__).parent
     found = {path.relative_to(root).as_posix(): set(opens_parquet(path)) for path in root.rglob("*.py")}
     assert {path for path, names in found.items() if names} == own
+
+
+def named(value):
+    return pl.DataFrame({"sequence_id": [value], "logps": [0.0]})
+
+
+@pytest.mark.parametrize(
+    "name", ["s[1]", "s*", "s?", "[!x]", "{a,b}", "~", "s3:x", "file:x", "%20", "-x", "k=1", "a\nb"]
+)
+def test_a_name_is_read_and_written_as_it_is(tmp_path, monkeypatch, name):
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path)
+    # What the name would stand for if it were a pattern.
+    write_parquet(Path("s1/x.parquet"), named("another"))
+    own = Path(name) / "x.parquet"
+    write_parquet(own, named("own"), {"key": name})
+    assert (tmp_path / name / "x.parquet").is_file()
+    assert read_parquet(own).equals(named("own"))
+    assert scan_parquet(own).collect().equals(named("own"))
+    assert read_parquet_metadata(own)["key"] == name
+    assert count_rows(own) == 1
+    assert pl.concat(iter_parquet(own, ["sequence_id"], 10))["sequence_id"].to_list() == ["own"]
+    sunk = Path(name) / "y.parquet"
+    assert sink_parquet(sunk, named("own"), [named("own")], 10) == 2
+    writer = ParquetWriter(Path(name) / "z.parquet", 10)
+    writer.write(named("own"))
+    assert writer.close(named("own").schema) == 1
+    assert sorted(path.name for path in (tmp_path / name).iterdir()) == ["x.parquet", "y.parquet", "z.parquet"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([name, "s1"])
