@@ -74,7 +74,9 @@ def print_plan(planned: "list[line_module.Planned]") -> None:
 
 
 def print_stage(finished: "line_module.Finished") -> None:
-    """What happened to a stage, in a line."""
+    """What happened to a stage, in a line, and what a person should read of it."""
+    from ..line import stage_lines
+
     manifest = finished.manifest
     counts = manifest.counts
     if finished.action != "ran":
@@ -88,19 +90,12 @@ def print_stage(finished: "line_module.Finished") -> None:
     text = ", ".join(parts) + "".join(_made(*entry) for entry in counts.made.items())
     ended = f"{manifest.seconds:>8.1f} s  [dim]{manifest.fingerprint[:8]}[/dim]"
     out.print(f"{finished.stage.name:<10} {text:<58} {ended}", soft_wrap=True)
-    for sentence in _said(manifest):
+    for sentence in stage_lines(manifest, brief=finished.stops):
         out.print(f"{'':<10} {sentence}", style="yellow", markup=False, soft_wrap=True)
 
 
 def _made(name: str, made: int) -> str:
     return f"; {made:,} {name.removesuffix('s') if made == 1 else name}"
-
-
-def _said(manifest: "Manifest") -> list[str]:
-    """What a person should read of a stage: what was rejected and why, then what else was seen."""
-    from ..ingest.reasons import reject_lines
-
-    return [*reject_lines(manifest), *manifest.said]
 
 
 def _print_report_path(config: RunConfig) -> None:
@@ -130,7 +125,7 @@ def status_command(
         table.add_row(entry.stage.name, line.state(config, entry), reason, *counted)
     out.print(table)
     for entry, row in planned:
-        for sentence in () if row is None else _said(row):
+        for sentence in () if row is None else line.stage_lines(row):
             out.print(f"{entry.stage.name}: {sentence}", markup=False, soft_wrap=True)
 
 

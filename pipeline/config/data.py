@@ -23,6 +23,11 @@ class EventsConfig(StageConfig):
         min_length=1,
         description="Key of the hash (BLAKE2b) that pseudonymises user ids; keep your own one secret.",
     )
+    most_rejected: Fraction = Field(
+        0.5,
+        description="Stop after this stage where more than this share of the rows, or a whole file, is rejected; 1: go "
+        "on whatever is rejected, as long as an event is left.",
+    )
     max_line_bytes: NaturalCount = Field(16 * 1024 * 1024, description="Bytes; a longer line is rejected.")
     workers: NaturalCount | None = Field(
         None, description="Processes that read; None: one a core. The tables are the same."

@@ -68,8 +68,8 @@ _NO_REMARKS: Final[Mapping[Remark, int]] = MappingProxyType({})
 class Batch(NamedTuple):
     """A bounded number of rows: `records` were read, each is in `events` (once or more), in `rejects`, or in both.
 
-    A row that only holds a text for votes elsewhere is in neither. `remarks` counts what else was seen of rows that
-    gave an event.
+    A reject of line 0, a source that was not read, is no record. A row that only holds a text for votes elsewhere is
+    in neither. `remarks` counts what else was seen of rows that gave an event.
     """
 
     events: list[RawEvent]
@@ -171,18 +171,21 @@ def read_rows(
     characters = 0
     for row in source.rows():
         before = len(batch.events)
+        # A source that is not read as a whole is no row.
+        read = 1
         if isinstance(row, Reject):
             batch.rejects.append(row)
+            read = min(row.line, 1)
         else:
             seen = _parse_into(batch, row, parse)
             if len(batch.events) > before:
                 remarks.update(seen if name_unread else [entry for entry in seen if entry.kind != UNREAD])
-        batch = batch._replace(records=batch.records + 1)
+        batch = batch._replace(records=batch.records + read)
         characters += sum(map(_size, batch.events[before:]))
         if batch.records >= bounds.rows or characters >= bounds.characters:
             yield batch._replace(remarks=remarks)
             batch, remarks, characters = Batch([], [], 0), Remarks(), 0
-    if batch.records:
+    if batch.records or batch.rejects:
         yield batch._replace(remarks=remarks)
 
 

@@ -62,7 +62,7 @@ def read_unit(unit: Unit, config: EventsConfig) -> Iterator[RawBatch]:
     """All rows of a unit, in batches of bounded size."""
     entry = unit.plan
     if entry.format is None:
-        refused = Batch([], [Reject(0, "unknown_format", entry.refusal, "")], 1)
+        refused = Batch([], [Reject(0, "unknown_format", entry.refusal, "")], 0)
         yield _as_frames(refused, entry.source.name, "", config.user_key)
     elif entry.fast is not None and isinstance(entry.source, FileSource):
         yield from _read_fast(entry.source, entry.fast, unit.part, config)

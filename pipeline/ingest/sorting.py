@@ -55,7 +55,8 @@ class UnitCounts(NamedTuple):
         records: Rows.
         lines: Lines, where it is a part of a file.
         events: Events, repeated deliveries included.
-        rejects: Rejects.
+        rejects: Rejected rows.
+        unread: Rejects of line 0: 1 where the source was not read.
         remarks: What else was seen of rows that gave an event.
     """
 
@@ -66,6 +67,7 @@ class UnitCounts(NamedTuple):
     lines: int
     events: int
     rejects: int
+    unread: int
     remarks: Remarks
 
 
@@ -115,16 +117,18 @@ def _read_into(held: "_TaskWriter", unit: Unit, config: EventsConfig) -> list[Un
     sources = [unit.plan.source.name, *(source.name for source in unit.plan.beside)]
     first = unit.number * _SOURCES_PER_UNIT
     counts = {
-        name: UnitCounts(first + index, name, unit.plan.format or "", 0, 0, 0, 0, Remarks())
+        name: UnitCounts(first + index, name, unit.plan.format or "", 0, 0, 0, 0, 0, Remarks())
         for index, name in enumerate(sources)
     }
     for batch in read_unit(unit, config):
         count = counts[batch.source]
+        unread = int((batch.rejects["source_line"] == 0).sum())
         counts[batch.source] = count._replace(
             records=count.records + batch.records,
             lines=batch.lines,
             events=count.events + len(batch.events),
-            rejects=count.rejects + len(batch.rejects),
+            rejects=count.rejects + len(batch.rejects) - unread,
+            unread=count.unread + unread,
             remarks=count.remarks + Remarks(batch.remarks),
         )
         held.add(batch, count.number)

@@ -11,6 +11,7 @@ from .planning import Planned, fingerprint_of, plan, read_stage, recorded, state
 from .running import Finished, run
 from .saved import CONFIG_FILE, load_saved_config
 from .stages import STAGE_NAMES, STAGES, Stage, select, stage_named
+from .telling import stage_lines
 
 __all__ = [
     "CONFIG_FILE",
@@ -28,6 +29,7 @@ __all__ = [
     "recorded",
     "run",
     "select",
+    "stage_lines",
     "stage_named",
     "state",
 ]

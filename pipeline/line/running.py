@@ -8,7 +8,7 @@ from typing import Literal, NamedTuple
 
 from ..config import RunConfig
 from ..context import DEFAULT_SIZES, BatchSizes, Reporter, SilentReporter, StageContext
-from ..ingest.reasons import refuse_unusable
+from ..ingest.refusing import refusal
 from ..storage.files import make_folder
 from ..storage.manifests import (
     Manifest,
@@ -26,11 +26,12 @@ from .stages import STAGES, Stage, producer_of
 
 
 class Finished(NamedTuple):
-    """What happened to a stage."""
+    """What happened to a stage; whether an error that says why nothing comes after it is raised next."""
 
     stage: Stage
     action: Literal["ran", "skipped", "taken"]
     manifest: Manifest
+    stops: bool = False
 
 
 def run(
@@ -57,7 +58,8 @@ def run(
 
     Raises:
         PipelineError: What a stage says about its input, settings or machine; the stages before it are kept.
-        InputError: The logs gave no event. The stage `events` is kept, with its rejects.
+        InputError: The logs gave no event, or more of them was rejected than `events.most_rejected` allows. The stage
+            `events` is kept, with its rejects.
     """
     make_folder(config.run_dir)
     with locked(config.run_dir):
@@ -67,9 +69,10 @@ def run(
             fingerprint = fingerprint_of(config, stage)
             found = None if forced else _found(config, stage, fingerprint, source)
             finished = found or _run_stage(config, stage, fingerprint, reporter or SilentReporter(), sizes)
-            yield finished
-            if stage.name == "events":
-                refuse_unusable(finished.manifest)
+            error = refusal(finished.manifest, config.events.most_rejected) if stage.name == "events" else None
+            yield finished._replace(stops=error is not None)
+            if error is not None:
+                raise error
 
 
 def _found(config: RunConfig, stage: Stage, fingerprint: str, source: Path | None) -> Finished | None:

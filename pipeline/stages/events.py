@@ -7,7 +7,6 @@ them is right is for the votes' order to say, not for the reader. A log without 
 one vote delivered twice from two equal votes; it is read as the former.
 """
 
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
@@ -20,17 +19,15 @@ from ..config import EventsConfig, RunConfig
 from ..context import BatchSizes, StageContext, StageResult
 from ..importers.registry import importer, origins
 from ..ingest import sorting
-from ..ingest.distinct import count_contradicted, count_distinct
 from ..ingest.event_ids import with_ids
 from ..ingest.plan import Unit, plan, units
-from ..ingest.reasons import Example
+from ..ingest.tally import Tally
 from ..reading import hub
 from ..reading.files import FileSource
 from ..reading.inputs import Inputs, expand_inputs
-from ..reading.remarks import Remarks, as_notes, in_words
 from ..storage.buckets import bucket_count
 from ..storage.digests import cached_digest
-from ..storage.manifests import Counts, TableRecord, value_counts
+from ..storage.manifests import Counts
 from ..storage.tables import read_table, write_tables
 from ..workers import available_cores, map_in_processes, map_in_threads
 
@@ -45,7 +42,8 @@ class EventsResult(NamedTuple):
     Attributes:
         events: Table `events`, sorted by prompt_id, response_id, event_id.
         rejects: Table `rejects`, sorted by source_file, source_line, reason.
-        counts: A row of the log is one row in; what those gave is each delivery of an event and each reject.
+        counts: A row of the log is one row in; what those gave is each delivery of an event and each rejected row. A
+            file that was not read is no row.
         notes: Rows read, events and rejects by format, vote and reason, and what else was seen of rows.
     """
 
@@ -87,15 +85,14 @@ def ingest_to(config: EventsConfig, folder: Path, sizes: BatchSizes) -> StageRes
     with TemporaryDirectory(prefix=".buckets-", dir=folder) as place:
         inputs = expand_inputs(config.inputs)
         written = _write_tasks(inputs, config, Path(place), sizes)
-        tally = _Tally()
+        tally = Tally(written)
         events = map_in_threads(sorting.merged, sorting.read_events(written, sizes.pass_bytes))
         parts = chain(
             ({"events": tally.events(frame)} for frame in events),
             ({"rejects": tally.rejects(frame)} for frame in sorting.read_rejects(written)),
         )
         outputs = write_tables(folder, parts, OUTPUTS, sizes.row_group_rows)
-        counts = _counts(written, outputs, tally.deliveries)
-        return StageResult(outputs=outputs, counts=counts, notes=_notes(inputs, written, tally))
+        return StageResult(outputs=outputs, counts=tally.counts(outputs), notes=tally.notes(inputs))
 
 
 def _write_tasks(inputs: Inputs, config: EventsConfig, folder: Path, sizes: BatchSizes) -> list[sorting.TaskFiles]:
@@ -137,64 +134,6 @@ def _groups(parts: Sequence[Unit], group_bytes: int) -> Iterator[list[Unit]]:
         yield group
 
 
-class _Tally:
-    """Counts over the parts of the two tables, as they pass."""
-
-    def __init__(self) -> None:
-        self.formats: Counter[str] = Counter()
-        self.votes: Counter[str] = Counter()
-        self.reasons: Counter[str] = Counter()
-        self.examples: dict[str, Example] = {}
-        self.openers = 0
-        self.deliveries = 0
-
-    def events(self, frame: pl.DataFrame) -> pl.DataFrame:
-        self.formats.update(value_counts(frame["format"]))
-        self.votes.update(value_counts(frame["vote"]))
-        self.openers += int((frame["prompt"].list.len() == 0).sum())
-        self.deliveries += int(frame["deliveries"].sum())
-        return frame
-
-    def rejects(self, frame: pl.DataFrame) -> pl.DataFrame:
-        self.reasons.update(value_counts(frame["reason"]))
-        firsts = frame.unique("reason", keep="first", maintain_order=True)
-        for reason, *place in firsts.select("reason", *Example._fields).iter_rows():
-            self.examples.setdefault(str(reason), Example(*place))
-        return frame
-
-
-def _counts(written: Sequence[sorting.TaskFiles], outputs: Mapping[str, TableRecord], deliveries: int) -> Counts:
-    read = [count for entry in written for count in entry.units]
-    counts = Counts(
-        rows_in=sum(count.records for count in read),
-        gave=sum(count.events + count.rejects for count in read),
-        rows_out=outputs["events"].rows,
-        merged=deliveries - outputs["events"].rows,
-        rejected=outputs["rejects"].rows,
-    )
-    counts.check("events")
-    return counts
-
-
-def _notes(inputs: Inputs, written: Sequence[sorting.TaskFiles], tally: _Tally) -> dict[str, Any]:
-    read = [count for entry in written for count in entry.units]
-    remarks = as_notes(sum((count.remarks for count in read), Remarks()))
-    return {
-        "records": sum(count.records for count in read),
-        "formats": dict(sorted(tally.formats.items())),
-        "votes": dict(sorted(tally.votes.items())),
-        "reject_reasons": dict(sorted(tally.reasons.items())),
-        "remarks": remarks,
-        "reject_examples": {reason: example._asdict() for reason, example in sorted(tally.examples.items())},
-        "skipped": inputs.skipped,
-        "said": [*inputs.said, *in_words(remarks)],
-        "files": len({count.source_file for count in read if count.events}),
-        "users": count_distinct([entry.users for entry in written]),
-        "openers": tally.openers,
-        "source_event_ids_with_several_contents": count_contradicted([entry.names for entry in written]),
-    }
-
-
 def input_digests(config: EventsConfig) -> dict[str, str]:
     """The digest of every input's content by its name: SHA-256 of a file, id and revision of a hub data set.
 
@@ -206,8 +145,9 @@ def input_digests(config: EventsConfig) -> dict[str, str]:
 
 
 def settings(config: RunConfig) -> dict[str, Any]:
-    """The settings that the tables depend on: not how many read, or how much at a time."""
-    return config.events.model_dump(mode="json", exclude={"workers", "unit_bytes", "partition_bytes"})
+    """The settings that the tables depend on: not how many read, how much at a time, or what may be rejected."""
+    kept = {"workers", "unit_bytes", "partition_bytes", "most_rejected"}
+    return config.events.model_dump(mode="json", exclude=kept)
 
 
 def external(config: RunConfig) -> Mapping[str, str]:

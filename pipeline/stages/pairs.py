@@ -246,8 +246,14 @@ def run(context: StageContext) -> StageResult:
         counts=Counts(
             rows_in=prompts, rows_out=paired, rejected=prompts - paired, made={"pairs": outputs["pairs"].rows}
         ),
-        notes=notes(noted, config),
+        notes={**notes(noted, config), "unpaired_prompts": _missed(pair_yield)},
     )
+
+
+def _missed(pair_yield: pl.DataFrame) -> dict[str, dict[str, Any]]:
+    """Prompts without a pair by what became of them, each with what would change it."""
+    missed = pair_yield.filter((pl.col("n_prompts") > 0) & (pl.col("outcome") != "paired"))
+    return {row.pop("outcome"): row for row in missed.to_dicts()}
 
 
 def _parts(context: StageContext) -> Iterator[tuple[pl.DataFrame, pl.DataFrame]]:

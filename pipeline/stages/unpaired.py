@@ -13,7 +13,7 @@ from ..config import UnpairedConfig
 from ..context import StageContext, StageResult
 from ..evidence.exposure import effective_sample_size
 from ..identity import as_answer
-from ..storage.manifests import Counts
+from ..storage.manifests import Counts, value_counts
 from ..tables import polars_schema
 from ..workers import IN_MEMORY, map_in_threads
 
@@ -65,11 +65,12 @@ def run(context: StageContext) -> StageResult:
         return {"unpaired": transform(part.lazy(), config).collect(engine=IN_MEMORY)}
 
     outputs = context.write_parts(map_in_threads(made, context.read_parts("responses")), OUTPUTS)
+    abstained = context.read("responses", ("abstain_reason",))["abstain_reason"].drop_nulls()
     seen, rows = context.rows("responses"), outputs["unpaired"].rows
     return StageResult(
         outputs=outputs,
         counts=Counts(rows_in=seen, rows_out=rows, rejected=seen - rows),
-        notes=notes(context.written("unpaired", ("label", "weight"))),
+        notes={**notes(context.written("unpaired", ("label", "weight"))), "abstained": value_counts(abstained)},
     )
 
 

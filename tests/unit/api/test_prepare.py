@@ -254,7 +254,7 @@ def test_the_view_counts_and_escapes(prepared):
 
 def test_where_nothing_can_be_used_the_error_says_why():
     rows = [{"prompt": "Only that.", "response": "x", "feedback": "meh"}]
-    with pytest.raises(InputError, match="1 of 1 rows rejected.*: unknown_label 1 "):
+    with pytest.raises(InputError, match="1 of 1 row was rejected.*\n  unknown_label 1: "):
         thumbline.prepare(rows)
 
 

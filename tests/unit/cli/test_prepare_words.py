@@ -20,7 +20,9 @@ def test_a_log_of_which_nothing_can_be_used_ends_after_events_and_still_has_its_
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = log(tmp_path / "log.jsonl", ["so-so"] * 3)
-    with pytest.raises(InputError, match=r"3 of 3 rows rejected.*unknown_label 3 \(.*line 1: field 'feedback' is 'so"):
+    with pytest.raises(
+        InputError, match=r"3 of 3 rows were rejected[^\n]*\n  unknown_label 3: .*line 1: field 'feedback' is 'so"
+    ):
         prepare_command([str(path)], tmp_path / "out")
     said = capsys.readouterr().out
     assert "rejected: unknown_label 3" in said and "responses" not in said
@@ -29,22 +31,46 @@ def test_a_log_of_which_nothing_can_be_used_ends_after_events_and_still_has_its_
     status_command(tmp_path / "out")
     assert "events: rejected: unknown_label 3" in capsys.readouterr().out
     # What is up to date says so again.
-    with pytest.raises(InputError, match="3 of 3 rows rejected"):
+    with pytest.raises(InputError, match="3 of 3 rows were rejected"):
         prepare_command([str(path)], tmp_path / "out")
 
 
-def test_a_log_of_which_most_rows_are_rejected_goes_on_and_says_why(
+def test_a_log_of_which_most_rows_are_rejected_stops_and_goes_on_as_asked(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    path = log(tmp_path / "log.jsonl", ["up", "so-so", "so-so", "down"] + ["so-so"] * 3)
-    prepare_command([str(path)], tmp_path / "out")
+    path = log(tmp_path / "log.jsonl", ["up", "so-so", "so-so", "down", "meh"] + ["so-so"] * 3)
+    with pytest.raises(InputError, match=r"6 of 8 rows were rejected \(75%\).*(?s:.)*--set events.most_rejected=1"):
+        prepare_command([str(path)], tmp_path / "out")
     said = capsys.readouterr().out
-    assert "rejected: unknown_label 5\n" in said and "log.jsonl, line 2: field 'feedback' is 'so-so'" in said
+    assert "rejected: unknown_label 6\n" in said and "line 2" not in said and "responses" not in said
+    # Nothing is read again for it.
+    prepare_command([str(path)], tmp_path / "out", settings=["events.most_rejected=1"])
+    assert "events     up to date" in capsys.readouterr().out
+    prepare_command([str(path)], tmp_path / "other", settings=["events.most_rejected=1"])
+    said = capsys.readouterr().out
+    assert "log.jsonl, line 2: field 'feedback' is 'so-so'" in said and "(seen: 'so-so' 5, 'meh' 1)" in said
+
+
+def test_tables_that_are_empty_say_why(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    prepare_command([str(log(tmp_path / "log.jsonl", ["up", "down"] * 10))], tmp_path / "rated")
+    assert "no pair: one_response 20. Sample several answers a prompt" in capsys.readouterr().out
+    rows = [{"prompt": f"What is {n}?", "chosen": f"It is {n}.", "rejected": "No idea."} for n in range(9)]
+    path = tmp_path / "pairs.jsonl"
+    path.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    prepare_command([str(path)], tmp_path / "compared")
+    said = capsys.readouterr().out
+    assert "no label: comparison_only 18. The log compares answers and rates none alone: methods on pairs" in said
+    assert "no pair" not in said
+    one = [{"prompt": "What?", "response": f"It is {n}.", "feedback": ["up", "down"][n % 2]} for n in range(9)]
+    path.write_text("\n".join(map(json.dumps, one)), encoding="utf-8")
+    prepare_command([str(path)], tmp_path / "one")
+    said = capsys.readouterr().out
+    assert "no row is in validation or test, where 10% and 20% were asked for: the 10 rows are of 1 group" in said
 
 
 def test_python_says_it_too(tmp_path: Path) -> None:
     path = log(tmp_path / "log.jsonl", ["so-so"] * 3)
-    with pytest.raises(InputError, match=r"unknown_label 3 \(") as caught:
+    with pytest.raises(InputError, match="unknown_label 3: ") as caught:
         thumbline.prepare(str(path))
     assert "Rejected rows by reason" not in str(caught.value)
     with pytest.raises(InputError):
