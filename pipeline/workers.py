@@ -1,12 +1,16 @@
 """Work in several processes or beside the caller, with results in the order of the work, and only so much in flight."""
 
+import multiprocessing
 import os
+import signal
 import sys
+import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
+from multiprocessing import connection, resource_tracker
 from multiprocessing.context import SpawnContext, SpawnProcess
 from types import ModuleType
 from typing import Final, TypeVar
@@ -23,22 +27,51 @@ IN_MEMORY: Final = "in-memory"
 class _Process(SpawnProcess):
     """A process that does not run the caller's script again, as a new one else does to find what the script defines.
 
-    What is called here is defined in modules: a script of a few lines needs no `if __name__ == "__main__"`.
+    What is called here is defined in modules: a script of a few lines needs no `if __name__ == "__main__"`. Ctrl-C in a
+    terminal reaches the caller alone, who ends it: it would write a traceback over what the caller says.
     """
 
     def start(self) -> None:
         main = sys.modules["__main__"]
         sys.modules["__main__"] = ModuleType("__main__")
+        # A signal that waits here is delivered to the caller afterwards; a new process inherits what is held back.
+        held = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         try:
             super().start()
         finally:
             sys.modules["__main__"] = main
+            signal.pthread_sigmask(signal.SIG_SETMASK, held)
+
+
+def end_with_parent() -> None:
+    """End this process when the one that started it does, even by kill -9 in the middle of a call.
+
+    A rerun needs the machine and the folder. Nothing happens in a process that nobody started.
+    """
+    parent = multiprocessing.parent_process()
+    if parent is None:
+        return
+
+    def watch() -> None:
+        connection.wait([parent.sentinel])
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 class NewProcesses(SpawnContext):
     """Processes that start from nothing, the caller's script left out."""
 
     Process = _Process
+
+    def __init__(self) -> None:
+        """Start Python's own helper, so that it clears up after a killed command without a word on its terminal."""
+        quiet = "ignore:resource_tracker"
+        sys.warnoptions.append(quiet)
+        try:
+            resource_tracker.ensure_running()
+        finally:
+            sys.warnoptions.remove(quiet)
 
 
 def available_cores() -> int:
@@ -61,7 +94,7 @@ def map_in_processes(function: Callable[[_Item], _Result], items: Iterable[_Item
         yield from map(function, items)
         return
     waiting: deque[Future[_Result]] = deque()
-    with _one_polars_thread(), ProcessPoolExecutor(processes, mp_context=NewProcesses()) as pool:
+    with _one_polars_thread(), _ended_with(ProcessPoolExecutor(processes, NewProcesses(), end_with_parent)) as pool:
         try:
             for item in items:
                 waiting.append(pool.submit(function, item))
@@ -74,9 +107,20 @@ def map_in_processes(function: Callable[[_Item], _Result], items: Iterable[_Item
                 "A worker process ended without a result: it ran out of memory or was stopped. Set events.workers to 1 "
                 "to read without workers."
             ) from error
-        finally:
-            for future in waiting:
-                future.cancel()
+
+
+@contextmanager
+def _ended_with(pool: ProcessPoolExecutor) -> Iterator[ProcessPoolExecutor]:
+    """A pool whose processes have ended when the block has; where an error ends it, without finishing their work."""
+    try:
+        yield pool
+    except BaseException:
+        # The pool's own way waits for each to finish what it does, for nobody; they leave nothing that is read again.
+        for process in list((pool._processes or {}).values()):
+            process.kill()
+        raise
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 @contextmanager

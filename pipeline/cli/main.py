@@ -6,14 +6,16 @@ import sys
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Annotated, ClassVar
+from importlib.metadata import version
+from typing import Annotated, Any, ClassVar
 
 import typer
 
-from ..errors import MISUSE, PipelineError
+from ..errors import MISUSE, ConfigError, PipelineError
 from ..peers import Peers, leading, peers
+from .ending import exit_code, heed_termination, tell_stopped
 from .lazy import Lazy, LazyGroup
-from .terminal import err, print_rows
+from .terminal import err, notes, out, print_rows
 
 
 class _Commands(LazyGroup):
@@ -55,6 +57,13 @@ class _Commands(LazyGroup):
         ),
     }
 
+    def invoke(self, ctx: Any) -> Any:
+        """Call the command; typer alone would end it without a word where it is stopped."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt as stopped:
+            raise typer.Exit(tell_stopped(stopped, ctx.invoked_subcommand)) from stopped
+
 
 app = typer.Typer(
     cls=_Commands,
@@ -66,11 +75,41 @@ app = typer.Typer(
 )
 
 
-class _WarningHandler(logging.Handler):
-    """Our own modules' warnings, as lines of the command's output."""
+class _LogHandler(logging.Handler):
+    """What our own modules log, as lines of the command's output: warnings, and with `--verbose` more."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        err.print(f"  {record.getMessage()}", style="yellow", markup=False)
+        if notes.quiet and record.levelno < logging.ERROR:
+            return
+        style = "yellow" if record.levelno >= logging.WARNING else "dim"
+        err.print(f"  {record.getMessage()}", style=style, markup=False, soft_wrap=True)
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        out.print(f"thumbline {version('thumbline')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _settle(
+    _: Annotated[
+        bool,
+        typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and end."),
+    ] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print errors and how it ended, nothing else.")] = False,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", "-v", help="Print what is done in detail too, and libraries' warnings.")
+    ] = False,
+) -> None:
+    """How much is said, whatever the command."""
+    if quiet and verbose:
+        raise ConfigError("--quiet and --verbose cannot both be; give one of them.")
+    notes.quiet = quiet
+    logging.getLogger("thumbline").setLevel(logging.INFO if verbose else logging.NOTSET)
+    if verbose:
+        os.environ["TRANSFORMERS_VERBOSITY"] = "warning"
+        warnings.filterwarnings("default", category=FutureWarning)
 
 
 @app.command("losses")
@@ -119,7 +158,7 @@ def _quiet_libraries() -> None:
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     warnings.filterwarnings("ignore", category=FutureWarning)
-    logging.getLogger("thumbline").addHandler(_WarningHandler())
+    logging.getLogger("thumbline").addHandler(_LogHandler())
     logging.getLogger("thumbline").propagate = False
 
 
@@ -131,9 +170,8 @@ def _errors_told() -> Iterator[None]:
     except PipelineError as error:
         err.print(f"error: {error}", style="red", markup=False, soft_wrap=True)
         sys.exit(2 if isinstance(error, MISUSE) else 1)
-    except KeyboardInterrupt:
-        err.print("Interrupted. Finished stages are kept; the same command resumes.")
-        sys.exit(130)
+    except KeyboardInterrupt as stopped:
+        sys.exit(tell_stopped(stopped))
 
 
 def _follow(found: Peers) -> int:
@@ -145,8 +183,8 @@ def _follow(found: Peers) -> int:
 
     try:
         follow(found)
-    except KeyboardInterrupt:
-        return 130
+    except KeyboardInterrupt as stopped:
+        return exit_code(stopped)
     # Whatever breaks once the first process has ended is its leaving; anything else is told or raised below.
     except Exception as error:
         if found.has_ended():
@@ -160,6 +198,7 @@ def _follow(found: Peers) -> int:
 
 def main() -> None:
     """Entry point; of several processes that were started as one command, the first runs it."""
+    heed_termination()
     _quiet_libraries()
     with _errors_told():
         found = peers()

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
-from rich.console import Console
+from rich.console import Console, ConsoleDimensions
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -32,6 +32,10 @@ _CONTROLS: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-
 # Of a JSON text: the same, and halves of characters, which names of files may hold and UTF-8 cannot.
 _NOT_PRINTED: Final = re.compile(_CONTROLS.pattern[:-1] + r"\ud800-\udfff]")
 
+# Longer than any line that is printed; a table into a pipe is as wide as its content.
+_PIPED_COLUMNS: Final = 100_000
+_PIPED_LINES: Final = 25
+
 
 def plain(value: object) -> str:
     """Text with each control character as its code point, such as `[U+001B]`."""
@@ -39,15 +43,48 @@ def plain(value: object) -> str:
 
 
 class _PlainConsole(Console):
-    """A console that shows control characters in texts, and does not obey them."""
+    """A console that shows control characters in texts, and does not obey them.
+
+    Into a file or a pipe it is as wide as what it prints: nothing is folded there unless `COLUMNS` says how wide it is.
+    """
+
+    @property
+    def size(self) -> ConsoleDimensions:
+        """Columns and lines."""
+        if self._width is None and not self.is_terminal:
+            return ConsoleDimensions(_PIPED_COLUMNS, _PIPED_LINES)
+        return super().size
+
+    @size.setter
+    def size(self, new_size: tuple[int, int]) -> None:
+        self._width, self._height = new_size
 
     def print(self, *objects: Any, **how: Any) -> None:
         """As rich prints."""
         super().print(*(plain(one) if isinstance(one, str) else one for one in objects), **how)
 
 
+# What was asked for, and how a command ends.
 out: Final = _PlainConsole(highlight=False)
+# What a command tells of its work while it works: `--quiet` leaves it out.
+notes: Final = _PlainConsole(highlight=False)
+# Errors, warnings, progress.
 err: Final = _PlainConsole(stderr=True, highlight=False)
+
+
+@contextmanager
+def only_document(wanted: bool = True) -> Iterator[None]:
+    """While it is open, what people read goes to stderr: stdout is for one document of `print_json`.
+
+    Args:
+        wanted: Whether `--json` is given; without it nothing changes.
+    """
+    before = out.stderr, notes.stderr
+    out.stderr = notes.stderr = wanted
+    try:
+        yield
+    finally:
+        out.stderr, notes.stderr = before
 
 
 def command_line() -> str:
@@ -94,8 +131,9 @@ class ConsoleReporter:
         self._note(text)
 
     def say(self, message: str) -> None:
-        """One line."""
-        err.print(f"  {message}", style="yellow", markup=False, soft_wrap=True)
+        """One line, unless the command is to be quiet."""
+        if not notes.quiet:
+            err.print(f"  {message}", style="yellow", markup=False, soft_wrap=True)
 
 
 def print_rows(rows: Sequence[Mapping[str, object]], whole: tuple[str, ...] = ()) -> None:

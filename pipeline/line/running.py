@@ -9,7 +9,7 @@ from typing import Literal, NamedTuple
 from ..config import RunConfig
 from ..context import DEFAULT_SIZES, BatchSizes, Reporter, SilentReporter, StageContext
 from ..ingest.refusing import refusal
-from ..storage.files import make_folder
+from ..storage.files import make_folder, remove_temporary
 from ..storage.manifests import (
     Manifest,
     link_stage,
@@ -63,6 +63,7 @@ def run(
     """
     make_folder(config.run_dir)
     with locked(config.run_dir):
+        remove_temporary(config.run_dir)
         save_config(config, command)
         for stage in stages:
             recover_published(config.run_dir / stage.name)

@@ -1,12 +1,15 @@
 """Files that appear whole or not at all."""
 
 import os
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Literal
+from typing import Final, Literal
 
 from ..errors import InputError
+
+_TEMPORARY: Final = ".tmp"
 
 
 def make_folder(path: Path) -> None:
@@ -30,7 +33,7 @@ def exact_path(path: Path) -> str:
 def atomic_file(path: Path) -> Iterator[Path]:
     """A temporary path beside `path` that takes its name, synced to disk, once the block ends well."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = _temporary(path)
     try:
         yield temporary
         sync(temporary)
@@ -38,6 +41,17 @@ def atomic_file(path: Path) -> Iterator[Path]:
         sync(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _temporary(path: Path) -> Path:
+    """A name beside `path` that no other process takes: two containers on one disk may have equal process numbers."""
+    return path.with_name(f".{path.name}.{secrets.token_hex(8)}{_TEMPORARY}")
+
+
+def remove_temporary(folder: Path) -> None:
+    """Delete what writers of files in the folder left that were killed; who writes there at the same time loses it."""
+    for path in folder.glob(f".*{_TEMPORARY}"):
+        path.unlink(missing_ok=True)
 
 
 def write_text(path: Path, text: str) -> None:

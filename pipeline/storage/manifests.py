@@ -12,6 +12,8 @@ from ..errors import TableError
 from .files import sync, write_text
 
 MANIFEST: Final = "manifest.json"
+# Names the fingerprint that a working folder is of.
+_MARKER: Final = ".fingerprint"
 
 
 class TableRecord(BaseModel):
@@ -121,7 +123,7 @@ def open_partial(stage_dir: Path, fingerprint: str) -> Path:
     Hidden files and folders are of use to nobody but the process that made them: of those nothing is left.
     """
     folder = partial_dir(stage_dir)
-    marker = folder / ".fingerprint"
+    marker = folder / _MARKER
     if folder.exists() and (not marker.is_file() or marker.read_text(encoding="utf-8") != fingerprint):
         shutil.rmtree(folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -130,9 +132,11 @@ def open_partial(stage_dir: Path, fingerprint: str) -> Path:
     return folder
 
 
-def _remove_hidden(folder: Path) -> None:
-    """Delete what a process that was killed could not delete itself."""
+def _remove_hidden(folder: Path, keep: str = "") -> None:
+    """Delete what a process that was killed could not delete itself, but for one file of that name at the top."""
     for path in list(folder.rglob(".*")):
+        if path == folder / keep:
+            continue
         if path.is_dir() and not path.is_symlink():
             # Not all may go at once: a worker of the killed process may still be writing.
             shutil.rmtree(path, ignore_errors=True)
@@ -141,8 +145,12 @@ def _remove_hidden(folder: Path) -> None:
 
 
 def publish(stage_dir: Path, manifest: Manifest) -> None:
-    """Write the manifest into the working folder, last, and let the folder take the stage's name."""
+    """Write the manifest into the working folder, last, and let the folder take the stage's name.
+
+    Hidden files go before: a worker may have outlived the killed process whose work was resumed here by a moment.
+    """
     folder = partial_dir(stage_dir)
+    _remove_hidden(folder, keep=_MARKER)
     write_text(folder / MANIFEST, manifest.model_dump_json(indent=2) + "\n")
     recover_published(stage_dir)
 
@@ -154,7 +162,7 @@ def recover_published(stage_dir: Path) -> None:
         return
     if stage_dir.exists():
         shutil.rmtree(stage_dir)
-    (folder / ".fingerprint").unlink(missing_ok=True)
+    (folder / _MARKER).unlink(missing_ok=True)
     folder.replace(stage_dir)
     sync(stage_dir.parent)
 

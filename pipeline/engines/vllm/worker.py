@@ -1,14 +1,12 @@
 """The process that owns a vLLM engine: token ids in, log-probs or answers out, over a pipe."""
 
-import multiprocessing
 import os
 import textwrap
-import threading
-from multiprocessing import connection as pipes
 from multiprocessing import util
 from multiprocessing.connection import Connection
 from typing import Any, Final
 
+from ...workers import end_with_parent
 from .generating import open_sampling
 from .messages import Answer, Settings, Work
 from .routes import OPENERS as SCORING
@@ -23,7 +21,7 @@ _LAST: Final = -100
 def serve(connection: Connection, settings: Settings) -> None:
     """Load the model, then answer requests until the pipe or the parent ends."""
     _prepare(settings)
-    _end_with_parent()
+    end_with_parent()
     try:
         if unknown := unknown_arguments(settings.config.engine_args):
             connection.send(Answer([], unknown, is_setting=True))
@@ -88,16 +86,3 @@ def _prepare(settings: Settings) -> None:
     log = os.open(settings.log, os.O_WRONLY | os.O_APPEND)
     os.dup2(log, 1)
     os.dup2(log, 2)
-
-
-def _end_with_parent() -> None:
-    """End this process when its parent does, even by kill -9 in the middle of a call: a rerun needs the machine."""
-    parent = multiprocessing.parent_process()
-    if parent is None:
-        return
-
-    def watch() -> None:
-        pipes.wait([parent.sentinel])
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()

@@ -1,9 +1,13 @@
 """Work made ahead in threads and in processes: the order of the work, little in flight, and errors as they are."""
 
+import os
+import signal
 import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -63,3 +67,52 @@ def test_what_fails_in_a_thread_is_raised_in_its_place():
     with pytest.raises(TableError, match="row 3"):
         found.extend(map_in_threads(made, range(100)))
     assert found == [0, 1, 2]
+
+
+SLEEPING = """
+import time
+from thumbline.pipeline.workers import map_in_processes
+
+list(map_in_processes(time.sleep, [60.0] * 4, 2))
+"""
+
+
+def workers_of(pid: int) -> list[Path]:
+    """Folders of /proc of the processes that a process started, Python's own helper among them."""
+    children = (Path("/proc") / str(pid) / "task" / str(pid) / "children").read_text().split()
+    return [Path("/proc") / child for child in children]
+
+
+def wait_for(holds: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 20
+    while not holds() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert holds()
+
+
+def has_ended(process: Path) -> bool:
+    """Whether it is gone, or waits only for somebody to ask for its exit code."""
+    try:
+        return "(zombie)" in (process / "status").read_text()
+    except OSError:
+        return True
+
+
+@pytest.mark.parametrize("settled", [0.1, 1.0])
+@pytest.mark.parametrize(("number", "to_all"), [(signal.SIGKILL, False), (signal.SIGINT, True), (signal.SIGINT, False)])
+def test_workers_end_with_their_parent_and_say_nothing(tmp_path, number, to_all, settled):
+    with (tmp_path / "said").open("w+") as said:
+        command = [sys.executable, "-c", SLEEPING]
+        parent = subprocess.Popen(command, stdout=said, stderr=said, start_new_session=True)
+        # Python's helper and two workers, which are still importing, or at work.
+        wait_for(lambda: len(workers_of(parent.pid)) == 3)
+        time.sleep(settled)
+        workers = workers_of(parent.pid)
+        (os.killpg if to_all else os.kill)(parent.pid, number)
+        assert parent.wait(20) == -number
+        wait_for(lambda: all(map(has_ended, workers)))
+        said.seek(0)
+        told = said.read()
+    # What Python says of the parent itself, where it can.
+    assert told.count("Traceback") == told.count("KeyboardInterrupt") == (number == signal.SIGINT)
+    assert "_Process" not in told and "leaked" not in told

@@ -52,8 +52,11 @@ def test_a_resumed_stage_keeps_no_hidden_file_of_a_killed_process(tmp_path):
         (folder / name).write_text("rows")
     manifests.open_partial(stage, "f")
     assert {path.name for path in folder.rglob("*") if path.is_file()} == {".fingerprint", "weights"}
+    # A worker may outlive its parent by a moment.
+    (folder / ".buckets-a").mkdir()
+    (folder / ".buckets-a" / "1.arrow").write_text("rows")
     manifests.publish(stage, manifest())
-    assert {path.name for path in stage.rglob("*") if path.is_file()} == {manifests.MANIFEST, "weights"}
+    assert {path.name for path in stage.rglob("*")} == {manifests.MANIFEST, "model", "weights"}
 
 
 def test_publication_replaces_the_old_folder_and_finishes_when_interrupted(tmp_path):
