@@ -59,7 +59,8 @@ def without_secrets(value: _Value) -> _Value:
     Args:
         value: A text, or mappings and lists of texts, however deep, as settings are.
     """
-    return _hidden(value, lambda _: HIDDEN)
+    hidden: _Value = _hidden(value, lambda _: HIDDEN)
+    return hidden
 
 
 def with_named_secrets(value: _Value) -> _Value:
@@ -67,7 +68,8 @@ def with_named_secrets(value: _Value) -> _Value:
 
     A value that was treated so stays as it is.
     """
-    return _hidden(value, _named)
+    named: _Value = _hidden(value, _named)
+    return named
 
 
 def bare_address(address: str) -> str:
@@ -79,7 +81,15 @@ def bare_address(address: str) -> str:
 
 def shown_command(arguments: Iterable[str]) -> str:
     """A command line as a shell takes it, without the secrets of its arguments."""
-    return shlex.join(map(_in_argument, arguments))
+    return shlex.join(map(shown_argument, arguments))
+
+
+def shown_argument(argument: str) -> str:
+    """One argument without its secrets; of `name=value` all of the value may be one, blanks included."""
+    name, sign, value = argument.partition("=")
+    if sign and value not in ("", PUBLIC_USER_KEY) and is_secret_name(name):
+        return f"{name}={HIDDEN}"
+    return _in_text(argument)
 
 
 def as_told(text: str) -> str:
@@ -130,14 +140,6 @@ def _in_text(text: str) -> str:
     text = _HEADER.sub(rf"\1 {_MARK}", _TOKEN.sub(_MARK, text))
     text = _ENTRY.sub(_without_option, _OPTION.sub(_without_option, text))
     return text.replace(_MARK, HIDDEN)
-
-
-def _in_argument(argument: str) -> str:
-    """As `_in_text`; of `name=value` all of the value, which may hold blanks."""
-    name, sign, value = argument.partition("=")
-    if sign and value not in ("", PUBLIC_USER_KEY) and is_secret_name(name):
-        return f"{name}={HIDDEN}"
-    return _in_text(argument)
 
 
 def _without_parameters(found: re.Match[str]) -> str:

@@ -12,6 +12,7 @@ from typing import Annotated, Any, ClassVar
 import typer
 
 from ..errors import MISUSE, ConfigError, PipelineError
+from ..hiding import as_told
 from ..peers import Peers, leading, peers
 from .ending import exit_code, heed_termination, tell_stopped
 from .lazy import Lazy, LazyGroup
@@ -82,7 +83,7 @@ class _LogHandler(logging.Handler):
         if notes.quiet and record.levelno < logging.ERROR:
             return
         style = "yellow" if record.levelno >= logging.WARNING else "dim"
-        err.print(f"  {record.getMessage()}", style=style, markup=False, soft_wrap=True)
+        err.print(f"  {as_told(record.getMessage())}", style=style, markup=False, soft_wrap=True)
 
 
 def _print_version(asked: bool) -> None:
@@ -168,7 +169,7 @@ def _errors_told() -> Iterator[None]:
     try:
         yield
     except PipelineError as error:
-        err.print(f"error: {error}", style="red", markup=False, soft_wrap=True)
+        err.print(f"error: {as_told(str(error))}", style="red", markup=False, soft_wrap=True)
         sys.exit(2 if isinstance(error, MISUSE) else 1)
     except KeyboardInterrupt as stopped:
         sys.exit(tell_stopped(stopped))
@@ -191,7 +192,7 @@ def _follow(found: Peers) -> int:
             return 0
         if not isinstance(error, PipelineError):
             raise
-        err.print(f"error: process {found.rank + 1} of {found.size}: {error}", style="red", markup=False)
+        err.print(f"error: process {found.rank + 1} of {found.size}: {as_told(str(error))}", style="red", markup=False)
         return 1
     return 0
 

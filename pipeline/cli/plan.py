@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Final, Literal, cast
 
 import typer
 from rich.table import Table
+from rich.text import Text
 
 from ..config import RunConfig, load_config
 from ..errors import ConfigError
@@ -138,7 +139,7 @@ def _memory(plan: "Plan") -> Table:
     """Kinds down, phases across."""
     phases = plan.memory.phases
     table = _table(
-        "GiB a device", *(f"[bold]{name}[/bold]" if name == plan.memory.peak_phase else name for name in phases)
+        "GiB a device", *(Text(name, style="bold" if name == plan.memory.peak_phase else "") for name in phases)
     )
     for kind, words in _WHAT.items():
         if any(peak.get(kind, 0.0) >= 0.005 * _GIB for peak in phases.values()):
@@ -147,15 +148,15 @@ def _memory(plan: "Plan") -> Table:
     return table
 
 
-def _verdict(plan: "Plan") -> str:
+def _verdict(plan: "Plan") -> Text:
     peak, asked = plan.memory.peak, plan.asked
     text = f"\nPeak: {_gib(peak)} GiB a device in the phase '{plan.memory.peak_phase}'"
     if asked.devices > 1:
         text += f", {_gib(peak * asked.devices)} GiB in total"
     if asked.memory is None:
-        return f"{text}. Say --memory to know whether it fits."
-    words = "[green]fits[/green]" if plan.fits else "[red]does not fit[/red]"
-    return f"{text}: {words} in {_gib(asked.memory)} GiB."
+        return Text(f"{text}. Say --memory to know whether it fits.")
+    words = ("fits", "green") if plan.fits else ("does not fit", "red")
+    return Text.assemble(f"{text}: ", words, f" in {_gib(asked.memory)} GiB.")
 
 
 def _time_lines(plan: "Plan") -> list[str]:
@@ -213,7 +214,7 @@ def _here(own: "Copies", large: "Copies") -> tuple[str, str, str]:
     return (str(own.here), _gb(own.here_bytes), _gb(large.here_bytes))
 
 
-def _table(*headings: str, left: tuple[str, ...] = ()) -> Table:
+def _table(*headings: str | Text, left: tuple[str, ...] = ()) -> Table:
     table = Table(box=None, pad_edge=False)
     for heading in left or headings[:1]:
         table.add_column(heading)

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.table import Table
+from rich.text import Text
 
 from ..api.settings import LAST_STAGE_OF, NO_MODEL, run_config
 from ..config import RunConfig, load_config
@@ -81,15 +82,15 @@ def print_stage(finished: "line_module.Finished") -> None:
     counts = manifest.counts
     if finished.action != "ran":
         what = {"skipped": "up to date", "taken": "taken from a run that has done the same"}[finished.action]
-        out.print(f"{finished.stage.name:<10} {what}  [dim]{manifest.fingerprint[:8]}[/dim]")
+        out.print(Text.assemble(f"{finished.stage.name:<10} {what}  ", (manifest.fingerprint[:8], "dim")))
         return
     gave = "" if counts.given == counts.rows_in else f" (gave {counts.given:,})"
     parts = [f"{counts.rows_in:,} in{gave}", f"{counts.rows_out:,} out"]
     parts += [f"{counts.merged:,} merged"] if counts.merged else []
     parts += [f"{counts.rejected:,} rejected"] if counts.rejected else []
     text = ", ".join(parts) + "".join(_made(*entry) for entry in counts.made.items())
-    ended = f"{manifest.seconds:>8.1f} s  [dim]{manifest.fingerprint[:8]}[/dim]"
-    out.print(f"{finished.stage.name:<10} {text:<58} {ended}", soft_wrap=True)
+    line = f"{finished.stage.name:<10} {text:<58} {manifest.seconds:>8.1f} s  "
+    out.print(Text.assemble(line, (manifest.fingerprint[:8], "dim")), soft_wrap=True)
     for sentence in stage_lines(manifest, brief=finished.stops):
         out.print(f"{'':<10} {sentence}", style="yellow", markup=False, soft_wrap=True)
 

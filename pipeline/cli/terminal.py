@@ -3,7 +3,6 @@
 import json
 import math
 import re
-import shlex
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -23,14 +22,15 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
+from ..hiding import shown_command
+
 if TYPE_CHECKING:
     # Tables and their schemas come with it, which `thumbline --help` should not wait for.
     from ..context import Advance
 
-# What moves a terminal or turns its text around; names and messages come from files of others.
-_CONTROLS: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
-# Of a JSON text: the same, and halves of characters, which names of files may hold and UTF-8 cannot.
-_NOT_PRINTED: Final = re.compile(_CONTROLS.pattern[:-1] + r"\ud800-\udfff]")
+# What moves a terminal or turns its text around, and halves of characters, which names of files may hold and UTF-8
+# cannot; names and messages come from files of others.
+_NOT_PRINTED: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
 # Longer than any line that is printed; a table into a pipe is as wide as its content.
 _PIPED_COLUMNS: Final = 100_000
@@ -39,14 +39,27 @@ _PIPED_LINES: Final = 25
 
 def plain(value: object) -> str:
     """Text with each control character as its code point, such as `[U+001B]`."""
-    return _CONTROLS.sub(lambda found: f"[U+{ord(found.group()):04X}]", str(value))
+    return _NOT_PRINTED.sub(lambda found: f"[U+{ord(found.group()):04X}]", str(value))
+
+
+def plain_line(value: object) -> str:
+    """As `plain`, and in one line: a name cannot look like rows of its own."""
+    return plain(value).replace("\n", "[U+000A]")
 
 
 class _PlainConsole(Console):
-    """A console that shows control characters in texts, and does not obey them.
+    """A console that prints texts as they are: no markup, no emoji by name, and control characters are only shown.
 
     Into a file or a pipe it is as wide as what it prints: nothing is folded there unless `COLUMNS` says how wide it is.
     """
+
+    def __init__(self, **how: Any) -> None:
+        """As rich's own."""
+        super().__init__(**{"markup": False, "emoji": False, "highlight": False, **how})
+
+    def render_str(self, text: str, **how: Any) -> Text:
+        """As rich does, which calls it for each text that is printed, in cells of tables too."""
+        return super().render_str(plain(text), **how)
 
     @property
     def size(self) -> ConsoleDimensions:
@@ -59,17 +72,13 @@ class _PlainConsole(Console):
     def size(self, new_size: tuple[int, int]) -> None:
         self._width, self._height = new_size
 
-    def print(self, *objects: Any, **how: Any) -> None:
-        """As rich prints."""
-        super().print(*(plain(one) if isinstance(one, str) else one for one in objects), **how)
-
 
 # What was asked for, and how a command ends.
-out: Final = _PlainConsole(highlight=False)
+out: Final = _PlainConsole()
 # What a command tells of its work while it works: `--quiet` leaves it out.
-notes: Final = _PlainConsole(highlight=False)
+notes: Final = _PlainConsole()
 # Errors, warnings, progress.
-err: Final = _PlainConsole(stderr=True, highlight=False)
+err: Final = _PlainConsole(stderr=True)
 
 
 @contextmanager
@@ -88,8 +97,8 @@ def only_document(wanted: bool = True) -> Iterator[None]:
 
 
 def command_line() -> str:
-    """The command as it was typed."""
-    return shlex.join(["thumbline", *sys.argv[1:]])
+    """The command as it was typed, without the secrets of its arguments."""
+    return shown_command(["thumbline", *sys.argv[1:]])
 
 
 class _SpeedColumn(ProgressColumn):
@@ -111,19 +120,19 @@ class ConsoleReporter:
     def progress(self, description: str, total: int, unit: str) -> "Iterator[Advance]":
         """A bar that vanishes when it is done: the stage's own line stays."""
         columns = (
-            TextColumn("  {task.description}"),
+            TextColumn("  {task.description}", markup=False),
             BarColumn(),
             MofNCompleteColumn(),
-            TextColumn(unit),
+            TextColumn(unit, markup=False),
             TimeElapsedColumn(),
             TextColumn("left"),
             TimeRemainingColumn(),
             _SpeedColumn(),
-            TextColumn("[dim]{task.fields[note]}"),
+            TextColumn("{task.fields[note]}", style="dim", markup=False),
         )
         with Progress(*columns, console=err, transient=True) as bar:
-            task = bar.add_task(description, total=total, note="")
-            self._note = lambda text: bar.update(task, note=text)
+            task = bar.add_task(plain_line(description), total=total, note="")
+            self._note = lambda text: bar.update(task, note=plain_line(text))
             yield lambda done: bar.advance(task, done)
 
     def note(self, text: str) -> None:
@@ -144,8 +153,7 @@ def print_rows(rows: Sequence[Mapping[str, object]], whole: tuple[str, ...] = ()
     for heading in rows[0]:
         table.add_column(heading, overflow="fold", no_wrap=heading in whole)
     for row in rows:
-        # As `Text`: brackets of a name are no markup.
-        table.add_row(*(Text(plain(value)) for value in row.values()))
+        table.add_row(*(plain_line(value) for value in row.values()))
     out.print(table)
 
 

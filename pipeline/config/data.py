@@ -4,6 +4,7 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
+from ..hiding import PUBLIC_USER_KEY
 from .base import Fraction, NaturalCount, OptionText, Positive, StageConfig
 
 
@@ -19,7 +20,7 @@ class EventsConfig(StageConfig):
         description="Importer options, for example a column mapping, a hub data set's `split` or a file's `encoding`.",
     )
     user_key: str = Field(
-        "thumbline",
+        PUBLIC_USER_KEY,
         min_length=1,
         description="Key of the hash (BLAKE2b) that pseudonymises user ids; keep your own one secret.",
     )

@@ -6,6 +6,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from ..errors import ConfigError, unknown_name
+from ..hiding import shown_argument
 from .documents import read_document, read_value
 from .keys import section_at, sections
 from .run import RunConfig
@@ -78,10 +79,10 @@ def override(document: dict[str, Any], setting: str) -> None:
     Raises:
         ConfigError: It has no such form, or the key leads through a value.
     """
+    origin = f"--set {shown_argument(setting)}"
     key, separator, value = setting.partition("=")
     if not separator or not all(key.strip().split(".")):
-        raise ConfigError(f"--set {setting}: write it as key=value, for example --set train.method=kto.")
-    origin = f"--set {setting}"
+        raise ConfigError(f"{origin}: write it as key=value, for example --set train.method=kto.")
     put(document, key.strip(), read_value(value, tuple(key.strip().split(".")), origin=origin), origin=origin)
 
 

@@ -5,6 +5,8 @@ from typing import Any, Literal, NamedTuple
 
 from ..config import RunConfig
 from ..errors import PipelineError
+from ..hiding import with_named_secrets
+from ..reading.remote import KeptSecretError
 from ..storage.digests import digest_json
 from ..storage.manifests import Manifest, missing_outputs, partial_dir, read_manifest
 from .stages import STAGES, Stage, producer_of
@@ -61,10 +63,13 @@ def read_stage(config: RunConfig, stage: Stage) -> Manifest | None:
 
 
 def json_settings(stage: Stage, config: RunConfig) -> dict[str, Any]:
-    """The settings that a stage depends on, as its manifest keeps them."""
+    """The settings that a stage depends on, as its manifest keeps them: of a secret the digest.
+
+    Credentials of an address are no part of them: what lies there decides, not who asks.
+    """
     settings: Any = stage.settings(config)
     dumped = settings.model_dump(mode="json") if hasattr(settings, "model_dump") else settings
-    return dict(dumped)
+    return with_named_secrets(dict(dumped))
 
 
 def input_digests(config: RunConfig, stage: Stage) -> dict[str, str]:
@@ -73,7 +78,7 @@ def input_digests(config: RunConfig, stage: Stage) -> dict[str, str]:
     Raises:
         PipelineError: A stage before this one has not finished.
     """
-    digests = dict(stage.external(config))
+    digests = _outside(config, stage)
     for table in stage.reads(config):
         producer = producer_of(table)
         manifest = read_stage(config, producer)
@@ -88,6 +93,17 @@ def input_digests(config: RunConfig, stage: Stage) -> dict[str, str]:
             digests[table] = manifest.files[table]
         # A folder that the run's settings ask nobody to make is no input.
     return digests
+
+
+def _outside(config: RunConfig, stage: Stage) -> dict[str, str]:
+    """Digests of what lies outside of the run; as they were where only who knows a secret can ask for them."""
+    try:
+        return dict(stage.external(config))
+    except KeptSecretError:
+        manifest = read_stage(config, stage)
+        if manifest is None:
+            raise
+        return dict(manifest.inputs)
 
 
 def fingerprint_of(config: RunConfig, stage: Stage) -> str:

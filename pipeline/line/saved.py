@@ -7,9 +7,11 @@ import yaml
 
 from ..config import RunConfig, build_config, read_document
 from ..errors import ConfigError
+from ..hiding import HIDDEN, PUBLIC_USER_KEY, with_named_secrets, without_secrets
 from ..storage.files import write_text
 
 CONFIG_FILE: Final = "config.yaml"
+_SHORTEST_KEY: Final = 6
 
 
 def load_saved_config(run_dir: Path) -> RunConfig:
@@ -36,6 +38,17 @@ def load_saved_config(run_dir: Path) -> RunConfig:
 
 
 def save_config(config: RunConfig, command: str) -> None:
-    """Keep the settings, with the command line where there is one."""
-    document: dict[str, Any] = config.model_dump(mode="json") | ({"command": command} if command else {})
+    """Keep the settings, with the command line where there is one; of secrets a digest, for what is kept is passed on.
+
+    What needs no secret goes on from here; a stage that does needs the run file again.
+    """
+    document: dict[str, Any] = with_named_secrets(config.model_dump(mode="json"))
+    document |= {"command": _without_key(without_secrets(command), config.events.user_key)} if command else {}
     write_text(config.run_dir / CONFIG_FILE, yaml.safe_dump(document, sort_keys=False, allow_unicode=True))
+
+
+def _without_key(command: str, user_key: str) -> str:
+    """The command without the key, wherever in it the key stands."""
+    # A shorter one may be a part of any word.
+    is_secret = user_key != PUBLIC_USER_KEY and len(user_key) >= _SHORTEST_KEY
+    return command.replace(user_key, HIDDEN) if is_secret else command

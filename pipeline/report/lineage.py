@@ -1,7 +1,5 @@
 """Where the numbers come from: stages, settings, digests, versions and the commands that make them again."""
 
-import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
@@ -10,6 +8,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from ..config import RunConfig
+from ..hiding import holds_hidden, without_secrets
 from ..storage.manifests import Manifest
 from .inputs import Missing, ReportInputs
 
@@ -29,9 +28,6 @@ _LINE: Final = (
     "metrics",
     "report",
 )
-HIDDEN: Final = "(kept secret)"
-_SECRET: Final = re.compile(r"(^|_)(key|token|password|secret)$")
-_SECRET_OPTION: Final = re.compile(r"([\w.]*(?:_key|token|password|secret))=('[^']*'|\S+)")
 
 
 class StageRow(NamedTuple):
@@ -103,7 +99,7 @@ def lineage(inputs: ReportInputs) -> Lineage:
         total_seconds=sum(manifest.seconds for manifest in manifests),
         settings=_settings(inputs.config),
         yaml=run_file,
-        hides_secrets=HIDDEN in run_file,
+        hides_secrets=holds_hidden(run_file),
         digests=(*_given(inputs), *(digest for manifest in manifests for digest in _digests(manifest)))
         or Missing("No stage recorded a digest."),
         versions=tuple(sorted(inputs.versions.items())),
@@ -142,12 +138,13 @@ def _walk(model: BaseModel, section: str) -> list[Setting]:
     """Every value under `model`; one that its field's default does not give is marked as changed."""
     found: list[Setting] = []
     nested: list[Setting] = []
+    shown_settings = _document(model)
     for name, field in type(model).model_fields.items():
         value = getattr(model, name)
         if isinstance(value, BaseModel):
             nested.extend(_walk(value, f"{section}.{name}" if section else name))
         else:
-            shown = _plain(_public(name, value, field))
+            shown = _plain(shown_settings[name])
             found.append(Setting(section, name, shown, _is_changed(value, field), field.description or ""))
     return found + nested
 
@@ -156,33 +153,13 @@ def _is_changed(value: Any, field: FieldInfo) -> bool:
     return field.is_required() or value != field.get_default(call_default_factory=True)
 
 
-def _public(name: str, value: Any, field: FieldInfo) -> Any:
-    """`value`, or what stands for it where it is a secret of the user's: a report is passed on."""
-    if _SECRET.search(name) and not isinstance(value, Mapping) and _is_changed(value, field):
-        return HIDDEN
-    return _parts(value)
-
-
-def _parts(value: Any) -> Any:
-    """`value` as a run file has it, with secrets inside of it hidden however deep they lie."""
-    if isinstance(value, BaseModel):
-        return _document(value)
-    if isinstance(value, Mapping):
-        return {key: HIDDEN if _SECRET.search(str(key)) else _parts(part) for key, part in value.items()}
-    return [_parts(part) for part in value] if isinstance(value, list | tuple) else value
-
-
 def _run_file(config: RunConfig) -> str:
     return yaml.safe_dump(_document(config), sort_keys=False, allow_unicode=True)
 
 
 def _document(model: BaseModel) -> dict[str, Any]:
-    document = model.model_dump(mode="json")
-    for name, field in type(model).model_fields.items():
-        value = getattr(model, name)
-        nested = isinstance(value, BaseModel)
-        document[name] = _document(value) if nested else _public(name, document[name], field)
-    return document
+    """The settings as a run file has them, without the user's secrets: a report is passed on."""
+    return without_secrets(model.model_dump(mode="json"))
 
 
 def _plain(value: Any) -> str:
@@ -214,7 +191,7 @@ def _given(inputs: ReportInputs) -> list[Digest]:
 
 def _commands(inputs: ReportInputs) -> tuple[str, ...]:
     """How to make the report again; the settings on the page are the whole of what a run file says."""
-    command = _SECRET_OPTION.sub(rf"\1={HIDDEN}", inputs.command)
+    command = without_secrets(inputs.command)
     if inputs.config is None:
         return (command,) if command else ()
     again = f"thumbline run {inputs.run_name}.yaml"

@@ -17,6 +17,8 @@ import polars as pl
 
 from ..config import EventsConfig, RunConfig
 from ..context import BatchSizes, StageContext, StageResult
+from ..errors import ConfigError
+from ..hiding import holds_hidden
 from ..importers.registry import importer, origins
 from ..ingest import sorting
 from ..ingest.event_ids import with_ids
@@ -82,6 +84,11 @@ def ingest_to(config: EventsConfig, folder: Path, sizes: BatchSizes) -> StageRes
     Raises:
         As `ingest` does.
     """
+    if holds_hidden(config.user_key):
+        raise ConfigError(
+            "events.user_key: these settings keep a digest of the key, not the key. Run the run file in which it "
+            "stands, or give it again: --set events.user_key=..."
+        )
     with TemporaryDirectory(prefix=".buckets-", dir=folder) as place:
         inputs = expand_inputs(config.inputs)
         written = _write_tasks(inputs, config, Path(place), sizes)

@@ -10,6 +10,7 @@ import yaml
 from ..config import RunConfig
 from ..context import Reporter, SilentReporter
 from ..errors import ConfigError, TrainingError
+from ..hiding import with_named_secrets
 from ..line import Finished, locked, run, select
 from ..storage.files import make_folder, write_text
 from ..storage.tables import read_table
@@ -136,8 +137,8 @@ def _finish(
 
 
 def run_file(config: RunConfig, title: str) -> str:
-    """A run file that says what `config` says, with what its own file did not say left out."""
-    document = config.model_dump(mode="json", exclude_unset=True)
+    """A run file that says what `config` says, with what its own file did not say, and secrets, left out."""
+    document = with_named_secrets(config.model_dump(mode="json", exclude_unset=True))
     return f"# {title}\n" + yaml.safe_dump(document, sort_keys=False, allow_unicode=True)
 
 

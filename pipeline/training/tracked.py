@@ -7,6 +7,7 @@ from pathlib import Path
 from ..config import RunConfig
 from ..config.keeping import TrackingConfig
 from ..context import Reporter
+from ..hiding import without_secrets
 from ..tracking import Delivery, TrackedRun, open_tracker
 from .policy import Policy
 from .speed import SpeedMeter
@@ -51,5 +52,5 @@ def tracked_run(config: RunConfig, tracker: str, fingerprint: str) -> TrackedRun
         run_id=run_id,
         folder=Path(config.run_dir) / tracker / run_id,
         job="train",
-        settings={"model": config.model, **settings},
+        settings=without_secrets({"model": config.model, **settings}),
     )

@@ -8,6 +8,8 @@ from types import SimpleNamespace
 
 import pytest
 from rich.console import Console
+from rich.table import Table
+from rich.text import Text
 
 from thumbline.pipeline.cli import terminal
 
@@ -41,14 +43,30 @@ def test_rows_of_nothing_print_nothing(monkeypatch):
 
 def test_names_of_others_neither_move_the_terminal_nor_are_read_as_markup(monkeypatch):
     screen = io.StringIO()
-    monkeypatch.setattr(
-        terminal, "out", terminal._PlainConsole(file=screen, width=80, force_terminal=True, highlight=False)
-    )
-    terminal.print_rows([{"model": "x[red]\x1b[31m\u202e"}])
-    terminal.out.print("x\x1b[2J wins", markup=False)
+    monkeypatch.setattr(terminal, "out", terminal._PlainConsole(file=screen, width=80))
+    terminal.print_rows([{"model": "x[red]\x1b[31m\u202e"}, {"model": "m[/x]:smile:\nb\udcff"}])
+    terminal.out.print("x\x1b[2J wins over m[v2]")
+    table = Table(box=None)
+    table.add_column("n[v1]\x1b")
+    table.add_row("a[/b]\x07", Text("bold", style="bold"))
+    terminal.out.print(table)
     shown = screen.getvalue()
     assert "x[red][U+001B][31m[U+202E]" in shown
-    assert "x[U+001B][2J wins" in shown
+    assert "m[/x]:smile:[U+000A]b[U+DCFF]" in shown
+    assert "x[U+001B][2J wins over m[v2]" in shown
+    assert "n[v1][U+001B]" in shown
+    assert "a[/b][U+0007]" in shown
+
+
+def test_a_bar_shows_names_as_they_are(monkeypatch):
+    screen = io.StringIO()
+    monkeypatch.setattr(terminal, "err", terminal._PlainConsole(file=screen, force_terminal=True, width=160))
+    reporter = terminal.ConsoleReporter()
+    with reporter.progress("scoring m[/v2]\x1b]0;x", 10, "rows") as advance:
+        reporter.note("loss [red]0.5")
+        advance(10)
+    assert "scoring m[/v2][U+001B]]0;x" in screen.getvalue()
+    assert "loss [red]0.5" in screen.getvalue()
 
 
 def test_a_document_is_json_whatever_its_values_are(capsys):
