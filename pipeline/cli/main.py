@@ -16,7 +16,7 @@ from ..hiding import as_told
 from ..peers import Peers, leading, peers
 from .ending import exit_code, heed_termination, tell_stopped
 from .lazy import Lazy, LazyGroup
-from .terminal import err, notes, out, print_rows
+from .terminal import err, notes, out, print_entries, print_rows
 
 
 class _Commands(LazyGroup):
@@ -51,6 +51,9 @@ class _Commands(LazyGroup):
         "launch-plan": Lazy(
             "launch_plan:launch_plan_command",
             "Say how many users and days an A/B test needs to see the thumbs-up rate change.",
+        ),
+        "settings": Lazy(
+            "settings:settings_command", "Explain the settings of a run file: meaning, unit, range, default."
         ),
         "reference": Lazy(
             "reference:app",
@@ -114,12 +117,21 @@ def _settle(
 
 
 @app.command("losses")
-def losses_command() -> None:
-    """List the training methods: what each needs and when to use it."""
+def losses_command(
+    name: Annotated[str | None, typer.Argument(help="A method; none lists them all.", metavar="METHOD")] = None,
+) -> None:
+    """List the training methods, what each needs and when to use it; or the hyper-parameters of one of them."""
+    from thumbline.losses.describing import describe_method
     from thumbline.losses.registry import describe
 
-    rows = describe()
-    print_rows(rows)
+    if name is None:
+        print_rows(describe())
+        return
+    try:
+        rows = describe_method(name)
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
+    print_entries((row["hyper-parameter"], f"{row['takes']}; default {row['default']}", row["meaning"]) for row in rows)
 
 
 @app.command("formats")
@@ -144,13 +156,21 @@ def judges_command(
 def tables_command(
     name: Annotated[str | None, typer.Argument(help="A table; none lists them all.", metavar="TABLE")] = None,
 ) -> None:
-    """Show the tables of the line and the columns of one of them."""
+    """Show the tables of the line, or the columns of one of them: type, values, meaning."""
     from ..tables import TABLES, describe_table
 
     if name is None:
         print_rows([{"table": table, "columns": ", ".join(schema.columns)} for table, schema in TABLES.items()])
         return
-    print_rows(describe_table(name))
+    missing = {"no": "", "allowed": "; may be null", "the column too": "; the column may be absent"}
+    print_entries(
+        (
+            row["column"],
+            row["type"] + (f"; {row['values']}" if row["values"] else "") + missing[row["missing"]],
+            row["meaning"],
+        )
+        for row in describe_table(name)
+    )
 
 
 def _quiet_libraries() -> None:

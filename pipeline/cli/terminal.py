@@ -4,11 +4,12 @@ import json
 import math
 import re
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
 from rich.console import Console, ConsoleDimensions
+from rich.padding import Padding
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -155,6 +156,13 @@ def print_rows(rows: Sequence[Mapping[str, object]], whole: tuple[str, ...] = ()
     for row in rows:
         table.add_row(*(plain_line(value) for value in row.values()))
     out.print(table)
+
+
+def print_entries(entries: Iterable[tuple[str, str, str]]) -> None:
+    """An entry each: its name and what it is in a line, its meaning below."""
+    for name, what, meaning in entries:
+        out.print(Text.assemble((plain(name), "bold"), f"  {plain(what)}"), soft_wrap=True)
+        out.print(Padding(Text(plain(meaning)), (0, 0, 0, 4), expand=False))
 
 
 def print_json(document: object) -> None:

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import Field, model_validator
 
-from .base import NaturalCount, Positive, Seed, StageConfig
+from .base import NaturalCount, Positive, Seed, StageConfig, Unit
 
 # How options end that would hold a secret; `max_tokens` and `key_from` do not.
 _SECRETS: Final = (
@@ -38,10 +38,14 @@ class ThumbsConfig(StageConfig):
     calibration: Literal["platt", "isotonic"] = Field(
         "platt", description="What makes a thumbs-up rate of a score, fitted on the validation split."
     )
-    learning_rate: Positive = Field(2e-5, allow_inf_nan=False, description="Peak of the optimiser's learning rate.")
-    epochs: Positive = Field(1.0, allow_inf_nan=False, description="Passes over the training rows; may be a fraction.")
-    batch_rows: NaturalCount = Field(16, description="Rows, or pairs, an optimiser step.")
-    micro_batch_rows: NaturalCount = Field(8, description="Most rows or pairs a forward pass.")
+    learning_rate: Annotated[Positive, Unit("factor")] = Field(
+        2e-5, allow_inf_nan=False, description="Peak of the optimiser's learning rate."
+    )
+    epochs: Annotated[Positive, Unit("epochs")] = Field(
+        1.0, allow_inf_nan=False, description="Passes over the training rows; may be a fraction."
+    )
+    batch_rows: Annotated[NaturalCount, Unit("rows")] = Field(16, description="Rows, or pairs, an optimiser step.")
+    micro_batch_rows: Annotated[NaturalCount, Unit("rows")] = Field(8, description="Most rows or pairs a forward pass.")
     seed: Seed = Field(0, description="Order of the rows, and the head's first weights.")
     dtype: Literal["auto", "bfloat16", "float32"] = Field(
         "auto",
@@ -59,17 +63,23 @@ class ThumbsConfig(StageConfig):
 class GenerationsConfig(StageConfig):
     """Answers sampled to held-out prompts, by the untrained and the trained model."""
 
-    samples: int = Field(0, ge=0, description="Answers a prompt and model; 0 samples none.")
-    prompts: NaturalCount = Field(
+    samples: Annotated[int, Unit("answers")] = Field(0, ge=0, description="Answers a prompt and model; 0 samples none.")
+    prompts: Annotated[NaturalCount, Unit("prompts")] = Field(
         200, description="Most prompts; of more, those drawn by `seed`. The held-out ones of `metrics.split`."
     )
-    max_new_tokens: NaturalCount = Field(256, description="An answer is cut after this many tokens.")
-    temperature: float = Field(1.0, ge=0.0, allow_inf_nan=False, description="0 takes the likeliest token.")
-    top_p: Annotated[float, Field(gt=0.0, le=1.0)] = Field(1.0, description="Likeliest tokens of this mass together.")
-    top_k: int = Field(0, ge=0, description="Only this many likeliest tokens; 0: all.")
+    max_new_tokens: Annotated[NaturalCount, Unit("tokens")] = Field(
+        256, description="An answer is cut after this many tokens."
+    )
+    temperature: Annotated[float, Unit("factor")] = Field(
+        1.0, ge=0.0, allow_inf_nan=False, description="0 takes the likeliest token."
+    )
+    top_p: Annotated[float, Field(gt=0.0, le=1.0), Unit("probability")] = Field(
+        1.0, description="Likeliest tokens of this mass together."
+    )
+    top_k: Annotated[int, Unit("tokens")] = Field(0, ge=0, description="Only this many likeliest tokens; 0: all.")
     seed: Seed = Field(0, description="Draws prompts and tokens.")
     engine: Literal["auto", "vllm", "hf"] = Field("auto", description="`auto` is vLLM where it is installed, else HF.")
-    batch_prompts: NaturalCount = Field(
+    batch_prompts: Annotated[NaturalCount, Unit("prompts")] = Field(
         16, description="Prompts whose answers are sampled together: what a killed run loses at most."
     )
     models: dict[str, str] = Field(

@@ -1,14 +1,30 @@
 """What all settings share: their manners, and types with a range."""
 
-from typing import Annotated
+from dataclasses import dataclass
+from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 Positive = Annotated[float, Field(gt=0.0)]
 NaturalCount = Annotated[int, Field(ge=1)]
 # What every generator takes: numpy's none below 0, torch's none of more bits.
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
+
+
+@dataclass(frozen=True)
+class Unit:
+    """What a number counts or measures; beside a field's type it stands in the run file's schema.
+
+    Attributes:
+        name: In the plural where it counts; `factor` for a number that multiplies.
+    """
+
+    name: str
+
+    def __get_pydantic_json_schema__(self, core_schema: Any, handler: Any) -> dict[str, Any]:
+        """The field's schema with its unit."""
+        return {**handler(core_schema), "unit": self.name}
 
 
 def _option_text(value: object) -> object:
@@ -28,7 +44,13 @@ def _option_text(value: object) -> object:
     return str(value) if isinstance(value, int | float) else value
 
 
-OptionText = Annotated[str, BeforeValidator(_option_text)]
+# What a run file may hold there; the words are those that stand in it (`config/words.py`).
+_SCALARS = ["string", "number", "boolean"]
+OptionText = Annotated[
+    str,
+    BeforeValidator(_option_text),
+    WithJsonSchema({"type": [*_SCALARS, "array"], "items": {"type": _SCALARS}}),
+]
 
 
 class StageConfig(BaseModel):

@@ -1,7 +1,7 @@
 """What this machine multiplies well: asked where a setting leaves a type open."""
 
 from pathlib import Path
-from typing import Annotated, Final, TypeVar
+from typing import Annotated, Any, Final, TypeVar
 
 from pydantic import BeforeValidator
 
@@ -38,5 +38,14 @@ def _settled(value: object) -> object:
     return "bfloat16" if multiplies_bfloat16() else "float32"
 
 
+class _OrAuto:
+    """`auto` among the words that a run file may hold."""
+
+    def __get_pydantic_json_schema__(self, core_schema: Any, handler: Any) -> dict[str, Any]:
+        """The words' schema with one more."""
+        words = dict(handler(core_schema))
+        return words | {"enum": [*words["enum"], "auto"]}
+
+
 # A type's name, or `auto`, which is settled as the run file is read: the run's own settings name what was taken.
-Settled = Annotated[_Type, BeforeValidator(_settled)]
+Settled = Annotated[_Type, BeforeValidator(_settled), _OrAuto()]

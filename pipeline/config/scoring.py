@@ -1,10 +1,10 @@
 """Settings of token ids and of the engines that score them."""
 
-from typing import Any, Final, Literal, Self
+from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import Field, model_validator
 
-from .base import NaturalCount, Seed, StageConfig
+from .base import NaturalCount, Seed, StageConfig, Unit
 from .machine import Settled
 
 
@@ -22,7 +22,9 @@ class SequencesConfig(StageConfig):
         description="`template` gives system turns to the chat template; `first_user` puts their text before the "
         "user's, for templates that take no system turn (Gemma).",
     )
-    max_tokens: int = Field(1024, ge=2, description="Tokens of prompt and completion together.")
+    max_tokens: Annotated[int, Unit("tokens")] = Field(
+        1024, ge=2, description="Tokens of prompt and completion together."
+    )
     truncation: Literal["drop", "keep_end", "keep_start"] = Field(
         "drop",
         description="A row too long: drop it, keep its prompt's end (keep_end) or its completion's start (keep_start).",
@@ -33,7 +35,7 @@ class SequencesConfig(StageConfig):
         "Held-out rows of both kinds always do.",
     )
     mismatched: bool | None = Field(
-        None, description="Make rows with another prompt's completion. None: only where the method takes them (KTO)."
+        None, description="Make rows with another prompt's completion. Unset: only where the method takes them (KTO)."
     )
     seed: Seed = Field(0, description="Draws the mismatched rows.")
 
@@ -74,12 +76,18 @@ class EngineConfig(StageConfig):
         "model", description="vLLM: type of the head's products; float32 costs time and takes the head's rounding away."
     )
     prefix_caching: bool = Field(True, description="vLLM: share a prompt between its completions.")
-    max_num_batched_tokens: int = Field(2048, ge=64, description="vLLM: tokens a step.")
-    max_num_seqs: NaturalCount = Field(64, description="vLLM: sequences in flight.")
-    gpu_memory_utilization: float = Field(0.85, gt=0.0, le=1.0, description="vLLM: share of a GPU's memory.")
-    cpu_kv_cache_gib: NaturalCount = Field(2, description="vLLM on CPU: memory for the key-value cache, GiB.")
-    tensor_parallel_size: NaturalCount = Field(1, description="vLLM: GPUs that share one model.")
-    batch_tokens: int = Field(4096, ge=1, description="HF: padded tokens a batch.")
+    max_num_batched_tokens: Annotated[int, Unit("tokens")] = Field(2048, ge=64, description="vLLM: tokens a step.")
+    max_num_seqs: Annotated[NaturalCount, Unit("sequences")] = Field(64, description="vLLM: sequences in flight.")
+    gpu_memory_utilization: Annotated[float, Unit("share of memory")] = Field(
+        0.85, gt=0.0, le=1.0, description="vLLM: share of a GPU's memory."
+    )
+    cpu_kv_cache_gib: Annotated[NaturalCount, Unit("GiB")] = Field(
+        2, description="vLLM on CPU: memory for the key-value cache, GiB."
+    )
+    tensor_parallel_size: Annotated[NaturalCount, Unit("GPUs")] = Field(
+        1, description="vLLM: GPUs that share one model."
+    )
+    batch_tokens: Annotated[int, Unit("tokens")] = Field(4096, ge=1, description="HF: padded tokens a batch.")
     routes: tuple[Literal["native", "adapter", "prompt_logprobs", "transformers"], ...] = Field(
         ("native", "adapter", "prompt_logprobs", "transformers"),
         min_length=1,
@@ -120,4 +128,6 @@ class ReferenceConfig(EngineConfig):
         description="Folder of stored log-probs, relative to the run's parent, or an address (s3://bucket/store): "
         "several runs and machines share it.",
     )
-    shard_rows: NaturalCount = Field(512, description="Sequences a shard: what a killed run can lose at most.")
+    shard_rows: Annotated[NaturalCount, Unit("sequences")] = Field(
+        512, description="Sequences a shard: what a killed run can lose at most."
+    )

@@ -1,10 +1,10 @@
 """Settings of training."""
 
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from .base import Fraction, NaturalCount, Positive, Seed, StageConfig
+from .base import Fraction, NaturalCount, Positive, Seed, StageConfig, Unit
 from .keeping import KeepingConfig, TrackingConfig
 from .machine import Settled
 
@@ -13,15 +13,17 @@ class LossTerm(StageConfig):
     """One more method whose losses are added to those of `train.method`, on the same rows."""
 
     method: str = Field(description="A name of `thumbline losses`; it takes the same kind of rows.")
-    weight: float = Field(1.0, description="Factor on its losses.", allow_inf_nan=False)
+    weight: Annotated[float, Unit("factor")] = Field(1.0, description="Factor on its losses.", allow_inf_nan=False)
     loss: dict[str, Any] = Field({}, description="Its own hyper-parameters.")
 
 
 class LoraSettings(StageConfig):
     """The adapter that is trained where `train.adapter` is set."""
 
-    rank: NaturalCount = Field(16, description="Rank of the change of a layer's weights.")
-    alpha: Positive = Field(32.0, description="The change is scaled by this over the rank.")
+    rank: Annotated[NaturalCount, Unit("dimensions")] = Field(
+        16, description="Rank of the change of a layer's weights."
+    )
+    alpha: Annotated[Positive, Unit("factor")] = Field(32.0, description="The change is scaled by this over the rank.")
     use_rslora: bool = Field(False, description="Scale by alpha over the root of the rank instead (rsLoRA).")
     target_modules: Literal["all-linear"] | tuple[str, ...] = Field(
         "all-linear", description="Last parts of the names of layers that get one; `all-linear`: all but the head."
@@ -32,12 +34,15 @@ class TrainConfig(KeepingConfig, TrackingConfig):
     """Which method trains the policy, and how."""
 
     method: str = Field("dpo", description="A name of `thumbline losses`.")
-    loss: dict[str, Any] = Field({}, description="The method's own hyper-parameters, for example `beta`.")
+    loss: dict[str, Any] = Field(
+        {},
+        description="The method's own hyper-parameters, for example `beta`; `thumbline losses METHOD` explains them.",
+    )
     also: tuple[LossTerm, ...] = Field((), description="Further methods: a weighted sum of losses is trained on.")
     weighting: Literal["none", "wpo"] = Field(
         "none", description="`wpo` weighs a pair by how likely the policy is to write both of its answers (WPO)."
     )
-    ld_alpha: Fraction = Field(
+    ld_alpha: Annotated[Fraction, Unit("factor")] = Field(
         1.0,
         description="Weight of tokens beyond the length of a pair's shorter answer (LD-DPO); 1: all count alike. Below "
         "1, methods with a reference need reference.token_logps.",
@@ -62,12 +67,18 @@ class TrainConfig(KeepingConfig, TrackingConfig):
     optimizer: Literal["adamw", "adamw_8bit", "adafactor"] = Field(
         "adamw", description="State of 8, about 2 (bitsandbytes), or almost no bytes a trained parameter."
     )
-    learning_rate: Positive = Field(1e-5, allow_inf_nan=False, description="Peak of the optimiser's learning rate.")
-    epochs: Positive = Field(1.0, allow_inf_nan=False, description="Passes over the training rows; may be a fraction.")
-    max_steps: NaturalCount | None = Field(None, description="Stop after this many optimiser steps.")
-    batch_rows: NaturalCount = Field(16, description="Pairs or rows an optimiser step.")
-    micro_batch_rows: NaturalCount = Field(4, description="Most pairs or rows a forward pass.")
-    micro_batch_tokens: NaturalCount | None = Field(
+    learning_rate: Annotated[Positive, Unit("factor")] = Field(
+        1e-5, allow_inf_nan=False, description="Peak of the optimiser's learning rate."
+    )
+    epochs: Annotated[Positive, Unit("epochs")] = Field(
+        1.0, allow_inf_nan=False, description="Passes over the training rows; may be a fraction."
+    )
+    max_steps: Annotated[NaturalCount | None, Unit("steps")] = Field(
+        None, description="Stop after this many optimiser steps."
+    )
+    batch_rows: Annotated[NaturalCount, Unit("rows")] = Field(16, description="Pairs or rows an optimiser step.")
+    micro_batch_rows: Annotated[NaturalCount, Unit("rows")] = Field(4, description="Most pairs or rows a forward pass.")
+    micro_batch_tokens: Annotated[NaturalCount | None, Unit("tokens")] = Field(
         None,
         description="Most tokens that a forward pass computes with a gradient: padded places count, a shared prompt "
         "counts once, a KTO row's mismatched partner does not. Both limits hold, so raise micro_batch_rows with it; a "
@@ -78,10 +89,12 @@ class TrainConfig(KeepingConfig, TrackingConfig):
         description="`label`: each step holds desirable and undesirable rows in the data's ratio, to within one row; "
         "of no effect on pairs. `none`: a plain shuffle.",
     )
-    warmup_fraction: Fraction = Field(0.1, description="Share of the steps over which the learning rate rises.")
+    warmup_fraction: Annotated[Fraction, Unit("share of steps")] = Field(
+        0.1, description="Share of the steps over which the learning rate rises."
+    )
     schedule: Literal["linear", "cosine", "constant"] = Field("linear", description="Decay after the warm-up.")
-    weight_decay: float = Field(0.0, ge=0.0, description="Decoupled weight decay.")
-    max_grad_norm: Positive = Field(1.0, description="Gradients are clipped to this norm.")
+    weight_decay: Annotated[float, Unit("factor")] = Field(0.0, ge=0.0, description="Decoupled weight decay.")
+    max_grad_norm: Annotated[Positive, Unit("norm")] = Field(1.0, description="Gradients are clipped to this norm.")
     dtype: Settled[Literal["bfloat16", "float32"]] = Field(
         "bfloat16",
         description="Autocast type of the forward pass; it changes no weight. `auto`: bfloat16, but float32 on a "
@@ -101,15 +114,21 @@ class TrainConfig(KeepingConfig, TrackingConfig):
         description="Where torchrun starts several processes: `ddp` holds the model in each, `fsdp` shares out its "
         "weights, gradients and optimiser state; `auto`: ddp for adapters, fsdp for all weights. `none`: one trains.",
     )
-    validate_every: NaturalCount = Field(10, description="Optimiser steps between validation points.")
-    validation_rows: int = Field(64, ge=0, description="Rows scored at a validation point; 0 for none.")
-    parity_rows: NaturalCount = Field(32, description="Sequences that the parity gate compares before training.")
-    parity_floor: Positive = Field(
+    validate_every: Annotated[NaturalCount, Unit("steps")] = Field(
+        10, description="Optimiser steps between validation points."
+    )
+    validation_rows: Annotated[int, Unit("rows")] = Field(
+        64, ge=0, description="Rows scored at a validation point; 0 for none."
+    )
+    parity_rows: Annotated[NaturalCount, Unit("sequences")] = Field(
+        32, description="Sequences that the parity gate compares before training."
+    )
+    parity_floor: Annotated[Positive, Unit("nats a root of tokens")] = Field(
         0.1,
         description="Nats a square root of completion tokens (rounding adds up as a random walk): a mean difference a "
         "sequence below this always passes the gate. SmolLM2-135M in bfloat16 has 0.05.",
     )
-    parity_multiple: Positive = Field(
+    parity_multiple: Annotated[Positive, Unit("factor")] = Field(
         4.0, description="Above the floor, the mean difference may be this multiple of the training engine's own noise."
     )
 

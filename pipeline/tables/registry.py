@@ -22,6 +22,7 @@ from .data import (
     SPLITS,
     UNPAIRED,
 )
+from .meanings import meaning_of
 from .models import (
     GENERATION_PROMPTS,
     GENERATIONS,
@@ -73,6 +74,17 @@ TABLES: Final[dict[str, pa.DataFrameSchema]] = {
 }
 
 
+# Checks of pandera's own, by name, with their bounds.
+_FITS: Final = {
+    "greater_than_or_equal_to": "at least {min_value}",
+    "greater_than": "above {min_value}",
+    "less_than_or_equal_to": "at most {max_value}",
+    "in_range": "from {min_value} to {max_value}",
+    "str_length": "not empty",
+    "str_matches": "32 hexadecimal digits",
+}
+
+
 def schema_of(table: str) -> pa.DataFrameSchema:
     """The schema of `table`.
 
@@ -99,13 +111,24 @@ def has_columns_of(table: str, schema: pl.Schema) -> bool:
 
 
 def describe_table(table: str) -> list[dict[str, str]]:
-    """One row a column of `table`: its type, what its values must fit, and whether they may be missing."""
+    """One row a column of `table`: type, what its values must fit, whether they may be missing, and their meaning."""
     return [
         {
             "column": name,
-            "type": str(column.dtype),
-            "values": "; ".join(str(check.error or check.name) for check in column.checks),
+            "type": _type(column.dtype.type),
+            "values": ", ".join(map(_fits, column.checks)),
             "missing": "the column too" if not column.required else "allowed" if column.nullable else "no",
+            "meaning": meaning_of(table, name),
         }
         for name, column in schema_of(table).columns.items()
     ]
+
+
+def _type(kind: pl.DataType) -> str:
+    return " | ".join(kind.categories) if isinstance(kind, pl.Enum) else str(kind)
+
+
+def _fits(check: pa.Check) -> str:
+    """What a check asks of a value, in words."""
+    words = _FITS.get(check.name, str(check.error or check.name))
+    return words.format(**(check.statistics or {}))

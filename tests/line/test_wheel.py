@@ -16,6 +16,7 @@ DATA = (
     "losses/py.typed",
     "pipeline/configs/quickstart.yaml",
     "pipeline/report/metrics.schema.json",
+    "pipeline/config/run.schema.json",
     "pipeline/report/templates/page.html.j2",
     "pipeline/report/templates/page.css",
     "pipeline/report/templates/page.js",
