@@ -130,5 +130,5 @@ def _type(kind: pl.DataType) -> str:
 
 def _fits(check: pa.Check) -> str:
     """What a check asks of a value, in words."""
-    words = _FITS.get(check.name, str(check.error or check.name))
+    words = _FITS.get(str(check.name), str(check.error or check.name))
     return words.format(**(check.statistics or {}))
