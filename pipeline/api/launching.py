@@ -121,11 +121,11 @@ def launch_plan(
 def _predicted(run: Run | str | Path) -> "Predicted | None":
     """What the run predicts; None where it has come to no metrics."""
     from ..evidence.launch_predicted import predicted_of
-    from ..storage.manifests import read_manifest
+    from ..storage.kept import trusted_manifest
     from ..storage.tables import read_table
 
     folder = _folder(run) / "metrics"
-    if read_manifest(folder) is None:
+    if trusted_manifest(folder) is None:
         return None
     return predicted_of(read_table(folder / "metrics.parquet", "metrics"))
 
@@ -138,12 +138,12 @@ def _votes(run: Run | str | Path) -> tuple[pl.DataFrame, pl.DataFrame]:
     from .. import line
     from ..errors import InputError
     from ..evidence.launch_basis import COLUMNS
-    from ..storage.manifests import read_manifest
+    from ..storage.kept import trusted_manifest
     from ..storage.tables import read_table
 
     folder = _folder(run)
     line.load_saved_config(folder)
-    if read_manifest(folder / "responses") is None:
+    if trusted_manifest(folder / "responses") is None:
         raise InputError(f"{folder}: its votes are not counted yet; run it until the stage `responses` at least.")
     raters, responses = (
         read_table(folder / "responses" / f"{name}.parquet", name, columns) for name, columns in COLUMNS.items()

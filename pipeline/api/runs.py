@@ -79,10 +79,10 @@ class Run:
     def __init__(self, folder: Path, settings: "RunConfig") -> None:
         """Read what the stages say of themselves; no table is read yet."""
         from .. import line
-        from ..storage.manifests import read_manifest
+        from ..storage.kept import trusted_manifest
 
         self.folder, self.settings = folder, settings
-        found = {name: read_manifest(folder / name) for name in line.STAGE_NAMES}
+        found = {name: trusted_manifest(folder / name) for name in line.STAGE_NAMES}
         self._missing = [name for name, manifest in found.items() if manifest is None]
         self.manifests = {name: manifest for name, manifest in found.items() if manifest is not None}
         self.tables = Tables(folder, self.manifests)
@@ -116,8 +116,13 @@ class Run:
     @property
     def verdict(self) -> str | None:
         """What the report says in its first sentence; None where there is no report yet."""
+        from ..storage.kept import check_kept
+
         path = self.folder / "report" / "metrics.json"
-        return json.loads(path.read_text(encoding="utf-8"))["verdict"]["sentence"] if path.is_file() else None
+        if not path.is_file():
+            return None
+        check_kept(path)
+        return str(json.loads(path.read_text(encoding="utf-8"))["verdict"]["sentence"])
 
     @property
     def report(self) -> Path | None:

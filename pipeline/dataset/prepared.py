@@ -9,7 +9,7 @@ import polars as pl
 
 from ..config import RunConfig
 from ..storage.files import write_text
-from ..storage.manifests import read_manifest
+from ..storage.kept import trusted_manifest
 from ..storage.tables import read_table
 from .card import CARD
 from .trl import write_dataset
@@ -78,7 +78,7 @@ def _tables(run_dir: Path, names: tuple[str, ...]) -> dict[str, pl.DataFrame]:
     """Those of the named tables that the run's stages have written."""
     found: dict[str, pl.DataFrame] = {}
     for stage in sorted(path.parent for path in run_dir.glob("*/manifest.json")):
-        manifest = read_manifest(stage)
+        manifest = trusted_manifest(stage)
         for name in () if manifest is None else manifest.outputs:
             if name in names:
                 found[name] = read_table(stage / f"{name}.parquet", name)

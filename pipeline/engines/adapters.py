@@ -11,6 +11,7 @@ from typing import Any, Final, NamedTuple
 
 from ..errors import EngineError, InputError, MissingDependencyError
 from ..storage.digests import cached_digest, digest_json
+from ..storage.kept import check_kept_folder
 from .models import resolve_model
 from .quantised import quiet_bitsandbytes
 
@@ -72,6 +73,7 @@ def resolve_adapter(adapter: str) -> Path:
     missing = [name for name in (_CONFIG, _WEIGHTS) if not (folder / name).is_file()]
     if missing:
         raise InputError(f"adapter {folder}: holds no {' and no '.join(missing)}, so it is no LoRA adapter.")
+    check_kept_folder(folder)
     return folder
 
 

@@ -7,6 +7,7 @@ from typing import Final
 
 from ..errors import InputError
 from ..storage.digests import cached_digest, digest_json
+from ..storage.kept import check_kept_folder
 from .demo_model import demo_model_path
 
 DEMO_MODEL: Final = "demo"
@@ -40,6 +41,7 @@ def resolve_model(model: str, revision: str | None = None) -> Path:
 
     Raises:
         InputError: It is none of the three, or the hub cannot be reached and has no copy here.
+        TableError: It is the model of a run, and not as its stage wrote it.
     """
     if model == DEMO_MODEL:
         return demo_model_path()
@@ -47,6 +49,7 @@ def resolve_model(model: str, revision: str | None = None) -> Path:
     if folder.is_dir():
         if not (folder / "config.json").is_file():
             raise InputError(f"model: {folder} holds no config.json, so it is no transformers model.")
+        check_kept_folder(folder)
         return folder
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 

@@ -14,6 +14,7 @@ from thumbline.evaluators.rate_calibration import Calibration
 
 from ..errors import EngineError
 from ..storage.digests import cached_digest, digest_json
+from ..storage.kept import check_kept_folder
 from .base import TokenSequence
 from .head import body_of, no_progress_bar, with_own_attention
 from .models import model_digest
@@ -93,9 +94,11 @@ def open_thumbs_model(folder: Path, device: str = "auto", dtype: str = "auto") -
 
     Raises:
         EngineError: No such model can be loaded from the folder, or its calibration cannot be read.
+        TableError: A run made it, and it is not as its stage wrote it.
     """
     from transformers import AutoConfig, AutoModelForSequenceClassification
 
+    check_kept_folder(folder)
     place = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)
     try:
         config = with_own_attention(AutoConfig.from_pretrained(folder))

@@ -8,7 +8,8 @@ from ..errors import PipelineError
 from ..hiding import with_named_secrets
 from ..reading.remote import KeptSecretError
 from ..storage.digests import digest_json
-from ..storage.manifests import Manifest, missing_outputs, partial_dir, read_manifest
+from ..storage.kept import changed_files
+from ..storage.manifests import Manifest, is_damaged, missing_outputs, partial_dir, read_manifest
 from .stages import STAGES, Stage, producer_of
 
 
@@ -83,10 +84,11 @@ def input_digests(config: RunConfig, stage: Stage) -> dict[str, str]:
         producer = producer_of(table)
         manifest = read_stage(config, producer)
         if manifest is None:
-            raise PipelineError(
-                f"{stage.name}: needs '{table}', which {producer.name} has not made yet in {config.run_dir}. "
-                f"Run from {producer.name}."
-            )
+            folder = config.run_dir / producer.name
+            what = f"whose manifest in {folder} is damaged"
+            if not is_damaged(folder):
+                what = f"which {producer.name} has not made yet in {config.run_dir}"
+            raise PipelineError(f"{stage.name}: needs '{table}', {what}. Run from {producer.name}.")
         if table in manifest.outputs:
             digests[table] = manifest.outputs[table].sha256
         elif table in manifest.files:
@@ -112,7 +114,7 @@ def fingerprint_of(config: RunConfig, stage: Stage) -> str:
 
 
 def recorded(config: RunConfig, stages: Sequence[Stage]) -> bool:
-    """Whether each of these stages has finished as it would now; what it wrote may have been deleted since.
+    """Whether each of these stages has finished as it would now; its files may have been deleted since, not changed.
 
     Args:
         config: The run.
@@ -122,6 +124,8 @@ def recorded(config: RunConfig, stages: Sequence[Stage]) -> bool:
         manifest = read_stage(config, stage)
         if manifest is None or manifest.fingerprint != fingerprint_of(config, stage):
             return False
+        if changed_files(config.run_dir / stage.name, manifest):
+            return False
     return True
 
 
@@ -129,12 +133,17 @@ def why_run(config: RunConfig, stage: Stage, fingerprint: str) -> str | None:
     """Why a stage is not up to date, or None where it is."""
     folder = config.run_dir / stage.name
     manifest = read_stage(config, stage)
+    if manifest is None and is_damaged(folder):
+        return "damaged manifest.json"
     if manifest is None:
         return "interrupted" if partial_dir(folder).exists() else "never ran"
     if manifest.fingerprint != fingerprint:
         return _what_changed(config, stage, manifest)
     missing = missing_outputs(folder, manifest)
-    return f"missing {missing[0]}" if missing else None
+    if missing:
+        return f"missing {missing[0]}"
+    changed = changed_files(folder, manifest)
+    return f"damaged {changed[0]}" if changed else None
 
 
 def _what_changed(config: RunConfig, stage: Stage, manifest: Manifest) -> str:

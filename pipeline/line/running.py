@@ -1,7 +1,7 @@
 """Running stages in order: each into a folder of its own name, whole or not at all, one process a run."""
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -10,6 +10,7 @@ from ..config import RunConfig
 from ..context import DEFAULT_SIZES, BatchSizes, Reporter, SilentReporter, StageContext
 from ..ingest.refusing import refusal
 from ..storage.files import make_folder, remove_temporary
+from ..storage.kept import changed_files, check_kept, check_kept_folder
 from ..storage.manifests import (
     Manifest,
     link_stage,
@@ -85,10 +86,13 @@ def _found(config: RunConfig, stage: Stage, fingerprint: str, source: Path | Non
     if source is None or not (source / stage.name).is_dir():
         return None
     with locked(source):
-        theirs = read_manifest(source / stage.name)
-        if theirs is None or theirs.fingerprint != fingerprint or missing_outputs(source / stage.name, theirs):
+        folder = source / stage.name
+        theirs = read_manifest(folder)
+        if theirs is None or theirs.fingerprint != fingerprint:
             return None
-        link_stage(source / stage.name, config.run_dir / stage.name)
+        if missing_outputs(folder, theirs) or changed_files(folder, theirs):
+            return None
+        link_stage(folder, config.run_dir / stage.name)
     return Finished(stage, "taken", theirs)
 
 
@@ -102,11 +106,12 @@ def tables_of(config: RunConfig, stage: Stage) -> dict[str, Path]:
 
 
 def _run_stage(config: RunConfig, stage: Stage, fingerprint: str, reporter: Reporter, sizes: BatchSizes) -> Finished:
-    folder = config.run_dir / stage.name
+    folder, tables = config.run_dir / stage.name, tables_of(config, stage)
+    _check_inputs(config, stage, tables)
     context = StageContext(
         config=config,
         folder=open_partial(folder, fingerprint),
-        tables=tables_of(config, stage),
+        tables=tables,
         reporter=reporter,
         run_dir=config.run_dir,
         sizes=sizes,
@@ -128,5 +133,16 @@ def _run_stage(config: RunConfig, stage: Stage, fingerprint: str, reporter: Repo
         seconds=round(time.monotonic() - started, 3),
         finished_at=datetime.now(UTC).isoformat(timespec="seconds"),
     )
-    publish(folder, manifest)
-    return Finished(stage, "ran", manifest)
+    return Finished(stage, "ran", publish(folder, manifest))
+
+
+def _check_inputs(config: RunConfig, stage: Stage, tables: Mapping[str, Path]) -> None:
+    """Refuse what a stage would read of others where it is not what they wrote.
+
+    Raises:
+        TableError: A table, or a file of a model, was changed.
+    """
+    for path in tables.values():
+        check_kept(path)
+    for name in set(stage.reads(config)) - set(tables):
+        check_kept_folder(config.run_dir / producer_of(name).name / name)

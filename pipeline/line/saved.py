@@ -8,7 +8,7 @@ import yaml
 from ..config import RunConfig, build_config, read_document
 from ..errors import ConfigError
 from ..hiding import HIDDEN, PUBLIC_USER_KEY, with_named_secrets, without_secrets
-from ..storage.files import write_text
+from ..storage.kept import check_text, write_checked
 
 CONFIG_FILE: Final = "config.yaml"
 _SHORTEST_KEY: Final = 6
@@ -19,11 +19,13 @@ def load_saved_config(run_dir: Path) -> RunConfig:
 
     Raises:
         ConfigError: The folder holds no run, or its settings cannot be read.
+        InputError: The file is not as it was written.
     """
     path = run_dir / CONFIG_FILE
     if not path.is_file():
         raise ConfigError(f"{run_dir}: no {CONFIG_FILE} here, so this is not the folder of a run.")
     try:
+        check_text(path)
         document = read_document(path)
         # Neither is a setting: the command line, and a section that held nothing.
         for key in ("command", "policy"):
@@ -44,7 +46,7 @@ def save_config(config: RunConfig, command: str) -> None:
     """
     document: dict[str, Any] = with_named_secrets(config.model_dump(mode="json"))
     document |= {"command": _without_key(without_secrets(command), config.events.user_key)} if command else {}
-    write_text(config.run_dir / CONFIG_FILE, yaml.safe_dump(document, sort_keys=False, allow_unicode=True))
+    write_checked(config.run_dir / CONFIG_FILE, yaml.safe_dump(document, sort_keys=False, allow_unicode=True))
 
 
 def _without_key(command: str, user_key: str) -> str:

@@ -11,7 +11,7 @@ import polars as pl
 
 from ..config import RunConfig, TrainConfig
 from ..errors import ConfigError
-from ..storage.manifests import read_manifest
+from ..storage.kept import trusted_manifest
 from ..storage.tables import iter_table, read_table
 from ..training.batches import micro_batches, order_of, total_steps, trained_sequences
 from ..training.layouts import Layout, computed_tokens
@@ -86,7 +86,7 @@ def _kind(config: RunConfig) -> str:
 
 def _path(config: RunConfig, table: str) -> Path | None:
     stage = _TABLES.get(table, table)
-    manifest = read_manifest(config.run_dir / stage)
+    manifest = trusted_manifest(config.run_dir / stage)
     return None if manifest is None else config.run_dir / stage / manifest.outputs[table].file
 
 

@@ -10,7 +10,8 @@ import polars as pl
 
 from ..config import RunConfig
 from ..errors import ConfigError
-from ..storage.manifests import partial_dir, read_manifest
+from ..storage.kept import trusted_manifest
+from ..storage.manifests import partial_dir
 from ..storage.tables import iter_table
 from .rows import Request, named_sequences
 
@@ -82,12 +83,12 @@ def _of_other_templates(folder: Path) -> Iterator[str]:
 
 def _asked_notes(folder: Path) -> Mapping[str, Any]:
     """Notes of a stage that sampled; none where it did not."""
-    manifest = read_manifest(folder / _ASKED)
+    manifest = trusted_manifest(folder / _ASKED)
     return manifest.notes if manifest is not None and "models" in manifest.notes else {}
 
 
 def _store_key(stage_dir: Path) -> str | None:
-    manifest = read_manifest(stage_dir)
+    manifest = trusted_manifest(stage_dir)
     return None if manifest is None else manifest.notes.get("store_key")
 
 

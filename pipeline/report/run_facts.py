@@ -11,7 +11,8 @@ import yaml
 from ..evidence.launch_basis import COLUMNS as LAUNCH
 from ..storage.digests import digest_file
 from ..storage.files import write_text
-from ..storage.manifests import Manifest, read_manifest
+from ..storage.kept import check_text, trusted_manifest
+from ..storage.manifests import Manifest
 
 INPUTS: Final = (
     "responses",
@@ -53,9 +54,18 @@ def write_files(folder: Path, texts: Mapping[str, str]) -> dict[str, str]:
     return {name: digest_file(folder / name) for name in texts}
 
 
-def read_manifests(run_dir: Path) -> dict[str, Manifest]:
-    """Manifests of the run's finished stages, by stage."""
-    found = {path.parent.name: read_manifest(path.parent) for path in run_dir.glob("*/manifest.json")}
+def read_manifests(run_dir: Path, but: str = "") -> dict[str, Manifest]:
+    """Manifests of the run's finished stages, by stage.
+
+    Args:
+        run_dir: The run's folder.
+        but: A stage that is left out.
+
+    Raises:
+        TableError: One is damaged.
+    """
+    folders = (path.parent for path in run_dir.glob("*/manifest.json") if path.parent.name != but)
+    found = {folder.name: trusted_manifest(folder) for folder in folders}
     return {name: manifest for name, manifest in sorted(found.items()) if manifest is not None}
 
 
@@ -64,6 +74,7 @@ def saved_command(run_dir: Path) -> str:
     path = run_dir / "config.yaml"
     if not path.is_file():
         return ""
+    check_text(path)
     return str(yaml.safe_load(path.read_text(encoding="utf-8")).get("command", ""))
 
 

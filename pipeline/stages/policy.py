@@ -10,7 +10,8 @@ from ..config import RunConfig
 from ..context import StageContext, StageResult
 from ..engines.registry import engine_identity
 from ..engines.scoring import Scorer, score_table, scratch_folder
-from ..storage.manifests import Counts, read_manifest
+from ..storage.kept import trusted_manifest
+from ..storage.manifests import Counts
 from ..training.methods import makes_mismatched, takes_mismatched
 from ..training.trained import trained_model
 
@@ -84,7 +85,7 @@ def run(context: StageContext) -> StageResult:
             "trained model's log-probs",
         )
         written = context.write_batches("policy", result.results.batches())
-    reference = read_manifest(context.run_dir / "reference")
+    reference = trusted_manifest(context.run_dir / "reference")
     warning = None if reference is None else other_route(reference.notes, result.notes)
     if warning is not None:
         context.reporter.say(warning)

@@ -34,7 +34,8 @@ def _notes(config: RunConfig) -> tuple[str, ...]:
 def run(context: StageContext) -> StageResult:
     """Read what the run made, write the page, its facts, the metrics and a section for a model card."""
     tables = {name: context.read(name, COLUMNS.get(name)) for name in INPUTS}
-    manifests = read_manifests(context.run_dir)
+    # The page that was there before is none of its facts.
+    manifests = read_manifests(context.run_dir, but="report")
     notes = manifests["metrics"].notes
     inputs = ReportInputs(
         title=context.config.report.title,

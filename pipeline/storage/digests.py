@@ -15,6 +15,8 @@ _READ_BYTES: Final = 1 << 20
 # A file changed this shortly ago may change again without its time telling: its digest is not kept.
 _SETTLED_SECONDS: Final = 2.0
 _logger = logging.getLogger(__name__)
+# What this process has read or written itself, by the file's identity.
+_known: dict[tuple[int, ...], str] = {}
 
 
 def digest_text(*parts: str) -> str:
@@ -60,26 +62,51 @@ def cache_dir() -> Path:
 
 
 def cached_digest(path: Path, digest: Callable[[Path], str] = digest_file) -> str:
-    """The file's digest, from the cache where the file is the one that was read before.
+    """The file's digest, from memory or the cache where the file is the one that was read before.
+
+    A file is the same while its device, inode, size and both of its times are: whoever writes to it, by whichever of
+    its names, changes its times, the second of which no program can set.
 
     Args:
         path: A file.
         digest: Computes it where the cache has none.
     """
     status = path.stat()
-    identity = [str(path.resolve()), status.st_size, status.st_mtime_ns, status.st_ino]
+    identity = _identity(status)
+    if identity in _known:
+        return _known[identity]
     entry = cache_dir() / "digests" / f"{digest_json(identity)}.json"
-    if entry.is_file():
-        try:
-            return str(json.loads(entry.read_text(encoding="utf-8"))["sha256"])
-        except (ValueError, KeyError, TypeError):
-            entry.unlink(missing_ok=True)
-    found = digest(path)
-    if time.time() - status.st_mtime <= _SETTLED_SECONDS:
-        return found
+    found = _read_entry(entry)
+    if found is None:
+        found = digest(path)
+        _keep(entry, path, status, found)
+    _known[identity] = found
+    return found
+
+
+def _identity(status: os.stat_result) -> tuple[int, ...]:
+    return (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+
+
+def _read_entry(entry: Path) -> str | None:
+    if not entry.is_file():
+        return None
     try:
-        write_text(entry, json.dumps({"file": identity, "sha256": found}))
+        kept = json.loads(entry.read_text(encoding="utf-8"))
+        if kept["check"] == digest_json([entry.stem, kept["sha256"]]):
+            return str(kept["sha256"])
+    except (ValueError, KeyError, TypeError, OSError):
+        _logger.debug("%s cannot be read; the digest is computed again", entry)
+    entry.unlink(missing_ok=True)
+    return None
+
+
+def _keep(entry: Path, path: Path, status: os.stat_result, found: str) -> None:
+    if time.time() - max(status.st_mtime, status.st_ctime) <= _SETTLED_SECONDS:
+        return
+    kept = {"file": str(path.resolve()), "sha256": found, "check": digest_json([entry.stem, found])}
+    try:
+        write_text(entry, json.dumps(kept))
     except OSError as error:
         # A home that cannot be written to costs time, nothing else.
         _logger.debug("The digest of %s is not kept: %s", path, error)
-    return found

@@ -1,19 +1,22 @@
 """What a finished stage leaves beside its tables, and stage folders that appear whole or not at all."""
 
+import json
 import os
 import shutil
 from pathlib import Path
 from typing import Any, Final
 
 import polars as pl
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
 from ..errors import TableError
+from .digests import cached_digest, digest_json
 from .files import sync, write_text
 
 MANIFEST: Final = "manifest.json"
 # Names the fingerprint that a working folder is of.
 _MARKER: Final = ".fingerprint"
+_CHECK: Final = "check"
 
 
 class TableRecord(BaseModel):
@@ -73,7 +76,13 @@ def value_counts(values: pl.Series) -> dict[str, int]:
 
 
 class Manifest(BaseModel):
-    """What a finished stage did, from what, and what it wrote."""
+    """What a finished stage did, from what, and what it wrote.
+
+    Attributes:
+        outputs: Its tables.
+        files: Other files and folders, with the digest that later stages hang on.
+        contents: SHA-256 of every file in its folder, by its path in there; none where an older version wrote it.
+    """
 
     model_config = ConfigDict(frozen=True)
 
@@ -84,6 +93,7 @@ class Manifest(BaseModel):
     inputs: dict[str, str]
     outputs: dict[str, TableRecord]
     files: dict[str, str] = {}
+    contents: dict[str, str] = {}
     counts: Counts
     notes: dict[str, Any] = {}
     seconds: float
@@ -95,15 +105,28 @@ class Manifest(BaseModel):
         return tuple(self.notes.get("said", ()))
 
 
+def manifest_text(manifest: Manifest) -> str:
+    """A manifest as its file holds it: JSON whose first key is the digest of all others."""
+    document = manifest.model_dump(mode="json")
+    return json.dumps({_CHECK: digest_json(document)} | document, indent=2, ensure_ascii=False) + "\n"
+
+
 def read_manifest(stage_dir: Path) -> Manifest | None:
-    """The manifest of a finished stage; None where the stage never finished."""
-    path = stage_dir / MANIFEST
-    if not path.is_file():
-        return None
+    """The manifest of a finished stage; None where the stage never finished, or the file is damaged (`is_damaged`)."""
     try:
-        return Manifest.model_validate_json(path.read_text(encoding="utf-8"))
-    except ValidationError:
+        document = json.loads((stage_dir / MANIFEST).read_text(encoding="utf-8"))
+        check = document.pop(_CHECK, None)
+        # Older versions wrote none.
+        if check is not None and check != digest_json(document):
+            return None
+        return Manifest.model_validate(document)
+    except (OSError, ValueError, TypeError, AttributeError, RecursionError):
         return None
+
+
+def is_damaged(stage_dir: Path) -> bool:
+    """Whether a manifest lies there that is none, or not as it was written."""
+    return (stage_dir / MANIFEST).exists() and read_manifest(stage_dir) is None
 
 
 def missing_outputs(stage_dir: Path, manifest: Manifest) -> list[str]:
@@ -144,15 +167,22 @@ def _remove_hidden(folder: Path, keep: str = "") -> None:
             path.unlink(missing_ok=True)
 
 
-def publish(stage_dir: Path, manifest: Manifest) -> None:
+def publish(stage_dir: Path, manifest: Manifest) -> Manifest:
     """Write the manifest into the working folder, last, and let the folder take the stage's name.
 
     Hidden files go before: a worker may have outlived the killed process whose work was resumed here by a moment.
+
+    Returns:
+        The manifest as it was written, with the digest of each file beside it.
     """
     folder = partial_dir(stage_dir)
     _remove_hidden(folder, keep=_MARKER)
-    write_text(folder / MANIFEST, manifest.model_dump_json(indent=2) + "\n")
+    names = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+    own = [name for name in names if name not in {MANIFEST, _MARKER}]
+    written = manifest.model_copy(update={"contents": {name: cached_digest(folder / name) for name in own}})
+    write_text(folder / MANIFEST, manifest_text(written))
     recover_published(stage_dir)
+    return written
 
 
 def recover_published(stage_dir: Path) -> None:

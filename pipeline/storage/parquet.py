@@ -20,6 +20,7 @@ from polars.io.plugins import register_io_source
 from ..errors import InputError
 from .columns import copied_strings
 from .files import atomic_file, exact_path
+from .kept import check_kept
 
 # A row group this size keeps a reader's memory small and its files near the size of larger groups.
 ROW_GROUP_ROWS: Final = 50_000
@@ -172,7 +173,7 @@ def readable(path: Path) -> Iterator[None]:
         raise InputError(f"{path}: no such file.")
     try:
         yield
-    except (pl.exceptions.PolarsError, pa.ArrowException, OSError) as error:
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, pa.ArrowException, OSError) as error:
         raise InputError(f"{path}: not readable as Parquet ({type(error).__name__}); is it whole?") from error
 
 
@@ -181,8 +182,10 @@ def read_parquet(path: Path, columns: list[str] | None = None) -> pl.DataFrame:
 
     Raises:
         InputError: The file is missing, or it is no whole Parquet file.
+        TableError: It is a table of a run, and not as its stage wrote it.
     """
     with readable(path):
+        check_kept(path)
         return pl.read_parquet(exact_path(path), columns=columns, glob=False)
 
 
@@ -217,4 +220,5 @@ def read_parquet_bytes(data: bytes) -> tuple[pl.DataFrame, dict[str, str]]:
 
 def count_rows(path: Path) -> int:
     """How many rows one of our Parquet files has, by its footer."""
+    check_kept(path)
     return int(pq.read_metadata(exact_path(path)).num_rows)

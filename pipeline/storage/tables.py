@@ -12,8 +12,9 @@ import polars as pl
 
 from ..errors import TableError
 from ..tables import has_columns_of, polars_schema, validate
-from .digests import digest_file
+from .digests import cached_digest
 from .files import atomic_file
+from .kept import check_kept
 from .manifests import TableRecord
 from .parquet import ROW_GROUP_ROWS, ParquetWriter, iter_parquet, readable, scan_parquet, sink_parquet
 
@@ -42,7 +43,7 @@ def write_table_batches(
     """
     with atomic_file(path) as temporary:
         rows = _sink(temporary, table, iter(batches), row_group_rows)
-    return TableRecord(file=path.name, rows=rows, sha256=digest_file(path))
+    return TableRecord(file=path.name, rows=rows, sha256=cached_digest(path))
 
 
 def write_tables(
@@ -71,7 +72,8 @@ def write_tables(
         for table, writer in writers.items():
             rows[table] = writer.close(polars_schema(table))
     return {
-        table: TableRecord(file=path.name, rows=rows[table], sha256=digest_file(path)) for table, path in paths.items()
+        table: TableRecord(file=path.name, rows=rows[table], sha256=cached_digest(path))
+        for table, path in paths.items()
     }
 
 
@@ -112,13 +114,15 @@ def read_table(
 
     Raises:
         InputError: The file is missing, or it is no whole Parquet file.
-        TableError: The file's columns are not those of `table` (another version wrote it).
+        TableError: The file's columns are not those of `table` (another version wrote it), or its bytes are not those
+            that its stage wrote.
     """
     with readable(path):
         return _scan(path, table, columns, where).collect()
 
 
 def _scan(path: Path, table: str, columns: Sequence[str] | None, where: pl.Expr | None = None) -> pl.LazyFrame:
+    check_kept(path)
     scan = scan_parquet(path)
     found = scan.collect_schema()
     _check_columns(path, table, found)
@@ -151,7 +155,7 @@ def read_parts(
         part_rows: Rows of a part.
 
     Raises:
-        TableError: The file's columns are not those of `table`.
+        TableError: The file's columns are not those of `table`, or its bytes not those that its stage wrote.
     """
     scan = _scan(path, table, columns or polars_schema(table).names())
     total = scan.select(pl.len()).collect().item()
@@ -173,7 +177,7 @@ def read_by_prompt(
         part_rows: About how many rows a part has.
 
     Raises:
-        TableError: The file's columns are not those of `table`.
+        TableError: The file's columns are not those of `table`, or its bytes not those that its stage wrote.
     """
     parts = read_parts(path, table, columns, part_rows)
     held = next(parts)
@@ -192,11 +196,12 @@ def iter_table(path: Path, table: str, columns: list[str], batch_rows: int = PAR
 
     Raises:
         InputError: The file is missing or no whole Parquet file.
-        TableError: It lacks one of the columns (another version wrote it).
+        TableError: It lacks one of the columns (another version wrote it), or was changed since its stage wrote it.
     """
     known = polars_schema(table, optional=True)
     expected = pl.Schema({name: known[name] for name in columns})
     with readable(path):
+        check_kept(path)
         if not set(columns) <= set(scan_parquet(path).collect_schema()):
             raise TableError(f"{path}: columns of table '{table}' are missing. Run the stage that made it again.")
         for batch in iter_parquet(path, columns, batch_rows):

@@ -10,6 +10,7 @@ import polars as pl
 from thumbline.evaluators import FrontierPoint
 
 from ..config import RunConfig
+from ..storage.kept import check_kept
 from ..storage.tables import read_table
 from .choosing import SettingResult
 from .comparing import Comparison
@@ -42,7 +43,9 @@ class FinalResult(NamedTuple):
     def of_run(cls, config: RunConfig) -> "FinalResult":
         """What a finished run found."""
         folder = config.run_dir
-        said = json.loads((folder / "report" / "metrics.json").read_text(encoding="utf-8"))
+        page = folder / "report" / "metrics.json"
+        check_kept(page)
+        said = json.loads(page.read_text(encoding="utf-8"))
         metrics = read_table(folder / "metrics" / "metrics.parquet", "metrics")
         return cls(
             config.metrics.split,

@@ -9,6 +9,7 @@ from tests.tiny import CHATML, save_tiny_model
 from thumbline.pipeline.engines import models
 from thumbline.pipeline.engines.models import model_digest, resolve_model, tokenizer_digest
 from thumbline.pipeline.errors import InputError
+from thumbline.pipeline.storage import digests
 from thumbline.pipeline.storage.digests import cached_digest, digest_file
 
 
@@ -106,21 +107,45 @@ def test_a_file_is_read_once(model, monkeypatch):
         return digest_file(path)
 
     weights = model / "model.safetensors"
-    os.utime(weights, ns=(1, 1))  # a file of a moment ago may still change unseen, and is not kept
+    monkeypatch.setattr(digests, "_SETTLED_SECONDS", -1.0)
     assert cached_digest(weights, digest) == cached_digest(weights, digest) == digest_file(weights)
+    assert len(read) == 1
+    # Another process knows it by its entry alone.
+    monkeypatch.setattr(digests, "_known", {})
+    assert cached_digest(weights, digest) == digest_file(weights)
     assert len(read) == 1
     os.utime(weights, ns=(5, 5))
     cached_digest(weights, digest)
     assert len(read) == 2
 
 
-def test_a_damaged_cache_entry_is_made_again(model, tmp_path):
+def test_a_file_of_a_moment_ago_may_still_change_unseen_and_leaves_no_entry(model, tmp_path):
+    cached_digest(model / "model.safetensors")
+    assert not (tmp_path / "cache" / "digests").exists()
+
+
+def test_a_bit_flipped_under_another_name_is_seen_although_its_time_is_set_back(model, tmp_path, monkeypatch):
+    monkeypatch.setattr(digests, "_SETTLED_SECONDS", -1.0)
     weights = model / "model.safetensors"
-    os.utime(weights, ns=(1, 1))
+    before = cached_digest(weights)
+    status = weights.stat()
+    os.link(weights, tmp_path / "linked")
+    with (tmp_path / "linked").open("r+b") as file:
+        file.seek(-1, os.SEEK_END)
+        file.write(bytes([weights.read_bytes()[-1] ^ 1]))
+    os.utime(weights, ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert cached_digest(weights) == digest_file(weights) != before
+
+
+def test_a_damaged_cache_entry_is_made_again(model, tmp_path, monkeypatch):
+    monkeypatch.setattr(digests, "_SETTLED_SECONDS", -1.0)
+    weights = model / "model.safetensors"
     right = cached_digest(weights)
-    for damage in ("", "[1]", "{}", "{"):
-        for entry in (tmp_path / "cache" / "digests").iterdir():
-            entry.write_text(damage)
+    (entry,) = (tmp_path / "cache" / "digests").iterdir()
+    other = entry.read_text().replace(right[:8], "0" * 8)
+    for damage in ("", "[1]", "{}", "{", other):
+        entry.write_text(damage)
+        monkeypatch.setattr(digests, "_known", {})
         assert cached_digest(weights) == right
 
 
