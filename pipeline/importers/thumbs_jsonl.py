@@ -40,7 +40,7 @@ _OPTIONAL: Final[Mapping[str, tuple[str, ...]]] = {
     **signals.COLUMNS,
 }
 _LABELS: Final = {**values.VOTE_LABELS, **signals.COMPARED}
-_NAMES: Final = {**_REQUIRED, **_OPTIONAL}
+NAMES: Final = {**_REQUIRED, **_OPTIONAL}
 _PROMPT_PARTS: Final = ("input", "system", "history")
 # What stands around a prompt beside its own column.
 AROUND: Final = (*_PROMPT_PARTS, "tools")
@@ -155,7 +155,7 @@ def _exposed(record: Record, layout: Layout) -> RawEvent:
 
 def _candidates(name: str, fields: list[str], options: Options) -> list[str]:
     """Columns that may hold a field: those of its names, or else of these names in other letters or with spaces."""
-    names = (options[name],) if name in options else _NAMES[name]
+    names = (options[name],) if name in options else NAMES[name]
     folded = {field.strip().lower(): field for field in reversed(fields)}
     found = (candidate if candidate in fields else folded.get(candidate.lower()) for candidate in names)
     return list(dict.fromkeys(field for field in found if field is not None))
@@ -166,8 +166,8 @@ def _mapping(sample: Sample, options: Options) -> dict[str, str]:
     fields = sample.fields
     if not sample.records:
         # Nothing readable: whatever the columns are called, every row is a reject already.
-        return {name: names[0] for name, names in _NAMES.items()}
-    candidates = {name: _candidates(name, fields, options) for name in _NAMES}
+        return {name: names[0] for name, names in NAMES.items()}
+    candidates = {name: _candidates(name, fields, options) for name in NAMES}
     if "input" not in options and candidates["prompt"][:1] != ["instruction"]:
         candidates["input"] = []
     missing = [name for name, columns in candidates.items() if not columns and (name in _REQUIRED or name in options)]
@@ -241,7 +241,7 @@ SPEC: Final = ImporterSpec(
     detect=detect,
     read=read,
     options={
-        **{name: f"Column of the {name}; else the first of: {', '.join(names)}." for name, names in _NAMES.items()},
+        **{name: f"Column of the {name}; else the first of: {', '.join(names)}." for name, names in NAMES.items()},
         **{vote: described(vote, labels) for vote, labels in _LABELS.items()},
         **times.OPTIONS,
     },

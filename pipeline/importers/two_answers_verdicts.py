@@ -6,6 +6,7 @@ from typing import Any, Final, NamedTuple
 from ..reading.records import Options, Record, RowError, Source, bounded_label
 from .base import Row
 from .shared.labels import OUTCOMES, LabelTable, label_key, refusal, stated_labels
+from .shared.seen import noted
 from .two_answers_columns import Columns
 
 _NUMBER: Final = re.compile(r"[+-]?\d{1,20}(\.\d{1,20})?")
@@ -97,6 +98,7 @@ def outcome_of(row: Row, columns: Columns, verdicts: Verdicts) -> str:
     verdict = _given(row, columns.preference)
     known = verdicts.labels.get(label_key(verdict)) or _by_number(verdict, verdicts)
     outcome = known or _by_name(row, verdict, columns.models) or _by_name(row, verdict, columns.pair.names)
+    noted(verdict, columns.preference, outcome)
     if outcome is None:
         raise refusal(verdict, columns.preference, tuple(OUTCOMES))
     return outcome

@@ -84,12 +84,12 @@ def plan(inputs: Inputs, config: EventsConfig) -> list[Plan]:
     plans: list[Plan] = []
     for file in inputs.files:
         source = FileSource(file.path, file.name, config.max_line_bytes, encoding)
-        plans.append(_plan_file(source, file.explicit, stated, config.options))
-    plans.extend(_plan_hub(HubSource(address, config.options), stated, config.options) for address in inputs.addresses)
+        plans.append(plan_file(source, file.explicit, stated, config.options))
+    plans.extend(plan_hub(HubSource(address, config.options), stated, config.options) for address in inputs.addresses)
     if not any(entry.format for entry in plans):
         raise InputError(plans[0].refusal)
     _check_options(plans, config.options)
-    return _read_together(plans)
+    return read_together(plans)
 
 
 def _stated_format(name: str) -> str | None:
@@ -103,7 +103,7 @@ def _stated_format(name: str) -> str | None:
     return name
 
 
-def _read_together(plans: list[Plan]) -> list[Plan]:
+def read_together(plans: list[Plan]) -> list[Plan]:
     """The plans, those of one joined format as one."""
     first_plans: dict[str, Plan] = {}
     for entry in plans:
@@ -115,7 +115,19 @@ def _read_together(plans: list[Plan]) -> list[Plan]:
     return list(first_plans.values())
 
 
-def _plan_file(source: FileSource, explicit: bool, stated: str | None, options: Options) -> Plan:
+def plan_file(source: FileSource, explicit: bool, stated: str | None, options: Options) -> Plan:
+    """Which importer reads a file.
+
+    Args:
+        source: The file.
+        explicit: Whether the user named this very file.
+        stated: The format that the run states; None: it is told by the fields.
+        options: The run's.
+
+    Raises:
+        InputError: The file is of no format and was named, or its columns are not clear.
+        ConfigError: An option's value does not hold.
+    """
     if foreign := source.content.foreign:
         if explicit:
             raise InputError(f"{source.name}: {foreign}.")
@@ -147,7 +159,8 @@ def _fits(sample: Sample, stated: str | None, options: Options) -> bool:
         return False
 
 
-def _plan_hub(source: HubSource, stated: str | None, options: Options) -> Plan:
+def plan_hub(source: HubSource, stated: str | None, options: Options) -> Plan:
+    """Which importer reads a data set; raises as `plan_file` of a named file."""
     rest = {name: value for name, value in options.items() if name not in HUB_OPTIONS}
     format_name = stated or format_of(take_sample(source), rest)
     return Plan(source, format_name, _known_options(format_name, rest))

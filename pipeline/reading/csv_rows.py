@@ -3,13 +3,15 @@
 import re
 from collections import deque
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from .records import Record, Reject, RowError, bounded_raw
-from .streams import Line
+from .streams import Line, read_lines
 
 # A text of more line breaks than this is taken as a quote that was never closed.
 _MAX_LINES_PER_ROW: Final = 10_000
+_LONGEST_HEADER: Final = 1 << 20
 # Gradio's chat log names five columns and writes four values a row, without the flag: a known fault of a known writer.
 _NAMED_BUT_NOT_WRITTEN: Final[dict[tuple[str, ...], str]] = {
     ("conversation", "index", "value", "flag", "timestamp"): "flag"
@@ -18,6 +20,7 @@ _NAMED_BUT_NOT_WRITTEN: Final[dict[tuple[str, ...], str]] = {
 
 _DELIMITERS: Final = (",", "\t", ";")
 _NAMES: Final = {",": "a comma", "\t": "a tab", ";": "a semicolon"}
+_SEVERAL: Final = {",": "commas", "\t": "tabs", ";": "semicolons"}
 _STATED_DELIMITER: Final = re.compile(rb'"?sep=([\x20-\x7e\t])"?\s*$', re.IGNORECASE)
 _QUOTED: Final = re.compile(rb'"[^"]*"')
 
@@ -63,6 +66,20 @@ def read_csv(lines: Iterator[Line], max_row_bytes: int, newline: bytes = b"\n") 
             if header is None:
                 return
             waiting.extendleft(reversed(row.lines[1:]))
+
+
+def delimiter_name(path: Path, newline: bytes = b"\n", encoding: str | None = None) -> str:
+    """What stands between the cells of a CSV file, such as `semicolons`, by its first line.
+
+    Args:
+        path: The file.
+        newline: What ends its lines.
+        encoding: Of its text, where it is stated.
+    """
+    header = next((line.data for line in read_lines(path, _LONGEST_HEADER, newline=newline, encoding=encoding)), b"")
+    stated = _STATED_DELIMITER.match(header)
+    sign = _delimiter(header) if stated is None else stated.group(1).decode("ascii")
+    return _SEVERAL.get(sign, f"'{sign}'")
 
 
 def _next_row(waiting: deque[Line], lines: Iterator[Line], max_row_bytes: int, newline: bytes) -> _Row | None:

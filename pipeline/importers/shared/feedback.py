@@ -12,7 +12,7 @@ from ...errors import ConfigError
 from ...reading.records import Options, RowError, bounded_label
 from ..base import Message
 from . import chat, values
-from .labels import described
+from .labels import described, label_key
 from .messages import said
 
 NAMES: Final = (
@@ -87,18 +87,13 @@ class Settings(NamedTuple):
         stated = [field for field in fields if row.get(field) is not None]
         if not stated:
             return values.vote(row, next((field for field in fields if field in row), fields[0]), self.labels)
-        votes = {field: self._known(row, field) for field in stated}
+        votes = {field: self.labels.get(label_key(row[field])) for field in stated}
         distinct = {vote for vote in votes.values() if vote is not None}
         if len(distinct) > 1:
             raise RowError("contradiction", f"fields {' and '.join(map(repr, stated))} are different votes")
         unknown = [field for field in stated if votes[field] is None and not (distinct and is_number(row[field]))]
-        return distinct.pop() if not unknown else values.vote(row, unknown[0], self.labels)
-
-    def _known(self, row: Mapping[str, Any], field: str) -> str | None:
-        try:
-            return values.vote(row, field, self.labels)
-        except RowError:
-            return None
+        known = next((field for field in stated if votes[field] is not None), stated[0])
+        return values.vote(row, unknown[0] if unknown else known, self.labels)
 
     def messages(self, went_in: Any, came_out: Any, fields: tuple[str, str]) -> list[Message]:
         """Prompt and answer as one list of messages that ends in the answer.

@@ -87,12 +87,21 @@ def _since_1970(number: int | float, unit: str, field: str | None) -> datetime:
 
 def _told(number: int | float, field: str | None) -> int:
     """Units to the second in which a number is a time; seconds where it is one in none."""
+    unit = told_unit(number) or "s"
+    if unit != "s":
+        remark(TOLD_UNIT, f"{field} in {_NAMES[unit]}")
+    return _UNITS[unit]
+
+
+def told_unit(value: Any) -> str | None:
+    """What a number, or its digits, counts since 1970 by its size: `s`, `ms`, `us` or `ns`; None: it is no time."""
+    number = _number(value)
+    if number is None:
+        return None
     for unit, per_second in _UNITS.items():
         if _FIRST_SECOND * per_second <= number < _LAST_SECOND * per_second:
-            if unit != "s":
-                remark(TOLD_UNIT, f"{field} in {_NAMES[unit]}")
-            return per_second
-    return 1
+            return unit
+    return None
 
 
 def _moment(value: Any) -> datetime:

@@ -8,6 +8,7 @@ from ...reading.records import RowError
 from ...reading.remarks import UNREADABLE, remark
 from ..base import Message
 from .labels import LabelTable, label_key, refusal, stated_labels
+from .seen import noted
 from .times import time as time
 from .times import time_unit as time_unit
 
@@ -140,6 +141,7 @@ def vote(record: Mapping[str, Any], field: str, table: Mapping[str, str]) -> str
     if value is None:
         return "unrated"
     meaning = table.get(label_key(value))
+    noted(value, field, meaning)
     if meaning is None:
         raise refusal(value, field)
     return meaning

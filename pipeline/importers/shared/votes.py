@@ -8,6 +8,7 @@ from ...storage.digests import digest_json
 from ..base import RawEvent
 from .labels import Labels, LabelTable, label_key, refusal
 from .messages import Answer, in_words
+from .seen import noted
 
 _SIDES: Final[Mapping[str, tuple[str, str]]] = {
     "first": ("chosen", "rejected"),
@@ -34,14 +35,17 @@ def known_label(value: object, table: Mapping[Any, str] | Labels, field: str) ->
         RowError: `table` does not hold it.
     """
     known, stated, options = table if isinstance(table, Labels) else Labels(table, _NOTHING, ())
-    meaning = stated.get(label_key(value))
-    if meaning is not None:
-        return meaning
+    meaning = stated.get(label_key(value)) or _own_meaning(value, known)
+    if options:
+        noted(value, field, meaning)
+    if meaning is None:
+        raise refusal(value, field, options, f"one of {', '.join(map(repr, known))}"[:_MAX_LISTED])
+    return meaning
+
+
+def _own_meaning(value: object, known: Mapping[Any, str]) -> str | None:
     number = int(value) if isinstance(value, float) and value.is_integer() else value
-    for label, its_meaning in known.items():
-        if type(label) is type(number) and label == number:
-            return its_meaning
-    raise refusal(value, field, options, f"one of {', '.join(map(repr, known))}"[:_MAX_LISTED])
+    return next((its for label, its in known.items() if type(label) is type(number) and label == number), None)
 
 
 def compared(first: RawEvent, second: RawEvent, outcome: str, kind: str) -> list[RawEvent]:

@@ -1,0 +1,1 @@
+"""From a log that nobody has described to a run file that describes it: what was seen, guessed, asked and stated."""
