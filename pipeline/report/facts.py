@@ -76,11 +76,11 @@ def as_json(facts: ReportFacts) -> dict[str, Any]:
     """The facts as JSON values, with the version of their layout.
 
     Keys: schema_version, title, run_name, generated_at, notes, verdict (tone, word, sentence, basis, flags, measure,
-    decided_by, statements, hint), tiles, data (steps, splits, pair_yield, rejects), training (parity, curves, details),
-    evaluation (measures, models, subject, baseline), examples, answers (sides, judges, texts, price, slices, further),
-    losses (judge, worst, lost, prompts), thumbs (quality, parts, reliability, predicted, rates), launch (basis, needs,
-    alpha, traffic, assumed), lineage (stages, settings, yaml, digests, versions, commands). A part that could not be
-    made is an object with the one key `missing`: why. A number that does not exist is null.
+    decided_by, statements, next_steps), tiles, data (steps, splits, pair_yield, rejects), training (parity, curves,
+    details), evaluation (measures, models, subject, baseline), examples, answers (sides, judges, texts, price, slices,
+    further), losses (judge, worst, lost, prompts), thumbs (quality, parts, reliability, predicted, rates), launch
+    (basis, needs, alpha, traffic, assumed), lineage (stages, settings, yaml, digests, versions, commands). A part that
+    could not be made is an object with the one key `missing`: why. A number that does not exist is null.
     """
     return {"schema_version": SCHEMA_VERSION, **_plain(facts)}
 

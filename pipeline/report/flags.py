@@ -2,16 +2,16 @@
 
 from typing import Final, NamedTuple
 
-import numpy as np
 import polars as pl
 
-from thumbline.evaluators import Metric, needs_reference
+from thumbline.evaluators import needs_reference
 
-from .evaluation_facts import ACCURACY, EvaluationFacts
+from .evaluation_facts import ACCURACY, EvaluationFacts, Headline
 from .examples import rewards
-from .formatting import count, interval, number, percent
+from .formatting import interval, number, p_value, percent, plural
 from .inputs import Missing, ReportInputs
-from .judges import SCORES, WINS, judge_names, opinion, sides
+from .judges import SCORES, WINS, judge_names, length_wins, opinion, sides
+from .length import length_rule
 
 # Shares of answers above which a reader has to know that a judge left them out.
 _MOST_UNJUDGED: Final = 0.05
@@ -25,18 +25,9 @@ class Flag(NamedTuple):
     text: str
 
 
-def warnings(inputs: ReportInputs, facts: EvaluationFacts, subject: Metric) -> tuple[Flag, ...]:
-    """Warnings about held-out pairs; none where there are no pairs or no rewards."""
-    scored = rewards(inputs, "pairs")
-    if isinstance(scored, Missing):
-        return ()
-    rows = scored.filter(pl.col("model") == subject.model)
-    if rows.is_empty():
-        return ()
-    before = scored.filter(pl.col("model").eq_missing(pl.lit(facts.baseline, dtype=pl.String)))
-    found = [_both_fell(inputs, rows, before)]
-    if subject.evaluator == ACCURACY.evaluator and subject.value is not None:
-        found.append(_longer_wins(rows, subject.value))
+def warnings(inputs: ReportInputs, facts: EvaluationFacts, headline: Headline) -> tuple[Flag, ...]:
+    """Warnings about held-out rows; none where there are no rewards."""
+    found = [both_fell(inputs, facts), _length_does_as_well(inputs, facts, headline)]
     return tuple(flag for flag in found if flag is not None)
 
 
@@ -50,13 +41,10 @@ def answer_warnings(inputs: ReportInputs, facts: EvaluationFacts) -> tuple[Flag,
 
 def _length_wins(facts: EvaluationFacts, judge: str) -> Flag | None:
     """Wins that are gone at equal length."""
-    model, baseline = sides(facts)
-    plain = facts.find(WINS, WINS, model, baseline, judge)
-    equal = facts.find(WINS, "length_controlled_win_rate", model, baseline, judge)
-    if plain is None or plain.ci_low is None or equal is None or equal.value is None or equal.ci_low is None:
+    found = length_wins(facts, judge)
+    if found is None:
         return None
-    if plain.ci_low <= 0.5 or equal.ci_low > 0.5:
-        return None
+    plain, equal = found
     return Flag(
         "Length may be what wins",
         f"At equal length the win rate by {judge} is {percent(equal.value)} "
@@ -102,10 +90,17 @@ def split_warnings(inputs: ReportInputs) -> tuple[Flag, ...]:
     return tuple(Flag("The splits are not as asked for", sentence) for sentence in said)
 
 
-def _both_fell(inputs: ReportInputs, rows: pl.DataFrame, before: pl.DataFrame) -> Flag | None:
+def both_fell(inputs: ReportInputs, facts: EvaluationFacts) -> Flag | None:
     """Both sides became less likely: against the reference where rewards are implicit, else against the baseline."""
+    scored = rewards(inputs, "pairs")
+    if isinstance(scored, Missing):
+        return None
+    rows, before = (
+        scored.filter(pl.col("model").eq_missing(pl.lit(name, dtype=pl.String)))
+        for name in (facts.subject, facts.baseline)
+    )
     implicit = needs_reference(inputs.reward)
-    if not implicit and before.is_empty():
+    if rows.is_empty() or (not implicit and before.is_empty()):
         return None
     changes = {}
     for side in ("chosen", "rejected"):
@@ -121,14 +116,18 @@ def _both_fell(inputs: ReportInputs, rows: pl.DataFrame, before: pl.DataFrame) -
     )
 
 
-def _longer_wins(rows: pl.DataFrame, accuracy: float) -> Flag | None:
-    gaps = (rows["chosen_token_count"] - rows["rejected_token_count"]).to_numpy()
-    longer = float((np.sign(gaps) + 1).mean() / 2)
-    rule, share = ("longer", longer) if longer >= 0.5 else ("shorter", 1 - longer)
-    if share < accuracy:
+def _length_does_as_well(inputs: ReportInputs, facts: EvaluationFacts, headline: Headline) -> Flag | None:
+    """A liking for length that ranks these rows as well as the model does, or not surely worse."""
+    rule = length_rule(inputs, facts, headline)
+    if rule is None or not rule.may_explain(inputs.confidence):
         return None
+    of_pairs = headline is ACCURACY
+    share = f"is right in {percent(rule.share)} of" if of_pairs else f"has an AUC of {percent(rule.share)} on"
+    what = f"Always preferring the {rule.side} answer {share} these {plural(rule.rows, 'pair' if of_pairs else 'row')}"
+    what += f", the model {'in' if of_pairs else 'of'} {percent(rule.model)}"
+    if rule.does_as_well or rule.p_value is None:
+        return Flag("Length alone does as well", f"{what}.")
     return Flag(
-        "Length alone does as well",
-        f"Always preferring the {rule} answer is right in {percent(share)} of these {count(rows.height)} pairs, "
-        f"at least as often as the model is, in {percent(accuracy)}.",
+        "Length alone may do as well",
+        f"{what}: by a test of prompt groups that is not distinguishable ({p_value(rule.p_value)}).",
     )

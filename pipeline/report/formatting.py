@@ -25,6 +25,11 @@ def number(value: float | None, digits: int = 3, *, signed: bool = False) -> str
     return text.replace("-", MINUS)
 
 
+def p_value(value: float) -> str:
+    """`p = 0.012`, or `p < 0.001`: what is below that says nothing more."""
+    return "p < 0.001" if value < 0.001 else f"p = {value:.3f}"
+
+
 def percent(value: float | None, *, signed: bool = False) -> str:
     """A share as a percentage with one decimal."""
     if value is None:

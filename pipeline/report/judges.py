@@ -5,7 +5,7 @@ from typing import Final, NamedTuple
 from thumbline.evaluators import Metric
 
 from .evaluation_facts import TRAINED, UNTRAINED, EvaluationFacts
-from .formatting import capital, change, difference, measure, model_name, number, percent, plural
+from .formatting import capital, change, difference, measure, model_name, p_value, percent, plural
 from .inputs import ReportInputs
 from .tones import Statement, Tone, mass, no_interval, told, tone_by_test, tone_of_interval
 
@@ -58,6 +58,8 @@ def opinion(inputs: ReportInputs, facts: EvaluationFacts, judge: str, *, decides
     tone = tone_by_test(inputs, row, test, even)
     if tone is None:
         tone = tone_of_interval(row.ci_low, row.ci_high, even) if test is None else "unknown"
+    if tone == "better" and length_wins(facts, judge) is not None:
+        tone = "length"
     basis = _basis(facts, judge, found)
     return Statement("answers", "Sampled answers", tone, _sentence(inputs, facts, judge, tone, row), basis, decides)
 
@@ -75,8 +77,10 @@ def _decisive(facts: EvaluationFacts, judge: str) -> _Decisive | None:
 def _sentence(inputs: ReportInputs, facts: EvaluationFacts, judge: str, tone: Tone, row: Metric) -> str:
     model, baseline = sides(facts)
     name, other = capital(model_name(model)), model_name(baseline)
+    better = f"{name} writes better answers than {other}"
     claims: dict[Tone, str] = {
-        "better": f"{name} writes better answers than {other}",
+        "better": better,
+        "length": better,
         "worse": f"{name} writes worse answers than {other}",
         "same": f"{name} writes answers that are not distinguishable from those of {other}",
     }
@@ -86,7 +90,22 @@ def _sentence(inputs: ReportInputs, facts: EvaluationFacts, judge: str, tone: To
     else:
         wins, told_scores = f"by {judge}, a difference of {_gap(inputs, row)}", _scores(facts, judge)
     start = claims.get(tone, f"Nothing follows from the answers of {name} and {other}")
-    return f"{start}: {wins}{told_scores}."
+    equal = "" if tone != "length" else f"; {_at_equal_length(facts, judge)}"
+    return f"{start}: {wins}{told_scores}{equal}."
+
+
+def length_wins(facts: EvaluationFacts, judge: str) -> tuple[Metric, Metric] | None:
+    """The win rate and that at equal length, where the first is surely above a half and the second is not."""
+    plain, equal = (facts.find(WINS, name, *sides(facts), judge) for name in ("win_rate", "length_controlled_win_rate"))
+    if plain is None or plain.ci_low is None or equal is None or equal.value is None or equal.ci_low is None:
+        return None
+    return (plain, equal) if plain.ci_low > _EVEN >= equal.ci_low else None
+
+
+def _at_equal_length(facts: EvaluationFacts, judge: str) -> str:
+    found = length_wins(facts, judge)
+    assert found is not None, "the tone was read from it"
+    return f"at equal length in {percent(found[1].value)}, so length may explain it"
 
 
 def _gap(inputs: ReportInputs, row: Metric) -> str:
@@ -114,7 +133,7 @@ def _basis(facts: EvaluationFacts, judge: str, found: _Decisive) -> str:
     parts = [f"{said}."]
     if found.test is not None and found.test.value is not None:
         text = found.test.reason or "tested"
-        parts.append(f"{text[0].upper()}{text[1:]} (exact test by prompt group: p = {number(found.test.value)}).")
+        parts.append(f"{text[0].upper()}{text[1:]} (exact test by prompt group: {p_value(found.test.value)}).")
     elif found.test is not None and found.test.reason:
         parts.append(f"{found.test.reason[0].upper()}{found.test.reason[1:]}.")
     return " ".join(parts)
@@ -129,7 +148,8 @@ def predicted(inputs: ReportInputs, facts: EvaluationFacts) -> Statement | None:
     if gap is None:
         return None
     if gap.value is None:
-        return Statement("predicted", title, "unknown", f"None: {gap.reason or 'it was not computed'}.")
+        why = (gap.reason or "it was not computed").removeprefix("refused: ")
+        return Statement("predicted", title, "unknown", f"None: {why}.")
     test = facts.find(PREDICTED, "rate_difference_p", model, baseline, judge)
     tone = tone_by_test(inputs, gap, test, 0.0) or tone_of_interval(gap.ci_low, gap.ci_high, 0.0)
     ours, theirs = (facts.find(PREDICTED, "rate", name, None, judge) for name in (model, baseline))

@@ -189,9 +189,14 @@ def _given(inputs: ReportInputs) -> list[Digest]:
     return rows + weights
 
 
+def shown_command(inputs: ReportInputs) -> str:
+    """The command that made the report, without secrets; empty where it was made by none."""
+    return without_secrets(inputs.command)
+
+
 def _commands(inputs: ReportInputs) -> tuple[str, ...]:
     """How to make the report again; the settings on the page are the whole of what a run file says."""
-    command = without_secrets(inputs.command)
+    command = shown_command(inputs)
     if inputs.config is None:
         return (command,) if command else ()
     again = f"thumbline run {inputs.run_name}.yaml"

@@ -37,7 +37,7 @@ INPUTS: Final = (
 # What is looked at of tables that hold texts.
 COLUMNS: Final[Mapping[str, tuple[str, ...]]] = {
     "responses": ("abstain_reason", *LAUNCH["responses"]),
-    "raters": LAUNCH["raters"],
+    "raters": (*LAUNCH["raters"], "one_label"),
     "rejects": ("source_file", "source_line", "reason", "detail"),
     "unpaired": ("prompt_id",),
     "pairs": ("prompt_id",),

@@ -7,12 +7,14 @@ from thumbline.evaluators import Metric
 from .formatting import interval, measure
 from .inputs import ReportInputs
 
-# `priced` is better, at a price: what was asked for came, and the language paid more for it than is stated.
-Tone: TypeAlias = Literal["better", "priced", "same", "worse", "unknown"]
+# `priced` is better, at a price: what was asked for came, and the language paid more for it than is stated. `length`
+# is better than before, and yet not surely better than a liking for long or for short answers would be.
+Tone: TypeAlias = Literal["better", "priced", "length", "same", "worse", "unknown"]
 
 WORDS: Final[dict[Tone, str]] = {
     "better": "Better",
     "priced": "Better, at a price",
+    "length": "Better, but length may explain it",
     "same": "Not distinguishable",
     "worse": "Worse",
     "unknown": "No verdict",

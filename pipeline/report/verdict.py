@@ -8,6 +8,7 @@ from .flags import Flag, answer_warnings, split_warnings, warnings
 from .formatting import model_name, sentence
 from .inputs import ReportInputs
 from .judges import judge_names, opinion, predicted, sides
+from .next_steps import Next, next_steps
 from .preferences import headline_of, preferences
 from .price import Price, price
 from .tones import WORDS, Statement, Tone
@@ -15,7 +16,12 @@ from .tones import WORDS, Statement, Tone
 # What decides: logged preferences, the first judge of sampled answers, or answers that break.
 Source: TypeAlias = Literal["preferences", "answers", "text"]
 
-_SAYS: Final[dict[Tone, str]] = {"better": "better", "same": "no difference", "worse": "worse"}
+_SAYS: Final[dict[Tone, str]] = {
+    "better": "better",
+    "length": "better, as length alone might",
+    "same": "no difference",
+    "worse": "worse",
+}
 
 
 @dataclass(frozen=True)
@@ -31,7 +37,7 @@ class Verdict:
         measure: Name of the headline number that it is about; None where it is about sampled answers, or nothing.
         decided_by: What decides; None where nothing does.
         statements: What each source of evidence says, where answers were sampled; none otherwise.
-        hint: What to set in the run file to ask the model itself; None where that was done, or this is no run.
+        next_steps: What to do next, as commands; none where this is no run.
     """
 
     tone: Tone
@@ -42,7 +48,7 @@ class Verdict:
     measure: str | None
     decided_by: Source | None = None
     statements: tuple[Statement, ...] = ()
-    hint: str | None = None
+    next_steps: tuple[Next, ...] = ()
 
 
 def verdict(inputs: ReportInputs, facts: EvaluationFacts) -> Verdict:
@@ -66,7 +72,7 @@ def verdict(inputs: ReportInputs, facts: EvaluationFacts) -> Verdict:
         measure=chosen.measure,
         decided_by=None if tone == "unknown" else by,
         statements=_statements(inputs, facts, logged, answers, paid, by),
-        hint=_hint(inputs, answers, paid),
+        next_steps=next_steps(inputs, facts, tone, logged, answers),
     )
 
 
@@ -97,7 +103,7 @@ def _sentence(facts: EvaluationFacts, chosen: Statement, logged: Statement, paid
         else:
             told = (_SAYS[logged.tone], _SAYS[chosen.tone])
             parts.insert(0, "Held-out preferences say {}, sampled answers say {}: answers decide.".format(*told))
-    if chosen.tone == "better" and paid is not None:
+    if chosen.tone in {"better", "length"} and paid is not None:
         parts.append(f"{'It is paid for' if paid.exceeds else 'The price'}: {paid.sentence()}")
     return " ".join(parts)
 
@@ -138,15 +144,3 @@ def _statements(
         tone: Tone = "worse" if paid.broken else "priced" if paid.exceeds else "same"
         found.append(Statement("price", "What it costs", tone, sentence(paid.sentence()), decides=by == "text"))
     return tuple(found)
-
-
-def _hint(inputs: ReportInputs, answers: Statement | None, paid: Price | None) -> str | None:
-    """What asks the model itself; None where it was asked, or where there is no run file to say it in."""
-    if inputs.config is None or answers is not None:
-        return None
-    if inputs.config.generations.is_on or paid is not None:
-        return "Answers were sampled, but no judge compared them: name one in `judges`; `thumbline judges` lists them."
-    return (
-        "The model itself was not asked. `generations: {samples: 4}` and `judges` in the run file sample its answers "
-        "to held-out prompts and have them judged; `thumbline judges` lists who can."
-    )

@@ -34,7 +34,8 @@ def files():
 
 def test_answers_decide_and_preferences_that_agree_are_named():
     found = said()
-    assert (found.tone, found.decided_by, found.hint) == ("better", "answers", None)
+    assert (found.tone, found.decided_by) == ("better", "answers")
+    assert not any("judge" in step.why for step in found.next_steps)
     assert found.sentence.startswith(
         "The trained model writes better answers than the untrained model: criterion prefers them in 73.0% (95% "
         "interval 70.0% to 76.0%), with a mean score of 98.0% against 52.0%. Held-out preferences agree. The price: "
@@ -87,9 +88,14 @@ def test_the_first_judge_of_the_run_file_decides_and_another_is_heard():
 def test_without_answers_the_page_is_about_preferences_and_says_what_asks_the_model():
     found = verdict(run := dpo_run(), evaluation_facts(run))
     assert (found.tone, found.decided_by, found.statements) == ("better", "preferences", ())
-    assert "generations: {samples: 4}" in found.hint
+    (step,) = (one for one in found.next_steps if "The model was not asked" in one.why)
+    assert step.command == (
+        "thumbline run pipeline/configs/quickstart.yaml --set generations.samples=4 --set thumbs.method=reward_bce "
+        "--set 'judges=[{judge: thumbs}]'"
+    )
     page = report_files(run)["report.html"]
-    assert "<code>generations: {samples: 4}</code>" in page
+    assert "<code>thumbline judges</code>" in page
+    assert "--set &#39;judges=[{judge: thumbs}]&#39;</pre>" in page
     assert 'id="answers"' not in page
 
 
@@ -100,7 +106,7 @@ def test_answers_without_a_judge_leave_it_to_preferences_and_ask_for_one():
         one := dataclasses.replace(inputs, tables={**inputs.tables, "metrics": rows}), evaluation_facts(one)
     )
     assert (found.tone, found.decided_by) == ("better", "preferences")
-    assert "no judge compared them" in found.hint
+    assert any("no judge compared them" in step.why for step in found.next_steps)
     assert "The price: 2.0% more nats a token" in found.sentence
 
 

@@ -96,7 +96,7 @@ def test_unpaired_rows_are_judged_by_the_difference_of_auc():
     found = judged_unpaired(pl.concat([scored_unpaired(ups.tolist(), downs.tolist()), plain]))
     assert found.tone == "better"
     assert "a difference of +" in found.sentence
-    assert "Errors clustered by 120 prompt groups (t test: p = " in found.basis
+    assert "Errors clustered by 120 prompt groups (t test: p < 0.001)" in found.basis
     assert "in AUC, at power 0.8" in found.basis
     noise = scored_unpaired(generator.normal(size=60).tolist(), generator.normal(size=60).tolist())
     assert judged_unpaired(pl.concat([noise, plain])).tone == "same"
