@@ -30,6 +30,9 @@ Advance = Callable[[int], None]
 class Reporter(Protocol):
     """Where a stage says what it is doing; the command line draws it, tests and libraries ignore it."""
 
+    def stage(self, name: str) -> AbstractContextManager[None]:
+        """Around the work of one stage."""
+
     def progress(self, description: str, total: int, unit: str) -> AbstractContextManager[Advance]:
         """A progress bar over `total` units."""
 
@@ -42,6 +45,11 @@ class Reporter(Protocol):
 
 class SilentReporter:
     """A reporter that shows nothing."""
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Show nothing of the stage."""
+        yield
 
     @contextmanager
     def progress(self, description: str, total: int, unit: str) -> Iterator[Advance]:

@@ -82,9 +82,11 @@ class Prepared(Run):
 
     @cached_property
     def _exported(self) -> "Exported":
+        from .. import line
         from ..dataset.prepared import export_dataset
 
-        return export_dataset(self.settings, f"{_ORIGIN}(...)")
+        with line.locked(self.folder):
+            return export_dataset(self.settings, f"{_ORIGIN}(...)")
 
     def __repr__(self) -> str:
         """What came out, in a line."""

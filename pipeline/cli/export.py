@@ -8,7 +8,7 @@ import typer
 
 from ..config import load_config
 from ..errors import ConfigError
-from .terminal import out
+from .terminal import notes, out
 
 # Imported from where they are defined, `thumbline --help` would wait for tables; a test holds them to be the same.
 TARGET_NAMES: Final = (
@@ -56,4 +56,4 @@ def print_left_out(reasons: Mapping[str, int], path: Path) -> None:
     if reasons:
         counted = ", ".join(f"{reason} {rows:,}" for reason, rows in sorted(reasons.items()))
         text = f"  rows not written: {sum(reasons.values()):,} ({counted}); see {path}"
-        out.print(text, style="yellow", markup=False, soft_wrap=True)
+        notes.print(text, style="yellow", markup=False, soft_wrap=True)

@@ -29,7 +29,7 @@ class _Commands(LazyGroup):
             "Say what training would take: memory a device, time, which methods fit, what to change.",
         ),
         "init": Lazy("init:init_command", "Look at a log and write a run file for it."),
-        "status": Lazy("run:status_command", "Show where each stage of a run stands."),
+        "status": Lazy("status:status_command", "Show where each stage of a run stands."),
         "prepare": Lazy("run:prepare_command", "Turn logs into unpaired rows, pairs and splits."),
         "train": Lazy("run:train_command", "Train a model on rows or logs; the model lands in OUTPUT/train/model."),
         "sweep": Lazy(

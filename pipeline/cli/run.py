@@ -1,7 +1,8 @@
-"""The commands that run stages: `run`, `status`, and on somebody's own files `prepare` and `train`."""
+"""The commands that run stages: `run`, and on somebody's own files `prepare` and `train`."""
 
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.table import Table
@@ -10,14 +11,16 @@ from rich.text import Text
 from ..api.settings import LAST_STAGE_OF, NO_MODEL, run_config
 from ..config import RunConfig, load_config
 from ..errors import InputError
+from .documents import JsonOption, run_document
 from .export import print_left_out
 from .options import ModelOption, OutputOption
-from .terminal import ConsoleReporter, command_line, out
+from .status import print_verdict
+from .terminal import ConsoleReporter, command_line, notes, only_document, out, print_json
 
 if TYPE_CHECKING:
     # Imported where it is used: `thumbline --help` should not wait for it.
     from .. import line as line_module
-    from ..storage.manifests import Manifest
+    from ..dataset import Exported
 
 SetOption = Annotated[
     list[str] | None,
@@ -31,11 +34,25 @@ def run_command(
     last: Annotated[str | None, typer.Option("--until", metavar="STAGE", help="Stop after this stage.")] = None,
     settings: SetOption = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would run and why; run nothing.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Run the whole line: logs to a trained model and a report.
 
     Stages whose inputs, settings and code have not changed are skipped; an interrupted run resumes.
     """
+    with only_document(as_json):
+        _run(config, first, last, settings, dry_run=dry_run, as_json=as_json)
+
+
+def _run(
+    config: Path,
+    first: str | None,
+    last: str | None,
+    settings: list[str] | None,
+    *,
+    dry_run: bool,
+    as_json: bool,
+) -> None:
     from .. import line
     from ..judges.registry import check_judges
     from ..training.methods import check_training
@@ -44,23 +61,34 @@ def run_command(
     stages = line.select(first, last)
     planned = line.plan(loaded, stages, forced=first is not None)
     if dry_run:
-        print_plan(planned)
+        if as_json:
+            print_json(_plan_document(planned))
+        else:
+            print_plan(planned)
         return
     if all(entry.action == "skip" for entry in planned):
-        out.print(f"Nothing to do: all {len(planned)} stages of '{loaded.name}' are up to date.")
-        _print_report_path(loaded)
-        return
-    check_training(loaded)
-    check_judges(loaded.judges)
-    _run_line(loaded, stages, forced=first is not None)
+        out.print(f"Nothing to do: all {len(planned)} stages of '{loaded.name}' are up to date.", markup=False)
+        recorded = ((entry.stage, line.read_stage(loaded, entry.stage)) for entry in planned)
+        finished = [line.Finished(stage, "skipped", manifest) for stage, manifest in recorded if manifest is not None]
+    else:
+        check_training(loaded)
+        check_judges(loaded.judges)
+        finished = list(_running(loaded, stages, forced=first is not None))
+    if stages[-1].name == "report":
+        print_verdict(loaded.run_dir)
+    if as_json:
+        print_json(run_document(loaded, finished))
 
 
-def _run_line(loaded: RunConfig, stages: "tuple[line_module.Stage, ...]", *, forced: bool = False) -> None:
+def _running(
+    loaded: RunConfig, stages: "tuple[line_module.Stage, ...]", *, forced: bool = False
+) -> "Iterator[line_module.Finished]":
+    """The stages, each told as it is done; the run's folder is locked until the last has been taken."""
     from .. import line
 
     for finished in line.run(loaded, stages, forced=forced, reporter=ConsoleReporter(), command=command_line()):
         print_stage(finished)
-    _print_report_path(loaded)
+        yield finished
 
 
 def print_plan(planned: "list[line_module.Planned]") -> None:
@@ -74,6 +102,11 @@ def print_plan(planned: "list[line_module.Planned]") -> None:
     out.print(table)
 
 
+def _plan_document(planned: "list[line_module.Planned]") -> list[dict[str, str]]:
+    """For each stage `stage`, `would` (`run`, `skip`, or `maybe`, if its input changes) and `why`."""
+    return [{"stage": entry.stage.name, "would": entry.action, "why": entry.reason} for entry in planned]
+
+
 def print_stage(finished: "line_module.Finished") -> None:
     """What happened to a stage, in a line, and what a person should read of it."""
     from ..line import stage_lines
@@ -82,7 +115,9 @@ def print_stage(finished: "line_module.Finished") -> None:
     counts = manifest.counts
     if finished.action != "ran":
         what = {"skipped": "up to date", "taken": "taken from a run that has done the same"}[finished.action]
-        out.print(Text.assemble(f"{finished.stage.name:<10} {what}  ", (manifest.fingerprint[:8], "dim")))
+        notes.print(
+            Text.assemble(f"{finished.stage.name:<10} {what}  ", (manifest.fingerprint[:8], "dim")), soft_wrap=True
+        )
         return
     gave = "" if counts.given == counts.rows_in else f" (gave {counts.given:,})"
     parts = [f"{counts.rows_in:,} in{gave}", f"{counts.rows_out:,} out"]
@@ -90,52 +125,13 @@ def print_stage(finished: "line_module.Finished") -> None:
     parts += [f"{counts.rejected:,} rejected"] if counts.rejected else []
     text = ", ".join(parts) + "".join(_made(*entry) for entry in counts.made.items())
     line = f"{finished.stage.name:<10} {text:<58} {manifest.seconds:>8.1f} s  "
-    out.print(Text.assemble(line, (manifest.fingerprint[:8], "dim")), soft_wrap=True)
+    notes.print(Text.assemble(line, (manifest.fingerprint[:8], "dim")), soft_wrap=True)
     for sentence in stage_lines(manifest, brief=finished.stops):
-        out.print(f"{'':<10} {sentence}", style="yellow", markup=False, soft_wrap=True)
+        notes.print(f"{'':<10} {sentence}", style="yellow", markup=False, soft_wrap=True)
 
 
 def _made(name: str, made: int) -> str:
     return f"; {made:,} {name.removesuffix('s') if made == 1 else name}"
-
-
-def _print_report_path(config: RunConfig) -> None:
-    report = config.run_dir / "report" / "report.html"
-    if report.is_file():
-        out.print(f"Report: {report}")
-
-
-def status_command(
-    run: Annotated[Path, typer.Argument(help="Folder of a run, or its YAML file.", metavar="RUN")],
-) -> None:
-    """Show where each stage of a run stands."""
-    from .. import line
-
-    config = load_config(run) if run.suffix in {".yaml", ".yml"} else line.load_saved_config(run)
-    planned = [(entry, line.read_stage(config, entry.stage)) for entry in line.plan(config)]
-    several = any(row is not None and row.counts.given != row.counts.rows_in for _, row in planned)
-    table = Table(box=None, pad_edge=False)
-    for heading in ("stage", "state", "why"):
-        table.add_column(heading)
-    for heading in ("in", *(["gave"] if several else []), "out", "merged", "rejected", "seconds"):
-        table.add_column(heading, justify="right")
-    table.add_column("finished")
-    for entry, row in planned:
-        reason = "" if entry.action == "skip" else entry.reason
-        counted = () if row is None else _counted(row, several=several)
-        table.add_row(entry.stage.name, line.state(config, entry), reason, *counted)
-    out.print(table)
-    for entry, row in planned:
-        for sentence in () if row is None else line.stage_lines(row):
-            out.print(f"{entry.stage.name}: {sentence}", markup=False, soft_wrap=True)
-
-
-def _counted(row: "Manifest", *, several: bool) -> list[str]:
-    """What became of a stage's rows, its seconds, and when it ended; what its rows gave where that is a column."""
-    counts = row.counts
-    gave = [counts.given] if several else []
-    numbers = [counts.rows_in, *gave, counts.rows_out, counts.merged, counts.rejected]
-    return [*(f"{number:,}" for number in numbers), f"{row.seconds:.1f}", row.finished_at]
 
 
 def prepare_command(
@@ -143,30 +139,54 @@ def prepare_command(
     output: OutputOption,
     log_format: Annotated[str, typer.Option("--format", "-f", help="A name of `thumbline formats`.")] = "auto",
     settings: SetOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Turn logs into unpaired rows, pairs and splits.
 
     Tables land in the output folder, one folder a stage; `dataset/` in it holds them by split with a card, as TRL,
     `datasets` and the hub read them; data_report.html shows what became of the log.
     """
+    loaded = run_config(inputs, output, NO_MODEL, settings or (), events={"format": log_format})
+    with only_document(as_json):
+        finished, exported = _prepared(loaded, output)
+        for name, rows in exported.rows.items():
+            notes.print(f"  {output / name}  {rows:,} rows", markup=False, soft_wrap=True)
+        print_left_out(exported.left_out, output / "dataset" / "rejects.jsonl")
+        notes.print(f"  {output / exported.card}  card of the data set", markup=False, soft_wrap=True)
+        out.print(f"Data report: {output / exported.report}", markup=False, soft_wrap=True)
+        if as_json:
+            print_json(run_document(loaded, finished) | _dataset_document(exported, output))
+
+
+def _prepared(loaded: RunConfig, output: Path) -> "tuple[list[line_module.Finished], Exported]":
+    """The stages and the data set; one is made from the other while no other process may write to them."""
     from .. import line
     from ..dataset import export_dataset, write_report
 
-    loaded = run_config(inputs, output, NO_MODEL, settings or (), events={"format": log_format})
+    stages = line.select(None, LAST_STAGE_OF["prepare"])
+    finished: list[line_module.Finished] = []
+    running = _running(loaded, stages)
     try:
-        _run_line(loaded, line.select(None, LAST_STAGE_OF["prepare"]))
+        while len(finished) < len(stages):
+            finished.append(next(running))
+        exported = export_dataset(loaded, command_line())
     except InputError:
         # What was read is shown all the same: why it was of no use stands there.
         if line.read_stage(loaded, line.stage_named("events")) is not None:
             page = output / write_report(loaded, command_line())
             out.print(f"Data report: {page}", markup=False, soft_wrap=True)
         raise
-    exported = export_dataset(loaded, command_line())
-    for name, rows in exported.rows.items():
-        out.print(f"  {output / name}  {rows:,} rows")
-    print_left_out(exported.left_out, output / "dataset" / "rejects.jsonl")
-    out.print(f"  {output / exported.card}  card of the data set")
-    out.print(f"Data report: {output / exported.report}")
+    # The end of the last stage, which frees the run's folder.
+    for _ in running:
+        pass
+    return finished, exported
+
+
+def _dataset_document(exported: "Exported", output: Path) -> dict[str, Any]:
+    """What `prepare --json` adds: `dataset` (`rows` by file, `left_out` by reason, `card`) and `data_report`."""
+    rows = {str(output / name): count for name, count in exported.rows.items()}
+    dataset = {"rows": rows, "left_out": dict(exported.left_out), "card": output / exported.card}
+    return {"dataset": dataset, "data_report": output / exported.report}
 
 
 def train_command(
@@ -187,5 +207,6 @@ def train_command(
         inputs, output, model, settings or (), splits={"test": 0.0}, train={"method": method}, pairs={"min_margin": 0.0}
     )
     check_training(loaded)
-    _run_line(loaded, line.select(None, LAST_STAGE_OF["train"]))
-    out.print(f"Model: {loaded.run_dir / 'train' / 'model'}")
+    for _ in _running(loaded, line.select(None, LAST_STAGE_OF["train"])):
+        pass
+    out.print(f"Model: {loaded.run_dir / 'train' / 'model'}", markup=False, soft_wrap=True)

@@ -4,6 +4,8 @@ import json
 import math
 import re
 import sys
+import threading
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
@@ -13,17 +15,18 @@ from rich.padding import Padding
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
-    Progress,
     ProgressColumn,
     Task,
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from rich.progress import Progress as Bars
 from rich.table import Table
 from rich.text import Text
 
 from ..hiding import shown_command
+from ..progress import Progress, duration
 
 if TYPE_CHECKING:
     # Tables and their schemas come with it, which `thumbline --help` should not wait for.
@@ -36,6 +39,8 @@ _NOT_PRINTED: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202
 # Longer than any line that is printed; a table into a pipe is as wide as its content.
 _PIPED_COLUMNS: Final = 100_000
 _PIPED_LINES: Final = 25
+# Between two lines on long work, where no bar can move.
+_BEAT_SECONDS: Final = 30.0
 
 
 def plain(value: object) -> str:
@@ -111,33 +116,93 @@ class _SpeedColumn(ProgressColumn):
 
 
 class ConsoleReporter:
-    """Progress bars and notes on the terminal."""
+    """Progress bars and notes on the terminal; into a file or a pipe, where no bar moves, a line every half minute."""
 
-    def __init__(self) -> None:
-        """Begin without a bar."""
+    def __init__(self, every_seconds: float = _BEAT_SECONDS) -> None:
+        """Begin without a bar.
+
+        Args:
+            every_seconds: Between two lines into a file or a pipe.
+        """
+        self._every_seconds = every_seconds
+        self._stage: str | None = None
+        self._work: Progress | None = None
         self._note: Callable[[str], None] = lambda _: None
+        self._beats = False
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Around a stage, which may have no bar."""
+        self._stage = name
+        try:
+            with self._heartbeat():
+                yield
+        finally:
+            self._stage = None
 
     @contextmanager
     def progress(self, description: str, total: int, unit: str) -> "Iterator[Advance]":
         """A bar that vanishes when it is done: the stage's own line stays."""
+        self._work = work = Progress(description, total, unit)
+        try:
+            with self._bar(work) if err.is_terminal and not notes.quiet else self._heartbeat() as bar:
+
+                def advance(done: int) -> None:
+                    work.advance(done)
+                    if bar is not None:
+                        bar(done)
+
+                yield advance
+        finally:
+            self._work, self._note = None, lambda _: None
+
+    @contextmanager
+    def _bar(self, work: Progress) -> "Iterator[Advance]":
         columns = (
             TextColumn("  {task.description}", markup=False),
             BarColumn(),
             MofNCompleteColumn(),
-            TextColumn(unit, markup=False),
+            TextColumn(work.unit, markup=False),
             TimeElapsedColumn(),
             TextColumn("left"),
             TimeRemainingColumn(),
             _SpeedColumn(),
             TextColumn("{task.fields[note]}", style="dim", markup=False),
         )
-        with Progress(*columns, console=err, transient=True) as bar:
-            task = bar.add_task(plain_line(description), total=total, note="")
-            self._note = lambda text: bar.update(task, note=plain_line(text))
-            yield lambda done: bar.advance(task, done)
+        with Bars(*columns, console=err, transient=True) as bars:
+            task = bars.add_task(plain_line(work.description), total=work.total, note="")
+            self._note = lambda text: bars.update(task, note=plain_line(text))
+            yield lambda done: bars.advance(task, done)
+
+    @contextmanager
+    def _heartbeat(self) -> Iterator[None]:
+        """Lines that say how far the work is, as long as it takes."""
+        if self._beats or err.is_terminal or notes.quiet:
+            yield
+            return
+        ended, began = threading.Event(), time.monotonic()
+
+        def beat() -> None:
+            while not ended.wait(self._every_seconds):
+                err.print(f"  {self._words(time.monotonic() - began)}", markup=False, soft_wrap=True)
+
+        self._beats, thread = True, threading.Thread(target=beat, daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            self._beats = False
+            ended.set()
+            thread.join()
+
+    def _words(self, seconds: float) -> str:
+        work = self._work
+        return work.words(self._stage) if work is not None else f"{self._stage}, {duration(seconds)} so far"
 
     def note(self, text: str) -> None:
         """Words at the end of the bar's line."""
+        if self._work is not None:
+            self._work.note = text
         self._note(text)
 
     def say(self, message: str) -> None:
@@ -146,8 +211,16 @@ class ConsoleReporter:
             err.print(f"  {message}", style="yellow", markup=False, soft_wrap=True)
 
 
-def print_rows(rows: Sequence[Mapping[str, object]], whole: tuple[str, ...] = ()) -> None:
-    """A table without lines, one column a key; cells of the columns in `whole` are never broken into lines."""
+def print_rows(
+    rows: Sequence[Mapping[str, object]], whole: tuple[str, ...] = (), console: Console | None = None
+) -> None:
+    """A table without lines, one column a key.
+
+    Args:
+        rows: Of equal keys.
+        whole: Columns whose cells are never broken into lines.
+        console: Where it goes; None: `out`.
+    """
     if not rows:
         return
     table = Table(box=None, pad_edge=False)
@@ -155,7 +228,7 @@ def print_rows(rows: Sequence[Mapping[str, object]], whole: tuple[str, ...] = ()
         table.add_column(heading, overflow="fold", no_wrap=heading in whole)
     for row in rows:
         table.add_row(*(plain_line(value) for value in row.values()))
-    out.print(table)
+    (console or out).print(table)
 
 
 def print_entries(entries: Iterable[tuple[str, str, str]]) -> None:

@@ -8,7 +8,7 @@ from typing import Final, NamedTuple
 import polars as pl
 
 from ..config import RunConfig
-from ..storage.files import write_text
+from ..storage.files import remove_temporary, write_text
 from ..storage.kept import trusted_manifest
 from ..storage.tables import read_table
 from .card import CARD
@@ -35,7 +35,7 @@ class Exported(NamedTuple):
 
 
 def export_dataset(config: RunConfig, command: str) -> Exported:
-    """Write `dataset/` with its card, and the page on the data beside it.
+    """Write `dataset/` with its card, and the page on the data beside it; the caller holds the run's lock.
 
     Args:
         config: A run that has reached its splits.
@@ -44,7 +44,10 @@ def export_dataset(config: RunConfig, command: str) -> Exported:
     Raises:
         PipelineError: The run has not reached its splits.
     """
-    written = write_dataset(config, config.run_dir / FOLDER)
+    folder = config.run_dir / FOLDER
+    for place in (folder, *(path for path in folder.glob("*") if path.is_dir())):
+        remove_temporary(place)
+    written = write_dataset(config, folder)
     rows = {f"{FOLDER}/{name}": count for name, count in written.rows.items()}
     return Exported(rows, written.left_out, f"{FOLDER}/{CARD}", write_report(config, command))
 

@@ -5,31 +5,36 @@ digests of its inputs give now. A stage that runs again and writes the same byte
 to date.
 """
 
+from .activity import Activity, read_activity
 from .following import follow
 from .locking import locked
-from .planning import Planned, fingerprint_of, plan, read_stage, recorded, state
+from .planning import Planned, fingerprint_of, plan, read_stage, recorded
 from .running import Finished, run
 from .saved import CONFIG_FILE, load_saved_config
 from .stages import STAGE_NAMES, STAGES, Stage, select, stage_named
+from .standing import Standing, standing
 from .telling import stage_lines
 
 __all__ = [
     "CONFIG_FILE",
     "STAGES",
     "STAGE_NAMES",
+    "Activity",
     "Finished",
     "Planned",
     "Stage",
+    "Standing",
     "fingerprint_of",
     "follow",
     "load_saved_config",
     "locked",
     "plan",
+    "read_activity",
     "read_stage",
     "recorded",
     "run",
     "select",
     "stage_lines",
     "stage_named",
-    "state",
+    "standing",
 ]

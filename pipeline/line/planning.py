@@ -1,7 +1,7 @@
 """Where a run stands: what is up to date, what would run, and why."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 from ..config import RunConfig
 from ..errors import PipelineError
@@ -11,6 +11,8 @@ from ..storage.digests import digest_json
 from ..storage.kept import changed_files
 from ..storage.manifests import Manifest, is_damaged, missing_outputs, partial_dir, read_manifest
 from .stages import STAGES, Stage, producer_of
+
+Outside: TypeAlias = Mapping[str, str] | None
 
 
 class Planned(NamedTuple):
@@ -49,15 +51,6 @@ def plan(config: RunConfig, stages: Sequence[Stage] = STAGES, *, forced: bool = 
     return planned
 
 
-def state(config: RunConfig, planned: Planned) -> Literal["done", "stale", "interrupted", "missing"]:
-    """Where a stage of a run stands, for `thumbline status`."""
-    if planned.action == "skip":
-        return "done"
-    if partial_dir(config.run_dir / planned.stage.name).exists():
-        return "interrupted"
-    return "missing" if read_stage(config, planned.stage) is None else "stale"
-
-
 def read_stage(config: RunConfig, stage: Stage) -> Manifest | None:
     """The manifest of a stage of a run; None where it never finished."""
     return read_manifest(config.run_dir / stage.name)
@@ -73,13 +66,18 @@ def json_settings(stage: Stage, config: RunConfig) -> dict[str, Any]:
     return with_named_secrets(dict(dumped))
 
 
-def input_digests(config: RunConfig, stage: Stage) -> dict[str, str]:
+def input_digests(config: RunConfig, stage: Stage, outside: Outside = None) -> dict[str, str]:
     """Digests of every input table, file and outside source.
+
+    Args:
+        config: The run.
+        stage: One of its stages.
+        outside: Digests of the outside sources where they are known; None: they are read.
 
     Raises:
         PipelineError: A stage before this one has not finished.
     """
-    digests = _outside(config, stage)
+    digests = _outside(config, stage) if outside is None else dict(outside)
     for table in stage.reads(config):
         producer = producer_of(table)
         manifest = read_stage(config, producer)
@@ -108,9 +106,9 @@ def _outside(config: RunConfig, stage: Stage) -> dict[str, str]:
         return dict(manifest.inputs)
 
 
-def fingerprint_of(config: RunConfig, stage: Stage) -> str:
-    """What names a stage's output: code version, settings and digests of the inputs."""
-    return digest_json([stage.name, stage.version, json_settings(stage, config), input_digests(config, stage)])
+def fingerprint_of(config: RunConfig, stage: Stage, outside: Outside = None) -> str:
+    """What names a stage's output: code version, settings and digests of the inputs, `outside` as for those."""
+    return digest_json([stage.name, stage.version, json_settings(stage, config), input_digests(config, stage, outside)])
 
 
 def recorded(config: RunConfig, stages: Sequence[Stage]) -> bool:
@@ -129,7 +127,7 @@ def recorded(config: RunConfig, stages: Sequence[Stage]) -> bool:
     return True
 
 
-def why_run(config: RunConfig, stage: Stage, fingerprint: str) -> str | None:
+def why_run(config: RunConfig, stage: Stage, fingerprint: str, outside: Outside = None) -> str | None:
     """Why a stage is not up to date, or None where it is."""
     folder = config.run_dir / stage.name
     manifest = read_stage(config, stage)
@@ -138,7 +136,7 @@ def why_run(config: RunConfig, stage: Stage, fingerprint: str) -> str | None:
     if manifest is None:
         return "interrupted" if partial_dir(folder).exists() else "never ran"
     if manifest.fingerprint != fingerprint:
-        return _what_changed(config, stage, manifest)
+        return _what_changed(config, stage, manifest, outside)
     missing = missing_outputs(folder, manifest)
     if missing:
         return f"missing {missing[0]}"
@@ -146,14 +144,14 @@ def why_run(config: RunConfig, stage: Stage, fingerprint: str) -> str | None:
     return f"damaged {changed[0]}" if changed else None
 
 
-def _what_changed(config: RunConfig, stage: Stage, manifest: Manifest) -> str:
+def _what_changed(config: RunConfig, stage: Stage, manifest: Manifest, outside: Outside) -> str:
     if manifest.version != stage.version:
         return f"code version {manifest.version} is now {stage.version}"
     settings, before = _flat(json_settings(stage, config)), _flat(manifest.config)
     keys = sorted(key for key in settings | before if settings.get(key) != before.get(key))
     if keys:
         return f"changed setting {', '.join(keys)}"
-    digests = input_digests(config, stage)
+    digests = input_digests(config, stage, outside)
     names = sorted(key for key in digests | manifest.inputs if digests.get(key) != manifest.inputs.get(key))
     return f"changed input {', '.join(names)}"
 

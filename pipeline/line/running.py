@@ -20,6 +20,7 @@ from ..storage.manifests import (
     read_manifest,
     recover_published,
 )
+from .activity import followed
 from .locking import locked
 from .planning import fingerprint_of, input_digests, json_settings, read_stage, why_run
 from .saved import save_config
@@ -63,14 +64,14 @@ def run(
             `events` is kept, with its rejects.
     """
     make_folder(config.run_dir)
-    with locked(config.run_dir):
+    with locked(config.run_dir), followed(config.run_dir, reporter or SilentReporter()) as told:
         remove_temporary(config.run_dir)
         save_config(config, command)
         for stage in stages:
             recover_published(config.run_dir / stage.name)
             fingerprint = fingerprint_of(config, stage)
             found = None if forced else _found(config, stage, fingerprint, source)
-            finished = found or _run_stage(config, stage, fingerprint, reporter or SilentReporter(), sizes)
+            finished = found or _run_stage(config, stage, fingerprint, told, sizes)
             error = refusal(finished.manifest, config.events.most_rejected) if stage.name == "events" else None
             yield finished._replace(stops=error is not None)
             if error is not None:
@@ -118,7 +119,8 @@ def _run_stage(config: RunConfig, stage: Stage, fingerprint: str, reporter: Repo
         fingerprint=fingerprint,
     )
     started = time.monotonic()
-    result = stage.run(context)
+    with reporter.stage(stage.name):
+        result = stage.run(context)
     result.counts.check(stage.name)
     manifest = Manifest(
         stage=stage.name,

@@ -60,6 +60,16 @@ def write_text(path: Path, text: str) -> None:
         temporary.write_text(text, encoding="utf-8")
 
 
+def write_passing(path: Path, text: str) -> None:
+    """Write `text` as UTF-8 so that a reader sees all or nothing of it; a power cut may lose it."""
+    temporary = _temporary(path)
+    try:
+        temporary.write_text(text, encoding="utf-8")
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
 def user_table_format(path: Path) -> Literal["parquet", "jsonl"]:
     """How a user's file is to be read, by its name.
 

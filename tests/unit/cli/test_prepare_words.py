@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 import thumbline
-from thumbline.pipeline.cli.run import prepare_command, status_command
+from thumbline.pipeline.cli.run import prepare_command
+from thumbline.pipeline.cli.status import status_command
 from thumbline.pipeline.errors import InputError
 
 

@@ -3,6 +3,7 @@
 import io
 import json
 import math
+import time
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -81,3 +82,61 @@ def test_a_document_is_json_whatever_its_values_are(capsys):
     assert "日" in printed
     assert not terminal._NOT_PRINTED.search(printed.replace("\n", ""))
     assert json.loads(printed) == {"path": "a/b", "value": None, "rows": [1, [2.5, None]], "name": document["name"]}
+
+
+def test_into_a_pipe_long_work_says_how_far_it_is_and_nothing_is_folded(monkeypatch):
+    screen = io.StringIO()
+    monkeypatch.setattr(terminal, "err", terminal._PlainConsole(file=screen, highlight=False))
+    reporter = terminal.ConsoleReporter(every_seconds=0.02)
+    with reporter.stage("train"):
+        wait_for(lambda: "train, 0 s so far" in screen.getvalue())
+        with reporter.progress("training (dpo)", 110, "steps") as advance:
+            advance(40)
+            reporter.note("loss 0.6100  margin 0.020")
+            wait_for(lambda: "  train step 40 of 110, loss 0.6100, margin 0.020\n" in screen.getvalue())
+    said = screen.getvalue()
+    with reporter.progress("judged by taste", 7, "answers") as advance:
+        advance(2)
+        wait_for(lambda: "  judged by taste, 2 of 7 answers\n" in screen.getvalue())
+    # No line after the work.
+    said = screen.getvalue()
+    time.sleep(0.06)
+    assert screen.getvalue() == said
+    with reporter.progress("quick work", 7, "answers") as advance:
+        advance(7)
+    assert screen.getvalue() == said
+    rows = [{"fingerprint": "0123456789abcdef" * 4, "path": "x" * 300}]
+    terminal.print_rows(rows, console=terminal.err)
+    assert f"{rows[0]['fingerprint']}  {rows[0]['path']}" in screen.getvalue().splitlines()[-1]
+
+
+def test_a_quiet_command_says_no_more_than_errors(monkeypatch):
+    screen = io.StringIO()
+    monkeypatch.setattr(terminal, "err", terminal._PlainConsole(file=screen, force_terminal=True, highlight=False))
+    monkeypatch.setattr(terminal.notes, "quiet", True)
+    reporter = terminal.ConsoleReporter(every_seconds=0.01)
+    with reporter.stage("train"), reporter.progress("training (dpo)", 110, "steps") as advance:
+        advance(40)
+        reporter.note("loss 0.6100")
+        reporter.say("another engine")
+        time.sleep(0.05)
+    assert screen.getvalue() == ""
+
+
+def test_while_a_document_is_printed_people_read_stderr(capsys):
+    with terminal.only_document():
+        terminal.out.print("Report: a")
+        terminal.notes.print("events 3 in")
+        terminal.print_json({"a": 1})
+    terminal.out.print("Report: b")
+    with terminal.only_document(False):
+        terminal.out.print("Report: c")
+    printed = capsys.readouterr()
+    assert (printed.out, printed.err) == ('{\n  "a": 1\n}\nReport: b\nReport: c\n', "Report: a\nevents 3 in\n")
+
+
+def wait_for(holds):
+    deadline = time.monotonic() + 20
+    while not holds() and time.monotonic() < deadline:
+        time.sleep(0.005)
+    assert holds()

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from thumbline.pipeline.api.runs import Run
-from thumbline.pipeline.cli.run import prepare_command, status_command
+from thumbline.pipeline.cli.run import prepare_command
+from thumbline.pipeline.cli.status import status_command
 
 
 def prepared(folder: Path, rows: list[dict[str, str]]) -> Run:

@@ -1,0 +1,91 @@
+"""The command `status`: where a run stands, whether it runs now, and what it found."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.table import Table
+from rich.text import Text
+
+from ..config import load_config
+from .documents import JsonOption, report_of, status_document, verdict_of
+from .terminal import err, only_document, out, plain, print_json
+
+if TYPE_CHECKING:
+    # Imported where it is used: `thumbline --help` should not wait for it.
+    from .. import line as line_module
+    from ..storage.manifests import Manifest
+
+
+def status_command(
+    run: Annotated[Path, typer.Argument(help="Folder of a run, or its YAML file.", metavar="RUN")],
+    as_json: JsonOption = False,
+) -> None:
+    """Show where each stage of a run stands.
+
+    It tells a run in progress how far it is, and of a finished one why rows were set aside and what the report says.
+    Neither logs nor models need be here: what cannot be compared with them is said.
+    """
+    from .. import line
+
+    config = load_config(run) if run.suffix in {".yaml", ".yml"} else line.load_saved_config(run)
+    activity = line.read_activity(config.run_dir)
+    stages = line.standing(config, activity)
+    if as_json:
+        with only_document():
+            print_json(status_document(config, stages, activity))
+        return
+    if activity is not None:
+        _print_activity(activity)
+    _print_table(stages)
+    for one in stages:
+        for sentence in () if one.manifest is None else line.stage_lines(one.manifest):
+            out.print(f"{one.stage.name}: {sentence}", markup=False, soft_wrap=True)
+    for one in stages:
+        if one.unchecked is not None:
+            text = f"{one.stage.name}: not compared with what it read: {one.unchecked}"
+            err.print(text, style="yellow", markup=False, soft_wrap=True)
+    if stages[-1].state == "stale":
+        out.print("The report is of an earlier state of the run:")
+    print_verdict(config.run_dir)
+
+
+def _print_activity(activity: "line_module.Activity") -> None:
+    place = f"process {activity.process} on {activity.host}, since {activity.started_at}"
+    out.print(f"{activity.words()}  ({place})", style="bold", markup=False, soft_wrap=True)
+    if activity.error is not None:
+        out.print(activity.error, style="red", markup=False, soft_wrap=True)
+
+
+def print_verdict(run_dir: Path) -> None:
+    """The verdict in one line and where the report lies, where there is one."""
+    verdict, report = verdict_of(run_dir), report_of(run_dir)
+    if verdict is not None:
+        out.print(verdict["sentence"], style="bold", markup=False, soft_wrap=True)
+    if report is not None:
+        out.print(f"Report: {report}", markup=False, soft_wrap=True)
+
+
+def _print_table(stages: "list[line_module.Standing]") -> None:
+    several = any(
+        one.manifest is not None and one.manifest.counts.given != one.manifest.counts.rows_in for one in stages
+    )
+    table = Table(box=None, pad_edge=False)
+    for heading in ("stage", "state", "why"):
+        table.add_column(heading, no_wrap=heading != "why")
+    for heading in ("in", *(["gave"] if several else []), "out", "merged", "rejected", "seconds"):
+        table.add_column(heading, justify="right")
+    table.add_column("finished")
+    for one in stages:
+        counted = () if one.manifest is None else _counted(one.manifest, several=several)
+        # As `Text`: a table's name may hold brackets.
+        table.add_row(one.stage.name, one.state, Text(plain(one.why)), *counted)
+    out.print(table)
+
+
+def _counted(row: "Manifest", *, several: bool) -> list[str]:
+    """What became of a stage's rows, its seconds, and when it ended; what its rows gave where that is a column."""
+    counts = row.counts
+    gave = [counts.given] if several else []
+    numbers = [counts.rows_in, *gave, counts.rows_out, counts.merged, counts.rejected]
+    return [*(f"{number:,}" for number in numbers), f"{row.seconds:.1f}", row.finished_at]
