@@ -95,7 +95,8 @@ def only_document(wanted: bool = True) -> Iterator[None]:
         wanted: Whether `--json` is given; without it nothing changes.
     """
     before = out.stderr, notes.stderr
-    out.stderr = notes.stderr = wanted
+    if wanted:
+        out.stderr = notes.stderr = True
     try:
         yield
     finally:
