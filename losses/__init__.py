@@ -3,13 +3,36 @@
     from thumbline.losses import dpo_loss
     loss, metrics = dpo_loss(policy_chosen_logps, policy_rejected_logps, ref_chosen_logps, ref_rejected_logps, beta=0.1)
 
-`thumbline.losses.LOSSES` holds every method with its hyper-parameters; `thumbline.losses.logps` gives the log-probs.
+Each method has such a function. `thumbline.losses.LOSSES` holds every method with its hyper-parameters;
+`thumbline.losses.logps` gives the log-probs.
 """
 
 from .combine import Term, combined
-from .dpo import dpo_loss
 from .kto import kto_loss
 from .orpo import orpo_loss
+from .plain import (
+    alphapo_loss,
+    aot_loss,
+    aot_unpaired_loss,
+    apo_down_loss,
+    apo_zero_loss,
+    bco_loss,
+    bco_pair_loss,
+    cpo_loss,
+    discopop_loss,
+    dpo_loss,
+    dpo_norm_loss,
+    exo_loss,
+    f_dpo_loss,
+    hinge_loss,
+    ipo_loss,
+    nca_loss,
+    pair_loss,
+    rpo_loss,
+    simpo_loss,
+    sppo_loss,
+    unpaired_loss,
+)
 from .registry import LOSSES, loss_config, loss_method, loss_spec
 from .reward_bce import reward_bce_loss
 from .reward_model import reward_model_loss
@@ -26,13 +49,33 @@ __all__ = [
     "Term",
     "UnpairedLogps",
     "UnpairedLossOutput",
+    "alphapo_loss",
+    "aot_loss",
+    "aot_unpaired_loss",
+    "apo_down_loss",
+    "apo_zero_loss",
+    "bco_loss",
+    "bco_pair_loss",
     "combined",
+    "cpo_loss",
+    "discopop_loss",
     "dpo_loss",
+    "dpo_norm_loss",
+    "exo_loss",
+    "f_dpo_loss",
+    "hinge_loss",
+    "ipo_loss",
     "kto_loss",
     "loss_config",
     "loss_method",
     "loss_spec",
+    "nca_loss",
     "orpo_loss",
+    "pair_loss",
     "reward_bce_loss",
     "reward_model_loss",
+    "rpo_loss",
+    "simpo_loss",
+    "sppo_loss",
+    "unpaired_loss",
 ]

@@ -6,7 +6,7 @@ import torch
 from torch.nn.functional import logsigmoid
 
 from .checks import above_zero, below_half, one_trust
-from .types import PairLogps, PairLossOutput, as_tensor, required, weighted, widened
+from .types import PairLogps, PairLossOutput, required, weighted, widened
 
 
 @dataclass(frozen=True)
@@ -73,28 +73,3 @@ def log_ratios(batch: PairLogps, method: str) -> tuple[torch.Tensor, torch.Tenso
         batch.reference_rejected_logps, "reference_rejected_logps", method
     )
     return chosen, rejected
-
-
-def dpo_loss(
-    policy_chosen_logps: torch.Tensor | list[float],
-    policy_rejected_logps: torch.Tensor | list[float],
-    ref_chosen_logps: torch.Tensor | list[float],
-    ref_rejected_logps: torch.Tensor | list[float],
-    beta: float = 0.1,
-) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
-    """DPO on plain tensors: the mean loss, and `reward_margin` and `accuracy` (a tie counts half).
-
-    Args:
-        policy_chosen_logps: (batch,) nats, summed over the completion.
-        policy_rejected_logps: (batch,) nats, summed.
-        ref_chosen_logps: (batch,) nats, summed, under the reference.
-        ref_rejected_logps: (batch,) nats, summed, under the reference.
-        beta: Higher keeps the policy nearer the reference.
-    """
-    batch = PairLogps(
-        *map(as_tensor, (policy_chosen_logps, policy_rejected_logps, ref_chosen_logps, ref_rejected_logps))
-    )
-    output = dpo(batch, DPOConfig(beta=beta))
-    margins = output.chosen_rewards - output.rejected_rewards
-    wins = (margins > 0).float() + 0.5 * (margins == 0).float()
-    return output.losses.mean(), {"reward_margin": margins.mean(), "accuracy": wins.mean()}

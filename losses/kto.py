@@ -6,6 +6,7 @@ from typing import Literal, NamedTuple
 import torch
 
 from .checks import above_zero, at_least_zero, one_of
+from .shapes import one_a_row
 from .types import UnpairedLogps, UnpairedLossOutput, as_tensor, required, weighted, widened
 
 # The paper keeps desirable_weight n_desirable / (undesirable_weight n_undesirable) between these (section 4.3).
@@ -176,9 +177,14 @@ def kto_loss(
         ref_chosen_logps: (n,) nats, summed, under the reference.
         ref_rejected_logps: (m,) nats, summed, under the reference.
         beta: Higher keeps the policy nearer the reference.
+
+    Raises:
+        ValueError: Shapes of policy and reference differ.
     """
     policy = [as_tensor(policy_chosen_logps), as_tensor(policy_rejected_logps)]
     reference = [as_tensor(ref_chosen_logps), as_tensor(ref_rejected_logps)]
+    one_a_row("KTO", policy_chosen_logps=policy[0], ref_chosen_logps=reference[0])
+    one_a_row("KTO", policy_rejected_logps=policy[1], ref_rejected_logps=reference[1])
     labels = torch.cat(
         [torch.full_like(part, value, dtype=torch.bool) for part, value in zip(policy, (1, 0), strict=True)]
     )

@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 
 import torch
 
+from .shapes import one_a_row
 from .types import PairLogps, required, widened
 
 
@@ -49,13 +50,14 @@ def length_desensitised(
         reference_too: Scale the reference's tails as well, as TRL 1.16 does; False scales the policy's alone.
 
     Raises:
-        ValueError: `ld_alpha` is out of range.
+        ValueError: `ld_alpha` is out of range, or shapes differ.
         MissingInputError: The reference is to be scaled and its log-probs or tails are missing.
 
     Source: Liu et al. (2024), "Length Desensitization in DPO" (arXiv 2409.06411).
     """
     if not 0 <= ld_alpha <= 1:
         raise ValueError(f"ld_alpha must be in [0, 1], not {ld_alpha}.")
+    one_a_row("tails", policy_chosen_logps=batch.policy_chosen_logps, **vars(tails))
     removed = 1.0 - ld_alpha
     scaled = replace(
         batch,

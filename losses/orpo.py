@@ -9,6 +9,7 @@ from torch.nn.functional import logsigmoid
 from .checks import at_least_zero, one_of
 from .labels import expected_over_labels, soft_labels
 from .numerics import log_odds
+from .shapes import one_a_row
 from .types import PairLogps, PairLossOutput, as_tensor, required, weighted, widened
 
 
@@ -85,6 +86,14 @@ def orpo_loss(
         policy_rejected_logps: (batch,) nats, the mean over the completion's tokens, at most 0.
         sft_loss: () mean negative log-likelihood of the chosen completions.
         lambda_orpo: Weight of the odds-ratio term.
+
+    Raises:
+        ValueError: Shapes differ, or `sft_loss` is more than one number.
     """
     chosen, rejected = widened(as_tensor(policy_chosen_logps)), widened(as_tensor(policy_rejected_logps))
+    one_a_row("ORPO", policy_chosen_logps=chosen, policy_rejected_logps=rejected)
+    if isinstance(sft_loss, torch.Tensor) and sft_loss.dim() > 0:
+        raise ValueError(
+            f"ORPO: sft_loss is the mean over all chosen completions, one number, not {tuple(sft_loss.shape)}."
+        )
     return sft_loss + lambda_orpo * _odds_ratio_losses(chosen, rejected).mean()

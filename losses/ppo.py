@@ -1,7 +1,8 @@
 """Proximal policy optimisation: shaped rewards, advantages, and the clipped losses of policy and value head.
 
 All tensors are (batch, time) over response tokens, `mask` True at real ones; what lies outside the mask is ignored and
-comes back as 0. Per-token losses come back; the caller averages over the mask (`masked_mean`).
+comes back as 0. Per-token losses come back; the caller averages over the mask (`masked_mean`). Other shapes are a
+ValueError that names them.
 """
 
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from typing import NamedTuple
 import torch
 
 from .checks import above_zero, at_least_zero
+from .shapes import one_a_row, one_a_token
 from .types import widened
 
 # e^20 = 4.9e8: a ratio so far from 1 is clipped or an error anyway, and stays finite in float32.
@@ -74,6 +76,8 @@ def shaped_rewards(
 
     Source: Ouyang et al. (2022), InstructGPT (arXiv 2203.02155), equation 2.
     """
+    one_a_token("PPO", token_logps=token_logps, reference_token_logps=reference_token_logps, mask=mask)
+    one_a_row("PPO", scores=scores, rows_of_token_logps=token_logps[:, 0])
     gap = (widened(token_logps) - widened(reference_token_logps)).masked_fill(~mask, 0.0)
     remaining = mask.flip(1).cumsum(1).flip(1)
     last = mask & (remaining == 1)
@@ -93,6 +97,7 @@ def generalised_advantages(
 
     Source: Schulman et al. (2015), "Generalized Advantage Estimation" (arXiv 1506.02438), equation 16.
     """
+    one_a_token("PPO", rewards=rewards, values=values, mask=mask)
     rewards, values = widened(rewards).detach(), widened(values).detach()
     advantages = torch.zeros_like(rewards)
     following_advantage, following_value = torch.zeros_like(rewards[:, 0]), torch.zeros_like(rewards[:, 0])
@@ -138,6 +143,7 @@ def policy_losses(
     Source: Schulman et al. (2017), "Proximal Policy Optimization" (arXiv 1707.06347), equation 7. The log-ratio ends
     at +-20, so that a wild token gives a finite loss.
     """
+    one_a_token("PPO", token_logps=token_logps, old_token_logps=old_token_logps, advantages=advantages, mask=mask)
     change = (widened(token_logps) - widened(old_token_logps).detach()).masked_fill(~mask, 0.0)
     ratio = torch.exp(change.clamp(-_LARGEST_LOG_RATIO, _LARGEST_LOG_RATIO))
     advantage = advantages.detach().masked_fill(~mask, 0.0)
@@ -159,6 +165,7 @@ def value_losses(
 
     Source: the PPO2 implementation of OpenAI's baselines; the paper (arXiv 1707.06347, equation 9) leaves it unclipped.
     """
+    one_a_token("PPO", values=values, old_values=old_values, returns=returns, mask=mask)
     # Masked before anything is computed: 0 times the slope of a square at NaN or infinity would be NaN.
     new, old, target = (
         side.masked_fill(~mask, 0.0) for side in (widened(values), old_values.detach(), returns.detach())

@@ -3,6 +3,7 @@
 import torch
 from torch.nn.functional import softplus
 
+from .shapes import one_a_row
 from .types import weighted, widened
 
 
@@ -24,11 +25,7 @@ def reward_bce_loss(
     Source: the logistic likelihood, as in Cobbe et al. (2021), "Training Verifiers to Solve Math Word Problems"
     (arXiv 2110.14168), section 4.2, on whole answers.
     """
-    if scores.shape != probability_desirable.shape:
-        raise ValueError(
-            f"scores {tuple(scores.shape)} and probability_desirable {tuple(probability_desirable.shape)} differ in "
-            f"shape; give one of each an answer."
-        )
+    one_a_row("a thumbs model's loss", scores=scores, probability_desirable=probability_desirable, weights=weights)
     logits = widened(scores)
     # softplus(R) - p R is the same sum, finite however large R is.
     return weighted(softplus(logits) - probability_desirable.to(logits) * logits, weights)

@@ -5,6 +5,7 @@ from torch.nn.functional import logsigmoid
 
 from .checks import at_least_zero
 from .labels import expected_over_labels
+from .shapes import one_a_row
 from .types import widened
 
 
@@ -34,11 +35,14 @@ def reward_model_loss(
     "Helping or Herding?" (arXiv 2312.09244), equation 2.
     """
     at_least_zero(centering=centering)
-    if chosen_scores.shape != rejected_scores.shape:
-        raise ValueError(
-            f"chosen_scores {tuple(chosen_scores.shape)} and rejected_scores {tuple(rejected_scores.shape)} differ in "
-            f"shape; give one score a pair and side."
-        )
+    one_a_row(
+        "a reward model's loss",
+        chosen_scores=chosen_scores,
+        rejected_scores=rejected_scores,
+        margins=margins,
+        weights=weights,
+        chosen_better_probability=chosen_better_probability,
+    )
     chosen, rejected = widened(chosen_scores), widened(rejected_scores)
     lead = torch.zeros_like(chosen) if margins is None else margins.to(chosen)
 

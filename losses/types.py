@@ -1,10 +1,12 @@
 """What a loss is given and what it gives back."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 
 from .running import RunningMean
+from .shapes import one_a_row
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,10 @@ class PairLogps:
     weights: torch.Tensor | None = None
     prompt_chosen_nll: torch.Tensor | None = None
 
+    def __post_init__(self) -> None:
+        """Raise ValueError for tensors of different shapes."""
+        one_a_row("pairs", **vars(self))
+
 
 @dataclass(frozen=True)
 class UnpairedLogps:
@@ -61,6 +67,25 @@ class UnpairedLogps:
     weights: torch.Tensor | None = None
     desirable_probability: torch.Tensor | None = None
     seen: RunningMean | None = None
+
+    def __post_init__(self) -> None:
+        """Raise ValueError for tensors of different shapes, and for labels that are not bool."""
+        one_a_row(
+            "unpaired rows",
+            policy_logps=self.policy_logps,
+            labels=self.labels,
+            reference_logps=self.reference_logps,
+            weights=self.weights,
+            desirable_probability=self.desirable_probability,
+        )
+        one_a_row(
+            "mismatched rows",
+            policy_mismatched_logps=self.policy_mismatched_logps,
+            reference_mismatched_logps=self.reference_mismatched_logps,
+        )
+        if self.labels.dtype != torch.bool:
+            # 0 and 1 would be taken for numbers of rows where the labels choose rows.
+            raise ValueError(f"unpaired rows: labels must be bool, True for desirable, not {self.labels.dtype}.")
 
 
 @dataclass(frozen=True)
@@ -118,6 +143,11 @@ def weighted(losses: torch.Tensor, weights: torch.Tensor | None) -> torch.Tensor
     return losses if weights is None else losses * weights.to(losses)
 
 
-def as_tensor(values: torch.Tensor | list[float]) -> torch.Tensor:
+def as_tensor(values: torch.Tensor | Sequence[float]) -> torch.Tensor:
     """A tensor as it is; a list of numbers as float32."""
     return values if isinstance(values, torch.Tensor) else torch.tensor(values, dtype=torch.float32)
+
+
+def as_labels(values: torch.Tensor | Sequence[bool]) -> torch.Tensor:
+    """A tensor as it is; a list of labels as bool."""
+    return values if isinstance(values, torch.Tensor) else torch.tensor(values, dtype=torch.bool)

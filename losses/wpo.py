@@ -2,6 +2,7 @@
 
 import torch
 
+from .shapes import one_a_row
 from .types import widened
 
 
@@ -15,6 +16,10 @@ def wpo_weights(chosen_mean_aligned_logps: torch.Tensor, rejected_mean_aligned_l
         chosen_mean_aligned_logps: (batch,) nats a token.
         rejected_mean_aligned_logps: (batch,) nats a token.
 
+    Raises:
+        ValueError: Shapes differ.
+
     Source: Zhou et al. (2024), "WPO" (arXiv 2406.11827), equation 2; TRL's `use_weighting`.
     """
+    one_a_row("WPO's weights", chosen=chosen_mean_aligned_logps, rejected=rejected_mean_aligned_logps)
     return torch.exp((widened(chosen_mean_aligned_logps) + widened(rejected_mean_aligned_logps)).detach())

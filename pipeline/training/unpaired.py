@@ -36,7 +36,7 @@ def unpaired_batch(rows: Sequence[UnpairedRow], logps: torch.Tensor, statistic: 
     device = logps.device
     return UnpairedLogps(
         policy_logps=logps,
-        labels=torch.tensor([row.label for row in rows], device=device),
+        labels=torch.tensor([row.label for row in rows], dtype=torch.bool, device=device),
         reference_logps=reference_of([row.matched for row in rows], device),
         policy_mismatched_logps=logps.detach()[:0],
         reference_mismatched_logps=logps.detach()[:0],

@@ -70,7 +70,7 @@ def test_the_reward_model_refuses_scores_that_do_not_match():
 
 
 def test_the_thumbs_models_loss_refuses_labels_that_do_not_match():
-    with pytest.raises(ValueError, match="differ in shape; give one of each an answer"):
+    with pytest.raises(ValueError, match="differ in shape; give one number a row"):
         reward_bce_loss(torch.zeros(3), torch.zeros(2))
 
 
