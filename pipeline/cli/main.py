@@ -13,6 +13,7 @@ import typer
 
 from ..errors import MISUSE, ConfigError, PipelineError
 from ..hiding import as_told
+from ..libraries import libraries_told
 from ..peers import Peers, leading, peers
 from .ending import exit_code, heed_termination, tell_stopped
 from .lazy import Lazy, LazyGroup
@@ -226,7 +227,7 @@ def main() -> None:
         found = peers()
     if found is not None and not found.is_first:
         sys.exit(_follow(found))
-    with leading(found), _errors_told():
+    with leading(found), _errors_told(), libraries_told("this command"):
         app()
 
 

@@ -11,6 +11,7 @@ from rich.text import Text
 
 from ..config import RunConfig, load_config
 from ..errors import ConfigError
+from ..libraries import check_libraries
 from .options import grouped
 from .run import SetOption
 from .terminal import out
@@ -97,6 +98,7 @@ def plan_command(
     No weights are read: a folder with a config.json will do as `model`. Exits with 1 where training does not fit in
     --memory, and with 0 where it does or --memory is not given.
     """
+    check_libraries("thumbline plan", "torch", "transformers")
     from ..planning import planned
 
     loaded = load_config(config, tuple(settings or ()))

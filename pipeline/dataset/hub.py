@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import cast
 
 from ..errors import InputError
+from ..libraries import check_libraries
 from .lines import REJECTS
 from .rows import KINDS
 
@@ -22,8 +23,10 @@ def push_dataset(folder: Path, repo_id: str, *, private: bool) -> str:
         The address of the data set.
 
     Raises:
+        MissingDependencyError: The hub's client is not installed.
         InputError: The hub refuses, or cannot be reached.
     """
+    check_libraries("--push-to-hub", "huggingface_hub")
     from huggingface_hub import HfApi
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalTokenNotFoundError
 

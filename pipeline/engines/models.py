@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Final
 
 from ..errors import InputError
+from ..libraries import check_libraries
 from ..storage.digests import cached_digest, digest_json
 from ..storage.kept import check_kept_folder
 from .demo_model import demo_model_path
@@ -40,9 +41,11 @@ def resolve_model(model: str, revision: str | None = None) -> Path:
         revision: A hub model's branch, tag or commit.
 
     Raises:
+        MissingDependencyError: torch or transformers is not installed.
         InputError: It is none of the three, or the hub cannot be reached and has no copy here.
         TableError: It is the model of a run, and not as its stage wrote it.
     """
+    check_libraries(f"the model {model}", "torch", "transformers")
     if model == DEMO_MODEL:
         return demo_model_path()
     folder = Path(model)

@@ -10,13 +10,15 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from thumbline.extras import install_line, missing_words
+
 from ..errors import MissingDependencyError
 
 if TYPE_CHECKING:
     import torch
 
 NF4: Final = "nf4"
-_INSTALL: Final = "Install with: pip install 'thumbline[quantised]'"
+_ASKED_BY: Final = "a model with 4-bit weights (nf4)"
 
 
 def load_nf4(model_dir: Path, place: "torch.device", config: Any = None) -> Any:
@@ -51,7 +53,8 @@ def load_nf4(model_dir: Path, place: "torch.device", config: Any = None) -> Any:
         )
     except ImportError as error:
         raise MissingDependencyError(
-            f"4-bit weights (nf4) take the libraries bitsandbytes and accelerate. {_INSTALL}"
+            f"{_ASKED_BY} needs bitsandbytes and accelerate, of which one is not installed. Install with: "
+            f"{install_line('quantised')}"
         ) from error
     for module in model.modules():
         if hasattr(module, "support_avx512bf16_for_cpu"):
@@ -74,4 +77,4 @@ def quantiser() -> str:
     try:
         return f"bitsandbytes {metadata.version('bitsandbytes')}"
     except metadata.PackageNotFoundError as error:
-        raise MissingDependencyError(f"4-bit weights (nf4) take the library bitsandbytes. {_INSTALL}") from error
+        raise MissingDependencyError(missing_words("bitsandbytes", _ASKED_BY)) from error

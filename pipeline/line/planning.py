@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal, NamedTuple, TypeAlias
 
 from ..config import RunConfig
-from ..errors import PipelineError
+from ..errors import MissingDependencyError, PipelineError
 from ..hiding import with_named_secrets
 from ..reading.remote import KeptSecretError
 from ..storage.digests import digest_json
@@ -41,14 +41,21 @@ def plan(config: RunConfig, stages: Sequence[Stage] = STAGES, *, forced: bool = 
             action: Literal["run", "maybe"] = "run" if read_stage(config, stage) is None or forced else "maybe"
             planned.append(Planned(stage, action, f"after {producer_of(waiting[0]).name}", None))
             continue
-        fingerprint = fingerprint_of(config, stage)
-        reason = "asked for" if forced else why_run(config, stage, fingerprint)
-        if reason is None:
-            planned.append(Planned(stage, "skip", "up to date", fingerprint))
-        else:
+        planned.append(_next(config, stage, forced=forced))
+        if planned[-1].action == "run":
             pending.add(stage.name)
-            planned.append(Planned(stage, "run", reason, fingerprint))
     return planned
+
+
+def _next(config: RunConfig, stage: Stage, *, forced: bool) -> Planned:
+    """What would happen to a stage whose inputs are there."""
+    try:
+        fingerprint = fingerprint_of(config, stage)
+    except MissingDependencyError as error:
+        # A plain install shows what was prepared, and what the rest takes.
+        return Planned(stage, "run", str(error), None)
+    reason = "asked for" if forced else why_run(config, stage, fingerprint)
+    return Planned(stage, "skip" if reason is None else "run", reason or "up to date", fingerprint)
 
 
 def read_stage(config: RunConfig, stage: Stage) -> Manifest | None:

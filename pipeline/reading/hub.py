@@ -8,7 +8,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from ..errors import InputError, MissingDependencyError
+from ..errors import InputError
+from ..libraries import library
 from ..reading.guard import has_lone_surrogate, has_nul
 from ..reading.records import Options, Record, Reject, RowError, reject
 from ..storage.digests import digest_file, digest_text
@@ -66,10 +67,7 @@ def _load(location: str, options: Options) -> Iterator[dict[str, Any]]:
             f"{PREFIX}{location}: the library datasets takes [ ] * ? in a folder's path for a pattern, and would read "
             f"other folders. Rename the folder, or name its files without '{PREFIX}'."
         )
-    try:
-        import datasets  # seconds to import, and only hub inputs need it
-    except ImportError as error:
-        raise MissingDependencyError("hub inputs need the library datasets: pip install datasets.") from error
+    datasets = library("datasets", f"the input {PREFIX}{location}")  # seconds to import, and only hub inputs need it
     # The library raises errors of its own, of the file readers and of the network: all mean that it did not load.
     try:
         rows = datasets.load_dataset(

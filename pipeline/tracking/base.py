@@ -1,12 +1,9 @@
 """What a tracker is given and what it can do."""
 
-import importlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
-
-from ..errors import MissingDependencyError
 
 
 @dataclass(frozen=True)
@@ -55,17 +52,3 @@ class TrackerSpec(NamedTuple):
 
     module: str
     open: Callable[[Any, TrackedRun], Tracker]
-
-
-def library(module: str, asked_by: str, extra: str) -> Any:
-    """An optional library.
-
-    Raises:
-        MissingDependencyError: It is not installed.
-    """
-    try:
-        return importlib.import_module(module)
-    except ImportError as error:
-        raise MissingDependencyError(
-            f"{asked_by} needs {extra}, which is not installed. Install with: pip install 'thumbline[{extra}]'."
-        ) from error

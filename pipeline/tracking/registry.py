@@ -4,8 +4,9 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from ..errors import ConfigError
+from ..libraries import library
 from . import mlflow, tensorboard, trackio, wandb
-from .base import TrackedRun, Tracker, TrackerSpec, library
+from .base import TrackedRun, Tracker, TrackerSpec
 
 TRACKERS: Final[Mapping[str, TrackerSpec]] = {
     "tensorboard": tensorboard.SPEC,

@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 from typing import Any, Final
 
-from .base import TrackedRun, Tracker, TrackerSpec, library
+from ..libraries import library
+from .base import TrackedRun, Tracker, TrackerSpec
 
 
 class _TensorBoard:
@@ -32,7 +33,7 @@ def _last_steps(run: TrackedRun) -> dict[str, int]:
     """By name, the last step that the folder's files hold; one that a kill cut short is read up to there."""
     if not any(run.folder.glob("events.out.tfevents.*")):
         return {}
-    reading = library("tensorboard.backend.event_processing.event_accumulator", "train.track", "tensorboard")
+    reading = library("tensorboard.backend.event_processing.event_accumulator", "train.track")
     events = reading.EventAccumulator(str(run.folder), size_guidance={reading.SCALARS: 0})
     events.Reload()
     return {tag: max(point.step for point in events.Scalars(tag)) for tag in events.Tags()["scalars"]}

@@ -13,7 +13,8 @@ import torch
 
 from ..config import TrainConfig
 from ..engines.quantised import quiet_bitsandbytes
-from ..errors import ConfigError, MissingDependencyError
+from ..errors import ConfigError
+from ..libraries import library
 from .policy import Policy
 
 _NAME = "default"
@@ -43,15 +44,10 @@ def with_adapter(policy: Policy, config: TrainConfig) -> Policy:
         ConfigError: The model has no such modules, or they are its embeddings or head.
     """
     quiet_bitsandbytes()
-    try:
-        from peft import LoraConfig, TaskType, get_peft_model
-    except ImportError as error:
-        raise MissingDependencyError(
-            f"train.adapter: {config.adapter} takes the library peft. Install with: pip install 'thumbline[adapters]'"
-        ) from error
+    peft = library("peft", f"train.adapter: {config.adapter}")
     lora = config.lora
-    settings = LoraConfig(
-        task_type=TaskType.CAUSAL_LM,
+    settings = peft.LoraConfig(
+        task_type=peft.TaskType.CAUSAL_LM,
         r=lora.rank,
         lora_alpha=lora.alpha,
         target_modules=lora.target_modules if isinstance(lora.target_modules, str) else list(lora.target_modules),
@@ -63,7 +59,7 @@ def with_adapter(policy: Policy, config: TrainConfig) -> Policy:
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(config.seed)
         try:
-            adapted = get_peft_model(policy.model, settings)
+            adapted = peft.get_peft_model(policy.model, settings)
         except ValueError as error:
             raise ConfigError(f"train.lora: peft cannot put an adapter into this model: {error}") from error
     _refuse_head(policy.model)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..config import RunConfig, TrainConfig
 from ..errors import ConfigError
+from ..libraries import libraries_told
 from ..peers import peers
 from ..tracking import require_tracker
 
@@ -34,7 +35,8 @@ def all_methods(config: TrainConfig) -> "list[Method]":
 
 
 def _method(name: str, settings: Mapping[str, Any]) -> "Method":
-    from thumbline.losses import loss_method
+    with libraries_told("train.method"):
+        from thumbline.losses import loss_method
 
     try:
         return loss_method(name, settings)

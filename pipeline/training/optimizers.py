@@ -16,7 +16,8 @@ from torch.distributed.tensor import DTensor
 
 from ..config import TrainConfig
 from ..engines.quantised import quiet_bitsandbytes
-from ..errors import ConfigError, MissingDependencyError
+from ..errors import ConfigError
+from ..libraries import library
 from .policy import Policy
 from .rounding import WeightByWeight
 
@@ -72,14 +73,7 @@ def _library_optimizer(kind: str, weights: Sequence[torch.nn.Parameter], config:
 
 def _bitsandbytes() -> Any:
     quiet_bitsandbytes()
-    try:
-        import bitsandbytes
-    except ImportError as error:
-        raise MissingDependencyError(
-            "train.optimizer: adamw_8bit takes the library bitsandbytes. Install with: pip install "
-            "'thumbline[quantised]'"
-        ) from error
-    return bitsandbytes
+    return library("bitsandbytes", "train.optimizer: adamw_8bit")
 
 
 def _embeddings(model: torch.nn.Module) -> set[int]:

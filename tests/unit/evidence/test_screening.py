@@ -5,6 +5,7 @@ import polars as pl
 import pytest
 
 from tests.conftest import event, events_table
+from thumbline.pipeline import libraries
 from thumbline.pipeline.config import ResponsesConfig
 from thumbline.pipeline.errors import MissingDependencyError
 from thumbline.pipeline.stages import responses
@@ -106,7 +107,7 @@ def test_a_missing_library_is_named(monkeypatch, knob, library):
             raise ImportError(name)
         return real(name, *rest)
 
-    monkeypatch.setattr(importlib, "import_module", missing)
+    monkeypatch.setattr(libraries, "import_module", missing)
     message = rf"responses.{next(iter(knob))} needs {library}, which is not installed. Install with: pip install 'thumb"
     with pytest.raises(MissingDependencyError, match=message):
         made(["x"], **knob)

@@ -180,7 +180,7 @@ def test_what_is_written_has_the_type_that_was_on_disk(model_dir, tmp_path):
 def test_without_bitsandbytes_the_command_that_installs_it_is_said(model_dir, monkeypatch):
     monkeypatch.setitem(sys.modules, "bitsandbytes", None)
     train = config(optimizer="adamw_8bit")
-    with pytest.raises(MissingDependencyError, match=r"adamw_8bit takes .* pip install 'thumbline\[quantised\]'"):
+    with pytest.raises(MissingDependencyError, match=r"adamw_8bit needs .* pip install 'thumbline\[quantised\]'"):
         make_optimizer(policy_of(model_dir, train), train)
 
 

@@ -131,7 +131,7 @@ def test_a_folder_without_a_model_is_named(tmp_path):
 
 def test_without_bitsandbytes_the_command_that_installs_it_is_said(model_dir, monkeypatch):
     monkeypatch.setattr("transformers.quantizers.quantizer_bnb_4bit.is_bitsandbytes_available", lambda: False)
-    with pytest.raises(MissingDependencyError, match=r"nf4.* take .*bitsandbytes.* 'thumbline\[quantised\]'"):
+    with pytest.raises(MissingDependencyError, match=r"nf4.* needs .*bitsandbytes.* 'thumbline\[quantised\]'"):
         policy_of(model_dir, settings())
 
 
