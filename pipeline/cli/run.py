@@ -1,8 +1,9 @@
 """The commands that run stages: `run`, and on somebody's own files `prepare` and `train`."""
 
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 from rich.table import Table
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from .. import line as line_module
     from ..dataset import Exported
 
+# An error after one of these is about the log, which the page on the data shows.
+_OF_DATA: Final = ("events", "responses", "unpaired", "pairs", "splits")
 SetOption = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Override a setting, for example `train.method=kto`. Repeatable."),
@@ -86,9 +89,25 @@ def _running(
     """The stages, each told as it is done; the run's folder is locked until the last has been taken."""
     from .. import line
 
-    for finished in line.run(loaded, stages, forced=forced, reporter=ConsoleReporter(), command=command_line()):
-        print_stage(finished)
-        yield finished
+    of_data = False
+    try:
+        for finished in line.run(loaded, stages, forced=forced, reporter=ConsoleReporter(), command=command_line()):
+            of_data = finished.stage.name in _OF_DATA
+            print_stage(finished)
+            yield finished
+    except InputError:
+        if of_data:
+            _print_data_report(loaded)
+        raise
+
+
+def _print_data_report(loaded: RunConfig) -> None:
+    """What was read is shown though nothing came of it: why stands there."""
+    from ..dataset import write_report
+
+    page = loaded.run_dir / write_report(loaded, command_line())
+    out.print(f"Data report: {page}", markup=False, soft_wrap=True)
+    out.print(f"Rejected rows: thumbline rejects {shlex.quote(str(loaded.run_dir))}", markup=False, soft_wrap=True)
 
 
 def print_plan(planned: "list[line_module.Planned]") -> None:
@@ -161,21 +180,14 @@ def prepare_command(
 def _prepared(loaded: RunConfig, output: Path) -> "tuple[list[line_module.Finished], Exported]":
     """The stages and the data set; one is made from the other while no other process may write to them."""
     from .. import line
-    from ..dataset import export_dataset, write_report
+    from ..dataset import export_dataset
 
     stages = line.select(None, LAST_STAGE_OF["prepare"])
     finished: list[line_module.Finished] = []
     running = _running(loaded, stages)
-    try:
-        while len(finished) < len(stages):
-            finished.append(next(running))
-        exported = export_dataset(loaded, command_line())
-    except InputError:
-        # What was read is shown all the same: why it was of no use stands there.
-        if line.read_stage(loaded, line.stage_named("events")) is not None:
-            page = output / write_report(loaded, command_line())
-            out.print(f"Data report: {page}", markup=False, soft_wrap=True)
-        raise
+    while len(finished) < len(stages):
+        finished.append(next(running))
+    exported = export_dataset(loaded, command_line())
     # The end of the last stage, which frees the run's folder.
     for _ in running:
         pass

@@ -9,7 +9,8 @@ import polars as pl
 
 from ..config import RunConfig
 from ..storage.files import remove_temporary, write_text
-from ..storage.kept import trusted_manifest
+from ..storage.manifests import Manifest
+from ..storage.set_aside import forget_aside
 from ..storage.tables import read_table
 from .card import CARD
 from .trl import write_dataset
@@ -48,21 +49,28 @@ def export_dataset(config: RunConfig, command: str) -> Exported:
     for place in (folder, *(path for path in folder.glob("*") if path.is_dir())):
         remove_temporary(place)
     written = write_dataset(config, folder)
+    forget_aside(folder)
     rows = {f"{FOLDER}/{name}": count for name, count in written.rows.items()}
     return Exported(rows, written.left_out, f"{FOLDER}/{CARD}", write_report(config, command))
 
 
 def write_report(config: RunConfig, command: str) -> str:
-    """Write the page on the data, of as many stages as have finished; its name, relative to the run's folder."""
+    """Write the page on the data; its name, relative to the run's folder.
+
+    It shows as many stages as have finished, and none whose tables were made of others than lie there now.
+    """
     write_text(config.run_dir / REPORT, _page(config, command))
+    forget_aside(config.run_dir / REPORT)
     return REPORT
 
 
 def _page(config: RunConfig, command: str) -> str:
+    from ..line import consistent
     from ..report import ReportInputs
     from ..report.prepared import TABLES, render_prepared
-    from ..report.run_facts import read_manifests, versions
+    from ..report.run_facts import versions
 
+    manifests = consistent(config.run_dir)
     return render_prepared(
         ReportInputs(
             title="Prepared feedback",
@@ -70,19 +78,18 @@ def _page(config: RunConfig, command: str) -> str:
             command=command,
             generated_at=datetime.now(UTC).isoformat(timespec="seconds"),
             config=config,
-            manifests=read_manifests(config.run_dir),
-            tables=_tables(config.run_dir, TABLES),
+            manifests=dict(sorted(manifests.items())),
+            tables=_tables(config.run_dir, manifests, TABLES),
             versions=versions(),
         )
     )
 
 
-def _tables(run_dir: Path, names: tuple[str, ...]) -> dict[str, pl.DataFrame]:
-    """Those of the named tables that the run's stages have written."""
-    found: dict[str, pl.DataFrame] = {}
-    for stage in sorted(path.parent for path in run_dir.glob("*/manifest.json")):
-        manifest = trusted_manifest(stage)
-        for name in () if manifest is None else manifest.outputs:
-            if name in names:
-                found[name] = read_table(stage / f"{name}.parquet", name)
-    return found
+def _tables(run_dir: Path, manifests: Mapping[str, Manifest], names: tuple[str, ...]) -> dict[str, pl.DataFrame]:
+    """Those of the named tables that the stages have written."""
+    return {
+        name: read_table(run_dir / stage / f"{name}.parquet", name)
+        for stage, manifest in sorted(manifests.items())
+        for name in manifest.outputs
+        if name in names
+    }

@@ -8,6 +8,7 @@ to date.
 from .activity import Activity, read_activity
 from .following import follow
 from .locking import locked
+from .outdated import consistent
 from .planning import Planned, fingerprint_of, plan, read_stage, recorded
 from .running import Finished, run
 from .saved import CONFIG_FILE, load_saved_config
@@ -24,6 +25,7 @@ __all__ = [
     "Planned",
     "Stage",
     "Standing",
+    "consistent",
     "fingerprint_of",
     "follow",
     "load_saved_config",

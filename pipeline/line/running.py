@@ -20,8 +20,10 @@ from ..storage.manifests import (
     read_manifest,
     recover_published,
 )
+from ..storage.set_aside import forget_aside
 from .activity import followed
 from .locking import locked
+from .outdated import REPORT, outdate
 from .planning import fingerprint_of, input_digests, json_settings, read_stage, why_run
 from .saved import save_config
 from .stages import STAGES, Stage, producer_of
@@ -70,7 +72,7 @@ def run(
         for stage in stages:
             recover_published(config.run_dir / stage.name)
             fingerprint = fingerprint_of(config, stage)
-            found = None if forced else _found(config, stage, fingerprint, source)
+            found = None if forced else _found(config, stage, fingerprint, source, told)
             finished = found or _run_stage(config, stage, fingerprint, told, sizes)
             error = refusal(finished.manifest, config.events.most_rejected) if stage.name == "events" else None
             yield finished._replace(stops=error is not None)
@@ -78,7 +80,9 @@ def run(
                 raise error
 
 
-def _found(config: RunConfig, stage: Stage, fingerprint: str, source: Path | None) -> Finished | None:
+def _found(
+    config: RunConfig, stage: Stage, fingerprint: str, source: Path | None, reporter: Reporter
+) -> Finished | None:
     """The stage where it is up to date, or another run has finished just the same; None where it has to run."""
     if why_run(config, stage, fingerprint) is None:
         manifest = read_stage(config, stage)
@@ -93,6 +97,7 @@ def _found(config: RunConfig, stage: Stage, fingerprint: str, source: Path | Non
             return None
         if missing_outputs(folder, theirs) or changed_files(folder, theirs):
             return None
+        outdate(config.run_dir, read_stage(config, stage), theirs, reporter)
         link_stage(folder, config.run_dir / stage.name)
     return Finished(stage, "taken", theirs)
 
@@ -135,7 +140,11 @@ def _run_stage(config: RunConfig, stage: Stage, fingerprint: str, reporter: Repo
         seconds=round(time.monotonic() - started, 3),
         finished_at=datetime.now(UTC).isoformat(timespec="seconds"),
     )
-    return Finished(stage, "ran", publish(folder, manifest))
+    outdate(config.run_dir, read_stage(config, stage), manifest, reporter)
+    published = publish(folder, manifest)
+    if stage.name == REPORT:
+        forget_aside(folder)
+    return Finished(stage, "ran", published)
 
 
 def _check_inputs(config: RunConfig, stage: Stage, tables: Mapping[str, Path]) -> None:

@@ -36,7 +36,7 @@ class SplitSize(NamedTuple):
 
 
 class RejectedReason(NamedTuple):
-    """Log rows that could not be read, of one reason, and where the first of them are."""
+    """Log rows that could not be read, or whole files, of one reason, and where the first of them are."""
 
     reason: str
     rows: int
@@ -112,11 +112,13 @@ def _rejects(inputs: ReportInputs) -> tuple[RejectedReason, ...] | Missing:
     if frame is None:
         was_read = "events" in inputs.manifests or "rejects" in inputs.tables
         return Missing("No log row was rejected." if was_read else "No log was read here.")
-    place = pl.format("{}:{}", pl.col("source_file").str.split("/").list.last(), "source_line")
+    name, whole = pl.col("source_file").str.split("/").list.last(), pl.col("source_line") == 0
+    place = pl.when(whole).then(name).otherwise(pl.format("{}:{}", name, "source_line"))
     grouped = (
         frame.sort("source_file", "source_line")
-        .group_by("reason", maintain_order=True)
+        .group_by("reason", whole.alias("whole"), maintain_order=True)
         .agg(pl.len().alias("rows"), place.head(_EXAMPLES).alias("first"), pl.col("detail").first())
+        .with_columns(reason=pl.concat_str("reason", pl.when("whole").then(pl.lit(": not read")).otherwise(pl.lit(""))))
         .sort(["rows", "reason"], descending=[True, False])
     )
     return tuple(

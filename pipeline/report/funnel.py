@@ -94,7 +94,10 @@ def _events(inputs: ReportInputs) -> Step | None:
         )
         if part
     )
-    reasons = _reasons(inputs.table("rejects"), "reason") or _noted_reasons(inputs, "events", "reject_reasons")
+    rejects = inputs.table("rejects")
+    # Line 0 stands for a file that was not read, which is no row.
+    rows = None if rejects is None else rejects.filter(pl.col("source_line") > 0)
+    reasons = _reasons(rows, "reason") or _noted_reasons(inputs, "events", "reject_reasons")
     return _step(counts, "Log rows to events", "events", "log rows", reasons, detail)
 
 

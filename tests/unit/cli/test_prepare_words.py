@@ -77,3 +77,27 @@ def test_python_says_it_too(tmp_path: Path) -> None:
     with pytest.raises(InputError):
         thumbline.prepare(str(path), output=tmp_path / "out")
     assert (tmp_path / "out" / "data_report.html").is_file()
+
+
+def test_a_rerun_that_fails_leaves_no_old_outputs_beside_new_tables(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path, out = tmp_path / "log.jsonl", tmp_path / "out"
+    prepare_command([str(log(path, ["up", "down"] * 5))], out)
+    # Stands for the page of a whole run.
+    (out / "report").mkdir()
+    (out / "report" / "report.html").write_text("old", encoding="utf-8")
+    capsys.readouterr()
+    with pytest.raises(InputError, match="8 of 10 rows were rejected"):
+        prepare_command([str(log(path, ["up", "down"] + ["so-so"] * 8))], out)
+    assert not (out / "dataset").exists() and not (out / "report").exists()
+    assert (out / "report.before" / "report.html").is_file() and (out / "dataset.before" / "README.md").is_file()
+    page = (out / "data_report.html").read_text(encoding="utf-8")
+    # The tables of the stages after it are those of the log before.
+    assert "The log" not in page and "10 log rows gave 0 labelled answers and 0 pairs" in page
+    said = capsys.readouterr()
+    assert "dataset as dataset.before, data_report.html as data_report.before.html, report as report.before" in said.err
+    assert f"Rejected rows: thumbline rejects {out}" in said.out
+    prepare_command([str(log(path, ["up", "down"] * 5))], out)
+    assert (out / "dataset" / "README.md").is_file() and not (out / "dataset.before").exists()
+    assert not (out / "data_report.before.html").exists() and (out / "report.before").is_dir()
