@@ -31,6 +31,9 @@ class _Commands(LazyGroup):
         ),
         "init": Lazy("init:init_command", "Look at a log and write a run file for it."),
         "status": Lazy("status:status_command", "Show where each stage of a run stands."),
+        "rejects": Lazy(
+            "rejects:rejects_command", "Show the rows that a run's stages set aside, by reason, with what was logged."
+        ),
         "prepare": Lazy("run:prepare_command", "Turn logs into unpaired rows, pairs and splits."),
         "train": Lazy("run:train_command", "Train a model on rows or logs; the model lands in OUTPUT/train/model."),
         "sweep": Lazy(

@@ -10,6 +10,7 @@ from .following import follow
 from .locking import locked
 from .outdated import consistent
 from .planning import Planned, fingerprint_of, plan, read_stage, recorded
+from .rejected import Rejected, rejected
 from .running import Finished, run
 from .saved import CONFIG_FILE, load_saved_config
 from .stages import STAGE_NAMES, STAGES, Stage, select, stage_named
@@ -23,6 +24,7 @@ __all__ = [
     "Activity",
     "Finished",
     "Planned",
+    "Rejected",
     "Stage",
     "Standing",
     "consistent",
@@ -34,6 +36,7 @@ __all__ = [
     "read_activity",
     "read_stage",
     "recorded",
+    "rejected",
     "run",
     "select",
     "stage_lines",

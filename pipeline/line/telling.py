@@ -47,8 +47,13 @@ def _unpaired(manifest: Manifest) -> list[str]:
     reasons = _ordered(manifest.notes.get("abstained", {}))
     if not reasons:
         return []
-    advice = "" if manifest.counts.rows_out else f". {_UNLABELLED.get(reasons[0][0], '')}"
+    advice = "" if manifest.counts.rows_out else f". {no_label(reasons[0][0])}"
     return [f"no label: {counted(reasons)}{advice}".rstrip()]
+
+
+def no_label(reason: str) -> str:
+    """What helps where answers have no label for this reason; empty where that cannot be said."""
+    return _UNLABELLED.get(reason, "")
 
 
 def _pairs(manifest: Manifest) -> list[str]:
