@@ -8,14 +8,15 @@ import typer
 
 from ..config import build_config
 from ..errors import ConfigError
+from .documents import JsonOption
+from .evaluated import evaluation_document, print_conditions, print_ratings, print_summary, rating_numbers
 from .options import OutputOption, ScoringArguments, grouped
-from .terminal import ConsoleReporter, command_line, out, print_rows
+from .terminal import ConsoleReporter, command_line, only_document, print_json
 
 if TYPE_CHECKING:
     # Imported where they are used: `thumbline --help` should not wait for them.
     from .. import evaluation as evaluation_module
     from ..evaluation import outcome as outcome_module
-    from ..report import Summary
 
 
 @dataclass(frozen=True)
@@ -195,6 +196,7 @@ def evaluate_command(
     answering: Answering,
     conditions: Conditions,
     trackers: Trackers,
+    as_json: JsonOption = False,
 ) -> None:
     """Metrics with intervals, and a report, of a run, of scored rows, or of pairs that models score now.
 
@@ -224,45 +226,36 @@ def evaluate_command(
         trackers=trackers.places(),
     )
     choices = judging.choices()
-    if evaluation.is_judged_request(request):
-        _evaluate_judged(request, choices, output)
-        return
-    evaluation.check_request(request)
-    done = outcome.evaluate_subject(evaluation.read_request(request, ConsoleReporter(), choices), choices)
-    _print_summary(outcome.write_outcome(done, output, command_line()), output)
-    evaluation.track(request, done)
-    checked = evaluation.check_gate(request, done)
-    print_rows([{"condition": c.name, "holds": "yes" if c.holds else "NO", "numbers": c.detail} for c in checked])
-    gate.refuse(checked)
+    with only_document(as_json):
+        if evaluation.is_judged_request(request):
+            _evaluate_judged(request, choices, output, as_json=as_json)
+            return
+        evaluation.check_request(request)
+        done = outcome.evaluate_subject(evaluation.read_request(request, ConsoleReporter(), choices), choices)
+        summary = outcome.write_outcome(done, output, command_line())
+        print_summary(summary, output)
+        evaluation.track(request, done)
+        checked = evaluation.check_gate(request, done)
+        print_conditions(checked)
+        if as_json:
+            print_json(evaluation_document(summary.tone, summary.sentence, summary.numbers, output, checked))
+        gate.refuse(checked)
 
 
-def _evaluate_judged(request: "evaluation_module.Request", choices: "outcome_module.Choices", output: Path) -> None:
+def _evaluate_judged(
+    request: "evaluation_module.Request", choices: "outcome_module.Choices", output: Path, *, as_json: bool
+) -> None:
     """Win rates and ratings of a table of judged pairs."""
     from ..evaluation import gate, judged, judged_rows
-    from ..report.formatting import interval, measure
 
     judged.check_judged_request(request)
     done = judged.evaluate_pairs(judged_rows.read_judged(str(request.rows)), choices)
     facts = judged.write_judged(done, output, command_line())
-    for section in facts.judges:
-        rows = [
-            {
-                "model": row.model,
-                "rating": measure(row.rating.value, "points"),
-                "interval": interval(row.rating.ci_low, row.rating.ci_high, "points"),
-                f"won against {section.anchor}": "" if row.against is None else measure(row.against.value, "share"),
-                "comparisons": f"{row.rating.n:,}",
-                "note": row.rating.reason or "",
-            }
-            for row in section.rows
-        ]
-        print_rows(rows, whole=("model", "rating"))
-    for note in facts.notes:
-        out.print(note, markup=False)
-    out.print(facts.sentence, markup=False)
-    out.print(f"Report: {output / 'report.html'}  every number: {output / 'metrics.json'}")
+    print_ratings(facts, output)
     checked = judged.check_judged_gate(request, done)
-    print_rows([{"condition": c.name, "holds": "yes" if c.holds else "NO", "numbers": c.detail} for c in checked])
+    print_conditions(checked)
+    if as_json:
+        print_json(evaluation_document(facts.tone, facts.sentence, rating_numbers(facts), output, checked))
     gate.refuse(checked)
 
 
@@ -272,6 +265,7 @@ def compare_command(
     *,
     output: OutputOption = Path("comparison"),
     judging: Judging,
+    as_json: JsonOption = False,
 ) -> None:
     """Models of several runs on the same held-out rows: a table, pictures and learning curves on one page.
 
@@ -279,26 +273,11 @@ def compare_command(
     """
     from ..evaluation import compare, outcome
 
-    done = compare.compare(runs, judging.choices(), tuple(judging.slice_by or ()))
-    logs = compare.training_logs(runs)
-    title = "thumbline comparison"
-    _print_summary(outcome.write_outcome(done, output, command_line(), title=title, training_logs=logs), output)
-
-
-def _print_summary(summary: "Summary", output: Path) -> None:
-    from ..report.formatting import interval, measure
-
-    rows = [
-        {
-            "model": row.model + (f" against {row.compared_with}" if row.compared_with else ""),
-            "metric": row.metric + (f"@{row.judge}" if row.judge else ""),
-            "value": measure(row.value, row.unit),
-            "interval": "" if row.ci_low is None else interval(row.ci_low, row.ci_high, row.unit),
-            "rows": f"{row.n:,}",
-            "note": row.reason or "",
-        }
-        for row in summary.numbers
-    ]
-    print_rows(rows, whole=("metric", "value"))
-    out.print(summary.sentence, markup=False)
-    out.print(f"Report: {output / 'report.html'}  every number: {output / 'metrics.json'}")
+    with only_document(as_json):
+        done = compare.compare(runs, judging.choices(), tuple(judging.slice_by or ()))
+        logs = compare.training_logs(runs)
+        title = "thumbline comparison"
+        summary = outcome.write_outcome(done, output, command_line(), title=title, training_logs=logs)
+        print_summary(summary, output)
+        if as_json:
+            print_json(evaluation_document(summary.tone, summary.sentence, summary.numbers, output))

@@ -8,8 +8,10 @@ from typer.core import TyperGroup
 
 from ..config import build_config, load_config
 from ..errors import ConfigError
+from ..hiding import without_secrets
+from .documents import JsonOption
 from .options import ModelOption, ScoringArguments, grouped
-from .terminal import ConsoleReporter, err, out, print_rows
+from .terminal import ConsoleReporter, err, out, print_json, print_rows
 
 _DEFAULT = "score"
 
@@ -151,15 +153,21 @@ def verify_command(
 
 
 @app.command("stats")
-def stats_command(store: StoreArgument) -> None:
-    """Show what a store holds: one line a key, each shard checked by its digest."""
+def stats_command(store: StoreArgument, as_json: JsonOption = False) -> None:
+    """Show what a store holds: one line a key, each shard checked by its digest.
+
+    The document has `store` and `keys`, each with `key`, `model`, `engine`, `route`, `dtype`, `shards`, `sequences`,
+    `tokens`, `bytes` and `broken`, the number of shards whose bytes are not those that were stored.
+    """
     from ..reference import care as reference_tools
 
     rows = reference_tools.store_facts(store)
-    if not rows:
-        out.print(f"{store}: nothing is stored here.")
-        return
-    print_rows(rows)
+    if as_json:
+        print_json({"store": without_secrets(store), "keys": rows})
+    elif not rows:
+        out.print(f"{store}: nothing is stored here.", markup=False, soft_wrap=True)
+    else:
+        print_rows(rows, whole=tuple(rows[0]))
 
 
 @app.command("gc")
