@@ -40,6 +40,10 @@ class BusyError(PipelineError, RuntimeError):
     """A folder in which another process is at work."""
 
 
+class MachineError(PipelineError, RuntimeError):
+    """A machine that cannot go on: its disk is full or fails, or its memory does not do."""
+
+
 class GateError(PipelineError, RuntimeError):
     """An evaluation that does not meet a condition that was set for it."""
 

@@ -21,7 +21,7 @@ _Value = TypeVar("_Value")
 
 # Names that hold secrets, at their end: `user_key`, `HF_TOKEN`, `aws_secret_access_key`; not `max_tokens`, `key_from`.
 _SECRET_NAME: Final = re.compile(
-    r"(?:^|[_\-.])(?:api_?key|key|token|secret|password|passwd|pwd|authorization|credentials?|cookie|signature|sig)$"
+    r"(?:^|[_\-.])(?:api_?key|key|token|secret|password|passwd|authorization|credentials?|cookie|signature|sig)$"
     r"|(?:api|access|secret|user|auth|private)(?:key|token)$",
     re.IGNORECASE,
 )

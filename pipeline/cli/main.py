@@ -1,22 +1,23 @@
 """The `thumbline` command: all its parts under one name, and how an error ends it."""
 
+import io
 import logging
 import os
 import sys
 import warnings
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from importlib.metadata import version
 from typing import Annotated, Any, ClassVar
 
 import typer
 
-from ..errors import MISUSE, ConfigError, PipelineError
+from ..errors import ConfigError
 from ..hiding import as_told
 from ..libraries import libraries_told
 from ..peers import Peers, leading, peers
 from .ending import exit_code, heed_termination, tell_stopped
 from .lazy import Lazy, LazyGroup
+from .telling import errors_told, tell_error
 from .terminal import err, notes, out, print_entries, print_rows
 
 
@@ -186,18 +187,10 @@ def _quiet_libraries() -> None:
     warnings.filterwarnings("ignore", category=FutureWarning)
     logging.getLogger("thumbline").addHandler(_LogHandler())
     logging.getLogger("thumbline").propagate = False
-
-
-@contextmanager
-def _errors_told() -> Iterator[None]:
-    """An error prints one message, never a traceback; a user's mistake exits with 2, others with 1."""
-    try:
-        yield
-    except PipelineError as error:
-        err.print(f"error: {as_told(str(error))}", style="red", markup=False, soft_wrap=True)
-        sys.exit(2 if isinstance(error, MISUSE) else 1)
-    except KeyboardInterrupt as stopped:
-        sys.exit(tell_stopped(stopped))
+    for stream in (sys.stdout, sys.stderr):
+        # A terminal of few characters shows the others as escapes.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _follow(found: Peers) -> int:
@@ -211,14 +204,11 @@ def _follow(found: Peers) -> int:
         follow(found)
     except KeyboardInterrupt as stopped:
         return exit_code(stopped)
-    # Whatever breaks once the first process has ended is its leaving; anything else is told or raised below.
-    except Exception as error:
+    # Whatever breaks once the first process has ended is its leaving.
+    except Exception as error:  # noqa: BLE001  all are told
         if found.has_ended():
             return 0
-        if not isinstance(error, PipelineError):
-            raise
-        err.print(f"error: process {found.rank + 1} of {found.size}: {as_told(str(error))}", style="red", markup=False)
-        return 1
+        return tell_error(error, f"process {found.rank + 1} of {found.size}: ")
     return 0
 
 
@@ -226,11 +216,11 @@ def main() -> None:
     """Entry point; of several processes that were started as one command, the first runs it."""
     heed_termination()
     _quiet_libraries()
-    with _errors_told():
+    with errors_told():
         found = peers()
     if found is not None and not found.is_first:
         sys.exit(_follow(found))
-    with leading(found), _errors_told(), libraries_told("this command"):
+    with leading(found), errors_told(), libraries_told("this command"):
         app()
 
 

@@ -21,6 +21,7 @@ from ..storage.manifests import (
     recover_published,
 )
 from ..storage.set_aside import forget_aside
+from ..troubles import in_words
 from .activity import followed
 from .locking import locked
 from .outdated import REPORT, outdate
@@ -66,7 +67,11 @@ def run(
             `events` is kept, with its rejects.
     """
     make_folder(config.run_dir)
-    with locked(config.run_dir), followed(config.run_dir, reporter or SilentReporter()) as told:
+    with (
+        in_words(folder=config.run_dir),
+        locked(config.run_dir),
+        followed(config.run_dir, reporter or SilentReporter()) as told,
+    ):
         remove_temporary(config.run_dir)
         save_config(config, command)
         for stage in stages:
@@ -124,7 +129,7 @@ def _run_stage(config: RunConfig, stage: Stage, fingerprint: str, reporter: Repo
         fingerprint=fingerprint,
     )
     started = time.monotonic()
-    with reporter.stage(stage.name):
+    with reporter.stage(stage.name), in_words(stage.name, config.run_dir):
         result = stage.run(context)
     result.counts.check(stage.name)
     manifest = Manifest(

@@ -2,8 +2,9 @@
 
 import os
 import secrets
+import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final, Literal
 
@@ -31,16 +32,44 @@ def exact_path(path: Path) -> str:
 
 @contextmanager
 def atomic_file(path: Path) -> Iterator[Path]:
-    """A temporary path beside `path` that takes its name, synced to disk, once the block ends well."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = _temporary(path)
+    """A temporary path beside `path` that takes its name, synced to disk, once the block ends well.
+
+    A link stays what it is: what it leads to is written.
+
+    Raises:
+        InputError: What lies there is no file: a folder, a device or a pipe. Nothing has been written then.
+    """
+    target = writable_file(path)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    temporary = _temporary(target)
     try:
         yield temporary
         sync(temporary)
-        temporary.replace(path)
-        sync(path.parent)
+        temporary.replace(target)
+        sync(target.parent)
     finally:
-        temporary.unlink(missing_ok=True)
+        # What cannot be deleted either must not hide why nothing was written.
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+def writable_file(path: Path) -> Path:
+    """Where a file of that name is written: the path itself, or what it leads to where it is a link.
+
+    Raises:
+        InputError: What lies there is no file, or its links lead in a circle.
+    """
+    try:
+        target = Path(os.path.realpath(path, strict=False)) if path.is_symlink() else path
+        mode = target.stat().st_mode
+    except FileNotFoundError:
+        return target
+    except OSError as error:
+        raise InputError(f"{path}: cannot be written ({error.strerror}); choose another place.") from error
+    if stat.S_ISREG(mode):
+        return target
+    what = "a folder" if stat.S_ISDIR(mode) else "a device, a pipe or a socket"
+    raise InputError(f"{path}: {what}, not a file, and is not replaced; name a file.")
 
 
 def _temporary(path: Path) -> Path:

@@ -1,7 +1,11 @@
 """A file is whole or as it was."""
 
+import os
+import stat
+
 import pytest
 
+from thumbline.pipeline.errors import InputError
 from thumbline.pipeline.storage import files
 
 
@@ -30,3 +34,40 @@ def test_temporary_names_never_meet_and_what_a_killed_writer_left_is_removed(tmp
     (tmp_path / ".mine").write_text("kept")
     files.remove_temporary(tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == [".mine", "a"]
+
+
+def test_a_link_is_written_through(tmp_path):
+    (tmp_path / "far").mkdir()
+    (tmp_path / "far" / "own.xml").write_text("old")
+    (tmp_path / "link.xml").symlink_to("far/own.xml")
+    (tmp_path / "new.xml").symlink_to("far/none-yet.xml")
+    files.write_text(tmp_path / "link.xml", "new")
+    files.write_text(tmp_path / "new.xml", "first")
+    assert (tmp_path / "link.xml").is_symlink() and (tmp_path / "new.xml").is_symlink()
+    assert (tmp_path / "far" / "own.xml").read_text() == "new"
+    assert (tmp_path / "far" / "none-yet.xml").read_text() == "first"
+    assert sorted(path.name for path in tmp_path.rglob("*")) == [
+        "far",
+        "link.xml",
+        "new.xml",
+        "none-yet.xml",
+        "own.xml",
+    ]
+
+
+def test_what_is_no_file_is_not_replaced(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "link").symlink_to("pipe")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "circle").symlink_to("circle")
+    for name, words in {
+        "pipe": "a device, a pipe or a socket, not a file, and is not replaced",
+        "link": "a device, a pipe or a socket, not a file, and is not replaced",
+        "folder": "a folder, not a file",
+        "circle": "cannot be written",
+    }.items():
+        with pytest.raises(InputError, match=f"{name}: {words}"):
+            files.write_text(tmp_path / name, "new")
+    assert stat.S_ISFIFO((tmp_path / "pipe").stat().st_mode)
+    assert (tmp_path / "link").is_symlink()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["circle", "folder", "link", "pipe"]
