@@ -141,11 +141,18 @@ def losses_command(
 
 
 @app.command("formats")
-def formats_command() -> None:
-    """List the log formats that can be read."""
+def formats_command(
+    name: Annotated[str | None, typer.Argument(help="A format; none lists them all.", metavar="FORMAT")] = None,
+) -> None:
+    """List the log formats that can be read, or say what one of them reads: options, labels, an example."""
     from ..importers.registry import describe
 
-    print_rows(describe())
+    if name is None:
+        print_rows(describe())
+        return
+    from .formats import print_format
+
+    print_format(name)
 
 
 @app.command("judges")

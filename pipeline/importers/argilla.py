@@ -20,6 +20,7 @@ from .base import Batch, Events, ImporterSpec, Message, RawEvent, Row, each, rea
 from .shared import values
 from .shared.labels import LabelTable, label_key, refusal, stated_labels
 from .shared.messages import answer, messages
+from .shared.seen import noted
 from .shared.votes import compared
 
 _VOTES: Final = ("up", "down", "unrated")
@@ -148,6 +149,7 @@ def _voted(item: _Item, response: Response, vote: Any) -> list[RawEvent]:
     """A label or a rating of one answer, or a label that compares two."""
     name = f"{item.plan.question}"
     outcome = None if isinstance(vote, bool) else item.plan.labels.get(label_key(vote))
+    noted(vote, name, outcome)
     if outcome is None:
         raise refusal(vote, name, ("up", "down") if item.plan.other is None else ("first", "second"))
     event = _event(item, _answer_field(item), response, name)

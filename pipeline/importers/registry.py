@@ -91,7 +91,8 @@ _IN_ORDER: Final = (
     thumbs_jsonl.SPEC,
 )
 IMPORTERS: Final[dict[str, ImporterSpec]] = {spec.name: spec for spec in _IN_ORDER}
-_HUB: Final = "An input, not a format: a data set of the hub, or `hub:./folder`, of rows in any format below."
+HUB_NAME: Final = "hub"
+HUB: Final = "An input, not a format: a data set of the hub, or `hub:./folder`, of rows in any format below."
 # Fields of data to imitate, as sets for fine-tuning have them: nothing among them says what was good.
 _EXAMPLES: Final = frozenset({"messages", "conversations", "instruction", "input", "output", "system", "tools", "id"})
 _SAMPLE_LINE_BYTES: Final = 16 * 1024 * 1024
@@ -190,7 +191,7 @@ def describe() -> list[dict[str, str]]:
 
     Data sets of the hub have a row too. A package that is broken takes its own row only, which says why.
     """
-    hub = {"format": "hub:ID", "reads": _HUB, "options": ", ".join(HUB_OPTIONS)}
+    hub = {"format": "hub:ID", "reads": HUB, "options": ", ".join(HUB_OPTIONS)}
     rows = [hub, *(_described(spec) for spec in IMPORTERS.values())]
     if not _PLUGINS.names():
         return rows

@@ -17,30 +17,14 @@ from ..reading.files import take_sample
 from ..reading.records import Options, Record, RowError, Sample, Source
 from .base import Batch, ImporterSpec, Message, RawEvent, Row, read_rows
 from .shared import prompts, signals, times, values
-from .shared.calls import TOOLS, offered_tools
+from .shared.calls import offered_tools
+from .shared.fields import NAMES, OPTIONAL, REQUIRED
+from .shared.fields import OPTIONS as COLUMN_OPTIONS
 from .shared.labels import described, told_by_others
 from .shared.messages import answer, messages, said
 
 NAME: Final = "thumbs_jsonl"
-_REQUIRED: Final[Mapping[str, tuple[str, ...]]] = {
-    "prompt": ("prompt", "question", "instruction", "input", "query", *prompts.CONVERSATIONS),
-    "completion": ("completion", "response", "answer", "output", "reply"),
-    "vote": ("feedback", "vote", "rating", "thumb", "thumbs", "reaction"),
-}
-_OPTIONAL: Final[Mapping[str, tuple[str, ...]]] = {
-    "event_id": ("event_id", "feedback_id", "id"),
-    "created_at": ("timestamp", "created_at", "createdAt", "time"),
-    "conversation_id": ("conversation_id", "chat_id", "thread_id", "session_id"),
-    "user_id": ("user_id", "user"),
-    "model": ("model", "model_name", "model_id"),
-    "input": prompts.FOLLOW_NAMES,
-    "system": prompts.SYSTEM_NAMES,
-    "history": prompts.HISTORY_NAMES,
-    "tools": (TOOLS,),
-    **signals.COLUMNS,
-}
 _LABELS: Final = {**values.VOTE_LABELS, **signals.COMPARED}
-NAMES: Final = {**_REQUIRED, **_OPTIONAL}
 _PROMPT_PARTS: Final = ("input", "system", "history")
 # What stands around a prompt beside its own column.
 AROUND: Final = (*_PROMPT_PARTS, "tools")
@@ -73,7 +57,7 @@ class Layout(NamedTuple):
 
 def detect(sample: Sample, options: Options) -> bool:
     """Whether the sample has a prompt, a completion and a vote under a usual or a stated name."""
-    return not [name for name in _REQUIRED if not _candidates(name, sample.fields, options)]
+    return not [name for name in REQUIRED if not _candidates(name, sample.fields, options)]
 
 
 def read(source: Source, options: Options) -> Iterator[Batch]:
@@ -109,10 +93,10 @@ def layout_of(sample: Sample, options: Options) -> Layout:
 
 def _absent(mapping: Mapping[str, str], fields: list[str]) -> dict[str, str]:
     """Usual name to field, of what the first rows have no column for; a field's first name comes last."""
-    missing = [name for name in _OPTIONAL if name not in mapping]
+    missing = [name for name in OPTIONAL if name not in mapping]
     if mapping["prompt"] != "instruction":
         missing = [name for name in missing if name != "input"]
-    return {column: name for name in missing for column in reversed(_OPTIONAL[name]) if column not in fields}
+    return {column: name for name in missing for column in reversed(OPTIONAL[name]) if column not in fields}
 
 
 def _with_late(layout: Layout, row: Row) -> Layout:
@@ -170,7 +154,7 @@ def _mapping(sample: Sample, options: Options) -> dict[str, str]:
     candidates = {name: _candidates(name, fields, options) for name in NAMES}
     if "input" not in options and candidates["prompt"][:1] != ["instruction"]:
         candidates["input"] = []
-    missing = [name for name, columns in candidates.items() if not columns and (name in _REQUIRED or name in options)]
+    missing = [name for name, columns in candidates.items() if not columns and (name in REQUIRED or name in options)]
     if missing:
         raise InputError(
             f"{sample.name}: no column for {', '.join(missing)} among: {examples(fields, 20)}. "
@@ -241,7 +225,7 @@ SPEC: Final = ImporterSpec(
     detect=detect,
     read=read,
     options={
-        **{name: f"Column of the {name}; else the first of: {', '.join(names)}." for name, names in NAMES.items()},
+        **COLUMN_OPTIONS,
         **{vote: described(vote, labels) for vote, labels in _LABELS.items()},
         **times.OPTIONS,
     },

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple
 
 from ..errors import InputError, examples
-from ..importers import thumbs_jsonl
+from ..importers.shared import fields
 from ..reading.records import Sample
 from .profiles import MOST_LABELS, Profile, profiles
 from .questions import Ask, Choice, Question, Topic
@@ -163,7 +163,7 @@ def _candidates(field: str, seen: Sequence[Profile]) -> list[_Candidate]:
 
 def _named(field: str, column: str) -> float:
     name = _SIGNS.sub("", column.lower())
-    usual = {_SIGNS.sub("", one.lower()) for one in (*thumbs_jsonl.NAMES[field], *_HINTS.get(field, "").split())}
+    usual = {_SIGNS.sub("", one.lower()) for one in (*fields.NAMES[field], *_HINTS.get(field, "").split())}
     if name in usual:
         return _BY_NAME + 0.5
     words = _SIGNS.split(re.sub(r"(?<=[a-z])(?=[A-Z])", "_", column).lower())

@@ -7,6 +7,7 @@ from ..config import EventsConfig
 from ..errors import InputError, examples
 from ..importers import thumbs_jsonl
 from ..importers.registry import DETECTED, importer
+from ..importers.shared import fields
 from ..ingest.plan import Plan, plan, plan_file, plan_hub
 from ..reading import encodings
 from ..reading.files import FileSource, take_sample
@@ -132,7 +133,7 @@ class _Look:
         Raises:
             InputError: `error`, where its columns tell nothing either.
         """
-        named = {name: column for name, column in self.config.options.items() if name in thumbs_jsonl.NAMES}
+        named = {name: column for name, column in self.config.options.items() if name in fields.NAMES}
         absent = [column for column in named.values() if column not in sample.fields]
         if absent:
             raise error
@@ -183,7 +184,7 @@ class _Look:
         takes = {option for entry in self.plans if entry.format for option in importer(entry.format).options}
         whole = stated(self.words)
         for option, labels in stated(asked).items():
-            if option in takes:
+            if option in takes:  # a format without it cannot be told
                 before = self.config.options.get(option)
                 whys = dict.fromkeys(word.why for word in asked if word.meaning == option)
                 self.add(
