@@ -51,6 +51,8 @@ _TOKEN: Final = re.compile(
 )
 # A shorter value of the environment may be any word.
 _SHORTEST: Final = 8
+# Shells keep the working folder under these names.
+_FOLDERS: Final = frozenset({"PWD", "OLDPWD"})
 
 
 def without_secrets(value: _Value) -> _Value:
@@ -95,7 +97,7 @@ def shown_argument(argument: str) -> str:
 def as_told(text: str) -> str:
     """`text` as a person may be told it: `without_secrets`, and without what the environment holds of secrets."""
     for name, value in os.environ.items():
-        if len(value) >= _SHORTEST and is_secret_name(name) and value in text:
+        if len(value) >= _SHORTEST and name not in _FOLDERS and is_secret_name(name) and value in text:
             text = text.replace(value, HIDDEN)
     return without_secrets(text)
 

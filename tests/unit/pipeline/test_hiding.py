@@ -82,6 +82,8 @@ def test_a_command_is_shown_without_what_its_arguments_hold():
 def test_what_is_told_holds_nothing_of_the_environments_secrets(monkeypatch):
     monkeypatch.setenv("MY_JUDGE_KEY", "quite-a-long-one")
     monkeypatch.setenv("SOME_PATH", "/quite/a/long/path")
+    # A shell's word for the working folder, not for a password.
+    monkeypatch.setenv("PWD", "/quite/a/long")
     told = as_told("401 for quite-a-long-one at /quite/a/long/path, Bearer abcdefgh1234, hf_abcdefghijklmnopqrst")
     assert told == f"401 for {HIDDEN} at /quite/a/long/path, Bearer {HIDDEN}, {HIDDEN}"
 
