@@ -1,5 +1,7 @@
 """Run files and overrides to settings; what does not hold is told with its place."""
 
+import glob
+import os
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +38,9 @@ def load_config(path: Path, overrides: tuple[str, ...] = ()) -> RunConfig:
     return config.model_copy(
         update={
             "judges": judges,
-            "events": config.events.model_copy(update={"inputs": _resolve(config.events.inputs, path.parent)}),
+            "events": config.events.model_copy(
+                update={"inputs": tuple(_located(entry, path.parent) for entry in config.events.inputs)}
+            ),
             "splits": config.splits.model_copy(update={"evaluation_sets": sets}),
         }
     )
@@ -106,6 +110,14 @@ def put(document: dict[str, Any], key: str, value: Any, *, origin: str) -> None:
             raise ConfigError(f"{origin}: '{section}' is a value, not a section.")
         target = child
     target[last] = value
+
+
+def _located(entry: str, folder: Path) -> str:
+    """An input of a run file in this folder, whose own name is no pattern though the entry may be one."""
+    place = _resolve((entry,), folder)[0]
+    if _is_address(entry) or not glob.has_magic(entry) or os.path.lexists(place):
+        return place
+    return str(Path(glob.escape(str(folder))) / entry)
 
 
 def _resolve(inputs: tuple[str, ...], folder: Path) -> tuple[str, ...]:

@@ -23,6 +23,7 @@ from .event_ids import pseudonym
 from .fast_lines import LineReader
 from .fast_parquet import RowGroups, read_parquet_fast
 from .plan import FastWay, Plan, Unit, plan
+from .rejected_users import stated_columns, without_users
 
 _ARROW_MESSAGES: Final = pa.large_list(pa.struct({name: pa.large_string() for name in ("role", "content", "extra")}))
 
@@ -63,12 +64,12 @@ def read_unit(unit: Unit, config: EventsConfig) -> Iterator[RawBatch]:
     entry = unit.plan
     if entry.format is None:
         refused = Batch([], [Reject(0, "unknown_format", entry.refusal, "")], 0)
-        yield _as_frames(refused, entry.source.name, "", config.user_key)
+        yield _as_frames(refused, entry.source.name, "", config)
     elif entry.fast is not None and isinstance(entry.source, FileSource):
         yield from _read_fast(entry.source, entry.fast, unit.part, config)
     else:
         for name, batch in _read_exactly(entry, entry.format):
-            yield _as_frames(batch, name, entry.format, config.user_key)
+            yield _as_frames(batch, name, entry.format, config)
 
 
 def _read_exactly(entry: Plan, format_name: str) -> Iterator[tuple[str, Batch]]:
@@ -92,7 +93,7 @@ def _read_fast(
         blocks = read_blocks(source.path, source.max_line_bytes, lines)
         read = ((*reader.read(block), block.first - 1 + len(block.lines)) for block in blocks)
     for events, others, seen, passed in read:
-        rest = _as_frames(others, source.name, thumbs_jsonl.NAME, config.user_key)
+        rest = _as_frames(others, source.name, thumbs_jsonl.NAME, config)
         if events is None:
             yield rest._replace(lines=passed)
             continue
@@ -102,7 +103,7 @@ def _read_fast(
         yield RawBatch(source.name, both, rest.rejects, rest.records + fast.height, passed, remarks)
 
 
-def _as_frames(batch: Batch, name: str, format_name: str, user_key: str) -> RawBatch:
+def _as_frames(batch: Batch, name: str, format_name: str, config: EventsConfig) -> RawBatch:
     columns = dict(zip(RawEvent._fields, zip(*batch.events, strict=True), strict=True)) if batch.events else {}
     columns = {"source_line": columns.pop("line"), **columns} if columns else {}
     apart = ("source_file", "format", "prompt")
@@ -110,8 +111,12 @@ def _as_frames(batch: Batch, name: str, format_name: str, user_key: str) -> RawB
     events = pl.DataFrame({column: columns.get(column, ()) for column in types}, schema=types).with_columns(
         _messages_column(columns.get("prompt", ()))
     )
-    rejects = pl.DataFrame([(name, *reject) for reject in batch.rejects], schema=polars_schema("rejects"), orient="row")
-    made = _completed(events, name, format_name, user_key)
+    stated = stated_columns(config.options)
+    rows = [
+        (name, row.line, row.reason, row.detail, without_users(row, config.user_key, stated)) for row in batch.rejects
+    ]
+    rejects = pl.DataFrame(rows, schema=polars_schema("rejects"), orient="row")
+    made = _completed(events, name, format_name, config.user_key)
     return RawBatch(name, made, rejects, batch.records, remarks=batch.remarks)
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, Final
 
+from ..hiding import PUBLIC_USER_KEY
 from ..ingest.reasons import counted, reject_lines
 from ..storage.manifests import Manifest
 
@@ -35,7 +36,18 @@ def _nothing(manifest: Manifest) -> list[str]:
 
 
 def _events(manifest: Manifest) -> list[str]:
-    return reject_lines(manifest)
+    return [*reject_lines(manifest), *_public_key(manifest)]
+
+
+def _public_key(manifest: Manifest) -> list[str]:
+    """That user ids were hashed with a key that everybody knows, where there are any."""
+    users = manifest.notes.get("users", 0)
+    if not users or manifest.config.get("user_key") != PUBLIC_USER_KEY:
+        return []
+    return [
+        f"the ids of {users:,} user{'' if users == 1 else 's'} are hashed with the public key '{PUBLIC_USER_KEY}': who "
+        "guesses an id finds its rows. Set events.user_key to a secret of your own."
+    ]
 
 
 def _responses(manifest: Manifest) -> list[str]:

@@ -62,10 +62,19 @@ def read_csv(lines: Iterator[Line], max_row_bytes: int, newline: bytes = b"\n") 
                 continue
             yield Record(first.number, _named(header, cells), row.data)
         except RowError as error:
-            yield Reject(first.number, error.reason, error.detail, bounded_raw(first.data))
+            raw = bounded_raw(first.data)
+            yield Reject(first.number, error.reason, error.detail, raw, _likely_cells(raw, header, delimiter))
             if header is None:
                 return
             waiting.extendleft(reversed(row.lines[1:]))
+
+
+def _likely_cells(raw: str, header: list[str] | None, delimiter: str | None) -> tuple[tuple[str, str], ...]:
+    """Cells of a row that does not parse, by their places from the left and from the right: one of the two is right."""
+    if header is None or delimiter is None:
+        return ()
+    cells = [cell.strip('"') for cell in raw.rstrip("\r\n").split(delimiter)]
+    return (*zip(header, cells, strict=False), *zip(reversed(header), reversed(cells), strict=False))
 
 
 def delimiter_name(path: Path, newline: bytes = b"\n", encoding: str | None = None) -> str:

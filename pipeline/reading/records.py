@@ -11,6 +11,8 @@ from .remarks import Remark
 MAX_RAW_CHARACTERS: Final = 2_000
 # A label is shown in full up to here; a longer one is not a label but a text in the wrong column.
 _MAX_LABEL_CHARACTERS: Final = 60
+# A longer cell is a text, and no id.
+_MAX_CELL_CHARACTERS: Final = 200
 Options = Mapping[str, str]
 
 
@@ -46,12 +48,21 @@ class Record(NamedTuple):
 
 
 class Reject(NamedTuple):
-    """One row that cannot be used; line 0 stands for the whole source."""
+    """One row that cannot be used; line 0 stands for the whole source.
+
+    Attributes:
+        line: As a record's.
+        reason: The code that the rejects table counts by.
+        detail: What was seen.
+        raw: The row's beginning, as it was logged.
+        cells: Columns and short values of a row whose text does not name its columns.
+    """
 
     line: int
     reason: str
     detail: str
     raw: str
+    cells: tuple[tuple[str, str], ...] = ()
 
 
 class Source(Protocol):
@@ -85,7 +96,18 @@ def reject(record: Record, error: RowError) -> Reject:
             raw = msgspec.json.encode(record.value, enc_hook=str)
         except (UnicodeEncodeError, ValueError, TypeError):
             raw = repr(record.value).encode("utf-8", errors="backslashreplace")
-    return Reject(record.line, error.reason, error.detail, bounded_raw(raw))
+    return Reject(record.line, error.reason, error.detail, bounded_raw(raw), _cells(record))
+
+
+def _cells(record: Record) -> tuple[tuple[str, str], ...]:
+    """Columns and values of a row of CSV, but those of long texts."""
+    if record.raw is None or record.raw.lstrip()[:1] in (b"{", b"["):
+        return ()
+    return tuple(
+        (name, value)
+        for name, value in record.value.items()
+        if isinstance(value, str) and len(value) <= _MAX_CELL_CHARACTERS
+    )
 
 
 def bounded_raw(data: bytes) -> str:

@@ -33,7 +33,7 @@ from ..storage.manifests import Counts
 from ..storage.tables import read_table, write_tables
 from ..workers import available_cores, map_in_processes, map_in_threads
 
-VERSION: Final = 14
+VERSION: Final = 15
 INPUTS: Final = ()
 OUTPUTS: Final = ("events", "rejects")
 

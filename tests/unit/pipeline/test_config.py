@@ -1,3 +1,4 @@
+import json
 from pathlib import Path
 
 import pytest
@@ -6,6 +7,7 @@ import yaml
 from thumbline.pipeline.config import build_config, load_config
 from thumbline.pipeline.errors import ConfigError
 from thumbline.pipeline.line import load_saved_config
+from thumbline.pipeline.reading.inputs import expand_inputs
 from thumbline.pipeline.training.methods import makes_mismatched
 
 CONFIGS = sorted(Path(__file__).parents[3].joinpath("pipeline", "configs").rglob("*.yaml"))
@@ -95,3 +97,20 @@ def test_a_run_of_an_earlier_release_is_read(tmp_path):
     saved = document.model_dump(mode="json") | {"command": "thumbline run old.yaml", "policy": {}}
     (tmp_path / "config.yaml").write_text(yaml.safe_dump(saved))
     assert load_saved_config(tmp_path).run_dir == tmp_path
+
+
+def test_the_name_of_a_run_files_folder_is_no_pattern(tmp_path):
+    folder = tmp_path / "p[1]*"
+    for place in (folder, tmp_path / "p1x"):
+        (place / "logs").mkdir(parents=True)
+        for name in ("a.jsonl", "b[2].jsonl"):
+            (place / "logs" / name).touch()
+    run_file = folder / "run.yaml"
+
+    def found(entry):
+        run_file.write_text(json.dumps({"model": "demo", "events": {"inputs": [entry]}}))
+        return [file.path for file in expand_inputs(load_config(run_file).events.inputs).files]
+
+    assert found("logs/*.jsonl") == [folder / "logs" / "a.jsonl", folder / "logs" / "b[2].jsonl"]
+    assert found("logs/b[2].jsonl") == [folder / "logs" / "b[2].jsonl"]
+    assert found("logs") == [folder / "logs" / "a.jsonl", folder / "logs" / "b[2].jsonl"]
