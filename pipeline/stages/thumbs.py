@@ -123,6 +123,7 @@ def _trained(context: StageContext, scratch: Path) -> _Made:
         device=config.device,
         dtype=dtype,
         seed=config.seed,
+        layers=config.layers,
     )
     settings, policy = loop_settings(config), choice.policy
     trainer = Trainer(

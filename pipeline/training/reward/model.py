@@ -70,7 +70,14 @@ def scores_of(policy: Policy, sequences: Sequence[TrainingSequence]) -> torch.Te
 
 
 def load_reward_policy(
-    model_dir: Path, *, adapter: Path | None, device: str, dtype: str, seed: int, gradient_checkpointing: bool = False
+    model_dir: Path,
+    *,
+    adapter: Path | None,
+    device: str,
+    dtype: str,
+    seed: int,
+    layers: int | None = None,
+    gradient_checkpointing: bool = False,
 ) -> Choice:
     """The thumbs model before its first step, in the layout that a probe finds to give what padding gives.
 
@@ -80,18 +87,44 @@ def load_reward_policy(
         device: `auto`, `cpu`, `cuda` or `cuda:N`.
         dtype: `bfloat16` for autocast, or `float32`.
         seed: Of the head's first weights.
+        layers: How many of its layers are kept, from the first; None for all.
         gradient_checkpointing: Recompute activations in the backward pass.
 
     Raises:
         InputError: No causal language model can be loaded from the folder.
-        ConfigError: Transformers has no sequence classifier of its kind.
+        ConfigError: Transformers has no sequence classifier of its kind, or it has fewer layers than are to be kept.
     """
     with no_progress_bar():
         policy = load_policy(model_dir, device=device, dtype=dtype, gradient_checkpointing=gradient_checkpointing)
     if adapter is not None:
         merge_adapter(policy.model, adapter)
+    if layers is not None:
+        keep_first_layers(policy.model, layers)
     chosen = with_layout(policy, "auto")
     return chosen._replace(policy=_with_score(chosen.policy, seed))
+
+
+def keep_first_layers(model: Any, count: int) -> None:
+    """Drop a model's layers but the first ones, in place; its configuration says so.
+
+    Args:
+        model: A transformers causal language model.
+        count: How many layers stay.
+
+    Raises:
+        ConfigError: It has fewer, or does not hold its layers as one list.
+    """
+    body, config = body_of(model), model.config.get_text_config()
+    layers = getattr(body, "layers", None)
+    if not isinstance(layers, torch.nn.ModuleList) or len(layers) != config.num_hidden_layers:
+        raise ConfigError(f"thumbs.layers: {type(model).__name__} has no list of layers to shorten. Leave it unset.")
+    if count > len(layers):
+        raise ConfigError(f"thumbs.layers: {count} of {len(layers)} layers; set at most {len(layers)}.")
+    body.layers = layers[:count]
+    config.num_hidden_layers = count
+    # Where layers differ, one word a layer stands in the configuration, and is checked against their number.
+    if getattr(config, "layer_types", None) is not None:
+        config.layer_types = config.layer_types[:count]
 
 
 def _with_score(policy: Policy, seed: int) -> Policy:

@@ -8,13 +8,13 @@ import pytest
 import torch
 
 from tests.tiny import CHATML, save_tiny_model, tiny_tokenizer
-from thumbline.pipeline.errors import TrainingError
+from thumbline.pipeline.errors import ConfigError, TrainingError
 from thumbline.pipeline.training.attention.interface import use_segments
 from thumbline.pipeline.training.culprits import gradient_error
 from thumbline.pipeline.training.reward.model import load_reward_policy, scores_of
 from thumbline.pipeline.training.reward.objective import RewardObjective
 from thumbline.pipeline.training.reward.rows import Joined, evenly, require_rows
-from thumbline.pipeline.training.reward.saving import pad_apart, trim_template
+from thumbline.pipeline.training.reward.saving import pad_apart, save_thumbs_model, trim_template
 from thumbline.pipeline.training.rows import PairRow, TrainingSequence, UnpairedRow
 
 
@@ -71,6 +71,24 @@ def test_the_first_scores_are_near_0_and_follow_the_seed(model_dir):
     with torch.no_grad():
         policy = load_reward_policy(model_dir, **settings, seed=3).policy
         assert float(scores_of(policy, ENTRIES).abs().max()) < 0.5
+
+
+def test_its_first_layers_alone_score_as_the_model_cut_there(model_dir, tmp_path):
+    from transformers import AutoModelForSequenceClassification
+
+    settings = {"adapter": None, "device": "cpu", "dtype": "float32", "seed": 3}
+    policy = load_reward_policy(model_dir, **settings, layers=1).policy
+    assert len(policy.model.model.layers) == policy.model.config.num_hidden_layers == 1
+    with torch.no_grad():
+        scores = scores_of(policy, ENTRIES)
+        assert not torch.allclose(scores, scores_of(load_reward_policy(model_dir, **settings).policy, ENTRIES))
+    save_thumbs_model(policy, model_dir, tmp_path / "cut")
+    read = AutoModelForSequenceClassification.from_pretrained(tmp_path / "cut", dtype="float32")
+    ids = torch.tensor([[*ENTRIES[0].prompt_token_ids, *ENTRIES[0].completion_token_ids]])
+    with torch.no_grad():
+        assert float(read(ids).logits[0, 0]) == pytest.approx(float(scores[0]), rel=0.02, abs=1e-4)
+    with pytest.raises(ConfigError, match=r"^thumbs\.layers: 9 of \d+ layers; set at most \d+\.$"):
+        load_reward_policy(model_dir, **settings, layers=9)
 
 
 def rows():
