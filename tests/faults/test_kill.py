@@ -30,12 +30,19 @@ def place(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("kill")
     save_tiny_model(folder / "model")
     write_log(folder / "thumbs.jsonl")
+    (folder / "taste.py").write_text("def is_short(completion):\n    return len(completion) < 20\n")
     return folder
 
 
 def config_of(place: Path, name: str) -> Path:
+    """A run that does all that the line can: it learns a thumbs model, samples, and judges."""
     # A store of its own for each run: what one run stored must not spare the other its work.
-    sections = {"reference": {"store": f"store-{name}"}}
+    sections = {
+        "reference": {"store": f"store-{name}"},
+        "thumbs": {"method": "both", "device": "cpu"},
+        "generations": {"samples": 2, "max_new_tokens": 8, "batch_prompts": 2, "engine": "hf"},
+        "judges": [{"judge": "taste.py:is_short"}, {"judge": "thumbs"}],
+    }
     return write_config(place, place / "thumbs.jsonl", place / "model", name=name, **sections)
 
 
@@ -91,7 +98,7 @@ def test_every_stage_can_be_killed_without_a_trace(place):
     assert [path.name for path in run_dir.glob("*.partial")] == []
     # A stage of milliseconds may finish before the signal lands; those with real work must have been cut.
     assert sum(cut_short.values()) >= len(line.STAGES) - 4, cut_short
-    assert all(cut_short[stage] for stage in ("reference", "train")), cut_short
+    assert all(cut_short[stage] for stage in ("thumbs", "reference", "train", "generations")), cut_short
 
 
 def score_into(root: Path, model: Path, rows: Path) -> None:
