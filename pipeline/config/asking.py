@@ -40,8 +40,8 @@ class ThumbsConfig(StageConfig):
     )
     layers: Annotated[NaturalCount, Unit("layers")] | None = Field(
         None,
-        description="Build it on this many of the untrained model's layers, the first ones, which saves time in training "
-        "and wherever it judges; unset: all.",
+        description="Build it on this many of the untrained model's layers, the first ones, which saves time in "
+        "training and wherever it judges; unset: all.",
     )
     learning_rate: Annotated[Positive, Unit("factor")] = Field(
         2e-5, allow_inf_nan=False, description="Peak of the optimiser's learning rate."
