@@ -6,6 +6,7 @@ from .data import EventsConfig, PairsConfig, ResponsesConfig, SplitsConfig, Unpa
 from .documents import read_document
 from .evaluation import MetricsConfig, ReportConfig, SliceName
 from .loading import build_config, load_config, override, put
+from .places import placed
 from .run import RunConfig
 from .scoring import EngineConfig, ReferenceConfig, SequencesConfig
 from .training import LoraSettings, LossTerm, TrainConfig
@@ -33,6 +34,7 @@ __all__ = [
     "build_config",
     "load_config",
     "override",
+    "placed",
     "put",
     "read_document",
 ]

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Final, Literal, Self
 from pydantic import Field, model_validator
 
 from .base import NaturalCount, Positive, Seed, StageConfig, Unit
+from .places import FunctionName, ModelName
 
 # How options end that would hold a secret; `max_tokens` and `key_from` do not.
 _SECRETS: Final = (
@@ -32,8 +33,10 @@ class ThumbsConfig(StageConfig):
         description="`reward_bce` learns thumbs from unpaired rows, `reward_bt` which of two answers is better "
         "(Bradley-Terry) from pairs, `both` adds the two losses; `none` makes no thumbs model.",
     )
-    model: str | None = Field(
-        None, description="Folder of a thumbs model that is there already: it is calibrated and judged, not trained."
+    model: ModelName | None = Field(
+        None,
+        description="Folder of a thumbs model that is there already, relative to the run file: it is calibrated and "
+        "judged, not trained.",
     )
     calibration: Literal["platt", "isotonic"] = Field(
         "platt", description="What makes a thumbs-up rate of a score, fitted on the validation split."
@@ -87,7 +90,7 @@ class GenerationsConfig(StageConfig):
     batch_prompts: Annotated[NaturalCount, Unit("prompts")] = Field(
         16, description="Prompts whose answers are sampled together: what a killed run loses at most."
     )
-    models: dict[str, str] = Field(
+    models: dict[str, ModelName] = Field(
         {}, description="Further models by the name they get: hub ids or folders, sampled on the same prompts."
     )
 
@@ -113,7 +116,7 @@ class GenerationsConfig(StageConfig):
 class JudgeConfig(StageConfig):
     """Who judges sampled answers. The first of `judges` decides the verdict."""
 
-    judge: str = Field(
+    judge: FunctionName = Field(
         min_length=1,
         description="A name of `thumbline judges`; or a function of your own, as `package.module:function` or "
         "`path/to/file.py:function` from the run file.",

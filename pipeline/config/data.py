@@ -6,12 +6,13 @@ from pydantic import Field, model_validator
 
 from ..hiding import PUBLIC_USER_KEY
 from .base import Fraction, NaturalCount, OptionText, Positive, StageConfig, Unit
+from .places import FilePath, FilePattern
 
 
 class EventsConfig(StageConfig):
     """Where the raw logs are and how to read them."""
 
-    inputs: tuple[str, ...] = Field(
+    inputs: tuple[FilePattern, ...] = Field(
         min_length=1, description="Files, folders, globs, or one `hub:ID` data set; relative to the run file."
     )
     format: str = Field("auto", description="A name of `thumbline formats`, or `auto` to detect it per file.")
@@ -215,8 +216,10 @@ class SplitsConfig(StageConfig):
     near_similarity: Annotated[float, Unit("Jaccard similarity")] = Field(
         0.8, gt=0.0, lt=1.0, description="Jaccard similarity of character 5-grams from which texts are near-duplicates."
     )
-    evaluation_sets: dict[str, str] = Field(
-        {}, description="Name to file (.parquet or .jsonl with a `prompt`): the audit counts what overlaps with them."
+    evaluation_sets: dict[str, FilePath] = Field(
+        {},
+        description="Name to file (.parquet or .jsonl with a `prompt`), relative to the run file: the audit counts "
+        "what overlaps with them.",
     )
     salt: str = Field("thumbline", description="Changes which group lands where.")
 

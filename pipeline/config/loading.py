@@ -1,9 +1,8 @@
 """Run files and overrides to settings; what does not hold is told with its place."""
 
-import glob
-import os
+import logging
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from pydantic import ValidationError
 
@@ -11,39 +10,59 @@ from ..errors import ConfigError, unknown_name
 from ..hiding import shown_argument
 from .documents import read_document, read_value
 from .keys import section_at, sections
+from .places import near, placed, value_placed
 from .run import RunConfig
 from .training import TrainConfig
+
+_logger = logging.getLogger(__name__)
+_WENT_ON: Final = (
+    "%s: %s is there, and %s is not: earlier versions read paths of a run file in another way, and what they began "
+    "goes on there. They are relative to the run file's folder now; move it, or write its path from there."
+)
 
 
 def load_config(path: Path, overrides: tuple[str, ...] = ()) -> RunConfig:
     """The run that the YAML file at `path` describes, with `key.sub=value` overrides applied.
 
-    Input paths are read relative to the YAML file; the `runs` folder relative to the working folder.
+    Relative paths in the file are relative to its folder, `runs` among them; those of overrides to the working folder.
 
     Raises:
         ConfigError: The file is missing or no YAML mapping, a key is unknown, or a value is out of range.
     """
     if not path.is_file():
         raise ConfigError(f"{path}: no such run file.")
-    document = read_document(path)
-    document.setdefault("name", path.stem)
+    written = {"name": path.stem, "runs": "runs"} | read_document(path)
+    document = placed(written, RunConfig, path.parent)
+    placed_runs = document["runs"]
     for setting in overrides:
         override(document, setting)
     config = build_config(document, origin=str(path))
-    names, files = list(config.splits.evaluation_sets), tuple(config.splits.evaluation_sets.values())
-    sets = dict(zip(names, _resolve(files, path.parent), strict=True))
-    judges = tuple(
-        judge.model_copy(update={"judge": _resolve_function(judge.judge, path.parent)}) for judge in config.judges
-    )
-    return config.model_copy(
-        update={
-            "judges": judges,
-            "events": config.events.model_copy(
-                update={"inputs": tuple(_located(entry, path.parent) for entry in config.events.inputs)}
-            ),
-            "splits": config.splits.model_copy(update={"evaluation_sets": sets}),
-        }
-    )
+    config = config.model_copy(update={"runs": str(near(Path(config.runs)))})
+    return _continued(config, written, document["runs"] == placed_runs)
+
+
+def _continued(config: RunConfig, written: dict[str, Any], by_file: bool) -> RunConfig:
+    """The run, and its store, where they are: what was begun when paths were read in another way goes on there.
+
+    `runs` was relative to the working folder then, and `reference.store` to `runs`.
+
+    Args:
+        config: The run in its place now.
+        written: The run file.
+        by_file: Whether `runs` is what the file says.
+    """
+    runs, names = Path(str(written["runs"])), (config.name, f"{config.name}-sweep")
+    here = [(Path(config.runs) / name).is_dir() for name in names]
+    if by_file and not any(here) and any((runs / name).is_dir() for name in names):
+        _logger.warning(_WENT_ON, "runs", runs / config.name, config.run_dir)
+        config = config.model_copy(update={"runs": str(runs)})
+    section = written.get("reference", {})
+    store = Path(config.runs) / str(section["store"]) if "store" in section else None
+    if store is not None and not Path(config.store).exists() and store.is_dir():
+        _logger.warning(_WENT_ON, "reference.store", store, config.store)
+        reference = config.reference.model_copy(update={"store": str(store.absolute())})
+        config = config.model_copy(update={"reference": reference})
+    return config
 
 
 def build_config(document: dict[str, Any], *, origin: str) -> RunConfig:
@@ -78,7 +97,7 @@ def _unknown_key(location: tuple[Any, ...]) -> str:
 
 
 def override(document: dict[str, Any], setting: str) -> None:
-    """Apply one `key.sub=value` to a run's document, in place.
+    """Apply one `key.sub=value` to a run's document, in place; relative paths are relative to the working folder.
 
     Raises:
         ConfigError: It has no such form, or the key leads through a value.
@@ -87,7 +106,9 @@ def override(document: dict[str, Any], setting: str) -> None:
     key, separator, value = setting.partition("=")
     if not separator or not all(key.strip().split(".")):
         raise ConfigError(f"{origin}: write it as key=value, for example --set train.method=kto.")
-    put(document, key.strip(), read_value(value, tuple(key.strip().split(".")), origin=origin), origin=origin)
+    names = tuple(key.strip().split("."))
+    read = value_placed(names, read_value(value, names, origin=origin), RunConfig, Path())
+    put(document, key.strip(), read, origin=origin)
 
 
 def put(document: dict[str, Any], key: str, value: Any, *, origin: str) -> None:
@@ -110,25 +131,3 @@ def put(document: dict[str, Any], key: str, value: Any, *, origin: str) -> None:
             raise ConfigError(f"{origin}: '{section}' is a value, not a section.")
         target = child
     target[last] = value
-
-
-def _located(entry: str, folder: Path) -> str:
-    """An input of a run file in this folder, whose own name is no pattern though the entry may be one."""
-    place = _resolve((entry,), folder)[0]
-    if _is_address(entry) or not glob.has_magic(entry) or os.path.lexists(place):
-        return place
-    return str(Path(glob.escape(str(folder))) / entry)
-
-
-def _resolve(inputs: tuple[str, ...], folder: Path) -> tuple[str, ...]:
-    return tuple(entry if _is_address(entry) else str(folder / entry) for entry in inputs)
-
-
-def _resolve_function(judge: str, folder: Path) -> str:
-    """A judge's name; the file of `FILE.py:function` is one of the run file's folder."""
-    file, _, function = judge.rpartition(":")
-    return f"{_resolve((file,), folder)[0]}:{function}" if file.endswith(".py") else judge
-
-
-def _is_address(entry: str) -> bool:
-    return entry.startswith("hub:") or "://" in entry or Path(entry).is_absolute()

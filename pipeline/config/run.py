@@ -9,6 +9,7 @@ from .asking import GenerationsConfig, JudgeConfig, ThumbsConfig
 from .base import StageConfig
 from .data import EventsConfig, PairsConfig, ResponsesConfig, SplitsConfig, UnpairedConfig
 from .evaluation import MetricsConfig, ReportConfig
+from .places import FilePath, ModelName
 from .scoring import ReferenceConfig, SequencesConfig
 from .training import TrainConfig
 
@@ -17,9 +18,10 @@ class RunConfig(StageConfig):
     """A whole run, from logs to report."""
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="Name of the run's folder.")
-    runs: str = Field("runs", description="Folder of all runs, relative to the working folder.")
-    model: str = Field(
-        min_length=1, description="A hub id, a local folder, or `demo` for the embedded SmolLM2-135M-Instruct."
+    runs: FilePath = Field("runs", description="Folder of all runs, relative to the run file.")
+    model: ModelName = Field(
+        min_length=1,
+        description="A hub id, a folder relative to the run file, or `demo` for the embedded SmolLM2-135M-Instruct.",
     )
     revision: str | None = Field(None, description="A hub model's branch, tag or commit.")
     events: EventsConfig

@@ -6,6 +6,7 @@ from pydantic import Field, model_validator
 
 from .base import NaturalCount, Seed, StageConfig, Unit
 from .machine import Settled
+from .places import ModelName, StorePlace
 
 
 class SequencesConfig(StageConfig):
@@ -95,7 +96,7 @@ class EngineConfig(StageConfig):
         "vLLM's own scoring of given tokens (GPU), the pooling adapter, prompt log-probs, and transformers.",
     )
     token_logps: bool = Field(False, description="Also keep the log-prob of each completion token, float32.")
-    adapter: str | None = Field(
+    adapter: ModelName | None = Field(
         None, description="A LoRA adapter on the model: folder or hub id. The reference is the model with it."
     )
     quantization: str | None = Field(
@@ -123,10 +124,10 @@ class EngineConfig(StageConfig):
 class ReferenceConfig(EngineConfig):
     """How the reference model's log-probs are computed and where they are kept."""
 
-    store: str = Field(
+    store: StorePlace = Field(
         "store",
-        description="Folder of stored log-probs, relative to the run's parent, or an address (s3://bucket/store): "
-        "several runs and machines share it.",
+        description="Folder of stored log-probs, relative to the run file, or an address (s3://bucket/store): several "
+        "runs and machines share it. Where nothing is said, `store` beside the runs.",
     )
     shard_rows: Annotated[NaturalCount, Unit("sequences")] = Field(
         512, description="Sequences a shard: what a killed run can lose at most."

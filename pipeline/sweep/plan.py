@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from ..config import RunConfig, build_config, put
+from ..config import RunConfig, build_config, placed, put
 from ..errors import ConfigError, unknown_name
 from ..line import select
 from ..training.methods import check_training, main_method, makes_mismatched
@@ -143,26 +143,13 @@ def _check_seeds(seeds: Sequence[int] | None) -> None:
 
 def _absolute(config: RunConfig) -> RunConfig:
     """The run with paths that mean the same wherever a file that holds them lies."""
-    adapter = config.reference.adapter
-    reference = {"store": config.store if "://" in config.store else _path(config.store)}
-    reference |= {} if adapter is None or not Path(adapter).is_dir() else {"adapter": _path(adapter)}
-    sets = {name: _path(file) for name, file in config.splits.evaluation_sets.items()}
-    update: dict[str, Any] = {
-        "runs": _path(config.runs),
-        "events": config.events.model_copy(update={"inputs": tuple(map(_input, config.events.inputs))}),
-        "reference": config.reference.model_copy(update=reference),
+    document = placed(config.model_dump(mode="json", exclude_unset=True), RunConfig, Path.cwd())
+    store = config.store if "://" in config.store else str(Path(config.store).absolute())
+    document |= {
+        "runs": str(Path(config.runs).absolute()),
+        "reference": document.get("reference", {}) | {"store": store},
     }
-    update |= {"splits": config.splits.model_copy(update={"evaluation_sets": sets})} if sets else {}
-    update |= {"model": _path(config.model)} if Path(config.model).is_dir() else {}
-    return config.model_copy(update=update)
-
-
-def _path(path: str) -> str:
-    return str(Path(path).absolute())
-
-
-def _input(entry: str) -> str:
-    return entry if entry.startswith("hub:") or "://" in entry else _path(entry)
+    return build_config(document, origin="sweep")
 
 
 def _trained(config: RunConfig, values: dict[str, Any], seed: int) -> RunConfig:
