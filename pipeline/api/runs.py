@@ -183,16 +183,11 @@ def run(config: str | Path | Mapping[str, Any], *, until: str | None = None, **s
         PipelineError: What a stage says about its inputs, its settings or this machine.
     """
     from .. import line
-    from ..judges.registry import check_judges
-    from ..training.methods import check_training
     from .settings import sections_of
 
     loaded = configured(config, sections_of(settings, "thumbline.run"), "thumbline.run")
     stages = line.select(None, until)
-    if any(stage.name == "train" for stage in stages):
-        check_training(loaded)
-    if any(stage.name == "judgements" for stage in stages):
-        check_judges(loaded.judges)
+    line.check_run(loaded, stages)
     for _ in line.run(loaded, stages, command="thumbline.run(...)"):
         pass
     return load(loaded.run_dir)

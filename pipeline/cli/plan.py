@@ -99,9 +99,11 @@ def plan_command(
     --memory, and with 0 where it does or --memory is not given.
     """
     check_libraries("thumbline plan", "torch", "transformers")
+    from .. import line
     from ..planning import planned
 
     loaded = load_config(config, tuple(settings or ()))
+    line.check_planned(loaded)
     found = planned.plan(loaded, devices.asked(loaded))
     if as_json:
         out.print_json(json.dumps(planned.as_json(found)))

@@ -57,11 +57,10 @@ def _run(
     as_json: bool,
 ) -> None:
     from .. import line
-    from ..judges.registry import check_judges
-    from ..training.methods import check_training
 
     loaded = load_config(config, tuple(settings or ()))
     stages = line.select(first, last)
+    line.check_run(loaded, stages)
     planned = line.plan(loaded, stages, forced=first is not None)
     if dry_run:
         if as_json:
@@ -74,8 +73,6 @@ def _run(
         recorded = ((entry.stage, line.read_stage(loaded, entry.stage)) for entry in planned)
         finished = [line.Finished(stage, "skipped", manifest) for stage, manifest in recorded if manifest is not None]
     else:
-        check_training(loaded)
-        check_judges(loaded.judges)
         finished = list(_running(loaded, stages, forced=first is not None))
     if stages[-1].name == "report":
         print_verdict(loaded.run_dir)
@@ -213,12 +210,12 @@ def train_command(
     Nothing is held out for a test here: use `thumbline run` to train and evaluate.
     """
     from .. import line
-    from ..training.methods import check_training
 
     loaded = run_config(
         inputs, output, model, settings or (), splits={"test": 0.0}, train={"method": method}, pairs={"min_margin": 0.0}
     )
-    check_training(loaded)
-    for _ in _running(loaded, line.select(None, LAST_STAGE_OF["train"])):
+    stages = line.select(None, LAST_STAGE_OF["train"])
+    line.check_run(loaded, stages)
+    for _ in _running(loaded, stages):
         pass
     out.print(f"Model: {loaded.run_dir / 'train' / 'model'}", markup=False, soft_wrap=True)

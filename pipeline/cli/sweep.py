@@ -55,6 +55,7 @@ def sweep_command(
         output=output,
         keep=keep,
     )
+    sweep.check_sweep(plan)
     if dry_run:
         _print_plan(plan)
         return

@@ -24,6 +24,7 @@ from .boundary import ROWS_PER_CALL, Boundary, Turn, common_length, of_one_promp
 from .controls import own_beginning, special_token_ids
 from .encoded import Encoded
 from .messages import Message, System
+from .models import NO_CHAT_TEMPLATE
 from .refusals import EMPTY, Refusal
 from .templates import Renderer, Template, TurnTexts, writes_the_date
 
@@ -60,10 +61,7 @@ class Encoder:
             InputError: `chat` is asked for and the tokenizer has no chat template.
         """
         if template == "chat" and not getattr(tokenizer, "chat_template", None):
-            raise InputError(
-                "sequences: the model's tokenizer has no chat template (a base model?). "
-                "Set sequences.template to 'plain', or take an instruct model."
-            )
+            raise InputError(NO_CHAT_TEMPLATE)
         self._tokenizer = tokenizer
         self._template = template
         self._renderer = Renderer(tokenizer, template, template_options or {}, system)

@@ -29,6 +29,18 @@ _TOKENIZER_FILES: Final = (
     "spiece.model",
     "sentencepiece.bpe.model",
 )
+_VOCABULARIES: Final = (
+    "tokenizer.json",
+    "tokenizer.model",
+    "vocab.json",
+    "vocab.txt",
+    "spiece.model",
+    "sentencepiece.bpe.model",
+)
+NO_CHAT_TEMPLATE: Final = (
+    "sequences: the model's tokenizer has no chat template (a base model?). Set sequences.template to 'plain', or take "
+    "an instruct model."
+)
 _HUB_PATTERNS: Final = ("*.json", "*.model", "*.txt", "*.jinja")
 _logger = logging.getLogger(__name__)
 
@@ -64,6 +76,73 @@ def resolve_model(model: str, revision: str | None = None) -> Path:
             f"model: '{model}' is no folder here, and no hub model of that name could be had: {reason} "
             f"Write `demo`, a folder, or a hub id; a private model needs `hf auth login`."
         ) from error
+
+
+def check_model(setting: str, model: str, revision: str | None = None) -> None:
+    """Refuse a model that is not there, before any work: of a folder its files, of a hub id its config.json.
+
+    Args:
+        setting: What names it, for the error.
+        model: `demo`, a folder, or a hub id.
+        revision: A hub model's branch, tag or commit.
+
+    Raises:
+        InputError: It is none of the three.
+    """
+    folder = Path(model)
+    if model == DEMO_MODEL:
+        return
+    if folder.is_dir():
+        _check_model_folder(setting, folder)
+    elif folder.exists():
+        raise InputError(f"{setting}: {model} is a file; name the folder that holds it and its config.json.")
+    elif model.startswith((".", "~", "/")) or model.count("/") != 1:
+        raise InputError(f"{setting}: {model}: no such folder. Write `demo`, a folder, or a hub id such as owner/name.")
+    else:
+        _check_hub_model(setting, model, revision)
+
+
+def _check_model_folder(setting: str, folder: Path) -> None:
+    if (folder / "adapter_config.json").is_file() and not (folder / "config.json").is_file():
+        raise InputError(f"{setting}: {folder} holds an adapter; name its model, and the adapter as reference.adapter.")
+    if not (folder / "config.json").is_file():
+        beside = sorted(path.parent.name for path in folder.glob("*/config.json"))
+        hint = f" Below it there is one in {', '.join(beside[:3])}." if beside else ""
+        raise InputError(f"{setting}: {folder} holds no config.json, so it is no transformers model.{hint}")
+    if not any(any(folder.glob(pattern)) for pattern in _WEIGHT_PATTERNS):
+        raise InputError(f"{setting}: {folder} holds no weights ({' or '.join(_WEIGHT_PATTERNS)}).")
+    if not any((folder / name).is_file() for name in _VOCABULARIES):
+        known = ", ".join(_VOCABULARIES)
+        raise InputError(f"{setting}: {folder} holds no tokenizer ({known}); copy it beside the weights.")
+
+
+def _check_hub_model(setting: str, model: str, revision: str | None) -> None:
+    check_libraries(f"the model {model}", "huggingface_hub")
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+    try:
+        hf_hub_download(model, "config.json", revision=revision)
+    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise InputError(
+            f"{setting}: '{model}' is no folder here, and no hub model of that name could be had: {reason} "
+            f"Write `demo`, a folder, or a hub id; a private model needs `hf auth login`."
+        ) from error
+
+
+def check_chat_template(model: str) -> None:
+    """Refuse a folder whose tokenizer has no chat template; of other models it is told when they are here.
+
+    Raises:
+        InputError: It has none.
+    """
+    folder = Path(model)
+    settings = folder / "tokenizer_config.json"
+    if model == DEMO_MODEL or not settings.is_file() or any(folder.glob("chat_template.*")):
+        return
+    if not json.loads(settings.read_text(encoding="utf-8")).get("chat_template"):
+        raise InputError(NO_CHAT_TEMPLATE)
 
 
 def _download(model: str, revision: str | None) -> Path:

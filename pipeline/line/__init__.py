@@ -6,6 +6,7 @@ to date.
 """
 
 from .activity import Activity, read_activity
+from .checks import check_planned, check_run
 from .following import follow
 from .locking import locked
 from .outdated import consistent
@@ -27,6 +28,8 @@ __all__ = [
     "Rejected",
     "Stage",
     "Standing",
+    "check_planned",
+    "check_run",
     "consistent",
     "fingerprint_of",
     "follow",

@@ -23,6 +23,7 @@ from ..storage.manifests import (
 from ..storage.set_aside import forget_aside
 from ..troubles import in_words
 from .activity import followed
+from .data_checks import check_data
 from .locking import locked
 from .outdated import REPORT, outdate
 from .planning import fingerprint_of, input_digests, json_settings, read_stage, why_run
@@ -63,8 +64,8 @@ def run(
 
     Raises:
         PipelineError: What a stage says about its input, settings or machine; the stages before it are kept.
-        InputError: The logs gave no event, or more of them was rejected than `events.most_rejected` allows. The stage
-            `events` is kept, with its rejects.
+        InputError: The logs gave no event, or more of them was rejected than `events.most_rejected` allows, or no row
+            that the method trains on. The stages so far are kept.
     """
     make_folder(config.run_dir)
     with (
@@ -83,6 +84,8 @@ def run(
             yield finished._replace(stops=error is not None)
             if error is not None:
                 raise error
+            if stage.name == "splits":
+                check_data(config, stages)
 
 
 def _found(

@@ -4,7 +4,7 @@ from .grid import Axis, parse_axis
 from .outcome import FinalResult, Outcome, trial_table
 from .page import write_outcome
 from .plan import BEST, Plan, Setting, Trial, plan_sweep
-from .running import BEST_FILE, Done, run_sweep
+from .running import BEST_FILE, Done, check_sweep, run_sweep
 from .trials import TrialResult, failure_of, is_done
 
 __all__ = [
@@ -18,6 +18,7 @@ __all__ = [
     "Setting",
     "Trial",
     "TrialResult",
+    "check_sweep",
     "failure_of",
     "is_done",
     "parse_axis",

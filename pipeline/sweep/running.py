@@ -11,7 +11,8 @@ from ..config import RunConfig
 from ..context import Reporter, SilentReporter
 from ..errors import ConfigError, TrainingError
 from ..hiding import with_named_secrets
-from ..line import Finished, locked, run, select
+from ..judges.registry import check_judges
+from ..line import Finished, check_run, locked, run, select
 from ..storage.files import make_folder, write_text
 from ..storage.tables import read_table
 from ..training.methods import main_method
@@ -58,6 +59,7 @@ def run_sweep(
         PipelineError: What the shared stages say, or that every trial failed.
     """
     reporter = reporter or SilentReporter()
+    check_sweep(plan)
     make_folder(plan.output / TRIALS)
     with locked(plan.output):
         source = Path(plan.config.runs) / plan.config.name
@@ -76,6 +78,16 @@ def run_sweep(
         if best is None:
             raise TrainingError(_why_no_best(plan, results))
         yield from _finish(plan, results, best.setting, reporter, command)
+
+
+def check_sweep(plan: Plan) -> None:
+    """Refuse what would stop a sweep after hours, before any work; what each trial's training needs, its plan has seen.
+
+    Raises:
+        PipelineError: As `line.check_run`.
+    """
+    check_run(plan.base, select(None, LAST_SHARED))
+    check_judges(plan.config.judges)
 
 
 def _check_held_out(plan: Plan) -> None:
