@@ -63,9 +63,9 @@ def _check_rows(made: Mapping[str, Manifest], kind: str, asked_by: str, setting:
     if kind == "unpaired" and alone:
         label = "undesirable" if alone == ["desirable"] else "desirable"
         raise InputError(
-            f"{asked_by} tells good answers from bad ones, and all {total:,} {several} of the log are {label}. If the log "
-            f'has other votes, state them: --set \'events.options={{up: "good", down: "bad"}}\'; see `thumbline '
-            f"rejects` for what was not read.{_instead(made, kind, setting)}"
+            f"{asked_by} tells good answers from bad ones, and all {total:,} {several} of the log are {label}. If the "
+            f'log has other votes, state them: --set \'events.options={{up: "good", down: "bad"}}\'; `thumbline '
+            f"rejects` shows what was not read.{_instead(made, kind, setting)}"
         )
 
 
