@@ -52,7 +52,7 @@ def init_command(
     if not yes:
         answers.refuse_guesses()
     amounts = amounts_of(found.read.events)
-    chosen = method_for(amounts) if method == "auto" else Method(method, "stated")
+    chosen = method_for(amounts, whole=found.is_whole) if method == "auto" else Method(method, "stated")
     print_method(amounts, chosen)
     name = _name(place.stem if output is not None else Path(inputs[0].rstrip("/")).name.partition(".")[0])
     _write(place, run_file(found, chosen, _model(model, asks=asks), place, name, command_line()))

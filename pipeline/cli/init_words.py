@@ -68,7 +68,12 @@ def _print_options(found: "Looked") -> None:
     if not found.options:
         return
     out.print()
-    print_rows([{"option": name, "is": value, "because": found.whys[name]} for name, value in found.options.items()])
+    print_rows(
+        [
+            {"option": name, "is": value or "(none)", "because": found.whys[name]}
+            for name, value in found.options.items()
+        ]
+    )
     remarks = in_words(as_notes(found.read.remarks))
     for sentence in remarks:
         _say(sentence)
@@ -98,6 +103,8 @@ def _print_rejects(found: "Looked") -> None:
     counted = rejects.group_by("reason").len().sort("len", "reason", descending=[True, False])
     firsts = {row["reason"]: row for row in rejects.unique("reason", keep="first", maintain_order=True).to_dicts()}
     out.print(f"\nRejected: {len(rejects):,} of the rows that were looked at.")
+    if len(rejects) > len(found.read.events):
+        _say("A run stops where more rows are rejected than events.most_rejected allows, which is half.")
     for reason, rows in counted.head(_SHOWN_REASONS).iter_rows():
         first = firsts[reason]
         told = Example(first["source_file"], first["source_line"], first["detail"]).told
@@ -129,7 +136,8 @@ def _parts(row: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     for message in row["prompt"][-2:]:
         yield message["role"], shortened(message["content"], _TEXT)
     yield "answer", shortened(row["completion"], _TEXT)
-    beside = {"user": row["user_id"], "model": row["model"], "time": row["created_at"], "id": row["source_event_id"]}
+    moment = None if row["created_at"] is None else f"{row['created_at']:%Y-%m-%d %H:%M:%S} UTC"
+    beside = {"user": row["user_id"], "model": row["model"], "time": moment, "id": row["source_event_id"]}
     said = [f"{name} {shortened(value, 32)}" for name, value in beside.items() if value is not None]
     yield "vote", ", ".join([_MEANT.get(row["vote"], row["vote"]), *said])
 
@@ -138,7 +146,7 @@ def print_method(amounts: "Amounts", method: "Method") -> None:
     """How much there is to train on, and the method that it suits."""
     users = f" by {amounts.users:,} users" if amounts.users else ""
     out.print()
-    _say(f"{amounts.answers:,} answers to {amounts.prompts:,} prompts{users}")
+    _say(f"Of the rows that were looked at: {amounts.answers:,} answers to {amounts.prompts:,} prompts{users}")
     _say(f"Method {method.name}: {method.why}")
 
 

@@ -18,7 +18,7 @@ from ..reading.records import Options, Record, RowError, Sample, Source
 from .base import Batch, ImporterSpec, Message, RawEvent, Row, read_rows
 from .shared import prompts, signals, times, values
 from .shared.calls import offered_tools
-from .shared.fields import NAMES, OPTIONAL, REQUIRED
+from .shared.fields import LEAVABLE, NAMES, OPTIONAL, REQUIRED
 from .shared.fields import OPTIONS as COLUMN_OPTIONS
 from .shared.labels import described, told_by_others
 from .shared.messages import answer, messages, said
@@ -88,12 +88,12 @@ def layout_of(sample: Sample, options: Options) -> Layout:
     table, unit = values.vote_table(stated).over(compared | dict(signals.DONE) | told), values.time_unit(options)
     watched = frozenset(mapping[name] for name in signals.COLUMNS)
     linked = mapping["regenerated_from"] in sample.fields
-    return Layout(mapping, table, unit, watched, linked, _around(mapping), _absent(mapping, sample.fields))
+    return Layout(mapping, table, unit, watched, linked, _around(mapping), _absent(mapping, sample.fields, options))
 
 
-def _absent(mapping: Mapping[str, str], fields: list[str]) -> dict[str, str]:
+def _absent(mapping: Mapping[str, str], fields: list[str], options: Options) -> dict[str, str]:
     """Usual name to field, of what the first rows have no column for; a field's first name comes last."""
-    missing = [name for name in OPTIONAL if name not in mapping]
+    missing = [name for name in OPTIONAL if name not in mapping and not _is_left_out(name, options)]
     if mapping["prompt"] != "instruction":
         missing = [name for name in missing if name != "input"]
     return {column: name for name in missing for column in reversed(OPTIONAL[name]) if column not in fields}
@@ -137,8 +137,19 @@ def _exposed(record: Record, layout: Layout) -> RawEvent:
     return event if layout.watched.isdisjoint(record.value) else signals.exposed(event, record.value, layout.columns)
 
 
+def _is_left_out(name: str, options: Options) -> bool:
+    """Whether an option says that the log has no such field, whatever its columns are called."""
+    return name in LEAVABLE and options.get(name) == ""
+
+
+def _is_wanted(name: str, options: Options) -> bool:
+    return name in REQUIRED or (name in options and not _is_left_out(name, options))
+
+
 def _candidates(name: str, fields: list[str], options: Options) -> list[str]:
     """Columns that may hold a field: those of its names, or else of these names in other letters or with spaces."""
+    if _is_left_out(name, options):
+        return []
     names = (options[name],) if name in options else NAMES[name]
     folded = {field.strip().lower(): field for field in reversed(fields)}
     found = (candidate if candidate in fields else folded.get(candidate.lower()) for candidate in names)
@@ -154,7 +165,7 @@ def _mapping(sample: Sample, options: Options) -> dict[str, str]:
     candidates = {name: _candidates(name, fields, options) for name in NAMES}
     if "input" not in options and candidates["prompt"][:1] != ["instruction"]:
         candidates["input"] = []
-    missing = [name for name, columns in candidates.items() if not columns and (name in REQUIRED or name in options)]
+    missing = [name for name, columns in candidates.items() if not columns and _is_wanted(name, options)]
     if missing:
         raise InputError(
             f"{sample.name}: no column for {', '.join(missing)} among: {examples(fields, 20)}. "

@@ -62,8 +62,18 @@ def amounts_of(raw: pl.DataFrame) -> Amounts:
     )
 
 
-def method_for(found: Amounts) -> Method:
-    """DPO where a quarter of the rated answers or more are as many pairs, or where pairs are many; else KTO."""
+def method_for(found: Amounts, *, whole: bool = True) -> Method:
+    """DPO where there is a pair for four rated answers, or where pairs are many; else KTO.
+
+    Args:
+        found: What the rows give.
+        whole: Whether these are all rows of the log.
+    """
+    method = _suited(found)
+    return method if whole else method._replace(why=f"{method.why}; so it is among the first rows, all may have more")
+
+
+def _suited(found: Amounts) -> Method:
     counts = f"{found.desirable:,} answers up, {found.undesirable:,} down, {found.pairs:,} pairs of them"
     if found.pairs and _SHARE * found.pairs >= found.unpaired:
         return Method("dpo", f"{counts}: DPO learns from pairs, and most answers are in one")

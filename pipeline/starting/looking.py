@@ -49,6 +49,11 @@ class Looked(NamedTuple):
     words: list[Word]
 
     @property
+    def is_whole(self) -> bool:
+        """Whether every row of every file was looked at."""
+        return self.files == len(self.sources) and all(source.whole for source in self.sources)
+
+    @property
     def has_users(self) -> bool:
         """Whether the log says who voted."""
         return self.read.events["user_id"].null_count() < len(self.read.events)

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from ..importers import thumbs_jsonl, two_answers
 from ..importers.registry import importer
+from ..importers.shared.fields import LEAVABLE, REQUIRED
 from ..importers.shared.times import told_unit
 from ..importers.two_answers_columns import columns_of
 from ..reading.records import Options, Sample
@@ -34,9 +35,9 @@ def told(format_name: str, samples: Sequence[Sample], options: Options, words: S
         ConfigError: An option's value does not hold.
     """
     found = [
-        Stated(field, column, "found by its name")
+        Stated(field, column, "found by its name" if column else "its usual column holds something else")
         for field, column in _columns(format_name, samples, options).items()
-        if all(column in sample.fields for sample in samples)
+        if not column or all(column in sample.fields for sample in samples)
     ]
     if format_name == thumbs_jsonl.NAME:
         known = [word for word in words if word.known]
@@ -53,7 +54,11 @@ def _columns(format_name: str, samples: Sequence[Sample], options: Options) -> M
     if format_name == thumbs_jsonl.NAME:
         usual = thumbs_jsonl.layout_of(samples[0], options).columns
         there = {name: column for name, column in usual.items() if column in samples[0].fields}
-        return there | further_columns(samples[0], there)
+        needed = {there[name] for name in REQUIRED}
+        # A prompt's column `user` names nobody.
+        twice = {name: "" for name in LEAVABLE if there.get(name) in needed}
+        kept = {name: column for name, column in there.items() if name not in twice}
+        return twice | kept | further_columns(samples[0], kept)
     if format_name == two_answers.NAME:
         columns = columns_of(samples[0], options)
         scores = columns.scores or (None, None)

@@ -24,6 +24,8 @@ OPTIONAL: Final[Mapping[str, tuple[str, ...]]] = {
     **signals.COLUMNS,
 }
 NAMES: Final = {**REQUIRED, **OPTIONAL}
+# What the option '' says to be nowhere in the log, although a column has a usual name.
+LEAVABLE: Final = OPTIONAL.keys() - signals.COLUMNS.keys()
 _HELD: Final[Mapping[str, str]] = {
     "prompt": "what was asked: a text, or messages",
     "completion": "the answer: a text, or one message",
@@ -51,7 +53,7 @@ _HELD: Final[Mapping[str, str]] = {
 def _meaning(name: str) -> str:
     names = NAMES[name]
     usual = names[0] if len(names) == 1 else f"the first of: {', '.join(names)}"
-    return f"Column of {_HELD[name]}; else {usual}."
+    return f"Column of {_HELD[name]}; else {usual}{'; empty: none' if name in LEAVABLE else ''}."
 
 
 OPTIONS: Final[Mapping[str, str]] = {name: _meaning(name) for name in NAMES}

@@ -34,7 +34,7 @@ def test_the_guesses_are_taken_said_and_stated(stars: Path) -> None:
         "3     4     no vote (guessed)",
         "Three rows as they are read:",
         "user    How do I make 0 cups of tea at home?",
-        "12 answers to 6 prompts by 3 users",
+        "Of the rows that were looked at: 12 answers to 6 prompts by 3 users",
         "Wrote run.yaml. Next:",
         "thumbline run run.yaml --until splits",
     ):

@@ -26,7 +26,7 @@ def test_the_example_of_a_format_is_told_and_read(tmp_path: Path, name: str) -> 
 def test_a_field_s_usual_columns_and_a_vote_s_words_are_named() -> None:
     options = describe_format("thumbs_jsonl").options
     assert options["user_id"] == (
-        "Column of the voter's id, which is hashed before it is written; else the first of: user_id, user."
+        "Column of the voter's id, which is hashed before it is written; else the first of: user_id, user; empty: none."
     )
     assert "beside: up, thumbs_up" in options["up"]
     assert describe_format("hub").options["split"] == "Split to read (default train)."

@@ -335,3 +335,14 @@ def test_an_input_that_begins_late_follows_an_instruction_alone(tmp_path: Path) 
 
     assert last_prompt("instruction") == "Sum it up.\nRain, then sun."
     assert last_prompt("question") == "Sum it up."
+
+
+def test_a_field_that_the_log_does_not_have_is_left_out_whatever_its_columns_are_called(tmp_path: Path) -> None:
+    row = {"user": "How far is the moon?", "response": "Far.", "feedback": "up"}
+    options = {"prompt": "user"}
+    assert read(tmp_path, row, options=options).events["user_id"].null_count() == 0
+    later = row | {"user_id": "ann"}
+    events = read(tmp_path, *[row] * 200, later, options={**options, "user_id": ""}).events
+    assert events["user_id"].null_count() == len(events) == 1
+    with pytest.raises(InputError, match="no column for copied"):
+        read(tmp_path, row, options={**options, "copied": ""})

@@ -142,6 +142,12 @@ NEWCOMERS = [
         rejected=5,
     ),
     Newcomer(
+        "roles.jsonl",
+        lines(rows(("user", "assistant", "rating"), [5, 1, 2] * 4)),
+        {"up": 4, "down": 8},
+        {"prompt": "user", "completion": "assistant", "vote": "rating", "user_id": ""},
+    ),
+    Newcomer(
         "two_votes.jsonl",
         lines(rows(("prompt", "response", "rating"), [1, 2, 5] * 4, feedback=lambda n: "up" if n % 3 == 2 else "down")),
         {"up": 4, "down": 8},

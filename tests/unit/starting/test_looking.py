@@ -7,7 +7,9 @@ import pytest
 from tests.unit.starting.newcomers import NEWCOMERS, Newcomer, array, in_ms, lines, rows, sheet
 from thumbline.pipeline.config import EventsConfig, load_config
 from thumbline.pipeline.errors import InputError
+from thumbline.pipeline.importers.describing import describe_format
 from thumbline.pipeline.stages.events import ingest
+from thumbline.pipeline.starting import reading
 from thumbline.pipeline.starting.amounts import Amounts, Method, amounts_of, method_for
 from thumbline.pipeline.starting.looking import Looked, look
 from thumbline.pipeline.starting.questions import Topic
@@ -151,6 +153,7 @@ def test_the_method_follows_from_the_rows() -> None:
     assert method_for(Amounts(9, 20, 10, 10, 5, 3)).name == "dpo"
     assert method_for(Amounts(9, 20, 10, 10, 4, 3)).name == "kto"
     assert method_for(Amounts(9_000, 20_000, 10_000, 10_000, 1_000, 3)).name == "dpo"
+    assert "among the first rows" in method_for(Amounts(9, 20, 10, 10, 5, 3), whole=False).why
     assert "votes of one kind teach nothing" in method_for(Amounts(9, 20, 10, 0, 0, 3)).why
 
 
@@ -160,3 +163,32 @@ def test_inputs_are_relative_to_the_run_file(tmp_path: Path, monkeypatch: pytest
     assert relative("logs/a.jsonl", tmp_path / "runs") == "../logs/a.jsonl"
     assert relative("a.jsonl", tmp_path / "x" / "y") == str(tmp_path / "a.jsonl")
     assert relative("hub:./set", tmp_path / "x") == "hub:./set"
+
+
+@pytest.mark.parametrize(
+    "name", ["argilla", "chatgpt", "conversations", "dify", "gradio", "langfuse", "llmfao", "open_webui"]
+)
+def test_exports_of_tools_are_told_and_nothing_is_changed(tmp_path: Path, name: str) -> None:
+    """Of formats whose labels are known nothing is asked, and the run file reads what detection reads."""
+    for file, text in describe_format(name).example.items():
+        (tmp_path / file).write_text(text, encoding="utf-8")
+    ask = Asked()
+    found = looked(tmp_path, ask)
+    assert (found.format, found.options, ask.topics) == (name, {}, [])
+    assert len(found.read.rejects) == 0 < len(found.read.events)
+
+
+def test_only_the_first_rows_are_looked_at_and_that_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reading, "MOST_ROWS", 4)
+    lines(rows(("prompt", "response", "vote"), ["up", "down"] * 3))(tmp_path / "log.jsonl")
+    found = looked(tmp_path / "log.jsonl")
+    (source,) = found.sources
+    assert (source.rows, source.whole, source.events, found.is_whole) == (4, False, 4, False)
+
+
+def test_a_file_that_is_no_log_is_said_and_others_are_read(tmp_path: Path) -> None:
+    lines(rows(("prompt", "response", "vote"), ["up", "down"]))(tmp_path / "a.jsonl")
+    (tmp_path / "b.jsonl").write_bytes(b"SQLite format 3\x00" + bytes(64))
+    found = looked(tmp_path)
+    assert [source.format for source in found.sources] == ["thumbs_jsonl", ""]
+    assert "a SQLite database" in found.sources[1].refusal
