@@ -139,9 +139,16 @@ class _Look:
             InputError: `error`, where its columns tell nothing either.
         """
         named = {name: column for name, column in self.config.options.items() if name in fields.NAMES}
-        absent = [column for column in named.values() if column not in sample.fields]
-        if absent:
+        absent = {name: column for name, column in named.items() if column and column not in sample.fields}
+        if absent and all(self.whys[name] == "stated" for name in absent):
             raise error
+        if absent:
+            name, column = next(iter(absent.items()))
+            raise InputError(
+                f"{sample.name}: its columns ({examples(sample.fields, 8)}) are others than those of the files before "
+                f"it, in which {column} is the {name}. A run file states the columns once: give each kind of file to a "
+                "run file of its own, or rename its columns."
+            )
         guesses = guess_columns(sample, named)
         sure = {guess.field: guess.sure for guess in guesses}
         for field, column in asked_columns(sample, guesses, self._ask).items():
@@ -191,12 +198,13 @@ class _Look:
         for option, labels in stated(asked).items():
             if option in takes:  # a format without it cannot be told
                 before = self.config.options.get(option)
-                whys = dict.fromkeys(word.why for word in asked if word.meaning == option)
-                self.add(
-                    option,
-                    whole[option] if before is None else f"{before}, {labels}",
-                    f"{self._ask.how}: {'; '.join(whys)}".removesuffix(": "),
-                )
+                self.add(option, whole[option] if before is None else f"{before}, {labels}", self._why(asked, option))
+
+    def _why(self, asked: Sequence[Word], option: str) -> str:
+        """What labels of an option were told by: whoever was asked, or what the guesses are made of."""
+        if self._ask.how == "asked":
+            return "asked"
+        return f"{self._ask.how}: {'; '.join(dict.fromkeys(word.why for word in asked if word.meaning == option))}"
 
     def state(self) -> None:
         """State what was told by the fields: the format, its columns and the unit of times; read by these once more."""

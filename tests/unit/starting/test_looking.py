@@ -192,3 +192,12 @@ def test_a_file_that_is_no_log_is_said_and_others_are_read(tmp_path: Path) -> No
     found = looked(tmp_path)
     assert [source.format for source in found.sources] == ["thumbs_jsonl", ""]
     assert "a SQLite database" in found.sources[1].refusal
+
+
+def test_files_with_different_columns_are_told_apart(tmp_path: Path) -> None:
+    lines(rows(("q", "a", "stars"), ["up", "down"]))(tmp_path / "a.jsonl")
+    lines(rows(("asked", "said", "liked"), ["up", "down"]))(tmp_path / "b.jsonl")
+    with pytest.raises(
+        InputError, match=r"b\.jsonl: its columns \(asked, said, liked\) are others .* stars is the vote"
+    ):
+        looked(tmp_path)
