@@ -13,7 +13,8 @@ from thumbline.pipeline.config import EngineConfig
 from thumbline.pipeline.engines.vllm import process as processes
 from thumbline.pipeline.engines.vllm import routes, worker
 from thumbline.pipeline.engines.vllm.messages import Answer, RawScore, Settings
-from thumbline.pipeline.engines.vllm.worker import _end_with_parent, _prepare
+from thumbline.pipeline.engines.vllm.worker import _prepare
+from thumbline.pipeline.workers import end_with_parent
 
 RIGHT_SCORES = "right_scores.json"
 CALLS = "calls.jsonl"
@@ -108,7 +109,7 @@ def serve_until_second_call(connection, settings):
 
 
 def serve_and_hang(connection, settings):
-    _end_with_parent()
+    end_with_parent()
     connection.send(Answer([]))
     time.sleep(600)
 
