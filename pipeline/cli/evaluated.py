@@ -42,14 +42,14 @@ def rating_numbers(facts: "RatingsFacts") -> "list[Metric]":
 
 def print_summary(summary: "Summary", output: Path) -> None:
     """Headlines, the verdict, and where the report lies."""
-    from ..report.formatting import interval, measure
+    from ..report.evaluation_parts import shown, shown_interval
 
     rows = [
         {
             "model": row.model + (f" against {row.compared_with}" if row.compared_with else ""),
             "metric": row.metric + (f"@{row.judge}" if row.judge else ""),
-            "value": measure(row.value, row.unit),
-            "interval": "" if row.ci_low is None else interval(row.ci_low, row.ci_high, row.unit),
+            "value": shown(row),
+            "interval": "" if row.ci_low is None else shown_interval(row),
             "rows": f"{row.n:,}",
             "note": row.reason or "",
         }

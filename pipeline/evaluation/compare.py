@@ -34,7 +34,8 @@ def compare(locations: Sequence[str], choices: Choices, slices: Sequence[str]) -
         rewards[name] = Reward(settings.reward, settings.beta)
     united = unite(subjects, rewards)
     own = choices._replace(reward=None, beta=None)
-    return evaluate_subject(united.subject, own, REWARD_EVALUATORS if united.as_rewards else None)
+    names = REWARD_EVALUATORS if united.as_rewards else None
+    return evaluate_subject(united.subject, own, names, with_answers=True)
 
 
 def training_logs(locations: Sequence[str]) -> dict[str, pl.DataFrame]:

@@ -122,13 +122,16 @@ def chosen_settings(choices: Choices, said: EvaluationSettings) -> EvaluationSet
         raise ConfigError(str(error)) from error
 
 
-def evaluate_subject(subject: Subject, choices: Choices, names: Sequence[str] | None = None) -> Outcome:
+def evaluate_subject(
+    subject: Subject, choices: Choices, names: Sequence[str] | None = None, *, with_answers: bool = False
+) -> Outcome:
     """Metrics of a subject's rows.
 
     Args:
         subject: What is evaluated.
         choices: What the user decides.
-        names: Evaluators to run; None for all.
+        names: Evaluators of scored rows to run; None for all, and those of sampled answers with them.
+        with_answers: Whether sampled answers are evaluated beside the evaluators that are named.
 
     Raises:
         ConfigError: A choice does not hold.
@@ -137,7 +140,7 @@ def evaluate_subject(subject: Subject, choices: Choices, names: Sequence[str] | 
     settings = settings_of(subject, choices)
     try:
         metrics = evaluate(subject.pairs, subject.unpaired, settings, names)
-        if names is None:
+        if names is None or with_answers:
             metrics = pl.concat([metrics, answer_metrics(subject, settings)])
     except EvaluationError as error:
         raise InputError(f"{subject.name}: {error}") from error

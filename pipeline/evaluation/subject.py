@@ -18,6 +18,8 @@ from ..storage.manifests import Manifest
 from ..storage.parquet import read_parquet
 
 UNTRAINED: Final = "untrained"
+# What names a row, by its kind.
+KEYS: Final = {"pairs": "pair_id", "unpaired": "response_id"}
 _MARK: Final = {"pairs": "policy_chosen_logps", "unpaired": "policy_logps"}
 
 

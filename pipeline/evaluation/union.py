@@ -11,9 +11,10 @@ from thumbline.evaluators import EVALUATORS
 from thumbline.evaluators.rewards import RewardKind, reward_of
 
 from ..errors import InputError, examples
-from .subject import UNTRAINED, Subject
+from .subject import KEYS, UNTRAINED, Subject
+from .united_answers import unite_answers
+from .untrained import same_untrained, untrained_names, without_losses
 
-KEYS: Final = {"pairs": "pair_id", "unpaired": "response_id"}
 _SIDES: Final = {"pairs": ("chosen_", "rejected_"), "unpaired": ("",)}
 _TRAINED: Final = "trained"
 # Evaluators that read rewards alone: the others read log-probs, which rows turned into rewards no longer hold.
@@ -101,12 +102,19 @@ def unite(subjects: Mapping[str, Subject], rewards: Mapping[str, Reward]) -> Uni
     """
     check_same_rows(subjects)
     as_rewards = len(set(rewards.values())) > 1
-    if as_rewards:
-        subjects = {name: in_rewards(subject, rewards[name]) for name, subject in subjects.items()}
-    renamed = _renamed(subjects)
+    same = same_untrained(subjects)
+    measured = {
+        name: in_rewards(one, rewards[name]) if as_rewards else without_losses(name, subjects, same)
+        for name, one in subjects.items()
+    }
+    starts, told = untrained_names(measured, same)
+    names = _names(measured, starts)
+    renamed = {name: _renamed(one, names[name]) for name, one in measured.items()}
     frames = {kind: _merged(kind, [subject.rows().get(kind) for subject in renamed.values()]) for kind in KEYS}
     first, second, *_ = subjects
     one = next(iter(rewards.values()))
+    answers = unite_answers(subjects, names)
+    pairs = subjects[first].tables.get("pairs")
     united = Subject(
         name=" vs ".join(subjects),
         pairs=frames["pairs"],
@@ -118,8 +126,9 @@ def unite(subjects: Mapping[str, Subject], rewards: Mapping[str, Reward]) -> Uni
         slices=subjects[first].slices,
         sources=tuple(source for subject in subjects.values() for source in subject.sources),
         models={name: notes for subject in renamed.values() for name, notes in subject.models.items()},
-        tables={"pairs": table} if (table := subjects[first].tables.get("pairs")) is not None else {},
-        notes=(*(_notes(rewards) if as_rewards else ()), *_notes_on_answers(subjects)),
+        tables={**({} if pairs is None else {"pairs": pairs}), **answers.tables},
+        notes=(*(_notes(rewards) if as_rewards else ()), *told, *([answers.note] if answers.note else [])),
+        judges=answers.judges,
     )
     return Union(united, as_rewards)
 
@@ -127,18 +136,6 @@ def unite(subjects: Mapping[str, Subject], rewards: Mapping[str, Reward]) -> Uni
 def _notes(rewards: Mapping[str, Reward]) -> tuple[str, ...]:
     listed = "; ".join(f"{name}: {reward.kind}, beta {reward.beta:g}" for name, reward in rewards.items())
     return (f"Each model's own reward is used ({listed}): compare accuracies and AUCs, not the sizes of margins.",)
-
-
-def _notes_on_answers(subjects: Mapping[str, Subject]) -> tuple[str, ...]:
-    """That answers are left aside, where some were sampled: each subject's judges saw its own answers alone."""
-    sampled = [name for name, one in subjects.items() if is_filled(one.tables.get("generations"))]
-    if not sampled:
-        return ()
-    return (
-        f"Sampled answers ({', '.join(sampled)}) are not compared on this page, so it says nothing of win rates: each "
-        "run's own report compares its answers with the untrained model's. To judge all models on the same prompts, "
-        "name the others' weights in generations.models of one run.",
-    )
 
 
 def in_rewards(subject: Subject, reward: Reward) -> Subject:
@@ -157,26 +154,38 @@ def in_rewards(subject: Subject, reward: Reward) -> Subject:
     return dataclasses.replace(subject, pairs=frames.get("pairs"), unpaired=frames.get("unpaired"))
 
 
-def _renamed(subjects: Mapping[str, Subject]) -> dict[str, Subject]:
-    """Subjects whose models' names are unique: a run's trained model takes the run's name."""
+def _names(subjects: Mapping[str, Subject], starts: Mapping[str, str | None]) -> dict[str, dict[str, str]]:
+    """What each subject's models are called together: unique names, a run's trained model that of the run.
+
+    Args:
+        subjects: By their names.
+        starts: What a subject's untrained model is called; None where it is left out, which has no name then.
+    """
     own = Counter(name for subject in subjects.values() for name in subject.model_names())
-    starts = _untrained(subjects)
-    by_name = {}
-    for name, subject in subjects.items():
-        names = {
-            model: _new_name(name, model, starts.get(name), repeated=own[model] > 1) for model in subject.model_names()
+    return {
+        name: {
+            model: _new_name(name, model, starts.get(name), repeated=own[model] > 1)
+            for model in subject.model_names()
+            if model != UNTRAINED or starts.get(name, UNTRAINED) is not None
         }
-        frames = {
-            kind: frame.with_columns(pl.col("model").replace_strict(names)) for kind, frame in subject.rows().items()
-        }
-        by_name[name] = dataclasses.replace(
-            subject,
-            pairs=frames.get("pairs"),
-            unpaired=frames.get("unpaired"),
-            baseline=None if subject.baseline is None else names.get(subject.baseline),
-            models={names[model]: notes for model, notes in subject.models.items()},
-        )
-    return by_name
+        for name, subject in subjects.items()
+    }
+
+
+def _renamed(subject: Subject, names: Mapping[str, str]) -> Subject:
+    """The subject with its models' new names, without those that have none."""
+    model = pl.col("model")
+    frames = {
+        kind: frame.filter(model.is_in(list(names))).with_columns(model.replace_strict(names))
+        for kind, frame in subject.rows().items()
+    }
+    return dataclasses.replace(
+        subject,
+        pairs=frames.get("pairs"),
+        unpaired=frames.get("unpaired"),
+        baseline=None if subject.baseline is None else names.get(subject.baseline),
+        models={names[model]: notes for model, notes in subject.models.items() if model in names},
+    )
 
 
 def _new_name(subject: str, model: str, start: str | None, *, repeated: bool) -> str:
@@ -185,21 +194,6 @@ def _new_name(subject: str, model: str, start: str | None, *, repeated: bool) ->
     if model == UNTRAINED and start is not None:
         return start
     return f"{subject}: {model}" if repeated else model
-
-
-def _untrained(subjects: Mapping[str, Subject]) -> dict[str, str]:
-    """A name for each subject's untrained model: one name for those whose scores are the same ones."""
-    scores = {
-        name: [frame.filter(pl.col("model") == UNTRAINED).sort(KEYS[kind]) for kind, frame in subject.rows().items()]
-        for name, subject in subjects.items()
-        if UNTRAINED in subject.model_names()
-    }
-    first = {
-        name: next(other for other in scores if all(map(pl.DataFrame.equals, scores[other], own)))
-        for name, own in scores.items()
-    }
-    alone = len(set(first.values())) == 1
-    return {name: UNTRAINED if alone else f"{other}: {UNTRAINED}" for name, other in first.items()}
 
 
 def _merged(kind: str, frames: Sequence[pl.DataFrame | None]) -> pl.DataFrame | None:

@@ -87,7 +87,9 @@ def summary(inputs: ReportInputs) -> Summary:
     """The verdict's sentence, and the numbers to show beside it."""
     facts = evaluation_facts(inputs)
     differences = [row for row in facts.logged() if row.compared_with is not None and row.slice is None]
-    shown = [row for row in differences if row.metric.endswith("_difference")]
+    # Of several models each against the baseline: the page has every two of them.
+    against = {facts.baseline} if facts.baseline else {row.compared_with for row in differences}
+    shown = [row for row in differences if row.metric.endswith("_difference") and row.compared_with in against]
     found = verdict(inputs, facts)
     return Summary(found.sentence, (*facts.main_numbers(), *shown, *answer_numbers(inputs, facts)), found.tone)
 

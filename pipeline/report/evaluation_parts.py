@@ -5,11 +5,13 @@ They are found by the metrics' names; a part whose metrics were not computed is 
 
 import math
 import re
+from collections.abc import Iterable
 from typing import Final, NamedTuple
 
 from thumbline.evaluators import Metric
 
 from .evaluation_facts import HEADLINES, EvaluationFacts, Headline
+from .formatting import change, difference, interval, measure, p_value
 
 CALIBRATION: Final = "calibration"
 LENGTH: Final = "length_bias"
@@ -166,7 +168,8 @@ def slice_tables(facts: EvaluationFacts) -> tuple[SliceTable, ...]:
     """Headline numbers by slice, model beside model."""
     found = []
     for headline in HEADLINES:
-        rows = [row for row in _sliced(facts) if (row.evaluator, row.metric) == (headline.evaluator, headline.metric)]
+        named = (headline.evaluator, headline.metric)
+        rows = [row for row in telling_slices(_sliced(facts)) if (row.evaluator, row.metric) == named]
         if rows:
             order = {name: place for place, name in enumerate(facts.models)}
             rows.sort(key=lambda row: (row.slice or "", order.get(row.model, len(order))))
@@ -177,7 +180,27 @@ def slice_tables(facts: EvaluationFacts) -> tuple[SliceTable, ...]:
 def other_slices(facts: EvaluationFacts) -> tuple[Metric, ...]:
     """What else is known of slices."""
     shown = {(headline.evaluator, headline.metric) for headline in HEADLINES}
-    return tuple(row for row in _sliced(facts) if (row.evaluator, row.metric) not in shown)
+    return telling_slices(row for row in _sliced(facts) if (row.evaluator, row.metric) not in shown)
+
+
+def telling_slices(rows: Iterable[Metric]) -> tuple[Metric, ...]:
+    """Rows of columns with several values: the one slice of any other column is all rows, said already."""
+    given = tuple(rows)
+    values: dict[tuple[str, str], set[str]] = {}
+    for row in given:
+        values.setdefault((row.metric, _column(row)), set()).add(row.slice or "")
+    return tuple(row for row in given if len(values[row.metric, _column(row)]) > 1)
+
+
+def single_slices(facts: EvaluationFacts) -> tuple[str, ...]:
+    """Columns that were sliced by and have one value each."""
+    rows = _sliced(facts)
+    told = {_column(row) for row in telling_slices(rows)}
+    return tuple(sorted({str(row.slice).replace("=", " is ", 1) for row in rows if _column(row) not in told}))
+
+
+def _column(row: Metric) -> str:
+    return str(row.slice).partition("=")[0]
 
 
 def _sliced(facts: EvaluationFacts) -> list[Metric]:
@@ -187,6 +210,20 @@ def _sliced(facts: EvaluationFacts) -> list[Metric]:
 def is_gap(row: Metric) -> bool:
     """Whether the number is a difference of two, which has a sign and, of shares, percentage points."""
     return row.metric.endswith("_difference") or row.metric in _GAPS
+
+
+def shown(row: Metric) -> str:
+    """A number as a person reads it: a difference with its sign, a p-value to a thousandth."""
+    if row.value is not None and row.unit == "probability" and row.metric.endswith("_p"):
+        return p_value(row.value).removeprefix("p ").removeprefix("= ")
+    return change(row.value, row.unit) if is_gap(row) else measure(row.value, row.unit)
+
+
+def shown_interval(row: Metric) -> str:
+    """Its interval likewise; a dash where there is none."""
+    if is_gap(row):
+        return difference(row.ci_low, row.ci_high, row.unit, "pp")
+    return interval(row.ci_low, row.ci_high, row.unit)
 
 
 def is_small(row: Metric) -> bool:

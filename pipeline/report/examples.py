@@ -134,8 +134,8 @@ def _examples(rows: pl.DataFrame) -> tuple[Example, ...]:
             rejected_tokens=row["rejected_token_count"],
             chosen_better_probability=row["chosen_better_probability"],
             prompt=turns(row.get("prompt")),
-            chosen=_text(row.get("chosen")),
-            rejected=_text(row.get("rejected")),
+            chosen=text_of(row.get("chosen")),
+            rejected=text_of(row.get("rejected")),
         )
         for row in rows.iter_rows(named=True)
     )
@@ -153,7 +153,8 @@ def _said(message: dict[str, Any]) -> str:
     return "\n".join(part for part in (message["content"], message.get("extra")) if part)
 
 
-def _text(messages: Sequence[dict[str, Any]] | None) -> str | None:
+def text_of(messages: Sequence[dict[str, Any]] | None) -> str | None:
+    """Text of an answer's messages, a long one cut; None where there are none."""
     if messages is None:
         return None
     return excerpt("\n\n".join(map(_said, messages)), _COMPLETION_CHARACTERS)

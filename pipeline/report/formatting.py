@@ -1,12 +1,14 @@
 """Numbers and intervals as a person reads them."""
 
 import math
+import re
 from datetime import datetime, timedelta
 from typing import Final
 
 MINUS: Final = "\N{MINUS SIGN}"
 DASH: Final = "\N{EM DASH}"
 _ACRONYMS: Final = {"auc": "AUC", "ece": "ECE"}
+_ONE_OF_SEVERAL: Final = re.compile(r"(?<![\d,.])(1 (?:prompt group|pair|row|answer|comparison|vote))s\b")
 _SHARES: Final = frozenset({"share", "proportion", "fraction"})
 
 
@@ -80,6 +82,11 @@ def change(value: float | None, unit: str = "") -> str:
 def plural(number_of: int, noun: str) -> str:
     """`1 pair`, `2 pairs`."""
     return f"{count(number_of)} {noun}{'' if number_of == 1 else 's'}"
+
+
+def counted(text: str) -> str:
+    """A sentence of an evaluator with `1 prompt group` where it says `1 prompt groups`."""
+    return _ONE_OF_SEVERAL.sub(r"\1", text)
 
 
 def words(name: str) -> str:

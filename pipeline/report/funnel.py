@@ -140,7 +140,7 @@ def _paired(inputs: ReportInputs) -> Step | None:
     frame = inputs.table("pair_yield")
     missed = {} if frame is None else dict(frame.filter(pl.col("outcome") != "paired")[["outcome", "n_prompts"]].rows())
     pairs = inputs.manifests["pairs"].notes.get("pairs")
-    detail = "" if pairs is None else f"{count(int(pairs))} pairs"
+    detail = "" if pairs is None else plural(int(pairs), "pair")
     return _step(counts, "Prompts to pairs", "pairs", "prompts", _ordered(missed), detail)
 
 

@@ -5,7 +5,7 @@ from typing import Final, NamedTuple
 from thumbline.evaluators import Metric
 
 from .evaluation_facts import TRAINED, UNTRAINED, EvaluationFacts
-from .formatting import capital, change, difference, measure, model_name, p_value, percent, plural
+from .formatting import capital, change, counted, difference, measure, model_name, p_value, percent, plural
 from .inputs import ReportInputs
 from .tones import Statement, Tone, mass, no_interval, told, tone_by_test, tone_of_interval
 
@@ -133,7 +133,9 @@ def _basis(facts: EvaluationFacts, judge: str, found: _Decisive) -> str:
     parts = [f"{said}."]
     if found.test is not None and found.test.value is not None:
         text = found.test.reason or "tested"
-        parts.append(f"{text[0].upper()}{text[1:]} (exact test by prompt group: {p_value(found.test.value)}).")
+        parts.append(
+            f"{counted(text[0].upper() + text[1:])} (exact test by prompt group: {p_value(found.test.value)})."
+        )
     elif found.test is not None and found.test.reason:
         parts.append(f"{found.test.reason[0].upper()}{found.test.reason[1:]}.")
     return " ".join(parts)

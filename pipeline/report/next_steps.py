@@ -73,6 +73,18 @@ def rater_rule(inputs: ReportInputs) -> Next | None:
     )
 
 
+def train_rows(inputs: ReportInputs, table: str) -> Next | None:
+    """Training on prepared rows: DPO of pairs, KTO of labelled answers."""
+    if inputs.config is None:
+        return None
+    rows = shlex.quote(str(inputs.config.run_dir / table / f"{table}.parquet"))
+    method, what = ("dpo", "pairs") if table == "pairs" else ("kto", "labelled answers")
+    return Next(
+        f"Train on the {what}, with a model of yours in place of MODEL:",
+        f"thumbline train {rows} -m MODEL --method {method} -o trained",
+    )
+
+
 def with_settings(inputs: ReportInputs, *settings: str) -> str:
     """The command that made the run, or one that makes it again, with further settings."""
     command = shown_command(inputs)

@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import re
 from functools import lru_cache
 from importlib import resources
 from typing import Any, Final
@@ -16,6 +17,8 @@ from .pictures import Pictures
 from .worst_losses import visible
 
 _PACKAGE: Final = "thumbline.pipeline.report"
+# Characters of a word that a tile has room for at the size of its numbers.
+_LONG_WORD: Final = 10
 
 
 def render_page(facts: ReportFacts, pictures: Pictures) -> str:
@@ -46,6 +49,11 @@ def _prose(text: str) -> Markup:
         Markup("<code>{}</code>" if place % 2 else "{}").format(part) for place, part in enumerate(text.split("`"))
     )
     return Markup("").join(parts)
+
+
+def _breakable(text: str) -> Markup:
+    """Escaped text that a line may end in behind a slash, a dash or an underscore: of names and paths."""
+    return Markup("<wbr>").join(re.split(r"(?<=[/_-])(?=[^/_-])", text))
 
 
 def _asset(name: str) -> str:
@@ -82,10 +90,17 @@ def _environment() -> Environment:
         rest=evaluation_parts.rest,
         slice_tables=evaluation_parts.slice_tables,
         other_slices=evaluation_parts.other_slices,
+        single_slices=evaluation_parts.single_slices,
+        telling_slices=evaluation_parts.telling_slices,
         prose=_prose,
         visible=visible,
+        shown=evaluation_parts.shown,
+        shown_interval=evaluation_parts.shown_interval,
+        counted=formatting.counted,
+        breakable=_breakable,
         duration=formatting.seconds,
     )
+    environment.tests["long"] = lambda text: max(map(len, text.split())) > _LONG_WORD
     environment.tests["small"] = evaluation_parts.is_small
     environment.tests["gap"] = evaluation_parts.is_gap
     environment.tests["missing"] = lambda value: isinstance(value, Missing)

@@ -6,7 +6,7 @@ from thumbline.evaluators import Metric
 
 from .beside import beside
 from .evaluation_facts import ACCURACY, AUC, COMPARISON, EvaluationFacts, Headline
-from .formatting import capital, difference, measure, model_name, p_value, plural
+from .formatting import capital, counted, difference, measure, model_name, p_value, plural
 from .inputs import Missing, ReportInputs
 from .length import length_rule
 from .tones import Statement, Tone, told, tone_by_test, tone_of_interval
@@ -150,7 +150,7 @@ def _basis(facts: EvaluationFacts, headline: Headline, subject: Metric) -> str:
         test = facts.find(evidence.evaluator, evidence.test, subject.model, facts.baseline)
     if test is not None and test.value is not None:
         told = test.reason or "tested"
-        parts.append(f"{told[0].upper()}{told[1:]} ({evidence.called}: {p_value(test.value)}).")
+        parts.append(f"{counted(told[0].upper() + told[1:])} ({evidence.called}: {p_value(test.value)}).")
     least = facts.find(evidence.evaluator, "minimum_detectable_effect", subject.model, facts.baseline)
     if least is not None and least.value is not None:
         size = f"{100 * least.value:.1f} percentage points"

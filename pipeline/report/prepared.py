@@ -5,6 +5,7 @@ from typing import Final
 
 from ..evidence.launch import Plan
 from .data_facts import DataFacts, data_facts
+from .data_rows import DataRows, data_rows
 from .evidence_facts import EvidenceFacts, Leak, ModelRate, Voters, evidence_facts
 from .facts import Tile
 from .figures.canvas import Picture
@@ -16,6 +17,7 @@ from .funnel import Step
 from .inputs import Missing, ReportInputs
 from .launch_facts import launch_facts
 from .lineage import Lineage, lineage
+from .next_steps import Next, rater_rule, train_rows
 from .page import render_template
 
 TABLES: Final = (
@@ -36,8 +38,10 @@ class PreparedFacts:
     generated_at: str
     sentence: str
     warnings: tuple[str, ...]
+    next_steps: tuple[Next, ...]
     tiles: tuple[Tile, ...]
     data: DataFacts
+    rows: DataRows | Missing
     evidence: EvidenceFacts
     launch: Plan | Missing
     lineage: Lineage
@@ -64,8 +68,10 @@ def prepared_facts(inputs: ReportInputs) -> PreparedFacts:
         generated_at=inputs.generated_at,
         sentence=_sentence(inputs, data),
         warnings=_warnings(inputs, evidence),
+        next_steps=_next_steps(inputs),
         tiles=_tiles(inputs, evidence),
         data=data,
+        rows=data_rows(inputs),
         evidence=evidence,
         launch=launch_facts(inputs),
         lineage=lineage(inputs),
@@ -127,6 +133,13 @@ def _warnings(inputs: ReportInputs, evidence: EvidenceFacts) -> tuple[str, ...]:
             f"The {side} answer is the chosen one in {percent(share)} of pairs: length alone can be learned from this."
         )
     return tuple(said)
+
+
+def _next_steps(inputs: ReportInputs) -> tuple[Next, ...]:
+    pairs, rows = _rows(inputs, "pairs"), _rows(inputs, "unpaired")
+    few = pairs < _FEW_PAIRS and rows >= 2 * pairs
+    found = (rater_rule(inputs), train_rows(inputs, "unpaired" if few else "pairs") if max(pairs, rows) else None)
+    return tuple(one for one in found if one is not None)
 
 
 def _leak_warning(leak: Leak) -> str:

@@ -83,9 +83,11 @@ def limits(inputs: ReportInputs) -> ReportConfig:
 def reference_name(inputs: ReportInputs, facts: EvaluationFacts) -> str:
     """The model that sampled answers are scored under.
 
-    That is a run's untrained one; of models that were asked here the baseline, which a model alone is itself.
+    That is the untrained one of a run, or of runs that are compared; of models that were asked here the baseline, which
+    a model alone is itself.
     """
-    asked_here = UNTRAINED if inputs.config is not None else facts.baseline or facts.subject
+    is_run = inputs.config is not None or UNTRAINED in facts.models
+    asked_here = UNTRAINED if is_run else facts.baseline or facts.subject
     return model_name(asked_here or UNTRAINED)
 
 

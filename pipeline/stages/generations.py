@@ -88,7 +88,12 @@ def run(context: StageContext) -> StageResult:
     return StageResult(
         outputs=outputs,
         # Each prompt is answered by each model, or said to have no room.
-        counts=Counts(rows_in=every.height, rows_out=prompts.height, rejected=every.height - prompts.height),
+        counts=Counts(
+            rows_in=every.height,
+            rows_out=prompts.height,
+            rejected=every.height - prompts.height,
+            made={"answers": made.frame.height},
+        ),
         notes={
             "prompts": prompts.height,
             "held_out_prompts": every.height,

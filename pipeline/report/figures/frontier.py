@@ -1,15 +1,52 @@
 """Wish against language: what models gain by a judge over what their answers cost, with intervals both ways."""
 
 from collections.abc import Sequence
-from typing import Final, NamedTuple
+from typing import Final, Literal, NamedTuple
 
 from matplotlib.axes import Axes
 
 from ..formatting import interval, is_share, measure, shortened
-from .canvas import ACCENT, CHOSEN, FAINT, INK, MUTED, Picture, blank, horizontal_label, inline_svg
+from .canvas import ACCENT, CHOSEN, FAINT, INK, MUTED, WIDTH, Picture, blank, horizontal_label, inline_svg
 
 _HEIGHT: Final = 290
 _LABEL_CHARACTERS: Final = 24
+# All names are written where there are no more points than these.
+_MOST_NAMED: Final = 4
+# Width of a character and height of what stands along the bottom, points.
+_CHARACTER: Final = 6.0
+_EDGE: Final = 44
+_SIDES: Final[tuple[Literal["left", "right"], ...]] = ("left", "right")
+# Points above a dot at which its name may stand, the best first.
+_HEIGHTS: Final = (12, -12, 26, -26, 40, -40, 54, -54)
+
+
+class Box(NamedTuple):
+    """A part of the figure, in points from its lower left."""
+
+    left: float
+    low: float
+    right: float
+    high: float
+
+    def shared(self, other: "Box") -> float:
+        """How much of it another covers, in square points."""
+        width = min(self.right, other.right) - max(self.left, other.left)
+        height = min(self.high, other.high) - max(self.low, other.low)
+        return max(0.0, width) * max(0.0, height)
+
+    def outside(self) -> float:
+        """How much of it lies outside the figure, or over what stands along its edges."""
+        whole = (self.right - self.left) * (self.high - self.low)
+        return whole - self.shared(Box(0, _EDGE, WIDTH, _HEIGHT - _EDGE / 2))
+
+
+class Spot(NamedTuple):
+    """Where a name may stand: points right of and above its dot, which end of it is there, and what it covers."""
+
+    right: float
+    up: float
+    side: Literal["left", "right"]
+    box: Box
 
 
 class Point(NamedTuple):
@@ -107,17 +144,32 @@ def _ticks(axes: Axes, cost: Scale, gain: Scale) -> None:
 
 
 def _names(axes: Axes, points: Sequence[Point]) -> None:
-    """Names of the chosen one and, where they are few, of all."""
-    few = len(points) <= 4
-    left, right = axes.get_xlim()
-    for point in points:
-        if few or point.chosen:
-            beyond = point.cost > left + 0.55 * (right - left)
-            axes.annotate(
-                shortened(point.label, _LABEL_CHARACTERS), (point.cost, point.gain), xytext=(-8 if beyond else 8, 7),
-                textcoords="offset points", ha="right" if beyond else "left", fontsize=11,
-                color=INK if point.chosen else MUTED, parse_math=False,
-            )  # fmt: skip
+    """Names of the chosen one and, where they are few, of all: each where it covers no dot and no other name."""
+    few = len(points) <= _MOST_NAMED
+    named = sorted((point for point in points if few or point.chosen), key=lambda point: not point.chosen)
+    dots = axes.transData.transform([(point.cost, point.gain) for point in points])
+    places = {point: (float(x), float(y)) for point, (x, y) in zip(points, dots, strict=True)}
+    taken = [Box(x - 5, y - 5, x + 5, y + 5) for x, y in places.values()]
+    for point in named:
+        text = shortened(point.label, _LABEL_CHARACTERS)
+        spot = _free_spot(places[point], len(text) * _CHARACTER, taken)
+        taken.append(spot.box)
+        axes.annotate(
+            text, (point.cost, point.gain), xytext=(spot.right, spot.up), textcoords="offset points", ha=spot.side,
+            va="center", fontsize=11, color=INK if point.chosen else MUTED, parse_math=False,
+        )  # fmt: skip
+
+
+def _free_spot(place: tuple[float, float], width: float, taken: Sequence[Box]) -> Spot:
+    """The nearest spot beside a dot, inside the figure, that covers nothing; else the one that covers least."""
+    x, y = place
+    spots = []
+    for up in _HEIGHTS:
+        for side in _SIDES if x < 0.6 * WIDTH else _SIDES[::-1]:
+            right = 8 if side == "left" else -8
+            start = x + right if side == "left" else x + right - width
+            spots.append(Spot(right, up, side, Box(start, y + up - 7, start + width, y + up + 7)))
+    return min(spots, key=lambda spot: (spot.box.outside() + sum(map(spot.box.shared, taken)), spots.index(spot)))
 
 
 def _told(value: float, low: float | None, high: float | None, unit: str) -> str:

@@ -52,6 +52,9 @@ _PARTNERS: Final = {
 }
 _SIDES: Final = {"chosen": CHOSEN, "desirable": CHOSEN, "rejected": REJECTED, "undesirable": REJECTED}
 
+# Nats below which differences are drawn with powers of ten.
+_TINY: Final = 1e-3
+
 
 def parity_picture(parity: ParityFacts) -> Picture:
     """Each sequence's difference from the stored log-prob, and the engine's own noise, over its length."""
@@ -63,6 +66,8 @@ def parity_picture(parity: ParityFacts) -> Picture:
     axes.plot(lengths, noise, linestyle="none", marker="s", markersize=4, color=REJECTED, alpha=0.75, markeredgewidth=0)
     axes.plot(lengths, stored, linestyle="none", marker="o", markersize=5, color=ACCENT, alpha=0.75, markeredgewidth=0)
     axes.margins(x=0.04, y=0.12)
+    if max(map(abs, noise + stored), default=1.0) < _TINY:
+        axes.yaxis.set_major_formatter(_signed_scientific)
     horizontal_label(axes, "completion tokens")
     key(axes, (("stored reference", ACCENT), ("own noise, batched", REJECTED)))
     alternative = (
@@ -168,6 +173,11 @@ def _scientific(value: float, _: float) -> str:
     """`2e−5`: a learning rate as people write it."""
     digits, power = f"{value:.1e}".split("e")
     return "0" if value == 0 else f"{digits.removesuffix('.0')}e{MINUS}{abs(int(power))}" if value < 1 else f"{value:g}"
+
+
+def _signed_scientific(value: float, _: float) -> str:
+    """`−2e−6`: a difference that is rounding."""
+    return f"{MINUS if value < 0 else ''}{_scientific(abs(value), _)}"
 
 
 def _slug(name: str) -> str:

@@ -118,10 +118,29 @@ def test_what_is_no_run_and_no_scored_rows_is_refused(files, tmp_path):
         compare([str(tmp_path), place], Choices(), ())
 
 
-def test_sampled_answers_that_are_not_compared_are_said_with_their_runs():
-    answers = {"generations": pl.DataFrame({"generation_id": ["a"]})}
-    asked = dataclasses.replace(run_like(15, 5, name="asked"), tables=answers)
-    (note,) = united(asked, run_like(15, 5, name="b")).subject.notes
-    assert note.startswith("Sampled answers (asked) are not compared on this page")
-    empty = dataclasses.replace(asked, tables={"generations": answers["generations"].clear()})
-    assert united(empty, run_like(15, 5, name="b")).subject.notes == ()
+def with_losses(one, loss):
+    return dataclasses.replace(one, pairs=one.pairs.with_columns(loss=pl.lit(loss)))
+
+
+def test_one_untrained_model_stands_there_once_whatever_the_methods_losses_on_it():
+    found = united(with_losses(run_like(15, 5, name="dpo"), 0.69), with_losses(run_like(10, 10, name="ipo"), 25.0))
+    assert set(accuracies(found.subject)) == {"untrained", "dpo", "ipo"}
+    # Neither loss is the untrained model's own.
+    untrained = found.subject.pairs.filter(pl.col("model") == "untrained")
+    assert untrained["loss"].null_count() == untrained.height
+
+
+def test_one_untrained_model_is_measured_by_the_reward_that_tells_its_answers_apart():
+    # The same log-probs in both: right on 12 of 20 by their own sum, and a tie on all as the reference.
+    untrained = scored("untrained", margins(12, 8))
+    untrained = untrained.with_columns(reference_chosen_logps="policy_chosen_logps")
+    runs = [
+        subject(untrained, scored("trained", margins(n, 20 - n)), name=name) for n, name in ((15, "dpo"), (9, "simpo"))
+    ]
+    rewards = {"dpo": Reward("implicit", 0.1), "simpo": Reward("sum_logps", 1.0)}
+    found = united(*runs, rewards=rewards)
+    assert accuracies(found.subject, REWARD_EVALUATORS) == {"untrained": 0.6, "dpo": 0.75, "simpo": 0.45}
+    assert found.subject.notes[1] == (
+        "The untrained model is measured by the reward of simpo: by that of dpo it is the reference, and ties on every "
+        "row."
+    )

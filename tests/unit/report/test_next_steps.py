@@ -82,7 +82,7 @@ def test_rows_without_a_run_have_no_command():
         ("python train.py", "thumbline run quickstart.yaml --set a.b=2"),
         (
             "thumbline run a.yaml --set events.user_key=abc",
-            "thumbline run a.yaml --set events.user_key='(kept secret)' --set a.b=2",
+            "thumbline run a.yaml --set events.user_key=(kept secret) --set a.b=2",
         ),
     ],
 )
