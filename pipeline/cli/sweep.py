@@ -9,7 +9,7 @@ from rich.table import Table
 from ..config import load_config
 from ..errors import ConfigError
 from .run import SetOption, print_plan, print_stage
-from .terminal import ConsoleReporter, command_line, out
+from .terminal import ConsoleReporter, command_line, notes, out
 
 if TYPE_CHECKING:
     # Imported where it is used: `thumbline --help` should not wait for it.
@@ -59,7 +59,7 @@ def sweep_command(
     if dry_run:
         _print_plan(plan)
         return
-    out.print(f"{len(plan.trials)} trials, into {plan.output}")
+    notes.print(f"{len(plan.trials)} trials, into {plan.output}")
     for step in sweep.run_sweep(plan, reporter=ConsoleReporter(), command=command_line(), retry=retry):
         if isinstance(step, sweep.Done):
             if step.part == "base" or step.finished.action == "ran":
@@ -98,11 +98,11 @@ def _print_trial(plan: "sweep_module.Plan", result: "sweep_module.TrialResult") 
 
     place = f"[{plan.trials.index(result.trial) + 1}/{len(plan.trials)}]"
     if result.status == "failed":
-        out.print(f"{place} {result.trial.name}  failed: {result.error}", markup=False, soft_wrap=True)
+        notes.print(f"{place} {result.trial.name}  failed: {result.error}", markup=False, soft_wrap=True)
         return
     found = value_text(result.values[plan.measure.name], plan.measure)
     when = "up to date" if result.found else f"{result.seconds:.1f} s"
-    out.print(f"{place} {result.trial.name}  {plan.measure.name} {found}  {when}", markup=False, soft_wrap=True)
+    notes.print(f"{place} {result.trial.name}  {plan.measure.name} {found}  {when}", markup=False, soft_wrap=True)
 
 
 def _print_outcome(outcome: "sweep_module.Outcome") -> None:

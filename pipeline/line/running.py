@@ -1,5 +1,6 @@
 """Running stages in order: each into a folder of its own name, whole or not at all, one process a run."""
 
+import logging
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
@@ -29,6 +30,8 @@ from .outdated import REPORT, outdate
 from .planning import fingerprint_of, input_digests, json_settings, read_stage, why_run
 from .saved import save_config
 from .stages import STAGES, Stage, producer_of
+
+_logger = logging.getLogger(__name__)
 
 
 class Finished(NamedTuple):
@@ -131,6 +134,7 @@ def _run_stage(config: RunConfig, stage: Stage, fingerprint: str, reporter: Repo
         sizes=sizes,
         fingerprint=fingerprint,
     )
+    _logger.info("%s begins: version %d, fingerprint %s, in %s", stage.name, stage.version, fingerprint, context.folder)
     started = time.monotonic()
     with reporter.stage(stage.name), in_words(stage.name, config.run_dir):
         result = stage.run(context)

@@ -1,6 +1,7 @@
 """What `--json` prints, what `-q` leaves out, and what `status` says of a run whose log is gone."""
 
 import json
+import logging
 import shutil
 from pathlib import Path
 
@@ -65,6 +66,31 @@ def test_prepare_prints_one_document_and_tells_people_on_stderr(made):
         Path(name).is_file() for name in (*found["dataset"]["rows"], found["dataset"]["card"], found["data_report"])
     )
     assert "events " in told and f"Data report: {place / 'out' / 'data_report.html'}" in told
+
+
+def test_the_data_set_is_written_while_the_run_is_locked_and_each_stage_s_beginning_is_logged(made, place, monkeypatch):
+    from thumbline.pipeline.dataset import prepared
+    from thumbline.pipeline.line.locking import is_locked
+
+    written, held = prepared.write_dataset, []
+
+    def watched(config, folder):
+        held.append(is_locked(config.run_dir))
+        return written(config, folder)
+
+    monkeypatch.setattr(prepared, "write_dataset", watched)
+    monkeypatch.setenv("TRANSFORMERS_VERBOSITY", "error")
+    handler = main._LogHandler()
+    logging.getLogger("thumbline").addHandler(handler)
+    try:
+        asked = ("prepare", made[0] / "thumbs.jsonl", "-o", place / "out", "--set", "splits.validation=0.1")
+        told = run("-v", *asked)
+        assert "splits begins: version " in told.stderr and "events begins" not in told.stderr
+        assert "begins" not in run(*asked).output
+    finally:
+        logging.getLogger("thumbline").removeHandler(handler)
+        logging.getLogger("thumbline").setLevel(logging.NOTSET)
+    assert held == [True, True] and not is_locked(place / "out")
 
 
 def test_a_quiet_command_prints_how_it_ended_alone(made):
