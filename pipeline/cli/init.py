@@ -13,6 +13,7 @@ from ..starting.amounts import Method, amounts_of, method_for
 from ..starting.looking import look
 from ..starting.run_file import Model, run_file
 from ..storage.files import write_text
+from . import completing
 from .asking import Answers, is_terminal
 from .init_words import print_look, print_method, print_next
 from .terminal import command_line, out
@@ -29,11 +30,21 @@ def init_command(
     ] = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Take the guess where it is not sure, and say so.")] = False,
     model: Annotated[str | None, typer.Option("--model", "-m", help="Hub id, local folder, or `demo`.")] = None,
-    method: Annotated[str, typer.Option(help="A name of `thumbline losses`; auto: what the rows suit.")] = "auto",
-    log_format: Annotated[str, typer.Option("--format", "-f", help="A name of `thumbline formats`.")] = "auto",
+    method: Annotated[
+        str,
+        typer.Option(help="A name of `thumbline losses`; auto: what the rows suit.", autocompletion=completing.methods),
+    ] = "auto",
+    log_format: Annotated[
+        str, typer.Option("--format", "-f", help="A name of `thumbline formats`.", autocompletion=completing.formats)
+    ] = "auto",
     settings: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="State something: `events.options.vote=stars`. Repeatable."),
+        typer.Option(
+            "--set",
+            metavar="KEY=VALUE",
+            help="State something: `events.options.vote=stars`. Repeatable.",
+            autocompletion=completing.assignments,
+        ),
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Write over a run file that is there.")] = False,
 ) -> None:

@@ -15,6 +15,7 @@ from ..errors import ConfigError
 from ..hiding import as_told
 from ..libraries import libraries_told
 from ..peers import Peers, leading, peers
+from . import completing
 from .ending import exit_code, heed_termination, tell_stopped
 from .lazy import Lazy, LazyGroup
 from .telling import errors_told, tell_error
@@ -80,7 +81,6 @@ app = typer.Typer(
     help="Turn thumbs-up / thumbs-down logs into a preference-trained model, and prove that it is better.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    add_completion=False,
     rich_markup_mode="markdown",
 )
 
@@ -124,7 +124,10 @@ def _settle(
 
 @app.command("losses")
 def losses_command(
-    name: Annotated[str | None, typer.Argument(help="A method; none lists them all.", metavar="METHOD")] = None,
+    name: Annotated[
+        str | None,
+        typer.Argument(help="A method; none lists them all.", metavar="METHOD", autocompletion=completing.methods),
+    ] = None,
 ) -> None:
     """List the training methods, what each needs and when to use it; or the hyper-parameters of one of them."""
     from thumbline.losses.describing import describe_method
@@ -142,7 +145,10 @@ def losses_command(
 
 @app.command("formats")
 def formats_command(
-    name: Annotated[str | None, typer.Argument(help="A format; none lists them all.", metavar="FORMAT")] = None,
+    name: Annotated[
+        str | None,
+        typer.Argument(help="A format; none lists them all.", metavar="FORMAT", autocompletion=completing.formats),
+    ] = None,
 ) -> None:
     """List the log formats that can be read, or say what one of them reads: options, labels, an example."""
     from ..importers.registry import describe
@@ -157,7 +163,10 @@ def formats_command(
 
 @app.command("judges")
 def judges_command(
-    name: Annotated[str | None, typer.Argument(help="A judge; none lists them all.", metavar="JUDGE")] = None,
+    name: Annotated[
+        str | None,
+        typer.Argument(help="A judge; none lists them all.", metavar="JUDGE", autocompletion=completing.judges),
+    ] = None,
 ) -> None:
     """List the judges of sampled answers, or the options of one of them."""
     from ..judges.registry import describe, describe_options
@@ -167,7 +176,10 @@ def judges_command(
 
 @app.command("tables")
 def tables_command(
-    name: Annotated[str | None, typer.Argument(help="A table; none lists them all.", metavar="TABLE")] = None,
+    name: Annotated[
+        str | None,
+        typer.Argument(help="A table; none lists them all.", metavar="TABLE", autocompletion=completing.tables),
+    ] = None,
 ) -> None:
     """Show the tables of the line, or the columns of one of them: type, values, meaning."""
     from ..tables import TABLES, describe_table

@@ -9,6 +9,7 @@ from typer.core import TyperGroup
 from ..config import build_config, load_config
 from ..errors import ConfigError
 from ..hiding import without_secrets
+from . import completing
 from .documents import JsonOption
 from .options import ModelOption, ScoringArguments, grouped
 from .terminal import ConsoleReporter, err, out, print_json, print_rows
@@ -48,7 +49,12 @@ StoreOption = Annotated[
 ]
 SetOption = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="KEY=VALUE", help="Override a setting, as in a run file. Repeatable."),
+    typer.Option(
+        "--set",
+        metavar="KEY=VALUE",
+        help="Override a setting, as in a run file. Repeatable.",
+        autocompletion=completing.assignments,
+    ),
 ]
 
 

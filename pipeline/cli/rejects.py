@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from ..config import load_config
+from . import completing
 from .terminal import only_document, out, plain_line, print_json
 
 if TYPE_CHECKING:
@@ -17,7 +18,10 @@ _CELL_CHARACTERS: Final = 300
 
 def rejects_command(
     run: Annotated[Path, typer.Argument(help="Folder of a run, or its YAML file.", metavar="RUN")],
-    stage: Annotated[str | None, typer.Option(metavar="STAGE", help="What this stage set aside alone.")] = None,
+    stage: Annotated[
+        str | None,
+        typer.Option(metavar="STAGE", help="What this stage set aside alone.", autocompletion=completing.stages),
+    ] = None,
     reason: Annotated[str | None, typer.Option(metavar="REASON", help="What has this reason alone.")] = None,
     limit: Annotated[int, typer.Option(min=0, help="Rows shown of each reason.")] = 3,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,

@@ -12,6 +12,7 @@ from rich.text import Text
 from ..api.settings import LAST_STAGE_OF, NO_MODEL, run_config
 from ..config import RunConfig, load_config
 from ..errors import InputError
+from . import completing
 from .documents import JsonOption, run_document
 from .export import print_left_out
 from .options import ModelOption, OutputOption
@@ -27,14 +28,25 @@ if TYPE_CHECKING:
 _OF_DATA: Final = ("events", "responses", "unpaired", "pairs", "splits")
 SetOption = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="KEY=VALUE", help="Override a setting, for example `train.method=kto`. Repeatable."),
+    typer.Option(
+        "--set",
+        metavar="KEY=VALUE",
+        help="Override a setting, for example `train.method=kto`. Repeatable.",
+        autocompletion=completing.assignments,
+    ),
 ]
 
 
 def run_command(
     config: Annotated[Path, typer.Argument(help="YAML file that describes the run.", metavar="CONFIG.yaml")],
-    first: Annotated[str | None, typer.Option("--from", metavar="STAGE", help="Run from this stage, again.")] = None,
-    last: Annotated[str | None, typer.Option("--until", metavar="STAGE", help="Stop after this stage.")] = None,
+    first: Annotated[
+        str | None,
+        typer.Option("--from", metavar="STAGE", help="Run from this stage, again.", autocompletion=completing.stages),
+    ] = None,
+    last: Annotated[
+        str | None,
+        typer.Option("--until", metavar="STAGE", help="Stop after this stage.", autocompletion=completing.stages),
+    ] = None,
     settings: SetOption = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would run and why; run nothing.")] = False,
     as_json: JsonOption = False,
@@ -153,7 +165,9 @@ def _made(name: str, made: int) -> str:
 def prepare_command(
     inputs: Annotated[list[str], typer.Argument(help="Logs: files, folders, globs, or hub:ID.", metavar="LOGS...")],
     output: OutputOption,
-    log_format: Annotated[str, typer.Option("--format", "-f", help="A name of `thumbline formats`.")] = "auto",
+    log_format: Annotated[
+        str, typer.Option("--format", "-f", help="A name of `thumbline formats`.", autocompletion=completing.formats)
+    ] = "auto",
     settings: SetOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -202,7 +216,9 @@ def train_command(
     inputs: Annotated[list[str], typer.Argument(help="Rows in TRL's layouts, or logs.", metavar="ROWS...")],
     output: OutputOption,
     model: ModelOption,
-    method: Annotated[str, typer.Option(help="A name of `thumbline losses`.")] = "dpo",
+    method: Annotated[
+        str, typer.Option(help="A name of `thumbline losses`.", autocompletion=completing.methods)
+    ] = "dpo",
     settings: SetOption = None,
 ) -> None:
     """Train a model on rows or logs; the model lands in OUTPUT/train/model.

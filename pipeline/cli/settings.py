@@ -8,6 +8,7 @@ import typer
 
 from ..config.schema import Setting, run_schema, settings_named, summaries
 from ..errors import ConfigError
+from . import completing
 from .terminal import out, print_entries, print_json, print_rows
 
 # Who asks for it may mean the hyper-parameter in train.loss.
@@ -17,7 +18,11 @@ _LIKE_A_LOSS_S: Final = "metrics.beta"
 def settings_command(
     name: Annotated[
         str | None,
-        typer.Argument(help="A section or a key, such as train or train.epochs; none lists them.", metavar="NAME"),
+        typer.Argument(
+            help="A section or a key, such as train or train.epochs; none lists them.",
+            metavar="NAME",
+            autocompletion=completing.settings,
+        ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print every setting as JSON.")] = False,
     schema: Annotated[bool, typer.Option("--schema", help="Print the JSON schema of a run file, for editors.")] = False,
