@@ -8,7 +8,7 @@ import typer
 from rich.prompt import Prompt
 
 from ..config import EventsConfig, load_config, override
-from ..errors import ConfigError
+from ..errors import ConfigError, InputError
 from ..starting.amounts import Method, amounts_of, method_for
 from ..starting.looking import look
 from ..starting.run_file import Model, run_file
@@ -60,6 +60,8 @@ def init_command(
     answers = Answers(events.options, asks=asks)
     found = look(events, answers)
     print_look(found, answers)
+    if not len(found.read.events):
+        raise InputError("init: no row is feedback on an answer, so that no run file is written.")
     if not yes:
         answers.refuse_guesses()
     amounts = amounts_of(found.read.events)

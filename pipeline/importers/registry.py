@@ -181,7 +181,8 @@ def format_of(sample: Sample, options: Options) -> str:
         )
     raise InputError(
         f"{sample.name}: no format fits the fields {examples(sample.fields, 20)}. Known formats: {known}. "
-        "For a log of your own set events.format to thumbs_jsonl and map its columns in events.options; "
+        "For a log of your own `thumbline init FILE` tells the columns by their values; or set events.format to "
+        "thumbs_jsonl and map its columns in events.options; "
         "of two answers in a row state the columns as prompt, first, second and preference."
     )
 

@@ -7,6 +7,7 @@ exact way, one line at a time (`files.json_row`, `thumbs_jsonl.parse`). So the t
 matters, and `tests/property/test_fast_lines.py` holds them against each other.
 """
 
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import compress
 from operator import attrgetter
@@ -41,6 +42,8 @@ _ISO_TIME: Final = (
 )
 _TEXTS: Final = frozenset({str, type(None)})
 _SECONDS_LENGTH: Final = 19
+# Names that the decoder's types cannot have.
+_NOT_RENAMED: Final = re.compile(r'[\\"\x00-\x1f]')
 
 _EVENTS: Final = pl.Schema(
     {
@@ -205,6 +208,8 @@ def exactly(rows: list[Record | Reject], layout: Layout) -> Batch:
 
 def _decoder(fields: list[str], columns: dict[str, int]) -> Callable[[bytes], Any]:
     """Decodes a line that has exactly these fields, none of them a list or an object."""
+    if any(map(_NOT_RENAMED.search, fields)):
+        return _refuse
     names = {index: name for name, index in columns.items()}
     members = [
         (f"f{index}", _FIELD_TYPES.get(names[index], _Name) if index in names else _Scalar)

@@ -26,6 +26,13 @@ def fitted(source: FileSource, fits: Callable[[Sample], bool]) -> Fitted:
     return next((found for found in _readings(plain) if fits(found.sample)), plain)
 
 
+def rows_inside(source: FileSource) -> Sample:
+    """The first rows of a file: of the list inside its one object, where it is one."""
+    plain = Fitted(source, take_sample(source))
+    inside = (found.sample for found in _readings(plain) if found.source.wrapped is not None)
+    return next(inside, plain.sample)
+
+
 def _readings(plain: Fitted) -> Iterator[Fitted]:
     source = plain.source
     yield from _with_names(plain)

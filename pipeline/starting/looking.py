@@ -8,9 +8,11 @@ from ..errors import InputError, examples
 from ..importers import thumbs_jsonl
 from ..importers.registry import DETECTED, importer
 from ..importers.shared import fields
+from ..importers.shared.labels import OUTCOMES
 from ..ingest.plan import Plan, plan, plan_file, plan_hub
 from ..reading import encodings
 from ..reading.files import FileSource, take_sample
+from ..reading.fitting import rows_inside
 from ..reading.hub import HubSource
 from ..reading.inputs import Inputs, expand_inputs
 from ..reading.records import Sample
@@ -115,8 +117,7 @@ class _Look:
             FileSource(file.path, file.name, self.config.max_line_bytes, encoding) for file in self._inputs.files
         ]
         self.plans = [self._planned(source, stated) for source in sources]
-        options = self.config.options
-        self.plans += [plan_hub(HubSource(address, options), stated, options) for address in self._inputs.addresses]
+        self.plans += [self._planned_hub(address, stated) for address in self._inputs.addresses]
         if not any(entry.format for entry in self.plans):
             raise InputError(self.plans[0].refusal)
 
@@ -126,18 +127,25 @@ class _Look:
         try:
             return plan_file(source, True, stated, self.config.options)
         except InputError as error:
-            sample = take_sample(source)
-            if not sample.records or stated not in (None, thumbs_jsonl.NAME) or _is_two_answers(self.config.options):
-                raise
-            self._map_columns(sample, error)
+            self._map_columns(rows_inside(source), error, stated)
             return plan_file(source, True, stated, self.config.options)
 
-    def _map_columns(self, sample: Sample, error: InputError) -> None:
+    def _planned_hub(self, address: str, stated: str | None) -> Plan:
+        source = HubSource(address, self.config.options)
+        try:
+            return plan_hub(source, stated, self.config.options)
+        except InputError as error:
+            self._map_columns(take_sample(source), error, stated)
+            return plan_hub(HubSource(address, self.config.options), stated, self.config.options)
+
+    def _map_columns(self, sample: Sample, error: InputError, stated: str | None) -> None:
         """State the columns of a table that no format knows.
 
         Raises:
             InputError: `error`, where its columns tell nothing either.
         """
+        if not sample.records or stated not in (None, thumbs_jsonl.NAME) or _is_two_answers(self.config.options):
+            raise error
         named = {name: column for name, column in self.config.options.items() if name in fields.NAMES}
         absent = {name: column for name, column in named.items() if column and column not in sample.fields}
         if absent and all(self.whys[name] == "stated" for name in absent):
@@ -204,7 +212,8 @@ class _Look:
         """What labels of an option were told by: whoever was asked, or what the guesses are made of."""
         if self._ask.how == "asked":
             return "asked"
-        return f"{self._ask.how}: {'; '.join(dict.fromkeys(word.why for word in asked if word.meaning == option))}"
+        whys = dict.fromkeys(word.why for word in asked if word.meaning in (option, OUTCOMES.get(option)))
+        return f"{self._ask.how}: {'; '.join(whys)}"
 
     def state(self) -> None:
         """State what was told by the fields: the format, its columns and the unit of times; read by these once more."""

@@ -135,7 +135,8 @@ def scalar(value: Any) -> str:
 
 
 def _comment(text: str) -> list[str]:
-    plain = " ".join(text.split())
+    # What YAML does not take even in a comment; names of columns and files may hold it.
+    plain = " ".join("".join(sign if sign.isprintable() else " " for sign in text).split())
     return [f"# {line}" for line in textwrap.wrap(plain, _WIDTH, break_long_words=False, break_on_hyphens=False)]
 
 

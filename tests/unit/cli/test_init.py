@@ -16,7 +16,7 @@ from thumbline.pipeline.cli.asking import set_options
 from thumbline.pipeline.cli.init import init_command
 from thumbline.pipeline.cli.main import app
 from thumbline.pipeline.config import load_config
-from thumbline.pipeline.errors import ConfigError
+from thumbline.pipeline.errors import ConfigError, InputError
 
 
 @pytest.fixture
@@ -88,6 +88,13 @@ def test_a_file_is_not_written_over_unless_forced(stars: Path) -> None:
     assert stars.read_text() == "mine"
     init_command(["log.csv"], yes=True, force=True)
     assert load_config(stars).events.options["vote"] == "stars"
+
+
+def test_a_log_of_which_nothing_can_be_read_gets_no_run_file(stars: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (stars.parent / "broken.jsonl").write_text("{broken\n" * 3)
+    with pytest.raises(InputError, match="no row is feedback on an answer, so that no run file is written"):
+        init_command(["broken.jsonl"], yes=True)
+    assert "broken_json 3: broken.jsonl, line 1" in capsys.readouterr().out and not stars.exists()
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """Logs of newcomers to run files that read them: what is told, asked, guessed, stated, and given in the end."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -201,3 +202,18 @@ def test_files_with_different_columns_are_told_apart(tmp_path: Path) -> None:
         InputError, match=r"b\.jsonl: its columns \(asked, said, liked\) are others .* stars is the vote"
     ):
         looked(tmp_path)
+
+
+def test_a_list_inside_one_object_is_looked_into(tmp_path: Path) -> None:
+    made = rows(("asked", "said", "thumb"), ["up", "down"] * 3)
+    (tmp_path / "log.json").write_text(json.dumps({"version": 1, "items": made}))
+    found = looked(tmp_path / "log.json")
+    assert (found.options["prompt"], found.sources[0].holds) == ("asked", "a list inside one JSON object")
+    assert len(ingest(load_config(written(found, tmp_path)).events).events) == 6
+
+
+def test_names_that_no_comment_takes_do_no_harm(tmp_path: Path) -> None:
+    lines(rows(("prompt", "response", "vo\x07te\nx: y"), ["up", "down"] * 3))(tmp_path / "log.jsonl")
+    found = looked(tmp_path / "log.jsonl")
+    config = load_config(written(found, tmp_path))
+    assert config.events.options["vote"] == "vo\x07te\nx: y" and len(ingest(config.events).events) == 6
