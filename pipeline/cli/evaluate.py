@@ -169,6 +169,9 @@ class Conditions:
         typer.Option(min=0.0, help="For --no-worse-than: the whole interval must lie above minus this share."),
     ] = None
     junit: Annotated[Path | None, typer.Option(help="JUnit XML file of the conditions.")] = None
+    summary: Annotated[
+        Path | None, typer.Option(help="Markdown file of verdict, conditions and numbers, for a CI job's page.")
+    ] = None
 
 
 @dataclass(frozen=True)
@@ -208,7 +211,8 @@ def evaluate_command(
     Exit code 1: a condition does not hold. Exit code 2: it cannot be evaluated as asked.
     """
     from .. import evaluation
-    from ..evaluation import gate, outcome
+    from ..evaluation import gate, markdown, outcome
+    from ..storage.files import write_text
 
     request = evaluation.Request(
         rows=evaluated.rows,
@@ -228,7 +232,7 @@ def evaluate_command(
     choices = judging.choices()
     with only_document(as_json):
         if evaluation.is_judged_request(request):
-            _evaluate_judged(request, choices, output, as_json=as_json)
+            _evaluate_judged(request, choices, output, conditions.summary, as_json=as_json)
             return
         evaluation.check_request(request)
         done = outcome.evaluate_subject(evaluation.read_request(request, ConsoleReporter(), choices), choices)
@@ -236,6 +240,8 @@ def evaluate_command(
         print_summary(summary, output)
         evaluation.track(request, done)
         checked = evaluation.check_gate(request, done)
+        if conditions.summary is not None:
+            write_text(conditions.summary, markdown.summary_markdown(summary, checked))
         print_conditions(checked)
         if as_json:
             print_json(evaluation_document(summary.tone, summary.sentence, summary.numbers, output, checked))
@@ -243,16 +249,24 @@ def evaluate_command(
 
 
 def _evaluate_judged(
-    request: "evaluation_module.Request", choices: "outcome_module.Choices", output: Path, *, as_json: bool
+    request: "evaluation_module.Request",
+    choices: "outcome_module.Choices",
+    output: Path,
+    short: Path | None,
+    *,
+    as_json: bool,
 ) -> None:
     """Win rates and ratings of a table of judged pairs."""
-    from ..evaluation import gate, judged, judged_rows
+    from ..evaluation import gate, judged, judged_rows, markdown
+    from ..storage.files import write_text
 
     judged.check_judged_request(request)
     done = judged.evaluate_pairs(judged_rows.read_judged(str(request.rows)), choices)
     facts = judged.write_judged(done, output, command_line())
     print_ratings(facts, output)
     checked = judged.check_judged_gate(request, done)
+    if short is not None:
+        write_text(short, markdown.ratings_markdown(facts, checked))
     print_conditions(checked)
     if as_json:
         print_json(evaluation_document(facts.tone, facts.sentence, rating_numbers(facts), output, checked))
