@@ -25,6 +25,7 @@ DOCUMENTS = (
     "data/README.md",
     ".github/CONTRIBUTING.md",
     ".github/CHANGELOG.md",
+    ".github/skills/thumbline/SKILL.md",
 )
 # Names in the worked examples of what somebody would add.
 INVENTED = {"losses/squared_hinge.py", "evaluators/decisive.py", "pipeline/importers/stars_log.py"}

@@ -1,4 +1,4 @@
-"""What runs thumbline elsewhere: the GitHub Action's script, the image's pins and copies, the agents' skill, the script."""
+"""What runs thumbline elsewhere: the GitHub Action, the image, the agents' skill, a script for uv."""
 
 import os
 import re
@@ -35,12 +35,9 @@ def evaluate_step(folder, **inputs):
     command.write_text(f'#!/bin/sh\nexec {sys.executable} -m thumbline "$@"\n', encoding="utf-8")
     command.chmod(0o755)
     page = folder / "page.md"
-    environment = (
-        os.environ | values | {"GITHUB_STEP_SUMMARY": str(page), "PATH": f"{command.parent}:{os.environ['PATH']}"}
-    )
-    done = subprocess.run(
-        ["bash", "-eo", "pipefail", "-c", tool["run"]], cwd=folder, env=environment, capture_output=True
-    )
+    runner = {"GITHUB_STEP_SUMMARY": str(page), "PATH": f"{command.parent}:{os.environ['PATH']}"}
+    shell = ["bash", "-eo", "pipefail", "-c", tool["run"]]
+    done = subprocess.run(shell, cwd=folder, env=os.environ | values | runner, capture_output=True)
     return done.returncode, page.read_text(encoding="utf-8") if page.is_file() else ""
 
 
@@ -72,9 +69,8 @@ def test_the_image_takes_the_versions_that_were_tested_together():
     assert arguments["TORCH"] == PINS["torch"]
     assert f"Programming Language :: Python :: {arguments['PYTHON']}" in PROJECT["classifiers"]
     assert arguments["ENGINE"] in PROJECT["optional-dependencies"]
-    assert all(
-        "-c .ci/constraints.txt" in line or "+cpu" in line for line in re.findall(r".*pip install.*", DOCKERFILE)
-    )
+    installed = re.findall(r"pip install (.*)", DOCKERFILE)
+    assert len(installed) == 3 and all("-c .ci/constraints.txt" in one or "+cpu" in one for one in installed)
     (extras,) = re.findall(r'"\.\[\$\{ENGINE\},([\w,]+)\]"', DOCKERFILE)
     assert set(extras.split(",")) <= set(PROJECT["optional-dependencies"])
 
@@ -82,8 +78,8 @@ def test_the_image_takes_the_versions_that_were_tested_together():
 def test_what_the_image_copies_is_there_and_let_through():
     copied = [word for line in re.findall(r"^COPY (.*)$", DOCKERFILE, flags=re.MULTILINE) for word in line.split()[:-1]]
     assert [name for name in copied if not (ROOT / name).exists()] == []
-    let_through = re.findall(r"^!(.*)$", (ROOT / ".dockerignore").read_text(encoding="utf-8"), flags=re.MULTILINE)
-    assert sorted(let_through) == sorted(".github/LICENSE" if name == ".github/LICENSE" else name for name in copied)
+    ignored = (ROOT / ".github/docker/Dockerfile.dockerignore").read_text(encoding="utf-8")
+    assert sorted(re.findall(r"^!(.*)$", ignored, flags=re.MULTILINE)) == sorted(copied)
     # The package's folders are links to these.
     links = {path.resolve().name for path in (ROOT / ".package" / "thumbline").iterdir() if path.is_symlink()}
     assert {name for name in links if (ROOT / name).is_dir()} <= set(copied)
@@ -94,3 +90,17 @@ def test_the_skill_has_what_agents_look_for():
     described = yaml.safe_load(front)
     assert described["name"] == "thumbline" and 50 < len(described["description"]) < 1024
     assert len(body.splitlines()) < 200
+
+
+def test_the_script_names_its_package_and_works(tmp_path):
+    script = (ROOT / "data/first_look.py").read_text(encoding="utf-8")
+    (block,) = re.findall(r"^# /// script\n((?:#.*\n)+?)# ///$", script, flags=re.MULTILINE)
+    header = tomllib.loads(re.sub(r"^# ?", "", block, flags=re.MULTILINE))
+    assert header["dependencies"] == [PROJECT["name"]] and header["requires-python"] == PROJECT["requires-python"]
+    assert (ROOT / "data" / header["tool"]["uv"]["sources"]["thumbline"]["path"] / "pyproject.toml").is_file()
+    log = tmp_path / "log.csv"
+    log.write_text("question,answer,rating\nWhat?,This.,up\nWhat?,That.,down\nWhat?,Else.,meh\n", encoding="utf-8")
+    command = [sys.executable, str(ROOT / "data/first_look.py"), str(log), "--output", str(tmp_path / "out")]
+    told = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert "1 pair\n" in told and "rejected, unknown_label: 1" in told
+    assert (tmp_path / "out" / "data_report.html").is_file()

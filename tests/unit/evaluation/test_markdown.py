@@ -37,27 +37,10 @@ def test_conditions_stand_before_the_numbers_also_where_one_does_not_hold(tmp_pa
 
 
 def test_ratings_of_judged_pairs_have_one_too(tmp_path):
-    pl.DataFrame(
-        {
-            "prompt": [f"q{n}" for n in range(20)],
-            "model_a": ["x"] * 20,
-            "model_b": ["y"] * 20,
-            "preference": [1] * 15 + [2] * 5,
-        }
-    ).write_csv(tmp_path / "judged.csv")
+    columns = {"prompt": list(map(str, range(20))), "model_a": ["x"] * 20, "model_b": ["y"] * 20}
+    pl.DataFrame(columns | {"preference": [1] * 15 + [2] * 5}).write_csv(tmp_path / "judged.csv")
     place = tmp_path / "short.md"
-    done = CliRunner().invoke(
-        app,
-        [
-            "evaluate",
-            str(tmp_path / "judged.csv"),
-            "-o",
-            str(tmp_path / "out"),
-            "--draws",
-            "100",
-            "--summary",
-            str(place),
-        ],
-    )
+    given = ["evaluate", str(tmp_path / "judged.csv"), "-o", str(tmp_path / "out"), "--summary", str(place)]
+    done = CliRunner().invoke(app, [*given, "--draws", "100"])
     assert done.exit_code == 0, done.output
     assert "| judge | model | rating | interval | comparisons | note |" in place.read_text(encoding="utf-8")
