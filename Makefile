@@ -15,13 +15,14 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 WORKERS ?= $(shell nproc)
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(WORKERS) --maxprocesses 8 --dist loadfile
 
-.PHONY: help install quickstart test test-fast check bench mutate clean
+.PHONY: help install quickstart test test-fast check docs bench mutate clean
 
 help:
 	@echo "make quickstart   install, then train on the sample log and write a report (no GPU needed)"
 	@echo "make test         install, then run every test that this machine can run"
 	@echo "make test-fast    the same without the slow tests, and laws on fewer examples: minutes"
 	@echo "make check        formatting, lint, types, allowed imports, dependencies"
+	@echo "make docs         the pages of pipeline/docs as a site, in build/docs"
 	@echo "make bench        benchmarks, as tables of ratios"
 	@echo "make mutate       change the losses one place at a time, and list the changes that no test notices"
 
@@ -59,6 +60,12 @@ check: install
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/deptry .
+	$(BIN)/hadolint .github/docker/Dockerfile
+
+docs: install
+	$(PIP) install --quiet -c $(CONSTRAINTS) -e '.[docs]'
+	$(BIN)/python -m tests.documents
+	$(BIN)/mkdocs build --strict --quiet -f .github/mkdocs.yml
 
 bench: install
 	$(PIP) install --quiet -c $(CONSTRAINTS) -e '.[bench]'

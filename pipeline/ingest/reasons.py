@@ -7,7 +7,7 @@ from ..storage.manifests import Manifest
 
 _SHOWN: Final = 5
 # What helps with a reason that its detail does not say itself.
-_WAYS_OUT: Final[Mapping[str, str]] = {
+WAYS_OUT: Final[Mapping[str, str]] = {
     "broken_json": "Each line has to be one JSON object; CSV, a JSON array, Parquet and Arrow are read too.",
     "not_an_object": "Each row has to be a JSON object with named fields.",
     "broken_csv": "A quote inside a quoted cell is written twice.",
@@ -121,7 +121,7 @@ def frequent_reasons(manifest: Manifest) -> list[tuple[str, int]]:
 
 def way_out(reason: str) -> str:
     """What helps with a reason, as a sentence behind another."""
-    return f". {_WAYS_OUT[reason]}" if reason in _WAYS_OUT else "."
+    return f". {WAYS_OUT[reason]}" if reason in WAYS_OUT else "."
 
 
 def unread_files(manifest: Manifest) -> list[LostFile]:

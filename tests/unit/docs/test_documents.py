@@ -26,6 +26,7 @@ DOCUMENTS = (
     ".github/CONTRIBUTING.md",
     ".github/CHANGELOG.md",
     ".github/skills/thumbline/SKILL.md",
+    *sorted(f"pipeline/docs/{path.name}" for path in (ROOT / "pipeline" / "docs").glob("*.md")),
 )
 # Names in the worked examples of what somebody would add.
 INVENTED = {"losses/squared_hinge.py", "evaluators/decisive.py", "pipeline/importers/stars_log.py"}
