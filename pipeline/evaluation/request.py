@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from ..context import Reporter
 from ..errors import ConfigError
+from ..storage.files import writable_file
 from ..tracking import require_tracker
 from .asked import AnswerOptions, ask_models, check_answers
 from .gate import Condition, check_floors, check_no_worse, parse_floor
@@ -68,7 +69,7 @@ def check_request(request: Request) -> None:
 
     Raises:
         ConfigError: Options do not go together, or one has no such form.
-        InputError: What `no_worse_than` names cannot be read.
+        InputError: What `no_worse_than` names cannot be read, or `junit` names what is no file.
         MissingDependencyError: A tracker is asked for that is not installed.
     """
     gate = request.gate
@@ -85,6 +86,8 @@ def check_request(request: Request) -> None:
     for message, broken in faults.items():
         if broken:
             raise ConfigError(f"evaluate: {message}")
+    if gate.junit is not None:
+        writable_file(gate.junit)
     if request.answers is not None:
         check_answers(request.answers, len(asked_models(request)))
     for floor in gate.floors:

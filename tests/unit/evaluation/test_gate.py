@@ -1,16 +1,21 @@
 """Conditions that a CI job fails by, on rows whose numbers are known."""
 
 import dataclasses
+import os
 from xml.etree import ElementTree
 
 import polars as pl
 import pytest
 
 from tests.unit.evaluation.rows import margins, outcome, run_like, scored, subject
+from thumbline.pipeline.config import ReferenceConfig, SequencesConfig
 from thumbline.pipeline.errors import ConfigError, GateError, InputError
 from thumbline.pipeline.evaluation.gate import Condition, Floor, check_floors, check_no_worse, parse_floor, refuse
 from thumbline.pipeline.evaluation.junit import junit_xml
 from thumbline.pipeline.evaluation.outcome import write_outcome
+from thumbline.pipeline.evaluation.request import Gate, Request, check_request
+from thumbline.pipeline.evaluation.rows import ReadOptions
+from thumbline.pipeline.evaluation.scoring import ScoringOptions
 from thumbline.pipeline.evaluation.subject import Subject
 
 
@@ -219,3 +224,12 @@ def test_a_judges_number_is_named_by_the_judge_and_holds_for_each_where_none_is_
     ]
     with pytest.raises(ConfigError, match="thumb"):
         check_floors(both, [parse_floor("win_rate@thumb=0.5")])
+
+
+def test_a_file_of_conditions_that_cannot_be_is_refused_before_any_work(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    scoring = ScoringOptions(ReferenceConfig(), SequencesConfig(), tmp_path)
+    gate = Gate(("accuracy=0.5",), junit=tmp_path / "pipe")
+    request = Request("none.parquet", None, (), None, ReadOptions(), scoring, gate)
+    with pytest.raises(InputError, match="pipe: a device, a pipe or a socket, not a file, and is not replaced"):
+        check_request(request)
