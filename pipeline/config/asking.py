@@ -6,6 +6,7 @@ from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import Field, model_validator
 
+from ..hiding import without_secrets
 from .base import NaturalCount, Positive, Seed, StageConfig, Unit
 from .places import FunctionName, ModelName
 
@@ -21,6 +22,13 @@ _SECRETS: Final = (
     "credentials",
     "cookie",
 )
+# Wherever they stand in a key: `x-api-key-value`, `proxyAuth`, `auth_header`, `bearerValue`; `author` holds none.
+_ODD_SECRETS: Final = re.compile(
+    r"auth(?!or)|authori[sz]|bearer|secret|passw|credential|cookie|api[_\-]?key|access[_\-]?key|access[_\-]?token",
+    re.IGNORECASE,
+)
+# What a header says of who asks, whatever its key is called.
+_SAYS_WHO: Final = re.compile(r"\s*(?:bearer|basic|digest|token)\s+\S", re.IGNORECASE)
 # An address that says who asks: before its host, or as a parameter of its own.
 _WITH_CREDENTIALS: Final = re.compile(r"://[^/\s]*@|[?&][^=&\s]*(?:key|token|secret|sig|pass)[^=&\s]*=", re.IGNORECASE)
 
@@ -132,7 +140,9 @@ class JudgeConfig(StageConfig):
         for key, value in _leaves(self.options):
             if not isinstance(value, str):
                 continue
-            if key.lower().endswith(_SECRETS) or value.startswith("Bearer ") or _WITH_CREDENTIALS.search(value):
+            named = key.lower().endswith(_SECRETS) or _ODD_SECRETS.search(key) is not None
+            said = _SAYS_WHO.match(value) or _WITH_CREDENTIALS.search(value) or without_secrets(value) != value
+            if value and (named or said):
                 raise ValueError(
                     f"options: {key} seems to hold a secret, which must not stand in a run file: put it into a "
                     "variable of the environment, and that variable's name into key_from"

@@ -1,6 +1,7 @@
 """Scored rows to metrics, report and the files that say them to people, programs and the hub."""
 
 import dataclasses
+import logging
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,11 +17,13 @@ from ..report import ReportInputs, Summary, report_files, summary
 from ..report.run_facts import versions, write_files
 from ..storage.files import make_folder
 from ..storage.parquet import write_parquet
+from ..storage.set_aside import aside, set_aside
 from ..storage.tables import write_table
 from .answers import ANSWER_COLUMNS, answer_metrics
 from .subject import UNTRAINED, Subject
 
 _DEFAULT_BETA: Final = 0.1
+_logger = logging.getLogger(__name__)
 
 
 class Choices(NamedTuple):
@@ -168,6 +171,7 @@ def write_outcome(
         InputError: The folder cannot be made.
     """
     make_folder(output)
+    _set_old_aside(outcome, output)
     write_table(output / "metrics.parquet", "metrics", outcome.metrics)
     for kind, frame in outcome.subject.rows().items():
         write_parquet(output / f"scored_{kind}.parquet", frame)
@@ -178,6 +182,23 @@ def write_outcome(
     inputs = dataclasses.replace(report_inputs(outcome, command, title), training_logs=training_logs or {})
     write_files(output, report_files(inputs))
     return summary(inputs)
+
+
+def _set_old_aside(outcome: Outcome, output: Path) -> None:
+    """Put tables of an evaluation before this one aside that this one does not write: they are of other models."""
+    if not (output / "metrics.json").is_file():
+        return
+    written = {f"scored_{kind}" for kind in outcome.subject.rows()}
+    written |= set() if outcome.subject.config is not None else ANSWER_COLUMNS.keys() & outcome.subject.tables.keys()
+    tables = sorted({"scored_pairs", "scored_unpaired", *ANSWER_COLUMNS} - written)
+    moved = [f"{name}.parquet" for name in tables if set_aside(output / f"{name}.parquet")]
+    if moved:
+        _logger.warning(
+            "%s: %s of the evaluation before is kept as %s",
+            output,
+            ", ".join(moved),
+            ", ".join(str(aside(Path(name))) for name in moved),
+        )
 
 
 def report_inputs(outcome: Outcome, command: str, title: str | None = None) -> ReportInputs:

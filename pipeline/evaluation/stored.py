@@ -12,11 +12,14 @@ from ..config import load_config
 from ..errors import ConfigError, InputError, unknown_name
 from ..line import CONFIG_FILE, load_saved_config
 from ..reading.files import FileSource, take_sample
+from ..reading.records import Reject
 from ..report import Source
 from ..report.run_facts import INPUTS, read_manifests
 from ..storage.parquet import read_parquet
 from ..storage.tables import read_table
+from ..tables import polars_schema
 from .answers import ANSWER_COLUMNS
+from .judged_layouts import judged_layout
 from .rows import MAX_LINE_BYTES
 from .subject import UNTRAINED, Subject, kind_of, of_files
 
@@ -50,11 +53,24 @@ def read_subject(location: str, slices: Sequence[str] = ()) -> Subject:
     columns = _columns(path)
     kind = kind_of(columns)
     if kind is None:
+        if not columns:
+            raise InputError(f"{location}: {_without_columns(path)}")
+        if judged_layout(columns) is not None or set(polars_schema("judged_pairs")) <= set(columns):
+            raise InputError(f"{location}: a table of judged pairs without a row, so there is nothing to evaluate.")
         raise InputError(
             f"{location}: no scored rows (columns {', '.join(columns)}). Pairs that are not scored need --model; "
             f"`thumbline tables scored_pairs` lists the columns of scored ones."
         )
     return of_files(**{kind: path}, slices=slices)
+
+
+def _without_columns(path: Path) -> str:
+    """What a file is in which no record can be read: empty, or broken, with the reason of its first row."""
+    first = next((row for row in FileSource(path, str(path), MAX_LINE_BYTES).rows() if isinstance(row, Reject)), None)
+    if first is None or first.line == 0:
+        what = "the file holds no rows" if first is None else first.detail
+        return f"{what}, so there is nothing to evaluate."
+    return f"no row of it can be read; the first, line {first.line:,}: {first.reason}, {first.detail}."
 
 
 def _columns(path: Path) -> list[str]:

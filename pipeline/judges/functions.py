@@ -27,6 +27,11 @@ from .base import Answer, Judgement, JudgeSpec, Surroundings
 JudgeFunction = Callable[..., Any]
 _GIVEN: Final = ("prompt", "completion", "tools")
 _FILE: Final = ".py"
+_DEFERRED: Final[Mapping[str, Callable[[Any], bool]]] = {
+    "an async function": inspect.iscoroutinefunction,
+    "an async generator": inspect.isasyncgenfunction,
+    "a generator, since it has a `yield`": inspect.isgeneratorfunction,
+}
 # Functions are quick or slow; the bar should move in both cases.
 _TOLD_EVERY: Final = 64
 
@@ -83,6 +88,7 @@ def _arguments(function: Any, name: str) -> tuple[str, ...]:
     """Which of `prompt`, `completion` and `tools` it is called with."""
     if not callable(function):
         raise ConfigError(f"judges: '{name}' is a {type(function).__name__}, not a function.")
+    _refuse_deferred(function, name)
     try:
         parameters = inspect.signature(function).parameters.values()
     except (ValueError, TypeError) as error:
@@ -99,6 +105,17 @@ def _arguments(function: Any, name: str) -> tuple[str, ...]:
             f"`completion` (text) and `tools` (JSON or None) by these names, as many as it takes."
         )
     return known
+
+
+def _refuse_deferred(function: Any, name: str) -> None:
+    """Refuse what gives no number when it is called, but something that would have to be awaited or gone through."""
+    called = [function, type(function).__call__]
+    for kind, is_kind in _DEFERRED.items():
+        if any(map(is_kind, called)):
+            raise ConfigError(
+                f"judges: '{name}' is {kind}; a judge is an ordinary function, `def`, that returns a number, True, "
+                f"False or None."
+            )
 
 
 def _load_module(place: str, name: str) -> ModuleType:

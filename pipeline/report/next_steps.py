@@ -147,7 +147,12 @@ def _ask(inputs: ReportInputs, facts: EvaluationFacts, config: RunConfig, answer
         return None
     settings = [] if config.generations.is_on else ["generations.samples=4"]
     settings += [] if config.thumbs.is_on else ["thumbs.method=reward_bce"]
-    seen = "Answers were sampled, but no judge compared them" if config.generations.is_on else "The model was not asked"
+    seen = "The model was not asked"
+    if config.generations.is_on:
+        seen = "Answers were sampled, but no judge compared them"
+        # Other judges may have said something; the first decides.
+        if config.judges:
+            seen = f"Answers were sampled, but {config.judges[0].called}, the judge that decides, gave no number"
     return Next(
         f"{seen}. Let it answer held-out prompts, and a model of your votes judge "
         "(`thumbline judges` lists who else can):",

@@ -201,6 +201,7 @@ class _Made:
         self.notes: Counter[str] = Counter()
         self.noticed: Counter[str] = Counter()
         self.refusals = Refusals()
+        self.training_rows = self.training_kept = 0
         keys = {
             "sequences": ["sequence_id"],
             "row_sequences": ["response_id", "role"],
@@ -225,6 +226,9 @@ class _Made:
         for name, rows in self._tables.items():
             rows.add(getattr(made, name))
         self.rows.update(table["role"].to_list())
+        training = table.filter((pl.col("role") == "matched") & (pl.col("split") == "train"))
+        self.training_rows += training.height
+        self.training_kept += training["reason"].null_count()
         self.refusals.add(made.sequence_drops)
         self.notes.update(made.notes)
         self.noticed.update(made.noticed)
@@ -278,9 +282,11 @@ def run(context: StageContext) -> StageResult:
         _encode(encoder, context, made, scratch)
         outputs = context.write_parts(made.parts(), OUTPUTS)
     sequences, kept, rows = outputs["sequences"].rows, outputs["row_sequences"].rows, made.rows.total()
-    if not sequences:
+    if not sequences or (made.training_rows and not made.training_kept):
+        which = "training rows" if sequences else "rows"
+        lost = made.training_rows if sequences else made.rows["matched"]
         reasons, advice = made.refusals.in_words(), made.refusals.advice(config.max_tokens, "setting")
-        raise InputError(f"sequences: all {made.rows['matched']:,} rows were dropped ({reasons}).{advice}")
+        raise InputError(f"sequences: all {lost:,} {which} were dropped ({reasons}).{advice}")
     said = _said(made, config.max_tokens)
     return StageResult(
         outputs=outputs,

@@ -1,6 +1,8 @@
 """What a user decides about an evaluation changes its numbers, and is checked before anything else."""
 
 import json
+import logging
+import re
 
 import numpy as np
 import polars as pl
@@ -11,6 +13,7 @@ from thumbline.pipeline.errors import ConfigError, InputError
 from thumbline.pipeline.evaluation.outcome import Choices, check_choices, write_outcome
 from thumbline.pipeline.evaluation.scoring import model_names
 from thumbline.pipeline.evaluation.stored import read_subject
+from thumbline.pipeline.tables import polars_schema
 
 
 @pytest.mark.parametrize("choice", [{"draws": 500}, {"confidence": 0.8}, {"seed": 1}])
@@ -87,3 +90,35 @@ def test_a_models_name_is_short_where_it_can_be(tmp_path):
     assert model_names([three, four]) == {three: three, four: four}
     with pytest.raises(ConfigError, match="named twice"):
         model_names([one, one])
+
+
+def test_tables_of_an_evaluation_before_are_put_aside_where_this_one_has_none(tmp_path, caplog):
+    write_outcome(outcome(run_like(15, 5)), tmp_path, "thumbline evaluate")
+    pl.DataFrame({"old": [1]}).write_parquet(tmp_path / "generations.parquet")
+    logging.getLogger("thumbline").propagate = True
+    write_outcome(outcome(run_like(5, 15)), tmp_path, "thumbline evaluate")
+    assert not (tmp_path / "generations.parquet").exists() and (tmp_path / "generations.before.parquet").is_file()
+    assert (tmp_path / "scored_pairs.parquet").is_file()
+    assert "generations.parquet of the evaluation before is kept as generations.before.parquet" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("broken.json", b'{"a": 1,, broken', "no row of it can be read; the first, line 1: broken_json"),
+        ("empty.jsonl", b"", "the file holds no rows, so there is nothing to evaluate"),
+        ("none.json", b"[]", "the file holds no rows, so there is nothing to evaluate"),
+    ],
+)
+def test_a_file_without_a_row_is_called_what_it_is(tmp_path, name, content, said):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(InputError, match=re.escape(f"{tmp_path / name}: {said}")):
+        read_subject(str(tmp_path / name))
+
+
+def test_a_table_of_judged_pairs_without_a_row_is_called_so(tmp_path):
+    for number, schema in enumerate((polars_schema("judged_pairs"), ["model_a", "model_b", "preference"])):
+        path = tmp_path / f"{number}.parquet"
+        pl.DataFrame(schema=schema).write_parquet(path)
+        with pytest.raises(InputError, match="a table of judged pairs without a row"):
+            read_subject(str(path))

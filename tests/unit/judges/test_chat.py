@@ -295,6 +295,9 @@ def test_a_key_that_is_not_there_is_said_before_any_work(monkeypatch):
         {"api_key": KEY},
         {"body": {"extra": {"access_token": KEY}}},
         {"headers": {"Authorization": f"Bearer {KEY}"}},
+        {"body": {"headers": {"X-Api-Key-Value": KEY}}},
+        {"body": {"proxyAuth": [{"value": KEY, "auth": KEY}]}},
+        {"body": {"extra": {"who": f"basic {KEY}"}}},
         {"address": f"https://user:{KEY}@host/v1"},
         {"address": f"https://host/v1?api_key={KEY}"},
     ],
@@ -313,4 +316,6 @@ def test_a_secret_in_a_run_file_is_refused_before_anything_is_written(tmp_path, 
 
 
 def test_tokens_and_names_of_variables_are_no_secrets():
-    JudgeConfig(judge="chat", options={"max_tokens": 3, "key_from": "A_KEY", "body": {"stop_token_ids": [1]}})
+    JudgeConfig(
+        judge="chat", options={"max_tokens": 3, "key_from": "A_KEY", "body": {"stop_token_ids": [1], "author": "me"}}
+    )

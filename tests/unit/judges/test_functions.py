@@ -231,3 +231,19 @@ def test_the_options_of_a_judge_are_listed_with_what_they_mean():
     assert describe_options("data/criterion.py:is_one_paragraph") == []
     with pytest.raises(ConfigError, match="unknown judge 'chatt'"):
         describe_options("chatt")
+
+
+@pytest.mark.parametrize(
+    ("text", "kind"),
+    [
+        ("async def f(completion):\n    return 1", "an async function"),
+        ("async def f(completion):\n    yield 1", "an async generator"),
+        ("def f(completion):\n    yield 1", "a generator, since it has a `yield`"),
+        ("class F:\n    async def __call__(self, completion):\n        return 1\nf = F()", "an async function"),
+    ],
+)
+def test_a_function_that_gives_no_number_when_it_is_called_is_refused(tmp_path, text, kind):
+    file = tmp_path / "taste.py"
+    file.write_text(text)
+    with pytest.raises(ConfigError, match=rf"taste\.py:f' is {kind}; a judge is an ordinary function"):
+        judge_spec(f"{file}:f")
