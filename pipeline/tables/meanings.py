@@ -68,7 +68,10 @@ BY_TABLE: Final[dict[str, dict[str, str]]] = {
         "created_at": "When, UTC; null where the log has no time that could be read.",
         "deliveries": "How often the log holds this very event.",
     },
-    "rejects": {"raw": "The row as it stands in the log, cut where it is long."},
+    "rejects": {
+        "source_line": "Line of that file from 1, or number of its row or record; 0: the file as a whole.",
+        "raw": "The row as it stands in the log, cut where it is long.",
+    },
     "responses": {
         "model": "Who wrote it: the first of `models`.",
         "models": "All that the log names as its writer, sorted.",
