@@ -102,7 +102,7 @@ def _settings_of(place: str) -> list[Setting]:
         Setting(
             key=f"{place}.{key}".lstrip("."),
             takes=" or ".join(words for words in _takes(value) if words != "null"),
-            unit=value.get("unit", ""),
+            unit=next((part["unit"] for part in (value, *value.get("anyOf", ())) if "unit" in part), ""),
             default=value.get("default"),
             required=key in part.get("required", []),
             meaning=value["description"],
