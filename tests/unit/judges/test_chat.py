@@ -272,7 +272,7 @@ def test_what_does_not_decide_what_it_says_is_no_part_of_the_stages_settings():
         ({"address": "http://h/v1?version=3"}, "it holds more than scheme, host and path"),
         ({"template": "{prompt} {first}"}, "it lacks {second}"),
         ({"most_cost": 1.0}, "most_cost needs price_in and price_out"),
-        ({"key_from": KEY}, "key_from: String should match pattern"),
+        ({"key_from": "my-key"}, "key_from: String should match pattern"),
     ],
 )
 def test_options_that_do_not_hold_are_refused_without_their_values(options, said):
@@ -293,6 +293,7 @@ def test_a_key_that_is_not_there_is_said_before_any_work(monkeypatch):
     "options",
     [
         {"api_key": KEY},
+        {"key_from": KEY},
         {"body": {"extra": {"access_token": KEY}}},
         {"headers": {"Authorization": f"Bearer {KEY}"}},
         {"body": {"headers": {"X-Api-Key-Value": KEY}}},
