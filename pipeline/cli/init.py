@@ -53,6 +53,7 @@ def init_command(
     Shows how the log is read, what each vote is taken for, and three rows; asks where it is not sure. Nothing is
     guessed silently: whatever was inferred stands in the run file.
     """
+    _check_method(method)
     place = output or Path("run.yaml")
     _check_output(place, force=force)
     events = _events(inputs, log_format, settings or [])
@@ -70,6 +71,20 @@ def init_command(
     name = _name(place.stem if output is not None else Path(inputs[0].rstrip("/")).name.partition(".")[0])
     _write(place, run_file(found, chosen, _model(model, asks=asks), place, name, command_line()))
     print_next(place)
+
+
+def _check_method(name: str) -> None:
+    """Refuse a method that is none, where the losses are installed."""
+    if name == "auto":
+        return
+    try:
+        from thumbline.losses import loss_spec  # it takes seconds, and an extra
+    except ImportError:
+        return
+    try:
+        loss_spec(name)
+    except ValueError as error:
+        raise ConfigError(f"--method: {error}") from error
 
 
 def _check_output(place: Path, *, force: bool) -> None:

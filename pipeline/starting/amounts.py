@@ -74,7 +74,8 @@ def method_for(found: Amounts, *, whole: bool = True) -> Method:
 
 
 def _suited(found: Amounts) -> Method:
-    counts = f"{found.desirable:,} answers up, {found.undesirable:,} down, {found.pairs:,} pairs of them"
+    both = f"{found.pairs:,} {'pair' if found.pairs == 1 else 'pairs'} of them"
+    counts = f"answers: {found.desirable:,} up, {found.undesirable:,} down, {both}"
     if found.pairs and _SHARE * found.pairs >= found.unpaired:
         return Method("dpo", f"{counts}: DPO learns from pairs, and most answers are in one")
     if found.pairs >= _MANY_PAIRS:

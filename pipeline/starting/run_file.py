@@ -18,6 +18,8 @@ from .looking import Looked
 
 _WIDTH: Final = 110
 _BETA: Final = 0.1
+_WITH_BETA: Final = ("dpo", "kto")
+_NEARER: Final = "a larger beta keeps the model nearer to itself"
 _RATE: Final = 5.0e-6
 _USERS: Final = (
     "User ids are replaced by keyed hashes. The default key is public: set a secret of your own before tables leave "
@@ -62,7 +64,7 @@ def run_file(found: Looked, method: Method, model: Model, place: Path, name: str
         "# Which method trains the model, and how far.",
         "train:",
         *_indented(_setting(TrainConfig, "method", method.name, method.why)),
-        *_indented(_setting(TrainConfig, "loss", {"beta": _BETA}, "a larger beta keeps the model nearer to itself")),
+        *(_indented(_setting(TrainConfig, "loss", {"beta": _BETA}, _NEARER)) if method.name in _WITH_BETA else []),
         *_indented(_setting(TrainConfig, "learning_rate", _RATE, "LoRA adapters take about ten times as much")),
         *_indented(_setting(TrainConfig, "epochs", 1.0)),
     ]
@@ -102,8 +104,8 @@ def _labels(found: Looked) -> Iterable[str]:
     """What each label is taken for, in a comment a meaning."""
     by_meaning: dict[str, list[str]] = {}
     for word in found.words:
-        by_meaning.setdefault(word.meaning or "not known, so rejected", []).append(f"{word.shown} ({word.rows:,} rows)")
-    return (f"Taken for {meaning}: {', '.join(listed)}." for meaning, listed in by_meaning.items())
+        by_meaning.setdefault(word.meaning or "not known, so rejected", []).append(f"{word.shown} ({word.rows:,})")
+    return (f"Taken for {meaning}, with rows looked at: {', '.join(listed)}." for meaning, listed in by_meaning.items())
 
 
 def relative(entry: str, folder: Path) -> str:

@@ -43,7 +43,10 @@ def test_the_guesses_are_taken_said_and_stated(stars: Path) -> None:
     assert (
         "# Labels or ranges such as >=4, comma separated, that mean up. Here: guessed: up to 5, more is better." in text
     )
-    assert "    # Taken for unrated: 3 (4 rows).\n" in text and "  # user_key: a-secret-of-your-own\n" in text
+    assert (
+        "    # Taken for unrated, with rows looked at: 3 (4).\n" in text
+        and "  # user_key: a-secret-of-your-own\n" in text
+    )
     config = load_config(stars)
     assert (config.name, config.events.inputs, config.events.format) == (
         "log",
@@ -103,6 +106,7 @@ def test_a_log_of_which_nothing_can_be_read_gets_no_run_file(stars: Path, capsys
         ({"output": Path()}, "a folder; give -o the name of a run file"),
         ({"output": Path("run.txt")}, r"a run file's name ends in \.yaml"),
         ({"settings": ["train.method=kto"]}, "init takes settings of events"),
+        ({"method": "dop"}, r"unknown method 'dop'\. Did you mean 'dpo'\?"),
     ],
 )
 def test_what_does_not_hold_is_told_before_any_work(stars: Path, given: dict[str, object], message: str) -> None:
