@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final, Literal, NamedTuple, NotRequired, TypedDict
 
 from ..tables import REASONING
+from .bounds import TemplateLimitError
 
 Arguments = Literal["object", "text"]
 System = Literal["template", "first_user"]
@@ -72,6 +73,8 @@ def _tried(render: Render, content: Any, **more: Any) -> str:
     question = [{"type": "text", "text": "?"}] if isinstance(content, list) else "?"
     try:
         return render([{"role": "user", "content": question}, {"role": "assistant", "content": content, **more}])
+    except TemplateLimitError:
+        raise
     except Exception:  # noqa: BLE001  a template is a program of its model's makers, and fails as it likes
         return ""
 

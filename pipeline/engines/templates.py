@@ -6,6 +6,7 @@ from functools import cached_property
 from typing import Any, Literal, NamedTuple
 
 from .boundary import Boundary, common_length
+from .bounds import LARGEST, TemplateLimitError, bounded
 from .controls import Controls
 from .messages import (
     PROBE,
@@ -213,12 +214,17 @@ class Renderer:
     def _render(
         self, messages: Sequence[Mapping[str, Any]], tools: list[Any] | None, *, add_generation_prompt: bool = False
     ) -> str:
+        name = getattr(self._tokenizer, "name_or_path", "") or "the tokenizer"
+        options = {"tools": tools, "tokenize": False, "add_generation_prompt": add_generation_prompt}
         try:
-            text = self._tokenizer.apply_chat_template(
-                messages, tools=tools, tokenize=False, add_generation_prompt=add_generation_prompt, **self._options
-            )
+            with bounded(name):
+                text = self._tokenizer.apply_chat_template(messages, **options, **self._options)
+        except TemplateLimitError:
+            raise
         except Exception as error:  # a template is a program of its model's makers, and fails as it likes
             raise Refused(REFUSED, sentence(error)) from error
+        if len(text) > LARGEST:
+            raise Refused(REFUSED, f"it writes {len(text):,} characters")
         return str(text)
 
 

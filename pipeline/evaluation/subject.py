@@ -16,6 +16,7 @@ from ..report import Source
 from ..storage.digests import digest_file
 from ..storage.manifests import Manifest
 from ..storage.parquet import read_parquet
+from .log_probs import check_log_probs
 
 UNTRAINED: Final = "untrained"
 # What names a row, by its kind.
@@ -80,7 +81,7 @@ def of_files(*, pairs: Path | None = None, unpaired: Path | None = None, slices:
     """Scored rows of two Parquet files, either of which may be absent.
 
     Raises:
-        InputError: A file is missing or unreadable.
+        InputError: A file is missing or unreadable, or a log-prob in it is positive.
     """
     files = {kind: path for kind, path in (("pairs", pairs), ("unpaired", unpaired)) if path is not None}
     rows = {kind: _with_model(read_parquet(path), path.stem) for kind, path in files.items()}
@@ -96,7 +97,12 @@ def of_frames(rows: Mapping[str, pl.DataFrame], name: str, slices: Sequence[str]
         rows: `pairs`, `unpaired`, or both; rows that name no model are those of one, which is called `name`.
         name: What the rows are called.
         slices: Columns that are evaluated apart.
+
+    Raises:
+        InputError: A log-prob is positive.
     """
+    for kind, frame in rows.items():
+        check_log_probs(frame, "pairs" if kind == "pairs" else "unpaired", name)
     named = {kind: _with_model(frame, name) for kind, frame in rows.items()}
     models = {model for frame in named.values() for model in frame["model"].unique()}
     return Subject(

@@ -1,7 +1,10 @@
 """Files of tensors that are read only where they are whole."""
 
+import errno
 import pickle
+import struct
 import zipfile
+import zlib
 from pathlib import Path
 from typing import Any, Final
 
@@ -9,8 +12,8 @@ import torch
 
 # What torch and zipfile raise for a file that is gone, was cut short, or changed.
 DAMAGE: Final = (
-    *(zipfile.BadZipFile, pickle.UnpicklingError, RuntimeError, EOFError, KeyError, ValueError, TypeError),
-    FileNotFoundError,
+    *(zipfile.BadZipFile, zlib.error, struct.error, pickle.UnpicklingError, RuntimeError, EOFError, FileNotFoundError),
+    *(LookupError, ValueError, TypeError, AttributeError, OverflowError, MemoryError),
 )
 
 
@@ -32,8 +35,14 @@ def check_whole(path: Path) -> None:
     Raises:
         Exception: One of `DAMAGE`.
     """
-    with zipfile.ZipFile(path) as archive:
-        broken = archive.testzip()
+    try:
+        with zipfile.ZipFile(path) as archive:
+            broken = archive.testzip()
+    except OSError as error:
+        if error.errno != errno.EINVAL:
+            raise
+        # It leads to a place before the file's beginning.
+        raise zipfile.BadZipFile("a place outside the file") from error
     if broken is not None:
         raise zipfile.BadZipFile(f"checksum of {broken}")
 

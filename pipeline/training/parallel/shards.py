@@ -16,8 +16,9 @@ from torch.distributed.checkpoint.state_dict import StateDictOptions, get_state_
 from torch.distributed.checkpoint.state_dict_loader import load
 from torch.distributed.checkpoint.state_dict_saver import save
 
+from ...storage.digests import digest_file
 from ...storage.files import atomic_file
-from ..whole_files import DAMAGE
+from ..whole_files import DAMAGE, read_whole
 from .team import Team
 
 _LOG = logging.getLogger(__name__)
@@ -58,12 +59,15 @@ def save_shards(
     team.wait()
     model, state = get_state_dict(scorer, optimizer, options=_OPTIONS)
     save({"model": model, "optimizer": state}, checkpoint_id=partial)
-    team.wait()
+    # Each process reads back what it wrote itself, so that none reads all of it.
+    own = {path.name: digest_file(path) for path in partial.glob(f"__{team.rank}_*")}
+    digests = {name: digest for part in team.gather(own) for name, digest in part.items()}
     if team.is_first:
         # A stage's folder is cleared of what is hidden before it is taken up again.
         (partial / _INDEX_OF_TORCH).replace(partial / _INDEX)
         with atomic_file(partial / _FACTS) as temporary:
-            torch.save({**facts, "sizes": _sizes(partial)}, temporary)
+            digests[_INDEX] = digest_file(partial / _INDEX)
+            torch.save({**facts, "sizes": _sizes(partial), "digests": digests}, temporary)
         partial.replace(whole)
         remove_shards(folder, newest)
 
@@ -114,10 +118,14 @@ def shards_in(folder: Path, team: Team) -> Path | None:
 
 def _is_whole(path: Path) -> bool:
     try:
-        sizes = torch.load(path / _FACTS, weights_only=True)["sizes"]
+        facts = read_whole(path / _FACTS)
+        # Older versions wrote sizes alone.
+        sizes, digests = facts["sizes"], facts.get("digests", {})
     except DAMAGE:
         return False
-    return all((path / name).is_file() and (path / name).stat().st_size == size for name, size in sizes.items())
+    if any(not (path / name).is_file() or (path / name).stat().st_size != size for name, size in sizes.items()):
+        return False
+    return all((path / name).is_file() and digest_file(path / name) == digest for name, digest in digests.items())
 
 
 def _sizes(folder: Path) -> dict[str, int]:

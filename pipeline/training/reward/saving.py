@@ -9,6 +9,7 @@ import shutil
 from pathlib import Path
 from typing import Any, Final
 
+from ...engines.bounds import TemplateLimitError, bounded
 from ...engines.head import no_progress_bar
 from ..dropout import restore_dropout
 from ..policy import Policy
@@ -89,9 +90,10 @@ def _rendered(tokenizer: Any) -> str | None:
     """A conversation as the chat template writes it; None where there is no template, or it takes none."""
     if tokenizer.chat_template is None:
         return None
-    from jinja2.exceptions import TemplateError
-
     try:
-        return str(tokenizer.apply_chat_template(_SAMPLE, tokenize=False))
-    except (TemplateError, ValueError):
+        with bounded(tokenizer.name_or_path):
+            return str(tokenizer.apply_chat_template(_SAMPLE, tokenize=False))
+    except TemplateLimitError:
+        raise
+    except Exception:  # noqa: BLE001  a template is a program of its model's makers, and fails as it likes
         return None

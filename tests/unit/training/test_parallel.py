@@ -14,6 +14,7 @@ from tests.tiny import save_tiny_model
 from tests.unit.training.test_trainer import objective, pairs, policy_of, unpaired
 from thumbline.pipeline.config import TrainConfig
 from thumbline.pipeline.errors import ConfigError, TrainingError
+from thumbline.pipeline.storage.digests import digest_file
 from thumbline.pipeline.training.adapters import with_adapter
 from thumbline.pipeline.training.checkpoints import LogRow, Place, keep, take_up
 from thumbline.pipeline.training.parallel.dealing import deal
@@ -174,6 +175,17 @@ def test_a_sharded_checkpoint_gives_the_same_bits_and_fits_other_numbers_of_proc
     for name, weight in one.items():
         assert (two[name] - weight).norm() < 1e-4 * weight.norm(), name
         assert (after_three[name] - three[name]).norm() < 1e-4 * three[name].norm(), name
+
+
+def test_a_sharded_checkpoint_with_a_flipped_bit_is_left_out(tmp_path):
+    folder = tmp_path / "shards-00000002"
+    folder.mkdir()
+    (folder / "part").write_bytes(b"1234")
+    facts = {"step": 2, "sizes": {"part": 4}, "digests": {"part": digest_file(folder / "part")}}
+    torch.save(facts, folder / "facts.pt")
+    assert shards_in(tmp_path, ALONE) == folder
+    (folder / "part").write_bytes(b"1235")
+    assert shards_in(tmp_path, ALONE) is None
 
 
 def test_a_sharded_checkpoint_that_is_cut_short_is_left_out(tmp_path, caplog):

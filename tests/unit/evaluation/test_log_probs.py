@@ -1,0 +1,27 @@
+"""A text is never more likely than certain: such scored rows are refused, but for rounding."""
+
+import polars as pl
+import pytest
+
+import thumbline
+from tests.unit.evaluation.rows import margins, scored
+from thumbline.pipeline.errors import InputError
+
+
+def test_losses_in_place_of_log_probs_are_refused(tmp_path):
+    rows = scored("trained", margins(15, 5)).with_columns(-pl.col("policy_rejected_logps"))
+    said = (
+        r"20 of 20 rows have a policy_rejected_logps above 0 .*0.01 nats a token; first: p000, p001, p002.*their sign"
+    )
+    with pytest.raises(InputError, match=said):
+        thumbline.evaluate(rows)
+    rows.write_parquet(tmp_path / "rows.parquet")
+    with pytest.raises(InputError, match="rows: 20 of 20"):
+        thumbline.evaluate(tmp_path / "rows.parquet")
+
+
+def test_what_rounding_makes_is_taken():
+    rows = scored("trained", margins(15, 5)).with_columns(policy_rejected_logps=0.04)
+    assert thumbline.evaluate(rows, draws=100).metrics.height
+    with pytest.raises(InputError, match="above 0 by more than rounding"):
+        thumbline.evaluate(rows.with_columns(policy_rejected_logps=0.06))
