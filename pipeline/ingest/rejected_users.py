@@ -9,7 +9,7 @@ import re
 from collections.abc import Collection, Mapping
 from typing import Final
 
-from ..reading.records import Reject
+from ..reading.records import MAX_RAW_CHARACTERS, Reject
 from .event_ids import pseudonym
 
 # Letters and digits of the names that logs have for who voted, as importers and exports of tools know them.
@@ -81,9 +81,9 @@ def without_users(reject: Reject, user_key: str, stated: Collection[str] = ()) -
         stated: Letters and digits of further names of columns that hold users.
     """
     names = _NAMES.union(stated)
-    if reject.cells:
-        return _without_cells(reject, user_key, names)
-    return _without_fields(reject.raw, user_key, names)
+    hashed = _without_cells(reject, user_key, names) if reject.cells else _without_fields(reject.raw, user_key, names)
+    # A hash may be longer than the id.
+    return hashed[:MAX_RAW_CHARACTERS]
 
 
 def _plain(name: str) -> str:
@@ -91,13 +91,25 @@ def _plain(name: str) -> str:
 
 
 def _without_cells(reject: Reject, user_key: str, names: Collection[str]) -> str:
-    """A row of cells: each cell that holds what a column of users does."""
-    raw = reject.raw
+    """A row of cells: the cells of users, or where they cannot be told apart, each that says the same."""
+    raw, start = reject.raw, 0
+    columns = [name for name, _ in reject.cells]
+    in_order = len(set(columns)) == len(columns) and all(len(value) <= _LONGEST for _, value in reject.cells)
     for name, value in reject.cells:
-        if _plain(name) in names and value.strip() and len(value) <= _LONGEST:
-            hashed = pseudonym(value, user_key)
-            written = re.escape(value.replace('"', '""'))
-            raw = re.sub(rf"(?:(?<=[,;\t|\"])|^){written}(?=[,;\t|\"\r\n]|$)", hashed, raw, flags=re.MULTILINE)
+        is_user = _plain(name) in names and len(value) <= _LONGEST
+        if not value.strip() or not (is_user or in_order):
+            continue
+        written = re.escape(value.replace('"', '""'))
+        cell = re.compile(rf"(?:(?<=[,;\t|\"])|^){written}(?=[,;\t|\"\r\n]|$)", re.MULTILINE)
+        hashed = pseudonym(value, user_key)
+        found = cell.search(raw, start) if in_order else None
+        if found is None:
+            raw = cell.sub(hashed, raw) if is_user else raw
+            continue
+        start = found.end()
+        if is_user:
+            raw = raw[: found.start()] + hashed + raw[found.end() :]
+            start = found.start() + len(hashed)
     return raw
 
 

@@ -12,7 +12,7 @@ MAX_RAW_CHARACTERS: Final = 2_000
 # A label is shown in full up to here; a longer one is not a label but a text in the wrong column.
 _MAX_LABEL_CHARACTERS: Final = 60
 # A longer cell is a text, and no id.
-_MAX_CELL_CHARACTERS: Final = 200
+_MAX_CELL_CHARACTERS: Final = 201
 Options = Mapping[str, str]
 
 
@@ -55,7 +55,7 @@ class Reject(NamedTuple):
         reason: The code that the rejects table counts by.
         detail: What was seen.
         raw: The row's beginning, as it was logged.
-        cells: Columns and short values of a row whose text does not name its columns.
+        cells: Columns and beginnings of their values, where the row's text does not name its columns.
     """
 
     line: int
@@ -100,13 +100,11 @@ def reject(record: Record, error: RowError) -> Reject:
 
 
 def _cells(record: Record) -> tuple[tuple[str, str], ...]:
-    """Columns and values of a row of CSV, but those of long texts."""
+    """Columns of a row of CSV in their order, with their values' beginnings."""
     if record.raw is None or record.raw.lstrip()[:1] in (b"{", b"["):
         return ()
     return tuple(
-        (name, value)
-        for name, value in record.value.items()
-        if isinstance(value, str) and len(value) <= _MAX_CELL_CHARACTERS
+        (name, value[:_MAX_CELL_CHARACTERS] if isinstance(value, str) else "") for name, value in record.value.items()
     )
 
 

@@ -76,3 +76,16 @@ def test_no_id_of_a_user_is_in_either_table(tmp_path, name):
         result.rejects.to_dicts() + result.events.select(pl.exclude("created_at")).to_dicts(), default=str
     )
     assert not re.search("bob|example", written)
+
+
+def test_only_the_cell_of_the_user_changes_where_cells_can_be_told_apart():
+    hashed = pseudonym("12", KEY)
+    cells = (("id", "12"), ("empty", ""), ("worker", "12"), ("winner", "left"), ("n", "12"))
+    assert shown("12,,12,left,12", cells) == f"12,,{hashed},left,12"
+    # A long text may hold anything, also what looks like a cell.
+    long = "a,12," + "b" * 300
+    assert shown(f'12,"{long}",12', (("id", "12"), ("text", long[:201]), ("worker", "12"))).endswith(f",{hashed}")
+
+
+def test_a_row_is_no_longer_than_any_other():
+    assert len(shown('{"user": ["' + '", "'.join("abc" for _ in range(280)) + '"]}')) == 2_000
