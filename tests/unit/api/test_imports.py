@@ -25,7 +25,7 @@ def seconds_and_modules(code: str) -> tuple[float, set[str]]:
     "code, most",
     [
         ("import thumbline", 0.3),
-        ("import thumbline.pipeline.cli.main", 3.0),
+        ("import thumbline.pipeline.cli.main", 1.0),
         ("import thumbline; thumbline.prepare; thumbline.evaluate; thumbline.load", 2.0),
     ],
 )
