@@ -12,6 +12,7 @@ from tests.line.conftest import write_log
 from tests.line.test_commands import scored_pairs
 from thumbline.pipeline.cli import main, terminal
 from thumbline.pipeline.context import SilentReporter
+from thumbline.pipeline.errors import PipelineError
 from thumbline.pipeline.line import locked
 from thumbline.pipeline.line.activity import followed
 
@@ -179,3 +180,25 @@ def test_evaluate_and_compare_print_their_headlines(tmp_path):
 
 def test_an_empty_store_is_an_empty_list(tmp_path):
     assert document("reference", "stats", tmp_path) == {"store": str(tmp_path), "keys": []}
+
+
+@pytest.mark.parametrize("below", ["", "x"])
+def test_where_no_folder_can_be_is_told_by_each_command(made, tmp_path, below):
+    file = tmp_path / "file"
+    file.write_text("mine")
+    output = file / below if below else file
+    path = tmp_path / "run.yaml"
+    path.write_text(
+        f"name: {output.name}\nmodel: none\nruns: {output.parent}\nevents: {{inputs: [{made[0] / 'thumbs.jsonl'}]}}\n"
+    )
+    for command in (
+        ["prepare", made[0] / "thumbs.jsonl", "-o", output],
+        ["run", path, "--until", "responses"],
+        ["status", output],
+        ["status", "/dev/null"],
+        ["prepare", made[0] / "thumbs.jsonl", "-o", "/dev/null"],
+    ):
+        error = CliRunner().invoke(main.app, [str(argument) for argument in command]).exception
+        assert isinstance(error, PipelineError), (command, error)
+        assert "no folder can be made here" in str(error) or "not the folder of a run" in str(error)
+    assert file.read_text() == "mine"
