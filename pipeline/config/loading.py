@@ -31,7 +31,9 @@ def load_config(path: Path, overrides: tuple[str, ...] = ()) -> RunConfig:
     """
     if not path.is_file():
         raise ConfigError(f"{path}: no such run file.")
-    written = {"name": path.stem, "runs": "runs"} | read_document(path)
+    # A section under which nothing stands yet, or comments alone, sets nothing.
+    stated = {key: value for key, value in read_document(path).items() if value is not None or key not in sections()}
+    written = {"name": path.stem, "runs": "runs"} | stated
     document = placed(written, RunConfig, path.parent)
     placed_runs = document["runs"]
     for setting in overrides:
@@ -82,6 +84,8 @@ def _explain(problem: Any) -> str:
     place = ".".join(str(part) for part in problem["loc"]) or "the whole file"
     if problem["type"] == "extra_forbidden":
         return f"{place}: {_unknown_key(problem['loc'])}"
+    if problem["type"] == "model_type":
+        return f"{place}: this is a section; write its settings below it, each as key: value."
     return f"{place}: {problem['msg']}"
 
 

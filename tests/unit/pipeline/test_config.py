@@ -62,6 +62,7 @@ def test_overrides_are_read_as_yaml(write):
         (MINIMAL + "metrics: {seed: 9223372036854775808}", (), r"metrics\.seed: .*less than 9223372036854775808"),
         (MINIMAL + "splits: {validation: 0.5, test: 0.5}", (), "nothing is left to train on"),
         ("- a list", (), "a mapping of keys"),
+        (MINIMAL + "train: 5", (), r"train: this is a section; write its settings below it"),
         ("a: [", (), "not readable as YAML"),
         (MINIMAL, ("train.method",), "write it as key=value"),
         (MINIMAL, ("model.name=x",), "'model' is a value, not a section"),
@@ -72,6 +73,11 @@ def test_overrides_are_read_as_yaml(write):
 def test_refusals_name_the_place(write, text, overrides, message):
     with pytest.raises(ConfigError, match=message):
         load_config(write(text), overrides)
+
+
+def test_a_section_of_comments_alone_sets_nothing(write):
+    config = load_config(write(MINIMAL + "train:\n  # epochs: 2\njudges:\nreference:\n"))
+    assert config.train.epochs == 1.0 and config.judges == () and config.store == str(config.run_dir.parent / "store")
 
 
 def test_a_missing_file_is_named(tmp_path):
