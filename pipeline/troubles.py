@@ -141,8 +141,9 @@ def _of_system(number: int, error: BaseException, places: list[str]) -> Pipeline
     words = _SYSTEM.get(number, _Words(reason, "Look at the place and at the machine"))
     where = ": ".join(part for part in places if part)
     said = f"{where}: {words.what}. " if where else f"{words.what}. "
-    kind = InputError if words.is_misuse else MachineError
-    return kind(f"{said}{words.advice}; what is finished is kept, and the same command goes on from there.")
+    if words.is_misuse:
+        return InputError(f"{said}{words.advice}.")
+    return MachineError(f"{said}{words.advice}; what is finished is kept, and the same command goes on from there.")
 
 
 def _of_reader(error: BaseException, places: list[str]) -> PipelineError | None:
