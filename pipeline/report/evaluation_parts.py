@@ -180,16 +180,16 @@ def slice_tables(facts: EvaluationFacts) -> tuple[SliceTable, ...]:
 def other_slices(facts: EvaluationFacts) -> tuple[Metric, ...]:
     """What else is known of slices."""
     shown = {(headline.evaluator, headline.metric) for headline in HEADLINES}
-    return telling_slices(row for row in _sliced(facts) if (row.evaluator, row.metric) not in shown)
+    return tuple(row for row in telling_slices(_sliced(facts)) if (row.evaluator, row.metric) not in shown)
 
 
 def telling_slices(rows: Iterable[Metric]) -> tuple[Metric, ...]:
     """Rows of columns with several values: the one slice of any other column is all rows, said already."""
     given = tuple(rows)
-    values: dict[tuple[str, str], set[str]] = {}
+    values: dict[str, set[str]] = {}
     for row in given:
-        values.setdefault((row.metric, _column(row)), set()).add(row.slice or "")
-    return tuple(row for row in given if len(values[row.metric, _column(row)]) > 1)
+        values.setdefault(_column(row), set()).add(row.slice or "")
+    return tuple(row for row in given if len(values[_column(row)]) > 1)
 
 
 def single_slices(facts: EvaluationFacts) -> tuple[str, ...]:

@@ -117,16 +117,16 @@ def test_slices_have_a_table_a_headline_and_small_ones_are_marked(run):
     facts = evaluation_facts(inputs)
     accuracy, margin = slice_tables(facts)
     assert [(one.slice, one.model) for one in accuracy.rows] == [
-        ("only=one", "trained"),
         ("subset=chat", "untrained"),
         ("subset=chat", "trained"),
         ("subset=math", "trained"),
     ]
-    assert [is_small(one) for one in accuracy.rows] == [False, False, False, True]
+    assert [is_small(one) for one in accuracy.rows] == [False, False, True]
     assert [one.value for one in margin.rows] == [0.4]
     assert [one.metric for one in other_slices(facts)] == ["n_ties"]
     page = render_report(inputs)
     assert page.count('<span class="chip">small</span>') == 1
+    assert "The same in all rows, so nothing to hold apart: only is one." in page
     # One picture a column, of the first headline number; the others are in tables.
     captions = [picture.caption for picture in draw(inputs, collect_facts(inputs)).slices]
     assert captions == ["Preference accuracy by subset. A small slice has a hollow dot."]
