@@ -151,6 +151,9 @@ def _hashed(value: re.Match[str], user_key: str) -> str:
 def _text(literal: str) -> str:
     """What a string of JSON says; one that is cut or broken as it is written."""
     try:
-        return str(json.loads(literal, strict=False)) if literal.startswith('"') else literal
+        text = str(json.loads(literal, strict=False)) if literal.startswith('"') else literal
+        # Half of a character has no bytes to hash.
+        text.encode()
+        return text
     except ValueError:
         return literal.strip('"')

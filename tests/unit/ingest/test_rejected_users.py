@@ -36,6 +36,7 @@ def shown(raw, cells=(), **options):
         ('oops "user_id": "bob@example.org"', f'oops "user_id": "{BOB}"'),
         # An escaped spelling is the same user.
         ('{"uid": "bob\\u0040example.org"}', f'{{"uid": "{BOB}"}}'),
+        ('{"uid": "bob\\ud800"}', f'{{"uid": "{pseudonym("bob" + chr(92) + "ud800", KEY)}"}}'),
         # No user, and what only looks like a name.
         ('{"user_id": null, "a": "user_id"}', '{"user_id": null, "a": "user_id"}'),
         ('{"prompt": "is \\"user\\": \\"x\\" JSON?"}', '{"prompt": "is \\"user\\": \\"x\\" JSON?"}'),
