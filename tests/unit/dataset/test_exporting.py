@@ -196,8 +196,9 @@ def test_the_data_set_reads_back_as_the_rows_that_it_holds(agents, tmp_path):
 
     again = thumbline.prepare(str(agents.dataset / "pairs" / "*.parquet"), output=tmp_path, splits={"test": 0.0})
     assert held(again.dataset) == held(agents.dataset)
-    # The split without rows.
-    assert again.reasons == {"empty_file": 1}
+    # The split without rows is a file that was not read, and no row.
+    unread = again.manifests["events"].notes["unread_files"]
+    assert again.reasons == {} and [file["reason"] for file in unread] == ["empty_file"]
 
 
 # Limits
