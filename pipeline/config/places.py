@@ -99,7 +99,8 @@ def _from(name: str, kind: str, folder: Path) -> str:
     if kind == "function":
         file, _, function = name.rpartition(":")
         return f"{_from(file, 'path', folder)}:{function}" if file.endswith(".py") else name
-    if _is_address(name):
+    if _is_address(name) or (kind == "model" and not name.strip()):
+        # Nothing is no folder; it is refused where models are looked at.
         return name
     if name.startswith("~"):
         return str(Path(name).expanduser()) if name.startswith("~/") else name

@@ -126,14 +126,14 @@ def test_a_log_with_columns_of_other_names_says_how_to_state_them(said, run_file
 
 SETTINGS = {
     "a folder above the model": ({"model": "."}, r"model: \. holds no config\.json.*Below it there is one in tiny"),
-    "no such folder": ({"model": "./modle"}, r"model: \./modle: no such folder\. Write `demo`, a folder, or a hub id"),
+    "no such folder": ({"model": "./modle"}, r"model: modle: no such folder\. Write `demo`, a folder, or a hub id"),
     "beta below zero": ({"train": {"loss": {"beta": -1}}}, "train: dpo: beta must be above 0"),
     "no such method": ({"train": {"method": "dop"}}, "unknown .*'dop'.*Did you mean 'dpo'"),
     "a judge that is not there": (
         {"judges": [{"judge": "taste.py:good"}]},
         r"taste\.py:good'.*there is no file",
     ),
-    "a thumbs model that is none": ({"thumbs": {"model": "./thumbs"}}, r"thumbs\.model: \./thumbs: no such folder"),
+    "a thumbs model that is none": ({"thumbs": {"model": "./thumbs"}}, r"thumbs\.model: thumbs: no such folder"),
     "a model without a name": (
         {"generations": {"samples": 1, "models": {"other": ""}}},
         r"generations\.models: the model of 'other' is empty",
