@@ -61,6 +61,7 @@ def examples(values: Iterable[object], limit: int = 3) -> str:
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> str:
     """A message for a name that is not registered: the nearest match and all that are."""
     names = sorted(known)
-    nearest = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
-    hint = f" Did you mean '{nearest[0]}'?" if nearest else ""
+    folded = {one.casefold(): one for one in names}
+    nearest = difflib.get_close_matches(name.casefold(), folded, n=1, cutoff=0.5)
+    hint = f" Did you mean '{folded[nearest[0]]}'?" if nearest else ""
     return f"unknown {kind} '{name}'.{hint} Known: {', '.join(names)}."

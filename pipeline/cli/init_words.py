@@ -58,7 +58,7 @@ def _print_files(found: "Looked") -> None:
 
 def _read(source: "SourceRead") -> str:
     if not source.format:
-        return source.refusal
+        return source.refusal.removeprefix(f"{source.name}: ")
     rows = f"{source.rows:,} rows" if source.whole else f"the first {source.rows:,} rows"
     gave = f"{source.events:,} events" + (f", {source.rejected:,} rejected" if source.rejected else "")
     return f"{source.holds}; format {source.format}; {rows}: {gave}"

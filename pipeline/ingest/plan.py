@@ -144,8 +144,18 @@ def plan_file(source: FileSource, explicit: bool, stated: str | None, options: O
                 raise
             return Plan(source, None, refusal=str(error))
         format_name = thumbs_jsonl.NAME
+    return _with_fast_way(source, sample, format_name, options, strict=explicit or stated is None)
+
+
+def _with_fast_way(source: FileSource, sample: Sample, format_name: str, options: Options, *, strict: bool) -> Plan:
     own = _known_options(format_name, options)
-    fast = _fast_way(source, sample, own) if format_name == thumbs_jsonl.NAME and sample.records else None
+    try:
+        fast = _fast_way(source, sample, own) if format_name == thumbs_jsonl.NAME and sample.records else None
+    except InputError as error:
+        # What lies in a folder beside its logs is told with its name, and does not hide them.
+        if strict:
+            raise
+        return Plan(source, None, refusal=str(error))
     return Plan(source, format_name, own, fast=fast)
 
 

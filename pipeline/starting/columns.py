@@ -51,6 +51,10 @@ class _Candidate(NamedTuple):
         return self.by_name + 2.0 * self.fit
 
 
+class NoColumnError(InputError):
+    """A table has no column that can be what a product log must have."""
+
+
 class Guess(NamedTuple):
     """Which column holds a field.
 
@@ -75,7 +79,7 @@ def guess_columns(sample: Sample, stated: Mapping[str, str]) -> list[Guess]:
         stated: Field to column.
 
     Raises:
-        InputError: No column can be the prompt, the answer or the vote.
+        NoColumnError: No column can be the prompt, the answer or the vote.
     """
     seen = [profile for profile in profiles(sample) if profile.name not in stated.values()]
     needed = [field for field in REQUIRED if field not in stated]
@@ -83,8 +87,24 @@ def guess_columns(sample: Sample, stated: Mapping[str, str]) -> list[Guess]:
     found = _assigned(candidates)
     missing = [field for field in needed if field not in found]
     if missing:
-        raise InputError(_nothing_for(sample, missing))
+        raise NoColumnError(_nothing_for(sample, missing))
     return [_guess(field, found, candidates[field]) for field in needed]
+
+
+def rivals(sample: Sample, columns: Mapping[str, str]) -> list[Guess]:
+    """Prompts and answers for which a table has two columns of text with usual names.
+
+    Args:
+        sample: Its first rows.
+        columns: Field to column, as the table is read.
+    """
+    seen = [profile for profile in profiles(sample) if profile.name not in columns.values()]
+    found = []
+    for field in ("prompt", "completion"):
+        others = [one.name for one in seen if one.name in fields.NAMES[field] and _is_text(one)]
+        if field in columns and others:
+            found.append(Guess(field, columns[field], tuple(others), sure=False))
+    return found
 
 
 def further_columns(sample: Sample, stated: Mapping[str, str]) -> dict[str, str]:
@@ -178,6 +198,10 @@ def _fit(field: str, profile: Profile) -> float:
     if field == "created_at":
         return profile.times
     return 0.0 if profile.words >= _SENTENCE or profile.lists else 1.0
+
+
+def _is_text(profile: Profile) -> bool:
+    return not profile.lists and _text_fit("completion", profile) >= _LIKELY
 
 
 def _text_fit(field: str, profile: Profile) -> float:

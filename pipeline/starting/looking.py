@@ -16,7 +16,7 @@ from ..reading.fitting import rows_inside
 from ..reading.hub import HubSource
 from ..reading.inputs import Inputs, expand_inputs
 from ..reading.records import Sample
-from .columns import asked_columns, guess_columns
+from .columns import NoColumnError, asked_columns, guess_columns, rivals
 from .questions import Ask, Choice, Question, Topic
 from .reading import FirstRead, SourceRead, read_first
 from .stating import Stated, told
@@ -113,22 +113,41 @@ class _Look:
     def _plan(self) -> None:
         stated = None if self.config.format in DETECTED else importer(self.config.format).name
         encoding = encodings.check_encoding(self.config.options.get(encodings.OPTION))
-        sources = [
-            FileSource(file.path, file.name, self.config.max_line_bytes, encoding) for file in self._inputs.files
+        self.plans = [
+            self._planned(FileSource(file.path, file.name, self.config.max_line_bytes, encoding), stated, file.explicit)
+            for file in self._inputs.files
         ]
-        self.plans = [self._planned(source, stated) for source in sources]
         self.plans += [self._planned_hub(address, stated) for address in self._inputs.addresses]
         if not any(entry.format for entry in self.plans):
             raise InputError(self.plans[0].refusal)
 
-    def _planned(self, source: FileSource, stated: str | None) -> Plan:
+    def _planned(self, source: FileSource, stated: str | None, explicit: bool) -> Plan:
         if source.content.foreign:
             return Plan(source, None, refusal=source.content.foreign)
         try:
-            return plan_file(source, True, stated, self.config.options)
+            planned = plan_file(source, True, stated, self.config.options)
         except InputError as error:
-            self._map_columns(rows_inside(source), error, stated)
+            try:
+                self._map_columns(rows_inside(source), error, stated)
+            except NoColumnError as refusal:
+                if explicit:
+                    raise
+                return Plan(source, None, refusal=str(refusal))
             return plan_file(source, True, stated, self.config.options)
+        if planned.format == thumbs_jsonl.NAME:
+            self._ask_rivals(take_sample(planned.source))
+        return planned
+
+    def _ask_rivals(self, sample: Sample) -> None:
+        """Ask which of two columns with usual names holds the prompt or the answer, and state it."""
+        if not sample.records:
+            return
+        columns = thumbs_jsonl.layout_of(sample, self.config.options).columns
+        guesses = [guess for guess in rivals(sample, columns) if guess.field not in self.config.options]
+        others = {guess.field: guess.others for guess in guesses}
+        for field, column in asked_columns(sample, guesses, self._ask).items():
+            why = "asked" if self._ask.how == "asked" else f"guessed: {examples(others[field])} may be it too"
+            self.add(field, column, why)
 
     def _planned_hub(self, address: str, stated: str | None) -> Plan:
         source = HubSource(address, self.config.options)
@@ -142,7 +161,8 @@ class _Look:
         """State the columns of a table that no format knows.
 
         Raises:
-            InputError: `error`, where its columns tell nothing either.
+            NoColumnError: It is no log.
+            InputError: `error`, where its columns are stated and not there, or others than those of the files before.
         """
         if not sample.records or stated not in (None, thumbs_jsonl.NAME) or _is_two_answers(self.config.options):
             raise error
@@ -151,6 +171,7 @@ class _Look:
         if absent and all(self.whys[name] == "stated" for name in absent):
             raise error
         if absent:
+            guess_columns(sample, {})  # refuses what is no log at all
             name, column = next(iter(absent.items()))
             raise InputError(
                 f"{sample.name}: its columns ({examples(sample.fields, 8)}) are others than those of the files before "
@@ -236,6 +257,7 @@ class _Look:
 
     def _told(self) -> list[Stated]:
         samples = [take_sample(entry.source) for entry in self.plans if entry.format == self.config.format]
+        samples = [sample for sample in samples if sample.records]
         return told(self.config.format, samples, self.config.options, self.words)
 
 

@@ -122,7 +122,8 @@ def test_a_key_alone_gives_all_of_that_name():
 
 
 @pytest.mark.parametrize(
-    ("name", "nearest"), [("trian", "train"), ("train.epoch", "train.epochs"), ("max_step", "train.max_steps")]
+    ("name", "nearest"),
+    [("trian", "train"), ("train.epoch", "train.epochs"), ("max_step", "train.max_steps"), ("EVENTS", "events")],
 )
 def test_an_unknown_name_is_told_with_the_nearest(name, nearest):
     with pytest.raises(ConfigError, match=f"unknown section or key '{name}'. Did you mean '{nearest}'?"):

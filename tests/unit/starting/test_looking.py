@@ -31,6 +31,12 @@ class Asked:
         return [self.answers.get(question.about.split(" (")[0], question.guess) for question in topic.questions]
 
 
+class Guessing(Asked):
+    """Takes every guess."""
+
+    how = "guessed"
+
+
 def looked(path: Path, ask: Asked | None = None, **events: object) -> Looked:
     return look(EventsConfig.model_validate({"inputs": [str(path)], **events}), ask or Asked())
 
@@ -102,6 +108,19 @@ def test_of_two_columns_that_may_be_the_answer_one_is_asked_for(tmp_path: Path) 
     assert (found.options["prompt"], found.options["completion"]) == ("text", "final")
     assert found.whys["completion"] == "asked, by its values"
     assert found.read.events["completion"][0].startswith("Boil water")
+
+
+def test_of_two_usual_names_for_the_answer_one_is_asked_for(tmp_path: Path) -> None:
+    made = rows(("prompt", "response", "vote"), ["up", "down"] * 3)
+    lines([row | {"answer": row["response"].upper()} for row in made])(tmp_path / "log.jsonl")
+    ask = Asked(**{"the answer": "answer"})
+    found = looked(tmp_path / "log.jsonl", ask)
+    assert [question.about for question in ask.topics[0].questions] == ["the answer"]
+    assert (found.options["completion"], found.whys["completion"]) == ("answer", "asked")
+    assert found.read.events["completion"][0].startswith("BOIL WATER")
+    guessing = look(EventsConfig(inputs=(str(tmp_path),)), Guessing())
+    assert guessing.options["completion"] == "response"
+    assert guessing.whys["completion"] == "guessed: answer may be it too"
 
 
 def test_what_is_stated_is_not_asked(tmp_path: Path) -> None:
@@ -193,6 +212,20 @@ def test_a_file_that_is_no_log_is_said_and_others_are_read(tmp_path: Path) -> No
     found = looked(tmp_path)
     assert [source.format for source in found.sources] == ["thumbs_jsonl", ""]
     assert "a SQLite database" in found.sources[1].refusal
+
+
+def test_a_table_in_a_folder_that_is_no_log_hides_no_log_beside_it(tmp_path: Path) -> None:
+    lines(rows(("prompt", "response", "vote"), ["up", "down"]))(tmp_path / "b.jsonl")
+    (tmp_path / "a.json").write_text('{"version": 1}')
+    (tmp_path / "c.jsonl").touch()
+    found = looked(tmp_path)
+    assert [source.format for source in found.sources] == ["", "thumbs_jsonl", "thumbs_jsonl"]
+    assert found.options["completion"] == "response"
+    assert "no column can be the prompt and the answer among: version" in found.sources[0].refusal
+    taken = ingest(load_config(written(found, tmp_path)).events)
+    assert len(taken.events) == 2 and set(taken.rejects["reason"]) == {"unknown_format", "empty_file"}
+    with pytest.raises(InputError, match="no column can be the prompt and the answer"):
+        looked(tmp_path / "a.json")
 
 
 def test_files_with_different_columns_are_told_apart(tmp_path: Path) -> None:
