@@ -28,7 +28,9 @@ def check_log_probs(rows: pl.DataFrame, kind: RowKind, origin: str) -> None:
         for column, tokens in zip(columns, COUNT_COLUMNS[kind], strict=True):
             if not {column, tokens} <= set(rows.columns) or not _are_numbers(rows, column, tokens):
                 continue
-            above = rows.filter(pl.col(column) > ROUNDING_NATS * pl.col(tokens))
+            # What is no number is refused by that name, where it is looked for.
+            values = pl.col(column).cast(pl.Float64)
+            above = rows.filter(values.is_finite() & (values > ROUNDING_NATS * pl.col(tokens)))
             if above.height:
                 name = ID_COLUMN[kind]
                 first = f"; first: {examples(above[name])}" if name in above.columns else ""
