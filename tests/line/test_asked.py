@@ -48,8 +48,10 @@ def test_a_model_trained_on_flipped_votes_is_called_worse(run):
     document = json.loads((run / "report" / "metrics.json").read_text())
     said = {one["source"]: one["tone"] for one in document["verdict"]["statements"]}
     assert (document["verdict"]["tone"], document["verdict"]["decided_by"]) == ("worse", "answers")
-    assert (said["preferences"], said["answers"]) == ("better", "worse")
-    assert document["verdict"]["sentence"].startswith("Held-out preferences say better, sampled answers say worse")
+    assert (said["preferences"], said["answers"]) == ("length", "worse")
+    assert document["verdict"]["sentence"].startswith(
+        "Held-out preferences say better, as length alone might, sampled answers say worse"
+    )
     page = (run / "report" / "report.html").read_text()
     assert 'id="losses"' in page and "Lost, 1" in page
 
