@@ -75,10 +75,13 @@ def _run(
     line.check_run(loaded, stages)
     planned = line.plan(loaded, stages, forced=first is not None)
     if dry_run:
+        left_out = line.rehearse(loaded, stages)
         if as_json:
             print_json(_plan_document(planned))
         else:
             print_plan(planned)
+        if left_out is not None:
+            notes.print(left_out, markup=False, soft_wrap=True)
         return
     if all(entry.action == "skip" for entry in planned):
         out.print(f"Nothing to do: all {len(planned)} stages of '{loaded.name}' are up to date.", markup=False)

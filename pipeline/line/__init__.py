@@ -11,6 +11,7 @@ from .following import follow
 from .locking import locked
 from .outdated import consistent
 from .planning import Planned, fingerprint_of, plan, read_stage, recorded
+from .rehearsal import rehearse
 from .rejected import Rejected, rejected
 from .running import Finished, run
 from .saved import CONFIG_FILE, load_saved_config
@@ -39,6 +40,7 @@ __all__ = [
     "read_activity",
     "read_stage",
     "recorded",
+    "rehearse",
     "rejected",
     "run",
     "select",

@@ -13,6 +13,7 @@ import yaml
 import thumbline.extras
 from tests.tiny import save_tiny_model
 from thumbline.pipeline.cli.main import main
+from thumbline.pipeline.line import rehearsal
 
 Rows = list[dict[str, Any]]
 CITIES = ["Oslo", "Rome", "Lima", "Cairo", "Quito", "Delhi", "Accra", "Hanoi"]
@@ -167,3 +168,15 @@ def test_a_file_in_place_of_the_runs_folder(said, run_file, tmp_path) -> None:
     (tmp_path / "runs").write_text("mine", encoding="utf-8")
     code, told = said("run", run_file(rated(["up"] * 4)), "--dry-run")
     assert code == 2 and "runs is no folder; choose another place" in told
+
+
+def test_a_first_dry_run_looks_at_the_log_and_leaves_nothing_behind(said, run_file, tmp_path, monkeypatch) -> None:
+    name = run_file(rated(["up", "down"] * 4))
+    code, told = said("run", name, "--dry-run")
+    assert code == 2 and "train.method dpo trains on pairs, and the log gave none. No pair: one_response 8." in told
+    assert not (tmp_path / "runs").exists()
+    code, told = said("run", name, "--dry-run", "--until", "splits")
+    assert code == 0 and "was not looked at" not in told
+    monkeypatch.setattr(rehearsal, "_MOST_BYTES", 10)
+    code, told = said("run", name, "--dry-run")
+    assert code == 0 and "Whether the data fits the method was not looked at, since the logs have 0 MB" in told

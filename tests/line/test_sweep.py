@@ -13,7 +13,7 @@ from thumbline.pipeline import line, sweep
 from thumbline.pipeline.cli import main
 from thumbline.pipeline.config import load_config
 from thumbline.pipeline.engines.store import LogpsStore
-from thumbline.pipeline.errors import BusyError, ConfigError, TrainingError
+from thumbline.pipeline.errors import BusyError, ConfigError, MachineError, TrainingError
 from thumbline.pipeline.storage.manifests import read_manifest
 from thumbline.pipeline.storage.tables import read_table
 from thumbline.pipeline.training.trainer import Trainer
@@ -221,7 +221,7 @@ def test_an_error_before_training_is_no_failure_of_a_trial(config, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("thumbline.pipeline.training.checkpoints.save_model", full)
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(MachineError, match="no space is left"):
         list(sweep.run_sweep(plan))
     assert not list(plan.output.rglob("failure.json"))
 

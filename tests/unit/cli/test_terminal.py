@@ -102,7 +102,8 @@ def test_into_a_pipe_long_work_says_how_far_it_is_and_nothing_is_folded(monkeypa
     said = screen.getvalue()
     time.sleep(0.06)
     assert screen.getvalue() == said
-    with reporter.progress("quick work", 7, "answers") as advance:
+    # None of work that is done before it is due.
+    with terminal.ConsoleReporter(every_seconds=60).progress("quick work", 7, "answers") as advance:
         advance(7)
     assert screen.getvalue() == said
     rows = [{"fingerprint": "0123456789abcdef" * 4, "path": "x" * 300}]
