@@ -75,6 +75,9 @@ def run_trial(trial: Trial, base: Path, reporter: Reporter, command: str, *, ret
         raise
     # Whatever a library says of one setting must not end the others.
     except Exception as error:
+        if isinstance(error.__cause__, OSError):
+            # The disk fails all settings alike.
+            raise
         said = _record(trial.config, error)
         if peers() is not None:
             raise TrainingError(
