@@ -19,7 +19,7 @@ TOOLS := build/tools
 WORKERS ?= $(shell nproc)
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(WORKERS) --maxprocesses 8 --dist loadfile
 
-.PHONY: help install locked quickstart test test-fast check docs bench mutate lock audit sbom clean
+.PHONY: help install locked quickstart test test-fast check docs bench fuzz mutate lock audit sbom clean
 
 help:
 	@echo "make quickstart   install, then train on the sample log and write a report (no GPU needed)"
@@ -28,6 +28,7 @@ help:
 	@echo "make check        formatting, lint, types, allowed imports, dependencies"
 	@echo "make docs         the pages of pipeline/docs as a site, in build/docs"
 	@echo "make bench        benchmarks, as tables of ratios"
+	@echo "make fuzz         damaged inputs for everything that reads files, for minutes: FUZZ='--seconds 3600 --seed 1'"
 	@echo "make mutate       change the losses one place at a time, and list the changes that no test notices"
 	@echo "make locked       install only files whose digests were tested (x86-64, Python 3.11, no GPU); make lock renews them"
 	@echo "make audit        known vulnerabilities of the locked packages, where the service is reached"
@@ -84,6 +85,10 @@ docs: install
 bench: install
 	$(PIP) install --quiet -c $(CONSTRAINTS) -e '.[bench]'
 	$(BIN)/python -m tests.benchmarks
+
+# Another seed gives other inputs; a fault's input is kept in build/fuzz, and the exit code is 1.
+fuzz: install
+	OMP_NUM_THREADS=1 POLARS_MAX_THREADS=1 $(BIN)/python -m tests.fuzz $(FUZZ)
 
 # One function alone: make mutate MUTANTS='losses.kto*'. Of 2,800 mutants a core tries about 3 a second.
 mutate: install

@@ -28,6 +28,11 @@ OPTIONAL_COLUMNS: dict[RowKind, tuple[str, ...]] = {
 }
 
 
+# Sums of squares of what is larger are no numbers; no text is so unlikely.
+_MOST_NATS = 1e15
+_UNIT = "; look at its unit (nats, summed)"
+
+
 class _Rule(NamedTuple):
     """What a row must not be.
 
@@ -52,12 +57,13 @@ def checked_rows(rows: pl.DataFrame, kind: RowKind, settings: EvaluationSettings
 
     Raises:
         EvaluationError: a column is missing or holds no numbers; the label is not Boolean; an id, group, model or
-            label is null; an id repeats for one model; a log-prob is null, NaN or infinite; a token count is null
-            or below 1; a probability is outside [0, 1]; the implicit reward lacks a reference; the models
+            label is null; an id repeats for one model; a log-prob is null, NaN, infinite or beyond 1e15; a token count
+            is null or below 1; a probability is outside [0, 1]; the implicit reward lacks a reference; the models
             do not share the same rows. The message names how many and up to three ids.
     """
     _check_columns(rows, kind, settings)
-    _check_values(rows, kind, [*_key_rules(kind), *_log_prob_rules(rows, kind, settings), *_other_rules(rows, kind)])
+    rules = [*_key_rules(kind), *_log_prob_rules(rows, kind, settings), *_other_rules(rows, kind)]
+    _check_values(rows, kind, [*rules, *_size_rules(rows, kind)])
     name = ID_COLUMN[kind]
     parts = rows.partition_by("model", as_dict=True)
     ordered = {str(model): part.sort(name) for (model,), part in parts.items()}
@@ -101,9 +107,14 @@ def _check_columns(rows: pl.DataFrame, kind: RowKind, settings: EvaluationSettin
     numbers = (*POLICY_COLUMNS[kind], *REFERENCE_COLUMNS[kind], *COUNT_COLUMNS[kind], *OPTIONAL_COLUMNS[kind])
     types = {name: rows.schema[name] for name in numbers if name in rows.columns}
     # A column of nulls alone has no type of its own; what it lacks is said with its ids.
-    wrong = [f"{name} ({of})" for name, of in types.items() if not of.is_numeric() and of != pl.Null]
+    wrong = [f"{name} ({of})" for name, of in types.items() if not _is_number(of) and of != pl.Null]
     if wrong:
         raise EvaluationError(f"scored {kind}: {', '.join(wrong)} must hold numbers; cast or parse them first")
+
+
+def _is_number(of: pl.DataType) -> bool:
+    """Whether arrays can hold it: decimals and integers of 128 bits they cannot."""
+    return of.is_float() or (of.is_integer() and not str(of).endswith("128"))
 
 
 def _key_rules(kind: RowKind) -> list[_Rule]:
@@ -125,6 +136,15 @@ def _log_prob_rules(rows: pl.DataFrame, kind: RowKind, settings: EvaluationSetti
             advice = "; score the reference, or read the rows with reward sum_logps or mean_logps"
             rules.append(_Rule(pl.col(column).is_null(), f"no {column}, which the implicit reward needs", advice))
     return rules
+
+
+def _size_rules(rows: pl.DataFrame, kind: RowKind) -> list[_Rule]:
+    columns = (*POLICY_COLUMNS[kind], *REFERENCE_COLUMNS[kind], *OPTIONAL_COLUMNS[kind])
+    return [
+        _Rule(pl.col(column).cast(pl.Float64).abs() > _MOST_NATS, f"a {column} beyond {_MOST_NATS:g}", _UNIT)
+        for column in columns
+        if column in rows.columns
+    ]
 
 
 def _other_rules(rows: pl.DataFrame, kind: RowKind) -> list[_Rule]:

@@ -30,17 +30,18 @@ _TOKENS: Final = re.compile(r"(?:^|[_\-.])(?:bos|eos|pad|unk|sep|cls|mask|end|sp
 # Of an address: who asks. A password may hold a slash or a question mark, although it should not.
 _LONG_USER: Final = re.compile(r"(?<=://)[^/?#\s:@\"'<>]*:(?!\d{1,5}(?:[/?#]|$))[^\s\"'<>]*@")
 _USER: Final = re.compile(r"(?<=://)[^/?#\s\"'<>]*@")
-# The parameters, up to where the address ends in a text.
-_QUERY: Final = re.compile(r"(\w[\w+.\-]*://[^\s?#\"'<>]*)([?#])([^\s\"'<>]+)")
+# The parameters, up to where the address ends in a text. No pattern may begin anywhere in a long word: time would grow
+# with its square.
+_QUERY: Final = re.compile(r"(\w[\w+.\-]{0,40}://[^\s?#\"'<>]*)([?#])([^\s\"'<>]+)")
 _PARAMETER: Final = re.compile(r"([^=&;?#]+)=([^&;#]*)")
 # Parameters that name what is asked for; all others may be credentials.
 _HARMLESS: Final = frozenset({"api-version", "dl", "download", "format", "raw", "revision", "version", "versionid"})
 # `key=value` of a command; `key: value` where it stands between braces or commas, in quotes, or alone on a line.
 _ENDS: Final = r"(?:[_\-]key|apikey|token|secret|passw(?:or)?d|authorization|cookie)"
 _VALUE: Final = r"('[^']*'|\"[^\"]*\"|[^\s,;&}\]'\"]+)"
-_OPTION: Final = re.compile(rf"([\w.\-]*{_ENDS})(=){_VALUE}", re.IGNORECASE)
+_OPTION: Final = re.compile(rf"(?<![\w.\-])([\w.\-]*{_ENDS})(=){_VALUE}", re.IGNORECASE)
 _ENTRY: Final = re.compile(
-    rf"(?:(?<=[{{,('\"])|(?<=, )|^)(\s*[\w.\-]*{_ENDS})(['\"]?\s*:\s*){_VALUE}(?=\s*(?:[,}}\n]|$))",
+    rf"(?:(?<=[{{,('\"])|(?<=, )|^)([^\S\n]*[\w.\-]*{_ENDS})(['\"]?\s*:\s*){_VALUE}(?=\s*(?:[,}}\n]|$))",
     re.IGNORECASE | re.MULTILINE,
 )
 _HEADER: Final = re.compile(r"\b(Bearer|Basic)\s+[\w+/=.~\-]{8,}")

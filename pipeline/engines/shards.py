@@ -161,7 +161,9 @@ def open_shard(data: bytes, key_name: str) -> Shard | str:
     if metadata.get(KEY) != key_name:
         return "it belongs to another model, engine or route"
     kind = _KINDS.get(metadata.get(_KIND, ""))
-    if kind is None or frame.schema not in kind.schemas or metadata.get(_ROWS) != rows_digest(frame):
+    # No row that is written lacks a value.
+    is_whole = kind is not None and frame.schema in kind.schemas and not any(frame.null_count().row(0))
+    if kind is None or not is_whole or metadata.get(_ROWS) != rows_digest(frame):
         return "its rows are not those that were written"
     return Shard(frame, metadata, kind)
 

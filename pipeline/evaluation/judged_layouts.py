@@ -167,7 +167,7 @@ def _number(row: Row, field: str) -> float:
         raise RowError("no_verdict", f"field '{field}' is null, missing or empty")
     try:
         number = float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         number = float("nan")
     if number != number or isinstance(value, bool):
         raise RowError("no_verdict", f"field '{field}' is no number")

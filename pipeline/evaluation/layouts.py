@@ -17,6 +17,7 @@ from ..reading.records import Record, RowError, Sample
 
 # HelpSteer writes earlier turns into the prompt, each after this mark and the speaker's name.
 _EARLIER_TURN: Final = re.compile(r"\n?<extra_id_1>(User|Assistant)\n")
+_LARGEST: Final = 2**63
 RATINGS: Final = ("helpfulness", "overall_score", "score", "rating")
 
 
@@ -103,7 +104,10 @@ def _number(row: Mapping[str, Any], field: str) -> float:
     value = values.present(row, field)
     if isinstance(value, bool) or not isinstance(value, int | float) or value != value:
         raise RowError("wrong_type", f"field '{field}' is a {type(value).__name__}, not a number")
-    return float(value)
+    try:
+        return float(value)
+    except OverflowError:
+        raise RowError("wrong_type", f"field '{field}' is larger than any number that is compared") from None
 
 
 def _earlier_turns(value: Any) -> list[Message]:
@@ -151,5 +155,6 @@ def slice_value(value: object) -> str | float | None:
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, int | float):
-        return value
+        # What no column of numbers holds is a name: an id.
+        return value if isinstance(value, float) or -_LARGEST <= value < _LARGEST else str(value)
     raise RowError("wrong_type", f"a column to slice by holds a {type(value).__name__}")

@@ -2,11 +2,14 @@
 
 import dataclasses
 import json
+import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, get_args
 
 import polars as pl
+
+from thumbline.evaluators.rewards import RewardKind
 
 from ..config import load_config
 from ..errors import ConfigError, InputError, unknown_name
@@ -115,11 +118,20 @@ def _metrics_of(path: Path) -> dict[str, Any]:
         return {}
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{path}: no JSON; evaluate again, or remove it.") from error
-    if not isinstance(document, dict) or not isinstance(document.get("reward", {}), dict):
+    if not isinstance(document, dict) or not _is_reward(document.get("reward", {})):
         raise InputError(f"{path}: not the metrics of an evaluation; evaluate again, or remove it.")
     return document
+
+
+def _is_reward(said: Any) -> bool:
+    """Whether it says what a reward is and its scale, or leaves either out."""
+    if not isinstance(said, dict):
+        return False
+    kind, beta = said.get("kind"), said.get("beta")
+    is_scale = beta is None or (isinstance(beta, float | int) and not isinstance(beta, bool) and 0 < beta < math.inf)
+    return is_scale and (kind is None or kind in get_args(RewardKind))
 
 
 def _of_run(folder: Path, slices: Sequence[str]) -> Subject:

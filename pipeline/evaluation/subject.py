@@ -11,7 +11,7 @@ import polars as pl
 from thumbline.evaluators.rewards import RewardKind
 
 from ..config import RunConfig
-from ..errors import examples
+from ..errors import InputError, examples
 from ..report import Source
 from ..storage.digests import digest_file
 from ..storage.manifests import Manifest
@@ -115,5 +115,17 @@ def of_frames(rows: Mapping[str, pl.DataFrame], name: str, slices: Sequence[str]
 
 
 def _with_model(frame: pl.DataFrame, name: str) -> pl.DataFrame:
-    """Rows that name no model are those of one, which is called after its file."""
-    return frame if "model" in frame.columns else frame.with_columns(model=pl.lit(name))
+    """Rows that name no model are those of one, which is called after its file.
+
+    Raises:
+        InputError: The column does not hold names, or not in each row.
+    """
+    if "model" not in frame.columns:
+        return frame.with_columns(model=pl.lit(name))
+    kind = frame.schema["model"]
+    if not isinstance(kind, pl.String | pl.Categorical | pl.Enum):
+        raise InputError(f"{name}: column 'model' holds {kind}, not names as text; drop it where all rows are of one.")
+    without = frame["model"].null_count()
+    if without:
+        raise InputError(f"{name}: {without:,} of {frame.height:,} rows name no model; fill or drop column 'model'.")
+    return frame.with_columns(pl.col("model").cast(pl.String))

@@ -22,6 +22,15 @@ _MAX_COUNT: Final = 100_000
 
 
 def _events(row: Row, labels: Labels) -> Events:
+    found = False
+    for event in _tree(row, labels):
+        found = True
+        yield event
+    if not found:
+        raise RowError("no_completion", "no answer in the tree")
+
+
+def _tree(row: Row, labels: Labels) -> Events:
     root = nested(row, "prompt") if "message_tree_id" in row else row
     tree_id = values.identifier(root, "message_id")
     waiting: list[tuple[dict[str, Any], list[Message]]] = [(root, [])]

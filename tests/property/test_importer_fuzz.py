@@ -111,8 +111,8 @@ def texts(value: Any) -> Iterator[str]:
         yield from texts(inside)
 
 
-def damage(rows: list[dict[str, Any]], random: np.random.Generator) -> list[dict[str, Any]]:
-    """One to four values replaced, taken from elsewhere in the log, or dropped."""
+def damage(rows: list[dict[str, Any]], random: np.random.Generator, odd: list[Any] = ODD) -> list[dict[str, Any]]:
+    """One to four values replaced by odd ones, taken from elsewhere in the log, or dropped."""
     rows = copy.deepcopy(rows)
     for _ in range(random.integers(1, 5)):
         found = [place for row in rows for place in places(row)]
@@ -125,7 +125,7 @@ def damage(rows: list[dict[str, Any]], random: np.random.Generator) -> list[dict
         elif kind == 1:
             container[key] = copy.deepcopy(other[other_key])
         else:
-            container[key] = copy.deepcopy(ODD[random.integers(0, len(ODD))])
+            container[key] = copy.deepcopy(odd[random.integers(0, len(odd))])
     return rows
 
 

@@ -52,9 +52,9 @@ def parquet_file() -> bytes:
     return stream.getvalue()
 
 
-def arrow_file(kind: Any) -> bytes:
+def arrow_file(kind: Any, frame: pl.DataFrame | None = None) -> bytes:
     sink = pa.BufferOutputStream()
-    table = pl.DataFrame(ROWS).to_arrow()
+    table = (pl.DataFrame(ROWS) if frame is None else frame).to_arrow()
     with kind(sink, table.schema) as writer:
         writer.write_table(table, max_chunksize=4)
     return bytes(sink.getvalue().to_pybytes())

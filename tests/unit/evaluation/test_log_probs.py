@@ -20,6 +20,20 @@ def test_losses_in_place_of_log_probs_are_refused(tmp_path):
         thumbline.evaluate(tmp_path / "rows.parquet")
 
 
+@pytest.mark.parametrize(
+    ("models", "said"),
+    [
+        ([1, 2], r"column 'model' holds Int64, not names as text"),
+        ([["a"], ["b"]], r"column 'model' holds List\(String\), not names"),
+        (["a", None], r"rows: 1 of 2 rows name no model; fill or drop column 'model'"),
+    ],
+)
+def test_models_without_names_are_refused(models, said):
+    rows = scored("trained", margins(1, 1)).with_columns(model=pl.Series(models))
+    with pytest.raises(InputError, match=said):
+        thumbline.evaluate(rows)
+
+
 def test_what_rounding_makes_is_taken():
     rows = scored("trained", margins(15, 5)).with_columns(policy_rejected_logps=0.04)
     assert thumbline.evaluate(rows, draws=100).metrics.height

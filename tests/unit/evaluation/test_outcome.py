@@ -70,9 +70,10 @@ def test_a_broken_metrics_file_is_named(tmp_path):
     (tmp_path / "metrics.json").write_text("{")
     with pytest.raises(InputError, match=r"metrics.json: no JSON"):
         read_subject(str(tmp_path))
-    (tmp_path / "metrics.json").write_text(json.dumps([1]))
-    with pytest.raises(InputError, match="not the metrics of an evaluation"):
-        read_subject(str(tmp_path))
+    for wrong in ([1], {"reward": {"kind": "best"}}, {"reward": {"kind": ["implicit"]}}, {"reward": {"beta": "0.1"}}):
+        (tmp_path / "metrics.json").write_text(json.dumps(wrong))
+        with pytest.raises(InputError, match="not the metrics of an evaluation"):
+            read_subject(str(tmp_path))
 
 
 def test_a_models_name_is_short_where_it_can_be(tmp_path):

@@ -246,13 +246,27 @@ def test_log_probs_that_are_text():
     refused("scored pairs: policy_chosen_logps (String) must hold numbers; cast or parse them first", rows)
 
 
-def test_rewards_that_overflow():
-    rows = scored_pairs([1, 2]).with_columns(policy_chosen_logps=1e308, policy_rejected_logps=-1e308)
+def test_numbers_that_arrays_cannot_hold():
+    rows = scored_pairs([1]).with_columns(pl.col("chosen_token_count").cast(pl.Int128))
+    refused("scored pairs: chosen_token_count (Int128) must hold numbers; cast or parse them first", rows)
+
+
+def test_log_probs_that_no_text_has():
+    rows = scored_pairs([1, 2]).with_columns(policy_rejected_logps=-1e16)
     message = (
-        "model trained: 2 of 2 margins are too large to be a number at beta 0.1; look at the log-probs' unit "
+        "scored pairs: 2 of 2 rows have a policy_rejected_logps beyond 1e+15 (model trained; pair_id p00000, p00001); "
+        "look at its unit (nats, summed)"
+    )
+    refused(message, rows)
+
+
+def test_rewards_that_overflow():
+    rows = scored_pairs([1, 2]).with_columns(policy_chosen_logps=-1.0, policy_rejected_logps=-1e10)
+    message = (
+        "model trained: 2 of 2 margins are too large to be a number at beta 1e+300; look at the log-probs' unit "
         "(nats, summed) and at beta"
     )
-    refused(message, rows.with_columns(reference_chosen_logps=-1.7e308))
+    refused(message, rows, beta=1e300)
 
 
 def test_a_label_of_nought_and_one_is_refused_because_it_would_be_read_as_places():

@@ -11,7 +11,7 @@ from thumbline.pipeline.config import EventsConfig
 from thumbline.pipeline.ingest.columns import RAW_EVENTS
 from thumbline.pipeline.ingest.frames import RawBatch, read_inputs
 from thumbline.pipeline.stages.events import EventsResult, ingest, transform
-from thumbline.pipeline.tables import validate
+from thumbline.pipeline.tables import polars_schema, validate
 
 # Real logs lie beside the repository, or where this variable says.
 SHARED = Path(os.environ.get("THUMBLINE_SHARED_DATA") or Path(__file__).parents[4] / "shared" / "data")
@@ -65,18 +65,21 @@ class RawLogs:
     def read(self, config: EventsConfig) -> pl.DataFrame:
         """The raw events of a log."""
         batches = list(read_inputs(config))
+        self.add(batches)
+        return pl.concat([_NO_EVENTS, *(batch.events for batch in batches)])
+
+    def add(self, batches: list[RawBatch]) -> None:
+        """A log that was read."""
         self._batches += batches
         self.rows += sum(len(batch.events) + len(batch.rejects) for batch in batches)
-        return pl.concat([_NO_EVENTS, *(batch.events for batch in batches)])
 
     def check_tables(self) -> None:
         """The tables of all logs hold, and no row is lost."""
-        raw = pl.concat([batch.events for batch in self._batches])
-        rejects = pl.concat([batch.rejects for batch in self._batches])
+        raw = pl.concat([_NO_EVENTS, *(batch.events for batch in self._batches)])
+        rejects = pl.concat([polars_schema("rejects").to_frame(), *(batch.rejects for batch in self._batches)])
         events = transform(raw)
         validate("events", events)
         validate("rejects", rejects.sort("source_file", "source_line", "reason"))
-        assert len(events)
         assert events["deliveries"].sum() + len(rejects) == self.rows
 
 

@@ -106,3 +106,9 @@ def test_the_real_sample_gives_its_counts(path: Path) -> None:
     assert ranked["comparison_id"].n_unique() == 754
     assert ranked.select("conversation_id", "prompt").n_unique() == 212
     assert dict(rated["vote"].cast(pl.String).value_counts().rows()) == {"up": 854, "down": 372}
+
+
+def test_a_tree_without_an_answer_is_rejected(tmp_path: Path) -> None:
+    result = read_lines(tmp_path, tree(), message("u9", "prompter", "Hi"))
+    assert reasons(result) == ["no_completion"]
+    assert "no answer in the tree" in result.rejects["detail"][0]
