@@ -1,13 +1,13 @@
 """The command `status`: where a run stands, whether it runs now, and what it found."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 from rich.table import Table
 from rich.text import Text
 
-from ..config import load_config
+from ..config import RunConfig, load_config
 from .documents import JsonOption, report_of, status_document, verdict_of
 from .terminal import err, only_document, out, plain, print_json
 
@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     # Imported where it is used: `thumbline --help` should not wait for it.
     from .. import line as line_module
     from ..storage.manifests import Manifest
+
+# Of a run whose stages end faster than they are looked at, the last look is shown.
+_LOOKS: Final = 3
 
 
 def status_command(
@@ -29,8 +32,7 @@ def status_command(
     from .. import line
 
     config = load_config(run) if run.suffix in {".yaml", ".yml"} else line.load_saved_config(run)
-    activity = line.read_activity(config.run_dir)
-    stages = line.standing(config, activity)
+    activity, stages = _seen_at_once(config)
     if as_json:
         with only_document():
             print_json(status_document(config, stages, activity))
@@ -48,6 +50,24 @@ def status_command(
     if stages[-1].state == "stale":
         out.print("The report is of an earlier state of the run:")
     print_verdict(config.run_dir)
+
+
+def _seen_at_once(config: RunConfig) -> "tuple[line_module.Activity | None, list[line_module.Standing]]":
+    """What a process does in the run's folder, and where the stages stand, of one moment: a stage may end meanwhile."""
+    from .. import line
+
+    activity = line.read_activity(config.run_dir)
+    for _ in range(_LOOKS):
+        stages = line.standing(config, activity)
+        since = line.read_activity(config.run_dir)
+        if _at(since) == _at(activity):
+            break
+        activity = since
+    return since, stages
+
+
+def _at(activity: "line_module.Activity | None") -> tuple[str, str | None] | None:
+    return None if activity is None else (activity.state, activity.stage)
 
 
 def _print_activity(activity: "line_module.Activity") -> None:
