@@ -61,7 +61,9 @@ def length_rule(inputs: ReportInputs, facts: EvaluationFacts, headline: Headline
 
 def _of_pairs(rows: pl.DataFrame, groups: Groups) -> LengthRule:
     model = win_shares(rows["margin"].to_numpy())
-    longer = win_shares((rows["chosen_token_count"] - rows["rejected_token_count"]).to_numpy().astype(np.float64))
+    # A user's counts may be unsigned, and would turn round below 0.
+    chosen, rejected = (rows[f"{side}_token_count"].cast(pl.Float64).to_numpy() for side in ("chosen", "rejected"))
+    longer = win_shares(chosen - rejected)
     by_length = longer if longer.mean() >= 0.5 else 1.0 - longer
     p_value = sign_flip_exact(groups.sums(model - by_length)) if groups.present() > 1 else None
     side: Literal["longer", "shorter"] = "longer" if longer.mean() >= 0.5 else "shorter"

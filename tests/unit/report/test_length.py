@@ -49,6 +49,14 @@ def test_the_rule_and_the_model_by_hand():
     assert rule.may_explain(0.95)
 
 
+@pytest.mark.parametrize("kind", [pl.UInt32, pl.UInt64, pl.Int8])
+def test_counts_of_any_type_give_the_same_rule(kind):
+    pairs = with_untrained(scored_pairs(RIGHT, lengths=[(5, 9)] * 15 + [(9, 5)] * 5))
+    inputs = [inputs_of(one) for one in (pairs, pairs.with_columns(pl.col("^.*_token_count$").cast(kind)))]
+    expected, found = (length_rule(one, evaluation_facts(one), ACCURACY) for one in inputs)
+    assert found == expected and expected.side == "shorter"
+
+
 def test_a_model_that_length_matches_is_not_green():
     found = judged(RIGHT, SHORTER)
     assert (found.tone, found.word) == ("length", "Better, but length may explain it")
