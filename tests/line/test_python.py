@@ -28,7 +28,7 @@ def test_a_run_that_is_half_done_says_what_is_still_to_do(half):
     assert list(half.manifests) == ["events", "responses", "unpaired", "pairs", "splits"]
     assert (half.verdict, half.report, half.model) == (None, None, None)
     assert repr(half) == f"<thumbline run 'run': 5 of {len(STAGE_NAMES)} stages>"
-    assert "Still to run: sequences, reference" in half._repr_html_()
+    assert "Still to run: sequences, thumbs, reference" in half._repr_html_()
     with pytest.raises(thumbline.PipelineError, match="^unknown table 'metrics'"):
         _ = half.metrics
 
