@@ -5,13 +5,13 @@ import logging
 import os
 import sys
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Final
 
 import typer
 
-from ..errors import ConfigError
+from ..errors import ConfigError, unknown_name
 from ..hiding import as_told
 from ..libraries import libraries_told
 from ..peers import Peers, leading, peers
@@ -20,6 +20,8 @@ from .ending import exit_code, heed_termination, tell_stopped
 from .lazy import Lazy, LazyGroup
 from .telling import errors_told, tell_error
 from .terminal import err, notes, out, print_entries, print_rows
+
+_LOUDNESS: Final = ("-q", "--quiet", "-v", "--verbose")
 
 
 class _Commands(LazyGroup):
@@ -187,6 +189,8 @@ def tables_command(
     if name is None:
         print_rows([{"table": table, "columns": ", ".join(schema.columns)} for table, schema in TABLES.items()])
         return
+    if name not in TABLES:
+        raise ConfigError(unknown_name("table", name, TABLES))
     missing = {"no": "", "allowed": "; may be null", "the column too": "; the column may be absent"}
     print_entries(
         (
@@ -196,6 +200,13 @@ def tables_command(
         )
         for row in describe_table(name)
     )
+
+
+def loudness_first(words: Sequence[str]) -> list[str]:
+    """The words of a command with `-q` and `-v` before the others: they are options of all commands alike."""
+    end = words.index("--") if "--" in words else len(words)
+    asked = [word for word in words[:end] if word in _LOUDNESS]
+    return [*asked, *(word for word in words[:end] if word not in _LOUDNESS), *words[end:]]
 
 
 def _quiet_libraries() -> None:
@@ -240,7 +251,7 @@ def main() -> None:
     if found is not None and not found.is_first:
         sys.exit(_follow(found))
     with leading(found), errors_told(), libraries_told("this command"):
-        app()
+        app(args=loudness_first(sys.argv[1:]))
 
 
 if __name__ == "__main__":

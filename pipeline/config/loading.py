@@ -19,6 +19,8 @@ _WENT_ON: Final = (
     "%s: %s is there, and %s is not: earlier versions read paths of a run file in another way, and what they began "
     "goes on there. They are relative to the run file's folder now; move it, or write its path from there."
 )
+# What files of logs are called.
+_OF_LOGS: Final = (".jsonl", ".ndjson", ".csv", ".tsv", ".parquet", ".arrow", ".gz", ".zst", ".zip")
 
 
 def load_config(path: Path, overrides: tuple[str, ...] = ()) -> RunConfig:
@@ -31,6 +33,11 @@ def load_config(path: Path, overrides: tuple[str, ...] = ()) -> RunConfig:
     """
     if not path.is_file():
         raise ConfigError(f"{path}: no such run file.")
+    if path.suffix.lower() in _OF_LOGS:
+        raise ConfigError(
+            f"{path}: a run file is YAML, and this is a log by its name. `thumbline init {path}` looks at it and "
+            f"writes a run file."
+        )
     # A section under which nothing stands yet, or comments alone, sets nothing.
     stated = {key: value for key, value in read_document(path).items() if value is not None or key not in sections()}
     written = {"name": path.stem, "runs": "runs"} | stated

@@ -7,7 +7,7 @@ from typer.testing import CliRunner
 
 from thumbline.losses import LOSSES
 from thumbline.losses.describing import attributes, describe_method
-from thumbline.pipeline.cli.main import app
+from thumbline.pipeline.cli.main import app, loudness_first
 from thumbline.pipeline.config.schema import run_schema
 from thumbline.pipeline.errors import ConfigError
 from thumbline.pipeline.tables import TABLES, describe_table
@@ -91,3 +91,13 @@ def test_losses_explains_a_method_and_refuses_an_unknown_one():
 
 def test_a_class_without_a_docstring_explains_nothing():
     assert attributes(type("Bare", (), {})) == {}
+
+
+def test_a_table_that_is_not_there_is_a_users_mistake():
+    with pytest.raises(ConfigError, match=r"^unknown table 'pair'\. Did you mean 'pairs'\?"):
+        printed("tables", "pair")
+
+
+def test_options_of_all_commands_may_stand_anywhere():
+    assert loudness_first(["run", "a.yaml", "-q", "--set", "x=1"]) == ["-q", "run", "a.yaml", "--set", "x=1"]
+    assert loudness_first(["status", "--", "-q"]) == ["status", "--", "-q"]

@@ -85,6 +85,12 @@ def test_a_missing_file_is_named(tmp_path):
         load_config(tmp_path / "none.yaml")
 
 
+def test_a_log_in_place_of_a_run_file_is_told(tmp_path):
+    (tmp_path / "thumbs.jsonl").write_text("{}")
+    with pytest.raises(ConfigError, match=r"this is a log by its name\. `thumbline init .*thumbs\.jsonl` looks at it"):
+        load_config(tmp_path / "thumbs.jsonl")
+
+
 @pytest.mark.parametrize(
     ("method", "settings", "needed"),
     [
