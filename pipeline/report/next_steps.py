@@ -3,6 +3,7 @@
 import math
 import re
 import shlex
+from pathlib import Path
 from typing import Final, NamedTuple
 
 from ..config import RunConfig
@@ -77,7 +78,7 @@ def train_rows(inputs: ReportInputs, table: str) -> Next | None:
     """Training on prepared rows: DPO of pairs, KTO of labelled answers."""
     if inputs.config is None:
         return None
-    rows = shlex.quote(str(inputs.config.run_dir / table / f"{table}.parquet"))
+    rows = _shown(inputs.config.run_dir / table / f"{table}.parquet")
     method, what = ("dpo", "pairs") if table == "pairs" else ("kto", "labelled answers")
     return Next(
         f"Train on the {what}, with a model of yours in place of MODEL:",
@@ -165,5 +166,11 @@ def _launch(config: RunConfig, tone: Tone) -> Next | None:
         return None
     return Next(
         "The model is better on what was held out. Plan the A/B test that says what its users do:",
-        f"thumbline launch-plan {shlex.quote(str(config.run_dir))}",
+        f"thumbline launch-plan {_shown(config.run_dir)}",
     )
+
+
+def _shown(path: Path) -> str:
+    """A path as one types it where the command was started."""
+    here = Path.cwd()
+    return shlex.quote(str(path.relative_to(here) if path.is_absolute() and path.is_relative_to(here) else path))
