@@ -15,8 +15,10 @@ from thumbline.pipeline.identity import prompt_id, response_id
 from thumbline.pipeline.storage.digests import digest_text
 from thumbline.pipeline.tables import polars_schema
 
-# The same examples every time: a run that fails can be repeated, and one that passes passes again.
-settings.register_profile("repeatable", derandomize=True, deadline=None)
+# The same examples every time: a run that fails can be repeated, and one that passes passes again. Half of them as it
+# comes, so that all tests end within the hour on two cores; all with `--hypothesis-profile thorough`.
+settings.register_profile("thorough", derandomize=True, deadline=None, max_examples=100)
+settings.register_profile("repeatable", settings.get_profile("thorough"), max_examples=50)
 # A fifth of the examples, for `make test-fast`; a test that needs more or fewer says so by `tests.laws.examples`.
 settings.register_profile("fast", settings.get_profile("repeatable"), max_examples=20)
 settings.load_profile("repeatable")
