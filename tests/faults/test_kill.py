@@ -83,7 +83,7 @@ def kill_within(config: Path, stage: str) -> bool:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1500)
 def test_every_stage_can_be_killed_without_a_trace(place):
     calm, stormy = config_of(place, "calm"), config_of(place, "stormy")
     process = start(calm)
