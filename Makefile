@@ -19,12 +19,13 @@ TOOLS := build/tools
 WORKERS ?= $(shell nproc)
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(WORKERS) --maxprocesses 8 --dist loadfile
 
-.PHONY: help install locked quickstart test test-fast check docs bench fuzz mutate lock audit sbom clean
+.PHONY: help install locked quickstart test test-fast soak check docs bench fuzz mutate lock audit sbom clean
 
 help:
 	@echo "make quickstart   install, then train on the sample log and write a report (no GPU needed)"
 	@echo "make test         install, then run every test that this machine can run"
 	@echo "make test-fast    the same without the slow tests, and laws on fewer examples: minutes"
+	@echo "make soak         campaigns of kills and faults of which make test tries a few: hours"
 	@echo "make check        formatting, lint, types, allowed imports, dependencies"
 	@echo "make docs         the pages of pipeline/docs as a site, in build/docs"
 	@echo "make bench        benchmarks, as tables of ratios"
@@ -68,6 +69,10 @@ test: install
 # Without a model of real size and without vLLM; laws on a fifth of their examples.
 test-fast: install
 	$(PYTEST) -m 'not slow and not vllm and not demo' --hypothesis-profile fast
+
+# Hundreds of kills and faults where the other tests try a few: hours.
+soak: install
+	$(PYTEST) --soak $(SOAK)
 
 check: install
 	$(BIN)/ruff format --check .

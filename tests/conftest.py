@@ -65,6 +65,16 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--fuzz-files", type=int, default=420, help="mutated files that property/test_ingest_fuzz.py reads"
     )
+    parser.addoption("--soak", action="store_true", help="run the tests marked soak, and no others: hours of faults")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Campaigns of hours run when they are asked for, and then alone."""
+    soaking = bool(config.getoption("--soak"))
+    others = [item for item in items if (item.get_closest_marker("soak") is not None) != soaking]
+    if others:
+        config.hook.pytest_deselected(items=others)
+        items[:] = [item for item in items if item not in set(others)]
 
 
 _MADE = ("prompt_id", "response_id")
