@@ -22,6 +22,7 @@ from .storage.tables import (
     write_table_batches,
     write_tables,
 )
+from .workers import LocalSpread, Spread
 
 # Called with the number of units just finished.
 Advance = Callable[[int], None]
@@ -87,6 +88,7 @@ class BatchSizes:
 
 
 DEFAULT_SIZES: Final = BatchSizes()
+LOCAL_SPREAD: Final[Spread] = LocalSpread()
 
 
 @dataclass(frozen=True)
@@ -118,6 +120,7 @@ class StageContext:
         run_dir: The folder of the whole run; only the report looks at other stages' folders.
         sizes: How much is held at a time.
         fingerprint: Digest of all that the stage's output depends on; empty where no run is kept.
+        spread: Where tasks that do not depend on each other run; no value in any table depends on it.
     """
 
     config: RunConfig
@@ -127,6 +130,7 @@ class StageContext:
     run_dir: Path
     sizes: BatchSizes = DEFAULT_SIZES
     fingerprint: str = ""
+    spread: Spread = LOCAL_SPREAD
 
     def read(self, table: str, columns: Sequence[str] | None = None, where: pl.Expr | None = None) -> pl.DataFrame:
         """The rows of an input table, those where an expression holds, with some of its columns or all."""

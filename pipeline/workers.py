@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from multiprocessing import connection, resource_tracker
 from multiprocessing.context import SpawnContext, SpawnProcess
 from types import ModuleType
-from typing import Final, TypeVar
+from typing import Final, Protocol, TypeVar
 
 from .errors import PipelineError
 
@@ -135,6 +135,31 @@ def _one_polars_thread() -> Iterator[None]:
             del os.environ[_THREADS_VARIABLE]
         else:
             os.environ[_THREADS_VARIABLE] = before
+
+
+class Spread(Protocol):
+    """Where independent tasks of a stage run: in this process, in processes of this machine, or on a cluster."""
+
+    def map(self, function: Callable[[_Item], _Result], items: Iterable[_Item], most: int) -> Iterator[_Result]:
+        """`function` of each item, in the items' order.
+
+        Args:
+            function: Of the top level of a module. It writes to paths that its item names and its result names what it
+                wrote; called twice with an item, it leaves the same files: a task whose worker ends is run again.
+            items: Picklable and small: they name files and hold no tables. Taken only a few ahead of the results.
+            most: Tasks at a time that the work is worth; 1: in this process, one after the other.
+
+        Raises:
+            PipelineError: A task ended without a result. What `function` raises is raised here.
+        """
+
+
+class LocalSpread:
+    """Tasks in processes of this machine, as many at a time as they are worth."""
+
+    def map(self, function: Callable[[_Item], _Result], items: Iterable[_Item], most: int) -> Iterator[_Result]:
+        """As `map_in_processes`, which has the errors."""
+        return map_in_processes(function, items, most)
 
 
 def map_in_threads(make: Callable[[_Item], _Result], items: Iterable[_Item]) -> Iterator[_Result]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from ..config import RunConfig
-from ..context import DEFAULT_SIZES, BatchSizes, Reporter, SilentReporter, StageContext
+from ..context import DEFAULT_SIZES, LOCAL_SPREAD, BatchSizes, Reporter, SilentReporter, StageContext
 from ..ingest.refusing import refusal
 from ..storage.files import make_folder, remove_temporary
 from ..storage.kept import changed_files, check_kept, check_kept_folder
@@ -23,6 +23,7 @@ from ..storage.manifests import (
 )
 from ..storage.set_aside import forget_aside
 from ..troubles import in_words
+from ..workers import Spread
 from .activity import followed
 from .data_checks import check_data
 from .locking import locked
@@ -52,6 +53,7 @@ def run(
     command: str = "",
     sizes: BatchSizes = DEFAULT_SIZES,
     source: Path | None = None,
+    spread: Spread = LOCAL_SPREAD,
 ) -> Iterator[Finished]:
     """Run `stages` in order, yielding each as it is done.
 
@@ -64,6 +66,7 @@ def run(
         sizes: How much is held at a time.
         source: Folder of another run. A stage that it has finished with the same fingerprint is taken from there: its
             files are linked, not copied.
+        spread: Where tasks of a stage run that do not depend on each other; no table shows it.
 
     Raises:
         PipelineError: What a stage says about its input, settings or machine; the stages before it are kept.
@@ -82,7 +85,7 @@ def run(
             recover_published(config.run_dir / stage.name)
             fingerprint = fingerprint_of(config, stage)
             found = None if forced else _found(config, stage, fingerprint, source, told)
-            finished = found or _run_stage(config, stage, fingerprint, told, sizes)
+            finished = found or _run_stage(config, stage, fingerprint, told, sizes, spread)
             error = refusal(finished.manifest, config.events.most_rejected) if stage.name == "events" else None
             yield finished._replace(stops=error is not None)
             if error is not None:
@@ -122,7 +125,9 @@ def tables_of(config: RunConfig, stage: Stage) -> dict[str, Path]:
     }
 
 
-def _run_stage(config: RunConfig, stage: Stage, fingerprint: str, reporter: Reporter, sizes: BatchSizes) -> Finished:
+def _run_stage(
+    config: RunConfig, stage: Stage, fingerprint: str, reporter: Reporter, sizes: BatchSizes, spread: Spread
+) -> Finished:
     folder, tables = config.run_dir / stage.name, tables_of(config, stage)
     _check_inputs(config, stage, tables)
     context = StageContext(
@@ -133,6 +138,7 @@ def _run_stage(config: RunConfig, stage: Stage, fingerprint: str, reporter: Repo
         run_dir=config.run_dir,
         sizes=sizes,
         fingerprint=fingerprint,
+        spread=spread,
     )
     _logger.info("%s begins: version %d, fingerprint %s, in %s", stage.name, stage.version, fingerprint, context.folder)
     started = time.monotonic()

@@ -16,7 +16,7 @@ from typing import Any, Final, NamedTuple
 import polars as pl
 
 from ..config import EventsConfig, RunConfig
-from ..context import BatchSizes, StageContext, StageResult
+from ..context import LOCAL_SPREAD, BatchSizes, StageContext, StageResult
 from ..errors import ConfigError
 from ..hiding import holds_hidden
 from ..importers.registry import importer, origins
@@ -31,7 +31,7 @@ from ..storage.buckets import bucket_count
 from ..storage.digests import cached_digest
 from ..storage.manifests import Counts
 from ..storage.tables import read_table, write_tables
-from ..workers import available_cores, map_in_processes, map_in_threads
+from ..workers import Spread, available_cores, map_in_threads
 
 VERSION: Final = 15
 INPUTS: Final = ()
@@ -78,7 +78,7 @@ def ingest(config: EventsConfig) -> EventsResult:
     return EventsResult(tables["events"], tables["rejects"], made.counts, dict(made.notes))
 
 
-def ingest_to(config: EventsConfig, folder: Path, sizes: BatchSizes) -> StageResult:
+def ingest_to(config: EventsConfig, folder: Path, sizes: BatchSizes, spread: Spread = LOCAL_SPREAD) -> StageResult:
     """Read all inputs and write tables `events` and `rejects` to `folder`; memory does not grow with the inputs.
 
     Raises:
@@ -91,7 +91,7 @@ def ingest_to(config: EventsConfig, folder: Path, sizes: BatchSizes) -> StageRes
         )
     with TemporaryDirectory(prefix=".buckets-", dir=folder) as place:
         inputs = expand_inputs(config.inputs)
-        written = _write_tasks(inputs, config, Path(place), sizes)
+        written = _write_tasks(inputs, config, Path(place), sizes, spread)
         tally = Tally(written)
         events = map_in_threads(sorting.merged, sorting.read_events(written, sizes.pass_bytes))
         parts = chain(
@@ -102,7 +102,9 @@ def ingest_to(config: EventsConfig, folder: Path, sizes: BatchSizes) -> StageRes
         return StageResult(outputs=outputs, counts=tally.counts(outputs), notes=tally.notes(inputs))
 
 
-def _write_tasks(inputs: Inputs, config: EventsConfig, folder: Path, sizes: BatchSizes) -> list[sorting.TaskFiles]:
+def _write_tasks(
+    inputs: Inputs, config: EventsConfig, folder: Path, sizes: BatchSizes, spread: Spread
+) -> list[sorting.TaskFiles]:
     """Read everything, in as many processes as the inputs are worth."""
     parts = units(plan(inputs, config), config.unit_bytes)
     total = sum(part.content_bytes for part in parts)
@@ -115,7 +117,7 @@ def _write_tasks(inputs: Inputs, config: EventsConfig, folder: Path, sizes: Batc
     processes = min(wanted, len(tasks), 1 + total // sizes.process_bytes)
     here = [task for task in tasks if not all(map(_reads_anywhere, task.units))]
     away = [task for task in tasks if task not in here]
-    written = [*map_in_processes(sorting.write_task, away, processes), *map(sorting.write_task, here)]
+    written = [*spread.map(sorting.write_task, away, processes), *map(sorting.write_task, here)]
     return sorted(written, key=lambda entry: entry.units[0].number)
 
 
@@ -164,4 +166,4 @@ def external(config: RunConfig) -> Mapping[str, str]:
 
 def run(context: StageContext) -> StageResult:
     """Read the logs, write `events` and `rejects`."""
-    return ingest_to(context.config.events, context.folder, context.sizes)
+    return ingest_to(context.config.events, context.folder, context.sizes, context.spread)
