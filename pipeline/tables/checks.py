@@ -1,12 +1,23 @@
-"""Whether rows fit their table."""
+"""Whether rows fit their table.
+
+pandera takes 6 to 28 ms a call whatever the rows, most of it spent on plans of one check each. So all that a schema
+asks is asked first in one plan, made of the schema's own checks; only rows that do not surely fit are given to pandera,
+which decides and says what is wrong.
+"""
+
+from functools import cache, partial
+from typing import Any, Final, cast
 
 import pandera.polars as pa
 import polars as pl
+from pandera.api.polars.types import PolarsData
+from pandera.backends.polars import builtin_checks  # noqa: F401  registers what pandera's own checks ask
 
 from ..errors import InputError, TableError, examples
-from .registry import schema_of
+from .registry import has_columns_of, schema_of
 
 ROWS_PER_CHECK = 1_000_000
+_FLOATS: Final = (pl.Float32, pl.Float64)
 
 
 def validate(
@@ -25,6 +36,8 @@ def validate(
             the columns, the checks and the counts, never the values: they may be private text.
     """
     schema = schema_of(table)
+    if _surely_fits(table, frame):
+        return frame
     problems: dict[str, int] = {}
     for batch in frame.iter_slices(rows_per_check) if frame.height else [frame]:
         for problem in _problems(schema, batch):
@@ -37,6 +50,46 @@ def validate(
             raise InputError(f"{origin}: {message} See `thumbline tables {table}` for what it must hold.")
         raise TableError(message)
     return frame
+
+
+class _Asked:
+    """Stands for rows where a check says what it selects of them, which is given back as it is."""
+
+    def select(self, asked: pl.Expr) -> pl.Expr:
+        """What the check asks of each row."""
+        return asked
+
+
+@cache
+def _requirements(table: str, columns: tuple[str, ...]) -> tuple[pl.Expr, ...]:
+    """One boolean each: what the schema of `table` asks of the values of these columns, and of all of them."""
+    schema = schema_of(table)
+    known = {name: schema.columns[name] for name in columns}
+    every = [_asked(check, name).all() for name, column in known.items() for check in column.checks]
+    every += [_asked(check, None).all() for check in schema.checks]
+    for name, column in known.items():
+        if not column.nullable:
+            every.append(pl.col(name).null_count() == 0)
+        if column.dtype.type in _FLOATS and not column.nullable:
+            every.append(~pl.col(name).is_nan().any())
+        if column.unique:
+            every.append(pl.col(name).n_unique() == pl.len())
+    if schema.unique:
+        every.append(pl.struct(schema.unique).n_unique() == pl.len())
+    return tuple(asked.alias(str(place)) for place, asked in enumerate(every))
+
+
+def _asked(check: pa.Check, column: str | None) -> pl.Expr:
+    """What a check asks of each row; rows for which it says neither, those without a value, pass it."""
+    asks = partial(check._check_fn, **check._check_kwargs)
+    return cast(pl.Expr, asks(PolarsData(cast(Any, _Asked()), cast(str, column))))
+
+
+def _surely_fits(table: str, frame: pl.DataFrame) -> bool:
+    """Whether every type and value fits; where not, pandera is to be asked."""
+    if not has_columns_of(table, frame.schema):
+        return False
+    return all(frame.select(_requirements(table, tuple(frame.columns))).row(0)) if frame.height else True
 
 
 def _problems(schema: pa.DataFrameSchema, batch: pl.DataFrame) -> list[str]:

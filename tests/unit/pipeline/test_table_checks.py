@@ -1,10 +1,12 @@
 """Every value of a table is checked, and what is said of a broken one never shows a value."""
 
+from datetime import UTC, datetime
+
 import polars as pl
 import pytest
 
 from thumbline.pipeline.errors import TableError
-from thumbline.pipeline.tables import TABLES, describe_table, polars_schema, validate
+from thumbline.pipeline.tables import TABLES, checks, describe_table, polars_schema, validate
 
 LOGPS = pl.DataFrame(
     {"sequence_id": ["a" * 32, "b" * 32], "logps": [-1.5, 0.0], "token_count": [3, 1]},
@@ -57,3 +59,49 @@ def test_every_table_accepts_no_rows_and_can_be_described(table):
 def test_an_unknown_table_lists_the_known_ones():
     with pytest.raises(TableError, match="Did you mean 'pairs'"):
         validate("pair", LOGPS)
+
+
+_VALUES = {
+    pl.String: ["a" * 32, "b" * 32, "A" * 32, "x", "", "a" * 31 + "\n", None],
+    pl.Float64: [1.0, 0.0, 0.5, 1.5, -0.5, float("nan"), float("inf"), None],
+    pl.Int64: [1, 2, 0, -1, None],
+}
+
+
+def _fitting(table: str) -> pl.DataFrame:
+    """Two rows that fit."""
+    columns = {}
+    for name, kind in polars_schema(table, optional=True).items():
+        values = _VALUES.get(type(kind), [None])[:2]
+        if kind == pl.Float64:
+            values = [-0.5] if name.endswith("logps") else [1.0]
+        if isinstance(kind, pl.Enum):
+            values = list(kind.categories[:2])
+        others = {pl.Boolean: [True, False], pl.Datetime: [datetime(2026, 1, 1, tzinfo=UTC)] * 2, pl.List: [[], []]}
+        columns[name] = pl.Series(name, others.get(type(kind), (values * 2)[:2]), dtype=kind)
+    return pl.DataFrame(columns)
+
+
+@pytest.mark.parametrize("table", ["events", "responses", "pairs", "contradictions", "comparison_drops", "reference"])
+def test_what_is_asked_at_once_is_what_pandera_asks(table):
+    whole = _fitting(table)
+    assert checks._surely_fits(table, whole)
+    validate(table, whole)
+    for name, kind in whole.schema.items():
+        for value in _VALUES.get(type(kind), [None]):
+            changed = pl.concat([whole.head(1), whole.tail(1).with_columns(pl.lit(value, dtype=kind).alias(name))])
+            refused = bool(checks._problems(TABLES[table], changed))
+            assert checks._surely_fits(table, changed) is not refused, f"{name} = {value!r}"
+
+
+@pytest.mark.parametrize("table", sorted(TABLES))
+def test_every_table_has_its_checks_asked_at_once(table):
+    for optional in (False, True):
+        assert checks._surely_fits(table, polars_schema(table, optional=optional).to_frame())
+    asked = checks._requirements(table, tuple(polars_schema(table)))
+    expected = sum(
+        len(column.checks) + (not column.nullable) + column.unique
+        for column in TABLES[table].columns.values()
+        if column.required
+    )
+    assert len(asked) >= expected
