@@ -90,6 +90,7 @@ def unpaired_loss(
     z0: torch.Tensor | float | None = None,
     desirable_probability: Numbers | None = None,
     weights: Numbers | None = None,
+    token_counts: Numbers | None = None,
     **settings: Any,
 ) -> LossAndMetrics:
     """The mean loss of a method on labelled completions: () nats, carries the gradient; and metrics without one.
@@ -107,6 +108,7 @@ def unpaired_loss(
         z0: () nats, the reference point where it was taken over more rows than these; None: of these.
         desirable_probability: (batch,) in [0, 1], soft labels; read with `soft_labels=True`.
         weights: (batch,) factor on each row's loss; the mean is over rows.
+        token_counts: (batch,) tokens; needed by methods that use means.
         settings: The method's hyper-parameters, where they are not the defaults.
 
     Raises:
@@ -125,6 +127,7 @@ def unpaired_loss(
         reference_point=None if z0 is None else torch.as_tensor(z0, dtype=policy.dtype, device=policy.device),
         weights=_given(weights),
         desirable_probability=_given(desirable_probability),
+        token_counts=_given(token_counts),
     )
     output: UnpairedLossOutput = found.spec.function(batch, found.config)
     ahead = output.rewards - found.reward_scale * output.reference_point
@@ -218,6 +221,7 @@ bco_pair_loss = _named("bco_pair")
 discopop_loss = _named("discopop")
 aot_loss = _named("aot")
 aot_unpaired_loss = _named("aot_unpaired")
+sft_loss = _named("sft")
 bco_loss = _named("bco")
 simpo_loss = _named("simpo")
 alphapo_loss = _named("alphapo")

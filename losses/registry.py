@@ -23,6 +23,7 @@ from .kto import KTOConfig, kto, kto_reference_point
 from .nca import NCAConfig, nca
 from .orpo import ORPOConfig, orpo
 from .rpo import RPOConfig, rpo
+from .sft import SFTConfig, sft
 from .simpo import SimPOConfig, simpo
 from .spec import ClassCounts, LossSpec, Method
 from .sppo import SPPOConfig, sppo
@@ -114,6 +115,17 @@ LOSSES: Final[dict[str, LossSpec]] = {
         step_statistic=bco_reference_point,
         statistic_of_parts=lambda config: bool(config.reference_point_over == "micro_batch"),
         statistic_runs=lambda config: bool(config.shift == "running"),
+    ),
+    "sft": LossSpec(
+        "SFT",
+        sft,
+        SFTConfig,
+        False,
+        False,
+        "Answers that were liked, likelihood alone: the baseline, and what comes before RLHF.",
+        per_token=lambda config: bool(config.nll == "mean"),
+        reward_scale=None,
+        liked_only=True,
     ),
     "orpo": LossSpec(
         "ORPO",

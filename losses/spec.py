@@ -38,11 +38,12 @@ class LossSpec:
         by_batch: Whether a row's loss depends on the other rows of the batch beyond `step_statistic`, so that a step
             cut into parts is another loss than the step at once.
         per_token: Whether its reward is a mean over a completion's tokens instead of their sum.
-        reward_scale: The hyper-parameter that its reward is multiplied by.
+        reward_scale: The hyper-parameter that its reward is multiplied by; None: by nothing.
         needs_mismatched: Whether it takes completions of other prompts (`UnpairedLogps.policy_mismatched_logps`).
         needs_prompt_nll: Whether it takes the likelihood of the prompt too (`PairLogps.prompt_chosen_nll`).
         class_counts: The hyper-parameters that hold how many desirable and undesirable rows are trained on.
         takes_weights: Whether rows of one batch may weigh differently.
+        liked_only: Whether it learns from desirable rows alone, so that no others are trained on.
     """
 
     title: str
@@ -56,11 +57,12 @@ class LossSpec:
     statistic_runs: Fact = False
     by_batch: Fact = False
     per_token: Fact = False
-    reward_scale: str = "beta"
+    reward_scale: str | None = "beta"
     needs_mismatched: Fact = False
     needs_prompt_nll: Fact = False
     class_counts: ClassCounts | None = None
     takes_weights: bool = True
+    liked_only: bool = False
 
     @property
     def rows(self) -> Literal["pairs", "unpaired"]:
@@ -117,7 +119,7 @@ class Method:
     @property
     def reward_scale(self) -> float:
         """What its reward is multiplied by."""
-        return float(getattr(self.config, self.spec.reward_scale))
+        return 1.0 if self.spec.reward_scale is None else float(getattr(self.config, self.spec.reward_scale))
 
     @property
     def needs_mismatched(self) -> bool:

@@ -55,6 +55,7 @@ class UnpairedLogps:
             accumulation, several ranks); None lets the loss compute it from this batch.
         weights: (batch,) weight of each row's loss; None means 1.
         desirable_probability: (batch,) in [0, 1], the soft label; None means the labels.
+        token_counts: (batch,) tokens of each completion; only methods that use means need them.
         seen: Log-ratios of all rows trained on before, for a shift that goes on over a run; None for none.
     """
 
@@ -66,6 +67,7 @@ class UnpairedLogps:
     reference_point: torch.Tensor | None = None
     weights: torch.Tensor | None = None
     desirable_probability: torch.Tensor | None = None
+    token_counts: torch.Tensor | None = None
     seen: RunningMean | None = None
 
     def __post_init__(self) -> None:
@@ -77,6 +79,7 @@ class UnpairedLogps:
             reference_logps=self.reference_logps,
             weights=self.weights,
             desirable_probability=self.desirable_probability,
+            token_counts=self.token_counts,
         )
         one_a_row(
             "mismatched rows",

@@ -109,6 +109,7 @@ DEFAULTS: dict[str, dict[str, Any]] = {
         "reference_point_over": "step",
     },
     "bco": {"beta": 0.1, "soft_labels": False, "shift": "batch", "reference_point_over": "step"},
+    "sft": {"nll": "mean"},
     "orpo": {"lambda_orpo": 0.1, "nll_over": "chosen", "soft_labels": False},
     "simpo": {"beta": 2.0, "gamma": 0.5, "gamma_unit": "reward", "label_smoothing": 0.0, "soft_labels": False},
     "alphapo": {"beta": 2.5, "gamma": 0.25, "alpha": 0.25, "soft_labels": False},
@@ -125,6 +126,7 @@ UNPAIRED = [name for name, spec in LOSSES.items() if not spec.paired]
 # Those of which each row has a loss of its own.
 BY_ROW = [name for name in LOSSES if not loss_method(name, {}).takes_whole_steps]
 WITH_REFERENCE = [name for name in PAIRED if LOSSES[name].needs_reference]
+UNPAIRED_WITH_REFERENCE = [name for name in UNPAIRED if LOSSES[name].needs_reference]
 PER_TOKEN = [name for name in PAIRED if loss_method(name, {}).per_token]
 LIKELIHOOD = [name for name in PAIRED if special(name).likelihood]
 

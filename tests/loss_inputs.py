@@ -21,7 +21,8 @@ def unpaired(labels=(True, False, True, False, False), dtype=torch.float64, seed
     policy = (reference + torch.randn(rows, generator=generator, dtype=dtype) * 3).requires_grad_(grad)
     others = -torch.rand(mismatched, generator=generator, dtype=dtype) * 60
     moved = others + torch.rand(mismatched, generator=generator, dtype=dtype)
-    return UnpairedLogps(policy, torch.tensor(labels), reference, moved, others, **other)
+    counts = torch.arange(3, 3 + rows)
+    return UnpairedLogps(policy, torch.tensor(labels), reference, moved, others, **({"token_counts": counts} | other))
 
 
 def swapped(batch):

@@ -76,6 +76,11 @@ class TrainConfig(KeepingConfig, TrackingConfig):
     max_steps: Annotated[NaturalCount | None, Unit("steps")] = Field(
         None, description="Stop after this many optimiser steps."
     )
+    most_rows: Annotated[NaturalCount | None, Unit("rows")] = Field(
+        None,
+        description="Train on at most this many pairs or rows: those of the first prompts in an order that `seed` "
+        "draws, so that fewer are a part of more; unset: all.",
+    )
     batch_rows: Annotated[NaturalCount, Unit("rows")] = Field(16, description="Pairs or rows an optimiser step.")
     micro_batch_rows: Annotated[NaturalCount, Unit("rows")] = Field(4, description="Most pairs or rows a forward pass.")
     micro_batch_tokens: Annotated[NaturalCount | None, Unit("tokens")] = Field(

@@ -18,6 +18,7 @@ from ..training.layouts import Layout, computed_tokens
 from ..training.mapped import Stored, pair_rows, unpaired_rows
 from ..training.methods import main_method, takes_mismatched
 from ..training.rows import PairRow, Row, TrainingSequence, UnpairedRow
+from ..training.selecting import selected
 from ..training.unpaired import partners_of
 
 # Steps that are looked at for the largest forward pass, and for tokens a step.
@@ -99,7 +100,7 @@ def _read(config: RunConfig, table: str, columns: list[str] | None = None) -> pl
 def _own_rows(config: RunConfig, tokens: Path) -> Sequence[Row]:
     """The training split's rows, in the order of training."""
     prompts = _read(config, "splits").filter(pl.col("split") == "train").select("prompt_id")
-    kept = _read(config, _kind(config)).join(prompts, on="prompt_id", how="semi")
+    kept = selected(_read(config, _kind(config)).join(prompts, on="prompt_id", how="semi"), config.train, "train")
     of_split = _read(config, "row_sequences").filter(pl.col("split") == "train")
 
     def blocks(columns: list[str]) -> Iterator[pl.DataFrame]:

@@ -52,7 +52,10 @@ def settings(config: RunConfig) -> dict[str, Any]:
     Nor is it counted over how many processes the work was shared: that moves rounding alone.
     """
     kept = {"checkpoint_every", "checkpoint_minutes", "keep_checkpoints"}
-    own = config.train.model_dump(mode="json", exclude={*kept, "distributed", *TrackingConfig.model_fields, "choose"})
+    # What is unset changes no fingerprint of a run that was made before the setting was there.
+    unset = set() if config.train.most_rows is not None else {"most_rows"}
+    excluded = {*kept, "distributed", *TrackingConfig.model_fields, "choose", *unset}
+    own = config.train.model_dump(mode="json", exclude=excluded)
     return own | (choosing_settings(config) if config.train.choose == "frontier" else {})
 
 
@@ -213,14 +216,16 @@ def _written(context: StageContext, trained: _Trained) -> StageResult:
     checkpoints.save_model(trained.policy, trained.model_dir, context.folder / MODEL, base)
     checkpoints.remove_checkpoints(context.folder)
     table = pl.DataFrame(trained.log, schema=polars_schema("training_log"), orient="row")
-    in_split = of_split(context, "train", (), main_method(config).spec.rows).height
+    kind = main_method(config).spec.rows
+    own = ("pair_id",) if kind == "pairs" else ("response_id", "label")
+    asked = of_split(context, "train", own, kind, config).height
     return StageResult(
         outputs={
             "training_log": context.write("training_log", table),
             "parity": context.write("parity", trained.compared.sort("sequence_id")),
         },
         files={MODEL: (adapter_digest if saves_adapter else model_digest)(context.folder / MODEL)},
-        counts=Counts(rows_in=in_split, rows_out=len(trainer.rows), rejected=in_split - len(trainer.rows)),
+        counts=Counts(rows_in=asked, rows_out=len(trainer.rows), rejected=asked - len(trainer.rows)),
         notes=_notes(config, trained, chosen),
     )
 

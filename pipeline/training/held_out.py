@@ -67,6 +67,7 @@ def unpaired_losses(terms: Sequence[Term], rows: pl.DataFrame, mismatched: pl.Da
         reference_mismatched_logps=_tensor(mismatched["reference_logps"]),
         weights=_tensor(rows["weight"]),
         desirable_probability=_tensor(rows["probability_desirable"]),
+        token_counts=_tensor(rows["token_count"]),
     )
     return pl.Series("loss", combined(batch, terms).losses.numpy())
 

@@ -181,7 +181,9 @@ class Objective:
         unpaired = [row for row in rows if isinstance(row, UnpairedRow)]
         partners = partners_of(unpaired) if statistic is None and self.method.needs_mismatched else []
         passed = policy.pass_over([row.matched for row in unpaired], partners=partners)
-        batch = replace(unpaired_batch(unpaired, passed.completions.logps, statistic), seen=self.seen)
+        reference = any(method.spec.needs_reference for method in self.methods)
+        batch = unpaired_batch(unpaired, passed.completions.logps, statistic, reference=reference)
+        batch = replace(batch, seen=self.seen)
         return batch if passed.partners is None else with_partners(batch, passed.partners.logps, partners)
 
     def _for_statistic(self, policy: Policy, rows: Sequence[Row]) -> UnpairedLogps:

@@ -8,10 +8,12 @@ import polars as pl
 
 from thumbline.evaluators.types import RowKind
 
+from ..config import TrainConfig
 from ..context import StageContext
 from ..errors import TrainingError
 from .mapped import MappedRows, Stored, pair_rows, unpaired_rows
 from .rows import Row
+from .selecting import selected
 
 _PAIR_COLUMNS: Final = ("pair_id", "chosen_response_id", "rejected_response_id", "chosen_better_probability")
 _UNPAIRED_COLUMNS: Final = ("response_id", "label", "weight", "probability_desirable")
@@ -42,11 +44,16 @@ def _rows(context: StageContext, split: str, scratch: Path, kind: RowKind) -> Ma
         scratch / f"{split}.tokens",
         token_logps=context.config.train.ld_alpha < 1.0 and context.config.reference.token_logps,
     )
-    return rows_of_kind(context, split, kind, row_sequences, stored)
+    return rows_of_kind(context, split, kind, row_sequences, stored, context.config.train)
 
 
 def rows_of_kind(
-    context: StageContext, split: str, kind: RowKind, row_sequences: pl.DataFrame, stored: Stored
+    context: StageContext,
+    split: str,
+    kind: RowKind,
+    row_sequences: pl.DataFrame,
+    stored: Stored,
+    config: TrainConfig | None = None,
 ) -> MappedRows[Row]:
     """Rows of a split whose sequences are there.
 
@@ -56,21 +63,24 @@ def rows_of_kind(
         kind: Pairs or unpaired rows.
         row_sequences: Which sequence each row stands on: table `row_sequences`, of this split.
         stored: Where sequences and log-probs lie.
+        config: Settings of training, which say which rows are trained on; None: all.
     """
     if kind == "pairs":
         weight = () if context.config.pairs.weights == "none" else ("weight",)
-        kept = of_split(context, split, (*_PAIR_COLUMNS, *weight), kind)
+        kept = of_split(context, split, (*_PAIR_COLUMNS, *weight), kind, config)
         matched = row_sequences.filter(pl.col("role") == "matched").select("response_id", "sequence_id")
         return cast("MappedRows[Row]", pair_rows(kept, matched, stored))
-    kept = of_split(context, split, _UNPAIRED_COLUMNS, kind)
+    kept = of_split(context, split, _UNPAIRED_COLUMNS, kind, config)
     return cast("MappedRows[Row]", unpaired_rows(kept, row_sequences, stored))
 
 
-def of_split(context: StageContext, split: str, columns: Sequence[str], kind: RowKind) -> pl.DataFrame:
-    """Columns of the rows of one split; no text is read."""
+def of_split(
+    context: StageContext, split: str, columns: Sequence[str], kind: RowKind, config: TrainConfig | None = None
+) -> pl.DataFrame:
+    """Columns of the rows of one split, those that are trained on as a config says or all; no text is read."""
     prompts = context.read("splits").filter(pl.col("split") == split).select("prompt_id")
-    rows = context.read(kind, ["prompt_id", *columns])
-    return rows.join(prompts, on="prompt_id", how="semi")
+    rows = context.read(kind, ["prompt_id", *columns]).join(prompts, on="prompt_id", how="semi")
+    return rows if config is None else selected(rows, config, split)
 
 
 def class_counts(rows: MappedRows[Row]) -> tuple[int, int]:

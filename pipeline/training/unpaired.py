@@ -25,24 +25,28 @@ def partners_of(rows: Sequence[UnpairedRow]) -> list[TrainingSequence]:
     return [row.mismatched for row in rows if row.mismatched is not None]
 
 
-def unpaired_batch(rows: Sequence[UnpairedRow], logps: torch.Tensor, statistic: torch.Tensor | None) -> UnpairedLogps:
+def unpaired_batch(
+    rows: Sequence[UnpairedRow], logps: torch.Tensor, statistic: torch.Tensor | None, *, reference: bool = True
+) -> UnpairedLogps:
     """Rows with their policy log-probs, and without partners.
 
     Args:
         rows: Any number.
         logps: (rows,) nats, summed: the policy's.
         statistic: The method's value over the step; None where it is not known.
+        reference: Whether a method takes the stored log-probs.
     """
     device = logps.device
     return UnpairedLogps(
         policy_logps=logps,
         labels=torch.tensor([row.label for row in rows], dtype=torch.bool, device=device),
-        reference_logps=reference_of([row.matched for row in rows], device),
+        reference_logps=reference_of([row.matched for row in rows], device) if reference else None,
         policy_mismatched_logps=logps.detach()[:0],
         reference_mismatched_logps=logps.detach()[:0],
         reference_point=statistic,
         weights=torch.tensor([row.weight for row in rows], device=device),
         desirable_probability=torch.tensor([row.desirable_probability for row in rows], device=device),
+        token_counts=torch.tensor([len(row.matched.completion_token_ids) for row in rows], device=device),
     )
 
 

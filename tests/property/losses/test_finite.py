@@ -52,6 +52,7 @@ def thumb_batches(draw):
         policy_mismatched_logps=column(LOGPS, dtype),
         reference_mismatched_logps=column(LOGPS, dtype),
         desirable_probability=column(st.sampled_from([0.0, 0.3, 1.0]), torch.float32),
+        token_counts=column(COUNTS, torch.int64),
     )
 
 

@@ -27,7 +27,7 @@ def called(name, batch, **settings):
     logps = (batch.policy_logps, batch.labels, batch.reference_logps)
     more = {"policy_mismatched_logps": batch.policy_mismatched_logps, "weights": batch.weights}
     more |= {"ref_mismatched_logps": batch.reference_mismatched_logps} | settings
-    more |= {"desirable_probability": batch.desirable_probability}
+    more |= {"desirable_probability": batch.desirable_probability, "token_counts": batch.token_counts}
     return function(*logps, **more) if function else unpaired_loss(name, *logps, **more)
 
 
@@ -88,7 +88,7 @@ def test_a_named_function_shows_its_hyper_parameters(name):
     assert next(iter(shown)) == first
     if name != "dpo":
         assert fields_of(name).items() <= {key: one.default for key, one in shown.items()}.items()
-        assert LOSSES[name].title in function.__doc__ and "beta: Above 0" in function.__doc__
+        assert LOSSES[name].title in function.__doc__ and all(f"{key}: " in function.__doc__ for key in fields_of(name))
 
 
 @pytest.mark.parametrize("name", [name for name in DEFAULTS if LOSSES[name].paired])

@@ -13,6 +13,7 @@ from tests.loss_cases import (
     PAIRED,
     PER_TOKEN,
     UNPAIRED,
+    UNPAIRED_WITH_REFERENCE,
     WITH_REFERENCE,
     change,
     choices,
@@ -251,6 +252,16 @@ def test_kto_raises_desirable_and_lowers_undesirable():
     assert (gradient < 0).tolist() == KTO_EXAMPLE.labels.tolist()
 
 
+def test_sft_raises_desirable_and_leaves_undesirable_alone():
+    # 6 nats over 3 tokens, and 8 over 2.
+    policy = torch.tensor([-6.0, -8.0], requires_grad=True)
+    batch = UnpairedLogps(policy, torch.tensor([True, False]), token_counts=torch.tensor([3, 2]))
+    found = run("sft", batch)
+    assert found.losses.tolist() == [2.0, 0.0] and found.rewards.tolist() == [-2.0, -4.0]
+    assert torch.autograd.grad(found.losses.sum(), [policy])[0].tolist() == [pytest.approx(-1 / 3), 0.0]
+    assert run("sft", batch, nll="sum").losses.tolist() == [6.0, 0.0]
+
+
 # Every hyper-parameter changes a result, and is refused out of its range.
 
 
@@ -442,7 +453,8 @@ NEEDS = [
     ("orpo", {"nll_over": "prompt_and_chosen"}, "prompt_chosen_nll"),
     *((name, {"soft_labels": True}, "chosen_better_probability") for name in NAMED if name in SOFT),
     *((name, {"soft_labels": True}, "desirable_probability") for name in UNPAIRED if name in SOFT),
-    *((name, {}, "reference_logps") for name in UNPAIRED),
+    *((name, {}, "reference_logps") for name in UNPAIRED_WITH_REFERENCE),
+    ("sft", {}, "token_counts"),
     *(
         (name, {}, f"{model}_mismatched_logps")
         for name in UNPAIRED

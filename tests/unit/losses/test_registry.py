@@ -85,8 +85,14 @@ def test_the_defaults_of_every_method():
 def test_what_methods_take_and_which_have_a_value_over_the_step():
     known = {name: LOSSES[name] for name in DEFAULTS}
     assert {name for name, spec in known.items() if spec.step_statistic} == {"kto", "bco"}
-    assert {name for name, spec in known.items() if spec.rows == "unpaired"} == {"kto", "bco"}
-    assert {name for name, spec in known.items() if not spec.needs_reference} == {"orpo", "simpo", "alphapo", "cpo"}
+    assert {name for name, spec in known.items() if spec.rows == "unpaired"} == {"kto", "bco", "sft"}
+    assert {name for name, spec in known.items() if not spec.needs_reference} == {
+        "orpo",
+        "simpo",
+        "alphapo",
+        "cpo",
+        "sft",
+    }
     assert {name for name, spec in known.items() if not spec.takes_weights} == {"aot", "aot_unpaired"}
 
 

@@ -299,10 +299,11 @@ def test_a_reward_is_the_one_that_the_loss_gives_back(tables, method):
         counts = {f"{side}_token_counts": columns.pop(f"{side}_token_count") for side in ("chosen", "rejected")}
         own = spec.function(PairLogps(**columns, **counts), loss_config(method, {})).chosen_rewards
     else:
-        columns.pop("token_count")
+        counts = columns.pop("token_count")
         nothing = torch.zeros(0)
         batch = UnpairedLogps(**columns, labels=torch.tensor(rows["label"].to_list()))
         batch = dataclasses.replace(batch, policy_mismatched_logps=nothing, reference_mismatched_logps=nothing)
+        batch = dataclasses.replace(batch, token_counts=counts)
         own = spec.function(batch, loss_config(method, {})).rewards
     side = "chosen_" if spec.paired else ""
     ours = rows.select(reward_of(*reward_of_run(chosen), side)).to_series()
@@ -317,7 +318,9 @@ def test_ipo_summed_has_a_summed_reward():
 
 @pytest.mark.parametrize("method", sorted(LOSSES))
 def test_the_scale_of_a_reward_is_the_methods_own_default(method):
-    assert reward_of_run(config(method)).beta == getattr(loss_config(method, {}), LOSSES[method].reward_scale)
+    scale = LOSSES[method].reward_scale
+    own = 1.0 if scale is None else getattr(loss_config(method, {}), scale)
+    assert reward_of_run(config(method)).beta == own
 
 
 def test_the_scale_of_a_reward_as_set():
