@@ -49,7 +49,7 @@ def combined(batch: PairLogps | UnpairedLogps, terms: Sequence[Term]) -> PairLos
     ).sum(dim=0)
     first = outputs[0]
     if isinstance(first, PairLossOutput):
-        return PairLossOutput(total, first.chosen_rewards, first.rejected_rewards)
+        return PairLossOutput(total, first.chosen_rewards, first.rejected_rewards, first.margin_moments)
     return UnpairedLossOutput(total, first.rewards, first.reference_point)
 
 

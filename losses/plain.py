@@ -14,6 +14,7 @@ from typing import Any, TypeAlias
 import torch
 
 from .registry import LOSSES, loss_method
+from .running import MovingMoments
 from .spec import Method
 from .types import PairLogps, PairLossOutput, UnpairedLogps, UnpairedLossOutput, as_labels, as_tensor
 
@@ -33,6 +34,8 @@ def pair_loss(
     chosen_better_probability: Numbers | None = None,
     weights: Numbers | None = None,
     prompt_chosen_nll: Numbers | None = None,
+    row_draws: Numbers | None = None,
+    seen_margins: MovingMoments | None = None,
     **settings: Any,
 ) -> LossAndMetrics:
     """The mean loss of a method on pairs: () nats, carries the gradient; and metrics without one.
@@ -50,6 +53,8 @@ def pair_loss(
         chosen_better_probability: (batch,) in [0, 1], soft labels; read with `soft_labels=True`.
         weights: (batch,) factor on each row's loss; the mean is over rows.
         prompt_chosen_nll: (batch,) nats a token, for ORPO with `nll_over="prompt_and_chosen"`.
+        row_draws: (batch,) uniform in (0, 1), by which beta-DPO leaves out pairs; None leaves out none.
+        seen_margins: Margins of the batches before, for beta-DPO; None for none.
         settings: The method's hyper-parameters, where they are not the defaults.
 
     Raises:
@@ -68,6 +73,8 @@ def pair_loss(
         chosen_better_probability=_given(chosen_better_probability),
         weights=_given(weights),
         prompt_chosen_nll=_given(prompt_chosen_nll),
+        row_draws=_given(row_draws),
+        seen_margins=seen_margins,
     )
     output: PairLossOutput = found.spec.function(batch, found.config)
     margins = output.chosen_rewards - output.rejected_rewards
@@ -210,6 +217,9 @@ def dpo_loss(
 dpo_norm_loss = _named("dpo_norm")
 f_dpo_loss = _named("f_dpo")
 rpo_loss = _named("rpo")
+dpop_loss = _named("dpop")
+chi_po_loss = _named("chi_po")
+beta_dpo_loss = _named("beta_dpo")
 ipo_loss = _named("ipo")
 hinge_loss = _named("hinge")
 exo_loss = _named("exo")

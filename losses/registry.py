@@ -11,10 +11,13 @@ from .aot import AOTConfig, aot, aot_unpaired
 from .apo_down import APODownConfig, apo_down
 from .apo_zero import APOZeroConfig, apo_zero
 from .bco import BCOConfig, BCOPairConfig, bco, bco_pair, bco_reference_point
+from .beta_dpo import BetaDPOConfig, beta_dpo
+from .chi_po import ChiPOConfig, chi_po
 from .cpo import CPOConfig, cpo
 from .discopop import DiscoPOPConfig, discopop
 from .dpo import DPOConfig, dpo
 from .dpo_norm import DPONormConfig, dpo_norm
+from .dpop import DPOPConfig, dpop
 from .exo import EXOConfig, exo
 from .f_dpo import FDPOConfig, f_dpo
 from .hinge import HingeConfig, hinge
@@ -45,6 +48,20 @@ LOSSES: Final[dict[str, LossSpec]] = {
     ),
     "f_dpo": LossSpec("f-DPO", f_dpo, FDPOConfig, True, True, "Pairs; DPO loses variety (Jensen-Shannon, forward KL)."),
     "rpo": LossSpec("RPO", rpo, RPOConfig, True, True, "Pairs; DPO makes chosen answers less likely too."),
+    "dpop": LossSpec(
+        "DPOP", dpop, DPOPConfig, True, True, "Pairs of answers that differ little; chosen should not fall."
+    ),
+    "chi_po": LossSpec("chi-PO", chi_po, ChiPOConfig, True, True, "Pairs that cover little; DPO goes beyond the data."),
+    "beta_dpo": LossSpec(
+        "beta-DPO",
+        beta_dpo,
+        BetaDPOConfig,
+        True,
+        True,
+        "Pairs of mixed quality, in large batches; no one beta suits all.",
+        by_batch=True,
+        statistic_runs=True,
+    ),
     "ipo": LossSpec(
         "IPO",
         ipo,

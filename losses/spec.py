@@ -34,7 +34,8 @@ class LossSpec:
         when: When to use it, in one sentence.
         step_statistic: A value over all rows of an optimiser step that each part of it needs (KTO's z0).
         statistic_of_parts: Whether each part of a step takes that value of its own rows: so set, or the same in all.
-        statistic_runs: Whether that value goes on over the whole run (`UnpairedLogps.seen`).
+        statistic_runs: Whether that value, or of pairs their margins' mean, goes on over the whole run
+            (`UnpairedLogps.seen`, `PairLogps.seen_margins`).
         by_batch: Whether a row's loss depends on the other rows of the batch beyond `step_statistic`, so that a step
             cut into parts is another loss than the step at once.
         per_token: Whether its reward is a mean over a completion's tokens instead of their sum.

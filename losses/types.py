@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import torch
 
-from .running import RunningMean
+from .running import MovingMoments, RunningMean
 from .shapes import one_a_row
 
 
@@ -24,6 +24,8 @@ class PairLogps:
         weights: (batch,) weight of each row's loss; None means 1.
         prompt_chosen_nll: (batch,) nats a token: mean negative log-likelihood over prompt and chosen completion;
             carries the gradient. Needed only by ORPO with `nll_over: prompt_and_chosen`.
+        row_draws: (batch,) uniform in (0, 1), for methods that leave out rows by chance; None leaves out none.
+        seen_margins: Margins of all batches trained on before, for methods that follow them; None for none.
     """
 
     policy_chosen_logps: torch.Tensor
@@ -35,10 +37,12 @@ class PairLogps:
     chosen_better_probability: torch.Tensor | None = None
     weights: torch.Tensor | None = None
     prompt_chosen_nll: torch.Tensor | None = None
+    row_draws: torch.Tensor | None = None
+    seen_margins: MovingMoments | None = None
 
     def __post_init__(self) -> None:
         """Raise ValueError for tensors of different shapes."""
-        one_a_row("pairs", **vars(self))
+        one_a_row("pairs", **{name: value for name, value in vars(self).items() if name != "seen_margins"})
 
 
 @dataclass(frozen=True)
@@ -99,11 +103,13 @@ class PairLossOutput:
         losses: (batch,) float32, or float64 where the log-probs are, weighted; carries the gradient.
         chosen_rewards: (batch,) float32, the method's implicit reward; no gradient.
         rejected_rewards: (batch,) float32; no gradient.
+        margin_moments: Moving moments of margins with this batch's in them, where a method follows them.
     """
 
     losses: torch.Tensor
     chosen_rewards: torch.Tensor
     rejected_rewards: torch.Tensor
+    margin_moments: MovingMoments | None = None
 
 
 @dataclass(frozen=True)

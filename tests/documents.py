@@ -19,6 +19,7 @@ from thumbline.pipeline.config.schema import Setting, settings_named, summaries
 from thumbline.pipeline.ingest.reasons import WAYS_OUT
 from thumbline.pipeline.line import STAGES
 from thumbline.pipeline.tables import TABLES, describe_table
+from thumbline.pipeline.training.methods import AS_SETTINGS
 
 PAGES: Final = Path(__file__).parents[1] / "pipeline" / "docs"
 _MADE: Final = "<!-- Made by `python -m tests.documents`. -->"
@@ -102,6 +103,18 @@ def methods_page() -> str:
                     for row in rows
                 ]
             )
+    lines += ["## Settings that change a method", ""]
+    lines += _table(
+        [
+            {
+                "method": row["title"],
+                "set": f"`{row['setting']}`",
+                "data": row["data"],
+                "use it for": _prose(row["use it for"]),
+            }
+            for row in AS_SETTINGS.values()
+        ]
+    )
     lead = (
         "What `train.method` takes, when to use it, and its hyper-parameters. `thumbline losses` and `thumbline losses "
         "METHOD` print the same."

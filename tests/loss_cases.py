@@ -14,6 +14,7 @@ import torch
 
 from tests.loss_inputs import pairs, unpaired
 from thumbline.losses import LOSSES, PairLogps, UnpairedLogps, loss_config, loss_method
+from thumbline.losses.running import MovingMoments
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,11 @@ SPECIAL = {
         bent_reward=True,
     ),
     "rpo": Special(({"alpha": 10.0},), likelihood=True),
+    "dpop": Special(({"lambda_dpop": 500.0}, {"beta": 10.0}), logistic=True),
+    "chi_po": Special(
+        ({"reward_bound": 0.01}, {"beta": 10.0}), {"reward_bound": {"beta": 10.0}}, logistic=True, bent_reward=True
+    ),
+    "beta_dpo": Special(({"alpha": 0.0}, {"beta": 10.0, "filtered": 0.9}), logistic=True),
     "ipo": Special(({"beta": 0.001},), monotone=False),
     "exo": Special(({"label_smoothing": 1e-6},), monotone=False),
     # Its pull on chosen is 0 where the policy is the reference: it lowers both sides.
@@ -86,6 +92,9 @@ DEFAULTS: dict[str, dict[str, Any]] = {
         "soft_labels": False,
     },
     "rpo": {"beta": 0.1, "alpha": 1.0, "label_smoothing": 0.0, "soft_labels": False},
+    "dpop": {"beta": 0.1, "lambda_dpop": 50.0, "soft_labels": False},
+    "chi_po": {"beta": 0.1, "reward_bound": None, "soft_labels": False},
+    "beta_dpo": {"beta": 0.1, "alpha": 0.6, "filtered": 0.2, "update_share": 0.1, "soft_labels": False},
     "ipo": {"beta": 0.1, "reading": "mean", "soft_labels": False},
     "hinge": {"beta": 0.1, "soft_labels": False},
     "exo": {"beta": 0.1, "label_smoothing": 0.001, "soft_labels": False},
@@ -193,10 +202,21 @@ def full_batch(name: str, rows: int = 8) -> PairLogps | UnpairedLogps:
     weights = draw(0.5, 2) if LOSSES[name].takes_weights else None
     if LOSSES[name].paired:
         return pairs(
-            rows, grad=False, chosen_better_probability=draw(0, 1), weights=weights, prompt_chosen_nll=draw(0.5, 3)
+            rows,
+            grad=False,
+            chosen_better_probability=draw(0, 1),
+            weights=weights,
+            prompt_chosen_nll=draw(0.5, 3),
+            row_draws=draw(0, 1),
+            seen_margins=MovingMoments(0.3, 0.8),
         )
     labels = tuple(row % 3 == 0 for row in range(rows))
     return unpaired(labels, grad=False, desirable_probability=draw(0, 1), weights=weights)
+
+
+def tensors(found: Any) -> dict[str, torch.Tensor]:
+    """What a method gives that is a tensor, by name."""
+    return {name: value for name, value in vars(found).items() if isinstance(value, torch.Tensor)}
 
 
 def run(name: str, batch: PairLogps | UnpairedLogps, **settings: Any) -> Any:

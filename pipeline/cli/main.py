@@ -135,8 +135,16 @@ def losses_command(
     from thumbline.losses.describing import describe_method
     from thumbline.losses.registry import describe
 
+    from ..training.methods import AS_SETTINGS, setting_instead
+
     if name is None:
         print_rows(describe())
+        out.print("Set beside a method, which they change:")
+        print_rows([dict(row) for row in AS_SETTINGS.values()])
+        return
+    instead = setting_instead(name)
+    if instead is not None:
+        out.print(f"{instead}. `thumbline settings train` explains it.", markup=False)
         return
     try:
         rows = describe_method(name)

@@ -6,6 +6,7 @@ from typing import Literal, TypeVar
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
 from .layouts import Layout, computed_tokens
 from .mapped import MappedRows
@@ -105,6 +106,11 @@ def step_rows(
         stratify: What is spread evenly over the steps.
     """
     return [rows[index] for index in order_of(rows, batch_rows, seed, stratify).of_step(step)]
+
+
+def row_draws(rows: int, seed: int, trained_rows: int) -> torch.Tensor:
+    """(rows,) float64, uniform in [0, 1): a function of the seed and of how many rows were trained on before."""
+    return torch.from_numpy(np.random.default_rng([seed, trained_rows]).random(rows))
 
 
 def micro_batches(

@@ -48,9 +48,11 @@ def pair_measures(output: PairLossOutput, logps: torch.Tensor, reference_logps: 
     if reference_logps is not None:
         # Of answers that the reference wrote, this mean is an unbiased estimate of KL(reference || policy).
         values["reference_kl"] = (reference_logps - logps).view(2, half).mean(dim=0)
-    return Measured(
-        output.losses, {name: float(value.sum()) for name, value in values.items()}, dict.fromkeys(values, half)
-    )
+    sums = {name: float(value.sum()) for name, value in values.items()}
+    if output.margin_moments is not None and output.margin_moments.mean is not None:
+        sums["margin_mean"] = output.margin_moments.mean * half
+        sums["margin_deviation"] = output.margin_moments.deviation * half
+    return Measured(output.losses, sums, dict.fromkeys(sums, half))
 
 
 def unpaired_measures(output: UnpairedLossOutput, batch: UnpairedLogps) -> Measured:

@@ -4,7 +4,7 @@
 """
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from ..config import RunConfig, TrainConfig
 from ..errors import ConfigError
@@ -14,6 +14,28 @@ from ..tracking import require_tracker
 
 if TYPE_CHECKING:
     from thumbline.losses import Method, Term
+
+# Published methods that are a setting here, since each changes any method of its kind; by the names that one may try.
+AS_SETTINGS: Final[Mapping[str, Mapping[str, str]]] = {
+    "ld_dpo": {
+        "setting": "train.ld_alpha: 0.5",
+        "title": "LD-DPO",
+        "data": "pairs",
+        "use it for": "DPO makes answers long: tokens beyond the shorter answer count less.",
+    },
+    "wpo": {
+        "setting": "train.weighting: wpo",
+        "title": "WPO",
+        "data": "pairs",
+        "use it for": "Pairs that other models wrote: those that the policy would write count most.",
+    },
+}
+
+
+def setting_instead(name: str) -> str | None:
+    """What to set in place of `train.method: NAME` where that method is a setting; None where it is none."""
+    found = AS_SETTINGS.get(name.lower().replace("-", "_"))
+    return None if found is None else f"{found['title']} is a setting: set {found['setting']} beside a method on pairs"
 
 
 def main_method(config: TrainConfig) -> "Method":
@@ -41,7 +63,8 @@ def _method(name: str, settings: Mapping[str, Any]) -> "Method":
     try:
         return loss_method(name, settings)
     except (ValueError, TypeError) as error:
-        raise ConfigError(f"train: {error}") from error
+        instead = setting_instead(name)
+        raise ConfigError(f"train: {error}" if instead is None else f"train.method: {instead}, dpo for one.") from error
 
 
 def terms(config: TrainConfig, desirable: int, undesirable: int) -> "list[Term]":

@@ -16,11 +16,11 @@ from thumbline.losses import (
     loss_method,
 )
 from thumbline.losses.logps import SequenceLogps
-from thumbline.losses.running import RunningMean
+from thumbline.losses.running import MovingMoments, RunningMean
 
 from ..config import TrainConfig
 from .adjustments import desensitised, policy_weights
-from .batches import micro_batches
+from .batches import micro_batches, row_draws
 from .measured import Measured, pair_measures, unpaired_measures
 from .methods import terms
 from .parallel.dealing import deal
@@ -43,6 +43,9 @@ class Objective:
         micro_batch_tokens: Most tokens a forward pass; None for any number.
         seen: Log-ratios of all rows trained on before, for a value over the step that goes on over the run.
         point: The value over the step where it is known; None where the step's rows give it.
+        seen_margins: Margins of all pairs trained on before, for a method that follows them.
+        seed: Of draws by which a method leaves out pairs.
+        trained_rows: Rows trained on before, by which steps draw differently; None where nothing is drawn.
     """
 
     terms: tuple[Term, ...]
@@ -52,6 +55,9 @@ class Objective:
     micro_batch_tokens: int | None = None
     seen: RunningMean | None = None
     point: float | None = None
+    seen_margins: MovingMoments | None = None
+    seed: int = 0
+    trained_rows: int | None = None
 
     section: ClassVar[str] = "train"
 
@@ -84,13 +90,16 @@ class Objective:
         """
         if not self.method.statistic_runs:
             return self
+        if self.method.spec.paired:
+            return replace(self, seen_margins=_margins_in(log), trained_rows=rows)
         points = (value for _, phase, metric, value in reversed(log) if (phase, metric) == ("train", "reference_point"))
         last = next(points, None)
         return self if last is None else replace(self, seen=RunningMean(last, rows))
 
     def held_out(self) -> "Objective":
         """The same on rows that are not trained on: they leave a value that goes on over the run alone."""
-        return self if self.seen is None else replace(self, point=self.seen.mean)
+        kept = replace(self, trained_rows=None)
+        return kept if self.seen is None else replace(kept, point=self.seen.mean)
 
     def parts(self, policy: Policy, rows: Sequence[Row]) -> list[list[Row]]:
         """A step's rows by forward passes."""
@@ -165,6 +174,8 @@ class Objective:
             torch.tensor([row.chosen_better_probability for row in pairs], device=logps.device),
             torch.tensor([row.weight for row in pairs], device=logps.device),
             _mean_nll(passed.completions, passed.prompts, half) if passed.prompts is not None else None,
+            None if self.trained_rows is None else row_draws(half, self.seed, self.trained_rows).to(logps.device),
+            self.seen_margins,
         )
         return _Pairs(self._adjusted(batch, passed, pairs), logps.detach(), reference)
 
@@ -213,7 +224,19 @@ def objective_of(config: TrainConfig, desirable: int, undesirable: int) -> Objec
         weighting=config.weighting,
         ld_alpha=config.ld_alpha,
         micro_batch_tokens=config.micro_batch_tokens,
+        seed=config.seed,
     )
+
+
+def _margins_in(log: Sequence[tuple[int, str, str, float]]) -> MovingMoments | None:
+    """The moments that the last logged step left; None where there is none."""
+    last: dict[str, float] = {}
+    for _, phase, metric, value in reversed(log):
+        if phase == "train" and metric in ("margin_mean", "margin_deviation"):
+            last.setdefault(metric, value)
+        if len(last) == 2:
+            return MovingMoments(last["margin_mean"], last["margin_deviation"])
+    return None
 
 
 class _Pairs(NamedTuple):

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.laws import examples
-from tests.loss_cases import PAIRED, UNPAIRED, settings_of
+from tests.loss_cases import PAIRED, UNPAIRED, settings_of, tensors
 from thumbline.losses import LOSSES, PairLogps, UnpairedLogps, loss_config
 from thumbline.losses.numerics import log1mexp, log_odds
 
@@ -61,7 +61,7 @@ def assert_finite(name, batch, chosen_settings, leaves):
         batch = dataclasses.replace(batch, weights=None)
     batch = dataclasses.replace(batch, **{leaf: getattr(batch, leaf).requires_grad_() for leaf in leaves})
     found = LOSSES[name].function(batch, loss_config(name, chosen_settings))
-    for key, value in vars(found).items():
+    for key, value in tensors(found).items():
         assert bool(torch.isfinite(value).all()), f"{name}: {key} is {value.tolist()}"
         assert value.dtype in (torch.float32, torch.float64)
     gradients = torch.autograd.grad(found.losses.sum(), [getattr(batch, leaf) for leaf in leaves])

@@ -8,10 +8,12 @@ from typer.testing import CliRunner
 from thumbline.losses import LOSSES
 from thumbline.losses.describing import attributes, describe_method
 from thumbline.pipeline.cli.main import app, loudness_first
+from thumbline.pipeline.config import TrainConfig
 from thumbline.pipeline.config.schema import run_schema
 from thumbline.pipeline.errors import ConfigError
 from thumbline.pipeline.tables import TABLES, describe_table
 from thumbline.pipeline.tables.meanings import BY_TABLE, SHARED
+from thumbline.pipeline.training.methods import main_method
 
 
 def printed(*arguments):
@@ -101,3 +103,11 @@ def test_a_table_that_is_not_there_is_a_users_mistake():
 def test_options_of_all_commands_may_stand_anywhere():
     assert loudness_first(["run", "a.yaml", "-q", "--set", "x=1"]) == ["-q", "run", "a.yaml", "--set", "x=1"]
     assert loudness_first(["status", "--", "-q"]) == ["status", "--", "-q"]
+
+
+@pytest.mark.parametrize(("name", "setting"), [("LD-DPO", "train.ld_alpha: 0.5"), ("wpo", "train.weighting: wpo")])
+def test_methods_that_are_settings_are_found_by_name(name, setting):
+    assert setting in printed("losses", name)
+    assert setting in printed("losses")
+    with pytest.raises(ConfigError, match=f"set {setting} beside a method on pairs, dpo for one"):
+        main_method(TrainConfig(method=name))

@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 import torch
 
-from tests.loss_cases import SETTINGS, with_field
+from tests.loss_cases import SETTINGS, tensors, with_field
 from tests.loss_inputs import pairs, unpaired
 from thumbline.losses import LOSSES, loss_config, reward_model_loss
 
@@ -22,7 +22,7 @@ def batch(name, dtype):
 @pytest.mark.parametrize("name", LOSSES)
 def test_weights_leave_the_losses_type(name, dtype):
     found = LOSSES[name].function(batch(name, dtype), loss_config(name, {}))
-    assert {key: value.dtype for key, value in vars(found).items()} == dict.fromkeys(vars(found), dtype)
+    assert {value.dtype for value in tensors(found).values()} == {dtype}
 
 
 @pytest.mark.parametrize("name", LOSSES)
@@ -36,7 +36,7 @@ def test_half_precision_log_probs_are_computed_with_in_float32(name):
     config = loss_config(name, {})
     found = LOSSES[name].function(half, config)
     expected = LOSSES[name].function(dataclasses.replace(half, **wide), config)
-    for key, value in vars(found).items():
+    for key, value in tensors(found).items():
         torch.testing.assert_close(value, getattr(expected, key), atol=0, rtol=0)
 
 

@@ -20,9 +20,10 @@ def called(name, batch, **settings):
     """The method's function with a batch's tensors as plain arguments."""
     function = getattr(losses, f"{name}_loss") if name in NAMED else None
     if isinstance(batch, PairLogps):
-        *logps, chosen, rejected, better, weights, nll = vars(batch).values()
+        *logps, chosen, rejected, better, weights, nll, draws, seen = vars(batch).values()
         more = {"chosen_token_counts": chosen, "rejected_token_counts": rejected, "weights": weights}
-        more |= {"chosen_better_probability": better, "prompt_chosen_nll": nll} | settings
+        more |= {"chosen_better_probability": better, "prompt_chosen_nll": nll}
+        more |= {"row_draws": draws, "seen_margins": seen} | settings
         return function(*logps, **more) if function else pair_loss(name, *logps, **more)
     logps = (batch.policy_logps, batch.labels, batch.reference_logps)
     more = {"policy_mismatched_logps": batch.policy_mismatched_logps, "weights": batch.weights}
@@ -94,7 +95,7 @@ def test_a_named_function_shows_its_hyper_parameters(name):
 @pytest.mark.parametrize("name", [name for name in DEFAULTS if LOSSES[name].paired])
 def test_a_shape_that_torch_would_spread_is_refused(name):
     batch = full_batch(name)
-    *logps, chosen, rejected, _, _, _ = vars(batch).values()
+    *logps, chosen, rejected, _, _, _, _, _ = vars(batch).values()
     counts = {"chosen_token_counts": chosen, "rejected_token_counts": rejected}
     with pytest.raises(ValueError, match=r"chosen_logps \(8, 1\), policy_rejected_logps \(8,\).* differ in shape"):
         pair_loss(name, logps[0][:, None], *logps[1:], **counts)

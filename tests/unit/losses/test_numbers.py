@@ -1,12 +1,14 @@
 """Worked numbers: each expected value follows from the method's equation by hand."""
 
 import math
+import statistics
 
 import pytest
 import torch
 
 from tests.loss_cases import DEFAULTS, PAIRED
 from thumbline.losses import LOSSES, PairLogps, UnpairedLogps, loss_config, reward_bce_loss, reward_model_loss
+from thumbline.losses.running import MovingMoments
 
 
 def batch(values, counts=None, **other):
@@ -36,6 +38,10 @@ WORKED = [
         {"beta": 2.0, "label_smoothing": 0.2},
         -0.8 * math.log(sigmoid(2 * (0.5 + 0.1))) - 0.2 * math.log(sigmoid(-2 * (0.5 + 0.1))),
     ),
+    ("dpop", {"lambda_dpop": 3.0}, 0.620957),  # chosen rose: no penalty
+    ("chi_po", {}, -math.log(sigmoid(0.1 * (math.e + 1 - math.exp(-0.5) + 0.5)))),
+    ("chi_po", {"reward_bound": 0.1}, -math.log(sigmoid(0.2))),
+    ("beta_dpo", {}, 0.620957),  # the first batch is its own mean
     ("rpo", {"alpha": 2.0}, 0.620957 + 2 * 0.5),
     ("rpo", {"alpha": 2.0, "label_smoothing": 0.1}, 0.9 * 0.620957 + 0.1 * 0.770957 + 2 * 0.5),
     ("f_dpo", {"divergence": "reverse_kl", "label_smoothing": 0.1}, 0.9 * 0.620957 + 0.1 * 0.770957),
@@ -96,7 +102,7 @@ REWARDS = [
         (name, {"beta": 0.2}, (0.2, -0.1))
         for name in (
             *("dpo", "rpo", "hinge", "exo", "nca", "apo_zero", "apo_down", "sppo", "bco_pair", "discopop"),
-            *("aot", "aot_unpaired"),
+            *("aot", "aot_unpaired", "dpop", "beta_dpo"),
         )
     ),
     ("ipo", {"reading": "sum"}, (0.1, -0.05)),
@@ -110,6 +116,7 @@ REWARDS = [
         {"divergence": "alpha", "alpha": 3.0},
         (0.1 * (math.exp(2) - 1) / 2, 0.1 * (math.exp(-1) - 1) / 2),
     ),
+    ("chi_po", {"beta": 0.2}, (0.2 * math.e, 0.2 * (math.exp(-0.5) - 1 - 0.5))),
     ("orpo", {"lambda_orpo": 0.3}, (0.3 * -0.5, 0.3 * -0.6)),
     ("simpo", {"beta": 3.0}, (3 * -0.5, 3 * -0.6)),
     ("alphapo", {"beta": 2.0, "alpha": 0.5}, (4 * (1 - math.exp(0.25)), 4 * (1 - math.exp(0.3)))),
@@ -134,6 +141,71 @@ def test_exo_keeps_a_sure_label_within_its_smoothing(certain):
     label = 0.9 if certain else 0.1
     expected = sigmoid(0.15) * math.log(sigmoid(0.15) / label) + sigmoid(-0.15) * math.log(sigmoid(-0.15) / (1 - label))
     assert losses("exo", made, label_smoothing=0.1, soft_labels=True) == pytest.approx([expected])
+
+
+def test_dpop_holds_chosen_up():
+    # Log-ratios -2 of chosen, -5 of rejected: DPO's margin of 3 less 2 times lambda.
+    made = batch(([-4.0], [-8.0], [-2.0], [-3.0]))
+    assert losses("dpop", made, lambda_dpop=0.0) == losses("dpo", made)
+    assert losses("dpop", made, lambda_dpop=3.0) == pytest.approx([-math.log(sigmoid(0.1 * (3 - 6)))])
+
+
+@pytest.mark.parametrize("certain", [0.0, 1.0])
+def test_dpop_holds_up_the_side_that_its_soft_label_says(certain):
+    made = batch(([-4.0], [-8.0], [-2.0], [-3.0]), chosen_better_probability=torch.tensor([certain]))
+    margin = 3 - 3 * 2 if certain else -3 - 3 * 5
+    expected = [-math.log(sigmoid(0.1 * margin))]
+    assert losses("dpop", made, lambda_dpop=3.0, soft_labels=True) == pytest.approx(expected)
+
+
+def test_chi_po_beyond_its_bound_does_not_pull():
+    made = batch(([3.0], [-3.0], [0.0], [0.0]))
+    made.policy_chosen_logps.requires_grad_()
+    for bound, pulls in ((0.2, False), (2.0, True)):
+        found = LOSSES["chi_po"].function(made, loss_config("chi_po", {"reward_bound": bound}))
+        (gradient,) = torch.autograd.grad(found.losses.sum(), [made.policy_chosen_logps])
+        # d/dr of beta (e^r + r), beta = 0.1, at a margin of 0.1 (e^3 - e^-3 + 6).
+        margin = 0.1 * (math.exp(3) - math.exp(-3) + 6)
+        expected = -sigmoid(-margin) * 0.1 * (math.exp(3) + 1)
+        assert float(gradient) == pytest.approx(expected if pulls else 0.0)
+
+
+def published_beta_dpo(margins, seen_mean, seen_deviation, kept, beta=0.1, alpha=0.6, gamma=0.9):
+    """Beta and the mean loss as the paper's authors compute them, from margins in nats and which pairs were drawn."""
+    mean = gamma * seen_mean + (1 - gamma) * statistics.mean(margins)
+    deviation = gamma * seen_deviation + (1 - gamma) * statistics.stdev(margins)
+    taken = [margin for margin, takes in zip(margins, kept, strict=True) if takes]
+    used = max(1e-3, beta * (1 + alpha * (statistics.mean(taken) - mean)))
+    return statistics.mean(-math.log(sigmoid(used * margin)) for margin in taken), mean, deviation
+
+
+@pytest.mark.parametrize("scale", [1.0, -4.0])
+def test_beta_dpo_follows_margins_and_leaves_out_the_unlikely(scale):
+    margins = [0.5 * scale, 0.4 * scale, 0.6 * scale, 30.0, 0.3 * scale]
+    zeros = [0.0] * 5
+    even = torch.full((5,), 0.5, dtype=torch.float64)
+    made = batch((margins, zeros, zeros, zeros), row_draws=even, seen_margins=MovingMoments(0.2, 1.0))
+    found = LOSSES["beta_dpo"].function(made, loss_config("beta_dpo", {}))
+    # Even draws leave out the fifth of the pairs that lies farthest from the mean.
+    kept = [True, True, True, False, True]
+    loss, mean, deviation = published_beta_dpo(margins, 0.2, 1.0, kept)
+    assert [value > 0 for value in found.losses.tolist()] == kept
+    assert float(found.losses.mean()) == pytest.approx(loss)
+    assert (found.margin_moments.mean, found.margin_moments.deviation) == pytest.approx((mean, deviation))
+
+
+def test_beta_dpo_draws_pairs_with_the_odds_of_their_margin():
+    rows, generator = 3, torch.Generator().manual_seed(0)
+    margins, zeros = [0.0, 1.0, 2.0], [0.0] * rows
+    config = loss_config("beta_dpo", {"filtered": 0.6, "update_share": 0.5})  # one of three is kept
+    counts = torch.zeros(rows)
+    for _ in range(2000):
+        draws = torch.rand(rows, generator=generator, dtype=torch.float64)
+        # Moments after the batch: mean 0.5 and deviation 1.
+        made = batch((margins, zeros, zeros, zeros), row_draws=draws, seen_margins=MovingMoments(0.0, 1.0))
+        counts += LOSSES["beta_dpo"].function(made, config).losses > 0
+    odds = [math.exp(-0.5 * (margin - 0.5) ** 2) for margin in margins]
+    assert counts.tolist() == pytest.approx([2000 * value / sum(odds) for value in odds], rel=0.1)
 
 
 def test_bcos_shift_on_pairs_is_the_batchs_mean_reward():

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from tests.interruption import run_until
-from tests.unit.training.test_trainer import config, model_dir, objective, policy_of, run_config, unpaired
+from tests.unit.training.test_trainer import config, model_dir, objective, pairs, policy_of, run_config, unpaired
 from thumbline.pipeline.errors import ConfigError
 from thumbline.pipeline.training.checkpoints import load_checkpoint
 from thumbline.pipeline.training.methods import check_methods, check_shared
@@ -111,6 +111,28 @@ def test_a_running_shift_goes_on_through_a_checkpoint_to_the_same_bits(model_dir
     resumed, resumed_log = running(model_dir, tmp_path / "stormy", settings, rows)
     assert resumed_log == log
     assert all(torch.equal(resumed[name], weights[name]) for name in weights)
+
+
+def followed(model_dir, folder, stop_after=None):
+    """Weights and log of a run of beta-DPO, which follows margins and draws pairs."""
+    settings, policy = config(micro_batch_rows=4, learning_rate=1e-2, seed=3), policy_of(model_dir)
+    made = dataclasses.replace(objective("beta_dpo", 4, filtered=0.5), seed=settings.seed)
+    log = run_until(Trainer(policy, made, settings, pairs(10), pairs(2), folder), stop_after)
+    return None if log is None else (policy.model.state_dict(), log)
+
+
+def test_followed_margins_and_draws_go_on_through_a_checkpoint_to_the_same_bits(model_dir, tmp_path):
+    weights, log = followed(model_dir, tmp_path / "calm")
+    (tmp_path / "stormy").mkdir()
+    followed(model_dir, tmp_path / "stormy", stop_after=3)
+    resumed, resumed_log = followed(model_dir, tmp_path / "stormy")
+    assert resumed_log == log
+    assert all(torch.equal(resumed[name], weights[name]) for name in weights)
+    means = [row.value for row in log if (row.phase, row.metric) == ("train", "margin_mean")]
+    margins = [row.value for row in log if (row.phase, row.metric) == ("train", "reward_margin")]
+    # A tenth of each step's own mean margin, which the logged reward is a tenth of, goes in.
+    for before, after, margin in zip(means, means[1:], margins[1:], strict=False):
+        assert after == pytest.approx(0.9 * before + margin, rel=1e-4, abs=1e-6)
 
 
 def test_a_running_shift_is_the_mean_over_all_rows_trained_on(model_dir, tmp_path):
