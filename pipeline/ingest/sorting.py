@@ -6,7 +6,7 @@ bucket, are merged, and the rest is sorted. Ids decide order and bucket, so neit
 nor the order of the inputs shows in the result.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from itertools import chain, groupby
 from pathlib import Path
 from types import TracebackType
@@ -90,14 +90,19 @@ class TaskFiles(NamedTuple):
 
 
 def merged(identified: pl.DataFrame) -> pl.DataFrame:
-    """Table `events`: equal deliveries merged, the first by file and line kept; sorted by `ORDER`."""
+    """Table `events`, or those of its columns that are there: equal deliveries merged, sorted by `ORDER`.
+
+    Of deliveries the first by file and line is kept.
+    """
     order = identified.select(pl.arg_sort_by(*ORDER, "source_file", "source_line")).to_series()
     ids = identified["event_id"].gather(order)
     first = (ids != ids.shift(1)).fill_null(True).arg_true()
     # The rows up to the next first one are its deliveries.
     ends = first.shift(-1, fill_value=len(ids)).cast(pl.Int64)
     counted = gathered_rows(identified, order.gather(first).to_numpy())
-    return counted.with_columns(deliveries=ends - first.cast(pl.Int64)).select(list(polars_schema("events")))
+    return counted.with_columns(deliveries=ends - first.cast(pl.Int64)).select(
+        name for name in polars_schema("events") if name in counted.columns or name == "deliveries"
+    )
 
 
 def write_task(task: Task) -> TaskFiles:
@@ -219,10 +224,17 @@ class _Origins(NamedTuple):
         return self.rows[self.numbers.search_sorted(units)]
 
 
-def read_events(written: Sequence[TaskFiles], pass_bytes: int) -> Iterator[pl.DataFrame]:
-    """Rows of all tasks in ascending, disjoint ranges of `ORDER`: columns of table `events` without `deliveries`."""
+def read_events(written: Sequence[TaskFiles], pass_bytes: int, without: Collection[str] = ()) -> Iterator[pl.DataFrame]:
+    """Rows of all tasks in ascending, disjoint ranges of `ORDER`: columns of table `events` without `deliveries`.
+
+    Args:
+        written: What the tasks wrote.
+        pass_bytes: How much of it is read at a time.
+        without: Columns that are left on disk.
+    """
     origins = _origins(written)
-    for frame in read_buckets([entry.events for entry in written], STORED_EVENTS, ORDER, pass_bytes):
+    stored = pl.Schema({name: dtype for name, dtype in STORED_EVENTS.items() if name not in without})
+    for frame in read_buckets([entry.events for entry in written], stored, ORDER, pass_bytes):
         at = origins.of(frame[UNIT])
         yield frame.with_columns(
             at["source_file"], at["format"], (frame["source_line"] + at["lines_before"]).alias("source_line")

@@ -7,7 +7,8 @@ them is right is for the votes' order to say, not for the reader. A log without 
 one vote delivered twice from two equal votes; it is read as the former.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from itertools import chain
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -29,7 +30,7 @@ from ..reading.files import FileSource
 from ..reading.inputs import Inputs, expand_inputs
 from ..storage.buckets import bucket_count
 from ..storage.digests import cached_digest
-from ..storage.manifests import Counts
+from ..storage.manifests import Counts, TableRecord
 from ..storage.tables import read_table, write_tables
 from ..workers import Spread, available_cores, map_in_threads
 
@@ -84,6 +85,59 @@ def ingest_to(config: EventsConfig, folder: Path, sizes: BatchSizes, spread: Spr
     Raises:
         As `ingest` does.
     """
+    with sorted_log(config, folder, sizes, spread) as log:
+        parts = chain(({"events": frame} for frame in log.events()), ({"rejects": frame} for frame in log.rejects()))
+        return log.result(write_tables(folder, parts, OUTPUTS, sizes.row_group_rows))
+
+
+class SortedLog:
+    """A log that has been read: its rows lie on disk by their prompts."""
+
+    def __init__(self, inputs: Inputs, written: list[sorting.TaskFiles], pass_bytes: int) -> None:
+        """Begin before the first part.
+
+        Args:
+            inputs: What was read.
+            written: What reading it wrote.
+            pass_bytes: How much is sorted at a time.
+        """
+        self._inputs = inputs
+        self._written = written
+        self._pass_bytes = pass_bytes
+        self._tally = Tally(written)
+
+    def events(self) -> Iterator[pl.DataFrame]:
+        """Table `events` in parts; to be read once. A prompt of very many events lies in several."""
+        read = sorting.read_events(self._written, self._pass_bytes)
+        yield from map(self._tally.events, map_in_threads(sorting.merged, read))
+
+    def without(self, columns: Collection[str]) -> Iterator[pl.DataFrame]:
+        """Table `events` without some of its columns, in the same parts; counts nothing."""
+        yield from map_in_threads(sorting.merged, sorting.read_events(self._written, self._pass_bytes, columns))
+
+    def rejects(self) -> Iterator[pl.DataFrame]:
+        """Table `rejects` in parts; to be read once."""
+        yield from map(self._tally.rejects, sorting.read_rejects(self._written))
+
+    def result(self, outputs: Mapping[str, TableRecord]) -> StageResult:
+        """What the stage says, once both tables are written.
+
+        Raises:
+            TableError: Rows were lost, which is a fault of an importer.
+        """
+        return StageResult(outputs=outputs, counts=self._tally.counts(outputs), notes=self._tally.notes(self._inputs))
+
+
+@contextmanager
+def sorted_log(
+    config: EventsConfig, folder: Path, sizes: BatchSizes, spread: Spread = LOCAL_SPREAD
+) -> Iterator[SortedLog]:
+    """All inputs, read; what lies in `folder` for it is deleted with the block's end.
+
+    Raises:
+        InputError: An input stands for nothing, or its columns are not clear.
+        ConfigError: The format or an option does not hold.
+    """
     if holds_hidden(config.user_key):
         raise ConfigError(
             "events.user_key: these settings keep a digest of the key, not the key. Run the run file in which it "
@@ -91,15 +145,7 @@ def ingest_to(config: EventsConfig, folder: Path, sizes: BatchSizes, spread: Spr
         )
     with TemporaryDirectory(prefix=".buckets-", dir=folder) as place:
         inputs = expand_inputs(config.inputs)
-        written = _write_tasks(inputs, config, Path(place), sizes, spread)
-        tally = Tally(written)
-        events = map_in_threads(sorting.merged, sorting.read_events(written, sizes.pass_bytes))
-        parts = chain(
-            ({"events": tally.events(frame)} for frame in events),
-            ({"rejects": tally.rejects(frame)} for frame in sorting.read_rejects(written)),
-        )
-        outputs = write_tables(folder, parts, OUTPUTS, sizes.row_group_rows)
-        return StageResult(outputs=outputs, counts=tally.counts(outputs), notes=tally.notes(inputs))
+        yield SortedLog(inputs, _write_tasks(inputs, config, Path(place), sizes, spread), sizes.pass_bytes)
 
 
 def _write_tasks(

@@ -10,7 +10,8 @@ it.
 together.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from itertools import chain
 from typing import Any, Final, NamedTuple
 
 import polars as pl
@@ -20,7 +21,7 @@ from ..context import StageContext, StageResult
 from ..evidence.prompts import loose_keys, prompt_contexts, prompt_groups, prompt_signatures
 from ..evidence.sides import LAYOUT, comparison_sides, vote_sides
 from ..identity import as_answer, digest, joined
-from ..storage.manifests import Counts, value_counts
+from ..storage.manifests import Counts, TableRecord, value_counts
 from ..tables import PAIR_DROP, polars_schema
 from ..workers import IN_MEMORY, map_in_threads
 
@@ -223,31 +224,48 @@ def _outcome(config: PairsConfig) -> pl.Expr:
 
 def run(context: StageContext) -> StageResult:
     """Read `responses` and `comparisons` a set of prompts at a time, write all of `OUTPUTS`."""
-    config = context.config.pairs
-    counted: list[pl.DataFrame] = []
+    work = Work(context.config.pairs, context.config.responses)
+    made = map(work.passed, map_in_threads(lambda part: work.made(*part), _parts(context)))
+    outputs = context.write_parts(chain(made, work.last()), OUTPUTS)
+    return work.result(context, outputs)
 
-    def made(part: tuple[pl.DataFrame, pl.DataFrame]) -> dict[str, pl.DataFrame]:
-        lazy = transform(part[0].lazy(), part[1].lazy(), config, context.config.responses)
+
+class Work:
+    """The stage's work on parts of `responses` and `comparisons` that no prompt, or no prompt group, crosses."""
+
+    def __init__(self, config: PairsConfig, prior: ResponsesConfig) -> None:
+        """Begin before the first part; the settings are those of `transform`."""
+        self._config = config
+        self._prior = prior
+        self._counted: list[pl.DataFrame] = []
+
+    def made(self, responses: pl.DataFrame, comparisons: pl.DataFrame) -> dict[str, pl.DataFrame]:
+        """The tables that a part gives; may be called by several threads."""
+        lazy = transform(responses.lazy(), comparisons.lazy(), self._config, self._prior)
         return dict(zip(Pairs._fields, pl.collect_all(list(lazy), engine=IN_MEMORY), strict=True))
 
-    def written() -> Iterator[dict[str, pl.DataFrame]]:
-        for tables in map_in_threads(made, _parts(context)):
-            counted.append(tables.pop("pair_yield"))
-            yield tables
-        yield {"pair_yield": _added(counted)}
+    def passed(self, tables: dict[str, pl.DataFrame]) -> dict[str, pl.DataFrame]:
+        """The tables of each part without what became of its prompts, which is counted, one part after the other."""
+        self._counted.append(tables.pop("pair_yield"))
+        return tables
 
-    outputs = context.write_parts(written(), OUTPUTS)
-    pair_yield = _added(counted)
-    paired = int(pair_yield.filter(pl.col("outcome") == "paired")["n_prompts"].sum())
-    prompts = int(pair_yield["n_prompts"].sum())
-    noted = {table: context.written(table, columns) for table, columns in _NOTED.items()}
-    return StageResult(
-        outputs=outputs,
-        counts=Counts(
-            rows_in=prompts, rows_out=paired, rejected=prompts - paired, made={"pairs": outputs["pairs"].rows}
-        ),
-        notes={**notes(noted, config), "unpaired_prompts": _missed(pair_yield)},
-    )
+    def last(self) -> Iterator[dict[str, pl.DataFrame]]:
+        """One part: the table that takes all parts, after the last."""
+        yield {"pair_yield": _added(self._counted)}
+
+    def result(self, context: StageContext, outputs: Mapping[str, TableRecord]) -> StageResult:
+        """What the stage says, once all tables are written."""
+        pair_yield = _added(self._counted)
+        paired = int(pair_yield.filter(pl.col("outcome") == "paired")["n_prompts"].sum())
+        prompts = int(pair_yield["n_prompts"].sum())
+        noted = {table: context.written(table, columns) for table, columns in _NOTED.items()}
+        return StageResult(
+            outputs=outputs,
+            counts=Counts(
+                rows_in=prompts, rows_out=paired, rejected=prompts - paired, made={"pairs": outputs["pairs"].rows}
+            ),
+            notes={**notes(noted, self._config), "unpaired_prompts": _missed(pair_yield)},
+        )
 
 
 def _missed(pair_yield: pl.DataFrame) -> dict[str, dict[str, Any]]:

@@ -9,9 +9,8 @@ sure enough, else the stage abstains and says why.
 whole table. What takes the whole log (raters, positions, the newest time) is made by `shared` from narrow tables.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
-from functools import partial
 from itertools import chain
 from typing import Any, Final, NamedTuple
 
@@ -34,7 +33,7 @@ from ..evidence.posterior import beta_above_half, beta_quantile
 from ..evidence.raters import NARROW, RaterVotes, rater_contradictions
 from ..evidence.screening import screened
 from ..evidence.votes import counted, last_votes, named, recency, weighed
-from ..storage.manifests import Counts, value_counts
+from ..storage.manifests import Counts, TableRecord, value_counts
 from ..tables import ABSTAIN_REASON, LABEL, TIME, polars_schema
 from ..workers import IN_MEMORY, map_in_threads
 
@@ -51,7 +50,9 @@ _NOTED: Final = {
     "contradictions": ("kind",),
     "response_drops": ("reason",),
 }
-_TEXTS: Final = ("prompt", "tools", "completion", "completion_extra")
+TEXTS: Final = ("prompt", "tools", "completion", "completion_extra")
+# What a part's last votes are called beside its tables.
+_VOTES: Final = "votes"
 _COUNTS: Final = ("n_up", "n_down", "n_retracted", "up_evidence", "down_evidence")
 
 
@@ -81,6 +82,14 @@ class Shared(NamedTuple):
     raters: pl.DataFrame
     positions: pl.DataFrame
     newest: datetime | None
+
+
+# Where no row needs the whole log.
+_NOTHING_KNOWN: Final = Shared(
+    pl.DataFrame(schema={"user_id": pl.String, "weight": pl.Float64}),
+    pl.DataFrame(schema={"position": pl.Int64, "place_propensity": pl.Float64}),
+    None,
+)
 
 
 class Responses(NamedTuple):
@@ -123,8 +132,17 @@ def transform(events: pl.LazyFrame, config: ResponsesConfig, known: Shared | Non
         config: Prior, confidence, weights and screens.
         known: What the whole log gave; None: `events` are the whole log.
     """
-    if known is None:
-        known = shared([log_facts(events)], config)
+    return _transformed(events, config, shared([log_facts(events)], config) if known is None else known).tables
+
+
+class _Transformed(NamedTuple):
+    """What one set of prompts gives: tables, and its last votes, columns `evidence.raters.NARROW`."""
+
+    tables: Responses
+    votes: pl.DataFrame
+
+
+def _transformed(events: pl.LazyFrame, config: ResponsesConfig, known: Shared) -> _Transformed:
     with_ids = named(events).collect(engine=IN_MEMORY)
     texts = screened(answers(with_ids).lazy(), config).collect(engine=IN_MEMORY)
     kept = texts.filter(pl.col("drop_reason").is_null())
@@ -134,14 +152,15 @@ def transform(events: pl.LazyFrame, config: ResponsesConfig, known: Shared | Non
     evident = _with_evidence(kept, with_ids, votes, known, config)
     judged = _label(_posterior(evident, config), config).collect(engine=IN_MEMORY)
     # Texts come back at the end, row beside row: whatever looks at votes need not carry them along.
-    responses = judged.hstack(kept.select(_TEXTS)).select(list(polars_schema("responses")))
-    return Responses(
+    responses = judged.hstack(kept.select(TEXTS)).select(list(polars_schema("responses")))
+    tables = Responses(
         responses.lazy(),
         counted_comparisons(said.lazy()),
         comparison_drops(said.lazy()),
         contradictions(votes.lazy(), said.lazy()),
         _drops(texts.lazy()),
     )
+    return _Transformed(tables, votes.select(NARROW))
 
 
 def _with_evidence(
@@ -149,7 +168,7 @@ def _with_evidence(
 ) -> pl.LazyFrame:
     """The kept responses without their texts, in their order, with votes, exposure and recency."""
     weights = exposure.exposure_weights(events.lazy(), known.positions.lazy(), config.exposure, config.exposure_clip)
-    joined = kept.drop(_TEXTS).lazy()
+    joined = kept.drop(TEXTS).lazy()
     for table in (counted(votes.lazy()), weights):
         joined = joined.join(table, on="response_id", how="left", validate="1:1", maintain_order="left")
     return joined.with_columns(
@@ -215,43 +234,73 @@ def _drops(texts: pl.LazyFrame) -> pl.LazyFrame:
 def run(context: StageContext) -> StageResult:
     """Read `events` a set of prompts at a time, write all of `OUTPUTS`."""
     config = context.config.responses
-    without_text = [name for name in polars_schema("events").names() if name not in _TEXTS]
-    known = shared((log_facts(part.lazy()) for part in context.read_by_prompt("events", without_text)), config)
-    seen = _Seen()
-    made = map(seen.add, map_in_threads(partial(_made, config=config, known=known), context.read_by_prompt("events")))
-    of_raters = {"raters": known.raters, "contradictions": rater_contradictions(known.raters)}
-    outputs = context.write_parts(chain(made, [of_raters]), OUTPUTS)
-    events = context.rows("events")
-    collected = {table: context.written(table, columns) for table, columns in _NOTED.items()}
-    return StageResult(
-        outputs=outputs,
-        counts=Counts(
-            rows_in=events,
-            rows_out=outputs["responses"].rows,
-            merged=events - outputs["responses"].rows - seen.dropped,
-            rejected=seen.dropped,
-        ),
-        notes={"prompts": seen.prompts, **notes(collected, config)},
-    )
+    known = None
+    if needs_log_first(config):
+        without_text = [name for name in polars_schema("events").names() if name not in TEXTS]
+        narrow = context.read_by_prompt("events", without_text)
+        known = shared((log_facts(part.lazy()) for part in narrow), config)
+    work = Work(config, known)
+    made = map(work.passed, map_in_threads(work.made, context.read_by_prompt("events")))
+    outputs = context.write_parts(chain(made, work.last()), OUTPUTS)
+    return work.result(context, outputs)
 
 
-class _Seen:
-    """Counts over the parts, as they pass."""
+def needs_log_first(config: ResponsesConfig) -> bool:
+    """Whether a response's row depends on other prompts: on raters, on positions or on the newest time."""
+    return config.reliability != "none" or config.half_life_days is not None or config.exposure == "position"
 
-    def __init__(self) -> None:
-        self.dropped = self.prompts = 0
 
-    def add(self, tables: dict[str, pl.DataFrame]) -> dict[str, pl.DataFrame]:
-        self.dropped += int(tables["response_drops"]["n_events"].sum())
-        self.prompts += tables["responses"]["prompt_id"].n_unique()
+class Work:
+    """The stage's work on parts of `events` that no prompt crosses."""
+
+    def __init__(self, config: ResponsesConfig, known: Shared | None) -> None:
+        """Begin before the first part.
+
+        Args:
+            config: The stage's settings.
+            known: What the whole log gave; None where no row needs it (`needs_log_first`).
+        """
+        self._config = config
+        self._known = known
+        self._raters = RaterVotes(config)
+        self._dropped = self._prompts = 0
+
+    def made(self, events: pl.DataFrame) -> dict[str, pl.DataFrame]:
+        """The tables that a part gives, and what `passed` takes from them; may be called by several threads."""
+        found = _transformed(events.lazy(), self._config, self._known or _NOTHING_KNOWN)
+        collected = pl.collect_all(list(found.tables), engine=IN_MEMORY)
+        tables = dict(zip(Responses._fields, collected, strict=True))
+        check_counted(events.lazy(), tables["comparisons"], tables["comparison_drops"])
+        return {**tables, _VOTES: found.votes}
+
+    def passed(self, tables: dict[str, pl.DataFrame]) -> dict[str, pl.DataFrame]:
+        """The tables of each part alone, once they are counted, one part after the other."""
+        votes = tables.pop(_VOTES)
+        if self._known is None:
+            self._raters.add(votes)
+        self._dropped += int(tables["response_drops"]["n_events"].sum())
+        self._prompts += tables["responses"]["prompt_id"].n_unique()
         return tables
 
+    def last(self) -> Iterator[dict[str, pl.DataFrame]]:
+        """One part: the tables that take all parts, after the last."""
+        raters = self._raters.table() if self._known is None else self._known.raters
+        yield {"raters": raters, "contradictions": rater_contradictions(raters)}
 
-def _made(part: pl.DataFrame, config: ResponsesConfig, known: Shared) -> dict[str, pl.DataFrame]:
-    made = pl.collect_all(list(transform(part.lazy(), config, known)), engine=IN_MEMORY)
-    tables = dict(zip(Responses._fields, made, strict=True))
-    check_counted(part.lazy(), tables["comparisons"], tables["comparison_drops"])
-    return tables
+    def result(self, context: StageContext, outputs: Mapping[str, TableRecord]) -> StageResult:
+        """What the stage says, once all tables are written."""
+        events = context.rows("events")
+        collected = {table: context.written(table, columns) for table, columns in _NOTED.items()}
+        return StageResult(
+            outputs=outputs,
+            counts=Counts(
+                rows_in=events,
+                rows_out=outputs["responses"].rows,
+                merged=events - outputs["responses"].rows - self._dropped,
+                rejected=self._dropped,
+            ),
+            notes={"prompts": self._prompts, **notes(collected, self._config)},
+        )
 
 
 def notes(made: dict[str, pl.DataFrame], config: ResponsesConfig) -> dict[str, Any]:

@@ -5,6 +5,8 @@ weight is the product of what is asked for: confidence in [0, 1], exposure in [1
 cut to [min_weight, max_weight]. A response whose exposure was not logged has an exposure of 1.
 """
 
+from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import polars as pl
@@ -13,7 +15,7 @@ from ..config import UnpairedConfig
 from ..context import StageContext, StageResult
 from ..evidence.exposure import effective_sample_size
 from ..identity import as_answer
-from ..storage.manifests import Counts, value_counts
+from ..storage.manifests import Counts, TableRecord, value_counts
 from ..tables import polars_schema
 from ..workers import IN_MEMORY, map_in_threads
 
@@ -59,12 +61,18 @@ def _weight(config: UnpairedConfig) -> pl.Expr:
 
 def run(context: StageContext) -> StageResult:
     """Read `responses` a part at a time, write `unpaired`."""
-    config = context.config.unpaired
-
-    def made(part: pl.DataFrame) -> dict[str, pl.DataFrame]:
-        return {"unpaired": transform(part.lazy(), config).collect(engine=IN_MEMORY)}
-
+    made = partial(made_of, config=context.config.unpaired)
     outputs = context.write_parts(map_in_threads(made, context.read_parts("responses")), OUTPUTS)
+    return result(context, outputs)
+
+
+def made_of(responses: pl.DataFrame, config: UnpairedConfig) -> dict[str, pl.DataFrame]:
+    """The stage's table of one part of `responses`."""
+    return {"unpaired": transform(responses.lazy(), config).collect(engine=IN_MEMORY)}
+
+
+def result(context: StageContext, outputs: Mapping[str, TableRecord]) -> StageResult:
+    """What the stage says, once its table is written."""
     abstained = context.read("responses", ("abstain_reason",))["abstain_reason"].drop_nulls()
     seen, rows = context.rows("responses"), outputs["unpaired"].rows
     return StageResult(

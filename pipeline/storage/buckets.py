@@ -135,7 +135,7 @@ def read_buckets(
 
     Args:
         files: What the writers gave.
-        schema: Columns of the rows; enums come back from their codes.
+        schema: Columns of the rows, those that are wanted of what was written; enums come back from their codes.
         key: Columns of text of equal lengths, whose joined values are cut into ranges; none: each bucket at once.
         pass_bytes: How much is read in one pass.
     """
@@ -183,7 +183,8 @@ def _key_ranges(batches: list[Batch], written: Any, key: Sequence[str], count: i
 
 def _frame(records: list[Any], schema: pl.Schema) -> pl.DataFrame:
     # Of many small batches; all that follows is several times as fast on columns in one piece.
-    frame = pl.DataFrame(pl.from_arrow(pa.Table.from_batches(records))).rechunk()
+    table = pa.Table.from_batches(records).select(schema.names())
+    frame = pl.DataFrame(pl.from_arrow(table)).rechunk()
     codes = [pl.col(name).cat.to(dtype) for name, dtype in schema.items() if isinstance(dtype, pl.Enum)]
     return frame.with_columns(codes)
 

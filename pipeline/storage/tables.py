@@ -4,9 +4,11 @@ A file is whole or not there at all.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Final
+from types import TracebackType
+from typing import Final, Self
 
 import polars as pl
 
@@ -57,40 +59,78 @@ def write_tables(
     Args:
         folder: Where the files go.
         parts: Rows by table, in their order; no key stands in two parts.
-        tables: Names in `tables.TABLES`, the one of the most rows first: it is encoded by all threads.
+        tables: Names in `tables.TABLES`.
         row_group_rows: Rows of a row group.
 
     Raises:
         TableError: Values break a schema.
     """
-    paths = {table: folder / f"{table}.parquet" for table in tables}
-    first, *others = paths
-    with ExitStack() as open_files:
-        files = {table: open_files.enter_context(atomic_file(path)) for table, path in paths.items()}
-        writers = {table: ParquetWriter(files[table], row_group_rows) for table in others}
-        rows = {first: _sink(files[first], first, _beside(parts, first, writers), row_group_rows)}
-        for table, writer in writers.items():
-            rows[table] = writer.close(polars_schema(table))
-    return {
-        table: TableRecord(file=path.name, rows=rows[table], sha256=cached_digest(path))
-        for table, path in paths.items()
-    }
+    with TableWriters(folder, tables, row_group_rows) as writers:
+        for part in parts:
+            writers.write(part)
+    return writers.records
 
 
-def _beside(
-    parts: Iterable[Mapping[str, pl.DataFrame]], first: str, writers: Mapping[str, ParquetWriter]
-) -> Iterator[pl.DataFrame]:
-    """The parts of one table; those of the others are written as they pass."""
-    found = False
-    for part in parts:
+class TableWriters:
+    """Writes tables of one folder, atomically; each is checked and encoded by a thread of its own.
+
+    Attributes:
+        records: The tables' records by name, once the block has ended well.
+    """
+
+    def __init__(self, folder: Path, tables: Iterable[str], row_group_rows: int = ROW_GROUP_ROWS) -> None:
+        """Begin the files where the block begins; the arguments are those of `write_tables`."""
+        self._paths = {table: folder / f"{table}.parquet" for table in tables}
+        self._row_group_rows = row_group_rows
+        self._writers: dict[str, ParquetWriter] = {}
+        self._threads: dict[str, ThreadPoolExecutor] = {}
+        self._written: dict[str, Future[None]] = {}
+        self._open_files = ExitStack()
+        self.records: dict[str, TableRecord] = {}
+
+    def __enter__(self) -> Self:
+        """The writers."""
+        with ExitStack() as open_files:
+            for table, path in self._paths.items():
+                temporary = open_files.enter_context(atomic_file(path))
+                self._writers[table] = ParquetWriter(temporary, self._row_group_rows)
+                self._threads[table] = open_files.enter_context(ThreadPoolExecutor(1))
+            self._open_files = open_files.pop_all()
+        return self
+
+    def write(self, part: Mapping[str, pl.DataFrame]) -> None:
+        """Add rows by table. What is wrong with them is raised here, by a later call, or at the block's end."""
         for table, frame in part.items():
-            if table == first:
-                found = True
-                yield frame
-            else:
-                writers[table].write(validate(table, frame))
-    if not found:
-        yield polars_schema(first).to_frame()
+            self._wait(table)
+            self._written[table] = self._threads[table].submit(self._write, table, frame)
+
+    def _write(self, table: str, frame: pl.DataFrame) -> None:
+        self._writers[table].write(validate(table, frame))
+
+    def _wait(self, table: str) -> None:
+        """No more than one part of a table waits to be written."""
+        if table in self._written:
+            self._written.pop(table).result()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Finish the files, unless an error has ended the block: then none is left."""
+        if error is not None:
+            self._open_files.__exit__(kind, error, trace)
+            return
+        with self._open_files:
+            ended = {table: self._threads[table].submit(self._close, table) for table in self._paths}
+            for table in self._paths:
+                self._wait(table)
+            rows = {table: end.result() for table, end in ended.items()}
+        self.records = {
+            table: TableRecord(file=path.name, rows=rows[table], sha256=cached_digest(path))
+            for table, path in self._paths.items()
+        }
+
+    def _close(self, table: str) -> int:
+        return self._writers[table].close(polars_schema(table))
 
 
 def _sink(path: Path, table: str, frames: Iterator[pl.DataFrame], row_group_rows: int) -> int:
@@ -179,10 +219,18 @@ def read_by_prompt(
     Raises:
         TableError: The file's columns are not those of `table`, or its bytes not those that its stage wrote.
     """
-    parts = read_parts(path, table, columns, part_rows)
+    yield from whole_prompts(read_parts(path, table, columns, part_rows))
+
+
+def whole_prompts(parts: Iterator[pl.DataFrame]) -> Iterator[pl.DataFrame]:
+    """Rows that are sorted by prompt_id, cut so that no prompt crosses two parts.
+
+    Args:
+        parts: At least one; rows of one prompt may lie in several. The last part given may be empty.
+    """
     held = next(parts)
     for part in parts:
-        others = (held["prompt_id"] != held["prompt_id"][-1]).arg_true()
+        others = (held["prompt_id"] != held["prompt_id"][-1]).arg_true() if held.height else held["prompt_id"]
         # Slices share the rows' memory; filtering would copy all texts.
         whole = int(others[-1]) + 1 if len(others) else 0
         if whole:
