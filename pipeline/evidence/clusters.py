@@ -33,8 +33,38 @@ class PromptFacts(NamedTuple):
     answers: pl.LazyFrame
 
 
+class NumberedPrompts(NamedTuple):
+    """What a partition says, or all of them say, with as little memory a prompt as may be.
+
+    Attributes:
+        prompts: `id`, `text_key` as bytes, `oldest_event_at`, `newest_event_at`; a prompt's place is its row.
+        text_keys: `place` and `key`, a number: prompts with a common key belong together.
+        meetings: As `PromptFacts` has them, with `place` for `id` and numbers for keys.
+        signatures: As `PromptFacts` has them.
+        answers: As `PromptFacts` has them.
+    """
+
+    prompts: pl.DataFrame
+    text_keys: pl.DataFrame
+    meetings: pl.DataFrame
+    signatures: pl.DataFrame
+    answers: pl.DataFrame
+
+
+def numbered(part: PromptFacts) -> NumberedPrompts:
+    """One partition with numbers for keys; its places begin at 0."""
+    prompts, meetings, signed, answers = pl.collect_all(list(part), engine=IN_MEMORY)
+    place = pl.int_range(pl.len(), dtype=pl.UInt32).alias("place")
+    text_keys = prompts.select(place, as_number(pl.col("text_key")).alias("key"))
+    met = meetings.join(prompts.select("id", place), on="id", validate="m:1")
+    met_places = met.select("place", as_number(pl.col("key")), "is_user", "at")
+    return NumberedPrompts(
+        prompts.with_columns(pl.col("text_key").str.decode("hex")), text_keys, met_places, signed, answers
+    )
+
+
 def prompt_clusters(
-    parts: Iterable[PromptFacts], near_similarity: float | None, pairs: pl.DataFrame | None
+    parts: Iterable[NumberedPrompts], near_similarity: float | None, pairs: pl.DataFrame | None
 ) -> pl.DataFrame:
     """`prompt_id`, `group_id` as bytes and `newest_event_at` of the group, for every prompt, in no order.
 
@@ -75,37 +105,17 @@ def _together(text_keys: pl.DataFrame, text: pl.Series, meetings: pl.DataFrame) 
     return kept_together(texts, once).gather(text).alias("component")
 
 
-class _Gathered(NamedTuple):
-    """What all partitions say, with as little memory a prompt as may be.
-
-    Attributes:
-        prompts: `id`, `text_key` as bytes, `oldest_event_at`, `newest_event_at`; a prompt's place is its row.
-        text_keys: `place` and `key`, a number: prompts with a common key belong together.
-        meetings: As `PromptFacts` has them, with `place` for `id` and numbers for keys.
-        signatures: As `PromptFacts` has them.
-        answers: As `PromptFacts` has them.
-    """
-
-    prompts: pl.DataFrame
-    text_keys: pl.DataFrame
-    meetings: pl.DataFrame
-    signatures: pl.DataFrame
-    answers: pl.DataFrame
-
-
-def _gathered(parts: Iterable[PromptFacts]) -> _Gathered:
-    found: list[_Gathered] = []
+def _gathered(parts: Iterable[NumberedPrompts]) -> NumberedPrompts:
+    """All partitions as one."""
+    found: list[NumberedPrompts] = []
     before = 0
     for part in parts:
-        prompts, meetings, signed, answers = pl.collect_all(list(part), engine=IN_MEMORY)
-        place = pl.int_range(before, before + pl.len(), dtype=pl.UInt32).alias("place")
-        text_keys = prompts.select(place, as_number(pl.col("text_key")).alias("key"))
-        met = meetings.join(prompts.select("id", place), on="id", validate="m:1")
-        numbered = met.select("place", as_number(pl.col("key")), "is_user", "at")
-        prompts = prompts.with_columns(pl.col("text_key").str.decode("hex"))
-        found.append(_Gathered(prompts, text_keys, numbered, signed, answers))
-        before += prompts.height
-    return _Gathered(*(pl.concat(tables) for tables in zip(*found, strict=True)))
+        further = pl.col("place") + pl.lit(before, pl.UInt32)
+        found.append(
+            part._replace(text_keys=part.text_keys.with_columns(further), meetings=part.meetings.with_columns(further))
+        )
+        before += part.prompts.height
+    return NumberedPrompts(*(pl.concat(tables) for tables in zip(*found, strict=True)))
 
 
 def _edges(prompts: pl.DataFrame, met: pl.DataFrame) -> pl.DataFrame:

@@ -16,6 +16,7 @@ from ..identity import as_number, digest, loosely_normalised, with_extra
 from ..storage.files import user_table_format
 from ..storage.parquet import read_parquet
 from ..tables import LEAK_MATCH, LEAK_TEXT, SPLIT, polars_schema
+from ..workers import IN_MEMORY
 from .neighbours import near_matches, signatures
 
 _TEXTS: Final = ("prompt", "completion")
@@ -38,24 +39,26 @@ def leak_keys(unpaired: pl.LazyFrame, pairs: pl.LazyFrame, splits: pl.LazyFrame,
         splits: Table `splits`.
         near: Whether near-duplicates are to be found; needs rensa.
     """
+    return _owned(text_keys(unpaired, pairs, near=near), splits)
+
+
+def text_keys(unpaired: pl.LazyFrame, pairs: pl.LazyFrame, *, near: bool) -> pl.LazyFrame:
+    """`leak_keys` before there are splits: with `prompt_id` for `owner`."""
     sides = [(unpaired, "completion", "response_id")]
     sides += [(pairs, side, f"{side}_response_id") for side in ("chosen", "rejected")]
     rows = pl.concat(
         table.select("prompt_id", "prompt", answer=side, response_id=response_id) for table, side, response_id in sides
     )
-    placed = rows.join(splits.select("prompt_id", "split"), on="prompt_id", how="inner", validate="m:1").select(
-        "prompt_id", "prompt", "answer", "response_id", owner="split"
-    )
     # A text that many rows hold is normalised once.
-    prompts = placed.unique("prompt_id", keep="any")
-    answers = placed.unique(["owner", "response_id"], keep="any")
+    prompts = rows.unique("prompt_id", keep="any")
+    answers = rows.unique(["prompt_id", "response_id"], keep="any")
     answer = pl.col("answer").list.first().struct
     said = with_extra(answer.field("content"), answer.field("extra"))
     texts = [
-        prompts.select("owner", text=pl.lit("prompt", LEAK_TEXT), value=user_text(pl.col("prompt"))),
-        answers.select("owner", text=pl.lit("completion", LEAK_TEXT), value=said),
+        prompts.select("prompt_id", text=pl.lit("prompt", LEAK_TEXT), value=user_text(pl.col("prompt"))),
+        answers.select("prompt_id", text=pl.lit("completion", LEAK_TEXT), value=said),
     ]
-    return _keyed(pl.concat(texts), near=near)
+    return _keyed(pl.concat(texts), "prompt_id", near=near)
 
 
 def met_keys(events: pl.DataFrame, splits: pl.DataFrame, columns: Sequence[str]) -> pl.DataFrame:
@@ -66,26 +69,37 @@ def met_keys(events: pl.DataFrame, splits: pl.DataFrame, columns: Sequence[str])
         splits: Table `splits` of the same prompts.
         columns: `conversation_id`, `user_id` or both.
     """
-    owned = events.join(splits.select("prompt_id", owner="split"), on="prompt_id", how="inner", validate="m:1")
+    return _owned(meeting_keys(events, columns).lazy(), splits.lazy()).collect(engine=IN_MEMORY)
+
+
+def meeting_keys(events: pl.DataFrame, columns: Sequence[str]) -> pl.DataFrame:
+    """`met_keys` before there are splits: with `prompt_id` for `owner`."""
     found = [
-        owned.select("owner", value=column)
+        events.select("prompt_id", value=column)
         .drop_nulls()
         .unique()
-        .select("owner", text=pl.lit(_MET[column], LEAK_TEXT), key=as_number(digest(pl.col("value"))))
+        .select("prompt_id", text=pl.lit(_MET[column], LEAK_TEXT), key=as_number(digest(pl.col("value"))))
         for column in columns
     ]
     return pl.concat(found)
 
 
-def _keyed(texts: pl.LazyFrame, *, near: bool) -> pl.LazyFrame:
+def _owned(keys: pl.LazyFrame, splits: pl.LazyFrame) -> pl.LazyFrame:
+    """Keys of prompts as keys of the splits that these are in, each once; prompts without a split have no rows."""
+    owners = splits.select("prompt_id", owner="split")
+    owned = keys.join(owners, on="prompt_id", how="inner", validate="m:1").unique(["owner", "text", "key"], keep="any")
+    return owned.select("owner", pl.exclude("owner", "prompt_id"))
+
+
+def _keyed(texts: pl.LazyFrame, owner: str, *, near: bool) -> pl.LazyFrame:
     key = as_number(digest(loosely_normalised(pl.col("value"))))
     keyed = texts.filter(pl.col("value").is_not_null()).with_columns(key=key)
-    once = keyed.unique(["owner", "text", "key"], keep="any")
+    once = keyed.unique([owner, "text", "key"], keep="any")
     if not near:
-        return once.select("owner", "text", "key")
+        return once.select(owner, "text", "key")
     # Texts of one key are equal after normalisation, and so is what is signed.
     signed = signatures(once.unique("key", keep="any").select(id="key", text="value"))
-    return once.select("owner", "text", "key").join(signed, left_on="key", right_on="id", how="left", validate="m:1")
+    return once.select(owner, "text", "key").join(signed, left_on="key", right_on="id", how="left", validate="m:1")
 
 
 def set_keys(name: str, path: Path, *, near: bool) -> pl.LazyFrame:
@@ -109,7 +123,7 @@ def set_keys(name: str, path: Path, *, near: bool) -> pl.LazyFrame:
         if text in frame.columns:
             value = _as_text(name, path, text, frame.schema[text])
             texts.append(frame.lazy().select(owner=pl.lit(name), text=pl.lit(text, LEAK_TEXT), value=value))
-    return _keyed(pl.concat(texts), near=near)
+    return _keyed(pl.concat(texts), "owner", near=near)
 
 
 def _read(path: Path) -> pl.DataFrame:

@@ -3,6 +3,8 @@
 import logging
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -31,6 +33,7 @@ from .outdated import REPORT, outdate
 from .planning import fingerprint_of, input_digests, json_settings, read_stage, why_run
 from .saved import save_config
 from .stages import STAGES, Stage, producer_of
+from .together import Together
 
 _logger = logging.getLogger(__name__)
 
@@ -78,14 +81,16 @@ def run(
         in_words(folder=config.run_dir),
         locked(config.run_dir),
         followed(config.run_dir, reporter or SilentReporter()) as told,
+        closing(Together(config, stages, forced=forced)) as together,
     ):
         remove_temporary(config.run_dir)
         save_config(config, command)
+        whole = StageContext(config, config.run_dir, {}, told, config.run_dir, sizes, spread=spread)
         for stage in stages:
             recover_published(config.run_dir / stage.name)
             fingerprint = fingerprint_of(config, stage)
             found = None if forced else _found(config, stage, fingerprint, source, told)
-            finished = found or _run_stage(config, stage, fingerprint, told, sizes, spread)
+            finished = found or _run_stage(whole, stage, fingerprint, together)
             error = refusal(finished.manifest, config.events.most_rejected) if stage.name == "events" else None
             yield finished._replace(stops=error is not None)
             if error is not None:
@@ -125,25 +130,16 @@ def tables_of(config: RunConfig, stage: Stage) -> dict[str, Path]:
     }
 
 
-def _run_stage(
-    config: RunConfig, stage: Stage, fingerprint: str, reporter: Reporter, sizes: BatchSizes, spread: Spread
-) -> Finished:
+def _run_stage(whole: StageContext, stage: Stage, fingerprint: str, together: Together) -> Finished:
+    config, reporter = whole.config, whole.reporter
     folder, tables = config.run_dir / stage.name, tables_of(config, stage)
     _check_inputs(config, stage, tables)
-    context = StageContext(
-        config=config,
-        folder=open_partial(folder, fingerprint),
-        tables=tables,
-        reporter=reporter,
-        run_dir=config.run_dir,
-        sizes=sizes,
-        fingerprint=fingerprint,
-        spread=spread,
-    )
+    together.adopt(stage, fingerprint)
+    context = replace(whole, folder=open_partial(folder, fingerprint), tables=tables, fingerprint=fingerprint)
     _logger.info("%s begins: version %d, fingerprint %s, in %s", stage.name, stage.version, fingerprint, context.folder)
     started = time.monotonic()
     with reporter.stage(stage.name), in_words(stage.name, config.run_dir):
-        result = stage.run(context)
+        result = together.run(stage, context)
     result.counts.check(stage.name)
     manifest = Manifest(
         stage=stage.name,

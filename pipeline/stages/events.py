@@ -107,7 +107,8 @@ class SortedLog:
         self._tally = Tally(written)
 
     def events(self) -> Iterator[pl.DataFrame]:
-        """Table `events` in parts; to be read once. A prompt of very many events lies in several."""
+        """Table `events` in parts, counted anew each time; a prompt of very many events lies in several."""
+        self._tally = Tally(self._written)
         read = sorting.read_events(self._written, self._pass_bytes)
         yield from map(self._tally.events, map_in_threads(sorting.merged, read))
 
@@ -116,7 +117,7 @@ class SortedLog:
         yield from map_in_threads(sorting.merged, sorting.read_events(self._written, self._pass_bytes, columns))
 
     def rejects(self) -> Iterator[pl.DataFrame]:
-        """Table `rejects` in parts; to be read once."""
+        """Table `rejects` in parts; to be read once after all of `events`."""
         yield from map(self._tally.rejects, sorting.read_rejects(self._written))
 
     def result(self, outputs: Mapping[str, TableRecord]) -> StageResult:

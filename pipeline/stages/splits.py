@@ -20,15 +20,15 @@ rows, and new data moves the cuts.
 from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import polars as pl
 
 from ..config import RunConfig, SplitsConfig
 from ..context import StageContext, StageResult
 from ..errors import InputError
-from ..evidence.clusters import PromptFacts, prompt_clusters
-from ..evidence.leakage import audit, leak_keys, met_keys, set_keys
+from ..evidence.clusters import NumberedPrompts, PromptFacts, numbered, prompt_clusters
+from ..evidence.leakage import audit, leak_keys, meeting_keys, met_keys, set_keys, text_keys
 from ..evidence.meetings import KEPT, meetings
 from ..evidence.placement import is_too_large, off_share, off_shares_line, placed, shares
 from ..evidence.prompts import loose_keys, prompt_signatures
@@ -92,6 +92,12 @@ def assign(
     Raises:
         InputError: The split is by time, and no event has one; or a pair's answer is in no partition.
     """
+    return _assigned(map(numbered, parts), evidence, config, pairs)
+
+
+def _assigned(
+    parts: Iterable[NumberedPrompts], evidence: pl.LazyFrame, config: SplitsConfig, pairs: pl.LazyFrame | None
+) -> pl.DataFrame:
     near = config.near_similarity if config.near_duplicates else None
     grouped = prompt_clusters(parts, near, None if pairs is None else pairs.collect(engine=IN_MEMORY))
     rows = evidence.group_by("prompt_id").agg(n_rows=pl.len().cast(pl.Int64)).collect(engine=IN_MEMORY)
@@ -136,19 +142,92 @@ def _nothing_to_split(responses: pl.DataFrame) -> InputError:
 def run(context: StageContext) -> StageResult:
     """Read `responses`, `unpaired` and `pairs`, write `splits` and `leakage`."""
     config = context.config.splits
+    rows = _rows(context)
+    parts = map_in_threads(partial(_numbered, config=config, pairs=rows.pairs), _parts(context))
+    splits = _assigned(parts, rows.evidence.lazy(), config, rows.pairs.lazy())
+    return _written(context, rows, splits, _leak_keys(context, splits, config))
+
+
+class _Rows(NamedTuple):
+    """The narrow columns of all unpaired rows and pairs; `evidence` is the prompt of each."""
+
+    unpaired: pl.DataFrame
+    pairs: pl.DataFrame
+    evidence: pl.DataFrame
+
+
+def _rows(context: StageContext) -> _Rows:
     unpaired = context.read("unpaired", ("prompt_id",))
     pairs = context.read("pairs", ("prompt_id", "rejected_response_id"))
     evidence = pl.concat([unpaired.select("prompt_id"), pairs.select("prompt_id")])
     if evidence.is_empty():
         raise _nothing_to_split(context.read("responses", ("abstain_reason",)))
-    parts = map_in_threads(partial(_prompt_facts, config=config, pairs=pairs), _parts(context))
-    splits = assign(parts, evidence.lazy(), config, pairs.lazy())
-    leakage = leakage_of(_leak_keys(context, splits, config), config)
+    return _Rows(unpaired, pairs, evidence)
+
+
+def _written(context: StageContext, rows: _Rows, splits: pl.DataFrame, keys: pl.DataFrame) -> StageResult:
+    config = context.config.splits
+    leakage = leakage_of(keys, config)
     return StageResult(
         outputs={"splits": context.write("splits", splits), "leakage": context.write("leakage", leakage)},
-        counts=Counts(rows_in=evidence["prompt_id"].n_unique(), rows_out=splits.height),
-        notes=notes(splits, unpaired, pairs, leakage, config),
+        counts=Counts(rows_in=rows.evidence["prompt_id"].n_unique(), rows_out=splits.height),
+        notes=notes(splits, rows.unpaired, rows.pairs, leakage, config),
     )
+
+
+class Part(NamedTuple):
+    """What the stage keeps of a part, without texts.
+
+    Attributes:
+        prompts: What the assignment needs.
+        keys: `text_keys` and `meeting_keys`, with `place` for `prompt_id`: the prompt's among the part's prompts that
+            have a row, in the order of their ids.
+        n_prompts: How many of them there are.
+    """
+
+    prompts: NumberedPrompts
+    keys: pl.DataFrame
+    n_prompts: int
+
+
+class Work:
+    """The stage's work on parts that no prompt crosses, in the order of prompt ids, where the other tables are made.
+
+    No pair may span prompts.
+    """
+
+    def __init__(self, config: SplitsConfig) -> None:
+        """Begin before the first part."""
+        self._config = config
+        self._columns = KEPT[config.group_by]
+        self._prompts: list[NumberedPrompts] = []
+        self._keys: list[pl.DataFrame] = []
+        self._before = 0
+
+    def made(self, events: pl.DataFrame, responses: pl.DataFrame, unpaired: pl.DataFrame, pairs: pl.DataFrame) -> Part:
+        """What a part of these tables gives; may be called by several threads."""
+        met = events.select("prompt_id", "response_id", "created_at", *self._columns)
+        prompts = _numbered((responses, met), self._config, pairs)
+        with_rows = pl.concat([unpaired["prompt_id"], pairs["prompt_id"]]).unique().sort()
+        places = with_rows.to_frame().with_row_index("place")
+        texts = text_keys(unpaired.lazy(), pairs.lazy(), near=self._config.near_duplicates).collect(engine=IN_MEMORY)
+        keys = [texts, *([meeting_keys(events, self._columns)] if self._columns else [])]
+        placed = pl.concat(keys, how="diagonal").join(places, on="prompt_id", how="inner", validate="m:1")
+        return Part(prompts, placed.drop("prompt_id"), len(with_rows))
+
+    def passed(self, part: Part) -> None:
+        """Keep a part, one after the other."""
+        self._prompts.append(part.prompts)
+        self._keys.append(part.keys.with_columns(pl.col("place") + pl.lit(self._before, pl.UInt32)))
+        self._before += part.n_prompts
+
+    def result(self, context: StageContext) -> StageResult:
+        """Write the tables, once the stages before have written theirs."""
+        rows = _rows(context)
+        splits = _assigned(self._prompts, rows.evidence.lazy(), self._config, rows.pairs.lazy())
+        # Every prompt that has a row has a split, and both are in the order of prompt ids.
+        keys = pl.concat(self._keys).with_columns(owner=pl.lit(splits["split"]).gather(pl.col("place")))
+        return _written(context, rows, splits, keys.drop("place"))
 
 
 def _parts(context: StageContext) -> Iterator[tuple[pl.DataFrame, pl.DataFrame]]:
@@ -164,10 +243,9 @@ def _parts(context: StageContext) -> Iterator[tuple[pl.DataFrame, pl.DataFrame]]
         yield responses, context.read("events", met, where=pl.col("prompt_id").is_between(first, last))
 
 
-def _prompt_facts(part: tuple[pl.DataFrame, pl.DataFrame], config: SplitsConfig, pairs: pl.DataFrame) -> PromptFacts:
+def _numbered(part: tuple[pl.DataFrame, pl.DataFrame], config: SplitsConfig, pairs: pl.DataFrame) -> NumberedPrompts:
     responses, events = (table.lazy() for table in part)
-    tables = pl.collect_all(list(prompt_facts(responses, events, config, pairs.lazy())), engine=IN_MEMORY)
-    return PromptFacts(*(table.lazy() for table in tables))
+    return numbered(prompt_facts(responses, events, config, pairs.lazy()))
 
 
 def _leak_keys(context: StageContext, splits: pl.DataFrame, config: SplitsConfig) -> pl.DataFrame:

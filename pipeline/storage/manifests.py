@@ -155,6 +155,11 @@ def open_partial(stage_dir: Path, fingerprint: str) -> Path:
     return folder
 
 
+def adopt_partial(stage_dir: Path, fingerprint: str) -> None:
+    """Give a working folder that was filled before its fingerprint was known the fingerprint."""
+    write_text(partial_dir(stage_dir) / _MARKER, fingerprint)
+
+
 def _remove_hidden(folder: Path, keep: str = "") -> None:
     """Delete what a process that was killed could not delete itself, but for one file of that name at the top."""
     for path in list(folder.rglob(".*")):

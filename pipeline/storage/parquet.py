@@ -1,7 +1,7 @@
 """The only Parquet reader and writer: files of any schema, whole, in parts, or as bytes.
 
-The same rows give the same bytes, however many threads encoded them: from `ParquetWriter` whatever their parts, from the
-others in the same parts.
+The same rows give the same bytes, however many threads encoded them: from `ParquetWriter` whatever their parts, else
+in the same parts.
 Tables with a schema of ours are read and written through `tables`.
 """
 

@@ -235,7 +235,7 @@ def whole_prompts(parts: Iterator[pl.DataFrame]) -> Iterator[pl.DataFrame]:
         whole = int(others[-1]) + 1 if len(others) else 0
         if whole:
             yield held.head(whole)
-        held = pl.concat([held.slice(whole), part])
+        held = pl.concat([held.slice(whole), part], rechunk=True)
     yield held
 
 
