@@ -22,6 +22,16 @@ _UNUSUAL: Final = (
     r"\x{2500}-\x{27BF}\x{3001}-\x{3029}\x{3041}-\x{3096}\x{30A1}-\x{30FA}\x{4E00}-\x{9FFF}\x{AC00}-\x{D7A3}\x{FE0F}"
     r"\x{FF01}-\x{FF5E}\x{1F300}-\x{1FAFF}]"
 )
+# Any character but those of `_UNUSUAL`'s complement that folding of compatibility forms (NFKC) does not change either.
+_UNFOLDED: Final = (
+    r"[^\x00-\x{84}\x{86}-\x{9F}\x{A1}-\x{A7}\x{A9}\x{AB}-\x{AE}\x{B0}\x{B1}\x{B6}\x{B7}\x{BB}\x{BF}-\x{131}"
+    r"\x{134}-\x{13E}\x{141}-\x{148}\x{14A}-\x{17E}\x{180}-\x{1C3}\x{1CD}-\x{1F0}\x{1F4}-\x{2AF}\x{2B9}-\x{2D7}"
+    r"\x{2DE}\x{2DF}\x{2E5}-\x{2FF}\x{391}-\x{3A1}\x{3A3}-\x{3C9}\x{400}-\x{482}\x{48A}-\x{52F}\x{1E00}-\x{1E99}"
+    r"\x{1EA0}-\x{1EF9}\x{200B}-\x{2010}\x{2012}-\x{2016}\x{2018}-\x{2023}\x{2027}\x{2030}-\x{2032}\x{2035}"
+    r"\x{2038}-\x{203B}\x{203D}\x{203F}-\x{2046}\x{204A}-\x{2056}\x{2058}-\x{205E}\x{20A0}-\x{20A7}\x{20A9}-\x{20BF}"
+    r"\x{2190}-\x{21FF}\x{2500}-\x{27BF}\x{3001}-\x{3029}\x{3041}-\x{3096}\x{30A1}-\x{30FA}\x{4E00}-\x{9FFF}"
+    r"\x{AC00}-\x{D7A3}\x{FE0F}\x{1F300}-\x{1FAFF}]"
+)
 # What there is of tools or of an extra where there are none.
 _NOTHING: Final = pl.lit(None, dtype=pl.String)
 _ASCII_SPACE: Final = "\t\n\x0b\x0c\r"
@@ -92,9 +102,13 @@ def _spaced(texts: pl.Series, old: str, where: pl.Series) -> pl.Series:
 
 def _unusual(texts: pl.Series) -> pl.Series:
     """Which texts may have to be composed, or hold white space outside of ASCII: slow to change, and few."""
-    wide = _is_wide(texts)
-    places = wide.arg_true()
-    return wide.clone().scatter(places, texts.gather(places).str.contains(_UNUSUAL))
+    return _matching(texts, _is_wide(texts), _UNUSUAL)
+
+
+def _matching(texts: pl.Series, among: pl.Series, pattern: str) -> pl.Series:
+    """Which texts, of those among which one is looked for, hold a match of the pattern."""
+    places = among.arg_true()
+    return among.clone().scatter(places, texts.gather(places).str.contains(pattern))
 
 
 def _is_wide(texts: pl.Series) -> pl.Series:
@@ -120,11 +134,13 @@ def loosely_normalised(text: pl.Expr) -> pl.Expr:
 
 def _loosely_normalised(texts: pl.Series) -> pl.Series:
     # Of ASCII there is nothing to fold, and its letters and digits are found several times as fast. Spaces stay out of
-    # what is replaced: there is one after every word.
+    # what is replaced: there is one after every word. One that follows a sign goes with it, or most texts would have
+    # runs of spaces to be made one.
     wide = _is_wide(texts)
-    folded = _changed(texts, wide, lambda rows: rows.str.normalize("NFKC")).str.to_lowercase()
-    folded = _changed(folded, wide, lambda rows: rows.str.replace_all(r"[^\p{L}\p{N} ]+", " "))
-    folded = _changed(folded, ~wide, lambda rows: rows.str.replace_all(r"[\x00-\x1F!-/:-`{-\x7F]+", " "))
+    folded = _changed(texts, _matching(texts, wide, _UNFOLDED), lambda rows: rows.str.normalize("NFKC"))
+    folded = folded.str.to_lowercase()
+    folded = _changed(folded, wide, lambda rows: rows.str.replace_all(r"[^\p{L}\p{N} ]+ ?", " "))
+    folded = _changed(folded, ~wide, lambda rows: rows.str.replace_all(r"[\x00-\x1F!-/:-`{-\x7F]+ ?", " "))
     kept = _single_spaced(folded)
     # A prompt of symbols alone would become empty and join every other such prompt.
     places = (kept == "").fill_null(False).arg_true()

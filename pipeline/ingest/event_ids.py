@@ -48,6 +48,8 @@ def _optional(text: pl.Expr) -> pl.Expr:
     return pl.concat_str(pl.lit("="), text).fill_null("")
 
 
+# Who votes votes again: most are found.
+@lru_cache(maxsize=1 << 16)
 def pseudonym(user_id: str, user_key: str) -> str:
     """16 hexadecimal digits of the keyed BLAKE2b (RFC 7693) of a user id: 64 bits."""
     mac = _mac(user_key).copy()

@@ -7,6 +7,7 @@ fields' names: the row was not understood.
 import json
 import re
 from collections.abc import Collection, Mapping
+from functools import lru_cache
 from typing import Final
 
 from ..reading.records import MAX_RAW_CHARACTERS, Reject
@@ -90,6 +91,12 @@ def _plain(name: str) -> str:
     return re.sub(r"[\W_]", "", name.lower())
 
 
+@lru_cache(maxsize=1 << 10)
+def _named(literal: str) -> str:
+    """Letters and digits of a key of JSON: the rows of a log have the same few."""
+    return _plain(_text(literal))
+
+
 def _without_cells(reject: Reject, user_key: str, names: Collection[str]) -> str:
     """A row of cells: the cells of users, or where they cannot be told apart, each that says the same."""
     raw, start = reject.raw, 0
@@ -120,7 +127,7 @@ def _without_fields(raw: str, user_key: str, names: Collection[str]) -> str:
     while (found := _KEY.search(raw, done)) is not None:
         made.append(raw[done : found.end()])
         done = found.end()
-        if _plain(_text(found.group(1))) in names:
+        if _named(found.group(1)) in names:
             end = _end(raw, done)
             made.append(_VALUE.sub(lambda value: _hashed(value, user_key), raw[done:end]))
             done = end

@@ -95,6 +95,34 @@ def test_what_is_taken_as_usual_is_composed_and_no_foreign_space() -> None:
         assert code < 0x80 or not chr(code).isspace(), hex(code)
 
 
+def test_what_is_taken_as_folded_is_usual_and_folding_leaves_it() -> None:
+    patterns = [
+        re.compile(re.sub(r"\\x\{([0-9A-F]+)\}", lambda found: rf"\U{int(found[1], 16):08X}", pattern))
+        for pattern in (identity._UNUSUAL, identity._UNFOLDED)
+    ]
+    for code in range(0x110000):
+        if 0xD800 <= code < 0xE000 or patterns[1].match(chr(code)):
+            continue
+        assert not patterns[0].match(chr(code)), hex(code)
+        assert unicodedata.normalize("NFKC", chr(code)) == chr(code), hex(code)
+
+
+@pytest.mark.parametrize(
+    ("text", "loose"),
+    [
+        ("A. b", "a b"),
+        ("a .b ", "a b"),
+        (" a - - b!", "a b"),
+        ("\uff21\u2026 \u00bd x\u00b2", "a 1 2 x2"),
+        ("\u4e2d. \u6587 !", "\u4e2d \u6587"),
+        ("e\u0301. \ufb01", "\u00e9 fi"),
+        (". \u2026", ". \u2026"),
+    ],
+)
+def test_loosely_only_letters_and_digits_count(text: str, loose: str) -> None:
+    assert pl.select(identity.loosely_normalised(pl.lit(text))).item() == loose
+
+
 def test_nulls_stay_null() -> None:
     frame = pl.DataFrame({"x": [None, "é  é", "e\u0301"]})
     assert frame.select(identity.normalised(pl.col("x")))["x"].to_list() == [None, "é é", "é"]
