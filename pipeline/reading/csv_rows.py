@@ -1,12 +1,13 @@
 """Rows of a CSV file, quoted line breaks included, where a stray quote costs one line and not the rest of the file."""
 
 import re
-from collections import deque
+from codecs import BOM_UTF8
+from collections import Counter, deque
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from .records import Record, Reject, RowError, bounded_raw
+from .records import Record, Reject, RowError, bounded_raw, with_unnamed
 from .streams import Line, read_lines
 
 # A text of more line breaks than this is taken as a quote that was never closed.
@@ -23,6 +24,8 @@ _NAMES: Final = {",": "a comma", "\t": "a tab", ";": "a semicolon"}
 _SEVERAL: Final = {",": "commas", "\t": "tabs", ";": "semicolons"}
 _STATED_DELIMITER: Final = re.compile(rb'"?sep=([\x20-\x7e\t])"?\s*$', re.IGNORECASE)
 _QUOTED: Final = re.compile(rb'"[^"]*"')
+# Where files were put together, the mark that each began with stands inside; a name that one sees has none.
+_MARK: Final = "\ufeff"
 
 
 class _Row(NamedTuple):
@@ -125,7 +128,7 @@ def _cells(row: _Row, delimiter: str) -> list[str]:
         raise first.error
     if not row.closed:
         raise RowError("broken_csv", "a quote is not closed")
-    data = row.data.removesuffix(b"\r") if row.newline == b"\n" else row.data
+    data = (row.data.removesuffix(b"\r") if row.newline == b"\n" else row.data).removeprefix(BOM_UTF8)
     if b"\x00" in data:
         raise RowError("nul_character", "a NUL byte stands in the row")
     try:
@@ -164,8 +167,8 @@ def _closing_quote(text: str, position: int) -> int:
 
 
 def _checked_header(cells: list[str]) -> list[str]:
-    cells = [name.strip() for name in cells]
-    repeated = sorted({name for name in cells if cells.count(name) > 1})
+    cells = with_unnamed(name.strip().strip(_MARK).strip() for name in cells)
+    repeated = sorted(name for name, count in Counter(cells).items() if count > 1)
     if repeated:
         raise RowError("duplicate_key", f"the header names {len(repeated)} column(s) twice, first '{repeated[0][:60]}'")
     return cells

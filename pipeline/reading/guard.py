@@ -1,7 +1,9 @@
 """One line of JSON to one dict, or the reason why not: what readers of whole files let pass or die of."""
 
 import json
+import math
 import re
+from codecs import BOM_UTF8
 from collections.abc import Iterable
 from typing import Any, Final
 
@@ -11,8 +13,12 @@ from .records import RowError
 
 MAX_NESTING: Final = 64
 _MAX_KEY_CHARACTERS: Final = 60
-# A string, or what Python writes for a number that is none.
-_NOT_A_NUMBER: Final = re.compile(rb'"(?:[^"\\]|\\.)*+"|-?\bInfinity\b|\bNaN\b')
+# A string, what Python writes for a number that is none, or a number (that is no key).
+_STRING_OR_NUMBER: Final = re.compile(
+    rb'"(?:[^"\\]|\\.)*+"|-?\bInfinity\b|\bNaN\b|-?\b(?:0|[1-9]\d*+)(?:\.\d++)?(?:[eE][+-]?\d++)?(?![\w.+-]|\s*:)'
+)
+# Python reads no longer ones.
+_MOST_DIGITS: Final = 4_300
 _SPACE_BEFORE_COLON: Final = re.compile(rb'"[ \t\r\n]+:').search
 
 _decode = msgspec.json.Decoder().decode
@@ -21,39 +27,54 @@ _decode = msgspec.json.Decoder().decode
 def decode_row(line: bytes) -> tuple[dict[str, Any], list[str]]:
     """The JSON object on `line`, and the fields in which a NaN or an Infinity was read as null.
 
-    No JSON has these; Python writes them where a number is missing.
+    No JSON has these; Python writes them where a number is missing. The mark that a file began with, before it was put
+    behind another, is passed over. A number that is too large to be held is read as the
+    text that it is: most stand in fields that nothing reads.
 
     Raises:
-        RowError: As `decode_object`.
+        RowError: As `decode_object`, but for a number out of range.
     """
+    line = line.removeprefix(BOM_UTF8)
     try:
         return decode_object(line), []
-    except RowError:
-        without, fields = _nulled(line) if b"NaN" in line or b"Infinity" in line else (line, [])
-        if not fields:
+    except RowError as error:
+        if error.reason != "number_out_of_range" and b"NaN" not in line and b"Infinity" not in line:
+            raise
+        held, fields = _held(line)
+        if held == line:
             raise
         try:
-            return decode_object(without), fields
+            return decode_object(held), fields
         except RowError:
             pass
         raise
 
 
-def _nulled(line: bytes) -> tuple[bytes, list[str]]:
-    """The line with null for each NaN and Infinity outside of strings, and the strings before them: their fields."""
+def _held(line: bytes) -> tuple[bytes, list[str]]:
+    """The line with null for each NaN and Infinity outside of strings, and a text for each number that is too large.
+
+    Beside it the strings before what became null: its fields.
+    """
     fields: dict[str, None] = {}
     last = b""
 
-    def null(found: re.Match[bytes]) -> bytes:
+    def held(found: re.Match[bytes]) -> bytes:
         nonlocal last
         token = found.group()
         if token.startswith(b'"'):
             last = token
             return token
+        if token[-1:].isdigit():
+            return b'"%b"' % token if _is_too_large(token) else token
         fields[last[1 : _MAX_KEY_CHARACTERS + 1].rstrip(b'"').decode("utf-8", "replace")] = None
         return b"null"
 
-    return _NOT_A_NUMBER.sub(null, line), list(fields)
+    return _STRING_OR_NUMBER.sub(held, line), list(fields)
+
+
+def _is_too_large(number: bytes) -> bool:
+    is_whole = number.lstrip(b"-").isdigit()
+    return len(number) > _MOST_DIGITS if is_whole else math.isinf(float(number))
 
 
 def decode_object(line: bytes) -> dict[str, Any]:

@@ -11,7 +11,8 @@ import pyarrow.parquet as pq
 from ..storage.files import exact_path
 from .absent import without_absent
 from .guard import has_nul
-from .records import Record, Reject, RowError, reject
+from .records import Record, Reject, RowError, reject, with_unnamed
+from .remarks import UNREADABLE, Remark
 from .streams import MAX_DECOMPRESSION_RATIO
 
 _BATCH_ROWS: Final = 256
@@ -68,35 +69,48 @@ def text_columns(path: Path) -> list[str]:
 
 def batch_rows(batch: Any, before: int, max_row_bytes: int) -> Iterator[tuple[Record | Reject, int]]:
     """Each row of a batch with its weight."""
-    names = batch.schema.names
+    names = with_unnamed(batch.schema.names)
     columns = [python_times(column) for column in batch.columns]
     for index in range(batch.num_rows):
         try:
             if len(set(names)) != len(names):
                 raise RowError("duplicate_key", "the table has two columns of one name")
-            value = {name: _value(name, column[index]) for name, column in zip(names, columns, strict=True)}
-            yield _guarded(Record(before + index + 1, value, None), max_row_bytes), _weight(value)
+            formless: list[Remark] = []
+            value = {name: _value(name, column[index], formless) for name, column in zip(names, columns, strict=True)}
+            yield _guarded(Record(before + index + 1, value, None, tuple(formless)), max_row_bytes), _weight(value)
         except UnicodeDecodeError:
             yield Reject(before + index + 1, "invalid_utf8", "a text of the row is not UTF-8", ""), VALUE_BYTES
         except RowError as error:
             yield Reject(before + index + 1, error.reason, error.detail, ""), VALUE_BYTES * len(names)
-        except (ValueError, OverflowError):
-            yield Reject(before + index + 1, "wrong_type", "a value has no Python form", ""), VALUE_BYTES * len(names)
 
 
-def _value(name: str, cell: Any) -> Any:
-    """The value; None where it is the NaN that stands for a missing number."""
-    value = cell.as_py()
+def _value(name: str, cell: Any, formless: list[Remark]) -> Any:
+    """The value; None where it is the NaN that stands for a missing number.
+
+    A date that Python does not have, or a time of an unknown zone, is None too, and is told in `formless`: most stand in
+    columns that nothing reads.
+    """
+    try:
+        value = cell.as_py()
+    except UnicodeDecodeError:
+        raise
+    except (ValueError, OverflowError):
+        formless.append(Remark(UNREADABLE, f"{name}: a date or time out of range"))
+        return None
     if isinstance(value, dict | list):
         return without_absent(value, name)
     return None if isinstance(value, float) and math.isnan(value) else value
 
 
 def python_times(column: Any) -> Any:
-    """Times in microseconds, which Python's have; the nanoseconds that pandas writes would not convert."""
-    if pa.types.is_timestamp(column.type) and column.type.unit == "ns":
-        return column.cast(pa.timestamp("us", tz=column.type.tz), safe=False)
-    return column
+    """Times in microseconds, which Python's have; the nanoseconds that pandas writes would not convert.
+
+    A time with a zone is kept as that of UTC: the moment is the same, and not every zone is known everywhere.
+    """
+    if not pa.types.is_timestamp(column.type):
+        return column
+    unit = "us" if column.type.unit == "ns" else column.type.unit
+    return column.cast(pa.timestamp(unit, tz=column.type.tz and "UTC"), safe=False)
 
 
 def _guarded(record: Record, max_row_bytes: int) -> Record | Reject:

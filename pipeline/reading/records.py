@@ -1,6 +1,6 @@
 """What is read from a source: rows with their places, and rejects with their reasons; nothing of any format."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final, NamedTuple, Protocol
 
 import msgspec
@@ -63,6 +63,14 @@ class Reject(NamedTuple):
     detail: str
     raw: str
     cells: tuple[tuple[str, str], ...] = ()
+
+
+def with_unnamed(names: Iterable[str]) -> list[str]:
+    """Names of columns, where several have none each by its place: a spreadsheet exports empty columns beside its own."""
+    named = list(names)
+    if named.count("") < 2:
+        return named
+    return [name or f"column {place}" for place, name in enumerate(named, 1)]
 
 
 class Source(Protocol):

@@ -31,6 +31,7 @@ KINDS: Final[Mapping[str, str]] = {
     MESSAGE_KEY: "keys of messages that were not read",
 }
 _SHOWN: Final = 12
+_SHOWN_CHARACTERS: Final = 60
 
 
 class Remark(NamedTuple):
@@ -179,5 +180,9 @@ def in_words(notes: Mapping[str, Mapping[str, int]]) -> list[str]:
 
 def _named(counts: Mapping[str, int]) -> str:
     ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
-    shown = ", ".join(f"{name} ({rows:,} {'row' if rows == 1 else 'rows'})" for name, rows in ordered[:_SHOWN])
+    shown = ", ".join(f"{_cut(name)} ({rows:,} {'row' if rows == 1 else 'rows'})" for name, rows in ordered[:_SHOWN])
     return shown if len(ordered) <= _SHOWN else f"{shown}, and {len(ordered) - _SHOWN:,} more"
+
+
+def _cut(name: str) -> str:
+    return name if len(name) <= _SHOWN_CHARACTERS else f"{name[: _SHOWN_CHARACTERS - 1]}…"

@@ -9,7 +9,14 @@ MINUS: Final = "\N{MINUS SIGN}"
 DASH: Final = "\N{EM DASH}"
 _ACRONYMS: Final = {"auc": "AUC", "ece": "ECE"}
 _ONE_OF_SEVERAL: Final = re.compile(r"(?<![\d,.])(1 (?:prompt group|pair|row|answer|comparison|vote))s\b")
+# What HTML has no place for, what turns the text behind it around, and halves of characters, which UTF-8 cannot hold.
+_NOT_SHOWN: Final = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202d\u202e\ud800-\udfff]")
 _SHARES: Final = frozenset({"share", "proportion", "fraction"})
+
+
+def plain(page: str) -> str:
+    """The page with each control character as its code point, such as `[U+001B]`: names and texts are others' own."""
+    return _NOT_SHOWN.sub(lambda found: f"[U+{ord(found.group()):04X}]", page)
 
 
 def count(value: int | None) -> str:

@@ -30,7 +30,7 @@ def render_template(name: str, **values: Any) -> str:
     """One HTML document that needs nothing else: style, script and pictures are inside it."""
     script = _asset("page.js")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    return (
+    page = (
         _environment()
         .get_template(name)
         .render(
@@ -41,6 +41,7 @@ def render_template(name: str, **values: Any) -> str:
             script_digest=digest,
         )
     )
+    return formatting.plain(page)
 
 
 def _prose(text: str) -> Markup:

@@ -34,7 +34,7 @@ from ..storage.manifests import Counts, TableRecord
 from ..storage.tables import read_table, write_tables
 from ..workers import Spread, available_cores, map_in_threads
 
-VERSION: Final = 15
+VERSION: Final = 16
 INPUTS: Final = ()
 OUTPUTS: Final = ("events", "rejects")
 

@@ -12,7 +12,7 @@ from ..report import ANSWER_TEXTS, TEXTS, ReportInputs, report_files, shown_answ
 from ..report.run_facts import COLUMNS, INPUTS, read_manifests, saved_command, versions, write_files
 from ..storage.manifests import Counts
 
-VERSION: Final = 14
+VERSION: Final = 15
 OUTPUTS: Final = ()
 
 

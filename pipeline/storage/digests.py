@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from .files import write_text
+from .files import write_passing
 
 _READ_BYTES: Final = 1 << 20
 # A file changed this shortly ago may change again without its time telling: its digest is not kept.
@@ -106,7 +106,9 @@ def _keep(entry: Path, path: Path, status: os.stat_result, found: str) -> None:
         return
     kept = {"file": str(path.resolve()), "sha256": found, "check": digest_json([entry.stem, found])}
     try:
-        write_text(entry, json.dumps(kept))
+        entry.parent.mkdir(parents=True, exist_ok=True)
+        # Not synced, which takes most of the time for thousands of small files: an entry that is lost or cut is made again.
+        write_passing(entry, json.dumps(kept))
     except OSError as error:
         # A home that cannot be written to costs time, nothing else.
         _logger.debug("The digest of %s is not kept: %s", path, error)

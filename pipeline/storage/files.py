@@ -47,6 +47,10 @@ def atomic_file(path: Path) -> Iterator[Path]:
         sync(temporary)
         temporary.replace(target)
         sync(target.parent)
+    except OSError as error:
+        # Writing to what is open names no file.
+        error.filename = error.filename or str(target)
+        raise
     finally:
         # What cannot be deleted either must not hide why nothing was written.
         with suppress(OSError):
@@ -96,7 +100,8 @@ def write_passing(path: Path, text: str) -> None:
         temporary.write_text(text, encoding="utf-8")
         temporary.replace(path)
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
 
 
 def user_table_format(path: Path) -> Literal["parquet", "jsonl"]:

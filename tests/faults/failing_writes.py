@@ -1,127 +1,243 @@
-"""Runs a command many times, each time with another write that fails, and prints how each run ended as JSON.
+"""Runs commands many times, each time with another step that fails, and prints what became of each run as JSON.
 
-    python tests/faults/failing_writes.py FOLDER COUNTS COMMAND...
+    python tests/faults/failing_writes.py FOLDER < CAMPAIGNS.json
 
-Each run is a child of this process, which has imported everything; `{out}` in the command is its own folder in FOLDER.
-COUNTS are numbers with commas between: `7` fails the seventh opening, making, syncing, renaming or deleting below the
-run's folder, `s4096` lets no file grow beyond 4,096 bytes, whoever writes it, and `0` fails nothing.
+`write_campaigns.py` says what a campaign is. Each run is a child of this process, which has imported everything. A step
+is whatever changes a file below the place where the command works (`failing_writes.c`): opening, writing, syncing,
+making, linking, renaming, deleting, by Python, polars, Arrow or torch alike. Its caches and temporary files lie there too.
 """
 
+import ctypes
 import errno
-import io
+import hashlib
+import importlib
 import json
 import os
+import random
+import re
 import resource
 import shutil
+import subprocess
 import sys
-from collections.abc import Callable
+import time
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Final, NamedTuple
 
-ERRORS = (errno.ENOSPC, errno.EIO, errno.EROFS, errno.EACCES)
+ERRORS: Final = ("ENOSPC", "EIO", "EROFS", "EACCES")
+_SOURCE: Final = Path(__file__).with_suffix(".c")
+# What holds no results: caches and temporary files, what says who runs the command at this moment, and the page of a run
+# that a mistake of its user's ended, put aside by the next.
+_ASIDE: Final = re.compile(r"^(?:cache|temporary)/|\.activity\.json$|\.lock$|/data_report\.before\.html$")
 
 
-class Failing:
-    """Counts what is done below a folder, and fails once."""
+class Ended(NamedTuple):
+    """How one run ended: its exit code, what it printed, and how many steps it took."""
 
-    def __init__(self, root: Path, at: int) -> None:
-        self.root, self.at, self.seen = str(root), at, 0
+    code: int
+    said: str
+    steps: int
 
-    def step(self, path: Any) -> None:
+
+def compiled(folder: Path) -> Path:
+    """The library that fails steps, made anew."""
+    library = folder / "failing.so"
+    subprocess.run(["cc", "-shared", "-fPIC", "-O1", "-o", str(library), str(_SOURCE)], check=True)
+    return library
+
+
+class Bench:
+    """A folder with a `place` in which commands run, again and again, from the same start."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.place = folder, folder / "place"
+
+    def reset(self, start: str | None) -> None:
+        """Empty the place, or fill it with what the campaign of that name left."""
+        shutil.rmtree(self.place, ignore_errors=True)
+        self.place.mkdir()
+        if start is not None:
+            shutil.copytree(self.folder / "starts" / start, self.place, symlinks=True, dirs_exist_ok=True)
+
+    def run(self, command: list[str], step: int = 0, error: str = "EIO", most_bytes: int | None = None) -> Ended:
+        """The command in a child; the step of that number fails, 0: none."""
+        log, facts = self.folder / "log", self.folder / "facts"
+        child = os.fork()
+        if not child:
+            self._in_child(command, step, error, most_bytes)
+        code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        steps = int(facts.read_text()) if facts.exists() else 0
+        return Ended(code, log.read_text(encoding="utf-8", errors="replace"), steps)
+
+    def _in_child(self, command: list[str], step: int, error: str, most_bytes: int | None) -> None:
+        descriptor = os.open(self.folder / "log", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+        os.dup2(descriptor, 1)
+        os.dup2(descriptor, 2)
+        os.environ |= {"XDG_CACHE_HOME": str(self.place / "cache"), "TMPDIR": str(self.place / "temporary")}
+        (self.place / "temporary").mkdir(exist_ok=True)
+        os.chdir(self.place)
+        sys.argv = ["thumbline", *command]
+        from thumbline.pipeline.cli.launch import main
+
+        library = ctypes.CDLL(None)
+        library.fail_below(str(self.place).encode(), ctypes.c_long(step), getattr(errno, error))
+        if most_bytes is not None:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (most_bytes, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
+        code = 70
         try:
-            place = str(Path(f"/proc/self/fd/{path}").readlink() if isinstance(path, int) else Path(path).absolute())
-        except (OSError, TypeError):
-            return
-        if not place.startswith(self.root):
-            return
-        self.seen += 1
-        if self.seen == self.at:
-            number = ERRORS[self.at % len(ERRORS)]
-            raise OSError(number, os.strerror(number), None if isinstance(path, int) else place)
+            main()
+            code = 0
+        except SystemExit as ended:
+            code = ended.code if isinstance(ended.code, int) else int(ended.code is not None)
+        finally:
+            with suppress(OSError):
+                sys.stdout.flush()
+                sys.stderr.flush()
+            if not step and most_bytes is None:
+                (self.folder / "facts").write_text(str(library.seen()))
+                (self.folder / "modules").write_text("\n".join(sys.modules))
+            os._exit(code)
 
-    def install(self) -> None:
-        for name in ("fsync", "mkdir", "unlink", "replace", "rename", "link"):
-            setattr(os, name, self.failing(getattr(os, name), -1 if name in ("replace", "rename", "link") else 0))
-        opened, opener = io.open, os.open
-
-        def reopened(file: Any, mode: str = "r", *rest: Any, **named: Any) -> Any:
-            if set(mode) & set("wax+"):
-                self.step(file)
-            return opened(file, mode, *rest, **named)
-
-        def opened_low(path: Any, flags: int, *rest: Any, **named: Any) -> int:
-            if flags & (os.O_WRONLY | os.O_RDWR):
-                self.step(path)
-            return opener(path, flags, *rest, **named)
-
-        io.open = __builtins__.open = reopened  # type: ignore[attr-defined, assignment]
-        os.open = opened_low
-
-    def failing(self, real: Callable[..., Any], target: int) -> Callable[..., Any]:
-        def run(*arguments: Any, **named: Any) -> Any:
-            self.step(arguments[:2][target])
-            return real(*arguments, **named)
-
-        return run
+    def digests(self) -> dict[str, str]:
+        """Digests of all files of the place but those aside, by path."""
+        files = [path for path in self.place.rglob("*") if path.is_file()]
+        named = {str(path.relative_to(self.place)): path for path in files}
+        return {
+            name: hashlib.sha256(path.read_bytes()).hexdigest()
+            for name, path in sorted(named.items())
+            if not _ASIDE.search(name)
+        }
 
 
-def attempt(folder: Path, count: str, command: list[str], log: Path) -> int:
-    """Run the command in a child; its exit code. What it printed is in `log`."""
-    child = os.fork()
-    if child:
-        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-    descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-    os.dup2(descriptor, 1)
-    os.dup2(descriptor, 2)
-    from thumbline.pipeline.cli.launch import main
-
-    sys.argv = ["thumbline", *(word.replace("{out}", str(folder)) for word in command)]
-    failing = Failing(folder, 0 if count.startswith("s") else int(count))
-    failing.install()
-    if count.startswith("s"):
-        resource.setrlimit(resource.RLIMIT_FSIZE, (int(count[1:]), resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
-    code = 70
-    try:
-        main()
-        code = 0
-    except SystemExit as ended:
-        code = ended.code if isinstance(ended.code, int) else int(ended.code is not None)
-    finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        if count == "0":
-            log.with_suffix(".steps").write_text(str(failing.seen))
-        os._exit(code)
-    return 0
+def import_all(names: str) -> None:
+    """What a child has imported is imported here, once for all that follow; none of it starts a thread."""
+    for name in names.splitlines():
+        if name.partition(".")[0] in ("thumbline", "polars", "pandera", "torch", "transformers", "pyarrow", "matplotlib"):
+            with suppress(Exception):
+                importlib.import_module(name)
 
 
-def digests(folder: Path) -> dict[str, str]:
-    """Digests of the tables below a folder, by path; what else is left there by name."""
-    import hashlib
+class Undisturbed(NamedTuple):
+    """What a run that nothing fails leaves: steps, names of all files, digests of those that are the same each time."""
 
-    files = sorted(path for path in folder.rglob("*") if path.is_file())
-    found = {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
-    return {name: digest if name.endswith(".parquet") else "" for name, digest in found.items()}
+    steps: int
+    names: set[str]
+    stable: dict[str, str]
 
 
-def main(folder: Path, counts: list[str], command: list[str]) -> None:
-    # Imported once, for all children; none of it starts a thread before it is used.
+def undisturbed(bench: Bench, campaign: dict[str, Any]) -> Undisturbed:
+    """What the command leaves when nothing fails; the place is kept for campaigns that start from it."""
+    found, steps = [], 0
+    for _ in range(2):
+        bench.reset(campaign["start"])
+        ended = bench.run(campaign["command"])
+        assert ended.code == campaign["code"], ended.said
+        import_all((bench.folder / "modules").read_text())
+        found.append(bench.digests())
+        steps = ended.steps
+    shutil.copytree(bench.place, bench.folder / "starts" / campaign["name"], symlinks=True)
+    first, second = found
+    assert first.keys() == second.keys(), first.keys() ^ second.keys()
+    return Undisturbed(steps, set(first), {name: one for name, one in first.items() if one == second[name]})
+
+
+def faults_of(ended: Ended, place: Path) -> Iterator[str]:
+    """What is wrong with how a run ended whose step failed."""
+    if ended.code == 0:
+        return
+    if ended.code not in (1, 2):
+        yield f"ended with {ended.code}"
+    if "Traceback" in ended.said or "a fault of thumbline" in ended.said:
+        yield "a traceback"
+    messages = [row for row in ended.said.splitlines() if row.startswith("error: ")]
+    if len(messages) != 1:
+        yield f"{len(messages)} messages"
+    elif str(place) not in ended.said and "place" not in messages[0] and "./" not in messages[0]:
+        yield "no file is named"
+
+
+def lost(bench: Bench, whole: Undisturbed) -> Iterator[str]:
+    """How what lies in the place differs from what an undisturbed run leaves."""
+    now = bench.digests()
+    for name in sorted(whole.names ^ now.keys()):
+        yield f"{name} is {'there' if name in now else 'missing'}"
+    yield from (f"{name} differs" for name, digest in whole.stable.items() if now.get(name, digest) != digest)
+
+
+def tried(bench: Bench, campaign: dict[str, Any], whole: Undisturbed, **failing: Any) -> dict[str, Any]:
+    """One run with something that fails, and where it ended with an error another without."""
+    bench.reset(campaign["start"])
+    ended = bench.run(campaign["command"], **failing)
+    wrong = list(faults_of(ended, bench.place)) if campaign["code"] == 0 or ended.code != campaign["code"] else []
+    if ended.code != campaign["code"]:
+        again = bench.run(campaign["command"])
+        if again.code != campaign["code"]:
+            wrong.append(f"the next run ended with {again.code}: {again.said[-800:]}")
+    wrong += lost(bench, whole)
+    return {**failing, "code": ended.code, "wrong": wrong, "said": ended.said[-3000:] if wrong else ""}
+
+
+def wanted(campaign: dict[str, Any], steps: int) -> Iterator[dict[str, Any]]:
+    """What is to fail: each step, each with one error or with all; in an order in which any number of them is a sample."""
+    errors = campaign["errors"]
+    every = list(range(campaign["first"], steps + 1, campaign["every"]))
+    random.Random(0).shuffle(every)
+    for index, step in enumerate(every if campaign["steps"] is None else campaign["steps"]):
+        chosen = errors if campaign["all_errors"] else [errors[index % len(errors)]]
+        yield from ({"step": step, "error": error} for error in chosen)
+    yield from ({"most_bytes": most} for most in campaign["most_bytes"])
+
+
+DEFAULTS: Final[dict[str, Any]] = {
+    "start": None,
+    "code": 0,
+    "errors": ERRORS,
+    "steps": None,
+    "first": 1,
+    "every": 1,
+    "all_errors": False,
+    "most_bytes": [],
+    "seconds": None,
+}
+
+
+def done(bench: Bench, given: dict[str, Any]) -> dict[str, Any]:
+    """One campaign; it ends early where its seconds are over."""
+    campaign = DEFAULTS | given
+    began, used = time.monotonic(), sum(os.times()[:4])
+    whole = undisturbed(bench, campaign)
+    results = []
+    for failing in wanted(campaign, whole.steps):
+        if campaign["seconds"] is not None and time.monotonic() - began > campaign["seconds"]:
+            break
+        results.append(tried(bench, campaign, whole, **failing))
+    return {
+        "name": campaign["name"],
+        "steps": whole.steps,
+        "tried": len(results),
+        "last": results[-1] if results else None,
+        "ended_well": sum(one["code"] == campaign["code"] for one in results),
+        "unstable": sorted(whole.names - whole.stable.keys()),
+        "faults": [one for one in results if one["wrong"]],
+        "cpu_seconds": sum(os.times()[:4]) - used,
+    }
+
+
+def main() -> None:
+    folder = Path(sys.argv[1]).absolute()
+    if "failing.so" not in os.environ.get("LD_PRELOAD", ""):
+        os.environ |= {"LD_PRELOAD": str(compiled(folder)), "OMP_NUM_THREADS": "1", "POLARS_MAX_THREADS": "1"}
+        os.execv(sys.executable, [sys.executable, *sys.argv])
     import thumbline.pipeline.cli.main
-    import thumbline.pipeline.dataset
     import thumbline.pipeline.line  # noqa: F401
 
-    results = []
-    log = folder / "log"
-    for count in counts:
-        place = folder / "out"
-        shutil.rmtree(place, ignore_errors=True)
-        code = attempt(place, count, command, log)
-        said = log.read_text(encoding="utf-8", errors="replace")
-        again = attempt(place, "0", command, folder / "again") if code else 0
-        results.append({"count": count, "code": code, "said": said, "again": again, "files": digests(place)})
-    steps = (folder / "again.steps" if (folder / "again.steps").exists() else folder / "log.steps").read_text()
-    sys.stdout.write(json.dumps({"steps": int(steps), "results": results}))
+    bench = Bench(folder)
+    shutil.rmtree(folder / "starts", ignore_errors=True)
+    for campaign in json.load(sys.stdin):
+        sys.stdout.write(json.dumps(done(bench, campaign)) + "\n")
+        sys.stdout.flush()
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), sys.argv[2].split(","), sys.argv[3:])
+    main()

@@ -6,6 +6,7 @@ are drawn as the light theme's values and then replaced by the page's custom pro
 
 import io
 import re
+import warnings
 from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
 
@@ -148,7 +149,9 @@ def inline_svg(axes: Axes, name: str, alternative: str) -> Markup:
     stream = io.StringIO()
     figure = axes.get_figure(root=True)
     assert figure is not None, f"{name}: these axes are in no figure"
-    with mpl.rc_context({**_SETTINGS, "svg.hashsalt": name}):
+    with mpl.rc_context({**_SETTINGS, "svg.hashsalt": name}), warnings.catch_warnings():
+        # Text stays text: the reader's fonts draw it, whatever the ones here lack.
+        warnings.filterwarnings("ignore", message="Glyph .* missing")
         figure.savefig(stream, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
     text = stream.getvalue()
     body = text[text.index(">", text.index("<svg")) + 1 :]
