@@ -87,8 +87,8 @@ def batch_rows(batch: Any, before: int, max_row_bytes: int) -> Iterator[tuple[Re
 def _value(name: str, cell: Any, formless: list[Remark]) -> Any:
     """The value; None where it is the NaN that stands for a missing number.
 
-    A date that Python does not have, or a time of an unknown zone, is None too, and is told in `formless`: most stand in
-    columns that nothing reads.
+    A date that Python does not have, or a time of an unknown zone, is None too, and is told in `formless`: most
+    stand in columns that nothing reads.
     """
     try:
         value = cell.as_py()

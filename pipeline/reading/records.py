@@ -66,7 +66,7 @@ class Reject(NamedTuple):
 
 
 def with_unnamed(names: Iterable[str]) -> list[str]:
-    """Names of columns, where several have none each by its place: a spreadsheet exports empty columns beside its own."""
+    """Names of columns, by their places where several have none: a spreadsheet exports empty columns beside its own."""
     named = list(names)
     if named.count("") < 2:
         return named

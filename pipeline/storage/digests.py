@@ -107,7 +107,7 @@ def _keep(entry: Path, path: Path, status: os.stat_result, found: str) -> None:
     kept = {"file": str(path.resolve()), "sha256": found, "check": digest_json([entry.stem, found])}
     try:
         entry.parent.mkdir(parents=True, exist_ok=True)
-        # Not synced, which takes most of the time for thousands of small files: an entry that is lost or cut is made again.
+        # Not synced, which would take most of the time of thousands of small files: a lost or cut entry is made again.
         write_passing(entry, json.dumps(kept))
     except OSError as error:
         # A home that cannot be written to costs time, nothing else.

@@ -4,7 +4,7 @@
 
 `write_campaigns.py` says what a campaign is. Each run is a child of this process, which has imported everything. A step
 is whatever changes a file below the place where the command works (`failing_writes.c`): opening, writing, syncing,
-making, linking, renaming, deleting, by Python, polars, Arrow or torch alike. Its caches and temporary files lie there too.
+making, linking, renaming, deleting, by Python, polars, Arrow or torch alike. Its caches and temporary files lie there.
 """
 
 import ctypes
@@ -27,8 +27,8 @@ from typing import Any, Final, NamedTuple
 
 ERRORS: Final = ("ENOSPC", "EIO", "EROFS", "EACCES")
 _SOURCE: Final = Path(__file__).with_suffix(".c")
-# What holds no results: caches and temporary files, what says who runs the command at this moment, and the page of a run
-# that a mistake of its user's ended, put aside by the next.
+# What holds no results: caches and temporary files, what says who runs the command at this moment, and the page of a
+# run that a mistake of its user's ended, put aside by the next.
 _ASIDE: Final = re.compile(r"^(?:cache|temporary)/|\.activity\.json$|\.lock$|/data_report\.before\.html$")
 
 
@@ -113,7 +113,15 @@ class Bench:
 def import_all(names: str) -> None:
     """What a child has imported is imported here, once for all that follow; none of it starts a thread."""
     for name in names.splitlines():
-        if name.partition(".")[0] in ("thumbline", "polars", "pandera", "torch", "transformers", "pyarrow", "matplotlib"):
+        if name.partition(".")[0] in (
+            "thumbline",
+            "polars",
+            "pandera",
+            "torch",
+            "transformers",
+            "pyarrow",
+            "matplotlib",
+        ):
             with suppress(Exception):
                 importlib.import_module(name)
 
@@ -179,7 +187,7 @@ def tried(bench: Bench, campaign: dict[str, Any], whole: Undisturbed, **failing:
 
 
 def wanted(campaign: dict[str, Any], steps: int) -> Iterator[dict[str, Any]]:
-    """What is to fail: each step, each with one error or with all; in an order in which any number of them is a sample."""
+    """What is to fail: each step, with one error or with all; in an order in which any number of them is a sample."""
     errors = campaign["errors"]
     every = list(range(campaign["first"], steps + 1, campaign["every"]))
     random.Random(0).shuffle(every)

@@ -27,6 +27,7 @@ Campaign = dict[str, Any]
 
 def write_inputs(folder: Path) -> None:
     """A log of twelve prompts, a tiny model and a run file of every stage, but two steps of training."""
+    (folder / "inputs").mkdir(parents=True, exist_ok=True)
     write_log(folder / "thumbs.jsonl", prompts=12)
     if not (folder / "tiny").exists():
         save_tiny_model(folder / "tiny")
@@ -59,7 +60,12 @@ def campaigns(folder: Path, commands: Sequence[str] = COMMANDS, **chosen: Any) -
         {"name": "init", "command": ["init", log, "-y", "-m", str(folder / "tiny"), "--force", "-o", "run.yaml"]},
         *_stages(run_file),
         {"name": "evaluate", "command": ["evaluate", "runs/run", "-o", "evaluation"], **ran},
-        {"name": "compare", "command": ["compare", "runs/run", "evaluation", "-o", "comparison"], **ran, "start": "evaluate"},
+        {
+            "name": "compare",
+            "command": ["compare", "runs/run", "evaluation", "-o", "comparison"],
+            **ran,
+            "start": "evaluate",
+        },
         {"name": "export", "command": ["export", "runs/run", "--for", "openai", "-o", "exported"], **ran},
         {"name": "sweep", "command": ["sweep", run_file, "--over", "train.loss.beta=0.1,0.5", "-o", "sweep"], **ran},
     ]
@@ -75,7 +81,12 @@ def _stages(run_file: str) -> list[Campaign]:
     """`run` until each stage, from where the one before it is done."""
     starts = [None, *(f"run {name}" for name in STAGE_NAMES)]
     return [
-        {"name": f"run {name}", "command": ["run", run_file, "--until", name], "start": start, "most_bytes": _MOST_BYTES}
+        {
+            "name": f"run {name}",
+            "command": ["run", run_file, "--until", name],
+            "start": start,
+            "most_bytes": _MOST_BYTES,
+        }
         for name, start in zip(STAGE_NAMES, starts, strict=False)
     ]
 
@@ -104,15 +115,17 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, help="of each campaign at most")
     asked = parser.parse_args()
     folder = asked.folder.absolute()
-    (folder / "inputs").mkdir(parents=True, exist_ok=True)
     write_inputs(folder)
     named = {name: getattr(asked, name) for name in ("every", "first", "all_errors", "seconds")}
     failed = 0
     for one in results(folder, campaigns(folder, asked.commands, **named)):
-        figures = f"{one['steps']:6} steps{one['tried']:6} tried{len(one['faults']):5} faults{one['cpu_seconds']:8.1f} s"
-        print(f"{one['name']:16}{figures}", flush=True)
+        figures = (
+            f"{one['steps']:6} steps{one['tried']:6} tried{len(one['faults']):5} faults{one['cpu_seconds']:8.1f} s"
+        )
+        sys.stdout.write(f"{one['name']:16}{figures}\n")
         for fault in one["faults"]:
-            print(json.dumps(fault, indent=1), flush=True)
+            sys.stdout.write(json.dumps(fault, indent=1) + "\n")
+        sys.stdout.flush()
         failed += len(one["faults"])
     return int(failed > 0)
 
