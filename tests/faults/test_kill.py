@@ -1,17 +1,14 @@
 """kill -9 in every stage, run again: the tables are those of an undisturbed run, byte for byte."""
 
 import multiprocessing
-import os
 import random
-import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 import polars as pl
 import pytest
 
+from tests.commands import Command
 from tests.engine_inputs import random_sequences, score_all, sequences_table
 from tests.line.conftest import write_config, write_log
 from tests.tiny import save_tiny_model
@@ -46,16 +43,6 @@ def config_of(place: Path, name: str) -> Path:
     return write_config(place, place / "thumbs.jsonl", place / "model", name=name, **sections)
 
 
-def start(config: Path) -> subprocess.Popen:
-    return subprocess.Popen(
-        [sys.executable, "-m", "thumbline.pipeline.cli.main", "run", str(config)],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        start_new_session=True,
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
-    )
-
-
 def digests(config: Path) -> dict[str, str]:
     """Content of every table, and of the trained model."""
     loaded = load_config(config)
@@ -67,18 +54,21 @@ def digests(config: Path) -> dict[str, str]:
     return found
 
 
+def finish(config: Path) -> None:
+    code, errors = Command("run", config).ended(600)
+    assert code == 0, errors
+
+
 def kill_within(config: Path, stage: str) -> bool:
     """Start the run, kill it inside `stage`, and say whether the stage was cut short."""
-    process = start(config)
+    process = Command("run", config)
     folder = load_config(config).run_dir / stage
     # Stages with work to lose are killed once they have some on disk, the others as soon as they begin.
     sign = "checkpoint-*.pt" if stage == "train" else ".fingerprint"
     deadline = time.monotonic() + _DEADLINE_SECONDS
-    while not list(partial_dir(folder).glob(sign)) and process.poll() is None and time.monotonic() < deadline:
+    while not list(partial_dir(folder).glob(sign)) and process.is_running() and time.monotonic() < deadline:
         time.sleep(0.0005)
-    if process.poll() is None:
-        os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
+    process.kill()
     return read_manifest(folder) is None
 
 
@@ -86,13 +76,9 @@ def kill_within(config: Path, stage: str) -> bool:
 @pytest.mark.timeout(1500)
 def test_every_stage_can_be_killed_without_a_trace(place):
     calm, stormy = config_of(place, "calm"), config_of(place, "stormy")
-    process = start(calm)
-    _, errors = process.communicate(timeout=300)
-    assert process.returncode == 0, errors.decode()
+    finish(calm)
     cut_short = {stage: kill_within(stormy, stage) for stage in line.STAGE_NAMES}
-    process = start(stormy)
-    _, errors = process.communicate(timeout=300)
-    assert process.returncode == 0, errors.decode()
+    finish(stormy)
     assert digests(stormy) == digests(calm)
     run_dir = load_config(stormy).run_dir
     assert [path.name for path in run_dir.glob("*.partial")] == []

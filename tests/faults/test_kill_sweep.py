@@ -1,15 +1,12 @@
 """kill -9 in any part of a sweep, run again: what was trained stays, and the outcome is that of a calm sweep."""
 
 import json
-import os
-import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
 
+from tests.commands import Command
 from tests.line.conftest import write_config, write_log
 from tests.tiny import save_tiny_model
 from thumbline.pipeline import line
@@ -32,33 +29,23 @@ def config_of(place: Path, name: str) -> Path:
     return write_config(place, place / "thumbs.jsonl", place / "model", name=name, **sections)
 
 
-def start(config: Path) -> subprocess.Popen:
-    command = ["sweep", str(config), "--over", "train.loss.beta=0.1,0.5"]
-    return subprocess.Popen(
-        [sys.executable, "-m", "thumbline.pipeline.cli.main", *command],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        start_new_session=True,
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
-    )
+def start(config: Path) -> Command:
+    return Command("sweep", config, "--over", "train.loss.beta=0.1,0.5")
 
 
 def finish(config: Path) -> None:
-    process = start(config)
-    _, errors = process.communicate(timeout=300)
-    assert process.returncode == 0, errors.decode()
+    code, errors = start(config).ended(300)
+    assert code == 0, errors
 
 
 def kill_once_there(config: Path, sign: Path) -> None:
     """Start the sweep and kill it as soon as what `sign` names, as a pattern, is on disk."""
     process = start(config)
     deadline = time.monotonic() + _DEADLINE_SECONDS
-    while not list(sign.parent.glob(sign.name)) and process.poll() is None and time.monotonic() < deadline:
+    while not list(sign.parent.glob(sign.name)) and process.is_running() and time.monotonic() < deadline:
         time.sleep(0.0005)
     assert list(sign.parent.glob(sign.name)), f"the sweep never came to {sign}"
-    if process.poll() is None:
-        os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
+    process.kill()
 
 
 def outcome_of(config: Path) -> dict:

@@ -1,16 +1,13 @@
 """kill -9 at random moments of a training that keeps the best step and may end early: the same model and log."""
 
-import os
 import random
-import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 import polars as pl
 import pytest
 
+from tests.commands import Command
 from tests.line.conftest import write_config, write_log
 from tests.tiny import save_tiny_model
 from thumbline.pipeline.config import load_config
@@ -44,35 +41,22 @@ def place(tmp_path_factory) -> Path:
     return folder
 
 
-def start(config: Path) -> subprocess.Popen:
-    return subprocess.Popen(
-        [sys.executable, "-m", "thumbline.pipeline.cli.main", "run", str(config), "--until", "train"],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        start_new_session=True,
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
-    )
-
-
 def kill_after(config: Path, step: int, wait: float) -> int:
     """Start the run and kill it a moment after a checkpoint of this step or a later one; the last step on disk."""
-    process = start(config)
+    process = Command("run", config, "--until", "train")
     folder = partial_dir(load_config(config).run_dir / "train")
     deadline = time.monotonic() + _DEADLINE_SECONDS
-    while max(checkpoint_steps(folder), default=0) < step and process.poll() is None and time.monotonic() < deadline:
+    while max(checkpoint_steps(folder), default=0) < step and process.is_running() and time.monotonic() < deadline:
         time.sleep(0.0005)
     time.sleep(wait)
-    if process.poll() is None:
-        os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
+    process.kill()
     return max(checkpoint_steps(folder), default=0)
 
 
 def finished(config: Path) -> dict[str, str]:
     """Digests of the trained model and of the tables beside it, once the run has come to its end."""
-    process = start(config)
-    _, errors = process.communicate(timeout=300)
-    assert process.returncode == 0, errors.decode()
+    code, errors = Command("run", config, "--until", "train").ended(300)
+    assert code == 0, errors
     manifest = read_manifest(load_config(config).run_dir / "train")
     return {name: record.sha256 for name, record in manifest.outputs.items()} | manifest.files
 
