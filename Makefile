@@ -15,9 +15,10 @@ LOCKED = $(PIP) install --quiet --no-deps --require-hashes -r $(LOCK)
 # Tools that look at an environment, in one of their own.
 TOOLS := build/tools
 
-# A worker a core, as far as memory goes; heavy tests wait for each other. Torch threads would only contend.
+# A worker a core, as far as memory goes; heavy tests wait for each other. Torch threads would only contend. A file's
+# tests stay together, and files in the order of tests/conftest.py: those with long tests first.
 WORKERS ?= $(shell nproc)
-PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(WORKERS) --maxprocesses 8 --dist loadfile
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(WORKERS) --maxprocesses 8 --dist loadfile --no-loadscope-reorder
 
 .PHONY: help install locked quickstart test test-fast soak check docs bench fuzz mutate lock audit sbom clean
 

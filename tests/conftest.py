@@ -3,6 +3,7 @@
 import fcntl
 import gc
 import logging
+import os
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -24,18 +25,23 @@ settings.register_profile("fast", settings.get_profile("repeatable"), max_exampl
 settings.load_profile("repeatable")
 
 _HEAVY = ("heavy", "vllm", "demo", "gpu")
+# More than any of them takes.
+_HEAVY_BYTES = 10 << 30
 
 
 @pytest.fixture(autouse=True)
-def _one_heavy_test_at_a_time(
+def _few_heavy_tests_at_a_time(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[None]:
-    """Two heavy tests at once, in two processes, take more memory or cores than a small machine has."""
+    """More heavy tests at once, in several processes, than the machine has memory for wait for each other."""
     if not any(request.node.get_closest_marker(name) for name in _HEAVY):
         yield
         return
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    place = worker % max(1, memory // _HEAVY_BYTES)
     # All workers' folders lie in one; where there are none, nobody else waits.
-    with (tmp_path_factory.getbasetemp().parent / "heavy.lock").open("w") as lock:
+    with (tmp_path_factory.getbasetemp().parent / f"heavy-{place}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 
@@ -71,10 +77,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Campaigns of hours run when they are asked for, and then alone."""
     soaking = bool(config.getoption("--soak"))
-    others = [item for item in items if (item.get_closest_marker("soak") is not None) != soaking]
-    if others:
-        config.hook.pytest_deselected(items=others)
-        items[:] = [item for item in items if item not in set(others)]
+    wanted = [item for item in items if (item.get_closest_marker("soak") is not None) == soaking]
+    kept = frozenset(wanted)
+    config.hook.pytest_deselected(items=[item for item in items if item not in kept])
+    items[:] = wanted
+    # Files with long tests first, so that no worker is left alone with one at the end.
+    long = {item.path for item in items if any(item.get_closest_marker(name) for name in ("slow", *_HEAVY))}
+    items.sort(key=lambda item: item.path not in long)
 
 
 _MADE = ("prompt_id", "response_id")

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import pytest
 import torch
 
+from tests.soaking import mostly_soaked
 from tests.tiny import save_tiny_model
 from tests.trl_trainers import (
     STEADY,
@@ -114,8 +115,9 @@ def test_fifty_steps_of_dpo_are_trls(model, pairs, tmp_path, layout):
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-@pytest.mark.parametrize(("micro_batch", "over"), GROUPINGS)
-def test_fifty_steps_of_kto_are_trls(model, unpaired, tmp_path, micro_batch, over, layout):
+@pytest.mark.parametrize("grouping", mostly_soaked(GROUPINGS, [(4, "step")]), ids="{0[0]}-{0[1]}".format)
+def test_fifty_steps_of_kto_are_trls(model, unpaired, tmp_path, grouping, layout):
+    micro_batch, over = grouping
     loss = {"beta": 0.1, "reference_point_over": over, **ALIKE}
     train = config("kto", loss, max_steps=50, micro_batch_rows=micro_batch, layout=layout)
     found = curves(model, train, unpaired, tmp_path, settings={"beta": 0.1})

@@ -9,6 +9,7 @@ import pytest
 
 from tests.commands import Command
 from tests.line.conftest import write_config, write_log
+from tests.soaking import mostly_soaked
 from tests.tiny import save_tiny_model
 from thumbline.pipeline.config import load_config
 from thumbline.pipeline.storage.manifests import partial_dir, read_manifest
@@ -76,7 +77,7 @@ def check_tracked(folder: Path, log: pl.DataFrame) -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize("name", TRAININGS)
+@pytest.mark.parametrize("name", mostly_soaked(TRAININGS, ["adapter, DPO"]))
 def test_a_training_killed_at_random_moments_is_that_of_a_calm_run(place, name):
     pytest.importorskip("tensorboard", reason="tensorboard is not installed")
     sections = {"train": TRAININGS[name] | {"track": ["tensorboard"]}}

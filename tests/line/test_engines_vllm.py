@@ -117,6 +117,7 @@ def test_shared_and_chunked_prompts_are_scored_as_transformers_does(model, entri
     assert not multiprocessing.active_children()
 
 
+@pytest.mark.soak
 def test_without_prefix_cache_nothing_is_scored_again(model, entries, expected, calls):
     config = EngineConfig(dtype="float32", prefix_caching=False)
     found = scores_of(VLLMEngine(model, config, LONGEST), entries)
@@ -124,6 +125,7 @@ def test_without_prefix_cache_nothing_is_scored_again(model, entries, expected, 
     assert calls() == [(len(entries), False)]
 
 
+@pytest.mark.soak
 def test_a_wrong_pooler_is_caught_and_prompt_logprobs_take_over(model, entries, expected, monkeypatch, caplog):
     monkeypatch.setattr(processes, "serve", serve_wrong_pooler)
     # A whole context: prompt_logprobs has to find room for one token more.
@@ -143,6 +145,7 @@ def test_a_wrong_pooler_is_caught_and_prompt_logprobs_take_over(model, entries, 
     assert largest_difference(found, [*expected, *whole]) < 5e-3
 
 
+@pytest.mark.soak
 @pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="two ranks need two cores")
 def test_two_ranks_share_the_vocabulary(model, entries, expected):
     config = EngineConfig(dtype="float32", tensor_parallel_size=2, cpu_kv_cache_gib=1)
@@ -165,6 +168,7 @@ print(len(scores), engine.route)
 """
 
 
+@pytest.mark.soak
 def test_a_script_without_a_main_guard_is_not_run_again_in_the_worker(model, tmp_path):
     (tmp_path / "script.py").write_text(_SCRIPT)
     command = [sys.executable, str(tmp_path / "script.py"), str(model)]
@@ -213,6 +217,7 @@ def real_text(demo):
     return [sequence(row.prompt_token_ids, row.completion_token_ids) for row in encoded]
 
 
+@pytest.mark.soak
 @pytest.mark.demo
 def test_the_line_scores_trains_and_scores_again_in_one_process(demo, real_text, tmp_path):
     """Reference by vLLM, a step of training here, the changed model by vLLM: each as transformers has it."""
@@ -242,6 +247,7 @@ def test_the_line_scores_trains_and_scores_again_in_one_process(demo, real_text,
     assert policy[real_text[0].sequence_id] > reference[real_text[0].sequence_id] + 0.1
 
 
+@pytest.mark.soak
 @pytest.mark.demo
 def test_awkward_shapes_of_the_demo_model_are_scored_to_a_thousandth_of_a_nat(demo):
     """Siblings, repeats, prompts that end with a block or are computed in parts: on a model of real size."""
@@ -258,6 +264,7 @@ def test_awkward_shapes_of_the_demo_model_are_scored_to_a_thousandth_of_a_nat(de
     assert [score.token_count for score in found] == [len(entry.completion_token_ids) for entry in entries]
 
 
+@pytest.mark.soak
 @pytest.mark.demo
 def test_in_bfloat16_the_difference_is_of_the_size_of_transformers_own(demo, real_text):
     def by_transformers(**settings):

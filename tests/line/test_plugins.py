@@ -87,6 +87,7 @@ def test_lists_say_where_a_plugin_comes_from(run):
     assert "their_package 1.0" in thumbline(site, "formats")
 
 
+@pytest.mark.soak
 def test_a_run_is_up_to_date_until_the_package_has_another_version(run):
     site, config, _ = run
     assert "Nothing to do" in thumbline(site, "run", config)
@@ -97,6 +98,7 @@ def test_a_run_is_up_to_date_until_the_package_has_another_version(run):
     assert "asked for" in later
 
 
+@pytest.mark.soak
 def test_a_stage_depends_on_the_package_that_it_uses(run):
     _, _, folder = run
     assert read_manifest(folder / "train").inputs["thumbline.losses:theirs"] == "their_package 1.0"

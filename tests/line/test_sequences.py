@@ -5,6 +5,7 @@ from contextlib import contextmanager
 import pytest
 
 from tests.line.conftest import write_config
+from tests.soaking import mostly_soaked
 from thumbline.pipeline import line
 from thumbline.pipeline.config import load_config
 from thumbline.pipeline.context import BatchSizes, SilentReporter, StageContext
@@ -44,7 +45,7 @@ SECTIONS = {
 }
 
 
-@pytest.mark.parametrize("name", sorted(SECTIONS))
+@pytest.mark.parametrize("name", mostly_soaked(sorted(SECTIONS), ["grouped"]))
 def test_the_same_bytes_however_the_work_is_cut(runs, tmp_path, name):
     config = runs(name, **SECTIONS[name])
     whole = made(config, tmp_path / "whole")

@@ -116,6 +116,7 @@ def test_the_whole_line_in_two_processes_gives_the_numbers_of_one(place, calm):
     assert (notes["processes"], notes["distributed"]) == (2, "fsdp")
 
 
+@pytest.mark.soak
 def test_a_run_whose_processes_are_killed_ends_with_the_bytes_of_a_calm_one(place, calm):
     stormy = config_of(place, "stormy")
     kill_in_training(stormy, rank=1)
@@ -126,6 +127,7 @@ def test_a_run_whose_processes_are_killed_ends_with_the_bytes_of_a_calm_one(plac
     assert [path.name for path in load_config(stormy).run_dir.glob("train/shards-*")] == []
 
 
+@pytest.mark.soak
 def test_a_run_with_nothing_to_do_lets_the_other_process_go(calm):
     code, out, errors = finish(start(calm[0]))
     assert code == 0, errors
@@ -141,6 +143,7 @@ def test_a_training_that_cannot_go_on_is_said_once_and_ends_all(place):
     assert "[rank" not in errors
 
 
+@pytest.mark.soak
 def test_settings_that_processes_cannot_share_are_refused_once(place):
     config = config_of(place, "whole", loss={"reduction": "classes"}, batch_rows=4)
     code, _, errors = finish(start(config))

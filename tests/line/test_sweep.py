@@ -105,6 +105,7 @@ def test_shared_tables_lie_on_disk_once(config):
             assert (config_of.run_dir / path).samefile(plan.base.run_dir / path)
 
 
+@pytest.mark.soak
 @pytest.mark.slow
 def test_a_run_that_was_made_before_is_taken_from(config):
     own = config()
@@ -114,6 +115,7 @@ def test_a_run_that_was_made_before_is_taken_from(config):
     assert set(base.values()) == {"taken"}
 
 
+@pytest.mark.soak
 @pytest.mark.slow
 def test_a_trial_trains_the_very_model_that_a_run_of_its_own_would(config, tmp_path):
     plan, _, _ = run(config(), sweep.Axis("train.method", ("dpo", "kto")), keep="all")
@@ -149,6 +151,7 @@ def test_the_best_is_that_of_the_validation_split_and_its_run_file_has_nothing_l
     assert found.train.loss == {"beta": outcome.best.values["train.loss.beta"]}
 
 
+@pytest.mark.soak
 @pytest.mark.slow
 def test_models_that_lost_are_deleted_unless_all_are_kept(config):
     plan, _, outcome = run(config(), BETAS, seeds=[0, 1])
@@ -158,6 +161,7 @@ def test_models_that_lost_are_deleted_unless_all_are_kept(config):
     assert models(kept) == {trial.name for trial in kept.trials}
 
 
+@pytest.mark.soak
 @pytest.mark.slow
 def test_another_measure_chooses_anew_and_trains_a_deleted_winner_again(config, written):
     _, trained = written
@@ -226,6 +230,7 @@ def test_an_error_before_training_is_no_failure_of_a_trial(config, monkeypatch):
     assert not list(plan.output.rglob("failure.json"))
 
 
+@pytest.mark.soak
 @pytest.mark.slow
 def test_other_data_trains_every_trial_again(config, written, small_log, tmp_path):
     _, trained = written
@@ -277,6 +282,7 @@ def test_two_sweeps_cannot_share_a_folder(config):
     first.close()
 
 
+@pytest.mark.soak
 @pytest.mark.slow
 def test_a_run_without_a_test_split_ends_with_the_model(config):
     plan, _, outcome = run(config(splits={"test": 0.0, "validation": 0.3}), BETAS)
@@ -320,6 +326,7 @@ def test_from_python(tmp_path, small_log, tiny_model):
     assert result.config == result.folder / "best.yaml" and result.config.is_file()
 
 
+@pytest.mark.soak
 @pytest.mark.slow
 def test_trials_can_be_compared_as_any_runs(config, tmp_path):
     plan, _, _ = run(config(), BETAS)

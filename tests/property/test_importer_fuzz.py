@@ -159,6 +159,7 @@ def test_odd_values(tmp_path: Path, name: str) -> None:
     check(tmp_path, name, scaled(40), seed=1, read=lambda config: checked(config).events)
 
 
+@pytest.mark.soak
 @pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_many_odd_values(tmp_path: Path, name: str) -> None:

@@ -72,6 +72,7 @@ def test_mutated_values(tmp_path: Path, name: str) -> None:
     fuzz(tmp_path, name, scaled(60), seed=1, read=read)
 
 
+@pytest.mark.soak
 @pytest.mark.slow
 @pytest.mark.parametrize("name", FILES)
 def test_many_mutated_values(tmp_path: Path, name: str) -> None:

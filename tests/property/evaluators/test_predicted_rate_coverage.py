@@ -15,6 +15,7 @@ from scipy import special
 
 from tests.answer_rows import answer_tables
 from tests.simulations import DATA_SETS, is_stated
+from tests.soaking import mostly_soaked
 from thumbline.evaluators import EvaluationSettings
 from thumbline.evaluators.answers import answers_of
 from thumbline.evaluators.judge_score import drafts as score_drafts
@@ -112,7 +113,7 @@ def _holds(metric: Metric, truth: float) -> bool:
     return metric.ci_low <= truth <= metric.ci_high
 
 
-@pytest.fixture(scope="module", params=list(TRUTHS))
+@pytest.fixture(scope="module", params=mostly_soaked(TRUTHS, ["plateaus"]))
 def coverage(request: pytest.FixtureRequest) -> dict[str, float]:
     return _coverage(TRUTHS[request.param])
 

@@ -139,6 +139,7 @@ def sample_slowly(model: Path, store: Path) -> None:
     sample_answers(prompts(60), writer(model, store, batch_prompts=2), SilentReporter(), "answers")
 
 
+@pytest.mark.soak
 @pytest.mark.slow
 def test_a_store_filled_between_kills_is_that_of_a_calm_run(model, tmp_path):
     calm, stormy = tmp_path / "calm", tmp_path / "stormy"

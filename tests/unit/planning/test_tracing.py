@@ -4,6 +4,7 @@ import pytest
 import torch
 from transformers import LlamaForCausalLM
 
+from tests.soaking import mostly_soaked
 from thumbline.losses import Term
 from thumbline.pipeline.config import RunConfig
 from thumbline.pipeline.planning import tracing
@@ -21,7 +22,12 @@ PARAMETERS = 512 * 64 + 8 * (64 * 64 * 2 + 64 * 32 * 2 + 3 * 64 * 128 + 2 * 64) 
 
 
 @pytest.mark.parametrize("config", [llama(), gemma()], ids=["alike layers", "two kinds of layers"])
-@pytest.mark.parametrize("train", [{}, {"adapter": "lora"}, {"gradient_checkpointing": True, "dtype": "bfloat16"}])
+@pytest.mark.parametrize(
+    "train",
+    mostly_soaked(
+        [{}, {"adapter": "lora"}, {"gradient_checkpointing": True, "dtype": "bfloat16"}], [{"adapter": "lora"}]
+    ),
+)
 def test_two_depths_tell_what_the_whole_takes(config, train, monkeypatch):
     followed = trace(config, **train)
     monkeypatch.setattr(tracing, "_SHALLOW", 100)

@@ -14,6 +14,7 @@ CPU = torch.device("cpu")
 MACHINE = Machine(CPU, peak=1e12, dry=True)
 
 
+@pytest.mark.soak
 @pytest.mark.slow
 def test_every_line_of_the_dry_run_comes_out(monkeypatch, tmp_path, capsys):
     monkeypatch.setattr("sys.argv", ["on_gpu", "--dry-run", "--json", str(tmp_path / "figures.json")])

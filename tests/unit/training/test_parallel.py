@@ -10,6 +10,7 @@ import torch
 from torch.distributed import FileStore
 from torch.multiprocessing import spawn
 
+from tests.soaking import mostly_soaked
 from tests.tiny import save_tiny_model
 from tests.unit.training.test_trainer import objective, pairs, policy_of, unpaired
 from thumbline.pipeline.config import TrainConfig
@@ -98,17 +99,23 @@ CASES = [
 ]
 
 
-def courses(team, model_dir):
-    return {case: course(model_dir, case, team) for case in CASES}
+# One of each way, method, adapter and type.
+KEPT = [Case("ddp", "dpo"), Case("fsdp", "kto"), Case("fsdp", "dpo", "lora", "bfloat16")]
+
+
+def courses(team, model_dir, cases):
+    return {case: course(model_dir, case, team) for case in cases}
 
 
 @pytest.fixture(scope="module")
-def both(model_dir, tmp_path_factory):
-    return in_processes(2, tmp_path_factory.mktemp("two"), partial(courses, model_dir=model_dir))
+def both(model_dir, tmp_path_factory, request):
+    tests = [item for item in request.session.items if "both" in getattr(item, "fixturenames", ())]
+    cases = [item.callspec.params["case"] for item in tests]
+    return in_processes(2, tmp_path_factory.mktemp("two"), partial(courses, model_dir=model_dir, cases=cases))
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("case", CASES, ids="-".join)
+@pytest.mark.parametrize("case", mostly_soaked(CASES, KEPT), ids="-".join)
 def test_two_processes_train_as_one_does(case, both, model_dir):
     alone, together = course(model_dir, case._replace(way="none"), ALONE), both[0][case]
     # In bfloat16 the first step is nearly as near, on a CPU that makes its products of float32's too; then Adam makes
@@ -261,6 +268,7 @@ def test_rows_without_a_partner_leave_no_process_waiting_for_another(model_dir, 
         assert two | {"computed_tokens": 0} == pytest.approx(one | {"computed_tokens": 0}, rel=1e-5, abs=1e-5)
 
 
+@pytest.mark.soak
 @pytest.mark.slow
 def test_a_loss_that_is_not_finite_in_one_process_stops_all_with_its_row(model_dir, tmp_path):
     said = in_processes(2, tmp_path, partial(bad_row, model_dir=model_dir))
