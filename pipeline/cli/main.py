@@ -45,6 +45,10 @@ class _Commands(LazyGroup):
             "Train a run under every combination of settings, over one stored reference, and choose on the validation "
             "split.",
         ),
+        "compare-methods": Lazy(
+            "compare_methods:compare_methods_command",
+            "Train methods side by side: the same splits, model, reference and number of trained tokens, in one table.",
+        ),
         "evaluate": Lazy(
             "evaluate:evaluate_command",
             "Metrics with intervals, and a report, of a run, of scored rows, or of pairs that models score now.",

@@ -108,7 +108,12 @@ def _own_rows(config: RunConfig, tokens: Path) -> Sequence[Row]:
         assert path is not None
         yield from iter_table(path, "sequences", columns)
 
-    stored = Stored(blocks, None, tokens)
+    def unscored(_: list[str]) -> Iterator[pl.DataFrame]:
+        # A step takes log-probs of the reference, whatever they are; a run that is planned need not have any.
+        for block in blocks(["sequence_id", "completion_token_count"]):
+            yield block.select("sequence_id", logps=pl.lit(0.0), token_count="completion_token_count")
+
+    stored = Stored(blocks, unscored, tokens)
     if _kind(config) == "unpaired":
         return unpaired_rows(kept, of_split, stored)
     matched = of_split.filter(pl.col("role") == "matched").select("response_id", "sequence_id")

@@ -50,7 +50,7 @@ class Comparison(NamedTuple):
         return self.p_value is not None and self.p_value <= 1 - confidence and self.difference > 0 and all(clear)
 
 
-class _Gap(NamedTuple):
+class Gap(NamedTuple):
     """One seed's difference of two settings, the best less the other, as the evaluators give it."""
 
     value: float
@@ -70,18 +70,18 @@ def compare_best(settings: Sequence[Setting], best: Setting, measure: Measure) -
     """
     if len(settings) < 2 or measure.name not in _EVALUATORS:
         return []
-    gaps: dict[str, list[_Gap]] = defaultdict(list)
+    gaps: dict[str, list[Gap]] = defaultdict(list)
     for place in range(len(best.trials)):
         configs = {setting.name: setting.trials[place].config for setting in settings}
         for name, gap in _gaps(configs, best.name, measure).items():
             gaps[name].append(gap)
     metrics = best.trials[0].config.metrics
     comparisons = len(settings) * (len(settings) - 1) // 2
-    return [_together(name, found, metrics.confidence, comparisons) for name, found in gaps.items()]
+    return [together(name, found, metrics.confidence, comparisons) for name, found in gaps.items()]
 
 
-def _together(other: str, gaps: Sequence[_Gap], confidence: float, comparisons: int) -> Comparison:
-    """One comparison of several seeds' differences.
+def together(other: str, gaps: Sequence[Gap], confidence: float, comparisons: int) -> Comparison:
+    """One comparison of several seeds' differences; p-values as they come, corrected or not.
 
     Twice the mean of p-values is one, however they depend on each other; the mean of intervals' ends is as wide as the
     intervals are on average, which the mean of the differences is at most.
@@ -124,7 +124,7 @@ _EVALUATORS: Final[Mapping[str, tuple[str, str, str | None]]] = {
 }
 
 
-def _gaps(configs: Mapping[str, RunConfig], best: str, measure: Measure) -> dict[str, _Gap]:
+def _gaps(configs: Mapping[str, RunConfig], best: str, measure: Measure) -> dict[str, Gap]:
     """The best setting less each other one, by the other's name, in trials of one seed."""
     evaluator, difference, test = _EVALUATORS[measure.name]
     rows = pl.concat([_rows(config, measure, name) for name, config in configs.items()])
@@ -135,7 +135,7 @@ def _gaps(configs: Mapping[str, RunConfig], best: str, measure: Measure) -> dict
     differences = {pair[:2]: row for pair, row in found.items() if pair[2] == difference}
     tests = {pair: found[(*pair, test)]["value"] for pair in differences} if test else _t_tests(differences)
     return {
-        other: _Gap(
+        other: Gap(
             -row["value"],
             None if row["ci_high"] is None else -row["ci_high"],
             None if row["ci_low"] is None else -row["ci_low"],

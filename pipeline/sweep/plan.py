@@ -88,12 +88,12 @@ class Plan:
     @property
     def base(self) -> RunConfig:
         """The run whose stages up to the reference all trials take."""
-        return _placed(self.trials[0].config, self.output, BASE)
+        return laid(self.trials[0].config, self.output, BASE)
 
     def best(self, setting: Setting) -> RunConfig:
         """The run that is left: of a setting with the first seed, with its metrics as the run file says."""
         trained = setting.trials[0].config
-        return _placed(trained.model_copy(update={"metrics": self.config.metrics}), self.output, BEST)
+        return laid(trained.model_copy(update={"metrics": self.config.metrics}), self.output, BEST)
 
 
 def plan_sweep(
@@ -120,28 +120,33 @@ def plan_sweep(
             them.
     """
     check_axes(axes)
-    _check_seeds(seeds)
+    check_seeds(seeds)
     if keep not in KEEPS:
         raise ConfigError(f"--keep: {unknown_name('choice', keep, KEEPS)}")
     if config.splits.validation == 0.0:
         raise ConfigError("sweep: splits.validation is 0, so no rows are held out to choose by; set it to 0.1.")
     folder = (output or Path(config.runs) / f"{config.name}-sweep").absolute()
     used = tuple(seeds) if seeds is not None else (config.train.seed,)
-    config = _absolute(config)
+    config = absolute(config)
     values = combinations(axes)
-    shared = _shared(config, [_trained(config, setting, used[0]) for setting in values])
+    shared = shared_settings(config, [_trained(config, setting, used[0]) for setting in values])
     settings = tuple(_setting(config, shared, setting, used, folder) for setting in values)
     _check_settings(settings)
     measure = measure_of(metric, [setting.trials[0] for setting in settings])
     return Plan(folder, config, tuple(axes), used, settings, measure, keep, metric == FRONTIER)
 
 
-def _check_seeds(seeds: Sequence[int] | None) -> None:
+def check_seeds(seeds: Sequence[int] | None) -> None:
+    """Refuse no seed, and one that is there twice.
+
+    Raises:
+        ConfigError: Says which were given.
+    """
     if seeds is not None and (not seeds or len(set(seeds)) < len(seeds)):
         raise ConfigError(f"--seeds {','.join(map(str, seeds))}: give one or more numbers, each once.")
 
 
-def _absolute(config: RunConfig) -> RunConfig:
+def absolute(config: RunConfig) -> RunConfig:
     """The run with paths that mean the same wherever a file that holds them lies."""
     document = placed(config.model_dump(mode="json", exclude_unset=True), RunConfig, Path.cwd())
     store = config.store if "://" in config.store else str(Path(config.store).absolute())
@@ -170,7 +175,7 @@ def _trained(config: RunConfig, values: dict[str, Any], seed: int) -> RunConfig:
     return made
 
 
-def _shared(config: RunConfig, trained: Sequence[RunConfig]) -> dict[str, Any]:
+def shared_settings(config: RunConfig, trained: Sequence[RunConfig]) -> dict[str, Any]:
     """Settings of `sequences` under which there are the rows of every trial's method."""
     kinds: set[RowKind] = {main_method(one.train).spec.rows for one in trained}
     mismatched = {makes_mismatched(one) for one in trained}
@@ -188,11 +193,12 @@ def _setting(
     for seed in seeds:
         trained = _trained(config, values, seed).model_copy(update={**shared, **validation})
         trial = trial_name(name, seed)
-        trials.append(Trial(trial, name, seed, _placed(trained, folder / TRIALS, trial)))
+        trials.append(Trial(trial, name, seed, laid(trained, folder / TRIALS, trial)))
     return Setting(name, values, _trains_like(trials[0].config, config, seeds[0]), tuple(trials))
 
 
-def _placed(config: RunConfig, folder: Path, name: str) -> RunConfig:
+def laid(config: RunConfig, folder: Path, name: str) -> RunConfig:
+    """The run as one of a folder's, under a name."""
     return config.model_copy(update={"runs": str(folder), "name": name})
 
 

@@ -5,7 +5,7 @@ import json
 import shutil
 import sys
 import traceback
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final, Literal, NamedTuple
 
@@ -14,7 +14,7 @@ from thumbline.evaluators import FrontierPoint
 from ..config import RunConfig
 from ..context import Reporter
 from ..errors import BusyError, PipelineError, TrainingError
-from ..line import Stage, fingerprint_of, read_stage, recorded, run, select
+from ..line import Finished, Stage, fingerprint_of, read_stage, recorded, run, select
 from ..peers import peers
 from ..storage.files import write_text
 from ..storage.manifests import partial_dir
@@ -48,7 +48,15 @@ class TrialResult(NamedTuple):
     point: FrontierPoint | None = None
 
 
-def run_trial(trial: Trial, base: Path, reporter: Reporter, command: str, *, retry: bool) -> TrialResult:
+def run_trial(
+    trial: Trial,
+    base: Path,
+    reporter: Reporter,
+    command: str,
+    *,
+    retry: bool,
+    look: Callable[[Finished], None] = lambda _: None,
+) -> TrialResult:
     """Train and score one trial, unless that is done, or failed before and is not to be tried again.
 
     Args:
@@ -57,6 +65,7 @@ def run_trial(trial: Trial, base: Path, reporter: Reporter, command: str, *, ret
         reporter: Where progress goes.
         command: The command line, kept in its folder.
         retry: Try again what failed before.
+        look: Called with each stage as it is done.
 
     Raises:
         OSError: The disk is full, or a file cannot be written: no fault of this trial.
@@ -69,8 +78,8 @@ def run_trial(trial: Trial, base: Path, reporter: Reporter, command: str, *, ret
     if failure is not None:
         return TrialResult(trial, "failed", {}, failure, 0.0, found=True)
     try:
-        for _ in run(trial.config, _stages(), reporter=reporter, command=command, source=base):
-            pass
+        for finished in run(trial.config, _stages(), reporter=reporter, command=command, source=base):
+            look(finished)
     except (OSError, BusyError):
         raise
     # Whatever a library says of one setting must not end the others.

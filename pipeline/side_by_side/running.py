@@ -1,0 +1,163 @@
+"""Arms, from the start or from where they were: shared stages once, then trial by trial, each measured as it trains."""
+
+import ctypes
+import gc
+import json
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Final, NamedTuple, TypeAlias
+
+from ..config import RunConfig
+from ..context import Reporter
+from ..errors import TrainingError
+from ..judges.registry import check_judges
+from ..line import Finished, check_run, fingerprint_of, locked, read_stage, run, select
+from ..storage.files import make_folder, write_text
+from ..sweep.plan import BASE, LAST_SHARED, TRIALS, Trial
+from ..sweep.running import Done
+from ..sweep.trials import TrialResult, drop_model, run_trial
+from .arms import Plan, Steps
+from .budget import steps_of
+
+MEASURED: Final = "measured.json"
+
+
+class ArmTrial(NamedTuple):
+    """One trial of an arm.
+
+    Attributes:
+        arm: The arm's name.
+        seed: `train.seed`.
+        steps: How long it trained.
+        result: What became of it.
+        train_seconds: What training took, whenever it ran; None where it failed.
+        peak_memory_gib: Highest memory of the process, or of the GPU's allocator, while it trained; None where it was
+            not measured from beginning to end.
+    """
+
+    arm: str
+    seed: int
+    steps: Steps
+    result: TrialResult
+    train_seconds: float | None
+    peak_memory_gib: float | None
+
+    @property
+    def config(self) -> RunConfig:
+        """The run that it is."""
+        return self.result.trial.config
+
+
+Step: TypeAlias = Done | ArmTrial
+
+
+def run_arms(plan: Plan, reporter: Reporter, command: str, *, retry: bool) -> Iterator[Step]:
+    """Run what is not done, yielding each shared stage and each trial.
+
+    What is done is found again: killed anywhere, the same call goes on. A trial that fails is recorded, and the others
+    go on.
+
+    Args:
+        plan: What to do.
+        reporter: Where progress goes.
+        command: The command line, kept with each run.
+        retry: Try failed trials again.
+
+    Raises:
+        PipelineError: What the shared stages say, or that every trial failed.
+    """
+    check_arms(plan)
+    make_folder(plan.output / TRIALS)
+    failures: list[ArmTrial] = []
+    done = 0
+    with locked(plan.output):
+        source = Path(plan.config.runs) / plan.config.name
+        for finished in run(plan.base, select(None, LAST_SHARED), reporter=reporter, command=command, source=source):
+            yield Done(BASE, finished)
+        for seed in plan.seeds:
+            lengths = steps_of(plan, seed)
+            for arm in plan.arms:
+                trial = plan.trial(arm, seed, lengths[arm.name].steps)
+                ended = _trained(plan, trial, lengths[arm.name], reporter, command, retry=retry)
+                done += ended.result.status == "done"
+                failures += [ended] if ended.result.status == "failed" else []
+                yield ended
+    if not done:
+        first = failures[0]
+        raise TrainingError(f"all {len(failures)} trainings failed. The first, {first.arm}: {first.result.error}")
+
+
+def check_arms(plan: Plan) -> None:
+    """Refuse what would stop the work after hours, before any of it.
+
+    Raises:
+        PipelineError: As `line.check_run`.
+    """
+    check_run(plan.base, select(None, LAST_SHARED))
+    check_judges(plan.config.judges)
+
+
+def _trained(plan: Plan, trial: Trial, steps: Steps, reporter: Reporter, command: str, *, retry: bool) -> ArmTrial:
+    meter = _Meter(trial.config)
+    result = run_trial(trial, plan.base.run_dir, reporter, command, retry=retry, look=meter.look)
+    if plan.keep == "none":
+        drop_model(trial.config)
+    (train,) = select("train", "train")
+    manifest = read_stage(trial.config, train) if result.status == "done" else None
+    seconds = None if manifest is None else manifest.seconds
+    return ArmTrial(trial.setting, trial.seed, steps, result, seconds, peak_of(trial.config))
+
+
+class _Meter:
+    """Keeps the highest memory of a trial's training beside it, where all of that ran in this process."""
+
+    def __init__(self, config: RunConfig) -> None:
+        self._config = config
+        # What another process did of this training, that one measured.
+        self._whole = not (config.run_dir / "train.partial").exists()
+
+    def look(self, finished: Finished) -> None:
+        """Called after each stage."""
+        if finished.stage.name == LAST_SHARED:
+            _release()
+        if finished.stage.name == "train" and finished.action == "ran" and self._whole:
+            _keep_peak(self._config)
+
+
+def _keep_peak(config: RunConfig) -> None:
+    # Imported here, so that a command that finds everything done does not wait for torch.
+    from ..training.policy import choose_device
+    from ..training.speed import peak_memory_gib
+
+    document = {
+        "fingerprint": _fingerprint(config),
+        "peak_memory_gib": peak_memory_gib(choose_device(config.train.device)),
+    }
+    write_text(config.run_dir / MEASURED, json.dumps(document, indent=2) + "\n")
+
+
+def peak_of(config: RunConfig) -> float | None:
+    """The highest memory of a trial's training as it was measured; None where it was not."""
+    path = config.run_dir / MEASURED
+    if not path.is_file():
+        return None
+    document: Mapping[str, float | str] = json.loads(path.read_text(encoding="utf-8"))
+    return float(document["peak_memory_gib"]) if document["fingerprint"] == _fingerprint(config) else None
+
+
+def _fingerprint(config: RunConfig) -> str:
+    (train,) = select("train", "train")
+    return fingerprint_of(config, train)
+
+
+def _release() -> None:
+    """Give back what trainings before took, so that it is not counted again as this one's."""
+    gc.collect()
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_available():
+        torch.cuda.empty_cache()
+    # glibc keeps what was freed; other systems have no such call, and count it.
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL("libc.so.6").malloc_trim(0)
