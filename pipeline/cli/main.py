@@ -49,6 +49,10 @@ class _Commands(LazyGroup):
             "compare_methods:compare_methods_command",
             "Train methods side by side: the same splits, model, reference and number of trained tokens, in one table.",
         ),
+        "annotation-curve": Lazy(
+            "annotation_curve:annotation_curve_command",
+            "Train DPO on n pairs and KTO on n and n/2 thumbs: what annotations are worth, and half the effort.",
+        ),
         "evaluate": Lazy(
             "evaluate:evaluate_command",
             "Metrics with intervals, and a report, of a run, of scored rows, or of pairs that models score now.",

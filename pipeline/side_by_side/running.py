@@ -4,7 +4,7 @@ import ctypes
 import gc
 import json
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Final, NamedTuple, TypeAlias
@@ -53,7 +53,14 @@ class ArmTrial(NamedTuple):
 Step: TypeAlias = Done | ArmTrial
 
 
-def run_arms(plan: Plan, reporter: Reporter, command: str, *, retry: bool) -> Iterator[Step]:
+def run_arms(
+    plan: Plan,
+    reporter: Reporter,
+    command: str,
+    *,
+    retry: bool,
+    check: Callable[[Plan], None] = lambda _: None,
+) -> Iterator[Step]:
     """Run what is not done, yielding each shared stage and each trial.
 
     What is done is found again: killed anywhere, the same call goes on. A trial that fails is recorded, and the others
@@ -64,6 +71,7 @@ def run_arms(plan: Plan, reporter: Reporter, command: str, *, retry: bool) -> It
         reporter: Where progress goes.
         command: The command line, kept with each run.
         retry: Try failed trials again.
+        check: Called once the shared stages are done; it may refuse what they show.
 
     Raises:
         PipelineError: What the shared stages say, or that every trial failed.
@@ -76,6 +84,7 @@ def run_arms(plan: Plan, reporter: Reporter, command: str, *, retry: bool) -> It
         source = Path(plan.config.runs) / plan.config.name
         for finished in run(plan.base, select(None, LAST_SHARED), reporter=reporter, command=command, source=source):
             yield Done(BASE, finished)
+        check(plan)
         for seed in plan.seeds:
             lengths = steps_of(plan, seed)
             for arm in plan.arms:

@@ -33,7 +33,7 @@ def verdict(outcome: Outcome) -> str:
     name = decisive(outcome)
     if name is None:
         return "No method has a number of held-out rows to compare by."
-    shown = MEASURES[name]
+    called = "AUC" if name == "auc" else MEASURES[name].title.lower()
     better, worse = (_clear(outcome, name, sign) for sign in (1, -1))
     told = [
         f"{_listed(names)} {'is' if len(names) == 1 else 'are'} {word} than {_title(outcome, outcome.plan.baseline)}"
@@ -41,12 +41,10 @@ def verdict(outcome: Outcome) -> str:
         if names
     ]
     if not told:
-        others = len(outcome.plan.arms) - 1
-        return (
-            f"By {shown.title.lower() if name != 'auc' else shown.title} none of {plural(others, 'other method')} "
-            f"differs from {_title(outcome, outcome.plan.baseline)} by more than noise."
-        )
-    return f"By {shown.title.lower() if name != 'auc' else shown.title}, by more than noise: {'; '.join(told)}."
+        others = [_title(outcome, arm.name) for arm in outcome.plan.arms if arm.name != outcome.plan.baseline]
+        who = f"{others[0]} does not differ" if len(others) == 1 else f"none of {count(len(others))} methods differs"
+        return f"By {called} {who} from {_title(outcome, outcome.plan.baseline)} by more than noise."
+    return f"By {called}, by more than noise: {'; '.join(told)}."
 
 
 def decisive(outcome: Outcome) -> str | None:
