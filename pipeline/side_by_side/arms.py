@@ -1,6 +1,7 @@
 """What is trained side by side: arms, each a method on some of the rows, over one run that they share."""
 
 from collections.abc import Mapping, Sequence
+from copy import deepcopy
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
@@ -113,15 +114,15 @@ def method_config(config: RunConfig, method: str, changes: Mapping[str, Any]) ->
     document = config.model_dump(mode="json", exclude_unset=True)
     train = document.setdefault("train", {})
     if method != config.train.method:
-        train |= {key: value for key, value in _OF_THE_METHOD.items() if key in train}
+        train |= {key: deepcopy(value) for key, value in _OF_THE_METHOD.items() if key in train}
     train["method"] = method
     for key, value in changes.items():
         put(document, f"train.{key}", value, origin=origin)
     made = build_config(document, origin=origin)
-    if main_method(made.train).takes_whole_steps and made.train.micro_batch_rows < made.train.batch_rows:
-        update = {"micro_batch_rows": made.train.batch_rows, "micro_batch_tokens": None}
-        made = made.model_copy(update={"train": made.train.model_copy(update=update)})
     try:
+        if main_method(made.train).takes_whole_steps and made.train.micro_batch_rows < made.train.batch_rows:
+            update = {"micro_batch_rows": made.train.batch_rows, "micro_batch_tokens": None}
+            made = made.model_copy(update={"train": made.train.model_copy(update=update)})
         check_training(made)
     except ConfigError as error:
         raise ConfigError(f"{origin}: {error}") from error

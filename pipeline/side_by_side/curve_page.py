@@ -80,10 +80,10 @@ def curve_notes(curve: Curve) -> list[str]:
     """What the reader must know of these numbers."""
     plan = curve.plan
     found = [
-        "At each n all arms train on as many completion tokens as DPO does on n pairs by the run file: fewer rows "
-        "are passed over more often.",
-        "Rows are those of the first prompts in an order that the seed draws, so that fewer are a part of more, and both "
-        "methods see the same prompts first.",
+        "At each n all arms train on as many completion tokens as DPO does on n pairs by the run file: fewer "
+        "rows are passed over more often.",
+        "Rows are those of the first prompts in an order that the seed draws, so that fewer are a part of more, and "
+        "both methods see the same prompts first.",
         f"Intervals resample prompt groups of the {plan.config.metrics.split} split; over "
         f"{plural(len(plan.seeds), 'seed')} they are averaged. Those over prompt groups and those over "
         "the seeds have to agree.",
