@@ -70,7 +70,8 @@ def beta_dpo(batch: PairLogps, config: BetaDPOConfig) -> PairLossOutput:
     kept = _kept(margins, moments, batch.row_draws, config.filtered)
     beta = config.beta
     if margins.numel() and moments.mean is not None:
-        above = float(margins[kept].mean()) - moments.mean
+        # Not by picking rows: their number would hang on values, which a plan's step on shapes does not have.
+        above = float((margins * kept).sum() / kept.sum()) - moments.mean
         beta = max(_LOWEST_BETA, config.beta * (1 + config.alpha * above))
 
     def loss(better: torch.Tensor, worse: torch.Tensor) -> torch.Tensor:
