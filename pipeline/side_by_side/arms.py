@@ -38,6 +38,11 @@ class Arm(NamedTuple):
         return main_method(self.config.train).spec
 
 
+def samples_answers(spec: "LossSpec") -> bool:
+    """Whether a method trains on answers that the policy writes while it trains."""
+    return bool(getattr(spec, "samples_answers", False))
+
+
 class Steps(NamedTuple):
     """How long an arm trains.
 
@@ -46,7 +51,8 @@ class Steps(NamedTuple):
         row_tokens: Completion tokens of all of them, once.
         steps: Optimiser steps.
         epochs: Passes over the rows that these are.
-        tokens: Completion tokens that carry a gradient over all steps.
+        tokens: Completion tokens that carry a gradient over all steps; of a method that samples its own answers, at
+            most so many until it has trained.
     """
 
     rows: int

@@ -4,12 +4,13 @@ from collections.abc import Mapping, Sequence
 from statistics import fmean
 from typing import Final, NamedTuple
 
-from ..errors import PipelineError
+from ..errors import ConfigError, PipelineError
 from ..planning.estimate import estimate
 from ..planning.models import model_config
 from ..planning.tracing import Traces
 from ..planning.work import Stated, work_of
-from .arms import Arm, Plan
+from ..training.methods import main_method
+from .arms import Arm, Plan, samples_answers
 from .running import ArmTrial
 
 
@@ -63,9 +64,13 @@ class Needs(NamedTuple):
 def needs_of(arm: Arm) -> Needs:
     """What an arm's method needs, by its own description."""
     spec = arm.spec
+    if samples_answers(spec):
+        # Answers are scored as they are sampled: reference and reward model are in memory, or share an adapter's base.
+        held = str(getattr(spec, "weights_held", "3x"))
+        return Needs(spec.title, "log-probs as it samples", "prompts", f"thumbs model, {spec.title}", held)
     rows = "liked answers" if spec.liked_only else "pairs" if spec.paired else "thumbs"
     reference = "stored log-probs" if spec.needs_reference else "none"
-    return Needs(spec.title, reference, rows, spec.title, "1")
+    return Needs(spec.title, reference, rows, spec.title, "1x")
 
 
 class Cost(NamedTuple):
@@ -113,6 +118,8 @@ def costs(plan: Plan, trials: Sequence[ArmTrial]) -> dict[str, Cost]:
 def _flops(traces: Traces, trial: ArmTrial) -> float:
     """Floating-point operations of a trial's training: those of one step, by its tokens, times the steps."""
     config = trial.config
+    if samples_answers(main_method(config.train).spec):
+        raise ConfigError("answers that are sampled while training are not counted")
     with work_of(config, Stated(), traces.layout(config.train)) as work:
         step = estimate(traces, config.train, work, "cpu")
         return step.trace.flops * work.step_tokens / work.largest_tokens * trial.steps.steps

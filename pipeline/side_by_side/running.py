@@ -19,7 +19,7 @@ from ..sweep.plan import BASE, LAST_SHARED, TRIALS, Trial
 from ..sweep.running import Done
 from ..sweep.trials import TrialResult, drop_model, run_trial
 from .arms import Plan, Steps
-from .budget import steps_of
+from .budget import steps_of, taken_tokens
 
 MEASURED: Final = "measured.json"
 
@@ -116,6 +116,7 @@ def _trained(plan: Plan, trial: Trial, steps: Steps, reporter: Reporter, command
     (train,) = select("train", "train")
     manifest = read_stage(trial.config, train) if result.status == "done" else None
     seconds = None if manifest is None else manifest.seconds
+    steps = taken_tokens(trial.config, steps) if result.status == "done" else steps
     return ArmTrial(trial.setting, trial.seed, steps, result, seconds, peak_of(trial.config))
 
 

@@ -5,7 +5,7 @@ from typing import Final, NamedTuple
 
 from ..report.formatting import DASH, change, count, difference, interval, measure, number, p_value, plural, seconds
 from ..sweep.comparing import Comparison
-from .arms import Arm
+from .arms import Arm, samples_answers
 from .facts import FOLK, Cost, needs_of
 from .measures import MEASURES, Measure
 from .outcome import Outcome, is_clear
@@ -85,6 +85,11 @@ def notes(outcome: Outcome) -> list[str]:
         "rate is at a disadvantage here. `--for METHOD.KEY=VALUE` sets its own; choose it by `thumbline sweep`, on the "
         "validation split.",
     ]
+    if any(samples_answers(arm.spec) for arm in plan.arms):
+        found.append(
+            "Methods that sample their own answers take as many steps as if each answer were as long as it may be, so "
+            "that they train on fewer tokens than the others: the table has what they sampled."
+        )
     if len(plan.seeds) == 1:
         found.append("One seed: how far another one would move these numbers is not known; --seeds 0,1,2 shows it.")
     found += [f"Left out: {name}, since {why}." for name, why in plan.left_out.items()]
@@ -160,7 +165,7 @@ def folk_rows(outcome: Outcome) -> list[dict[str, Entry]]:
                 "tutorials: models": Entry(DASH if told is None else f"{told.models}x"),
                 "tutorials: phases": Entry(DASH if told is None else told.phases),
                 "tutorials: pairs": Entry(DASH if told is None else "yes" if told.pairs else "no"),
-                "models here": Entry(f"{needs.models}x"),
+                "models here": Entry(needs.models),
                 "measured peak, GiB": Entry(DASH if peak is None else number(peak, 2), value=peak),
                 "times the least": Entry(DASH if ratio is None else f"{number(ratio, 2)}x", value=ratio),
             }
