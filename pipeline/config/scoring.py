@@ -35,10 +35,25 @@ class SequencesConfig(StageConfig):
         description="Training rows that get sequences: those of the method's kind (pairs or unpaired), or both kinds. "
         "Held-out rows of both kinds always do.",
     )
+    think: Literal["keep", "mask"] = Field(
+        "keep",
+        description="Thoughts that an answer begins with: `keep` scores and trains on them like the rest; `mask` gives "
+        "them to the model and scores what follows alone.",
+    )
+    think_marks: tuple[str, str] = Field(
+        ("<think>", "</think>"), description="What a thought begins with, and what it ends with."
+    )
     mismatched: bool | None = Field(
         None, description="Make rows with another prompt's completion. Unset: only where the method takes them (KTO)."
     )
     seed: Seed = Field(0, description="Draws the mismatched rows.")
+
+    @model_validator(mode="after")
+    def _tell_ends_of_thoughts_apart(self) -> Self:
+        opens, closes = self.think_marks
+        if not opens.strip() or not closes.strip() or opens == closes:
+            raise ValueError("think_marks: give two texts that differ, such as ['<think>', '</think>']")
+        return self
 
 
 # Arguments of vLLM's engine that the settings or the scorer itself decide.

@@ -22,12 +22,14 @@ class Turn(NamedTuple):
         start: Where the completion begins.
         boundary: How that was found.
         noticed: What was noticed.
+        may_think: Whether a thought may be among the tokens.
     """
 
     ids: "array[int]"
     start: int
     boundary: Boundary
     noticed: tuple[str, ...]
+    may_think: bool = False
 
 
 def common_length(one: Sequence[Any], other: Sequence[Any]) -> int:

@@ -24,6 +24,7 @@ class Encoded(NamedTuple):
         drop_reason: Why the row cannot be used, or None.
         detail: More about that, or None.
         noticed: Names of `noticed.NOTICED`.
+        thought: How many of the prompt's last tokens are thoughts of the answer, which are given and not scored.
     """
 
     prompt_token_ids: list[int]
@@ -33,6 +34,7 @@ class Encoded(NamedTuple):
     drop_reason: str | None = None
     detail: str | None = None
     noticed: tuple[str, ...] = ()
+    thought: int = 0
 
 
 def sequence_columns(rows: pl.DataFrame, encoded: Sequence[Encoded]) -> pl.DataFrame:

@@ -27,6 +27,7 @@ from .messages import Message, System
 from .models import NO_CHAT_TEMPLATE
 from .refusals import EMPTY, Refusal
 from .templates import Renderer, Template, TurnTexts, writes_the_date
+from .thoughts import ONLY_THOUGHT, Thoughts, find_thoughts
 
 Truncation = Literal["drop", "keep_end", "keep_start"]
 
@@ -46,6 +47,7 @@ class Encoder:
         truncation: Truncation,
         template_options: Mapping[str, Any] | None = None,
         system: System = "template",
+        thoughts: Thoughts | None = None,
     ) -> None:
         """Take a loaded tokenizer.
 
@@ -56,6 +58,7 @@ class Encoder:
             truncation: What happens to a longer row.
             template_options: Variables that the chat template reads.
             system: `template` gives system turns to the template; `first_user` puts them before the user's.
+            thoughts: How thoughts of answers are told and treated; None: by the usual marks, and kept.
 
         Raises:
             InputError: `chat` is asked for and the tokenizer has no chat template.
@@ -67,6 +70,7 @@ class Encoder:
         self._renderer = Renderer(tokenizer, template, template_options or {}, system)
         self._max_tokens = max_tokens
         self._truncation = truncation
+        self._thoughts = thoughts or Thoughts()
         self._special_ids = special_token_ids(tokenizer)
         self._begin = own_beginning(tokenizer) if template == "plain" else []
 
@@ -166,7 +170,8 @@ class Encoder:
         noticed = row.noticed
         if self._begin:
             ids, start, noticed = self._begun(ids, start, noticed)
-        return Turn(array("i", ids[:start] + self._trim(ids[start:])), start, boundary, noticed)
+        may_think = self._thoughts.may_be_in(row.full)
+        return Turn(array("i", ids[:start] + self._trim(ids[start:])), start, boundary, noticed, may_think)
 
     def _begun(self, ids: list[int], start: int, noticed: tuple[str, ...]) -> tuple[list[int], int, tuple[str, ...]]:
         """Ids that begin as the tokenizer begins a text, once."""
@@ -205,16 +210,37 @@ class Encoder:
         if isinstance(turn, Refusal):
             return Encoded([], [], "prefix", drop_reason=turn.reason, detail=turn.detail)
         ids, start = turn.ids.tolist(), turn.start
-        encoded = Encoded(ids[:start], ids[start:], turn.boundary, noticed=turn.noticed)
-        if not start:
+        thought, noticed = self._thought(ids, turn)
+        start += thought
+        encoded = Encoded(ids[:start], ids[start:], turn.boundary, noticed=noticed, thought=thought)
+        if not turn.start:
             return encoded._replace(drop_reason="empty_prompt")
         if all(token in self._special_ids for token in encoded.completion_token_ids):
-            return encoded._replace(drop_reason=EMPTY)
+            return encoded._replace(drop_reason=ONLY_THOUGHT if thought else EMPTY)
+        return self._of_length(encoded, ids, start)
+
+    def _thought(self, ids: list[int], turn: Turn) -> tuple[int, tuple[str, ...]]:
+        """How many tokens of the answer are masked as its thoughts, and what was noticed of the row."""
+        if not turn.may_think:
+            return 0, turn.noticed
+        marks = self._thoughts
+        found = find_thoughts(self._whole_text, ids[: turn.start], ids[turn.start :], marks)
+        own = [*(["thought_masked" if marks.masked else "thought_kept"] if found.tokens else [])]
+        own += ["thought_inside"] if found.inside else []
+        return found.tokens if marks.masked else 0, (*turn.noticed, *own)
+
+    def _whole_text(self, ids: Sequence[int]) -> str:
+        text: str = self._tokenizer.decode(list(ids), skip_special_tokens=False, clean_up_tokenization_spaces=False)
+        return text
+
+    def _of_length(self, encoded: Encoded, ids: list[int], start: int) -> Encoded:
+        """The entry cut to length, or dropped where it cannot be."""
         surplus = len(ids) - self._max_tokens
         if surplus <= 0:
             return encoded
         if self._truncation == "keep_end" and surplus < start:
-            return encoded._replace(prompt_token_ids=ids[surplus:start], cut=surplus)
+            left = min(encoded.thought, start - surplus)
+            return encoded._replace(prompt_token_ids=ids[surplus:start], cut=surplus, thought=left)
         if self._truncation == "keep_start" and surplus < len(ids) - start:
             return encoded._replace(completion_token_ids=ids[start : len(ids) - surplus], cut=surplus)
         return encoded._replace(drop_reason="too_long")
@@ -227,6 +253,7 @@ def load_encoder(
     truncation: Truncation,
     template_options: Mapping[str, Any] | None = None,
     system: System = "template",
+    thoughts: Thoughts | None = None,
 ) -> Encoder:
     """An encoder with the tokenizer that lies in `model_dir`.
 
@@ -244,7 +271,7 @@ def load_encoder(
             "sequences: this model's chat template writes today's date, so every row is new tomorrow. Fix it with "
             "sequences.template_options: {date_string: 01 Jan 2026}."
         )
-    return Encoder(tokenizer, template, max_tokens, truncation, template_options, system)
+    return Encoder(tokenizer, template, max_tokens, truncation, template_options, system, thoughts)
 
 
 def encoder_for(model_dir: Path, text: SequencesConfig) -> Encoder:
@@ -254,5 +281,11 @@ def encoder_for(model_dir: Path, text: SequencesConfig) -> Encoder:
         InputError: As `load_encoder`.
     """
     return load_encoder(
-        model_dir, text.template, text.max_tokens, text.truncation, text.template_options, system=text.system
+        model_dir,
+        text.template,
+        text.max_tokens,
+        text.truncation,
+        text.template_options,
+        system=text.system,
+        thoughts=Thoughts(*text.think_marks, masked=text.think == "mask"),
     )

@@ -13,6 +13,10 @@ NOTICED: Final[Mapping[str, str]] = {
     "before tokens that merge with the answer's",
     "answer_rewritten": "the chat template leaves out or changes a part of the answer (thoughts, usually), which is "
     "neither scored nor trained on",
+    "thought_kept": "the answer begins with a thought, which is scored and trained on like the rest (sequences.think)",
+    "thought_masked": "the answer begins with a thought, which is given to the model and neither scored nor trained on "
+    "(sequences.think)",
+    "thought_inside": "the answer holds a thought further in, which is scored and trained on like the rest",
     "prompt_rewritten": "the chat template leaves out or changes a part of the prompt's texts",
     "earlier_reasoning_left_out": "the chat template leaves out thoughts of earlier turns",
     "name_left_out": "the chat template leaves out a message's name",

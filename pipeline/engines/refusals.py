@@ -15,6 +15,7 @@ EMPTY: Final = "empty_completion"
 _ADVICE: Final = {
     "too_long": "raise {max_tokens} (now {now}) or {cut}",
     REFUSED: "set {template} to plain; where it is system turns, set {system} to first_user",
+    "only_thought": "set {think} to keep, or leave out answers whose thought never ends",
     "tools_not_written": "take a model whose chat template writes tools, or leave the tools out of the log",
     "tool_calls_not_written": "take a model whose chat template writes tool calls",
     "reasoning_not_written": "take a model whose chat template writes thoughts, or leave them out of the log",
@@ -22,13 +23,14 @@ _ADVICE: Final = {
 # How a run file and a command name the settings.
 _NAMES: Final[Mapping[str, Mapping[str, str]]] = {
     "setting": {
-        **{key: f"sequences.{key}" for key in ("max_tokens", "template", "system")},
+        **{key: f"sequences.{key}" for key in ("max_tokens", "template", "system", "think")},
         "cut": "set sequences.truncation",
     },
     "option": {
         "max_tokens": "--max-tokens",
         "template": "--template",
         "system": "--system",
+        "think": "sequences.think",
         "cut": "cut long texts",
     },
 }

@@ -15,7 +15,7 @@ from typing import Any, Final, Literal, NamedTuple, TypeAlias
 
 import polars as pl
 
-from ..config import RunConfig
+from ..config import RunConfig, SequencesConfig
 from ..context import BatchSizes, StageContext, StageResult
 from ..engines.boundary import whole_groups
 from ..engines.encoded import sequence_columns
@@ -38,6 +38,8 @@ INPUTS = ("unpaired", "pairs", "splits")
 OUTPUTS = ("sequences", "row_sequences", "sequence_drops")
 
 _BLOCK_ROWS: Final = 1024
+# How many of a prompt's last tokens are thoughts of the answer; only where thoughts are masked.
+THOUGHT: Final = "thought_token_count"
 _READ: Final = {
     "unpaired": ("response_id", "prompt_id", "prompt", "tools", "completion"),
     "pairs": ("prompt_id", "prompt", "tools", "chosen", "rejected", "chosen_response_id", "rejected_response_id"),
@@ -49,8 +51,11 @@ _TrainingRows: TypeAlias = Literal["pairs", "unpaired", "both"]
 
 def settings(config: RunConfig) -> dict[str, Any]:
     """The stage's own settings, and what the method says: the training rows it reads, and whether mismatched ones."""
+    thoughts = {"think", "think_marks"}
+    # What is as it was before there were these settings changes no fingerprint.
+    kept = {name for name in thoughts if getattr(config.sequences, name) == getattr(SequencesConfig(), name)}
     return {
-        **config.sequences.model_dump(mode="json", exclude={"scope", "mismatched"}),
+        **config.sequences.model_dump(mode="json", exclude={"scope", "mismatched", *kept}),
         "training_rows": training_rows(config),
         "mismatched": makes_mismatched(config),
     }
@@ -125,7 +130,8 @@ def transform(table: pl.DataFrame) -> Sequences:
     """Tables from encoded rows.
 
     Args:
-        table: Columns response_id, role and split of each row, with those of `sequence_columns`.
+        table: Columns response_id, role and split of each row, with those of `sequence_columns`; and
+            `thought_token_count` where thoughts are masked.
     """
     lengths = pl.col("prompt_token_count") + pl.col("completion_token_count")
     dropped = table.filter(pl.col("reason").is_not_null() & (pl.col("role") == "matched")).select(
@@ -134,7 +140,9 @@ def transform(table: pl.DataFrame) -> Sequences:
     kept = table.filter(pl.col("reason").is_null())
     sequences = kept.unique("sequence_id", keep="first", maintain_order=True)
     return Sequences(
-        sequences.select(list(polars_schema("sequences"))).sort("sequence_id"),
+        sequences.select([name for name in polars_schema("sequences", optional=True) if name in table.columns]).sort(
+            "sequence_id"
+        ),
         kept.select(list(polars_schema("row_sequences"))).sort("response_id", "role"),
         dropped.select(list(polars_schema("sequence_drops"))).sort("response_id"),
         _notes(table),
@@ -250,7 +258,7 @@ def _encode(encoder: Encoder, context: StageContext, made: _Made, scratch: Path)
             blocks = list(whole_groups(rows["group"].to_list()))
             prompts_each = part.prompts // max(len(blocks), 1)
             for block in blocks:
-                _encode_block(encoder, rows[block], made)
+                _encode_block(encoder, rows[block], made, masks=context.config.sequences.think == "mask")
                 advance(prompts_each)
             advance(part.prompts - prompts_each * len(blocks))
 
@@ -262,10 +270,15 @@ def _by_prompt(rows: pl.DataFrame) -> pl.DataFrame:
     return rows.with_columns(group=group).sort("group", "response_id")
 
 
-def _encode_block(encoder: Encoder, rows: pl.DataFrame, made: _Made) -> None:
+def _encode_block(encoder: Encoder, rows: pl.DataFrame, made: _Made, *, masks: bool) -> None:
     encoded = encoder.encode_rows(rows, "group")
     for part in rows.select("response_id", "role", "split").iter_slices(_BLOCK_ROWS):
-        made.add(sequence_columns(part, list(islice(encoded, part.height))))
+        entries = list(islice(encoded, part.height))
+        table = sequence_columns(part, entries)
+        if masks:
+            counts = pl.Series(THOUGHT, [entry.thought for entry in entries], dtype=pl.Int64)
+            table = table.with_columns(counts)
+        made.add(table)
 
 
 def _said(made: _Made, max_tokens: int) -> list[str]:

@@ -139,6 +139,8 @@ BY_TABLE: Final[dict[str, dict[str, str]]] = {
     },
     "sequences": {
         "prompt_token_count": "Tokens of the prompt.",
+        "thought_token_count": "How many of the prompt's last tokens are thoughts that the answer begins with; only "
+        "where `sequences.think` masks them.",
         "completion_token_count": "Tokens of the completion, its end token among them.",
     },
     "row_sequences": {

@@ -28,6 +28,8 @@ SEQUENCES: Final = schema(
         "completion_token_ids": pa.Column(TOKEN_IDS),
         "prompt_token_count": pa.Column(pl.Int64, pa.Check.ge(1)),
         "completion_token_count": pa.Column(pl.Int64, pa.Check.ge(1)),
+        # Only where thoughts are masked: `sequences.think`.
+        "thought_token_count": pa.Column(pl.Int64, pa.Check.ge(0), required=False),
     }
 )
 ROW_SEQUENCES: Final = schema(

@@ -19,6 +19,7 @@ from ..tables import polars_schema
 # Tables that hold the prompts.
 PROMPT_TABLES: Final = ("responses", "splits", "sequences", "row_sequences")
 
+_THOUGHT: Final = "thought_token_count"
 _READ: Final = ["response_id", "prompt_id", "prompt", "tools", "model", "n_up", "n_down"]
 _COLUMNS: Final = {
     "row_sequences": ["response_id", "sequence_id", "role", "split"],
@@ -63,10 +64,17 @@ def held_out_prompts(context: StageContext, split: str) -> pl.DataFrame:
     """
     own = (pl.col("split") == split) & (pl.col("role") == "matched")
     rows = pl.concat([block.filter(own) for block in context.blocks("row_sequences")(_COLUMNS["row_sequences"])])
+    columns = dict(_COLUMNS)
+    if context.config.sequences.think == "mask":
+        columns["sequences"] = [*columns["sequences"], _THOUGHT]
     sequences, responses = (
-        pl.concat([block.join(rows, on=key, how="semi") for block in context.blocks(table)(_COLUMNS[table])])
+        pl.concat([block.join(rows, on=key, how="semi") for block in context.blocks(table)(columns[table])])
         for table, key in (("sequences", "sequence_id"), ("responses", "response_id"))
     )
+    if _THOUGHT in sequences.columns:
+        # An answer is sampled with its thoughts: those of a logged answer are no part of what it continues.
+        before = pl.col("prompt_token_ids").list.len() - pl.col(_THOUGHT)
+        sequences = sequences.with_columns(pl.col("prompt_token_ids").list.head(before)).drop(_THOUGHT)
     splits = pl.concat(
         [block.filter(pl.col("split") == split) for block in context.blocks("splits")(_COLUMNS["splits"])]
     )

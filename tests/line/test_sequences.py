@@ -1,5 +1,6 @@
 """The stage `sequences`: the same bytes however its work is cut, and each sequence once."""
 
+import json
 from contextlib import contextmanager
 
 import pytest
@@ -12,6 +13,7 @@ from thumbline.pipeline.context import BatchSizes, SilentReporter, StageContext
 from thumbline.pipeline.errors import InputError
 from thumbline.pipeline.stages import sequences
 from thumbline.pipeline.storage.tables import read_table
+from thumbline.pipeline.training.asked import PROMPT_TABLES, held_out_prompts
 
 # So short that prompts which differ in their beginning are the same sequences.
 CUT = {"max_tokens": 44, "truncation": "keep_end"}
@@ -113,3 +115,55 @@ def test_a_method_that_takes_other_rows_makes_the_sequences_anew(runs):
     }
     assert plans["kto"].reason == "changed setting mismatched, training_rows"
     assert plans["bco"].reason == "changed setting training_rows"
+
+
+def with_thoughts(log, path):
+    """The log, with a thought before every second row's answer."""
+    lines = log.read_text().splitlines()[:-1]
+    rows = [json.loads(text) for text in lines]
+    for number, row in enumerate(rows):
+        if number // 2 % 2:
+            row["response"] = f"<think>soil {number // 2}</think>{row['response']}"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+def test_masked_thoughts_are_given_and_not_scored_and_are_no_part_of_the_prompt(small_log, tiny_model, tmp_path):
+    log = with_thoughts(small_log, tmp_path / "thoughts.jsonl")
+    tables, notes = {}, {}
+    for think in ("keep", "mask"):
+        config = load_config(write_config(tmp_path, log, tiny_model, name=think, sequences={"think": think}))
+        *_, done = line.run(config, line.select(None, "sequences"))
+        folder = config.run_dir / "sequences"
+        rows = read_table(folder / "row_sequences.parquet", "row_sequences")
+        tables[think] = rows.join(read_table(folder / "sequences.parquet", "sequences"), on="sequence_id")
+        notes[think] = done.manifest.notes
+        context = StageContext(
+            config,
+            folder,
+            {
+                name: config.run_dir / (name if name in ("responses", "splits") else "sequences") / f"{name}.parquet"
+                for name in PROMPT_TABLES
+            },
+            SilentReporter(),
+            config.run_dir,
+        )
+        tables[f"{think} prompts"] = held_out_prompts(context, "test")
+    kept, masked = tables["keep"].sort("response_id"), tables["mask"].sort("response_id")
+    thought = masked["thought_token_count"]
+    assert kept["response_id"].equals(masked["response_id"]) and 0 < (thought > 0).sum() < len(thought)
+    assert (masked["completion_token_count"] + thought).equals(kept["completion_token_count"])
+    assert (masked["prompt_token_count"] - thought).equals(kept["prompt_token_count"])
+    assert ((kept["sequence_id"] == masked["sequence_id"]) == (thought == 0)).all()
+    # Rows with one are counted either way, and the prompts that answers are sampled to are the same.
+    counts = notes["keep"]["noticed"]["thought_kept"], notes["mask"]["noticed"]["thought_masked"]
+    assert counts == ((thought > 0).sum(), (thought > 0).sum())
+    assert "neither scored nor trained on" in notes["mask"]["said"][0]
+    assert tables["keep prompts"].equals(tables["mask prompts"])
+
+
+def test_thoughts_that_are_kept_change_no_fingerprint_of_older_runs(runs):
+    config = runs("settings")
+    assert not {"think", "think_marks"} & sequences.settings(config).keys()
+    masked = config.model_copy(update={"sequences": config.sequences.model_copy(update={"think": "mask"})})
+    assert sequences.settings(masked)["think"] == "mask"
