@@ -20,6 +20,11 @@ class EventsConfig(StageConfig):
         {},
         description="Importer options, for example a column mapping, a hub data set's `split` or a file's `encoding`.",
     )
+    added: tuple[FilePath, ...] = Field(
+        (),
+        description="Further logs, each told by its own fields whatever `format` and `options` say of `inputs`: what "
+        "`thumbline next-round` adds.",
+    )
     user_key: str = Field(
         PUBLIC_USER_KEY,
         min_length=1,

@@ -40,8 +40,11 @@ class SequencesConfig(StageConfig):
         description="Thoughts that an answer begins with: `keep` scores and trains on them like the rest; `mask` gives "
         "them to the model and scores what follows alone.",
     )
-    think_marks: tuple[str, str] = Field(
-        ("<think>", "</think>"), description="What a thought begins with, and what it ends with."
+    think_marks: tuple[str, ...] = Field(
+        ("<think>", "</think>"),
+        min_length=2,
+        max_length=2,
+        description="What a thought begins with, and what it ends with.",
     )
     mismatched: bool | None = Field(
         None, description="Make rows with another prompt's completion. Unset: only where the method takes them (KTO)."

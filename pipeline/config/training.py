@@ -47,6 +47,20 @@ class TrainConfig(KeepingConfig, TrackingConfig):
         description="Weight of tokens beyond the length of a pair's shorter answer (LD-DPO); 1: all count alike. Below "
         "1, methods with a reference need reference.token_logps.",
     )
+    ratio_floor: Annotated[float | None, Unit("nats a token")] = Field(
+        None,
+        le=0.0,
+        description="Raise each token's log-ratio to the reference that is below this to it, without a gradient; "
+        "unset: none. Humanline variants take -1.5, and 1.5 as ratio_ceiling; both need reference.token_logps.",
+    )
+    ratio_ceiling: Annotated[float | None, Unit("nats a token")] = Field(
+        None, ge=0.0, description="Likewise lower each that is above this; unset: none."
+    )
+    reference_steps: Annotated[NaturalCount | None, Unit("steps")] = Field(
+        None,
+        description="Take the policy for the reference anew every so many steps (humanline: 4 to 24); unset: never. "
+        "Held-out rows stay measured against the stored reference, and checkpoints are kept at these steps.",
+    )
     adapter: Literal["none", "lora", "dora"] = Field(
         "none", description="Train a LoRA or DoRA adapter and freeze the model; `none` trains all of its weights."
     )
@@ -75,6 +89,12 @@ class TrainConfig(KeepingConfig, TrackingConfig):
     )
     max_steps: Annotated[NaturalCount | None, Unit("steps")] = Field(
         None, description="Stop after this many optimiser steps."
+    )
+    only_model: str | None = Field(
+        None,
+        min_length=1,
+        description="Train on rows whose answers a model of this name wrote, of a pair both; unset: on all. What is "
+        "held out is not changed.",
     )
     most_rows: Annotated[NaturalCount | None, Unit("rows")] = Field(
         None,
@@ -177,6 +197,11 @@ class TrainConfig(KeepingConfig, TrackingConfig):
         if self.validation_rows == 0 and (self.keep == "best" or self.patience is not None):
             raise ValueError("keep: best and patience are judged by validation rows; set validation_rows above 0")
         return self
+
+    @property
+    def clips_ratios(self) -> bool:
+        """Whether log-ratios of single tokens are clipped."""
+        return self.ratio_floor is not None or self.ratio_ceiling is not None
 
     @property
     def methods(self) -> tuple[str, ...]:

@@ -44,6 +44,8 @@ INPUTS = ("pairs", "unpaired", "splits", "sequences", "row_sequences", "referenc
 OUTPUTS = ("training_log", "parity")
 MODEL = "model"
 FOLDERS = (MODEL,)
+# Settings that runs which were made before do not have.
+_LATER = ("most_rows", "only_model", "ratio_floor", "ratio_ceiling", "reference_steps")
 
 
 def settings(config: RunConfig) -> dict[str, Any]:
@@ -53,16 +55,16 @@ def settings(config: RunConfig) -> dict[str, Any]:
     """
     kept = {"checkpoint_every", "checkpoint_minutes", "keep_checkpoints"}
     # What is unset changes no fingerprint of a run that was made before the setting was there.
-    unset = set() if config.train.most_rows is not None else {"most_rows"}
+    unset = {name for name in _LATER if getattr(config.train, name) is None}
     excluded = {*kept, "distributed", *TrackingConfig.model_fields, "choose", *unset}
     own = config.train.model_dump(mode="json", exclude=excluded)
     return own | (choosing_settings(config) if config.train.choose == "frontier" else {})
 
 
 def also_reads(config: RunConfig) -> tuple[str, ...]:
-    """What the answers of its steps are asked and judged by, where those choose."""
+    """Who wrote which answer, where that decides; what the answers of its steps are asked and judged by."""
     if config.train.choose != "frontier":
-        return ()
+        return () if config.train.only_model is None else ("responses",)
     return ("responses", *(("thumbs_model",) if config.judges[0].judge == "thumbs" else ()))
 
 

@@ -1,11 +1,13 @@
-"""What may be done to a batch of pairs before any method sees it: WPO's weights and LD-DPO's shorter tails."""
+"""What may be done to a batch before any method sees it: WPO's weights, LD-DPO's shorter tails, clipped ratios."""
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import NamedTuple
 
 import torch
 
 from thumbline.losses import PairLogps
+from thumbline.losses.humanline import clipped_log_ratios
 from thumbline.losses.length import TailLogps, length_desensitised, tail_logps
 from thumbline.losses.logps import TokenLogps
 from thumbline.losses.wpo import wpo_weights
@@ -52,6 +54,37 @@ def desensitised(batch: PairLogps, tokens: TokenLogps, pairs: Sequence[PairRow],
         for side in sides
     ]
     return length_desensitised(batch, TailLogps(chosen, rejected, *reference), ld_alpha)
+
+
+class Bounds(NamedTuple):
+    """What each token's log-ratio to the reference is clipped to, nats."""
+
+    floor: float
+    ceiling: float
+
+
+def clipped_logps(tokens: TokenLogps, sequences: Sequence[TrainingSequence], bounds: Bounds) -> torch.Tensor:
+    """(sequences,) float64 nats: the reference's log-probs plus the policy's clipped log-ratios to it.
+
+    Args:
+        tokens: The policy's log-probs of completion tokens.
+        sequences: The same sequences, with the reference's.
+        bounds: What ratios are clipped to.
+
+    Raises:
+        TrainingError: The reference's log-probs of single tokens are not there.
+    """
+    reference = torch.zeros(tokens.mask.shape, dtype=torch.float64)
+    for row, sequence in enumerate(sequences):
+        values = sequence.reference_token_logps
+        if values is None:
+            raise TrainingError(
+                f"train.ratio_floor: the reference's log-probs of single tokens are not stored for sequence "
+                f"{sequence.sequence_id}. Set reference.token_logps to true and run the reference stage again."
+            )
+        reference[row, : len(values)] = torch.from_numpy(values.astype("float64"))
+    reference = reference.to(tokens.logps.device)
+    return reference.sum(dim=1) + clipped_log_ratios(tokens.logps, reference, tokens.mask, *bounds)
 
 
 def _tail(sequence: TrainingSequence, shared: int) -> float:

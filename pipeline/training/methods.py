@@ -29,13 +29,25 @@ AS_SETTINGS: Final[Mapping[str, Mapping[str, str]]] = {
         "data": "pairs",
         "use it for": "Pairs that other models wrote: those that the policy would write count most.",
     },
+    "humanline": {
+        "setting": "train.ratio_floor: -1.5, train.ratio_ceiling: 1.5, train.reference_steps: 12",
+        "title": "Humanline variants",
+        "data": "either",
+        "use it for": "Answers of another model than the policy: far tokens count less, the reference follows.",
+    },
 }
+# Other names of them.
+_OTHER_NAMES: Final = {"humanline_kto": "humanline", "humanline_dpo": "humanline"}
 
 
 def setting_instead(name: str) -> str | None:
     """What to set in place of `train.method: NAME` where that method is a setting; None where it is none."""
-    found = AS_SETTINGS.get(name.lower().replace("-", "_"))
-    return None if found is None else f"{found['title']} is a setting: set {found['setting']} beside a method on pairs"
+    known = name.lower().replace("-", "_")
+    found = AS_SETTINGS.get(_OTHER_NAMES.get(known, known))
+    if found is None:
+        return None
+    beside = {"pairs": "a method on pairs, dpo for one", "either": "a method with a reference, kto or dpo for one"}
+    return f"{found['title']}: set {found['setting']} beside {beside[found['data']]}"
 
 
 def main_method(config: TrainConfig) -> "Method":
@@ -64,7 +76,7 @@ def _method(name: str, settings: Mapping[str, Any]) -> "Method":
         return loss_method(name, settings)
     except (ValueError, TypeError) as error:
         instead = setting_instead(name)
-        raise ConfigError(f"train: {error}" if instead is None else f"train.method: {instead}, dpo for one.") from error
+        raise ConfigError(f"train: {error}" if instead is None else f"train.method: {instead}.") from error
 
 
 def terms(config: TrainConfig, desirable: int, undesirable: int) -> "list[Term]":
@@ -108,6 +120,7 @@ def check_methods(config: RunConfig) -> None:
     _check_steps(methods, config.train)
     _check_weights(methods, config)
     _check_lengths(methods, config)
+    _check_ratios(methods, config)
     _check_base(config)
 
 
@@ -221,6 +234,22 @@ def _check_lengths(methods: "list[Method]", config: RunConfig) -> None:
         raise ConfigError(
             f"train.ld_alpha: {measured[0]} takes the reference's log-probs, and those of single tokens are not "
             f"stored; set reference.token_logps to true."
+        )
+
+
+def _check_ratios(methods: "list[Method]", config: RunConfig) -> None:
+    """Token ratios take a reference, and what is stored of its tokens."""
+    train = config.train
+    without = [method.name for method in methods if not method.spec.needs_reference]
+    if without and (train.clips_ratios or train.reference_steps is not None):
+        name = "ratio_floor and ratio_ceiling" if train.clips_ratios else "reference_steps"
+        raise ConfigError(f"train.{name}: {without[0]} takes no reference; take the setting away.")
+    if train.clips_ratios and train.ld_alpha < 1.0:
+        raise ConfigError("train.ratio_floor and train.ld_alpha each say what a token counts; take one of them away.")
+    if train.clips_ratios and not config.reference.token_logps:
+        raise ConfigError(
+            "train.ratio_floor and ratio_ceiling clip log-ratios of single tokens, and the reference's are not stored; "
+            "set reference.token_logps to true."
         )
 
 

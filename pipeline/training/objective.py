@@ -1,5 +1,6 @@
 """Training rows to a loss: forward pass, the method's function, and what is logged of it."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -15,11 +16,11 @@ from thumbline.losses import (
     combined,
     loss_method,
 )
-from thumbline.losses.logps import SequenceLogps
+from thumbline.losses.logps import SequenceLogps, TokenLogps
 from thumbline.losses.running import MovingMoments, RunningMean
 
 from ..config import TrainConfig
-from .adjustments import desensitised, policy_weights
+from .adjustments import Bounds, clipped_logps, desensitised, policy_weights
 from .batches import micro_batches, row_draws
 from .measured import Measured, pair_measures, unpaired_measures
 from .methods import terms
@@ -40,6 +41,7 @@ class Objective:
         micro_batch_rows: Most rows a forward pass.
         weighting: Whether pairs are weighed by how likely the policy is to write them (`wpo`).
         ld_alpha: Weight of tokens beyond a pair's shorter completion, in [0, 1].
+        bounds: What each token's log-ratio to the reference is clipped to; None for nothing.
         micro_batch_tokens: Most tokens a forward pass; None for any number.
         seen: Log-ratios of all rows trained on before, for a value over the step that goes on over the run.
         point: The value over the step where it is known; None where the step's rows give it.
@@ -52,6 +54,7 @@ class Objective:
     micro_batch_rows: int
     weighting: Literal["none", "wpo"] = "none"
     ld_alpha: float = 1.0
+    bounds: Bounds | None = None
     micro_batch_tokens: int | None = None
     seen: RunningMean | None = None
     point: float | None = None
@@ -159,7 +162,7 @@ class Objective:
         half = len(pairs)
         prompts = any(method.needs_prompt_nll for method in self.methods)
         with_reference = any(method.spec.needs_reference for method in self.methods)
-        tokens = self.weighting == "wpo" or self.ld_alpha < 1.0
+        tokens = self.weighting == "wpo" or self.ld_alpha < 1.0 or self.bounds is not None
         # One forward pass for both sides: half the launches, and alike lengths share padding.
         passed = policy.pass_over([*chosen, *rejected], prompts=prompts, tokens=tokens)
         logps, counts = passed.completions
@@ -183,6 +186,10 @@ class Objective:
         """The batch as `weighting` and `ld_alpha` have it."""
         if passed.tokens is None:
             return batch
+        if self.bounds is not None:
+            sides = [*(row.chosen for row in pairs), *(row.rejected for row in pairs)]
+            chosen, rejected = clipped_logps(passed.tokens, sides, self.bounds).chunk(2)
+            batch = replace(batch, policy_chosen_logps=chosen, policy_rejected_logps=rejected)
         if self.weighting == "wpo":
             batch = policy_weights(batch, passed.tokens)
         return batch if self.ld_alpha == 1.0 else desensitised(batch, passed.tokens, pairs, self.ld_alpha)
@@ -191,19 +198,35 @@ class Objective:
         """Log-probs of unpaired rows from one forward pass; where the statistic is not known, all that it takes too."""
         unpaired = [row for row in rows if isinstance(row, UnpairedRow)]
         partners = partners_of(unpaired) if statistic is None and self.method.needs_mismatched else []
-        passed = policy.pass_over([row.matched for row in unpaired], partners=partners)
+        matched = [row.matched for row in unpaired]
+        passed = policy.pass_over(matched, partners=partners, tokens=self.bounds is not None)
         reference = any(method.spec.needs_reference for method in self.methods)
-        batch = unpaired_batch(unpaired, passed.completions.logps, statistic, reference=reference)
-        batch = replace(batch, seen=self.seen)
-        return batch if passed.partners is None else with_partners(batch, passed.partners.logps, partners)
+        logps = self._clipped(passed.completions, passed.tokens, matched)
+        batch = replace(unpaired_batch(unpaired, logps, statistic, reference=reference), seen=self.seen)
+        if passed.partners is None:
+            return batch
+        return with_partners(batch, self._clipped(passed.partners, passed.partner_tokens, partners), partners)
+
+    def _clipped(
+        self, logps: SequenceLogps, tokens: TokenLogps | None, sequences: Sequence[TrainingSequence]
+    ) -> torch.Tensor:
+        """Log-probs as `bounds` have them."""
+        if self.bounds is None or tokens is None:
+            return logps.logps
+        return clipped_logps(tokens, sequences, self.bounds)
+
+    def _alone(self, policy: Policy, sequences: Sequence[TrainingSequence]) -> torch.Tensor:
+        """Log-probs of sequences from a pass of their own, as `bounds` have them."""
+        passed = policy.pass_over(sequences, tokens=self.bounds is not None)
+        return self._clipped(passed.completions, passed.tokens, sequences)
 
     def _for_statistic(self, policy: Policy, rows: Sequence[Row]) -> UnpairedLogps:
         """What the step's statistic takes of some rows: partners' log-probs where it is estimated from them alone."""
         unpaired = [row for row in rows if isinstance(row, UnpairedRow)]
         if not self.method.needs_mismatched:
-            return unpaired_batch(unpaired, policy.logps([row.matched for row in unpaired]).logps, None)
+            return unpaired_batch(unpaired, self._alone(policy, [row.matched for row in unpaired]), None)
         partners, unknown = partners_of(unpaired), torch.zeros(len(unpaired), device=policy.device)
-        logps = policy.logps(partners).logps if partners else unknown[:0]
+        logps = self._alone(policy, partners) if partners else unknown[:0]
         return with_partners(unpaired_batch(unpaired, unknown, None), logps, partners)
 
 
@@ -223,9 +246,17 @@ def objective_of(config: TrainConfig, desirable: int, undesirable: int) -> Objec
         config.micro_batch_rows,
         weighting=config.weighting,
         ld_alpha=config.ld_alpha,
+        bounds=_bounds(config),
         micro_batch_tokens=config.micro_batch_tokens,
         seed=config.seed,
     )
+
+
+def _bounds(config: TrainConfig) -> Bounds | None:
+    if not config.clips_ratios:
+        return None
+    floor = -math.inf if config.ratio_floor is None else config.ratio_floor
+    return Bounds(floor, math.inf if config.ratio_ceiling is None else config.ratio_ceiling)
 
 
 def _margins_in(log: Sequence[tuple[int, str, str, float]]) -> MovingMoments | None:

@@ -40,6 +40,9 @@ def with_losses(
 ) -> ScoredRows:
     """The scored rows of the kind that the method takes with its loss; null where stored log-probs do not give it."""
     added = terms(config, *_class_counts(tables))
+    if config.clips_ratios:
+        # The loss is of clipped ratios, which this stage does not make of what is stored; rewards stay unclipped.
+        return scored
     if not main_method(config).spec.paired:
         return scored._replace(unpaired=_unpaired_with_losses(scored.unpaired, tables, added, split))
     if config.weighting != "none":

@@ -18,12 +18,14 @@ class ForwardPass(NamedTuple):
         prompts: Log-probs of prompts after their first token; None where they were not asked for.
         tokens: Log-probs of single completion tokens, (sequences, longest completion); likewise.
         partners: Log-probs of the completions of further sequences, without a gradient; None where there are none.
+        partner_tokens: Those of their single tokens; None where they were not asked for.
     """
 
     completions: SequenceLogps
     prompts: SequenceLogps | None
     tokens: TokenLogps | None
     partners: SequenceLogps | None = None
+    partner_tokens: TokenLogps | None = None
 
 
 class Scorer(torch.nn.Module):
@@ -55,7 +57,9 @@ class Scorer(torch.nn.Module):
             single = _single(states, head, batch.completions) if tokens else None
             whole = single.summed() if single is not None else _summed(states, head, batch.completions)
             prompts = None if batch.prompts is None else _summed(states, head, batch.prompts)
-            measured = None if partners is None else self._measured(partners, states.detach(), head)
+            measured = None if partners is None else self._measured(partners, states.detach(), head, tokens=tokens)
+        if isinstance(measured, TokenLogps):
+            return ForwardPass(whole, prompts, single, measured.summed(), measured)
         return ForwardPass(whole, prompts, single, measured)
 
     def _states(self, batch: Batch) -> torch.Tensor:
@@ -65,13 +69,15 @@ class Scorer(torch.nn.Module):
         return hidden.flatten(0, 1)
 
     @torch.no_grad()
-    def _measured(self, partners: Batch, states: torch.Tensor, head: Head) -> SequenceLogps:
+    def _measured(
+        self, partners: Batch, states: torch.Tensor, head: Head, *, tokens: bool
+    ) -> SequenceLogps | TokenLogps:
         """Log-probs of partners, after the pass that gave `states`."""
         own = self._states(partners)
         if partners.carried is not None:
             own = torch.cat([states[partners.carried], own])
             partners.attention["segments"].prefixes.close()
-        return _summed(own, head, partners.completions)
+        return _single(own, head, partners.completions) if tokens else _summed(own, head, partners.completions)
 
 
 def _summed(states: torch.Tensor, head: Head, wanted: Scored) -> SequenceLogps:

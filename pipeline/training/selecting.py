@@ -39,3 +39,16 @@ def first_rows(rows: pl.DataFrame, most: int, seed: int) -> pl.DataFrame:
     drawn = (digest(pl.lit(f"{seed}:") + pl.col(name)) for name in ("prompt_id", own))
     order = rows.select(*(one.alias(str(place)) for place, one in enumerate(drawn)), row=pl.int_range(pl.len()))
     return rows[order.sort("0", "1")["row"].head(most).sort()]
+
+
+def of_model(rows: pl.DataFrame, responses: pl.DataFrame, model: str) -> pl.DataFrame:
+    """The rows whose answers one model wrote.
+
+    Args:
+        rows: Of table `pairs` or `unpaired`, with the ids of their answers.
+        responses: `response_id` and `model`.
+        model: Its name.
+    """
+    written = responses.filter(pl.col("model") == model)["response_id"].implode()
+    ids = [name for name in rows.columns if name.endswith("response_id")]
+    return rows.filter(*(pl.col(name).is_in(written) for name in ids))

@@ -1,6 +1,6 @@
 """Training rows from the tables of a run: those of a split, with token ids and stored reference log-probs."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final, cast
 
@@ -13,9 +13,13 @@ from ..context import StageContext
 from ..errors import TrainingError
 from .mapped import MappedRows, Stored, pair_rows, unpaired_rows
 from .rows import Row
-from .selecting import selected
+from .selecting import of_model, selected
 
 _PAIR_COLUMNS: Final = ("pair_id", "chosen_response_id", "rejected_response_id", "chosen_better_probability")
+_ANSWER_IDS: Final[Mapping[str, tuple[str, ...]]] = {
+    "pairs": ("chosen_response_id", "rejected_response_id"),
+    "unpaired": ("response_id",),
+}
 _UNPAIRED_COLUMNS: Final = ("response_id", "label", "weight", "probability_desirable")
 
 
@@ -42,9 +46,14 @@ def _rows(context: StageContext, split: str, scratch: Path, kind: RowKind) -> Ma
         context.blocks("sequences"),
         context.blocks("reference"),
         scratch / f"{split}.tokens",
-        token_logps=context.config.train.ld_alpha < 1.0 and context.config.reference.token_logps,
+        token_logps=_takes_tokens(context.config.train) and context.config.reference.token_logps,
     )
     return rows_of_kind(context, split, kind, row_sequences, stored, context.config.train)
+
+
+def _takes_tokens(config: TrainConfig) -> bool:
+    """Whether training takes the reference's log-probs of single tokens."""
+    return config.ld_alpha < 1.0 or config.clips_ratios
 
 
 def rows_of_kind(
@@ -79,7 +88,12 @@ def of_split(
 ) -> pl.DataFrame:
     """Columns of the rows of one split, those that are trained on as a config says or all; no text is read."""
     prompts = context.read("splits").filter(pl.col("split") == split).select("prompt_id")
-    rows = context.read(kind, ["prompt_id", *columns]).join(prompts, on="prompt_id", how="semi")
+    only = config.only_model if config is not None and split == "train" else None
+    ids = () if only is None else _ANSWER_IDS[kind]
+    rows = context.read(kind, list(dict.fromkeys(("prompt_id", *columns, *ids))))
+    rows = rows.join(prompts, on="prompt_id", how="semi")
+    if only is not None:
+        rows = of_model(rows, context.read("responses", ["response_id", "model"]), only)
     return rows if config is None else selected(rows, config, split)
 
 

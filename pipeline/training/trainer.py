@@ -22,6 +22,7 @@ from .parallel.team import ALONE, Team
 from .policy import Policy
 from .rows import Row
 from .step import measure_rows, take_step
+from .syncing import FollowingReference
 from .watching import UNWATCHED, Watch
 
 
@@ -80,7 +81,7 @@ class Trainer:
                 rows += self._validate(step + 1, log + rows)
             log += rows
             keeper.judge(rows)
-            if step + 1 < total:
+            if step + 1 < total and self._may_stop_before(step + 1):
                 keeper.keep_when_due(optimizer, Place(step + 1, log))
             self.watch.took(step + 1, rows)
             advance(1)
@@ -90,6 +91,19 @@ class Trainer:
     @cached_property
     def _order(self) -> Order:
         return order_of(self.rows, self.config.batch_rows, self.config.seed, self.config.stratify)
+
+    @cached_property
+    def _following(self) -> FollowingReference | None:
+        every = self.config.reference_steps
+        if every is None:
+            return None
+        return FollowingReference(self.policy, self.objective, self._rows_of, every, self.total_steps())
+
+    def _may_stop_before(self, step: int) -> bool:
+        return self._following is None or self._following.begins(step)
+
+    def _rows_of(self, step: int) -> list[Row]:
+        return [self.rows[int(index)] for index in self._order.of_step(step)]
 
     def _start(self, keeper: Keeper, optimizer: torch.optim.Optimizer) -> Place:
         """Where the folder's checkpoint stands, or the beginning."""
@@ -110,7 +124,7 @@ class Trainer:
         rate = learning_rate(step, total, self.config)
         for group in optimizer.param_groups:
             group["lr"] = rate
-        rows = [self.rows[int(index)] for index in self._order.of_step(step)]
+        rows = self._rows_of(step) if self._following is None else self._following.rows(step)
         objective = self._objective_after(step, log)
         try:
             with self.watch.timed():
