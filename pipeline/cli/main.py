@@ -53,6 +53,10 @@ class _Commands(LazyGroup):
             "annotation_curve:annotation_curve_command",
             "Train DPO on n pairs and KTO on n and n/2 thumbs: what annotations are worth, and half the effort.",
         ),
+        "next-round": Lazy(
+            "next_round:next_round_command",
+            "Let a run's trained model answer its training prompts, judge the answers, and train on them again.",
+        ),
         "evaluate": Lazy(
             "evaluate:evaluate_command",
             "Metrics with intervals, and a report, of a run, of scored rows, or of pairs that models score now.",

@@ -280,6 +280,7 @@ def encoder_for(model_dir: Path, text: SequencesConfig) -> Encoder:
     Raises:
         InputError: As `load_encoder`.
     """
+    opens, closes = text.think_marks
     return load_encoder(
         model_dir,
         text.template,
@@ -287,5 +288,5 @@ def encoder_for(model_dir: Path, text: SequencesConfig) -> Encoder:
         text.truncation,
         text.template_options,
         system=text.system,
-        thoughts=Thoughts(*text.think_marks, masked=text.think == "mask"),
+        thoughts=Thoughts(opens, closes, masked=text.think == "mask"),
     )

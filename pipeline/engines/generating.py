@@ -83,7 +83,7 @@ class _Scored(NamedTuple):
     store_key: str | None
 
 
-class _Written(NamedTuple):
+class Written(NamedTuple):
     """Answers of one model, without log-probs.
 
     Attributes:
@@ -128,7 +128,7 @@ def generate(prompts: pl.DataFrame, models: Sequence[AnswerModel], how: Asking, 
         EngineError: A model cannot be sampled from or scored.
         InputError: A model takes none of the prompts.
     """
-    written = [_write(prompts, model, how, reporter) for model in models]
+    written = [write(prompts, model, how, reporter) for model in models]
     frame = pl.concat([part.frame for part in written])
     under = _with_logps(frame, pl.col("is_comparable"), "reference_logps", how, how.reference, "untrained", reporter)
     notes, scored = {}, []
@@ -145,7 +145,19 @@ def generate(prompts: pl.DataFrame, models: Sequence[AnswerModel], how: Asking, 
     return Generated(table, notes, under.store_key, [sentence for part in written for sentence in part.said])
 
 
-def _write(prompts: pl.DataFrame, model: AnswerModel, how: Asking, reporter: Reporter) -> _Written:
+def write(prompts: pl.DataFrame, model: AnswerModel, how: Asking, reporter: Reporter) -> Written:
+    """Answers of one model to every prompt, which are not scored.
+
+    Args:
+        prompts: As `generate` takes them.
+        model: Who answers.
+        how: How it is asked.
+        reporter: Where progress goes.
+
+    Raises:
+        EngineError: The model cannot be sampled from.
+        InputError: It takes none of the prompts.
+    """
     encoder = encoder_for(model.tokenizer_dir, how.text)
     asked, said = _asked(prompts, model, encoder, how)
     ends = end_token_ids(model.model_dir, encoder)
@@ -169,7 +181,7 @@ def _write(prompts: pl.DataFrame, model: AnswerModel, how: Asking, reporter: Rep
         "control_tokens": sum(encoder.holds_control(row) for row in inner),
         "end_tokens": len(ends),
     }
-    return _Written(frame, notes, [*said, *_told(model.label, notes, how.generations.max_new_tokens)])
+    return Written(frame, notes, [*said, *_told(model.label, notes, how.generations.max_new_tokens)])
 
 
 def _asked(prompts: pl.DataFrame, model: AnswerModel, encoder: Encoder, how: Asking) -> tuple[pl.DataFrame, list[str]]:

@@ -83,8 +83,9 @@ def plan(inputs: Inputs, config: EventsConfig) -> list[Plan]:
     encoding = encodings.check_encoding(config.options.get(encodings.OPTION))
     plans: list[Plan] = []
     for file in inputs.files:
-        source = FileSource(file.path, file.name, config.max_line_bytes, encoding)
-        plans.append(plan_file(source, file.explicit, stated, config.options))
+        source = FileSource(file.path, file.name, config.max_line_bytes, None if file.added else encoding)
+        own = (None, _NO_OPTIONS) if file.added else (stated, config.options)
+        plans.append(plan_file(source, file.explicit, *own))
     plans.extend(plan_hub(HubSource(address, config.options), stated, config.options) for address in inputs.addresses)
     if not any(entry.format for entry in plans):
         raise InputError(plans[0].refusal)

@@ -29,11 +29,13 @@ class InputFile(NamedTuple):
             the address of a remote file; of a file in an archive the archive's name and the path inside.
         path: Where it lies.
         explicit: Whether the user named this very file; a folder or a glob may also hold what is no log.
+        added: Whether it was added to the inputs, so that what is stated of their format does not hold for it.
     """
 
     name: str
     path: Path
     explicit: bool
+    added: bool = False
 
 
 class Inputs(NamedTuple):
@@ -77,6 +79,19 @@ def expand_inputs(entries: tuple[str, ...]) -> Inputs:
     files, in_archives = _unpacked(sorted(found.files.values()))
     kinds = Counter(kind for path, kind in found.skipped.items() if path not in found.files) + in_archives
     return Inputs(sorted(files), addresses, dict(sorted(kinds.items())))
+
+
+def with_added(inputs: Inputs, entries: tuple[str, ...]) -> Inputs:
+    """The inputs and further files, whose format is their own; one that is among the inputs already stays theirs.
+
+    Raises:
+        InputError: As `expand_inputs`.
+    """
+    if not entries:
+        return inputs
+    added, known = expand_inputs(entries), {file.path.resolve() for file in inputs.files}
+    more = [file._replace(added=True) for file in added.files if file.path.resolve() not in known]
+    return inputs._replace(files=sorted([*inputs.files, *more]))
 
 
 class _Found:

@@ -27,7 +27,7 @@ from ..ingest.plan import Unit, plan, units
 from ..ingest.tally import Tally
 from ..reading import hub
 from ..reading.files import FileSource
-from ..reading.inputs import Inputs, expand_inputs
+from ..reading.inputs import Inputs, expand_inputs, with_added
 from ..storage.buckets import bucket_count
 from ..storage.digests import cached_digest
 from ..storage.manifests import Counts, TableRecord
@@ -145,7 +145,7 @@ def sorted_log(
             "stands, or give it again: --set events.user_key=..."
         )
     with TemporaryDirectory(prefix=".buckets-", dir=folder) as place:
-        inputs = expand_inputs(config.inputs)
+        inputs = with_added(expand_inputs(config.inputs), config.added)
         yield SortedLog(inputs, _write_tasks(inputs, config, Path(place), sizes, spread), sizes.pass_bytes)
 
 
@@ -195,7 +195,7 @@ def input_digests(config: EventsConfig) -> dict[str, str]:
 
     A file's digest is kept in the user's cache under its path, size and time of change, so that asking again is cheap.
     """
-    inputs = expand_inputs(config.inputs)
+    inputs = with_added(expand_inputs(config.inputs), config.added)
     digests = {file.name: cached_digest(file.path) for file in inputs.files}
     return digests | {address: hub.digest(address, config.options) for address in inputs.addresses}
 
@@ -203,6 +203,9 @@ def input_digests(config: EventsConfig) -> dict[str, str]:
 def settings(config: RunConfig) -> dict[str, Any]:
     """The settings that the tables depend on: not how many read, how much at a time, or what may be rejected."""
     kept = {"workers", "unit_bytes", "partition_bytes", "most_rejected"}
+    if not config.events.added:
+        # A run that was made before there were any has the fingerprint that it had.
+        kept |= {"added"}
     return config.events.model_dump(mode="json", exclude=kept)
 
 
