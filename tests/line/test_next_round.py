@@ -4,9 +4,11 @@ import json
 
 import polars as pl
 import pytest
+from typer.testing import CliRunner
 
 from tests.line.conftest import write_config, write_log
 from thumbline.pipeline import line, rounds
+from thumbline.pipeline.cli.main import app
 from thumbline.pipeline.config import ThumbsConfig, load_config
 from thumbline.pipeline.errors import ConfigError, InputError
 from thumbline.pipeline.rounds.plan import judge_of
@@ -179,3 +181,23 @@ def test_answers_that_are_all_cut_give_no_pair_and_say_why(first):
     plan = rounds.plan_round(first.run_dir, WANTED._replace(keep_cut=False, settings=("name=cut",)))
     with pytest.raises(InputError, match=r"gave no pairs \(cut .*--keep-cut"):
         list(rounds.run_round(plan))
+
+
+def told(*arguments):
+    """What the command prints, on both streams, and how it ends."""
+    done = CliRunner().invoke(app, ["next-round", *map(str, arguments)], env={"COLUMNS": "1000"})
+    return done.exit_code, done.output + str(done.exception or "")
+
+
+def test_the_command_says_what_it_would_do_and_hands_answers_out(first, tmp_path):
+    asked = ("--max-new-tokens", 6, "--keep-cut", "--prompts", 6, "--samples", 3, "--set", "name=told")
+    code, output = told(first.run_dir, "--judge", "letters", "--dry-run", *asked)
+    assert code == 0 and "Round 2 of" in output
+    assert "3 answers to at most 6 prompts of the train split at temperature 1, judged by letters; then dpo" in output
+    out = tmp_path / "out.jsonl"
+    code, output = told(first.run_dir, "--votes", out, *asked)
+    assert code == 0 and f"next-round {first.run_dir} --votes-from {out}" in output and out.is_file()
+    code, output = told(first.run_dir, "--votes", out, "--votes-from", out)
+    assert code != 0 and "give one of them" in output
+    code, output = told(first.run_dir, "--judge", "letters", "--margin", 0.5, "--until", "events", *asked)
+    assert code == 0 and "18 answers to 6 prompts gave" in output
