@@ -173,6 +173,7 @@ def _likeness(method: Method) -> tuple[bool, ...]:
 def _with_method(config: RunConfig, method: Method) -> RunConfig:
     change: dict[str, Any] = {"train.method": method.name, "train.loss": {}, "train.also": []}
     change |= {"train.weighting": "none", "train.ld_alpha": 1.0}
+    change |= dict.fromkeys(("train.ratio_floor", "train.ratio_ceiling", "train.reference_steps"))
     if method.takes_whole_steps:
         change |= {"train.micro_batch_rows": config.train.batch_rows, "train.micro_batch_tokens": None}
     return changed(config, change)

@@ -156,7 +156,9 @@ def _trace(config: Any, train: TrainConfig, rows: Sequence[Row]) -> Trace:
     # bitsandbytes' kernels take no shapes; what its state weighs instead is put in its place by `estimate`.
     traced = train.model_copy(update={"optimizer": "adamw"} if train.optimizer == "adamw_8bit" else {})
     counts = _counts(policy)
-    objective = objective_of(train, 1, 1)
+    # What single tokens count takes the reference's log-probs of each, which a plan has not, and next to no memory.
+    as_sums = {"ld_alpha": 1.0, "ratio_floor": None, "ratio_ceiling": None}
+    objective = objective_of(train.model_copy(update=as_sums), 1, 1)
     trained = "weights" if train.adapter == "none" else "adapter"
     shapes.fill(policy.scorer, lambda tensor: trained if tensor.requires_grad else "weights")
     try:

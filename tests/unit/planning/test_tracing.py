@@ -157,3 +157,10 @@ def _allocated(config):
             held += event.nbytes()
             most = max(most, held)
     return most + 12 * sum(weight.numel() for weight in model.parameters())
+
+
+def test_what_single_tokens_count_takes_no_stored_log_probs_to_plan():
+    plain, clipped, shortened = (
+        trace(llama(2), **settings) for settings in ({}, {"ratio_floor": -1.5, "reference_steps": 2}, {"ld_alpha": 0.5})
+    )
+    assert plain.peaks == clipped.peaks == shortened.peaks
