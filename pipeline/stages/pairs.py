@@ -25,7 +25,7 @@ from ..storage.manifests import Counts, TableRecord, value_counts
 from ..tables import PAIR_DROP, polars_schema
 from ..workers import IN_MEMORY, map_in_threads
 
-VERSION = 5
+VERSION = 6
 INPUTS = ("responses", "comparisons")
 OUTPUTS = ("pairs", "pair_yield", "pair_drops")
 

@@ -30,6 +30,7 @@ _SOURCE: Final = Path(__file__).with_suffix(".c")
 # What holds no results: caches and temporary files, what says who runs the command at this moment, and the page of a
 # run that a mistake of its user's ended, put aside by the next.
 _ASIDE: Final = re.compile(r"^(?:cache|temporary)/|\.activity\.json$|\.lock$|/data_report\.before\.html$")
+_NAMES_A_FILE: Final = re.compile(r"error: (?:\w+: )?\S*[./]\S*: ")
 
 
 class Ended(NamedTuple):
@@ -161,7 +162,7 @@ def faults_of(ended: Ended, place: Path) -> Iterator[str]:
     messages = [row for row in ended.said.splitlines() if row.startswith("error: ")]
     if len(messages) != 1:
         yield f"{len(messages)} messages"
-    elif str(place) not in ended.said and "place" not in messages[0] and "./" not in messages[0]:
+    elif str(place) not in messages[0] and not _NAMES_A_FILE.match(messages[0]):
         yield "no file is named"
 
 

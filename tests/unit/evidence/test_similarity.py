@@ -1,0 +1,62 @@
+"""Likeness of texts of any length: all edits of short ones, and of long ones those found on one way through both."""
+
+import random
+import string
+import time
+
+import polars as pl
+import pytest
+from rapidfuzz.distance import Indel
+
+from thumbline.pipeline.evidence.similarity import text_similarity
+
+
+def similarity(*pairs: tuple[str | None, str | None]) -> list[float]:
+    frame = pl.DataFrame(pairs, schema={"ours": pl.String, "theirs": pl.String}, orient="row")
+    return frame.select(text_similarity(pl.col("ours"), pl.col("theirs"))).to_series().to_list()
+
+
+def text(length: int, seed: int = 0) -> str:
+    return "".join(random.Random(seed).choices(string.ascii_lowercase + " ", k=length))
+
+
+def edited(of: str, every: int) -> str:
+    return "".join(letter if place % every else "#" for place, letter in enumerate(of, 1))
+
+
+def test_short_texts_have_the_fewest_edits() -> None:
+    # abcd to abd takes one deletion, 7 characters in all; nothing is alike in the second.
+    assert similarity(("abcd", "abd"), ("ab", "cd"), ("", ""), ("same", "same")) == [1 - 1 / 7, 0.0, 1.0, 1.0]
+
+
+@pytest.mark.parametrize("every", [20, 100, 1_000])
+def test_edits_all_over_a_long_text_are_all_found(every: int) -> None:
+    ours = text(50_000)
+    (found,) = similarity((ours, edited(ours, every)))
+    assert found == pytest.approx(1 - 1 / every, abs=1e-12)
+
+
+def test_texts_that_move_against_each_other_are_followed() -> None:
+    ours = text(60_000)
+    theirs = ours[:9_000] + text(6_000, 1) + ours[9_000:40_000] + ours[43_000:] + "end"
+    assert similarity((ours, theirs), (theirs, ours)) == pytest.approx([Indel.normalized_similarity(ours, theirs)] * 2)
+
+
+def test_long_texts_are_never_found_more_alike_than_they_are() -> None:
+    pairs = [(text(40_000, seed), text(45_000, seed + 1)) for seed in (0, 2)]
+    pairs.append((text(40_000), text(20_000, 9) + edited(text(40_000), 7)))
+    for found, (ours, theirs) in zip(similarity(*pairs), pairs, strict=True):
+        exact = Indel.normalized_similarity(ours, theirs)
+        assert exact - 0.2 < found <= exact + 1e-12
+    assert similarity(("", text(90_000)), (text(90_000), text(90_000))) == [0.0, 1.0]
+
+
+def test_time_grows_with_the_length_and_not_with_its_square() -> None:
+    def seconds(length: int) -> float:
+        before = time.process_time()
+        similarity((text(length), text(length, 1)))
+        return time.process_time() - before
+
+    similarity((text(100), text(100)))
+    # Four times the length: about 4 times as long, and 16 where time grows with the square.
+    assert seconds(400_000) < 10 * seconds(100_000)
