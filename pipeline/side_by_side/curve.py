@@ -149,20 +149,40 @@ def effort_of(plan: Plan, arm: Arm, seed: int) -> Effort:
     prompts = _read(plan, "splits").filter(pl.col("split") == "train").select("prompt_id")
     rows = _read(plan, kind).join(prompts, on="prompt_id", how="semi")
     rows = first_rows(rows, arm.config.train.most_rows or rows.height, seed)
-    responses = read_table(
-        plan.base.run_dir / "responses" / "responses.parquet",
-        "responses",
-        ["response_id", "n_up", "n_down", "n_compared"],
-    )
-    votes = responses.select("response_id", votes=votes_of())
+    folder = plan.base.run_dir / "responses"
+    counted = ["response_id", "n_up", "n_down", "n_compared"]
+    responses = read_table(folder / "responses.parquet", "responses", counted)
     if kind == "unpaired":
-        found = rows.select("response_id").join(votes, on="response_id", how="left", validate="1:1")
-        return Effort(int(found["votes"].sum()), rows.height, rows["prompt_id"].n_unique())
+        return effort_of_thumbs(rows, responses)
+    return effort_of_pairs(rows, responses, read_table(folder / "comparisons.parquet", "comparisons"))
+
+
+def effort_of_thumbs(rows: pl.DataFrame, responses: pl.DataFrame) -> Effort:
+    """What unpaired rows took.
+
+    Args:
+        rows: Of table `unpaired`.
+        responses: Of table `responses`: `response_id`, `n_up`, `n_down`, `n_compared`.
+    """
+    votes = responses.select("response_id", votes=votes_of())
+    found = rows.select("response_id").join(votes, on="response_id", how="left", validate="1:1")
+    return Effort(int(found["votes"].sum()), rows.height, rows["prompt_id"].n_unique())
+
+
+def effort_of_pairs(rows: pl.DataFrame, responses: pl.DataFrame, comparisons: pl.DataFrame) -> Effort:
+    """What pairs took.
+
+    Args:
+        rows: Of table `pairs`.
+        responses: As of `effort_of_thumbs`.
+        comparisons: Table `comparisons`.
+    """
+    votes = responses.select("response_id", votes=votes_of())
     by_votes = rows.filter(pl.col("pair_source") == "votes")
     answers = pl.concat([by_votes.select(response_id=end) for end in _ENDS]).unique()
     voted = int(answers.join(votes, on="response_id", how="left", validate="1:1")["votes"].sum())
     every = pl.concat([rows[end] for end in _ENDS]).n_unique()
-    return Effort(voted + _compared(plan, rows), every, rows["prompt_id"].n_unique())
+    return Effort(voted + _compared(rows, comparisons), every, rows["prompt_id"].n_unique())
 
 
 def votes_of() -> pl.Expr:
@@ -171,13 +191,12 @@ def votes_of() -> pl.Expr:
     return pl.when(voted > 0).then(voted).otherwise(pl.max_horizontal("n_compared", 1))
 
 
-def _compared(plan: Plan, rows: pl.DataFrame) -> int:
+def _compared(rows: pl.DataFrame, comparisons: pl.DataFrame) -> int:
     """Comparisons behind the pairs that were compared as such, at least one each."""
     own = rows.filter(pl.col("pair_source") != "votes").select(*_ENDS, kind=pl.col("pair_source").cast(pl.String))
     if own.is_empty():
         return 0
-    path = plan.base.run_dir / "responses" / "comparisons.parquet"
-    told = read_table(path, "comparisons").with_columns(pl.col("kind").cast(pl.String))
+    told = comparisons.with_columns(pl.col("kind").cast(pl.String))
     counted = pl.sum_horizontal("n_chosen", "n_rejected", "n_tied", "n_both_bad")
     # A table has two answers in one order, a pair in that of what most said.
     both = pl.concat(

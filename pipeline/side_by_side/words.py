@@ -33,18 +33,29 @@ def verdict(outcome: Outcome) -> str:
     name = decisive(outcome)
     if name is None:
         return "No method has a number of held-out rows to compare by."
+    baseline = _title(outcome, outcome.plan.baseline)
+    if outcome.error_of(outcome.plan.baseline) is not None:
+        return f"{baseline}, the baseline, failed: nothing is compared with it."
     called = "AUC" if name == "auc" else MEASURES[name].title.lower()
     better, worse = (_clear(outcome, name, sign) for sign in (1, -1))
     told = [
-        f"{_listed(names)} {'is' if len(names) == 1 else 'are'} {word} than {_title(outcome, outcome.plan.baseline)}"
+        f"{_listed(names)} {'is' if len(names) == 1 else 'are'} {word} than {baseline}"
         for names, word in ((better, "better"), (worse, "worse"))
         if names
     ]
     if not told:
-        others = [_title(outcome, arm.name) for arm in outcome.plan.arms if arm.name != outcome.plan.baseline]
+        others = _others(outcome)
+        if not others:
+            return f"Every method but {baseline} failed: nothing is compared with it."
         who = f"{others[0]} does not differ" if len(others) == 1 else f"none of {count(len(others))} methods differs"
-        return f"By {called} {who} from {_title(outcome, outcome.plan.baseline)} by more than noise."
+        return f"By {called} {who} from {baseline} by more than noise."
     return f"By {called}, by more than noise: {'; '.join(told)}."
+
+
+def _others(outcome: Outcome) -> list[str]:
+    """The methods that are done, but for the baseline."""
+    names = [arm.name for arm in outcome.plan.arms if arm.name != outcome.plan.baseline]
+    return [_title(outcome, name) for name in names if outcome.error_of(name) is None]
 
 
 def decisive(outcome: Outcome) -> str | None:
