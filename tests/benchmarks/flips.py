@@ -1,10 +1,12 @@
 """Bits flipped in the files of a finished run: what the commands that read it say and do.
 
     python -m tests.benchmarks.flips --flips 500
+    python -m tests.benchmarks.flips --flips 200 --rich
 
-Each flip is one bit of one file (tables, manifests, settings, models, the store), in a copy of a tiny run. Then one of
-the commands reads it. A command may refuse with a message, make the file again, or give what it gives without the flip;
-another result, or anything else that is raised, is a fault.
+Each flip is one bit of one file (tables, manifests, settings, models, the store; of a rich run also the adapter, the
+thumbs model, checkpoints and a sweep), in a copy of a tiny run. Then one of the commands reads it. A command may refuse
+with a message, make the file again, or give what it gives without the flip; another result, or anything else that is
+raised, is a fault.
 """
 
 import argparse
@@ -22,17 +24,31 @@ from typing import Final, Literal, NamedTuple
 import polars as pl
 
 import thumbline
-from tests.line.conftest import write_config, write_log
-from tests.tiny import save_tiny_model
-from thumbline.pipeline import line
+from tests.benchmarks.flipped_runs import HALF, OTHER, RUN, SWEEP, Finished, finished_run, sweep_of
+from tests.engine_inputs import random_sequences
+from thumbline.pipeline import line, sweep
 from thumbline.pipeline.config import load_config
+from thumbline.pipeline.engines.thumbs_model import open_thumbs_model
 from thumbline.pipeline.errors import PipelineError
+from thumbline.pipeline.evaluation.compare import compare
+from thumbline.pipeline.evaluation.outcome import Choices
+from thumbline.pipeline.planning.planned import Asked, as_json, plan
+from thumbline.pipeline.storage.digests import digest_json
 
 Outcome = Literal["refused", "made again", "without effect", "changed", "raised"]
 FAULTS: Final = ("changed", "raised")
 _RAISED: Final = (Exception, pl.exceptions.PanicException)
 # What a clock or a place says.
-_FREE: Final = ("report.html", "report.json", "model_card.md", "metrics.json", "manifest.json", ".lock")
+_FREE: Final = (
+    "failure.json",
+    "sweep.html",
+    "report.html",
+    "report.json",
+    "model_card.md",
+    "metrics.json",
+    "manifest.json",
+    ".lock",
+)
 
 
 class Flipped(NamedTuple):
@@ -51,31 +67,6 @@ class Flipped(NamedTuple):
     command: str
     outcome: Outcome
     said: str
-
-
-class Finished(NamedTuple):
-    """A tiny run that is done.
-
-    Attributes:
-        config: Its run file.
-        runs: Folder of its run and its store; flips are made in place of it.
-        whole: A copy.
-    """
-
-    config: Path
-    runs: Path
-    whole: Path
-
-
-def finished_run(folder: Path) -> Finished:
-    """A run of a tiny model in a folder."""
-    save_tiny_model(folder / "model")
-    log = write_log(folder / "thumbs.jsonl", prompts=24)
-    config = write_config(folder, log, folder / "model")
-    for _ in line.run(load_config(config)):
-        pass
-    shutil.copytree(folder / "runs", folder / "whole")
-    return Finished(config, folder / "runs", folder / "whole")
 
 
 class Given(NamedTuple):
@@ -113,6 +104,46 @@ def _export(finished: Finished, output: Path) -> Given:
     return Given(_content(output))
 
 
+def _compare(finished: Finished, _: Path) -> Given:
+    """With a run in which no bit is flipped."""
+    locations = [str(finished.runs / RUN), str(finished.runs.parent / OTHER)]
+    return Given({"metrics": digest_json(compare(locations, Choices(draws=100), ()).metrics.to_dicts())})
+
+
+def _launch_plan(finished: Finished, _: Path) -> Given:
+    return Given({"plan": digest_json(thumbline.launch_plan(finished.runs / RUN, rating_rate=0.1).as_dict())})
+
+
+def _plan(finished: Finished, _: Path) -> Given:
+    return Given({"plan": digest_json(as_json(plan(load_config(finished.config), Asked())))})
+
+
+def _thumbs_model(finished: Finished, _: Path) -> Given:
+    model = open_thumbs_model(finished.runs / RUN / "thumbs" / "thumbs_model", "cpu", "float32")
+    return Given({"scores": digest_json(list(map(float, model.scores(random_sequences(4, 200)))))})
+
+
+def _resume(finished: Finished, _: Path) -> Given:
+    """Of the run whose training was stopped."""
+    config = load_config(finished.config.with_name(f"{HALF}.yaml"))
+    done = list(line.run(config, line.select(None, "train")))
+    files = _content(finished.runs / HALF / "train")
+    return Given(files, frozenset(one.stage.name for one in done if one.action == "ran"))
+
+
+def _sweep(finished: Finished, _: Path) -> Given:
+    *steps, outcome = sweep.run_sweep(sweep_of(finished.config))
+    assert isinstance(outcome, sweep.Outcome)
+    done = [f"{one.part} {one.finished.stage.name}" for one in steps if isinstance(one, sweep.Done) and _ran(one)]
+    tried = [one.trial.name for one in steps if isinstance(one, sweep.TrialResult) and not one.found]
+    results = {result.setting.name: digest_json(result.averages) for result in outcome.results}
+    return Given(results | _content(finished.runs / SWEEP / "best" / "metrics"), frozenset([*done, *tried]))
+
+
+def _ran(done: sweep.Done) -> bool:
+    return done.finished.action == "ran"
+
+
 class Command(NamedTuple):
     """What reads a run.
 
@@ -138,8 +169,20 @@ COMMANDS: Final = {
     "--from train": _from("train", "train", *_ROWS),
     "--from policy": _from("policy", "policy", "sequences", "train", "store"),
     "--from metrics": _from("metrics", "metrics", *_ROWS, "policy", "generations", "judgements"),
-    "evaluate": Command(_evaluate),
+    "evaluate": Command(_evaluate, (f"{RUN}/", "store/")),
     "export": Command(_export, ("run/pairs", "run/unpaired", "run/splits", "run/config.yaml")),
+}
+# Of a rich run.
+RICH: Final = {
+    "run": Command(COMMANDS["run"].call, (f"{RUN}/", "store/")),
+    "--from policy": COMMANDS["--from policy"],
+    "--from metrics": _from("metrics", "metrics", *_ROWS, "policy", "thumbs"),
+    "thumbs model": Command(_thumbs_model, ("run/thumbs",)),
+    "compare": Command(_compare, ("run/metrics", "run/train", "run/config.yaml", "run/judgements", "run/policy")),
+    "launch-plan": Command(_launch_plan, ("run/responses", "run/metrics", "run/config.yaml")),
+    "plan": Command(_plan, ("run/splits", "run/sequences", "run/pairs")),
+    "resume": Command(_resume, ("half/train.partial",)),
+    "sweep": Command(_sweep, (f"{SWEEP}/",)),
 }
 
 
@@ -153,7 +196,7 @@ def given(finished: Finished, command: str) -> Given:
     """What a command gives now, in a folder for outputs that is empty."""
     output = finished.runs.parent / "output"
     shutil.rmtree(output, ignore_errors=True)
-    return COMMANDS[command].call(finished, output)
+    return (COMMANDS | RICH)[command].call(finished, output)
 
 
 def flip(finished: Finished, file: str, bit: int, command: str, expected: Given) -> Flipped:
@@ -185,7 +228,7 @@ def campaign(finished: Finished, flips: int, seed: int, commands: Sequence[str] 
     expected: dict[str, Given] = {}
     for _ in range(flips):
         command = draw.choice(commands)
-        reads = COMMANDS[command].reads
+        reads = (COMMANDS | RICH)[command].reads
         # Pages are for people: no command reads them.
         file = draw.choice([name for name in sizes if name.startswith(reads or "") and "/report/" not in name])
         if command not in expected:
@@ -199,12 +242,15 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--flips", type=int, default=500)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--rich", action="store_true", help="a run with adapter, thumbs model, checkpoints and sweep")
+    parser.add_argument("--command", action="append", help="only these commands; may be repeated")
     parser.add_argument("--show", action="store_true", help="print each refusal")
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         os.environ |= {"THUMBLINE_CACHE": f"{folder}/cache", "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
         found = []
-        for one in campaign(finished_run(Path(folder)), asked.flips, asked.seed):
+        commands = asked.command or tuple(RICH if asked.rich else COMMANDS)
+        for one in campaign(finished_run(Path(folder), rich=asked.rich), asked.flips, asked.seed, commands):
             found.append(one)
             if asked.show or one.outcome in FAULTS:
                 print(*one, flush=True)

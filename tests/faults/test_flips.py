@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.benchmarks.flips import FAULTS, Finished, campaign, finished_run, flip, given, restore
+from tests.benchmarks.flipped_runs import Finished, finished_run
+from tests.benchmarks.flips import FAULTS, campaign, flip, given, restore
 from tests.line.conftest import write_config, write_log
 from thumbline.pipeline import line
 from thumbline.pipeline.config import load_config
