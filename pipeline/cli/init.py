@@ -7,7 +7,7 @@ from typing import Annotated, Any, Final
 import typer
 from rich.prompt import Prompt
 
-from ..config import EventsConfig, load_config, override
+from ..config import EventsConfig, build_config, load_config, override, read_value
 from ..errors import ConfigError, InputError
 from ..starting.amounts import Method, amounts_of, method_for
 from ..starting.looking import look
@@ -124,6 +124,7 @@ def _model(stated: str | None, *, asks: bool) -> Model:
 
 
 def _write(place: Path, text: str) -> None:
-    """Write the run file, which has to load."""
+    """Write the run file, which has to load; nothing is written that does not."""
+    build_config({"runs": "runs"} | read_value(text, origin=str(place)), origin=str(place))
     write_text(place, text)
     load_config(place)

@@ -3,7 +3,7 @@
 from .asking import GenerationsConfig, JudgeConfig, ThumbsConfig
 from .base import StageConfig
 from .data import EventsConfig, PairsConfig, ResponsesConfig, SplitsConfig, UnpairedConfig
-from .documents import read_document
+from .documents import read_document, read_value
 from .evaluation import MetricsConfig, ReportConfig, SliceName
 from .loading import build_config, load_config, override, put
 from .places import placed
@@ -37,4 +37,5 @@ __all__ = [
     "placed",
     "put",
     "read_document",
+    "read_value",
 ]

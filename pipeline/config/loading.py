@@ -19,6 +19,10 @@ _WENT_ON: Final = (
     "%s: %s is there, and %s is not: earlier versions read paths of a run file in another way, and what they began "
     "goes on there. They are relative to the run file's folder now; move it, or write its path from there."
 )
+_OF_NAMES: Final = (
+    "it names the run's folder, and trackers' runs: letters, digits, '.', '_' and '-', the first a letter or a digit. "
+    "The folders above it may be called anything."
+)
 # What files of logs are called.
 _OF_LOGS: Final = (".jsonl", ".ndjson", ".csv", ".tsv", ".parquet", ".arrow", ".gz", ".zst", ".zip")
 
@@ -61,17 +65,25 @@ def _continued(config: RunConfig, written: dict[str, Any], by_file: bool) -> Run
         by_file: Whether `runs` is what the file says.
     """
     runs, names = Path(str(written["runs"])), (config.name, f"{config.name}-sweep")
-    here = [(Path(config.runs) / name).is_dir() for name in names]
-    if by_file and not any(here) and any((runs / name).is_dir() for name in names):
+    here = [_is_folder(Path(config.runs) / name) for name in names]
+    if by_file and not any(here) and any(_is_folder(runs / name) for name in names):
         _logger.warning(_WENT_ON, "runs", runs / config.name, config.run_dir)
         config = config.model_copy(update={"runs": str(runs)})
     section = written.get("reference", {})
     store = Path(config.runs) / str(section["store"]) if "store" in section else None
-    if store is not None and not Path(config.store).exists() and store.is_dir():
+    if store is not None and not _is_folder(Path(config.store)) and _is_folder(store):
         _logger.warning(_WENT_ON, "reference.store", store, config.store)
         reference = config.reference.model_copy(update={"store": str(store.absolute())})
         config = config.model_copy(update={"reference": reference})
     return config
+
+
+def _is_folder(path: Path) -> bool:
+    """Whether a folder is there; of a path that no system takes, whoever writes there says what is wrong."""
+    try:
+        return path.is_dir()
+    except (OSError, ValueError):
+        return False
 
 
 def build_config(document: dict[str, Any], *, origin: str) -> RunConfig:
@@ -93,6 +105,10 @@ def _explain(problem: Any) -> str:
         return f"{place}: {_unknown_key(problem['loc'])}"
     if problem["type"] == "model_type":
         return f"{place}: this is a section; write its settings below it, each as key: value."
+    if problem["type"] == "tuple_type":
+        return f"{place}: this is a list; write its entries as [a, b], or each below it after a dash."
+    if problem["type"] == "string_pattern_mismatch" and place == "name":
+        return f"{place}: {problem['input'][:80]!r}: {_OF_NAMES}"
     return f"{place}: {problem['msg']}"
 
 

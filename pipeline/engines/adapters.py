@@ -4,7 +4,6 @@ vLLM applies an adapter itself. For transformers peft merges it: it knows plain 
 biases and modules saved whole, and it is what adapters are made with.
 """
 
-import json
 from importlib import metadata
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -13,6 +12,7 @@ from ..errors import EngineError, InputError
 from ..libraries import library
 from ..storage.digests import cached_digest, digest_json
 from ..storage.kept import check_kept_folder
+from .loading import json_settings, loading
 from .models import resolve_model
 from .quantised import quiet_bitsandbytes
 
@@ -20,8 +20,6 @@ _CONFIG: Final = "adapter_config.json"
 _WEIGHTS: Final = "adapter_model.safetensors"
 # Ranks that vLLM takes; an adapter between two gets room for the next.
 _RANKS: Final = (8, 16, 32, 64, 128, 256, 320, 512)
-# Characters of an error of peft that are shown: it names every tensor of a wrong size.
-_MAX_REASON: Final = 300
 
 
 class AdaptedModel(NamedTuple):
@@ -110,7 +108,7 @@ def adapter_rank(folder: Path) -> int:
         InputError: The adapter is larger than any.
     """
     settings = _settings(folder)
-    rank = max([int(settings["r"]), *map(int, (settings.get("rank_pattern") or {}).values())])
+    rank = max([settings["r"], *_ranks_apart(settings)])
     room = [offered for offered in _RANKS if offered >= rank]
     if not room:
         raise InputError(f"adapter {folder}: has rank {rank}; vLLM takes at most {_RANKS[-1]}.")
@@ -163,12 +161,9 @@ def _adapted(model: Any, folder: Path) -> Any:
     quiet_bitsandbytes()
     peft = library("peft", f"adapter {folder}: using it")
     _settings(folder)
-    try:
+    with loading(f"adapter {folder}: does not fit the model, or peft does not know it", EngineError):
         adapted = peft.PeftModel(model, peft.PeftConfig.from_pretrained(str(folder)))
         loaded = adapted.load_adapter(str(folder), "default", torch_device=str(model.device))
-    except (ValueError, RuntimeError, TypeError, KeyError) as error:
-        reason = " ".join(str(error).split())[:_MAX_REASON]
-        raise EngineError(f"adapter {folder}: does not fit the model, or peft does not know it: {reason}") from error
     _check_loaded(folder, loaded.missing_keys, loaded.unexpected_keys)
     return adapted
 
@@ -207,13 +202,18 @@ def _tensor_names(folder: Path) -> list[str]:
 
 
 def _settings(folder: Path) -> dict[str, Any]:
-    try:
-        settings: dict[str, Any] = json.loads((folder / _CONFIG).read_text(encoding="utf-8"))
-        kind = settings.get("peft_type", "LORA")
-        if kind == "LORA":
-            int(settings["r"])
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise InputError(f"{folder / _CONFIG} is no settings file of a LoRA adapter.") from error
+    settings = json_settings(folder / _CONFIG)
+    kind = settings.get("peft_type", "LORA")
     if kind != "LORA":
-        raise InputError(f"adapter {folder}: is a {kind} adapter; LoRA adapters are what can be used.")
+        raise InputError(f"adapter {folder}: is a {str(kind)[:80]} adapter; LoRA adapters are what can be used.")
+    base = settings.get("base_model_name_or_path")
+    ranks = [settings.get("r"), *_ranks_apart(settings)]
+    if not all(type(rank) is int and rank > 0 for rank in ranks) or not isinstance(base, str | None):
+        raise InputError(f"{folder / _CONFIG} is no settings file of a LoRA adapter.")
     return settings
+
+
+def _ranks_apart(settings: dict[str, Any]) -> list[Any]:
+    """The ranks of layers that have their own; one that is none where they cannot be read."""
+    pattern = settings.get("rank_pattern") or {}
+    return list(pattern.values()) if isinstance(pattern, dict) else [None]

@@ -23,6 +23,7 @@ from ..errors import InputError
 from .boundary import ROWS_PER_CALL, Boundary, Turn, common_length, of_one_prompt, whole_groups
 from .controls import own_beginning, special_token_ids
 from .encoded import Encoded
+from .loading import loading
 from .messages import Message, System
 from .models import NO_CHAT_TEMPLATE
 from .refusals import EMPTY, Refusal
@@ -262,10 +263,8 @@ def load_encoder(
     """
     from transformers import AutoTokenizer
 
-    try:
+    with loading(f"{model_dir}: no tokenizer can be loaded from this folder", InputError):
         tokenizer = AutoTokenizer.from_pretrained(model_dir)
-    except (OSError, ValueError) as error:
-        raise InputError(f"{model_dir}: no tokenizer can be loaded from this folder: {error}") from error
     if template == "chat" and writes_the_date(tokenizer, template_options or {}):
         _logger.warning(
             "sequences: this model's chat template writes today's date, so every row is new tomorrow. Fix it with "

@@ -10,6 +10,7 @@ import torch
 from thumbline.losses.logps import Head
 
 from ..errors import EngineError
+from .loading import loading
 
 _PROBE_TOKENS = 8
 
@@ -22,12 +23,9 @@ def load_model(model_dir: Path, dtype: torch.dtype) -> Any:
     """
     from transformers import AutoConfig, AutoModelForCausalLM
 
-    try:
-        with no_progress_bar():
-            config = with_own_attention(AutoConfig.from_pretrained(model_dir))
-            return AutoModelForCausalLM.from_pretrained(model_dir, config=config, dtype=dtype)
-    except (OSError, ValueError) as error:
-        raise EngineError(f"{model_dir}: transformers cannot load a causal language model: {error}") from error
+    with loading(f"{model_dir}: transformers cannot load a causal language model", EngineError), no_progress_bar():
+        config = with_own_attention(AutoConfig.from_pretrained(model_dir))
+        return AutoModelForCausalLM.from_pretrained(model_dir, config=config, dtype=dtype)
 
 
 @contextmanager

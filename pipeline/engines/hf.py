@@ -14,6 +14,7 @@ from ..errors import EngineError
 from .adapters import apply_adapter, merge_adapter, resolve_adapter
 from .base import TRANSFORMERS, Score, TokenSequence
 from .head import body_of, head_of, load_model, with_own_attention
+from .loading import loading
 from .quantised import NF4, load_nf4
 
 
@@ -107,11 +108,9 @@ def loaded_model(model_dir: Path, config: EngineConfig, device: torch.device) ->
 def _quantised_model(model_dir: Path, adapter: str | None, device: torch.device) -> Any:
     from transformers import AutoConfig
 
-    try:
+    with loading(f"{model_dir}: transformers cannot load it in 4 bits", EngineError):
         config = with_own_attention(AutoConfig.from_pretrained(model_dir))
         model = load_nf4(model_dir, device, config)
-    except (OSError, ValueError) as error:
-        raise EngineError(f"{model_dir}: transformers cannot load it in 4 bits: {error}") from error
     if adapter is not None:
         apply_adapter(model, resolve_adapter(adapter))
     return model

@@ -1,6 +1,5 @@
 """Which folder a model's name means, and digests of what lies in it."""
 
-import json
 import logging
 from pathlib import Path
 from typing import Final
@@ -10,6 +9,7 @@ from ..libraries import check_libraries
 from ..storage.digests import cached_digest, digest_json
 from ..storage.kept import check_kept_folder
 from .demo_model import demo_model_path
+from .loading import json_settings
 
 DEMO_MODEL: Final = "demo"
 # Weights as transformers looks for them: the second only where a folder has none of the first.
@@ -141,7 +141,7 @@ def check_chat_template(model: str) -> None:
     settings = folder / "tokenizer_config.json"
     if model == DEMO_MODEL or not settings.is_file() or any(folder.glob("chat_template.*")):
         return
-    if not json.loads(settings.read_text(encoding="utf-8")).get("chat_template"):
+    if not json_settings(settings).get("chat_template"):
         raise InputError(NO_CHAT_TEMPLATE)
 
 
@@ -158,8 +158,10 @@ def _download(model: str, revision: str | None) -> Path:
 
 def has_soft_caps(model_dir: Path) -> bool:
     """Whether a model bounds its attention's scores (Gemma 2), by its config.json."""
-    config = json.loads((model_dir / "config.json").read_text(encoding="utf-8"))
-    return any(part.get("attn_logit_softcapping") is not None for part in (config, config.get("text_config") or {}))
+    config = json_settings(model_dir / "config.json")
+    inside = config.get("text_config")
+    parts = (config, inside if isinstance(inside, dict) else {})
+    return any(part.get("attn_logit_softcapping") is not None for part in parts)
 
 
 def model_digest(model_dir: Path) -> str:

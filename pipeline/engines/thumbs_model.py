@@ -17,6 +17,7 @@ from ..storage.digests import cached_digest, digest_json
 from ..storage.kept import check_kept_folder
 from .base import TokenSequence
 from .head import body_of, no_progress_bar, with_own_attention
+from .loading import loading
 from .models import model_digest
 
 CALIBRATION_FILE: Final = "thumbline_calibration.json"
@@ -100,7 +101,7 @@ def open_thumbs_model(folder: Path, device: str = "auto", dtype: str = "auto") -
 
     check_kept_folder(folder)
     place = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)
-    try:
+    with loading(f"{folder}: no thumbs model can be loaded from this folder", EngineError):
         config = with_own_attention(AutoConfig.from_pretrained(folder))
         if config.num_labels != 1:
             raise EngineError(f"{folder}: a thumbs model gives one score, and this one has {config.num_labels} labels.")
@@ -108,8 +109,6 @@ def open_thumbs_model(folder: Path, device: str = "auto", dtype: str = "auto") -
         kind = getattr(torch, product_dtype(dtype, place))
         with no_progress_bar():
             model = AutoModelForSequenceClassification.from_pretrained(folder, config=config, dtype=kind)
-    except (OSError, ValueError) as error:
-        raise EngineError(f"{folder}: no thumbs model can be loaded from this folder: {error}") from error
     score_head(model)
     return ThumbsModel(model.to(place).eval(), place, read_calibration(folder))
 

@@ -9,6 +9,7 @@ import torch
 
 from ..config import RunConfig, TrainConfig
 from ..engines.head import with_own_attention
+from ..engines.loading import loading
 from ..engines.models import DEMO_MODEL, resolve_model
 from ..errors import ConfigError, EngineError, InputError
 from ..training.adapters import with_adapter
@@ -28,11 +29,8 @@ def model_config(config: RunConfig) -> Any:
     from transformers import AutoConfig
 
     folder = _config_folder(config.model, config.revision)
-    try:
-        found = AutoConfig.from_pretrained(folder)
-    except (OSError, ValueError) as error:
-        raise InputError(f"model: transformers cannot read {folder / _CONFIG}: {error}") from error
-    return with_own_attention(without_dropout(found))
+    with loading(f"model: transformers cannot read {folder / _CONFIG}", InputError):
+        return with_own_attention(without_dropout(AutoConfig.from_pretrained(folder)))
 
 
 def _config_folder(model: str, revision: str | None) -> Path:
@@ -83,11 +81,8 @@ def meta_policy(config: Any, train: TrainConfig) -> Policy:
 
     held = torch.float32 if train.weights == "float32" else torch.bfloat16
     saved = getattr(config, "dtype", None) or torch.float32
-    with torch.device("meta"):
-        try:
-            model = AutoModelForCausalLM.from_config(copy.deepcopy(config), dtype=held)
-        except ValueError as error:
-            raise InputError(f"model: transformers knows no causal language model of this config: {error}") from error
+    with loading("model: transformers knows no causal language model of this config", InputError), torch.device("meta"):
+        model = AutoModelForCausalLM.from_config(copy.deepcopy(config), dtype=held)
     policy = policy_of(
         model,
         torch.device("cpu"),

@@ -17,9 +17,10 @@ from ..config import RunConfig, ThumbsConfig
 from ..context import StageContext, StageResult
 from ..engines.adapters import adapter_digest, resolve_adapter
 from ..engines.base import TokenSequence
+from ..engines.loading import loading
 from ..engines.models import model_digest, resolve_model, tokenizer_digest
 from ..engines.scoring import scratch_folder
-from ..errors import ConfigError
+from ..errors import ConfigError, InputError
 from ..evidence.slices import script_of
 from ..storage.manifests import Counts
 from ..tables import polars_schema
@@ -156,7 +157,8 @@ def _taken(context: StageContext, model: Path) -> _Made:
     from transformers import AutoTokenizer
 
     source, own = resolve_model(str(model)), resolve_model(context.config.model, context.config.revision)
-    vocabularies = [AutoTokenizer.from_pretrained(folder).get_vocab() for folder in (source, own)]
+    with loading(f"thumbs.model: no tokenizer can be loaded from {source} or {own}", InputError):
+        vocabularies = [AutoTokenizer.from_pretrained(folder).get_vocab() for folder in (source, own)]
     if vocabularies[0] != vocabularies[1]:
         raise ConfigError(
             f"thumbs.model: the tokenizer in {source} gives other token ids than that of the run's model, {own}; take "

@@ -6,10 +6,9 @@ from collections.abc import Mapping, Sequence
 from itertools import product
 from typing import Any, Final, NamedTuple
 
-import yaml
-
-from ..config import RunConfig
+from ..config import RunConfig, read_value
 from ..errors import ConfigError, unknown_name
+from ..hiding import shown_argument
 from ..storage.digests import digest_text
 
 _NUMBER: Final = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+")
@@ -54,10 +53,7 @@ def parse_axis(text: str) -> Axis:
         ConfigError: It has no such form.
     """
     key, separator, listed = text.partition("=")
-    try:
-        values = yaml.safe_load(f"[{listed}]")
-    except yaml.YAMLError as error:
-        raise ConfigError(f"--over {text}: the values are not readable as YAML.") from error
+    values = read_value(f"[{listed}]", origin=f"--over {shown_argument(text)}")
     if not separator or not key.strip() or not values:
         raise ConfigError(f"--over {text}: write it as KEY=V1,V2, for example --over train.loss.beta=0.05,0.1,0.3.")
     return Axis(key.strip(), tuple(map(_plain, values)))

@@ -118,12 +118,17 @@ def _done(trial: Trial, *, found: bool) -> TrialResult:
 
 
 def failure_of(config: RunConfig) -> str | None:
-    """Why a trial failed when it was last tried just so; None where it did not."""
+    """Why a trial failed when it was last tried just so; None where it did not, or the record of it is damaged."""
     path = config.run_dir / FAILURE
     if not path.is_file() or not recorded(config, select(None, LAST_SHARED)):
         return None
-    document = json.loads(path.read_text(encoding="utf-8"))
-    return str(document["error"]) if document["fingerprint"] == _fingerprint(config) else None
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+        failed, error = str(document["fingerprint"]), str(document["error"])
+    except (ValueError, KeyError, TypeError, RecursionError):
+        # Not as it was written: the trial is tried again.
+        return None
+    return error if failed == _fingerprint(config) else None
 
 
 def _fingerprint(config: RunConfig) -> str:

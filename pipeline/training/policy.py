@@ -10,6 +10,7 @@ import torch
 from thumbline.losses.logps import SequenceLogps
 
 from ..engines.head import head_of, with_own_attention
+from ..engines.loading import loading
 from ..engines.quantised import NF4, load_nf4
 from ..errors import InputError
 from .dropout import turn_off_modules, without_dropout
@@ -146,13 +147,11 @@ def load_policy(
     from transformers import AutoConfig
 
     place = choose_device(device)
-    try:
+    with loading(f"{model_dir}: no causal language model can be loaded from this folder", InputError):
         config = AutoConfig.from_pretrained(model_dir)
         saved = getattr(config, "dtype", None) or torch.float32
         config = with_own_attention(without_dropout(config))
         model = _hollow(config, weights) if hollow else _load(model_dir, config, weights, place)
-    except (OSError, ValueError) as error:
-        raise InputError(f"{model_dir}: no causal language model can be loaded from this folder: {error}") from error
     return policy_of(model, place, saved, dtype=dtype, gradient_checkpointing=gradient_checkpointing, hollow=hollow)
 
 

@@ -63,5 +63,7 @@ def keep(case: Case, folder: Path) -> None:
 
 def kept(folder: Path) -> Case:
     """The case that `keep` wrote."""
-    files = {path.name: path.read_bytes() for path in sorted((folder / _FILES).iterdir())}
+    # A case of settings alone has no files, of which nothing is kept in a repository.
+    found = sorted((folder / _FILES).iterdir()) if (folder / _FILES).is_dir() else []
+    files = {path.name: path.read_bytes() for path in found}
     return Case(files, json.loads((folder / _SETTINGS).read_text(encoding="utf-8")))

@@ -16,10 +16,14 @@ from tests.fuzz.frames import damaged_frame, parquet_of
 from tests.fuzz.operators import chance, damaged_rows, pick, text_of, wounded
 from tests.line.conftest import write_log
 from thumbline.pipeline import line
+from thumbline.pipeline.api.exporting import export
+from thumbline.pipeline.api.launching import launch_plan
+from thumbline.pipeline.cli.rejects import rejects_command
 from thumbline.pipeline.cli.status import status_command
 from thumbline.pipeline.config import build_config
 from thumbline.pipeline.dataset.prepared import write_report
 from thumbline.pipeline.errors import PipelineError
+from thumbline.pipeline.evaluation.stored import read_subject
 from thumbline.pipeline.report.run_facts import read_manifests
 from thumbline.pipeline.storage.digests import digest_json
 from thumbline.pipeline.storage.tables import read_table
@@ -40,6 +44,11 @@ class Runs:
             "manifests": read_manifests,
             "tables": self._check_tables,
             "report": _report,
+            "plan": lambda run: line.plan(line.load_saved_config(run)),
+            "launch-plan": launch_plan,
+            "export": lambda run: export(run, "openai", output=run.parent / "exported"),
+            "rejects": _rejects,
+            "compare": lambda run: read_subject(str(run)),
         }
         with TemporaryDirectory() as place:
             folder = Path(place)
@@ -101,6 +110,11 @@ class Runs:
 def _status(run: Path) -> None:
     with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
         status_command(run)
+
+
+def _rejects(run: Path) -> None:
+    with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
+        rejects_command(run)
 
 
 def _report(run: Path) -> None:

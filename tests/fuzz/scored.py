@@ -23,10 +23,10 @@ from thumbline.pipeline.evaluation.stored import read_subject
 from thumbline.pipeline.report import summary
 
 _DRAWS: Final = 100
-_METRICS: Final = {"baseline": "untrained", "reward": {"kind": "implicit", "beta": 0.1}, "metrics": []}
+METRICS: Final = {"baseline": "untrained", "reward": {"kind": "implicit", "beta": 0.1}, "metrics": []}
 
 
-def _check_metrics(metrics: pl.DataFrame) -> None:
+def check_metrics(metrics: pl.DataFrame) -> None:
     """Every number is one, or there is a reason why there is none; intervals hold it."""
     for row in metrics.iter_rows(named=True):
         assert row["value"] is None or math.isfinite(row["value"]), f"no number: {row}"
@@ -48,16 +48,17 @@ class Scored:
         language = pl.Series("language", ["de", "en", None] * (2 * len(margins)))
         self._pairs = pl.concat(pairs).with_columns(language.head(2 * len(margins)))
         self._unpaired = scored_unpaired([0.5, 0.1, 0.9], [-0.5, 0.2, -0.1], list("aabbcd"))
+        self.tables = {"pairs": self._pairs, "unpaired": self._unpaired}
 
     def make(self, random: np.random.Generator) -> Case:
         """A table of other columns or values, or other bytes; a slice and a reward that it may not have."""
         kind = pick(random, ["pairs", "pairs", "unpaired"])
-        data = parquet_of(damaged_frame(self._pairs if kind == "pairs" else self._unpaired, random))
+        data = parquet_of(damaged_frame(self.tables[kind], random))
         if chance(random, 0.1):
             data = wounded(data, random)
         files = {f"scored_{kind}.parquet": data}
         if chance(random, 0.3):
-            (metrics,) = damaged_rows([_METRICS], random, [_METRICS])[:1]
+            (metrics,) = damaged_rows([METRICS], random, [METRICS])[:1]
             text = json.dumps(metrics).encode("utf-8", "surrogatepass")
             files["metrics.json"] = wounded(text, random) if chance(random, 0.3) else text
         slices = [pick(random, ["language", "group_id", "model", "none"])] if chance(random, 0.3) else []
@@ -71,7 +72,7 @@ class Scored:
         try:
             subject = read_subject(str(place), case.settings["slices"])
             outcome = evaluate_subject(subject, Choices(reward=case.settings["reward"], draws=_DRAWS))
-            _check_metrics(outcome.metrics)
+            check_metrics(outcome.metrics)
             assert summary(report_inputs(outcome, "thumbline evaluate")).sentence
         except PipelineError as error:
             assert str(error).strip(), "an error without a word"
@@ -135,7 +136,7 @@ class Judged:
                 return "refused"
             pairs = read_judged(location)
             outcome = evaluate_pairs(pairs, Choices(draws=_DRAWS))
-            _check_metrics(outcome.metrics)
+            check_metrics(outcome.metrics)
             assert facts_of(outcome, "thumbline evaluate")
         except PipelineError as error:
             assert str(error).strip(), "an error without a word"

@@ -16,7 +16,7 @@ from thumbline.pipeline.line.saved import load_saved_config, save_config
 
 _RUN_FILES: Final = sorted((Path(package.__file__).parents[1] / "configs").glob("*.yaml"))
 # What YAML has that settings do not want.
-_ODD: Final = (
+ODD: Final = (
     "&a [*a]", "*none", "!!python/object/apply:os.system [ls]", "!!set {a, b}", "!!binary aGk=", "2001-99-99", "1:2:3",
     ".nan", "-.inf", "0o17", "0x1f", "1_000", "1e400", "9" * 5_000, "~", "yes", "<<: {a: 1}", "? [a]\n: b", "[" * 2_000,
     "{a: " * 2_000, "'", '"\\ud800"', '"\\x00"', "|\n  text", "@x", "`x`", "%TAG", "\t", "--- 1\n--- 2", "\ufeff1",
@@ -40,7 +40,7 @@ class Settings:
         if chance(random, 0.3):
             data = wounded(data, random)
         sets = [
-            f"{pick(random, self._keys)}={pick(random, [*_ODD, *map(str, VALUES)])}"
+            f"{pick(random, self._keys)}={pick(random, [*ODD, *map(str, VALUES)])}"
             for _ in range(2)
             if chance(random, 0.2)
         ]
@@ -55,7 +55,7 @@ class Settings:
         for _ in range(int(random.integers(0, 3))):
             at = int(random.integers(0, len(lines)))
             key, colon, _ = lines[at].partition(": ")
-            lines[at] = key + colon + pick(random, _ODD)
+            lines[at] = key + colon + pick(random, ODD)
         return "\n".join(lines) + ("\n" + _ALIASES if chance(random, 0.02) else "\n")
 
     def read(self, case: Case, folder: Path) -> Outcome:
@@ -65,14 +65,14 @@ class Settings:
         except PipelineError as error:
             assert str(error).strip(), "an error without a word"
             return "refused"
-        _check_kept(config, folder / "kept")
+        check_kept(config, folder / "kept")
         return "read"
 
     def settle(self) -> None:
         """Nothing is left."""
 
 
-def _check_kept(config: RunConfig, folder: Path) -> None:
+def check_kept(config: RunConfig, folder: Path) -> None:
     """What is kept is read as what it was, but for its place; secrets are kept as digests."""
     moved = config.model_copy(update={"runs": str(folder), "name": "run"})
     moved.run_dir.mkdir(parents=True)

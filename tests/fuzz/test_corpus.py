@@ -14,9 +14,16 @@ _CORPUS: Final = Path(__file__).with_name("corpus")
 _FOUND: Final = sorted(path for target in _CORPUS.iterdir() for path in target.iterdir())
 # How many new ones: one in a hundred was a fault when there were any.
 _NEW: Final = 12
+# Of what takes a second each.
+_SLOW: Final = pytest.mark.slow
+_FEW: Final = {"plan": 1, "model": 2, "splits": 2, "init": 4, "compare": 4}
 
 
-@pytest.mark.parametrize("folder", _FOUND, ids=lambda path: f"{path.parent.name}-{path.name}")
+@pytest.mark.parametrize(
+    "folder",
+    [pytest.param(path, marks=_SLOW if path.parent.name == "plan" else ()) for path in _FOUND],
+    ids=lambda path: f"{path.parent.name}-{path.name}",
+)
 def test_what_was_a_fault_is_none(folder: Path, tmp_path: Path) -> None:
     target, case = TARGETS[folder.parent.name](), kept(folder)
     with laid_out(case, tmp_path) as place, bounded():
@@ -24,12 +31,13 @@ def test_what_was_a_fault_is_none(folder: Path, tmp_path: Path) -> None:
     target.settle()
 
 
-@pytest.mark.parametrize("name", TARGETS)
+@pytest.mark.parametrize("name", [pytest.param(name, marks=_SLOW if name == "plan" else ()) for name in TARGETS])
 def test_new_inputs(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("THUMBLINE_CACHE", str(tmp_path / "cache"))
-    tally = Campaign(TARGETS, tmp_path, tmp_path / "found", seed=0).feed(name, 60.0, _NEW)
+    inputs = _FEW.get(name, _NEW)
+    tally = Campaign(TARGETS, tmp_path, tmp_path / "found", seed=0).feed(name, 60.0, inputs)
     assert not tally.faults
-    assert tally.outcomes.total() == _NEW
+    assert tally.outcomes.total() == inputs
 
 
 class _Broken:

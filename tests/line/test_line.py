@@ -11,6 +11,7 @@ from tests.line.conftest import write_config, write_log
 from thumbline.pipeline import line
 from thumbline.pipeline.config import load_config
 from thumbline.pipeline.errors import ConfigError, PipelineError
+from thumbline.pipeline.planning.planned import Asked, plan
 from thumbline.pipeline.storage.manifests import partial_dir, read_manifest
 from thumbline.pipeline.storage.tables import read_table
 
@@ -47,6 +48,11 @@ def test_a_run_learns_what_the_votes_say(dpo_run):
     assert before["value"] == 0.5
     assert after["value"] > 0.9
     assert after["ci_low"] > 0.5
+
+
+def test_a_plan_of_a_finished_run_is_of_its_own_rows(dpo_run):
+    found = plan(dpo_run, Asked())
+    assert found.lengths == "the run's own tables" and found.memory.peak > 0
 
 
 def test_no_row_is_lost(dpo_run):

@@ -48,7 +48,8 @@ def literal(text: str) -> Any:
 def is_cut(text: str) -> bool:
     """Whether a text that is no literal is the beginning of one, as a cell that was too long for a spreadsheet."""
     try:
-        json.JSONDecoder().raw_decode(text.strip())
+        # As text: Python makes no number of more than 4,300 digits.
+        json.JSONDecoder(parse_int=str).raw_decode(text.strip())
     except json.JSONDecodeError as error:
         if error.msg.startswith("Unterminated") or error.pos >= len(text.strip()):
             return True

@@ -100,13 +100,19 @@ def test_a_log_of_which_nothing_can_be_read_gets_no_run_file(stars: Path, capsys
     assert "broken_json 3: broken.jsonl, line 1" in capsys.readouterr().out and not stars.exists()
 
 
+def test_a_run_file_that_would_not_load_is_not_written(stars: Path) -> None:
+    with pytest.raises(ConfigError, match="model: String should have at least 1 character"):
+        init_command(["log.csv"], yes=True, model="")
+    assert not stars.exists()
+
+
 @pytest.mark.parametrize(
     ("given", "message"),
     [
         ({"output": Path()}, "a folder; give -o the name of a run file"),
         ({"output": Path("run.txt")}, r"a run file's name ends in \.yaml"),
         ({"settings": ["train.method=kto"]}, "init takes settings of events"),
-        ({"method": "dop"}, r"unknown method 'dop'\. Did you mean 'dpo'\?"),
+        ({"method": "ktoo"}, r"unknown method 'ktoo'\. Did you mean 'kto'\?"),
     ],
 )
 def test_what_does_not_hold_is_told_before_any_work(stars: Path, given: dict[str, object], message: str) -> None:

@@ -63,6 +63,8 @@ def test_overrides_are_read_as_yaml(write):
         (MINIMAL + "splits: {validation: 0.5, test: 0.5}", (), "nothing is left to train on"),
         ("- a list", (), "a mapping of keys"),
         (MINIMAL + "train: 5", (), r"train: this is a section; write its settings below it"),
+        (MINIMAL + "judges: 5", (), r"judges: this is a list; write its entries as \[a, b\]"),
+        (MINIMAL, ("name=s*t",), r"name: 's\*t': it names the run's folder, and trackers' runs: letters, digits"),
         ("a: [", (), "not readable as YAML"),
         (MINIMAL, ("train.method",), "write it as key=value"),
         (MINIMAL, ("model.name=x",), "'model' is a value, not a section"),

@@ -45,9 +45,15 @@ def test_what_is_no_axis_is_refused(text):
         parse_axis(text)
 
 
-def test_values_that_are_no_yaml_are_refused():
+@pytest.mark.parametrize("listed", ["[{", "2001-99-99", "'", "{a: 1, a: 2}"])
+def test_values_that_are_no_yaml_are_refused(listed):
     with pytest.raises(ConfigError, match="not readable as YAML"):
-        parse_axis("train.also=[{")
+        parse_axis(f"train.also={listed}")
+
+
+def test_a_value_inside_itself_is_refused():
+    with pytest.raises(ConfigError, match="levels inside one another"):
+        parse_axis("train.also=&a [*a]")
 
 
 @pytest.mark.parametrize(
