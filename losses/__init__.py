@@ -42,19 +42,26 @@ from .plain import (
     sppo_loss,
     unpaired_loss,
 )
-from .registry import LOSSES, loss_config, loss_method, loss_spec
+from .registry import LOSSES, ROLLOUTS, loss_config, loss_method, loss_spec
 from .reward_bce import reward_bce_loss
 from .reward_model import reward_model_loss
-from .spec import LossSpec, Method
+from .rollouts import Credit, RolloutBatch, RolloutLossOutput, Rollouts
+from .spec import LossSpec, Method, RolloutSpec
 from .types import MissingInputError, PairLogps, PairLossOutput, UnpairedLogps, UnpairedLossOutput
 
 __all__ = [
     "LOSSES",
+    "ROLLOUTS",
+    "Credit",
     "LossSpec",
     "Method",
     "MissingInputError",
     "PairLogps",
     "PairLossOutput",
+    "RolloutBatch",
+    "RolloutLossOutput",
+    "RolloutSpec",
+    "Rollouts",
     "Term",
     "UnpairedLogps",
     "UnpairedLossOutput",

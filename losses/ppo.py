@@ -11,11 +11,12 @@ from typing import NamedTuple
 import torch
 
 from .checks import above_zero, at_least_zero
+from .rollouts import Credit, RolloutBatch, RolloutLossOutput, Rollouts
 from .shapes import one_a_row, one_a_token
-from .types import widened
+from .types import required, widened
 
 # e^20 = 4.9e8: a ratio so far from 1 is clipped or an error anyway, and stays finite in float32.
-_LARGEST_LOG_RATIO = 20.0
+LARGEST_LOG_RATIO = 20.0
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,9 @@ class PPOConfig:
         value_clip_range: Above 0. A new value is clipped to within this of the old one.
         discount: In [0, 1]. Gamma.
         trace_decay: In [0, 1]. Lambda of generalised advantage estimation.
+        value_coefficient: At least 0. Weight of the value head's loss beside the policy's.
+        whiten_rewards: Divide the shaped rewards of a step by their spread; their mean stays.
+        whiten_advantages: Give the advantages of a step mean 0 and variance 1.
     """
 
     kl_coefficient: float = 0.05
@@ -36,10 +40,13 @@ class PPOConfig:
     value_clip_range: float = 0.2
     discount: float = 1.0
     trace_decay: float = 0.95
+    value_coefficient: float = 0.1
+    whiten_rewards: bool = False
+    whiten_advantages: bool = True
 
     def __post_init__(self) -> None:
         """Raise ValueError for a value out of range."""
-        at_least_zero(kl_coefficient=self.kl_coefficient)
+        at_least_zero(kl_coefficient=self.kl_coefficient, value_coefficient=self.value_coefficient)
         above_zero(clip_range=self.clip_range, value_clip_range=self.value_clip_range)
         for name in ("discount", "trace_decay"):
             if not 0 <= getattr(self, name) <= 1:
@@ -56,6 +63,54 @@ class Advantages(NamedTuple):
 
     advantages: torch.Tensor
     returns: torch.Tensor
+
+
+def ppo_credit(rollouts: Rollouts, config: PPOConfig) -> Credit:
+    """Advantages and returns of sampled answers.
+
+    Args:
+        rollouts: With the value head's predictions.
+        config: The KL coefficient, discount and trace decay, and what is whitened.
+
+    Raises:
+        MissingInputError: The rollouts hold no values.
+    """
+    values, mask = required(rollouts.values, "values", "PPO"), rollouts.mask
+    rewards = shaped_rewards(rollouts.scores, rollouts.token_logps, rollouts.reference_token_logps, mask, config)
+    if config.whiten_rewards:
+        rewards = (whitened(rewards, mask) + masked_mean(rewards, mask)).masked_fill(~mask, 0.0)
+    advantages, returns = generalised_advantages(rewards, values, mask, config)
+    return Credit(whitened(advantages, mask) if config.whiten_advantages else advantages, returns)
+
+
+def ppo(batch: RolloutBatch, config: PPOConfig) -> RolloutLossOutput:
+    """The policy's clipped loss plus `value_coefficient` times the value head's, summed over tokens: (rows,).
+
+    Args:
+        batch: Answers, with the value head's predictions then and now, and its targets.
+        config: The clip ranges and the coefficient.
+
+    Raises:
+        MissingInputError: The batch lacks one of them.
+
+    Source: Schulman et al. (2017), arXiv 1707.06347, equation 9, without its bonus for entropy.
+    """
+    tensors = (batch.values, batch.old_values, batch.returns)
+    values, old, returns = (
+        required(tensor, name, "PPO") for tensor, name in zip(tensors, ("values", "old_values", "returns"), strict=True)
+    )
+    policy = policy_losses(batch.token_logps, batch.old_token_logps, batch.advantages, batch.mask, config).sum(dim=1)
+    value = value_losses(values, old, returns, batch.mask, config).sum(dim=1)
+    return RolloutLossOutput(
+        policy + config.value_coefficient * value, policy.detach(), _clipped(batch, config), value.detach()
+    )
+
+
+def _clipped(batch: RolloutBatch, config: PPOConfig) -> torch.Tensor:
+    """(rows,) tokens whose ratio the clipping held."""
+    change = (widened(batch.token_logps) - widened(batch.old_token_logps)).detach()
+    far = torch.where(batch.advantages > 0, change.exp() > 1 + config.clip_range, change.exp() < 1 - config.clip_range)
+    return (far & batch.mask & (batch.advantages != 0)).to(change.dtype).sum(dim=1)
 
 
 def shaped_rewards(
@@ -145,7 +200,7 @@ def policy_losses(
     """
     one_a_token("PPO", token_logps=token_logps, old_token_logps=old_token_logps, advantages=advantages, mask=mask)
     change = (widened(token_logps) - widened(old_token_logps).detach()).masked_fill(~mask, 0.0)
-    ratio = torch.exp(change.clamp(-_LARGEST_LOG_RATIO, _LARGEST_LOG_RATIO))
+    ratio = torch.exp(change.clamp(-LARGEST_LOG_RATIO, LARGEST_LOG_RATIO))
     advantage = advantages.detach().masked_fill(~mask, 0.0)
     clipped = ratio.clamp(1 - config.clip_range, 1 + config.clip_range)
     return torch.maximum(-advantage * ratio, -advantage * clipped)

@@ -25,10 +25,12 @@ from .ipo import IPOConfig, ipo
 from .kto import KTOConfig, kto, kto_reference_point
 from .nca import NCAConfig, nca
 from .orpo import ORPOConfig, orpo
+from .ppo import PPOConfig, ppo, ppo_credit
+from .rloo import RLOOConfig, rloo, rloo_credit
 from .rpo import RPOConfig, rpo
 from .sft import SFTConfig, sft
 from .simpo import SimPOConfig, simpo
-from .spec import ClassCounts, LossSpec, Method
+from .spec import ClassCounts, LossSpec, Method, RolloutSpec
 from .sppo import SPPOConfig, sppo
 
 if TYPE_CHECKING:
@@ -164,9 +166,39 @@ LOSSES: Final[dict[str, LossSpec]] = {
     "cpo": LossSpec("CPO", cpo, CPOConfig, True, False, "Pairs whose chosen side is worth imitating too."),
 }
 
+# Methods on answers that the policy writes while it trains: the same questions, other tensors.
+ROLLOUTS: Final[dict[str, RolloutSpec]] = {
+    "ppo": RolloutSpec(
+        "PPO",
+        ppo,
+        PPOConfig,
+        False,
+        True,
+        "Prompts and a thumbs model: RLHF, as the baseline.",
+        reward_scale="kl_coefficient",
+        takes_weights=False,
+        credit=ppo_credit,
+        has_values=True,
+    ),
+    "rloo": RolloutSpec(
+        "RLOO",
+        rloo,
+        RLOOConfig,
+        False,
+        True,
+        "Prompts and a thumbs model; lighter than PPO: no value head.",
+        reward_scale="kl_coefficient",
+        takes_weights=False,
+        credit=rloo_credit,
+        mean_over="answers",
+        least_samples=2,
+    ),
+}
+_KNOWN: Final[dict[str, LossSpec]] = {**LOSSES, **ROLLOUTS}
+
 
 def loss_spec(name: str) -> LossSpec:
-    """The method called `name`: one of `LOSSES`, or one that an installed package adds.
+    """The method called `name`: one of `LOSSES` or `ROLLOUTS`, or one that an installed package adds.
 
     Raises:
         ValueError: There is none, and the message names the nearest and lists all; or its package is broken.
@@ -175,16 +207,16 @@ def loss_spec(name: str) -> LossSpec:
     added = None if plugins is None else plugins.get(name)
     if added is not None:
         return added
-    if name not in LOSSES:
+    if name not in _KNOWN:
         raise ValueError(_unknown("method", name, method_names()))
-    return LOSSES[name]
+    return _KNOWN[name]
 
 
 def method_names() -> list[str]:
     """Names of all methods, those of other packages last; nothing of theirs is loaded."""
     plugins = _plugins()
     added = () if plugins is None else plugins.names()
-    return list(dict.fromkeys((*LOSSES, *added)))
+    return list(dict.fromkeys((*_KNOWN, *added)))
 
 
 @functools.cache
@@ -194,7 +226,7 @@ def _plugins() -> "Plugins[LossSpec] | None":
         from thumbline.plugins import Plugins
     except ModuleNotFoundError:
         return None
-    return Plugins("thumbline.losses", LossSpec, LOSSES)
+    return Plugins("thumbline.losses", LossSpec, _KNOWN)
 
 
 def loss_config(name: str, settings: Mapping[str, Any]) -> Any:
@@ -231,7 +263,7 @@ def describe() -> list[dict[str, str]]:
     A package that is broken takes its own row only, which says why.
     """
     plugins = _plugins()
-    rows = [_described(name, spec) for name, spec in LOSSES.items()]
+    rows = [_described(name, spec) for name, spec in _KNOWN.items()]
     if plugins is None or not plugins.names():
         return rows
     for name in plugins.names():
@@ -239,7 +271,7 @@ def describe() -> list[dict[str, str]]:
             rows.append(_described(name, loss_spec(name)))
         except ValueError as error:
             rows.append(dict.fromkeys(rows[0], "") | {"method": name, "use it for": str(error)})
-    own = [*(["thumbline"] * len(LOSSES)), *map(plugins.origin, plugins.names())]
+    own = [*(["thumbline"] * len(_KNOWN)), *map(plugins.origin, plugins.names())]
     return [row | {"from": origin} for row, origin in zip(rows, own, strict=True)]
 
 
@@ -247,17 +279,12 @@ def _described(name: str, spec: LossSpec) -> dict[str, str]:
     return {
         "method": name,
         "title": spec.title,
-        "data": spec.rows,
+        "data": spec.data,
         "reference": "log-probs" if spec.needs_reference else "none",
-        "weights held": _weights_held(spec),
+        "weights held": spec.weights_held,
         "hyper-parameters": ", ".join(f"{field.name}={field.default}" for field in dataclasses.fields(spec.config)),
         "use it for": spec.when,
     }
-
-
-def _weights_held(spec: LossSpec) -> str:
-    """Models in memory while training, policy and reference; stored reference log-probs take the second's place."""
-    return "2x (1x stored)" if spec.needs_reference else "1x"
 
 
 def _unknown(kind: str, name: str, known: list[str]) -> str:

@@ -2,10 +2,11 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import torch
 
+from .rollouts import Credit, Rollouts
 from .types import UnpairedLogps
 
 
@@ -64,6 +65,18 @@ class LossSpec:
     class_counts: ClassCounts | None = None
     takes_weights: bool = True
     liked_only: bool = False
+    # Whether it trains on answers that the policy writes while it trains: those specs are `RolloutSpec`.
+    samples_answers: ClassVar[bool] = False
+
+    @property
+    def weights_held(self) -> str:
+        """Models in memory while training, in words: policy and reference; stored log-probs take the second's place."""
+        return "2x (1x stored)" if self.needs_reference else "1x"
+
+    @property
+    def data(self) -> str:
+        """What it trains on, in a word."""
+        return self.rows
 
     @property
     def rows(self) -> Literal["pairs", "unpaired"]:
@@ -81,6 +94,47 @@ class LossSpec:
         if self.class_counts is None:
             return dict(settings)
         return {self.class_counts.desirable: desirable, self.class_counts.undesirable: undesirable} | dict(settings)
+
+
+@dataclass(frozen=True)
+class RolloutSpec(LossSpec):
+    """A method on answers that the policy writes while it trains, and that a reward model scores.
+
+    Its `function` maps (RolloutBatch, config) to a RolloutLossOutput; `paired` is False, and `needs_reference` True:
+    its optimum is that of DPO, so that its implicit reward is the log-ratio to the reference times `reward_scale`.
+
+    Attributes:
+        credit: What each token of sampled answers is worth: (Rollouts, config) -> Credit.
+        mean_over: What the losses of an update are averaged over.
+        has_values: Whether a value head predicts the reward to come.
+        least_samples: Answers a prompt that it takes at least.
+    """
+
+    credit: Callable[[Rollouts, Any], Credit] | None = None
+    mean_over: Literal["tokens", "answers"] = "tokens"
+    has_values: bool = False
+    least_samples: int = 1
+    samples_answers: ClassVar[bool] = True
+
+    @property
+    def weights_held(self) -> str:
+        """Policy, reference, reward model, and a value model where there is one; an adapter needs no reference."""
+        return "3x to 4x (2x with an adapter)" if self.has_values else "3x (2x with an adapter)"
+
+    @property
+    def data(self) -> str:
+        """What it trains on, in a word."""
+        return "prompts"
+
+    def credit_of(self, rollouts: Rollouts, config: Any) -> Credit:
+        """What each token is worth.
+
+        Raises:
+            ValueError: The spec names no function for it.
+        """
+        if self.credit is None:
+            raise ValueError(f"{self.title}: its description names no function that gives credit to tokens.")
+        return self.credit(rollouts, config)
 
 
 @dataclass(frozen=True)

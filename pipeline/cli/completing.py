@@ -13,7 +13,8 @@ _PACKAGE: Final = Path(__file__).parents[2]
 
 def methods(incomplete: str) -> list[str]:
     """Names of `thumbline losses` that begin so, those of other packages too."""
-    return _beginning(incomplete, [*names_in("losses/registry.py", "LOSSES"), *_added("thumbline.losses")])
+    own = [*names_in("losses/registry.py", "LOSSES"), *names_in("losses/registry.py", "ROLLOUTS")]
+    return _beginning(incomplete, [*own, *_added("thumbline.losses")])
 
 
 def stages(incomplete: str) -> list[str]:

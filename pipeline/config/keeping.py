@@ -7,7 +7,7 @@ from pydantic import Field
 from .base import NaturalCount, Positive, StageConfig, Unit
 
 TrackerName = Literal["tensorboard", "wandb", "trackio", "mlflow"]
-HeldOutFigure = Literal["loss", "accuracy", "reward_margin"]
+HeldOutFigure = Literal["loss", "accuracy", "reward_margin", "penalised_reward"]
 
 
 class KeepingConfig(StageConfig):
@@ -18,7 +18,8 @@ class KeepingConfig(StageConfig):
     )
     best_by: HeldOutFigure = Field(
         "loss",
-        description="Figure of the validation rows by which `keep` and `patience` judge; ties go to the earlier.",
+        description="Figure of the validation rows by which `keep` and `patience` judge; ties go to the earlier. "
+        "`penalised_reward`, of methods on prompts: the thumbs model's score less the KL penalty.",
     )
     choose: Literal["figure", "frontier"] = Field(
         "figure",

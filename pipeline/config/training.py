@@ -7,6 +7,7 @@ from pydantic import Field, model_validator
 from .base import Fraction, NaturalCount, Positive, Seed, StageConfig, Unit
 from .keeping import KeepingConfig, TrackingConfig
 from .machine import Settled
+from .rollouts import RolloutsConfig
 
 
 class LossTerm(StageConfig):
@@ -39,6 +40,9 @@ class TrainConfig(KeepingConfig, TrackingConfig):
         description="The method's own hyper-parameters, for example `beta`; `thumbline losses METHOD` explains them.",
     )
     also: tuple[LossTerm, ...] = Field((), description="Further methods: a weighted sum of losses is trained on.")
+    rollouts: RolloutsConfig = Field(
+        RolloutsConfig(), description="Answers that methods on prompts (`ppo`, `rloo`) sample and train on."
+    )
     weighting: Literal["none", "wpo"] = Field(
         "none", description="`wpo` weighs a pair by how likely the policy is to write both of its answers (WPO)."
     )
@@ -101,7 +105,9 @@ class TrainConfig(KeepingConfig, TrackingConfig):
         description="Train on at most this many pairs or rows: those of the first prompts in an order that `seed` "
         "draws, so that fewer are a part of more; unset: all.",
     )
-    batch_rows: Annotated[NaturalCount, Unit("rows")] = Field(16, description="Pairs or rows an optimiser step.")
+    batch_rows: Annotated[NaturalCount, Unit("rows")] = Field(
+        16, description="Pairs or rows an optimiser step; of methods on prompts, prompts a step of rollouts."
+    )
     micro_batch_rows: Annotated[NaturalCount, Unit("rows")] = Field(4, description="Most pairs or rows a forward pass.")
     micro_batch_tokens: Annotated[NaturalCount | None, Unit("tokens")] = Field(
         None,
@@ -140,10 +146,12 @@ class TrainConfig(KeepingConfig, TrackingConfig):
         "weights, gradients and optimiser state; `auto`: ddp for adapters, fsdp for all weights. `none`: one trains.",
     )
     validate_every: Annotated[NaturalCount, Unit("steps")] = Field(
-        10, description="Optimiser steps between validation points."
+        10, description="Optimiser steps, or steps of rollouts, between validation points."
     )
     validation_rows: Annotated[int, Unit("rows")] = Field(
-        64, ge=0, description="Rows scored at a validation point; 0 for none."
+        64,
+        ge=0,
+        description="Rows scored at a validation point; 0 for none. Of methods on prompts, prompts that get an answer.",
     )
     parity_rows: Annotated[NaturalCount, Unit("sequences")] = Field(
         32, description="Sequences that the parity gate compares before training."

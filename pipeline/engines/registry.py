@@ -93,11 +93,12 @@ def open_engine(config: EngineConfig, model_dir: Path, max_tokens: int) -> Engin
     return _OPENERS[choose_engine(config)](config, model_dir, max_tokens)
 
 
-def choose_sampler(engine: Literal["auto", "vllm", "hf"]) -> EngineName:
+def choose_sampler(engine: Literal["auto", "vllm", "hf"], setting: str = "generations.engine") -> EngineName:
     """The engine that samples.
 
     Args:
-        engine: `generations.engine`.
+        engine: What the setting says.
+        setting: Its name.
 
     Raises:
         MissingDependencyError: It says vLLM, and none is installed.
@@ -107,7 +108,7 @@ def choose_sampler(engine: Literal["auto", "vllm", "hf"]) -> EngineName:
     if _vllm_distribution() is not None:
         return "vllm"
     if engine == "vllm":
-        raise MissingDependencyError(_no_vllm("generations.engine"))
+        raise MissingDependencyError(_no_vllm(setting))
     return "hf"
 
 

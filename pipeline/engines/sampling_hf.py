@@ -27,29 +27,33 @@ class _Prompt(NamedTuple):
     draws: list[int]
 
 
-class HFSampler:
-    """A transformers model that samples.
+class ModelSampler:
+    """A transformers model that is loaded already, and samples with the weights that it has at each call.
 
     Tokens are drawn from the float32 distribution that the last hidden states give, after transformers' own warpers,
     by one number between 0 and 1 a token, which follows from the draw's seed and the token's place alone.
     """
 
-    def __init__(self, model_dir: Path, config: EngineConfig, settings: SamplingSettings) -> None:
-        """Load the model onto the GPU where there is one, else the CPU.
+    def __init__(
+        self, model: Any, device: torch.device, settings: SamplingSettings, batch_tokens: int, asked_by: str
+    ) -> None:
+        """Take the model as it is.
 
         Args:
-            model_dir: Folder of the model.
-            config: Its dtype, adapter, quantisation, and the tokens of prompts a batch are read.
+            model: A causal language model whose logits are states times head.
+            device: Where it lies.
             settings: How tokens are drawn.
+            batch_tokens: Tokens of prompts a batch.
+            asked_by: Section of the settings that holds its dtype, for errors.
 
         Raises:
-            EngineError: No causal language model can be loaded from the folder, or the adapter does not fit it.
+            EngineError: It makes logits in another way.
         """
-        self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        self._model = loaded_model(model_dir, config, self._device)
-        self._head = head_of(self._model)
-        self._batch_tokens = config.batch_tokens
+        self._model, self._device = model, device
+        self._head = head_of(model)
+        self._batch_tokens = batch_tokens
         self._settings = settings
+        self._asked_by = asked_by
         self._warpers = _warpers(settings)
 
     def sample(self, draws: Sequence[Draw]) -> list[Sampled]:
@@ -111,8 +115,8 @@ class HFSampler:
             logits = head.soft_cap * torch.tanh(logits / head.soft_cap)
         if not bool(torch.isfinite(logits).all()):
             raise EngineError(
-                "sampling: the model's logits are NaN or infinite. Set reference.dtype to float32; if that changes "
-                "nothing, the weights are broken."
+                f"sampling: the model's logits are NaN or infinite. Set {self._asked_by}.dtype to float32; if that "
+                f"changes nothing, the weights are broken."
             )
         if self._settings.temperature == 0.0:
             return logits.argmax(dim=-1).cpu()
@@ -126,6 +130,26 @@ class HFSampler:
         gc.collect()
         if self._device.type == "cuda":
             torch.cuda.empty_cache()
+
+
+class HFSampler(ModelSampler):
+    """A transformers model from a folder."""
+
+    def __init__(self, model_dir: Path, config: EngineConfig, settings: SamplingSettings) -> None:
+        """Load the model onto the GPU where there is one, else the CPU.
+
+        Args:
+            model_dir: Folder of the model.
+            config: Its dtype, adapter, quantisation, and the tokens of prompts a batch are read.
+            settings: How tokens are drawn.
+
+        Raises:
+            EngineError: No causal language model can be loaded from the folder, or the adapter does not fit it.
+        """
+        device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        super().__init__(
+            loaded_model(model_dir, config, device), device, settings, config.batch_tokens, asked_by="reference"
+        )
 
 
 class _Batch:

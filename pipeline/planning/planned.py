@@ -6,7 +6,7 @@ from typing import Any, Final, NamedTuple
 
 import torch
 
-from thumbline.losses import LOSSES, Method, loss_method
+from thumbline.losses import LOSSES, Method, loss_method, loss_spec
 
 from ..config import RunConfig
 from ..errors import ConfigError
@@ -119,6 +119,11 @@ def plan(config: RunConfig, asked: Asked) -> Plan:
         UntraceableError: The model's step hangs on values.
     """
     check_methods(config)
+    if loss_spec(config.train.method).samples_answers:
+        raise ConfigError(
+            f"plan: {config.train.method} samples its own answers, and what those take is not planned; plan a method "
+            f"on rows of the log (--set train.method=dpo), and see the page on RLHF for what was measured."
+        )
     shape = model_config(config)
     traces = Traces(shape)
     with work_of(config, asked.stated, traces.layout(config.train)) as work:

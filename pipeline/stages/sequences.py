@@ -29,7 +29,7 @@ from ..storage.buckets import BucketSort, buckets_of_ids
 from ..storage.manifests import Counts
 from ..storage.tables import side_by_side
 from ..tables import SEQUENCE_ROLE, polars_schema
-from ..training.methods import main_method, makes_mismatched
+from ..training.methods import makes_mismatched, row_kinds
 from ..training.mismatched import Exchange, partner_rows, partners
 from ..training.reward.kinds import thumbs_kinds
 
@@ -63,9 +63,8 @@ def settings(config: RunConfig) -> dict[str, Any]:
 
 def training_rows(config: RunConfig) -> _TrainingRows:
     """Kind of training rows that get sequences: those of the method and of the thumbs model, or both."""
-    own = main_method(config.train).spec.rows
-    asked = {own, *thumbs_kinds(config)}
-    return "both" if config.sequences.scope == "all" or len(asked) > 1 else own
+    asked = {*row_kinds(config), *thumbs_kinds(config)}
+    return "both" if config.sequences.scope == "all" or len(asked) > 1 else asked.pop()
 
 
 class Sequences(NamedTuple):

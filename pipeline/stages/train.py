@@ -6,7 +6,6 @@ Before the first step the parity gate compares stored log-probs with the untrain
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -19,6 +18,7 @@ from ..config.keeping import TrackingConfig
 from ..context import StageContext, StageResult
 from ..engines.adapters import adapter_digest, merge_adapter, resolve_adapter
 from ..engines.models import DEMO_MODEL, model_digest, resolve_model
+from ..engines.registry import choose_sampler, sampler_identity
 from ..engines.scoring import SCRATCH, scratch_folder
 from ..judges.registry import outside
 from ..peers import peers
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from ..training.adapters import Base
     from ..training.checkpoints import LogRow
     from ..training.choosing import Chosen
-    from ..training.objective import Objective
+    from ..training.learning import Learning
     from ..training.parallel.team import Team
     from ..training.parity import Parity
     from ..training.policy import Policy
@@ -56,16 +56,25 @@ def settings(config: RunConfig) -> dict[str, Any]:
     kept = {"checkpoint_every", "checkpoint_minutes", "keep_checkpoints"}
     # What is unset changes no fingerprint of a run that was made before the setting was there.
     unset = {name for name in _LATER if getattr(config.train, name) is None}
+    unset |= set() if _samples_answers(config) else {"rollouts"}
     excluded = {*kept, "distributed", *TrackingConfig.model_fields, "choose", *unset}
     own = config.train.model_dump(mode="json", exclude=excluded)
     return own | (choosing_settings(config) if config.train.choose == "frontier" else {})
 
 
+def _samples_answers(config: RunConfig) -> bool:
+    return main_method(config.train).spec.samples_answers
+
+
 def also_reads(config: RunConfig) -> tuple[str, ...]:
-    """Who wrote which answer, where that decides; what the answers of its steps are asked and judged by."""
-    if config.train.choose != "frontier":
-        return () if config.train.only_model is None else ("responses",)
-    return ("responses", *(("thumbs_model",) if config.judges[0].judge == "thumbs" else ()))
+    """Who wrote which answer, where that decides; what scores sampled answers, and judges those of its steps."""
+    chooses = config.train.choose == "frontier"
+    judged = chooses and config.judges[0].judge == "thumbs"
+    written = chooses or config.train.only_model is not None
+    return (
+        *(("responses",) if written else ()),
+        *(("thumbs_model",) if judged or _samples_answers(config) else ()),
+    )
 
 
 def external(config: RunConfig) -> Mapping[str, str]:
@@ -75,6 +84,10 @@ def external(config: RunConfig) -> Mapping[str, str]:
         digests["adapter"] = adapter_digest(resolve_adapter(config.reference.adapter))
     if config.train.choose == "frontier":
         digests |= {**asking_identity(config), **outside(config.judges[:1])}
+    if _samples_answers(config):
+        digests["answers_by"] = sampler_identity(choose_sampler(config.train.rollouts.engine), config.reference)[
+            "engine"
+        ]
     return digests | origins("thumbline.losses", config.train.methods)
 
 
@@ -116,7 +129,7 @@ class _Trained(NamedTuple):
         policy: The trained model, whole; None in a process other than the first.
         model_dir: The untrained one.
         trainer: Rows and settings.
-        objective: What it was trained towards.
+        learning: What it was trained towards, and on.
         log: Table `training_log`.
         compared: Table `parity`.
         gate: What the parity gate found.
@@ -127,7 +140,7 @@ class _Trained(NamedTuple):
     policy: "Policy | None"
     model_dir: Path
     trainer: "Trainer"
-    objective: "Objective"
+    learning: "Learning"
     log: "list[LogRow]"
     compared: pl.DataFrame
     gate: "Parity"
@@ -138,20 +151,21 @@ class _Trained(NamedTuple):
 def _trained(context: StageContext, scratch: Path, team: "Team") -> _Trained:
     # Imported here, so that a run that skips training does not wait for torch and transformers.
     from ..training import parity
-    from ..training.objective import objective_of
+    from ..training.learning import learnt, logged_kind
     from ..training.parallel.wrapping import copied, shared_out, way_of, whole_policy
     from ..training.probe import with_layout
-    from ..training.stored import class_counts, rows_of_splits
+    from ..training.stored import rows_of_splits
     from ..training.trainer import Trainer
 
     config = context.config.train
     way = way_of(config.distributed, config.adapter) if team.is_several else "none"
-    rows = rows_of_splits(context, scratch, main_method(config).spec.rows)
+    rows = rows_of_splits(context, scratch, logged_kind(context))
     model_dir = resolve_model(context.config.model, context.config.revision)
     device = "cpu" if way == "fsdp" else str(team.device or config.device)
     policy = _policy(context.config, model_dir, device, hollow=way == "fsdp" and not team.is_first)
     if way == "fsdp":
         policy = shared_out(policy, team)
+    own_attention = policy.model.config._attn_implementation
     layout = with_layout(policy, config.layout, team)
     policy, refusal = layout.policy, layout.refusal()
     if refusal is not None:
@@ -163,14 +177,25 @@ def _trained(context: StageContext, scratch: Path, team: "Team") -> _Trained:
     compared = team.from_first(parity.compare(policy, sample.sequences, config.micro_batch_rows))
     gate = parity.judge(compared, config, sample.pairs)
     parity.enforce(gate, config.dtype)
-    objective = objective_of(config, *class_counts(rows["train"]))
-    validation = rows["validation"][: config.validation_rows]
-    with _watch(context, policy, team) as watch:
-        trainer = Trainer(policy, objective, config, rows["train"], validation, context.folder, team=team, watch=watch)
+    with (
+        learnt(context, policy, rows, own_attention, model_dir) as learning,
+        _watch(context, policy, team) as watch,
+    ):
+        trainer = Trainer(
+            policy,
+            learning.objective,
+            config,
+            learning.rows["train"],
+            learning.rows["validation"][: config.validation_rows],
+            context.folder,
+            team=team,
+            watch=watch,
+            stepping=learning.stepping,
+        )
         with context.reporter.progress(f"training ({config.method})", trainer.total_steps(), "steps") as advance:
             log = trainer.run(advance)
     trained = whole_policy(policy, team, lambda: _policy(context.config, model_dir, "cpu"))
-    return _Trained(trained, model_dir, trainer, objective, log, compared, gate, layout, way)
+    return _Trained(trained, model_dir, trainer, learning, log, compared, gate, layout, way)
 
 
 @contextmanager
@@ -218,9 +243,11 @@ def _written(context: StageContext, trained: _Trained) -> StageResult:
     checkpoints.save_model(trained.policy, trained.model_dir, context.folder / MODEL, base)
     checkpoints.remove_checkpoints(context.folder)
     table = pl.DataFrame(trained.log, schema=polars_schema("training_log"), orient="row")
-    kind = main_method(config).spec.rows
-    own = ("pair_id",) if kind == "pairs" else ("response_id", "label")
-    asked = of_split(context, "train", own, kind, config).height
+    asked = len(trainer.rows)
+    if not _samples_answers(context.config):
+        kind = main_method(config).spec.rows
+        own = ("pair_id",) if kind == "pairs" else ("response_id", "label")
+        asked = of_split(context, "train", own, kind, config).height
     return StageResult(
         outputs={
             "training_log": context.write("training_log", table),
@@ -258,7 +285,7 @@ def _notes(config: TrainConfig, trained: _Trained, chosen: "Chosen | None") -> d
         ending = chosen.ending(ending)
     notes = {
         "method": config.method,
-        "loss": asdict(trained.objective.method.config),
+        "loss": trained.learning.hyper_parameters,
         "also": [term.model_dump() for term in config.also],
         "steps": ending.step,
         "ended": ending.why,
@@ -268,6 +295,7 @@ def _notes(config: TrainConfig, trained: _Trained, chosen: "Chosen | None") -> d
         "layout": trained.layout.notes(),
         "parity": trained.gate.notes(),
         "validation_rows": len(trainer.validation),
+        **trained.learning.notes,
     }
     if chosen is not None:
         notes["frontier"] = chosen.notes()

@@ -118,6 +118,8 @@ def micro_batches(
     micro_batch_rows: int,
     micro_batch_tokens: int | None = None,
     layout: Layout = "padded",
+    *,
+    sort: bool = True,
 ) -> list[list[RowT]]:
     """Rows of a step by length, cut into parts that fit in memory: alike lengths pad least.
 
@@ -127,9 +129,14 @@ def micro_batches(
         micro_batch_tokens: Most tokens that the model computes for a part with a gradient; a row that has more is a
             part by itself. None for any number.
         layout: How a part is arranged, which says what is computed.
+        sort: False leaves rows in their order, where neighbours share a prompt.
     """
+
+    def by_length(row: RowT) -> tuple[int, str]:
+        return -max(sequence.length for sequence in row.sequences), row.row_id
+
     parts: list[list[RowT]] = []
-    for row in sorted(rows, key=lambda row: (-max(sequence.length for sequence in row.sequences), row.row_id)):
+    for row in sorted(rows, key=by_length) if sort else rows:
         fits = bool(parts) and len(parts[-1]) < micro_batch_rows
         if fits and micro_batch_tokens is not None:
             fits = computed_tokens(trained_sequences([*parts[-1], row]), layout) <= micro_batch_tokens

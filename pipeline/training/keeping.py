@@ -9,7 +9,12 @@ from ..errors import TrainingError
 from .checkpoints import LogRow
 
 # By what factor a figure is larger where it is better.
-_SIGNS: Final[dict[HeldOutFigure, float]] = {"loss": -1.0, "accuracy": 1.0, "reward_margin": 1.0}
+_SIGNS: Final[dict[HeldOutFigure, float]] = {
+    "loss": -1.0,
+    "accuracy": 1.0,
+    "reward_margin": 1.0,
+    "penalised_reward": 1.0,
+}
 
 
 class Standing(NamedTuple):

@@ -6,11 +6,16 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
+from thumbline.evaluators.types import RowKind
+
 from ..config import RunConfig, TrainConfig
+from ..engines.registry import choose_sampler
 from ..errors import ConfigError
 from ..libraries import libraries_told
 from ..peers import peers
 from ..tracking import require_tracker
+from .reward.kinds import thumbs_kinds
+from .rollouts.checks import check_rollouts
 
 if TYPE_CHECKING:
     from thumbline.losses import Method, Term
@@ -97,6 +102,18 @@ def terms(config: TrainConfig, desirable: int, undesirable: int) -> "list[Term]"
     ]
 
 
+def row_kinds(config: RunConfig) -> tuple[RowKind, ...]:
+    """Kinds of rows of the training split that training reads.
+
+    Of a method on prompts, those whose prompts it answers: the ones that the thumbs model learns from; both where that
+    is there already.
+    """
+    spec = main_method(config.train).spec
+    if not spec.samples_answers:
+        return (spec.rows,)
+    return thumbs_kinds(config) or ("unpaired", "pairs")
+
+
 def makes_mismatched(config: RunConfig) -> bool:
     """Whether rows with another prompt's completion are made: as set, else where a method takes them."""
     if config.sequences.mismatched is not None:
@@ -122,6 +139,13 @@ def check_methods(config: RunConfig) -> None:
     _check_lengths(methods, config)
     _check_ratios(methods, config)
     _check_base(config)
+    if any(method.spec.samples_answers for method in methods):
+        check_rollouts(methods, config)
+    elif config.train.best_by == "penalised_reward":
+        raise ConfigError(
+            f"train.best_by: penalised_reward is measured of answers that a method on prompts samples (ppo, rloo), and "
+            f"{methods[0].name} trains on rows of the log; take loss, accuracy or reward_margin."
+        )
 
 
 def check_training(config: RunConfig) -> None:
@@ -136,6 +160,8 @@ def check_training(config: RunConfig) -> None:
     check_methods(config)
     if config.train.distributed != "none" and peers() is not None:
         check_shared(config)
+    if main_method(config.train).spec.samples_answers:
+        choose_sampler(config.train.rollouts.engine, "train.rollouts.engine")
     for name in config.train.track:
         require_tracker(name, "train.track")
 
@@ -143,6 +169,12 @@ def check_training(config: RunConfig) -> None:
 def _check_terms(methods: "list[Method]") -> None:
     """All take one kind of rows, and only the first has a value over the step."""
     first, *others = methods
+    sampling = [method for method in methods if method.spec.samples_answers]
+    if others and sampling:
+        raise ConfigError(
+            f"train.also: {sampling[0].name} trains on answers that it samples, and no other loss is added to its own; "
+            f"leave train.also empty."
+        )
     for method in others:
         if method.spec.paired != first.spec.paired:
             kinds = ("pairs", "unpaired rows") if first.spec.paired else ("unpaired rows", "pairs")
@@ -182,6 +214,11 @@ def check_shared(config: RunConfig) -> None:
             f"train: the loss of {whole[0]} as set compares the rows of a step with each other in one forward pass, "
             f"which several processes cannot share; set train.distributed to none, or start one process."
         )
+    if main_method(train).spec.samples_answers:
+        raise ConfigError(
+            f"train.method: {train.method} samples its answers from one model in one process; set train.distributed to "
+            f"none, or start one process."
+        )
     alone = [
         method.name
         for method in all_methods(train)
@@ -209,8 +246,8 @@ def _check_weights(methods: "list[Method]", config: RunConfig) -> None:
     paired = methods[0].spec.paired
     if config.train.weighting != "none" and not paired:
         raise ConfigError(
-            f"train.weighting: {config.train.weighting} weighs pairs, and {methods[0].name} takes unpaired rows; set "
-            f"it to none, and see the weights of `unpaired`."
+            f"train.weighting: {config.train.weighting} weighs pairs, and {methods[0].name} takes "
+            f"{_taken(methods[0])}; set it to none, and see the weights of `unpaired`."
         )
     weighed = config.train.weighting != "none" or (paired and config.pairs.weights != "none")
     unable = [method.name for method in methods if not method.spec.takes_weights]
@@ -226,8 +263,8 @@ def _check_lengths(methods: "list[Method]", config: RunConfig) -> None:
         return
     if not methods[0].spec.paired:
         raise ConfigError(
-            f"train.ld_alpha: it compares the two lengths of a pair, and {methods[0].name} takes unpaired rows; set it "
-            f"to 1."
+            f"train.ld_alpha: it compares the two lengths of a pair, and {methods[0].name} takes "
+            f"{_taken(methods[0])}; set it to 1."
         )
     measured = [method.name for method in methods if method.spec.needs_reference]
     if measured and not config.reference.token_logps:
@@ -251,6 +288,10 @@ def _check_ratios(methods: "list[Method]", config: RunConfig) -> None:
             "train.ratio_floor and ratio_ceiling clip log-ratios of single tokens, and the reference's are not stored; "
             "set reference.token_logps to true."
         )
+
+
+def _taken(method: "Method") -> str:
+    return "unpaired rows" if method.spec.data == "unpaired" else method.spec.data
 
 
 def _check_base(config: RunConfig) -> None:

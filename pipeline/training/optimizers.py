@@ -19,7 +19,7 @@ from ..engines.quantised import quiet_bitsandbytes
 from ..errors import ConfigError
 from ..libraries import library
 from .policy import Policy
-from .rounding import WeightByWeight
+from .rounding import RATE_FACTOR, WeightByWeight
 
 
 def make_optimizer(policy: Policy, config: TrainConfig) -> torch.optim.Optimizer:
@@ -57,18 +57,36 @@ def _refuse_parts(trained: Sequence[torch.Tensor], takes_whole: bool) -> None:
 
 def _library_optimizer(kind: str, weights: Sequence[torch.nn.Parameter], config: TrainConfig) -> torch.optim.Optimizer:
     settings: dict[str, Any] = {"lr": config.learning_rate, "weight_decay": config.weight_decay}
+    groups: Any = _by_rate(weights)
     made: torch.optim.Optimizer
     if kind == "adamw_8bit":
-        made = _bitsandbytes().optim.AdamW8bit(weights, **settings)
+        made = _bitsandbytes().optim.AdamW8bit(groups, **settings)
     elif kind == "adafactor":
         from transformers import Adafactor
 
         # As transformers' trainer sets it: the learning rate is that of the run, not a share of each weight's size.
-        made = Adafactor(weights, scale_parameter=False, relative_step=False, **settings)
+        made = Adafactor(groups, scale_parameter=False, relative_step=False, **settings)
     else:
         # One pass over all state instead of a dozen; other kinds of device have no such kernel.
-        made = torch.optim.AdamW(weights, fused=weights[0].device.type in ("cpu", "cuda"), **settings)
+        made = torch.optim.AdamW(groups, fused=weights[0].device.type in ("cpu", "cuda"), **settings)
     return made
+
+
+def _by_rate(weights: Sequence[torch.nn.Parameter]) -> Sequence[Any]:
+    """The weights, or where some learn at a multiple of the run's rate, groups by that multiple."""
+    factors = [float(getattr(weight, RATE_FACTOR, 1.0)) for weight in weights]
+    if set(factors) == {1.0}:
+        return weights
+    return [
+        {"params": [weight for weight, own in zip(weights, factors, strict=True) if own == factor], RATE_FACTOR: factor}
+        for factor in dict.fromkeys(factors)
+    ]
+
+
+def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
+    """Give an optimiser the learning rate of its next step; groups of weights with a factor get that multiple."""
+    for group in optimizer.param_groups:
+        group["lr"] = rate * group.get(RATE_FACTOR, 1.0)
 
 
 def _bitsandbytes() -> Any:

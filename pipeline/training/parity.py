@@ -17,7 +17,7 @@ from ..config import TrainConfig
 from ..errors import ParityError
 from ..tables import polars_schema
 from .policy import Policy
-from .rows import PairRow, Row, TrainingSequence
+from .rows import PairRow, Row, TrainingSequence, UnpairedRow
 
 
 class Parity(NamedTuple):
@@ -101,10 +101,10 @@ def _pairs(rows: Sequence[Row], kept: Container[str]) -> Iterator[tuple[str, str
         if isinstance(row, PairRow):
             if row.chosen.sequence_id in kept and row.rejected.sequence_id in kept:
                 yield row.chosen.sequence_id, row.rejected.sequence_id
-        elif not row.label and row.matched.sequence_id in kept:
+        elif isinstance(row, UnpairedRow) and not row.label and row.matched.sequence_id in kept:
             disliked.setdefault(tuple(row.matched.prompt_token_ids), []).append(row.matched.sequence_id)
     for row in rows:
-        if not isinstance(row, PairRow) and row.label and row.matched.sequence_id in kept:
+        if isinstance(row, UnpairedRow) and row.label and row.matched.sequence_id in kept:
             for other in disliked.get(tuple(row.matched.prompt_token_ids), []):
                 yield row.matched.sequence_id, other
 

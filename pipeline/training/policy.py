@@ -82,6 +82,7 @@ class Policy:
         prompts: bool = False,
         tokens: bool = False,
         partners: Sequence[TrainingSequence] = (),
+        each: bool = False,
     ) -> ForwardPass:
         """Log-probs of each completion, and what else is asked for, from one forward pass.
 
@@ -91,13 +92,14 @@ class Policy:
             tokens: Also those of single completion tokens.
             partners: Sequences whose completions are measured too, without a gradient. In the layout `shared` a partner
                 with the prompt of one of `sequences` costs its completion's tokens alone.
+            each: Instead of these, log-probs of single tokens alone, and values where the model has a value head.
         """
         batch, measured = arranged(sequences, self.layout, prompts=prompts, partners=partners)
         self.meter.add(batch.input_ids.numel(), gradient=torch.is_grad_enabled())
         others = None if measured is None else measured.to(self.device)
         if others is not None:
             self.meter.add(others.input_ids.numel(), gradient=False)
-        passed: ForwardPass = self.scorer(batch.to(self.device), tokens=tokens, partners=others)
+        passed: ForwardPass = self.scorer(batch.to(self.device), tokens=tokens, partners=others, each=each)
         return passed
 
 

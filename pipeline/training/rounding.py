@@ -7,12 +7,14 @@ more often, so that small steps add up on average (`stochastic`).
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import numpy as np
 import torch
 
 Rounding = Literal["stochastic", "master"]
+# What a weight, and its group in an optimiser, call the multiple of the run's learning rate that it learns at.
+RATE_FACTOR: Final = "rate_factor"
 # Bits of a float32 below those that bfloat16 keeps.
 _LOW_BITS = 16
 # Values that are rounded at a time: the draws and what is made of them take 14 bytes each, 56 MiB.
@@ -74,7 +76,8 @@ class _Part:
 
     def step(self, rate: float) -> None:
         """Step on the weight's gradient."""
-        self.optimizer.param_groups[0]["lr"] = rate
+        group = self.optimizer.param_groups[0]
+        group["lr"] = rate * group.get(RATE_FACTOR, 1.0)
         if self.copied:
             assert self.weight.grad is not None
             self.stepped.grad = self.weight.grad.float()

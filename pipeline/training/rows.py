@@ -84,4 +84,48 @@ class UnpairedRow:
         return (self.matched,) if self.mismatched is None else (self.matched, self.mismatched)
 
 
-Row = PairRow | UnpairedRow
+@dataclass(frozen=True, slots=True)
+class PromptRow:
+    """One prompt that the policy answers.
+
+    Attributes:
+        row_id: The prompt's id; once it is answered with the answer's number.
+        matched: The prompt, with a completion of no token until there is an answer.
+    """
+
+    row_id: str
+    matched: TrainingSequence
+
+    @property
+    def sequences(self) -> tuple[TrainingSequence, ...]:
+        """The one that it is."""
+        return (self.matched,)
+
+
+@dataclass(frozen=True, slots=True)
+class RolloutRow:
+    """One answer that the policy wrote, with what was known of it before the first update.
+
+    Attributes:
+        row_id: The prompt's id and the answer's number.
+        matched: Prompt and answer.
+        token_logps: (completion tokens,) nats, under the policy that sampled.
+        advantages: (completion tokens,) what each token is worth.
+        values: (completion tokens,) what the value head predicted; None for a method without one.
+        returns: (completion tokens,) what it should have; None likewise.
+    """
+
+    row_id: str
+    matched: TrainingSequence
+    token_logps: npt.NDArray[np.float32]
+    advantages: npt.NDArray[np.float32]
+    values: npt.NDArray[np.float32] | None = None
+    returns: npt.NDArray[np.float32] | None = None
+
+    @property
+    def sequences(self) -> tuple[TrainingSequence, ...]:
+        """The one that it is."""
+        return (self.matched,)
+
+
+Row = PairRow | UnpairedRow | PromptRow | RolloutRow

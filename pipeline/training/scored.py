@@ -39,6 +39,9 @@ def with_losses(
     scored: ScoredRows, tables: Mapping[str, pl.DataFrame], config: TrainConfig, split: str = "test"
 ) -> ScoredRows:
     """The scored rows of the kind that the method takes with its loss; null where stored log-probs do not give it."""
+    if main_method(config).spec.samples_answers:
+        # Its loss is one of answers that were sampled, and of the model in the middle of its training.
+        return scored
     added = terms(config, *_class_counts(tables))
     if config.clips_ratios:
         # The loss is of clipped ratios, which this stage does not make of what is stored; rewards stay unclipped.

@@ -1,6 +1,6 @@
 """The model in training as one module: a batch in, log-probs out, so that whatever wraps a module sees one forward."""
 
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import torch
 
@@ -8,6 +8,24 @@ from thumbline.losses.logps import Head, SequenceLogps, TokenLogps, by_position,
 
 from ..engines.head import body_of, output_layer
 from .forward import Batch, Scored
+
+# What a model calls a layer that predicts rewards from its states, where it has one.
+VALUE_HEAD: Final = "value_head"
+
+
+class EachToken(NamedTuple):
+    """What is known at single completion tokens; 0 outside the mask.
+
+    Attributes:
+        logps: (sequences, longest completion) float32 nats; carries the gradient.
+        mask: (sequences, longest completion) bool.
+        values: (sequences, longest completion) float32, what a value head on the states predicts before each token;
+            carries the head's gradient; None without one.
+    """
+
+    logps: torch.Tensor
+    mask: torch.Tensor
+    values: torch.Tensor | None
 
 
 class ForwardPass(NamedTuple):
@@ -19,6 +37,7 @@ class ForwardPass(NamedTuple):
         tokens: Log-probs of single completion tokens, (sequences, longest completion); likewise.
         partners: Log-probs of the completions of further sequences, without a gradient; None where there are none.
         partner_tokens: Those of their single tokens; None where they were not asked for.
+        each: Log-probs of single completion tokens without further statistics, and values; None where not asked for.
     """
 
     completions: SequenceLogps
@@ -26,6 +45,7 @@ class ForwardPass(NamedTuple):
     tokens: TokenLogps | None
     partners: SequenceLogps | None = None
     partner_tokens: TokenLogps | None = None
+    each: EachToken | None = None
 
 
 class Scorer(torch.nn.Module):
@@ -42,18 +62,26 @@ class Scorer(torch.nn.Module):
         self.model = model
         self.autocast_dtype = autocast_dtype
 
-    def forward(self, batch: Batch, tokens: bool = False, partners: Batch | None = None) -> ForwardPass:
+    def forward(
+        self, batch: Batch, tokens: bool = False, partners: Batch | None = None, each: bool = False
+    ) -> ForwardPass:
         """Log-probs of a batch on the model's device.
 
         Args:
             batch: Sequences and what is wanted of them.
             tokens: Whether the log-probs of single completion tokens are wanted as well.
             partners: Sequences that are only measured; they may hang on prompts of the batch.
+            each: Whether those are wanted without the statistics that cost as much again, and with values where the
+                model has a `value_head`.
         """
         enabled = self.autocast_dtype is not None
         kind = batch.input_ids.device.type
         with torch.autocast(kind, self.autocast_dtype or torch.bfloat16, enabled=enabled):
             states, head = self._states(batch), output_layer(self.model)
+            if each:
+                own = _each(states, head, batch.completions, getattr(self.model, VALUE_HEAD, None))
+                sums = SequenceLogps(own.logps.double().sum(dim=1), own.mask.sum(dim=1))
+                return ForwardPass(sums, None, None, each=own)
             single = _single(states, head, batch.completions) if tokens else None
             whole = single.summed() if single is not None else _summed(states, head, batch.completions)
             prompts = None if batch.prompts is None else _summed(states, head, batch.prompts)
@@ -78,6 +106,14 @@ class Scorer(torch.nn.Module):
             own = torch.cat([states[partners.carried], own])
             partners.attention["segments"].prefixes.close()
         return _single(own, head, partners.completions) if tokens else _summed(own, head, partners.completions)
+
+
+def _each(states: torch.Tensor, head: Head, wanted: Scored, value_head: Any) -> EachToken:
+    own = states[wanted.places]
+    mask = torch.arange(int(wanted.counts.max()), device=states.device) < wanted.counts[:, None]
+    logps = by_position(token_logps(own, head, wanted.targets), mask)
+    values = None if value_head is None else by_position(value_head(own), mask)[wanted.asked]
+    return EachToken(logps[wanted.asked], mask[wanted.asked], values)
 
 
 def _summed(states: torch.Tensor, head: Head, wanted: Scored) -> SequenceLogps:

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from typing import Final, Protocol
 
 import torch
 
@@ -14,6 +15,44 @@ from .parallel.team import ALONE, Team
 from .parallel.wrapping import exchanging, whole
 from .policy import Policy
 from .rows import Row
+
+
+class Stepping(Protocol):
+    """What a step of the loop does with its rows, and what is measured of rows that are held out."""
+
+    def take(
+        self,
+        policy: Policy,
+        objective: Goal,
+        optimizer: torch.optim.Optimizer,
+        rows: Sequence[Row],
+        config: TrainConfig,
+        team: Team,
+        number: int,
+    ) -> dict[str, float]:
+        """Update the weights; returns what is logged of the step, `tokens` among it.
+
+        Args:
+            policy: The model.
+            objective: What is trained towards.
+            optimizer: It holds the step's learning rate already.
+            rows: All rows of the step, in every process.
+            config: How a step is cut.
+            team: The processes that share the step's rows.
+            number: The step's, from 0 over the whole run: what is drawn hangs on it and on the rows alone.
+
+        Raises:
+            TrainingError: A loss or the gradient is not finite; the message names rows.
+        """
+
+    def measure(
+        self, policy: Policy, objective: Goal, rows: Sequence[Row], config: TrainConfig, team: Team
+    ) -> dict[str, float]:
+        """What is logged of held-out rows, the weights left as they are.
+
+        Raises:
+            TrainingError: A loss is not finite; the message names rows.
+        """
 
 
 def take_step(
@@ -87,6 +126,30 @@ def measure_rows(
     tally = _of_all(tally, team)
     tally.refuse_infinite(objective.section)
     return tally.means()
+
+
+class _OnRows:
+    """One update from rows that are there already."""
+
+    def take(
+        self,
+        policy: Policy,
+        objective: Goal,
+        optimizer: torch.optim.Optimizer,
+        rows: Sequence[Row],
+        config: TrainConfig,
+        team: Team,
+        number: int,
+    ) -> dict[str, float]:
+        return take_step(policy, objective, optimizer, rows, config, team)
+
+    def measure(
+        self, policy: Policy, objective: Goal, rows: Sequence[Row], config: TrainConfig, team: Team
+    ) -> dict[str, float]:
+        return measure_rows(policy, objective, rows, config, team)
+
+
+ON_ROWS: Final[Stepping] = _OnRows()
 
 
 def _of_all(tally: Tally, team: Team) -> Tally:

@@ -17,11 +17,11 @@ from .checkpoints import LogRow, Place
 from .goal import Goal
 from .keeper import Keeper, what_is_left
 from .keeping import check_judged
-from .optimizers import make_optimizer
+from .optimizers import make_optimizer, set_rate
 from .parallel.team import ALONE, Team
 from .policy import Policy
 from .rows import Row
-from .step import measure_rows, take_step
+from .step import ON_ROWS, Stepping
 from .syncing import FollowingReference
 from .watching import UNWATCHED, Watch
 
@@ -40,6 +40,7 @@ class Trainer:
         clock: Seconds that pass; they decide when a checkpoint is kept, and nothing else.
         team: The processes that train together; each has a trainer of its own.
         watch: Who is told of each step, in the first process.
+        stepping: What a step does with its rows.
     """
 
     policy: Policy
@@ -51,6 +52,7 @@ class Trainer:
     clock: Callable[[], float] = time.monotonic
     team: Team = ALONE
     watch: Watch = UNWATCHED
+    stepping: Stepping = ON_ROWS
 
     def total_steps(self) -> int:
         """Optimiser steps of the whole run, at least one."""
@@ -122,13 +124,12 @@ class Trainer:
 
     def _step(self, optimizer: torch.optim.Optimizer, step: int, total: int, log: list[LogRow]) -> list[LogRow]:
         rate = learning_rate(step, total, self.config)
-        for group in optimizer.param_groups:
-            group["lr"] = rate
+        set_rate(optimizer, rate)
         rows = self._rows_of(step) if self._following is None else self._following.rows(step)
         objective = self._objective_after(step, log)
         try:
             with self.watch.timed():
-                means = take_step(self.policy, objective, optimizer, rows, self.config, self.team)
+                means = self.stepping.take(self.policy, objective, optimizer, rows, self.config, self.team, step)
         except TrainingError as error:
             raise TrainingError(f"step {step + 1} of {total}: {error} {what_is_left(self.folder)}") from error
         means["learning_rate"] = rate
@@ -141,7 +142,7 @@ class Trainer:
         if not self.validation:
             return []
         objective = self._objective_after(step, log).held_out()
-        means = measure_rows(self.policy, objective, self.validation, self.config, self.team)
+        means = self.stepping.measure(self.policy, objective, self.validation, self.config, self.team)
         return [LogRow(step, "validation", name, value) for name, value in sorted(means.items())]
 
 

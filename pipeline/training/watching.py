@@ -96,7 +96,13 @@ def _named(rows: Sequence[LogRow]) -> dict[str, float]:
 
 
 # What is shown of a step, in few letters, with its digits.
-_SHOWN: Final = (("loss", "loss", ".4f"), ("reward_margin", "margin", ".3f"), ("accuracy", "accuracy", ".2f"))
+_SHOWN: Final = (
+    ("loss", "loss", ".4f"),
+    ("reward_margin", "margin", ".3f"),
+    ("accuracy", "accuracy", ".2f"),
+    ("reward", "reward", ".3f"),
+    ("kl_k1", "KL", ".3f"),
+)
 
 
 def line_of(values: Mapping[str, float], speed: Speed) -> str:

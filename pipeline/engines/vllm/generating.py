@@ -1,17 +1,36 @@
 """vLLM asked for answers: each request has a seed of its own, and the answers to one prompt share its blocks."""
 
-from functools import partial
 from typing import Any
 
 from ..sampling import Draw, Sampled, SamplingSettings, ended
-from .messages import Settings, Work
+from .messages import NewWeights, Settings, Work
 from .routes import generator, lora_request
 
 
 def open_sampling(settings: Settings) -> Work:
-    """An engine that samples as the settings say."""
+    """An engine that samples as the settings say, and takes other weights in between."""
     engine = generator(settings, enable_prefix_caching=settings.config.prefix_caching, **_whole_prompts(settings))
-    return partial(_sample, engine, settings)
+    adapter = lora_request(settings)
+
+    def work(given: list[Any]) -> list[Any]:
+        nonlocal adapter
+        if given and isinstance(given[0], NewWeights):
+            adapter = _take(engine, settings, given[0])
+            return []
+        return _sample(engine, settings, given, adapter)
+
+    return work
+
+
+def _take(engine: Any, settings: Settings, weights: NewWeights) -> Any:
+    """Put weights into the engine; returns what names the adapter in requests from now on, None for none."""
+    if settings.adapter_dir is None:
+        engine.collective_rpc("reload_weights", kwargs={"weights_path": weights.folder})
+        return None
+    from vllm.lora.request import LoRARequest
+
+    # A number that was not seen before: vLLM keeps an adapter by it.
+    return LoRARequest(f"step-{weights.number}", 1 + weights.number, weights.folder)
 
 
 def _whole_prompts(settings: Settings) -> dict[str, Any]:
@@ -27,7 +46,7 @@ def _whole_prompts(settings: Settings) -> dict[str, Any]:
     return {"enable_chunked_prefill": False, "max_num_batched_tokens": tokens}
 
 
-def _sample(engine: Any, settings: Settings, draws: list[Draw]) -> list[Sampled]:
+def _sample(engine: Any, settings: Settings, draws: list[Draw], adapter: Any) -> list[Sampled]:
     from vllm import SamplingParams
 
     sampling = _drawn_as(settings)
@@ -48,7 +67,7 @@ def _sample(engine: Any, settings: Settings, draws: list[Draw]) -> list[Sampled]
         for draw in draws
     ]
     prompts = [{"prompt_token_ids": list(draw.prompt_token_ids)} for draw in draws]
-    outputs = engine.generate(prompts, parameters, use_tqdm=False, lora_request=lora_request(settings))
+    outputs = engine.generate(prompts, parameters, use_tqdm=False, lora_request=adapter)
     return [ended(output.outputs[0].token_ids, sampling) for output in outputs]
 
 

@@ -40,6 +40,18 @@ class Settings(NamedTuple):
     sampling: SamplingSettings | None = None
 
 
+class NewWeights(NamedTuple):
+    """Stands alone in a request: the engine is to go on with other weights of the same model.
+
+    Attributes:
+        folder: Where they lie: a whole model's, or a LoRA adapter's where the engine was started with one.
+        number: Of the weights, from 1; each is told apart by it.
+    """
+
+    folder: str
+    number: int
+
+
 class Answer(NamedTuple):
     """What the process sends back: results, or an error; neither once the model is loaded.
 

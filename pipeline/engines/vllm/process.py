@@ -11,7 +11,7 @@ from ...workers import NewProcesses
 from ..adapters import resolve_adapter
 from ..base import Score, TokenSequence
 from ..sampling import Draw, Sampled, SamplingSettings
-from .messages import Answer, Route, Settings
+from .messages import Answer, NewWeights, Route, Settings
 from .worker import serve
 
 # vLLM takes ten seconds to end several workers.
@@ -81,6 +81,18 @@ class WorkerProcess:
             ConfigError: A setting does not hold.
         """
         return self._results(draws)
+
+    def take_weights(self, folder: Path, number: int) -> None:
+        """Sample with other weights of the same model from now on.
+
+        Args:
+            folder: Where they lie, as `NewWeights` has it.
+            number: Of the weights, from 1.
+
+        Raises:
+            EngineError: vLLM failed, or its process ended.
+        """
+        self._results([NewWeights(str(folder), number)])
 
     def _results(self, given: Sequence[Any]) -> list[Any]:
         if not self._is_ready:

@@ -34,6 +34,24 @@ class VLLMSampler:
         except EngineError as error:
             raise EngineError(f"vLLM: {error} Or set generations.engine to hf, to sample without it.") from error
 
+    def take_weights(self, folder: Path, number: int) -> None:
+        """Sample with other weights of the same model from now on.
+
+        Args:
+            folder: Where they lie: a whole model's, or an adapter's where the engine's settings name one.
+            number: Of the weights, from 1.
+
+        Raises:
+            EngineError: vLLM cannot take them, or its process ended.
+        """
+        try:
+            self._process.take_weights(folder, number)
+        except EngineError as error:
+            raise EngineError(
+                f"vLLM: it cannot take the weights of a step: {error} Set train.rollouts.engine to hf, to sample from "
+                f"the model in training itself."
+            ) from error
+
     def close(self) -> None:
         """End the process; its memory is free when this returns."""
         self._process.close()

@@ -55,7 +55,7 @@ class RewardObjective:
                 pairs.append(row)
                 firsts.append(place)
                 place += 2
-            else:
+            elif isinstance(row, UnpairedRow):
                 unpaired.append(row)
                 singles.append(place)
                 place += 1

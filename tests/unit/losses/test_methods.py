@@ -26,6 +26,7 @@ from tests.loss_cases import (
 from tests.loss_inputs import swapped
 from thumbline.losses import (
     LOSSES,
+    ROLLOUTS,
     MissingInputError,
     PairLogps,
     UnpairedLogps,
@@ -495,7 +496,9 @@ def test_ipo_of_sums_needs_no_token_counts():
 def test_an_unknown_method_names_the_nearest_and_all():
     with pytest.raises(ValueError) as refusal:
         loss_spec("dpoo")
-    assert str(refusal.value) == (f"unknown method 'dpoo'. Did you mean 'dpo'? Known: {', '.join(sorted(LOSSES))}.")
+    assert str(refusal.value) == (
+        f"unknown method 'dpoo'. Did you mean 'dpo'? Known: {', '.join(sorted((*LOSSES, *ROLLOUTS)))}."
+    )
 
 
 def test_an_unknown_hyper_parameter_names_the_nearest_and_all():
@@ -515,7 +518,8 @@ def test_a_name_like_no_other_gets_no_suggestion():
 
 def test_the_description_names_every_method_with_its_defaults():
     found = {row["method"]: row for row in describe()}
-    assert list(found) == list(LOSSES)
+    assert list(found) == [*LOSSES, *ROLLOUTS]
+    assert (found["rloo"]["data"], found["rloo"]["weights held"]) == ("prompts", "3x (2x with an adapter)")
     assert found["alphapo"]["hyper-parameters"] == "beta=2.5, gamma=0.25, alpha=0.25, soft_labels=False"
     assert (found["kto"]["data"], found["kto"]["reference"]) == ("unpaired", "log-probs")
     assert (found["orpo"]["data"], found["orpo"]["reference"]) == ("pairs", "none")

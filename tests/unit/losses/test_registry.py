@@ -5,9 +5,10 @@ import dataclasses
 import pytest
 
 from tests.loss_cases import DEFAULTS, SPECIAL
-from thumbline.losses import LOSSES, loss_config, loss_method, loss_spec
+from thumbline.losses import LOSSES, ROLLOUTS, loss_config, loss_method, loss_spec
 from thumbline.losses.ppo import PPOConfig
 from thumbline.losses.registry import describe
+from thumbline.losses.rloo import RLOOConfig
 
 
 @pytest.mark.parametrize(
@@ -79,6 +80,14 @@ def test_the_defaults_of_every_method():
         "value_clip_range": 0.2,
         "discount": 1.0,
         "trace_decay": 0.95,
+        "value_coefficient": 0.1,
+        "whiten_rewards": False,
+        "whiten_advantages": True,
+    }
+    assert dataclasses.asdict(RLOOConfig()) == {
+        "kl_coefficient": 0.05,
+        "clip_range": 0.2,
+        "normalise_advantages": False,
     }
 
 
@@ -110,4 +119,4 @@ def test_names_that_are_half_alike_are_suggested_and_others_are_not():
     )
     with pytest.raises(ValueError) as far:
         loss_spec("zzzzzz")
-    assert str(far.value) == f"unknown method 'zzzzzz'. Known: {', '.join(sorted(LOSSES))}."
+    assert str(far.value) == f"unknown method 'zzzzzz'. Known: {', '.join(sorted((*LOSSES, *ROLLOUTS)))}."
