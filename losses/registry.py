@@ -288,6 +288,8 @@ def _described(name: str, spec: LossSpec) -> dict[str, str]:
 
 
 def _unknown(kind: str, name: str, known: list[str]) -> str:
-    nearest = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    # Letters that changed places (dop) are nearer than a letter more (dpop).
+    swapped = [one for one in known if sorted(one) == sorted(name)]
+    nearest = swapped or difflib.get_close_matches(name, known, n=1, cutoff=0.5)
     hint = f" Did you mean '{nearest[0]}'?" if nearest else ""
     return f"unknown {kind} '{name}'.{hint} Known: {', '.join(sorted(known))}."

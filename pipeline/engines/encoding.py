@@ -226,7 +226,9 @@ class Encoder:
             return 0, turn.noticed
         marks = self._thoughts
         found = find_thoughts(self._whole_text, ids[: turn.start], ids[turn.start :], marks)
-        own = [*(["thought_masked" if marks.masked else "thought_kept"] if found.tokens else [])]
+        own = ["thought_masked"] if marks.masked and found.tokens else []
+        # An empty one is the template's, and nothing to say of a row.
+        own += ["thought_kept"] if not marks.masked and found.tokens and not found.is_blank else []
         own += ["thought_inside"] if found.inside else []
         return found.tokens if marks.masked else 0, (*turn.noticed, *own)
 

@@ -35,10 +35,12 @@ class Found(NamedTuple):
     Attributes:
         tokens: How many of the answer's first tokens are thoughts it begins with; a token that reaches beyond the end
             of the last one counts among them.
+        is_blank: Whether those say nothing, as the empty ones that some templates write before every answer.
         inside: Whether another thought begins further in.
     """
 
     tokens: int
+    is_blank: bool
     inside: bool
 
 
@@ -57,7 +59,8 @@ def find_thoughts(decode: Decode, prompt: Sequence[int], answer: Sequence[int], 
     text = decode(answer)
     end = _leading_end(text, marks, opened=_is_opened(decode, prompt, marks))
     inside = marks.opens in text[end:]
-    return Found(0 if end == 0 else _tokens_to(decode, answer, text, end), inside)
+    is_blank = not text[:end].replace(marks.opens, "").replace(marks.closes, "").strip()
+    return Found(0 if end == 0 else _tokens_to(decode, answer, text, end), is_blank, inside)
 
 
 def _is_opened(decode: Decode, prompt: Sequence[int], marks: Thoughts) -> bool:

@@ -151,7 +151,7 @@ def test_a_prompt_ends_before_the_thought_that_is_opened_for_generation_alone():
 
 def test_a_thought_that_the_template_opens_is_opened_once():
     tokenizer, encoded = encode(THINKING, "<think>\nWarm soil.\n</think>\n\nPlant beans.")
-    assert encoded.boundary == "prefix" and encoded.noticed == ()
+    assert encoded.boundary == "prefix" and encoded.noticed == ("thought_kept",)
     assert tokenizer.decode(encoded.prompt_token_ids).endswith("assistant\n<think>\n")
     assert tokenizer.decode(encoded.completion_token_ids) == "Warm soil.\n</think>\n\nPlant beans.<|im_end|>"
 

@@ -79,6 +79,12 @@ def test_rows_without_a_thought_are_what_they_were():
     assert encoded("Beans.").noticed == ()
 
 
+def test_an_empty_thought_is_masked_with_the_others_and_no_news_where_it_is_kept():
+    assert encoded("<think>\n\n</think>Beans.", masked=False).noticed == ()
+    masked = encoded("<think>\n\n</think>Beans.")
+    assert (decode(masked.completion_token_ids), masked.noticed) == ("Beans.<|im_end|>", ("thought_masked",))
+
+
 def test_stated_marks_are_taken():
     answer = "[[warm soil]]Beans."
     assert encoded(answer).thought == 0
