@@ -4,14 +4,17 @@
 
 `duckdb` does the least that gives the same rows: parse, drop what does not read, last vote of a user, votes counted,
 rows and best-and-worst pairs to Parquet. `duckdb-tables` also writes the events and answers with SHA-256 ids, and all
-tables in the order of their ids. Ours also names what it drops, keeps the evidence beside every answer, and gives the
-same bytes however the work is cut. DuckDB's few more rows are broken lines that it takes: a number where the answer's
-text should be, and texts with a NUL. Peak memory is that of all processes together, sampled.
+tables in the order of their ids. `duckdb-named` writes events without texts, answers with theirs, and each bad line of
+JSON with one of four reasons; `duckdb-normal` likewise, with ids of texts in NFC with single spaces. Ours names what it
+drops in all its reasons, keeps the evidence beside every answer, and gives the same bytes however the work is cut.
+DuckDB's few more rows are broken lines that it takes: a number where the answer's text should be, and texts with a NUL.
+Peak memory is that of all processes together, sampled; `--memory 900MB` holds DuckDB to that much.
 """
 
 import argparse
 import importlib.util
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -27,6 +30,8 @@ from tests.benchmarks.feedback_log import write_log
 
 _SAMPLE_SECONDS: Final = 0.05
 _CHUNK_BYTES: Final = 1 << 25
+# How much memory DuckDB may take; of the environment, since each way runs in a process of its own.
+_MEMORY: Final = "BENCH_DUCKDB_MEMORY"
 _COLUMNS: Final = ("event_id", "timestamp", "conversation_id", "user_id", "model", "prompt", "response", "feedback")
 
 
@@ -107,6 +112,61 @@ def duckdb_tables(source: str, folder: Path) -> dict[str, Any]:
     return _rows(database, folder)
 
 
+def duckdb_named(source: str, folder: Path, normal: bool = False) -> dict[str, Any]:
+    """Events without texts, answers, rows and pairs, and a table of the lines that do not read, each with a reason."""
+    database = _database(folder)
+    usable = _usable(source)
+    if source.endswith("jsonl"):
+        database.execute(f"CREATE TEMP TABLE lines AS SELECT line, {_REASON} AS reason FROM {_lines(source)}")
+        _write(database, folder, "rejects", "SELECT reason, line FROM lines WHERE reason IS NOT NULL")
+        texts = ", ".join(f'"{name}": "VARCHAR"' for name in _COLUMNS)
+        read = f"(SELECT unnest(from_json(line, '{{{texts}}}')) FROM lines WHERE reason IS NULL)"
+        usable = f"(SELECT * FROM {read} WHERE {_TEXTED})"
+    prompt, response = (_in_normal_form(name) if normal else name for name in ("prompt", "response"))
+    database.execute(f"""
+        CREATE TEMP TABLE usable AS
+        SELECT *, substr(sha256({prompt}), 1, 32) AS prompt_id,
+               substr(sha256({prompt} || {response}), 1, 32) AS response_id FROM {usable}""")
+    _write(
+        database,
+        folder,
+        "events",
+        """SELECT * EXCLUDE (prompt, response), count(*) AS deliveries
+           FROM usable GROUP BY ALL ORDER BY prompt_id, response_id, event_id""",
+    )
+    database.execute(f"""
+        CREATE TEMP TABLE answers AS
+        WITH votes AS (
+            SELECT prompt_id, response_id, user_id, arg_max(feedback, timestamp) AS vote FROM usable GROUP BY ALL)
+        SELECT a.*, prompt, response
+        FROM (SELECT prompt_id, response_id, {_COUNTED} FROM votes GROUP BY ALL) a
+        JOIN (SELECT response_id, first(prompt) AS prompt, first(response) AS response
+              FROM usable GROUP BY response_id) USING (response_id)""")
+    _write(database, folder, "responses", "SELECT * FROM answers ORDER BY prompt_id, response_id")
+    answers = "FROM answers WHERE ups <> downs"
+    rows = f"SELECT prompt_id, response_id, prompt, response, ups > downs AS label {answers}"
+    _write(database, folder, "unpaired", f"{rows} ORDER BY prompt_id, response_id")
+    pairs = f"SELECT prompt_id, any_value(prompt) AS prompt, {_BEST_AND_WORST} {answers} GROUP BY prompt_id"
+    _write(database, folder, "pairs", f"{pairs} HAVING {_BOTH_LABELS} ORDER BY prompt_id")
+    return _rows(database, folder)
+
+
+def _lines(source: str) -> str:
+    """The lines of a file, whatever they hold."""
+    plain = "delim='\x01', quote='', escape='', auto_detect=false, strict_mode=false, max_line_size=16777216"
+    return f"read_csv('{source}', header=false, columns={{line: 'VARCHAR'}}, {plain})"
+
+
+def _in_normal_form(column: str) -> str:
+    return f"trim(regexp_replace(nfc_normalize({column}), '\\s+', ' ', 'g'))"
+
+
+_REASON: Final = """CASE
+    WHEN NOT json_valid(line) THEN 'broken_json'
+    WHEN len(json_keys(line)) <> len(list_distinct(json_keys(line))) THEN 'duplicate_key'
+    WHEN coalesce(json_type(line, '$.prompt'), '-') <> 'VARCHAR'
+        OR coalesce(json_type(line, '$.response'), '-') <> 'VARCHAR' THEN 'wrong_type'
+    WHEN contains(line, '\\u0000') THEN 'nul_character' END"""
 _COUNTED: Final = "count(*) FILTER (vote = 'thumbs_up') AS ups, count(*) FILTER (vote = 'thumbs_down') AS downs"
 _BOTH_LABELS: Final = "max(ups > downs) AND NOT min(ups > downs)"
 _SHARE: Final = "(ups + 1.0) / (ups + downs + 2)"
@@ -118,6 +178,8 @@ def _database(folder: Path) -> Any:
 
     database = duckdb.connect()
     database.execute(f"SET preserve_insertion_order=false; SET temp_directory='{folder}/spill'")
+    if memory := os.environ.get(_MEMORY):
+        database.execute(f"SET memory_limit='{memory}'")
     return database
 
 
@@ -126,8 +188,10 @@ def _usable(source: str) -> str:
     texts = ", ".join(f"{name}: 'VARCHAR'" for name in _COLUMNS)
     lines = f"read_json('{source}', format='newline_delimited', ignore_errors=true, columns={{{texts}}})"
     read = lines if source.endswith("jsonl") else f"read_parquet('{source}')"
-    texted = "length(trim(prompt)) > 0 AND length(trim(response)) > 0"
-    return f"(SELECT * FROM {read} WHERE {texted} AND feedback IN ('thumbs_up', 'thumbs_down'))"
+    return f"(SELECT * FROM {read} WHERE {_TEXTED})"
+
+
+_TEXTED: Final = "length(trim(prompt)) > 0 AND length(trim(response)) > 0 AND feedback IN ('thumbs_up', 'thumbs_down')"
 
 
 def _write(database: Any, folder: Path, table: str, query: str) -> None:
@@ -143,9 +207,11 @@ WAYS: Final[dict[str, Callable[[str, Path], dict[str, Any]]]] = {
     "ours": ours,
     "duckdb": duckdb_least,
     "duckdb-tables": duckdb_tables,
+    "duckdb-named": duckdb_named,
+    "duckdb-normal": partial(duckdb_named, normal=True),
     "ours-split": partial(ours, until="splits"),
 }
-_COMPARED: Final = ("ours", "duckdb", "duckdb-tables")
+_COMPARED: Final = ("ours", "duckdb", "duckdb-tables", "duckdb-named", "duckdb-normal")
 
 
 def measure(way: str, source: Path, folder: Path) -> Measured:
@@ -210,11 +276,14 @@ def main() -> None:
     parser.add_argument("--events", type=int, default=1_000_000)
     parser.add_argument("--folder", type=Path, help="where the log and all that is made lie; a temporary folder else")
     parser.add_argument("--log", type=Path, help="where the log lies, or is to be kept; its Parquet file beside it")
+    parser.add_argument("--memory", help="what DuckDB may hold, such as 900MB; all that it asks for else")
     parser.add_argument("--way", nargs=3, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.way:
         run_one(*arguments.way)
         return
+    if arguments.memory:
+        os.environ[_MEMORY] = arguments.memory
     with TemporaryDirectory(prefix="prepare-", dir=arguments.folder) as place:
         _compare(Path(place), arguments.log or Path(place) / "log.jsonl", arguments.events)
 
