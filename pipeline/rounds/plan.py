@@ -11,7 +11,7 @@ from ..config import GenerationsConfig, JudgeConfig, RunConfig, build_config, ov
 from ..errors import ConfigError, InputError, unknown_name
 from ..judges.registry import judge_spec
 from ..line import CONFIG_FILE, load_saved_config, read_stage, stage_named
-from ..training.methods import main_method
+from ..training.methods import check_methods, main_method
 
 # Folder in a round's run that holds what it is made of, and the file in it that says so.
 ROUND: Final = "round"
@@ -198,7 +198,14 @@ def _next(previous: RunConfig, name: str, wanted: Wanted) -> RunConfig:
     if document["train"]["only_model"] == previous.train.only_model:
         document["train"]["only_model"] = None if wanted.keep_log else document["name"]
     config = build_config(document, origin="next-round")
-    if main_method(config.train).spec.paired:
+    method = main_method(config.train)
+    if method.spec.samples_answers:
+        raise ConfigError(
+            f"next-round: {method.name} writes and judges its own answers while it trains, and takes no rows; train on "
+            f"the new ones by another method, as with --set train.method=dpo."
+        )
+    check_methods(config)
+    if method.spec.paired:
         _check_comparisons(config)
     return config
 

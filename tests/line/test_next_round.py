@@ -163,6 +163,8 @@ def test_without_a_thumbs_model_it_says_who_else_can_judge(first):
         ({"temperature": 0.0}, "samples: 1"),
         ({"settings": ("train.method=kto",)}, "only the thumbs model says which are liked"),
         ({"settings": ("pairs.comparisons=false",)}, "pairs.comparisons=true"),
+        ({"settings": ("train.method=ppo",)}, "ppo writes and judges its own answers"),
+        ({"settings": ("train.ld_alpha=0.5",)}, "set reference.token_logps to true"),
     ],
 )
 def test_what_cannot_be_done_is_refused_before_anything_is_sampled(first, change, message):
