@@ -12,8 +12,9 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from multiprocessing import connection, resource_tracker
 from multiprocessing.context import SpawnContext, SpawnProcess
+from pathlib import Path
 from types import ModuleType
-from typing import Final, Protocol, TypeVar
+from typing import Any, Final, Protocol, TypeVar
 
 from .errors import PipelineError
 
@@ -140,6 +141,21 @@ def _one_polars_thread() -> Iterator[None]:
 class Spread(Protocol):
     """Where independent tasks of a stage run: in this process, in processes of this machine, or on a cluster."""
 
+    @property
+    def workers(self) -> int:
+        """Tasks at a time, where a stage's settings name no number."""
+
+    @property
+    def engines(self) -> Callable[..., Any] | None:
+        """Opens a scoring engine there, as `engines.registry.open_engine` does here; None where that is to be asked."""
+
+    def place(self, folder: Path) -> Path:
+        """Where files lie that tasks pass to each other: a folder that all of them see.
+
+        Args:
+            folder: Of the stage, where this machine does the work.
+        """
+
     def map(self, function: Callable[[_Item], _Result], items: Iterable[_Item], most: int) -> Iterator[_Result]:
         """`function` of each item, in the items' order.
 
@@ -156,6 +172,17 @@ class Spread(Protocol):
 
 class LocalSpread:
     """Tasks in processes of this machine, as many at a time as they are worth."""
+
+    engines = None
+
+    @property
+    def workers(self) -> int:
+        """The cores that this process may use."""
+        return available_cores()
+
+    def place(self, folder: Path) -> Path:
+        """The stage's own folder."""
+        return folder
 
     def map(self, function: Callable[[_Item], _Result], items: Iterable[_Item], most: int) -> Iterator[_Result]:
         """As `map_in_processes`, which has the errors."""

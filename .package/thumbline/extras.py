@@ -20,6 +20,7 @@ EXTRAS: Final[Mapping[str, str]] = MappingProxyType(
         "accelerate": "quantised",
         "bitsandbytes": "quantised",
         "rensa": "neardup",
+        "ray": "ray",
         "detect_secrets": "screening",
         "phonenumbers": "screening",
         "py3langid": "screening",

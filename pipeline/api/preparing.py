@@ -111,6 +111,7 @@ def prepare(
     adapter: "Adapter | None" = None,
     output: str | Path | None = None,
     format: str = "auto",
+    on: str | None = None,
     **settings: Any,
 ) -> Prepared:
     """Unpaired rows, pairs and splits of feedback, from files or from rows at hand.
@@ -135,6 +136,7 @@ def prepare(
         output: Folder for the tables, as `thumbline prepare` leaves them, which is written to again where inputs or
             settings have changed; None: a temporary one, which goes with the result.
         format: A name of `thumbline formats`; `auto` tells it by the fields.
+        on: Where tasks run, `local` or `ray`; None: what `scale.runner` says. An adapter runs in this process.
         settings: Those of a run file: sections (`pairs={...}`) or dotted keys (`"pairs.strategy"`).
 
     Raises:
@@ -144,7 +146,7 @@ def prepare(
     from .. import line
     from ..importers import own
     from ..importers.registry import using
-    from .settings import LAST_STAGE_OF, NO_MODEL, run_config, sections_of
+    from .settings import LAST_STAGE_OF, NO_MODEL, placed_on, run_config, sections_of
 
     if adapter is not None and format != "auto":
         raise ConfigError(f"{_ORIGIN}: format '{format}' and an adapter cannot both read the rows; give one of them.")
@@ -152,7 +154,7 @@ def prepare(
         raise ConfigError(f"{_ORIGIN}: an adapter is a function; a format is named by `format`.")
     temporary = None if output is not None else TemporaryDirectory(prefix="thumbline-")
     folder = Path(temporary.name) / "prepared" if temporary is not None else Path(str(output)).absolute()
-    sections = sections_of(settings, _ORIGIN)
+    sections = sections_of(settings | placed_on(on), _ORIGIN)
     if not isinstance(sections.get("events", {}), dict):
         raise ConfigError(f"{_ORIGIN}: 'events' is a section; give its settings as a dict.")
     sections["events"] = {"format": format if adapter is None else own.NAME, **sections.get("events", {})}

@@ -169,7 +169,9 @@ def load(folder: str | Path) -> Run:
     return Run(place, line.load_saved_config(place))
 
 
-def run(config: str | Path | Mapping[str, Any], *, until: str | None = None, **settings: Any) -> Run:
+def run(
+    config: str | Path | Mapping[str, Any], *, until: str | None = None, on: str | None = None, **settings: Any
+) -> Run:
     """Run the whole line, as `thumbline run` does: what is up to date is skipped, what was interrupted goes on.
 
         run = thumbline.run("my_run.yaml", until="splits", **{"train.method": "kto"})
@@ -177,15 +179,16 @@ def run(config: str | Path | Mapping[str, Any], *, until: str | None = None, **s
     Args:
         config: A run file, or its content as a mapping; then `name` must be in it.
         until: The last stage to run; None for all.
+        on: Where tasks and scoring engines run, `local` or `ray`; None: what `scale.runner` says.
         settings: Over those of `config`: sections (`train={...}`) or dotted keys (`"train.method"`).
 
     Raises:
         PipelineError: What a stage says about its inputs, its settings or this machine.
     """
     from .. import line
-    from .settings import sections_of
+    from .settings import placed_on, sections_of
 
-    loaded = configured(config, sections_of(settings, "thumbline.run"), "thumbline.run")
+    loaded = configured(config, sections_of(settings | placed_on(on), "thumbline.run"), "thumbline.run")
     stages = line.select(None, until)
     line.check_run(loaded, stages)
     for _ in line.run(loaded, stages, command="thumbline.run(...)"):

@@ -59,3 +59,8 @@ def sections_of(settings: Mapping[str, Any], origin: str) -> dict[str, Any]:
         else:
             put(document, key, value, origin=f"{origin}: {key}")
     return document
+
+
+def placed_on(on: str | None) -> dict[str, str]:
+    """The setting that a call's argument `on` stands for; none where it is None."""
+    return {} if on is None else {"scale.runner": on}

@@ -37,6 +37,22 @@ SetOption = Annotated[
 ]
 
 
+OnOption = Annotated[
+    str | None,
+    typer.Option(
+        "--on",
+        metavar="PLACE",
+        help="Where tasks and scoring engines run: `local`, or `ray`, a cluster of this machine's own or that of "
+        "scale.address. The tables are the same.",
+    ),
+]
+
+
+def with_place(settings: list[str] | None, on: str | None) -> list[str]:
+    """Settings with the option `--on` among them, which wins."""
+    return [*(settings or ()), *([] if on is None else [f"scale.runner={on}"])]
+
+
 def run_command(
     config: Annotated[Path, typer.Argument(help="YAML file that describes the run.", metavar="CONFIG.yaml")],
     first: Annotated[
@@ -48,6 +64,7 @@ def run_command(
         typer.Option("--until", metavar="STAGE", help="Stop after this stage.", autocompletion=completing.stages),
     ] = None,
     settings: SetOption = None,
+    on: OnOption = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would run and why; run nothing.")] = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -56,21 +73,21 @@ def run_command(
     Stages whose inputs, settings and code have not changed are skipped; an interrupted run resumes.
     """
     with only_document(as_json):
-        _run(config, first, last, settings, dry_run=dry_run, as_json=as_json)
+        _run(config, first, last, with_place(settings, on), dry_run=dry_run, as_json=as_json)
 
 
 def _run(
     config: Path,
     first: str | None,
     last: str | None,
-    settings: list[str] | None,
+    settings: list[str],
     *,
     dry_run: bool,
     as_json: bool,
 ) -> None:
     from .. import line
 
-    loaded = load_config(config, tuple(settings or ()))
+    loaded = load_config(config, tuple(settings))
     stages = line.select(first, last)
     line.check_run(loaded, stages)
     planned = line.plan(loaded, stages, forced=first is not None)
@@ -172,6 +189,7 @@ def prepare_command(
         str, typer.Option("--format", "-f", help="A name of `thumbline formats`.", autocompletion=completing.formats)
     ] = "auto",
     settings: SetOption = None,
+    on: OnOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Turn logs into unpaired rows, pairs and splits.
@@ -179,7 +197,7 @@ def prepare_command(
     Tables land in the output folder, one folder a stage; `dataset/` in it holds them by split with a card, as TRL,
     `datasets` and the hub read them; data_report.html shows what became of the log.
     """
-    loaded = run_config(inputs, output, NO_MODEL, settings or (), events={"format": log_format})
+    loaded = run_config(inputs, output, NO_MODEL, with_place(settings, on), events={"format": log_format})
     with only_document(as_json):
         finished, exported = _prepared(loaded, output)
         for name, rows in exported.rows.items():

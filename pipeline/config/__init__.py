@@ -8,6 +8,7 @@ from .evaluation import MetricsConfig, ReportConfig, SliceName
 from .loading import build_config, load_config, override, put
 from .places import placed
 from .run import RunConfig
+from .scaling import ScaleConfig
 from .scoring import EngineConfig, ReferenceConfig, SequencesConfig
 from .training import LoraSettings, LossTerm, TrainConfig
 
@@ -24,6 +25,7 @@ __all__ = [
     "ReportConfig",
     "ResponsesConfig",
     "RunConfig",
+    "ScaleConfig",
     "SequencesConfig",
     "SliceName",
     "SplitsConfig",

@@ -10,6 +10,7 @@ from .base import StageConfig
 from .data import EventsConfig, PairsConfig, ResponsesConfig, SplitsConfig, UnpairedConfig
 from .evaluation import MetricsConfig, ReportConfig
 from .places import FilePath, ModelName
+from .scaling import ScaleConfig
 from .scoring import ReferenceConfig, SequencesConfig
 from .training import TrainConfig
 
@@ -37,6 +38,7 @@ class RunConfig(StageConfig):
     judges: tuple[JudgeConfig, ...] = Field((), description="Who judges the sampled answers; the first decides.")
     metrics: MetricsConfig = MetricsConfig()
     report: ReportConfig = ReportConfig()
+    scale: ScaleConfig = ScaleConfig()
 
     @model_validator(mode="after")
     def _name_a_base(self) -> Self:

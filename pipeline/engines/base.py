@@ -1,8 +1,8 @@
 """What every scoring engine is: token ids in, summed log-probs out."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Final, NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol, runtime_checkable
 
 # The route that every machine has.
 TRANSFORMERS: Final = "transformers"
@@ -74,3 +74,18 @@ class Engine(Protocol):
 
     def close(self) -> None:
         """Free the model's memory."""
+
+
+@runtime_checkable
+class EngineOfMany(Engine, Protocol):
+    """An engine that scores several shards at a time."""
+
+    def score_all(self, shards: Iterable[Sequence[TokenSequence]]) -> Iterator[tuple[int, list[Score]]]:
+        """The scores of each shard with its number from 0, as they are done; each as `score` gives them.
+
+        Args:
+            shards: Taken a few ahead of what is given back.
+
+        Raises:
+            EngineError: A shard could not be scored.
+        """

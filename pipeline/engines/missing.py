@@ -1,7 +1,7 @@
 """What the store lacks of a table, scored by one route and stored shard by shard."""
 
 import math
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from ..context import Advance
 from ..errors import EngineError, examples
-from .base import Engine, Score, TokenSequence
+from .base import Engine, EngineOfMany, Score, TokenSequence
 from .feeding import BUCKET_TOKENS, Blocks, Catalogue, Shard, scoring_order, shards
 from .results import Results
 from .store import LogpsStore
@@ -138,10 +138,26 @@ def _feed(work: Work, results: Results) -> Generator[Shard]:
 
 
 def _score(feed: Iterable[Shard], engine: Engine, results: Results, store: LogpsStore, advance: Advance) -> None:
-    for shard in feed:
-        scores = checked(engine.score(shard.sequences), shard.sequences, token_logps=results.has_tokens)
-        results.add(store.write(scores))
+    for shard, scores in _scored(feed, engine):
+        results.add(store.write(checked(scores, shard.sequences, token_logps=results.has_tokens)))
         advance(shard.tokens)
+
+
+def _scored(feed: Iterable[Shard], engine: Engine) -> Iterator[tuple[Shard, list[Score]]]:
+    """Each shard with its scores; in any order, where an engine scores several at a time."""
+    if not isinstance(engine, EngineOfMany):
+        for shard in feed:
+            yield shard, engine.score(shard.sequences)
+        return
+    taken: dict[int, Shard] = {}
+
+    def sequences() -> Iterator[Sequence[TokenSequence]]:
+        for number, shard in enumerate(feed):
+            taken[number] = shard
+            yield shard.sequences
+
+    for number, scores in engine.score_all(sequences()):
+        yield taken.pop(number), scores
 
 
 def checked(scores: list[Score], sequences: Sequence[TokenSequence], *, token_logps: bool = False) -> list[Score]:

@@ -2,12 +2,12 @@
 
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeAlias
 
 import polars as pl
 
@@ -26,6 +26,8 @@ from .store import LogpsStore
 
 # Its own name: the folder that it is made in may be a user's.
 SCRATCH: Final = ".thumbline-scratch"
+# Loads a model of a folder for sequences of so many tokens at most.
+Opener: TypeAlias = Callable[[EngineConfig, Path, int], Engine]
 
 
 @dataclass(frozen=True)
@@ -36,11 +38,13 @@ class Scorer:
         model_dir: Folder of the model.
         config: The engine's settings.
         store: Folder or address of the store.
+        opener: What opens the engine: here, or on a cluster.
     """
 
     model_dir: Path
     config: EngineConfig
     store: str
+    opener: Opener = open_engine
 
     def key(self, route: str) -> dict[str, str]:
         """Everything that decides the numbers of one route."""
@@ -53,7 +57,7 @@ class Scorer:
 
     def open(self, longest: int) -> Engine:
         """The engine, for sequences of at most `longest` tokens."""
-        return open_engine(self.config, self.model_dir, longest)
+        return self.opener(self.config, self.model_dir, longest)
 
 
 def scorer_key(model_dir: Path, config: EngineConfig, route: str | None = None) -> dict[str, str]:

@@ -36,6 +36,8 @@ def check_run(config: RunConfig, stages: Sequence[Stage] = STAGES) -> None:
         MissingDependencyError: A library that a setting asks for is not installed.
     """
     names = {stage.name for stage in stages}
+    if config.scale.runner == "ray":
+        check_libraries("scale.runner: ray (--on ray)", "ray")
     _check_folder(config.run_dir)
     _check_files(config)
     _check_data_libraries(config, names)

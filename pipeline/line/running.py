@@ -3,15 +3,16 @@
 import logging
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, nullcontext
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal, NamedTuple
 
 from ..config import RunConfig
-from ..context import DEFAULT_SIZES, LOCAL_SPREAD, BatchSizes, Reporter, SilentReporter, StageContext
+from ..context import DEFAULT_SIZES, BatchSizes, Reporter, SilentReporter, StageContext
 from ..ingest.refusing import refusal
+from ..scale import open_spread
 from ..storage.files import make_folder, remove_temporary
 from ..storage.kept import changed_files, check_kept, check_kept_folder
 from ..storage.manifests import (
@@ -56,7 +57,7 @@ def run(
     command: str = "",
     sizes: BatchSizes = DEFAULT_SIZES,
     source: Path | None = None,
-    spread: Spread = LOCAL_SPREAD,
+    spread: Spread | None = None,
 ) -> Iterator[Finished]:
     """Run `stages` in order, yielding each as it is done.
 
@@ -69,7 +70,8 @@ def run(
         sizes: How much is held at a time.
         source: Folder of another run. A stage that it has finished with the same fingerprint is taken from there: its
             files are linked, not copied.
-        spread: Where tasks of a stage run that do not depend on each other; no table shows it.
+        spread: Where tasks of a stage run that do not depend on each other; no table shows it. None: what
+            `config.scale` says, from here on and until the last stage has been taken.
 
     Raises:
         PipelineError: What a stage says about its input, settings or machine; the stages before it are kept.
@@ -81,11 +83,12 @@ def run(
         in_words(folder=config.run_dir),
         locked(config.run_dir),
         followed(config.run_dir, reporter or SilentReporter()) as told,
+        nullcontext(spread) if spread is not None else open_spread(config) as chosen,
         closing(Together(config, stages, forced=forced)) as together,
     ):
         remove_temporary(config.run_dir)
         save_config(config, command)
-        whole = StageContext(config, config.run_dir, {}, told, config.run_dir, sizes, spread=spread)
+        whole = StageContext(config, config.run_dir, {}, told, config.run_dir, sizes, spread=chosen)
         for stage in stages:
             recover_published(config.run_dir / stage.name)
             fingerprint = fingerprint_of(config, stage)

@@ -32,7 +32,7 @@ from ..storage.buckets import bucket_count
 from ..storage.digests import cached_digest
 from ..storage.manifests import Counts, TableRecord
 from ..storage.tables import read_table, write_tables
-from ..workers import Spread, available_cores, map_in_threads
+from ..workers import Spread, map_in_threads
 
 VERSION: Final = 16
 INPUTS: Final = ()
@@ -144,7 +144,7 @@ def sorted_log(
             "events.user_key: these settings keep a digest of the key, not the key. Run the run file in which it "
             "stands, or give it again: --set events.user_key=..."
         )
-    with TemporaryDirectory(prefix=".buckets-", dir=folder) as place:
+    with TemporaryDirectory(prefix=".buckets-", dir=spread.place(folder)) as place:
         inputs = with_added(expand_inputs(config.inputs), config.added)
         yield SortedLog(inputs, _write_tasks(inputs, config, Path(place), sizes, spread), sizes.pass_bytes)
 
@@ -160,7 +160,7 @@ def _write_tasks(
         sorting.Task(number, group, config, buckets, folder, sizes.read_bytes)
         for number, group in enumerate(_groups(parts, config.unit_bytes))
     ]
-    wanted = config.workers if config.workers is not None else available_cores()
+    wanted = config.workers if config.workers is not None else spread.workers
     processes = min(wanted, len(tasks), 1 + total // sizes.process_bytes)
     here = [task for task in tasks if not all(map(_reads_anywhere, task.units))]
     away = [task for task in tasks if task not in here]

@@ -8,7 +8,7 @@ import polars as pl
 
 from ..config import RunConfig
 from ..context import StageContext, StageResult
-from ..engines.registry import engine_identity
+from ..engines.registry import engine_identity, open_engine
 from ..engines.scoring import Scorer, score_table, scratch_folder
 from ..storage.kept import trusted_manifest
 from ..storage.manifests import Counts
@@ -78,7 +78,7 @@ def run(context: StageContext) -> StageResult:
     with scratch_folder(context.folder) as scratch:
         result = score_table(
             blocks,
-            Scorer(model.folder, model.engine, context.config.store),
+            Scorer(model.folder, model.engine, context.config.store, context.spread.engines or open_engine),
             context.config.reference.shard_rows,
             scratch,
             context.reporter,

@@ -6,7 +6,8 @@ from typing import Any
 from ..config import RunConfig
 from ..context import StageContext, StageResult
 from ..engines.models import resolve_model
-from ..engines.scoring import Scorer, score_table, scorer_key, scratch_folder
+from ..engines.registry import open_engine
+from ..engines.scoring import Opener, Scorer, score_table, scorer_key, scratch_folder
 from ..storage.manifests import Counts
 
 VERSION = 2
@@ -24,9 +25,9 @@ def external(config: RunConfig) -> Mapping[str, str]:
     return scorer_key(resolve_model(config.model, config.revision), config.reference)
 
 
-def scorer(config: RunConfig) -> Scorer:
+def scorer(config: RunConfig, opener: Opener = open_engine) -> Scorer:
     """The reference model, its engine and the store."""
-    return Scorer(resolve_model(config.model, config.revision), config.reference, config.store)
+    return Scorer(resolve_model(config.model, config.revision), config.reference, config.store, opener)
 
 
 def run(context: StageContext) -> StageResult:
@@ -34,7 +35,7 @@ def run(context: StageContext) -> StageResult:
     with scratch_folder(context.folder) as scratch:
         result = score_table(
             context.blocks("sequences"),
-            scorer(context.config),
+            scorer(context.config, context.spread.engines or open_engine),
             context.config.reference.shard_rows,
             scratch,
             context.reporter,

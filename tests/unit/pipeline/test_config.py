@@ -10,7 +10,9 @@ from thumbline.pipeline.line import load_saved_config
 from thumbline.pipeline.reading.inputs import expand_inputs
 from thumbline.pipeline.training.methods import makes_mismatched
 
-CONFIGS = sorted(Path(__file__).parents[3].joinpath("pipeline", "configs").rglob("*.yaml"))
+FOUND = sorted(Path(__file__).parents[3].joinpath("pipeline", "configs").rglob("*.yaml"))
+# Those for a cluster's own tools are looked at in tests/unit/docs/test_cluster_files.py.
+CONFIGS = [path for path in FOUND if path.parent.name != "cluster"]
 MINIMAL = "model: demo\nevents: {inputs: [log.jsonl]}\n"
 
 

@@ -13,7 +13,8 @@ from thumbline.pipeline.config.schema import SCHEMA_FILE, run_schema, settings_n
 from thumbline.pipeline.errors import ConfigError
 
 ROOT = Path(__file__).parents[3]
-CONFIGS = sorted(ROOT.joinpath("pipeline", "configs").rglob("*.yaml"))
+FOUND = sorted(ROOT.joinpath("pipeline", "configs").rglob("*.yaml"))
+CONFIGS = [path for path in FOUND if path.parent.name != "cluster"]
 SCHEMA = Draft202012Validator(run_schema())
 MINIMAL = {"model": "demo", "events": {"inputs": ["log.jsonl"]}}
 EVERY = settings_named()

@@ -1,0 +1,72 @@
+"""What tests have Ray's workers do, who import it from here, and what they look at of a cluster's processes."""
+
+import os
+import signal
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+from thumbline.pipeline.errors import TableError
+from thumbline.pipeline.scale.guardian import members
+
+
+class Step(NamedTuple):
+    """A task that writes a file."""
+
+    number: int
+    folder: Path
+    kills: int = 0
+
+
+def written(step: Step) -> Path:
+    """Write the step's number to a file, having ended the process the first few times."""
+    with (step.folder / f"{step.number}.begun").open("a") as begun:
+        begun.write("x")
+    if (step.folder / f"{step.number}.begun").stat().st_size <= step.kills:
+        os.kill(os.getpid(), signal.SIGKILL)
+    # The first are the slowest.
+    time.sleep(0.2 if step.number == 0 else 0.0)
+    path = step.folder / f"{step.number}.txt"
+    path.write_text(f"{step.number} on {os.environ['POLARS_MAX_THREADS']} thread")
+    return path
+
+
+def refused(number: int) -> int:
+    if number == 3:
+        raise TableError("row 3 is broken")
+    return number
+
+
+def slept(seconds: float) -> float:
+    time.sleep(seconds)
+    return seconds
+
+
+def processes(folder: Path, name: str = "") -> list[int]:
+    """Processes of the cluster in a folder whose command holds a name."""
+    return [pid for pid in members(folder, os.getpid()) if name in command_of(pid)]
+
+
+def command_of(pid: int) -> str:
+    try:
+        return (Path("/proc") / str(pid) / "cmdline").read_text().replace("\0", " ")
+    except OSError:
+        return ""
+
+
+def listening(pids: list[int]) -> set[str]:
+    """Addresses, in hexadecimal digits as the system has them, at which processes listen."""
+    nodes = set()
+    for pid in pids:
+        for link in (Path("/proc") / str(pid) / "fd").iterdir():
+            try:
+                nodes.add(str(link.readlink()))
+            except OSError:
+                continue
+    found = set()
+    for table in ("tcp", "tcp6"):
+        for line in (Path("/proc/net") / table).read_text().splitlines()[1:]:
+            fields = line.split()
+            if fields[3] == "0A" and f"socket:[{fields[9]}]" in nodes:
+                found.add(fields[1].partition(":")[0])
+    return found
