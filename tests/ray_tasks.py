@@ -3,6 +3,7 @@
 import os
 import signal
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -54,6 +55,21 @@ def command_of(pid: int) -> str:
         return ""
 
 
+def ended(pid: int) -> bool:
+    """Whether a process is gone, or waits only for somebody to ask for its exit code."""
+    try:
+        return "(zombie)" in (Path("/proc") / str(pid) / "status").read_text()
+    except OSError:
+        return True
+
+
+def wait_for(holds: Callable[[], bool], seconds: float = 300.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not holds() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert holds()
+
+
 def listening(pids: list[int]) -> set[str]:
     """Addresses, in hexadecimal digits as the system has them, at which processes listen."""
     nodes = set()
@@ -70,3 +86,9 @@ def listening(pids: list[int]) -> set[str]:
             if fields[3] == "0A" and f"socket:[{fields[9]}]" in nodes:
                 found.add(fields[1].partition(":")[0])
     return found
+
+
+def slowly_written(step: Step) -> Path:
+    """As `written`, in a second."""
+    time.sleep(1.0)
+    return written(step)

@@ -18,7 +18,7 @@ from .shares import Place, share_of
 _IN_FLIGHT: Final = 2
 _CLOSING_SECONDS: Final = 90.0
 # How long nothing may come before it is said that engines wait for a place.
-_PATIENCE_SECONDS: Final = 60.0
+_PATIENCE_SECONDS: Final = 120.0
 _logger = logging.getLogger(__name__)
 
 

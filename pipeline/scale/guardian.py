@@ -28,9 +28,10 @@ class Guardian:
         Args:
             folder: The cluster's, which is deleted at the end.
         """
-        command = [sys.executable, "-I", "-S", str(Path(__file__)), str(folder), str(os.getpid())]
+        self.command = os.getpid()
+        arguments = [sys.executable, "-I", "-S", str(Path(__file__)), str(folder), str(self.command)]
         # A session of its own: Ctrl-C in a terminal ends the command, and this after it.
-        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True)
+        self._process = subprocess.Popen(arguments, stdin=subprocess.PIPE, start_new_session=True)
 
     def close(self) -> None:
         """Have it clear up, and wait until it has."""

@@ -17,8 +17,8 @@ OUTPUTS: Final = ()
 
 
 def settings(config: RunConfig) -> dict[str, Any]:
-    """All settings: the report shows every one."""
-    return config.model_dump(mode="json", exclude={"runs"})
+    """All settings, since the report shows every one; where the work is done changes nothing that it says."""
+    return config.model_dump(mode="json", exclude={"runs", "scale"})
 
 
 def _notes(config: RunConfig) -> tuple[str, ...]:
