@@ -117,7 +117,10 @@ def test_skypilot_has_fields_of_a_task_and_installs_what_is_there():
 
 
 def test_the_image_for_kubernetes_is_made_as_the_file_says():
-    dockerfile = (ROOT / ".github/docker/Dockerfile").read_text(encoding="utf-8")
-    (line,) = (line for line in (FOLDER / "kuberay.yaml").read_text().splitlines() if "docker build" in line)
-    given = dict(re.findall(r"--build-arg (\w+)=(\S+)", line))
-    assert set(given) <= set(re.findall(r"^ARG (\w+)", dockerfile, flags=re.MULTILINE))
+    text = (FOLDER / "kuberay.Dockerfile").read_text(encoding="utf-8")
+    named = re.findall(r"docker build -f (\S+) .*-t (\S+)", text)
+    assert [(ROOT / path).is_file() for path, _ in named] == [True, True]
+    (base,) = re.findall(r"^ARG IMAGE=(\S+)$", text, flags=re.MULTILINE)
+    image = KUBERAY["spec"]["rayClusterSpec"]["headGroupSpec"]["template"]["spec"]["containers"][0]["image"]
+    assert [tag for _, tag in named] == [base, image]
+    assert f'"ray[default]=={PINS["ray"]}"' in text
