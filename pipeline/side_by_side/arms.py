@@ -38,11 +38,6 @@ class Arm(NamedTuple):
         return main_method(self.config.train).spec
 
 
-def samples_answers(spec: "LossSpec") -> bool:
-    """Whether a method trains on answers that the policy writes while it trains."""
-    return bool(getattr(spec, "samples_answers", False))
-
-
 class Steps(NamedTuple):
     """How long an arm trains.
 

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -14,7 +14,7 @@ from ..storage.tables import read_table
 from ..training.batches import Order, steps_in_epoch, total_steps
 from ..training.methods import main_method
 from ..training.selecting import selected
-from .arms import Arm, Plan, Steps, samples_answers
+from .arms import Arm, Plan, Steps
 
 _ENDS = ("chosen_response_id", "rejected_response_id")
 
@@ -65,7 +65,7 @@ def trained_rows(base: RunConfig, train: TrainConfig, seed: int) -> TrainedRows:
         train: Method, and how many rows at most.
         seed: Draws which, where they are some.
     """
-    if samples_answers(main_method(train).spec):
+    if main_method(train).spec.samples_answers:
         return _sampled_rows(base, train)
     kind = main_method(train).spec.rows
     prompts = _read(base, "splits").filter(pl.col("split") == "train").select("prompt_id")
@@ -91,7 +91,7 @@ def _sampled_rows(base: RunConfig, train: TrainConfig) -> TrainedRows:
     matched = _read(base, "row_sequences").filter((pl.col("split") == "train") & (pl.col("role") == "matched"))
     responses = read_table(base.run_dir / "responses" / "responses.parquet", "responses", ["response_id", "prompt_id"])
     answered = responses.join(matched, on="response_id", how="semi").join(splits, on="prompt_id", how="semi")
-    rollouts: Any = getattr(train, "rollouts")  # noqa: B009  of versions that sample
+    rollouts = train.rollouts
     prompts = answered["prompt_id"].n_unique()
     most = rollouts.samples * rollouts.max_new_tokens * rollouts.epochs
     return TrainedRows(np.full(prompts, most, dtype=np.int64), None, prompts)
@@ -104,12 +104,11 @@ def taken_tokens(config: RunConfig, steps: Steps) -> Steps:
         config: A run whose training is done.
         steps: As planned.
     """
-    if not samples_answers(main_method(config.train).spec):
+    if not main_method(config.train).spec.samples_answers:
         return steps
     log = read_table(config.run_dir / "train" / "training_log.parquet", "training_log")
     sampled = log.filter((pl.col("phase") == "train") & (pl.col("metric") == "sampled_tokens"))["value"].sum()
-    rollouts: Any = getattr(config.train, "rollouts")  # noqa: B009  as above
-    return steps._replace(tokens=round(sampled * rollouts.epochs))
+    return steps._replace(tokens=round(sampled * config.train.rollouts.epochs))
 
 
 def _read(base: RunConfig, table: str) -> pl.DataFrame:

@@ -10,7 +10,7 @@ from ..planning.models import model_config
 from ..planning.tracing import Traces
 from ..planning.work import Stated, work_of
 from ..training.methods import main_method
-from .arms import Arm, Plan, samples_answers
+from .arms import Arm, Plan
 from .running import ArmTrial
 
 
@@ -64,10 +64,9 @@ class Needs(NamedTuple):
 def needs_of(arm: Arm) -> Needs:
     """What an arm's method needs, by its own description."""
     spec = arm.spec
-    if samples_answers(spec):
+    if spec.samples_answers:
         # Answers are scored as they are sampled: reference and reward model are in memory, or share an adapter's base.
-        held = str(getattr(spec, "weights_held", "3x"))
-        return Needs(spec.title, "log-probs as it samples", "prompts", f"thumbs model, {spec.title}", held)
+        return Needs(spec.title, "as it samples", spec.data, f"thumbs model, {spec.title}", spec.weights_held)
     rows = "liked answers" if spec.liked_only else "pairs" if spec.paired else "thumbs"
     reference = "stored log-probs" if spec.needs_reference else "none"
     return Needs(spec.title, reference, rows, spec.title, "1x")
@@ -118,7 +117,7 @@ def costs(plan: Plan, trials: Sequence[ArmTrial]) -> dict[str, Cost]:
 def _flops(traces: Traces, trial: ArmTrial) -> float:
     """Floating-point operations of a trial's training: those of one step, by its tokens, times the steps."""
     config = trial.config
-    if samples_answers(main_method(config.train).spec):
+    if main_method(config.train).spec.samples_answers:
         raise ConfigError("answers that are sampled while training are not counted")
     with work_of(config, Stated(), traces.layout(config.train)) as work:
         step = estimate(traces, config.train, work, "cpu")

@@ -5,7 +5,7 @@ from typing import Final, NamedTuple
 
 from ..report.formatting import DASH, change, count, difference, interval, measure, number, p_value, plural, seconds
 from ..sweep.comparing import Comparison
-from .arms import Arm, samples_answers
+from .arms import Arm
 from .facts import FOLK, Cost, needs_of
 from .measures import MEASURES, Measure
 from .outcome import Outcome, is_clear
@@ -96,7 +96,7 @@ def notes(outcome: Outcome) -> list[str]:
         "rate is at a disadvantage here. `--for METHOD.KEY=VALUE` sets its own; choose it by `thumbline sweep`, on the "
         "validation split.",
     ]
-    if any(samples_answers(arm.spec) for arm in plan.arms):
+    if any(arm.spec.samples_answers for arm in plan.arms):
         found.append(
             "Methods that sample their own answers take as many steps as if each answer were as long as it may be, so "
             "that they train on fewer tokens than the others: the table has what they sampled."
