@@ -185,10 +185,12 @@ def folk_rows(outcome: Outcome) -> list[dict[str, Entry]]:
 
 
 FOLK_NOTE: Final = (
-    "Where the columns differ: the reference's log-probs are scored once and stored, so that no reference model is in "
-    "memory while a policy trains, and every method begins with the run's model, without an SFT of its own. The "
-    "measured peak is that of the whole process on a CPU, or of the allocator on a GPU: weights, gradients, the "
-    "optimiser's state and activations, of which weights are a part."
+    "Where the columns differ: the reference's log-probs are scored once and stored, so that no reference model is "
+    "in memory while a policy trains, and every method begins with the run's model, without an SFT of its own. "
+    "Methods that sample answers hold the reference and the thumbs model while they train, or one base for all with "
+    "an adapter; the thumbs model's own training is not among the figures, since all share it. The measured peak is "
+    "that of the whole process on a CPU, or of the allocator on a GPU: weights, gradients, the optimiser's state "
+    "and activations, of which weights are a part."
 )
 
 
