@@ -77,9 +77,9 @@ def test_stratifying_moves_unpaired_rows_and_leaves_pairs_as_they_are():
 @pytest.mark.parametrize("stratify", ["label", "none"])
 def test_a_training_takes_the_rows_of_the_order_that_is_set(model_dir, tmp_path, stratify, monkeypatch):
     rows, taken = unpaired(12), []
-    from thumbline.pipeline.training import trainer
+    from thumbline.pipeline.training import step as stepping
 
-    monkeypatch.setattr(trainer, "take_step", lambda *args: taken.append(args[3]) or {"loss": 1.0})
+    monkeypatch.setattr(stepping, "take_step", lambda *args: taken.append(args[3]) or {"loss": 1.0})
     settings = config(method="kto", stratify=stratify, epochs=1, validation_rows=0)
     Trainer(policy_of(model_dir), objective("kto", 2), settings, rows, [], tmp_path).run(lambda _: None)
     assert taken == [step_rows(rows, step, 4, settings.seed, stratify) for step in range(3)]
