@@ -58,7 +58,7 @@ def test_each_call_has_the_weights_of_its_step(model, tmp_path, adapted):
         told = []
         for seed in range(2):
             expected, found = own.sample(DRAWS), source.sample(DRAWS)
-            assert found == expected
+            assert found == expected, seed
             told.append(found)
             moved(policy, seed)
         assert told[0] != told[1]

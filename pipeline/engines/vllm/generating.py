@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import torch
+
 from ..sampling import Draw, Sampled, SamplingSettings, ended
 from .messages import NewWeights, Settings, Work
 from .routes import generator, lora_request
@@ -9,6 +11,8 @@ from .routes import generator, lora_request
 
 def open_sampling(settings: Settings) -> Work:
     """An engine that samples as the settings say, and takes other weights in between."""
+    if settings.takes_weights:
+        _keep_weights_plain()
     engine = generator(settings, enable_prefix_caching=settings.config.prefix_caching, **_whole_prompts(settings))
     adapter = lora_request(settings)
 
@@ -20,6 +24,20 @@ def open_sampling(settings: Settings) -> Work:
         return _sample(engine, settings, given, adapter)
 
     return work
+
+
+def _keep_weights_plain() -> None:
+    """Let vLLM multiply by a layer's own weights on a CPU.
+
+    It packs them into another form when it loads a model and multiplies by that, also after other weights were put into
+    the layer: a head that is tied to the embeddings would stay the old one.
+    """
+    from vllm.model_executor.layers import utils
+
+    def plain(layer: Any, remove_weight: bool) -> None:
+        layer.cpu_linear = torch.nn.functional.linear
+
+    utils.dispatch_cpu_unquantized_gemm = plain
 
 
 def _take(engine: Any, settings: Settings, weights: NewWeights) -> Any:

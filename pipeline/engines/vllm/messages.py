@@ -29,6 +29,7 @@ class Settings(NamedTuple):
         log: File that takes what vLLM prints.
         adapter_dir: Folder of a LoRA adapter; None for none.
         sampling: How tokens are drawn, where they are.
+        takes_weights: Whether `NewWeights` will come.
     """
 
     route: Route
@@ -38,6 +39,7 @@ class Settings(NamedTuple):
     log: str
     adapter_dir: str | None = None
     sampling: SamplingSettings | None = None
+    takes_weights: bool = False
 
 
 class NewWeights(NamedTuple):

@@ -28,6 +28,8 @@ class WorkerProcess:
         config: EngineConfig,
         max_tokens: int,
         sampling: SamplingSettings | None = None,
+        *,
+        takes_weights: bool = False,
     ) -> None:
         """Start the process; it loads the model while this one goes on.
 
@@ -37,6 +39,7 @@ class WorkerProcess:
             config: The engine's settings.
             max_tokens: Tokens of the longest sequence, answers included.
             sampling: How tokens are drawn, where they are.
+            takes_weights: Whether `take_weights` will be called.
         """
         adapter = None if config.adapter is None else str(resolve_adapter(config.adapter))
         self._log = tempfile.NamedTemporaryFile("r", prefix="thumbline-vllm-", suffix=".log", errors="replace")  # noqa: SIM115  open until close()
@@ -45,7 +48,10 @@ class WorkerProcess:
         self._connection, theirs = context.Pipe()
         self._process = context.Process(
             target=serve,
-            args=(theirs, Settings(route, str(model_dir), config, max_tokens, self._log.name, adapter, sampling)),
+            args=(
+                theirs,
+                Settings(route, str(model_dir), config, max_tokens, self._log.name, adapter, sampling, takes_weights),
+            ),
             # vLLM's own workers, one a GPU, are children of this process, which a daemon may not have.
             daemon=config.tensor_parallel_size == 1,
         )

@@ -12,7 +12,15 @@ from .process import WorkerProcess
 class VLLMSampler:
     """A model that samples by vLLM, in a process of its own; see `VLLMEngine` for why."""
 
-    def __init__(self, model_dir: Path, config: EngineConfig, settings: SamplingSettings, longest: int) -> None:
+    def __init__(
+        self,
+        model_dir: Path,
+        config: EngineConfig,
+        settings: SamplingSettings,
+        longest: int,
+        *,
+        takes_weights: bool = False,
+    ) -> None:
         """Start the process, which loads the model.
 
         Args:
@@ -20,8 +28,10 @@ class VLLMSampler:
             config: The engine's settings.
             settings: How tokens are drawn.
             longest: Tokens of the longest prompt.
+            takes_weights: Whether `take_weights` will be called.
         """
-        self._process = WorkerProcess("sampling", model_dir, config, longest + settings.max_new_tokens, settings)
+        most = longest + settings.max_new_tokens
+        self._process = WorkerProcess("sampling", model_dir, config, most, settings, takes_weights=takes_weights)
 
     def sample(self, draws: Sequence[Draw]) -> list[Sampled]:
         """One answer a draw, in the order given.

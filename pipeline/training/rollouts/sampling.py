@@ -86,7 +86,7 @@ class VLLMPolicySampler:
         elif config.adapter is not None:
             # The policy has it in its own weights.
             config = config.model_copy(update={"adapter": None})
-        self._sampler = VLLMSampler(model_dir, config, settings, places.longest)
+        self._sampler = VLLMSampler(model_dir, config, settings, places.longest, takes_weights=True)
 
     def sample(self, draws: Sequence[Draw]) -> list[Sampled]:
         """One answer a draw, from the policy's present weights.
