@@ -25,7 +25,17 @@ from thumbline.pipeline import line
 from thumbline.pipeline.config import load_config
 from thumbline.pipeline.training.rollouts import opening
 
-SHOWN = ("reward", "penalised_reward", "kl_k1", "kl_k3", "entropy", "answer_tokens", "ended_share", "clip_fraction")
+SHOWN = (
+    "reward",
+    "score",
+    "penalised_reward",
+    "kl_k1",
+    "kl_k3",
+    "entropy",
+    "answer_tokens",
+    "ended_share",
+    "clip_fraction",
+)
 MIB = 2**20
 
 
@@ -40,6 +50,7 @@ def settings(options: argparse.Namespace) -> dict[str, Any]:
             "epochs": options.epochs,
             "minibatches": options.minibatches,
             "value_model": options.value_model,
+            "missing_eos_penalty": options.missing_eos_penalty,
         },
         "adapter": options.adapter,
         "learning_rate": options.learning_rate,
@@ -125,6 +136,7 @@ def main() -> None:
     parser.add_argument("--layers", type=int, default=6)
     parser.add_argument("--log-prompts", type=int, default=16)
     parser.add_argument("--kl-coefficient", type=float, default=0.05)
+    parser.add_argument("--missing-eos-penalty", type=float, default=1.0)
     parser.add_argument("--learning-rate", type=float, default=2e-5)
     parser.add_argument("--adapter", default="none")
     parser.add_argument("--value-model", default="policy")
