@@ -12,6 +12,7 @@ from typer.main import get_command
 from tests.evaluator_rows import scored_pairs
 from thumbline.evaluators import EVALUATORS, EvaluationSettings, evaluate
 from thumbline.losses import LOSSES
+from thumbline.losses.registry import ROLLOUTS
 from thumbline.pipeline.cli.main import app
 from thumbline.pipeline.config import RunConfig
 from thumbline.pipeline.line import STAGES
@@ -125,7 +126,10 @@ def test_the_stages_are_those_of_the_line():
 
 @pytest.mark.parametrize(
     ("document", "heading", "known"),
-    [("losses/README.md", "## Methods", LOSSES), ("evaluators/README.md", "## What each measures", EVALUATORS)],
+    [
+        ("losses/README.md", "## Methods", {**LOSSES, **ROLLOUTS}),
+        ("evaluators/README.md", "## What each measures", EVALUATORS),
+    ],
 )
 def test_every_one_has_its_row(document, heading, known):
     table = text_of(document).split(f"{heading}\n")[1].split("\n## ")[0]
