@@ -1,10 +1,12 @@
 """One call or command to the settings of a run: its inputs, its folder, and what is set beside them."""
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 from ..config import RunConfig, build_config, override, put
+from ..config.run import RUN_NAME
 from ..errors import ConfigError
 
 LAST_STAGE_OF: Final = {"prepare": "splits", "train": "train"}
@@ -36,6 +38,11 @@ def run_config(
         ConfigError: A setting does not hold.
     """
     place = output.absolute()
+    if re.match(RUN_NAME, place.name) is None:
+        raise ConfigError(
+            f"{output}: a run's folder is named by letters, digits, '.', '_' and '-', a letter or a digit first; "
+            "choose another name."
+        )
     document: dict[str, Any] = {"name": place.name, "runs": str(place.parent), "model": model, **sections}
     document["events"] = {"inputs": list(inputs), **sections.get("events", {})}
     for setting in settings:

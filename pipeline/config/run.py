@@ -1,7 +1,7 @@
 """A whole run's settings: a section a stage."""
 
 from pathlib import Path
-from typing import Self
+from typing import Final, Self
 
 from pydantic import Field, model_validator
 
@@ -14,11 +14,13 @@ from .scaling import ScaleConfig
 from .scoring import ReferenceConfig, SequencesConfig
 from .training import TrainConfig
 
+RUN_NAME: Final = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
+
 
 class RunConfig(StageConfig):
     """A whole run, from logs to report."""
 
-    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="Name of the run's folder.")
+    name: str = Field(pattern=RUN_NAME, description="Name of the run's folder.")
     runs: FilePath = Field("runs", description="Folder of all runs, relative to the run file.")
     model: ModelName = Field(
         min_length=1,

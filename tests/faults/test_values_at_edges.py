@@ -11,7 +11,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.unit.evaluation.rows import margins, outcome, scored, subject
+from thumbline.pipeline.api.settings import run_config
 from thumbline.pipeline.config import EventsConfig
+from thumbline.pipeline.errors import ConfigError
 from thumbline.pipeline.evaluation.outcome import write_outcome
 from thumbline.pipeline.stages.events import EventsResult, ingest
 
@@ -150,3 +152,9 @@ def test_names_that_steer_a_terminal_or_a_page_are_shown_in_the_report(
     assert "org/m[/red][U+001B][31m[U+202E]模型&lt;b&gt;$x_{\\frac$" in page.replace("<wbr>", "")
     assert not [str(told.message) for told in recwarn if "Glyph" in str(told.message)]
     assert name in pl.read_parquet(tmp_path / "scored_pairs.parquet")["model"].to_list()
+
+
+@pytest.mark.parametrize("name", ["*", "?", "out[1]", "-x", "\x1b[31m", "x y"])
+def test_a_folder_whose_name_no_run_has_is_refused_by_its_name(tmp_path: Path, name: str) -> None:
+    with pytest.raises(ConfigError, match="a run's folder is named by letters, digits, '.', '_' and '-'"):
+        run_config([], tmp_path / name, "demo")
