@@ -189,14 +189,17 @@ class LocalSpread:
         return map_in_processes(function, items, most)
 
 
-def map_in_threads(make: Callable[[_Item], _Result], items: Iterable[_Item]) -> Iterator[_Result]:
+def map_in_threads(
+    make: Callable[[_Item], _Result], items: Iterable[_Item], most: int | None = None
+) -> Iterator[_Result]:
     """`make` of each item, in the items' order, made in threads while the caller works on those before.
 
     Args:
         make: Called in several threads at a time; it should do its work where Python's lock is not held.
-        items: Taken in the caller's thread, as many ahead of the results as there are cores.
+        items: Taken in the caller's thread, as many ahead of the results as there are threads.
+        most: Threads, where fewer than there are cores; each holds an item and its result.
     """
-    threads = available_cores()
+    threads = min(available_cores(), most or available_cores())
     coming: deque[Future[_Result]] = deque()
     with ThreadPoolExecutor(threads) as pool:
         for item in items:

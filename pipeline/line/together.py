@@ -32,6 +32,8 @@ _logger = logging.getLogger(__name__)
 _IN_ORDER: Final = ("events", "responses", "unpaired", "pairs", "splits")
 # The mark of a working folder whose fingerprint hangs on tables that are not written yet.
 _UNKNOWN: Final = "together"
+# Parts in work at a time: each is held with its rows of every table, and polars has all cores for one.
+_MOST_PARTS: Final = 8
 _Tables = dict[str, pl.DataFrame]
 
 
@@ -146,7 +148,7 @@ class _Pass:
     def write_all(self) -> None:
         """Write all tables but those of `splits`."""
         parts = whole_prompts(chain(self._log.events(), [polars_schema("events").to_frame()]))
-        for part in map_in_threads(self._made, parts):
+        for part in map_in_threads(self._made, parts, _MOST_PARTS):
             if self._splits is not None and part.splits is not None:
                 self._splits.passed(part.splits)
             self._write(self._responses.passed(part.tables))
