@@ -267,6 +267,8 @@ def load_encoder(
 
     with loading(f"{model_dir}: no tokenizer can be loaded from this folder", InputError):
         tokenizer = AutoTokenizer.from_pretrained(model_dir)
+        # Some of its settings are read with the first text alone.
+        tokenizer(["a text"], add_special_tokens=False)
     if template == "chat" and writes_the_date(tokenizer, template_options or {}):
         _logger.warning(
             "sequences: this model's chat template writes today's date, so every row is new tomorrow. Fix it with "

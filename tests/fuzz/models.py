@@ -20,6 +20,8 @@ from thumbline.pipeline.engines.hf import HFEngine
 from thumbline.pipeline.engines.models import check_chat_template, check_model, has_soft_caps, model_digest
 
 _FLAT: Final = "__"
+# Stands in an adapter's settings for the folder in which its model lies.
+_PLACE: Final = b"<the case's folder>"
 _MODULES: Final = ("model.layers.0.self_attn.q_proj", "model.layers.1.mlp.down_proj")
 _QUESTION: Final[Any] = {"role": "user", "content": "When do I plant beans?", "extra": None}
 _ADAPTER: Final = (
@@ -42,7 +44,7 @@ class Models:
             model = save_tiny_model(Path(place) / "model")
             save_lora(Path(place) / "adapter", model, _MODULES)
             self._files = {
-                _FLAT.join(path.relative_to(place).parts): path.read_bytes()
+                _FLAT.join(path.relative_to(place).parts): path.read_bytes().replace(place.encode(), _PLACE)
                 for path in sorted(Path(place).rglob("*"))
                 if path.is_file()
             }
@@ -72,7 +74,7 @@ class Models:
         for name, data in (self._files | case.files).items():
             path = folder.joinpath(*name.split(_FLAT))
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(data)
+            path.write_bytes(data.replace(_PLACE, str(folder).encode()))
         told = [refused(lambda look=look: look(folder)) for look in (_looked, _adapter, _tokenized, _scored)]
         return "refused" if any(told) else "read"
 

@@ -44,6 +44,11 @@ _WORDS: Final = (
 
 
 _LONGEST: Final = 200
+# Axes that hold, so that what is read of them is checked too.
+_SOUND: Final = (
+    "train.loss.beta=0.1,0.3", "train.loss.beta=0.1", "train.learning_rate=1e-5,4E-5", "train.method=dpo,ipo",
+    "train.max_steps=3,null", "train.also=[],[{method: ipo, weight: 0.5}]", "train.device=cpu,'cuda:1'",
+)  # fmt: skip
 
 
 @cache
@@ -121,9 +126,13 @@ class Sweeps:
             key = pick(random, [*_TRAINED, *_TRAINED, *KEYS, "train.loss.beta", "train.method", "", "train.", "a.b"])
             listed = ",".join(pick(random, values) for _ in range(int(random.integers(1, 3))))
             axes.append(f"{key}={listed}" if chance(random, 0.97) else key + listed)
+        if chance(random, 0.3):
+            axes = [pick(random, _SOUND), *axes[: int(chance(random, 0.5))]]
         metric = pick(random, ["auto", "auto", "accuracy", "auc", "loss", "win_rate", "frontier", "", "x"])
         seeds = pick(random, [None, None, [0, 1], [0, 0], [], [-1], [2**70]])
-        return Case({}, {"over": axes, "metric": metric, "seeds": seeds, "keep": pick(random, ["best", "all", "x"])})
+        return Case(
+            {}, {"over": axes, "metric": metric, "seeds": seeds, "keep": pick(random, ["best", "best", "all", "x"])}
+        )
 
     def read(self, case: Case, folder: Path) -> Outcome:
         """Plan the sweep: every trial has a folder of its own, and settings that a run file can hold."""
