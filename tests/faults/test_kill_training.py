@@ -31,7 +31,16 @@ STEEP = {"learning_rate": 0.01, "schedule": "constant", "keep": "best", "patienc
 TRAININGS = {
     "all weights, KTO": {"method": "kto", **OFTEN, **STEEP},
     "adapter, DPO": {"adapter": "lora", "lora": {"rank": 2, "alpha": 4}, "save": "adapter", **OFTEN, **STEEP},
+    "PPO": {
+        "method": "ppo",
+        "rollouts": {"samples": 2, "max_new_tokens": 6, "minibatches": 2},
+        **OFTEN,
+        **STEEP,
+        "best_by": "penalised_reward",
+    },
 }
+# What scores the answers of methods that sample them.
+BESIDE = {"PPO": {"thumbs": {"method": "reward_bce", "batch_rows": 64, "dtype": "float32", "device": "cpu"}}}
 
 
 @pytest.fixture(scope="module")
@@ -80,7 +89,7 @@ def check_tracked(folder: Path, log: pl.DataFrame) -> None:
 @pytest.mark.parametrize("name", mostly_soaked(TRAININGS, ["adapter, DPO"]))
 def test_a_training_killed_at_random_moments_is_that_of_a_calm_run(place, name):
     pytest.importorskip("tensorboard", reason="tensorboard is not installed")
-    sections = {"train": TRAININGS[name] | {"track": ["tensorboard"]}}
+    sections = {"train": TRAININGS[name] | {"track": ["tensorboard"]}, **BESIDE.get(name, {})}
     calm, stormy = (
         write_config(place, place / "thumbs.jsonl", place / "model", name=f"{kind}-{name[:3]}", **sections)
         for kind in ("calm", "stormy")
