@@ -15,7 +15,7 @@ from thumbline.pipeline.evaluation.compare import compare, training_logs
 from thumbline.pipeline.evaluation.outcome import Choices, write_outcome
 
 _FLAT = "__"
-_DRAWS = 50
+_DRAWS = 100
 
 
 class Compared:
