@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import ConfigError
-from .runs import Run
+from .runs import Run, load
 
 if TYPE_CHECKING:
     # Imported where it is used: `import thumbline` should not wait for what is not called.
@@ -37,11 +37,10 @@ def export(
         ConfigError: There is no such target, no such run, or no place that stays.
         InputError: The run has not reached its splits, the target takes none of its rows, or the hub refuses.
     """
-    from .. import line
     from ..dataset.export import Push, export_run
 
     if isinstance(run, Run) and run.tables.kept is not None and output is None and push_to_hub is None:
         raise ConfigError("export: the run's folder is a temporary one that goes with it; give output.")
-    config = run.settings if isinstance(run, Run) else line.load_saved_config(Path(run).absolute())
+    config = run.settings if isinstance(run, Run) else load(run).settings
     push = None if push_to_hub is None else Push(push_to_hub, private)
     return export_run(config, target, output=None if output is None else Path(output), test=test, push=push)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from . import view
-from .runs import Run
+from .runs import Run, load
 
 if TYPE_CHECKING:
     # Imported where it is used: `import thumbline` should not wait for what is not called.
@@ -131,18 +131,16 @@ def _predicted(run: Run | str | Path) -> "Predicted | None":
 
 
 def _folder(run: Run | str | Path) -> Path:
-    return run.folder if isinstance(run, Run) else Path(run).absolute()
+    return run.folder if isinstance(run, Run) else load(run).folder
 
 
 def _votes(run: Run | str | Path) -> tuple[pl.DataFrame, pl.DataFrame]:
-    from .. import line
     from ..errors import InputError
     from ..evidence.launch_basis import COLUMNS
     from ..storage.kept import trusted_manifest
     from ..storage.tables import read_table
 
     folder = _folder(run)
-    line.load_saved_config(folder)
     if trusted_manifest(folder / "responses") is None:
         raise InputError(f"{folder}: its votes are not counted yet; run it until the stage `responses` at least.")
     raters, responses = (

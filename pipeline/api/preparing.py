@@ -85,7 +85,7 @@ class Prepared(Run):
         from .. import line
         from ..dataset.prepared import export_dataset
 
-        with line.locked(self.folder):
+        with line.held(self.settings):
             return export_dataset(self.settings, f"{_ORIGIN}(...)")
 
     def __repr__(self) -> str:
@@ -133,8 +133,8 @@ def prepare(
         adapter: Reads a row, a dict, into its event: a mapping with `prompt`, `completion` and `vote`, and where
             known `user_id`, `conversation_id`, `model`, `created_at` and what else `RawEvent` has; or a list of them.
             It runs in this process, and always again: what it closes over may have changed.
-        output: Folder for the tables, as `thumbline prepare` leaves them, which is written to again where inputs or
-            settings have changed; None: a temporary one, which goes with the result.
+        output: Folder or address (`s3://bucket/mine`) for the tables, as `thumbline prepare` leaves them, which is
+            written to again where inputs or settings have changed; None: a temporary one, which goes with the result.
         format: A name of `thumbline formats`; `auto` tells it by the fields.
         on: Where tasks run, `local` or `ray`; None: what `scale.runner` says. An adapter runs in this process.
         settings: Those of a run file: sections (`pairs={...}`) or dotted keys (`"pairs.strategy"`).
@@ -144,6 +144,7 @@ def prepare(
         InputError: `rows` stand for nothing, or their fields fit no format.
     """
     from .. import line
+    from ..config.places import working_run
     from ..importers import own
     from ..importers.registry import using
     from .settings import LAST_STAGE_OF, NO_MODEL, placed_on, run_config, sections_of
@@ -153,12 +154,13 @@ def prepare(
     if adapter is not None and not callable(adapter):
         raise ConfigError(f"{_ORIGIN}: an adapter is a function; a format is named by `format`.")
     temporary = None if output is not None else TemporaryDirectory(prefix="thumbline-")
-    folder = Path(temporary.name) / "prepared" if temporary is not None else Path(str(output)).absolute()
+    place = Path(temporary.name) / "prepared" if temporary is not None else _place(str(output))
+    folder = working_run(place) if isinstance(place, str) else place
     sections = sections_of(settings | placed_on(on), _ORIGIN)
     if not isinstance(sections.get("events", {}), dict):
         raise ConfigError(f"{_ORIGIN}: 'events' is a section; give its settings as a dict.")
     sections["events"] = {"format": format if adapter is None else own.NAME, **sections.get("events", {})}
-    config = run_config(as_inputs(rows, folder), folder, NO_MODEL, origin=_ORIGIN, **sections)
+    config = run_config(as_inputs(rows, folder), place, NO_MODEL, origin=_ORIGIN, **sections)
     stages = line.select(None, LAST_STAGE_OF["prepare"])
     try:
         if adapter is not None:
@@ -167,10 +169,15 @@ def prepare(
         _finish(config, stages if adapter is None else stages[1:])
     except InputError as error:
         raise _explained(error, config, kept=temporary is None) from error
-    prepared = Prepared(folder, config, temporary)
+    prepared = Prepared(config.run_dir, config, temporary)
     if temporary is None:
         _ = prepared.report
     return prepared
+
+
+def _place(output: str) -> Path | str:
+    """A folder's whole path, or an address as it is."""
+    return output if "://" in output else Path(output).absolute()
 
 
 def _explained(error: InputError, config: "RunConfig", *, kept: bool) -> InputError:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from ..errors import PipelineError, unknown_name
+from ..storage.attached import bring
 from . import view
 
 if TYPE_CHECKING:
@@ -70,7 +71,8 @@ class Run:
     """A run, finished or not.
 
     Attributes:
-        folder: Where it lies.
+        folder: Where it lies; of a run at an address the folder of this machine that stands for it, in which tables
+            appear as they are asked for.
         settings: What it was last started with.
         manifests: What each finished stage did, in the order of the line.
         tables: Its tables as polars frames, by name, read when they are asked for.
@@ -119,6 +121,7 @@ class Run:
         from ..storage.kept import check_kept
 
         path = self.folder / "report" / "metrics.json"
+        bring(path)
         if not path.is_file():
             return None
         check_kept(path)
@@ -128,12 +131,14 @@ class Run:
     def report(self) -> Path | None:
         """The page that a person opens; None where there is none yet."""
         path = self.folder / "report" / "report.html"
+        bring(path)
         return path if path.is_file() else None
 
     @property
     def model(self) -> Path | None:
         """The trained model's folder; None where nothing was trained yet."""
         path = self.folder / "train" / "model"
+        bring(path)
         return path if path.is_dir() else None
 
     def __repr__(self) -> str:
@@ -144,7 +149,7 @@ class Run:
     def _repr_html_(self) -> str:
         """What each stage did, what is still to do, and the verdict."""
         return view.page(
-            view.paragraph(self.verdict or f"Run '{self.settings.name}' in {self.folder}", strong=True),
+            view.paragraph(self.verdict or f"Run '{self.settings.name}' in {self.settings.place()}", strong=True),
             view.frame(self.counts),
             view.paragraph(f"Still to run: {', '.join(self._missing)}.") if self._missing else "",
             view.paragraph(f"Report: {self.report}") if self.report else "",
@@ -158,15 +163,17 @@ def load(folder: str | Path) -> Run:
         run.tables["pairs"], run.metrics, run.verdict
 
     Args:
-        folder: What `thumbline run`, `thumbline.run`, `prepare` or `train` wrote to.
+        folder: Folder or address (`s3://bucket/runs/mine`) that `thumbline run`, `thumbline.run`, `prepare` or `train`
+            wrote to.
 
     Raises:
         ConfigError: It is not the folder of a run.
     """
     from .. import line
 
-    place = Path(folder).absolute()
-    return Run(place, line.load_saved_config(place))
+    place = str(folder)
+    config = line.open_run(place) if "://" in place else line.load_saved_config(Path(folder).absolute())
+    return Run(config.run_dir, config)
 
 
 def run(
@@ -190,10 +197,11 @@ def run(
 
     loaded = configured(config, sections_of(settings | placed_on(on), "thumbline.run"), "thumbline.run")
     stages = line.select(None, until)
+    line.see(loaded)
     line.check_run(loaded, stages)
     for _ in line.run(loaded, stages, command="thumbline.run(...)"):
         pass
-    return load(loaded.run_dir)
+    return load(loaded.run_dir if loaded.address is None else loaded.address)
 
 
 def configured(config: str | Path | Mapping[str, Any], sections: Mapping[str, Any], origin: str) -> "RunConfig":

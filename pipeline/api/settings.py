@@ -6,8 +6,10 @@ from pathlib import Path
 from typing import Any, Final
 
 from ..config import RunConfig, build_config, override, put
+from ..config.places import split_address
 from ..config.run import RUN_NAME
 from ..errors import ConfigError
+from ..hiding import without_secrets
 
 LAST_STAGE_OF: Final = {"prepare": "splits", "train": "train"}
 # No stage before training looks at the model.
@@ -17,7 +19,7 @@ _BY_ARGUMENTS: Final = ("name", "runs", "model")
 
 def run_config(
     inputs: Sequence[str],
-    output: Path,
+    output: Path | str,
     model: str,
     settings: Sequence[str] = (),
     *,
@@ -28,7 +30,7 @@ def run_config(
 
     Args:
         inputs: Logs or data sets.
-        output: Folder of the run.
+        output: Folder of the run, or its address.
         model: Model name, or `demo`.
         settings: `key=value` overrides, which win.
         origin: Who asks, for errors.
@@ -37,13 +39,17 @@ def run_config(
     Raises:
         ConfigError: A setting does not hold.
     """
-    place = output.absolute()
-    if re.match(RUN_NAME, place.name) is None:
+    if isinstance(output, str) and "://" in output:
+        runs, name = split_address(output)
+    else:
+        place = Path(output).absolute()
+        runs, name = str(place.parent), place.name
+    if re.match(RUN_NAME, name) is None:
         raise ConfigError(
-            f"{output}: a run's folder is named by letters, digits, '.', '_' and '-', a letter or a digit first; "
-            "choose another name."
+            f"{without_secrets(str(output))}: a run's folder is named by letters, digits, '.', '_' and '-', a letter or a "
+            "digit first; choose another name."
         )
-    document: dict[str, Any] = {"name": place.name, "runs": str(place.parent), "model": model, **sections}
+    document: dict[str, Any] = {"name": name, "runs": runs, "model": model, **sections}
     document["events"] = {"inputs": list(inputs), **sections.get("events", {})}
     for setting in settings:
         override(document, setting)

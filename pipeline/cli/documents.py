@@ -1,12 +1,13 @@
 """What `--json` prints of a run: the same keys whatever the command, and null where there is nothing to say."""
 
 import json
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from ..config import RunConfig
+from ..errors import PipelineError
+from ..storage.attached import bring, lies_there
 
 if TYPE_CHECKING:
     from ..line import Activity, Finished, Standing
@@ -17,19 +18,21 @@ JsonOption = Annotated[
 ]
 
 
-def verdict_of(run_dir: Path) -> dict[str, Any] | None:
+def verdict_of(config: RunConfig) -> dict[str, Any] | None:
     """`tone` and `sentence` of the run's report; None where there is none, or none that can be read."""
+    path = config.run_dir / "report" / "metrics.json"
     try:
-        found = json.loads((run_dir / "report" / "metrics.json").read_text(encoding="utf-8"))["verdict"]
+        bring(path)
+        found = json.loads(path.read_text(encoding="utf-8"))["verdict"]
         return {"tone": str(found["tone"]), "sentence": str(found["sentence"])}
-    except (OSError, ValueError, KeyError, TypeError):
+    except (PipelineError, OSError, ValueError, KeyError, TypeError):
         return None
 
 
-def report_of(run_dir: Path) -> Path | None:
-    """The page of the run's report; None where there is none."""
-    path = run_dir / "report" / "report.html"
-    return path if path.is_file() else None
+def report_of(config: RunConfig) -> str | None:
+    """The page of the run's report, its path or address; None where there is none."""
+    path = config.run_dir / "report" / "report.html"
+    return config.place("report", "report.html") if path.is_file() or lies_there(path) else None
 
 
 def stage_document(manifest: "Manifest | None") -> dict[str, Any]:
@@ -63,10 +66,10 @@ def run_document(config: RunConfig, finished: "list[Finished]") -> dict[str, Any
     """
     return {
         "run": config.name,
-        "folder": config.run_dir,
+        "folder": config.place(),
         "stages": [{"stage": one.stage.name, "action": one.action, **stage_document(one.manifest)} for one in finished],
-        "verdict": verdict_of(config.run_dir),
-        "report": report_of(config.run_dir),
+        "verdict": verdict_of(config),
+        "report": report_of(config),
     }
 
 
@@ -79,7 +82,7 @@ def status_document(config: RunConfig, standing: "list[Standing]", activity: "Ac
     """
     return {
         "run": config.name,
-        "folder": config.run_dir,
+        "folder": config.place(),
         "activity": None if activity is None else {"words": activity.words(), **activity.model_dump()},
         "stages": [
             {
@@ -91,6 +94,6 @@ def status_document(config: RunConfig, standing: "list[Standing]", activity: "Ac
             }
             for one in standing
         ],
-        "verdict": verdict_of(config.run_dir),
-        "report": report_of(config.run_dir),
+        "verdict": verdict_of(config),
+        "report": report_of(config),
     }

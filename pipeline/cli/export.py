@@ -6,8 +6,8 @@ from typing import Annotated, Final
 
 import typer
 
-from ..config import load_config
 from ..errors import ConfigError
+from .options import RunArgument
 from .terminal import notes, out
 
 # Imported from where they are defined, `thumbline --help` would wait for tables; a test holds them to be the same.
@@ -17,7 +17,7 @@ TARGET_NAMES: Final = (
 
 
 def export_command(
-    run: Annotated[Path, typer.Argument(help="Folder of a run, or its YAML file.", metavar="RUN")],
+    run: RunArgument,
     target: Annotated[str, typer.Option("--for", metavar="TARGET", help=f"Who trains: {TARGET_NAMES}.")] = "trl",
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Folder to write to; else export/TARGET in the run's.")
@@ -38,7 +38,7 @@ def export_command(
 
     if public and push_to_hub is None:
         raise ConfigError("export: --public says something of what --push-to-hub makes; give that too, or neither.")
-    config = load_config(run) if run.suffix in {".yaml", ".yml"} else line.load_saved_config(run)
+    config = line.open_run(run)
     push = None if push_to_hub is None else Push(push_to_hub, private=not public)
     written = export_run(config, target, output=output, test=test, push=push)
     for name, rows in written.rows.items():
@@ -51,7 +51,7 @@ def export_command(
     out.print(f"How to use it: {written.folder / written.page}", markup=False, soft_wrap=True)
 
 
-def print_left_out(reasons: Mapping[str, int], path: Path) -> None:
+def print_left_out(reasons: Mapping[str, int], path: Path | str) -> None:
     """A line that counts the rows which were not written, where there are any."""
     if reasons:
         counted = ", ".join(f"{reason} {rows:,}" for reason, rows in sorted(reasons.items()))

@@ -2,7 +2,6 @@
 
 import json
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -20,7 +19,7 @@ class Log:
     """Where the log's numbers come from."""
 
     run: Annotated[
-        Path | None, typer.Argument(help="Folder of a run, also that of `prepare`; none with --base-rate.")
+        str | None, typer.Argument(help="Folder or address of a run, also that of `prepare`; none with --base-rate.")
     ] = None
 
 

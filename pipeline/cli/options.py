@@ -10,6 +10,10 @@ from typing import Annotated, Any, get_type_hints
 import typer
 
 OutputOption = Annotated[Path, typer.Option("--output", "-o", help="Folder to write to.")]
+PlaceOption = Annotated[
+    str, typer.Option("--output", "-o", help="Folder to write to, or an address (s3://bucket/name).")
+]
+RunArgument = Annotated[str, typer.Argument(help="Folder or address of a run, or its YAML file.", metavar="RUN")]
 ModelOption = Annotated[
     str, typer.Option("--model", "-m", help="Hub id, local folder, or `demo` for the embedded SmolLM2-135M-Instruct.")
 ]

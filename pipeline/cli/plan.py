@@ -9,7 +9,7 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from ..config import RunConfig, load_config
+from ..config import RunConfig
 from ..errors import ConfigError
 from ..libraries import check_libraries
 from .options import grouped
@@ -102,7 +102,7 @@ def plan_command(
     from .. import line
     from ..planning import planned
 
-    loaded = load_config(config, tuple(settings or ()))
+    loaded = line.open_run(config, tuple(settings or ()))
     line.check_planned(loaded)
     found = planned.plan(loaded, devices.asked(loaded))
     if as_json:

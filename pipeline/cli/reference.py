@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from ..config import build_config, load_config
+from ..config import build_config
 from ..errors import ConfigError
 from ..hiding import without_secrets
 from . import completing
@@ -142,9 +142,7 @@ def verify_command(
         request = _request(what, model, store, settings)
         checked = reference_tools.verify_rows(request, rows, seed)
     else:
-        path = Path(what)
-        is_file = path.suffix in {".yaml", ".yml"}
-        config = load_config(path, tuple(settings or ())) if is_file else line.load_saved_config(path)
+        config = line.open_run(what, tuple(settings or ()))
         checked = reference_tools.verify_run(config, rows, seed)
     out.print(
         f"{checked.stored:,} of {checked.wanted:,} sequences stored (by {checked.stored_route}); "

@@ -1,12 +1,11 @@
 """The command `rejects`: rows that a run's stages set aside, by reason, as they were logged."""
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from ..config import load_config
 from . import completing
+from .options import RunArgument
 from .terminal import only_document, out, plain_line, print_json
 
 if TYPE_CHECKING:
@@ -17,7 +16,7 @@ _CELL_CHARACTERS: Final = 300
 
 
 def rejects_command(
-    run: Annotated[Path, typer.Argument(help="Folder of a run, or its YAML file.", metavar="RUN")],
+    run: RunArgument,
     stage: Annotated[
         str | None,
         typer.Option(metavar="STAGE", help="What this stage set aside alone.", autocompletion=completing.stages),
@@ -32,20 +31,19 @@ def rejects_command(
     """
     from .. import line
 
-    folder = load_config(run).run_dir if run.suffix in {".yaml", ".yml"} else line.load_saved_config(run).run_dir
     with only_document(as_json):
-        found = line.rejected(folder, stage=stage, reason=reason, limit=limit)
+        config = line.open_run(run)
+        found = line.rejected(config.run_dir, stage=stage, reason=reason, limit=limit)
     if as_json:
-        print_json({"run": str(folder), "rejected": [entry._asdict() for entry in found]})
+        print_json({"run": config.place(), "rejected": [entry._asdict() for entry in found]})
         return
     if not found:
         out.print("No row was set aside.")
     for entry in found:
-        _print(folder, entry)
+        _print(config.place(*entry.file.split("/")), entry)
 
 
-def _print(folder: Path, entry: "Rejected") -> None:
-    where = folder / entry.file
+def _print(where: str, entry: "Rejected") -> None:
     out.print(f"{entry.stage}  {entry.reason}  {_number(entry)}  ({where})", style="bold", markup=False, soft_wrap=True)
     if entry.advice:
         out.print(f"  {entry.advice}", style="yellow", markup=False, soft_wrap=True)

@@ -10,12 +10,13 @@ from rich.table import Table
 from rich.text import Text
 
 from ..api.settings import LAST_STAGE_OF, NO_MODEL, run_config
-from ..config import RunConfig, load_config
+from ..config import RunConfig
 from ..errors import InputError
+from ..hiding import without_secrets
 from . import completing
 from .documents import JsonOption, run_document
 from .export import print_left_out
-from .options import ModelOption, OutputOption
+from .options import ModelOption, PlaceOption
 from .status import print_verdict
 from .terminal import ConsoleReporter, command_line, notes, only_document, out, print_json
 
@@ -87,7 +88,7 @@ def _run(
 ) -> None:
     from .. import line
 
-    loaded = load_config(config, tuple(settings))
+    loaded = line.open_run(config, tuple(settings))
     stages = line.select(first, last)
     line.check_run(loaded, stages)
     planned = line.plan(loaded, stages, forced=first is not None)
@@ -107,7 +108,7 @@ def _run(
     else:
         finished = list(_running(loaded, stages, forced=first is not None))
     if stages[-1].name == "report":
-        print_verdict(loaded.run_dir)
+        print_verdict(loaded)
     if as_json:
         print_json(run_document(loaded, finished))
 
@@ -134,9 +135,9 @@ def _print_data_report(loaded: RunConfig) -> None:
     """What was read is shown though nothing came of it: why stands there."""
     from ..dataset import write_report
 
-    page = loaded.run_dir / write_report(loaded, command_line())
+    page = loaded.place(write_report(loaded, command_line()))
     out.print(f"Data report: {page}", markup=False, soft_wrap=True)
-    out.print(f"Rejected rows: thumbline rejects {shlex.quote(str(loaded.run_dir))}", markup=False, soft_wrap=True)
+    out.print(f"Rejected rows: thumbline rejects {shlex.quote(loaded.place())}", markup=False, soft_wrap=True)
 
 
 def print_plan(planned: "list[line_module.Planned]") -> None:
@@ -184,7 +185,7 @@ def _made(name: str, made: int) -> str:
 
 def prepare_command(
     inputs: Annotated[list[str], typer.Argument(help="Logs: files, folders, globs, or hub:ID.", metavar="LOGS...")],
-    output: OutputOption,
+    output: PlaceOption,
     log_format: Annotated[
         str, typer.Option("--format", "-f", help="A name of `thumbline formats`.", autocompletion=completing.formats)
     ] = "auto",
@@ -199,17 +200,22 @@ def prepare_command(
     """
     loaded = run_config(inputs, output, NO_MODEL, with_place(settings, on), events={"format": log_format})
     with only_document(as_json):
-        finished, exported = _prepared(loaded, output)
+        finished, exported = _prepared(loaded)
         for name, rows in exported.rows.items():
-            notes.print(f"  {output / name}  {rows:,} rows", markup=False, soft_wrap=True)
-        print_left_out(exported.left_out, output / "dataset" / "rejects.jsonl")
-        notes.print(f"  {output / exported.card}  card of the data set", markup=False, soft_wrap=True)
-        out.print(f"Data report: {output / exported.report}", markup=False, soft_wrap=True)
+            notes.print(f"  {_within(output, name)}  {rows:,} rows", markup=False, soft_wrap=True)
+        print_left_out(exported.left_out, _within(output, "dataset/rejects.jsonl"))
+        notes.print(f"  {_within(output, exported.card)}  card of the data set", markup=False, soft_wrap=True)
+        out.print(f"Data report: {_within(output, exported.report)}", markup=False, soft_wrap=True)
         if as_json:
             print_json(run_document(loaded, finished) | _dataset_document(exported, output))
 
 
-def _prepared(loaded: RunConfig, output: Path) -> "tuple[list[line_module.Finished], Exported]":
+def _within(output: str, name: str) -> str:
+    """What lies in the output folder, by the path or the address that was typed, without its secrets."""
+    return f"{without_secrets(output).rstrip('/')}/{name}" if "://" in output else str(Path(output) / name)
+
+
+def _prepared(loaded: RunConfig) -> "tuple[list[line_module.Finished], Exported]":
     """The stages and the data set; one is made from the other while no other process may write to them."""
     from .. import line
     from ..dataset import export_dataset
@@ -226,16 +232,16 @@ def _prepared(loaded: RunConfig, output: Path) -> "tuple[list[line_module.Finish
     return finished, exported
 
 
-def _dataset_document(exported: "Exported", output: Path) -> dict[str, Any]:
+def _dataset_document(exported: "Exported", output: str) -> dict[str, Any]:
     """What `prepare --json` adds: `dataset` (`rows` by file, `left_out` by reason, `card`) and `data_report`."""
-    rows = {str(output / name): count for name, count in exported.rows.items()}
-    dataset = {"rows": rows, "left_out": dict(exported.left_out), "card": output / exported.card}
-    return {"dataset": dataset, "data_report": output / exported.report}
+    rows = {_within(output, name): count for name, count in exported.rows.items()}
+    dataset = {"rows": rows, "left_out": dict(exported.left_out), "card": _within(output, exported.card)}
+    return {"dataset": dataset, "data_report": _within(output, exported.report)}
 
 
 def train_command(
     inputs: Annotated[list[str], typer.Argument(help="Rows in TRL's layouts, or logs.", metavar="ROWS...")],
-    output: OutputOption,
+    output: PlaceOption,
     model: ModelOption,
     method: Annotated[
         str, typer.Option(help="A name of `thumbline losses`.", autocompletion=completing.methods)
@@ -252,7 +258,8 @@ def train_command(
         inputs, output, model, settings or (), splits={"test": 0.0}, train={"method": method}, pairs={"min_margin": 0.0}
     )
     stages = line.select(None, LAST_STAGE_OF["train"])
+    line.see(loaded)
     line.check_run(loaded, stages)
     for _ in _running(loaded, stages):
         pass
-    out.print(f"Model: {loaded.run_dir / 'train' / 'model'}", markup=False, soft_wrap=True)
+    out.print(f"Model: {loaded.place('train', 'model')}", markup=False, soft_wrap=True)

@@ -1,14 +1,13 @@
 """The command `status`: where a run stands, whether it runs now, and what it found."""
 
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Final
 
-import typer
 from rich.table import Table
 from rich.text import Text
 
-from ..config import RunConfig, load_config
+from ..config import RunConfig
 from .documents import JsonOption, report_of, status_document, verdict_of
+from .options import RunArgument
 from .terminal import err, only_document, out, plain, print_json
 
 if TYPE_CHECKING:
@@ -21,7 +20,7 @@ _LOOKS: Final = 3
 
 
 def status_command(
-    run: Annotated[Path, typer.Argument(help="Folder of a run, or its YAML file.", metavar="RUN")],
+    run: RunArgument,
     as_json: JsonOption = False,
 ) -> None:
     """Show where each stage of a run stands.
@@ -31,7 +30,7 @@ def status_command(
     """
     from .. import line
 
-    config = load_config(run) if run.suffix in {".yaml", ".yml"} else line.load_saved_config(run)
+    config = line.open_run(run)
     activity, stages = _seen_at_once(config)
     if as_json:
         with only_document():
@@ -49,7 +48,7 @@ def status_command(
             err.print(text, style="yellow", markup=False, soft_wrap=True)
     if stages[-1].state == "stale":
         out.print("The report is of an earlier state of the run:")
-    print_verdict(config.run_dir)
+    print_verdict(config)
 
 
 def _seen_at_once(config: RunConfig) -> "tuple[line_module.Activity | None, list[line_module.Standing]]":
@@ -77,9 +76,9 @@ def _print_activity(activity: "line_module.Activity") -> None:
         out.print(activity.error, style="red", markup=False, soft_wrap=True)
 
 
-def print_verdict(run_dir: Path) -> None:
+def print_verdict(config: RunConfig) -> None:
     """The verdict in one line and where the report lies, where there is one."""
-    verdict, report = verdict_of(run_dir), report_of(run_dir)
+    verdict, report = verdict_of(config), report_of(config)
     if verdict is not None:
         out.print(verdict["sentence"], style="bold", markup=False, soft_wrap=True)
     if report is not None:

@@ -50,6 +50,8 @@ def load_config(path: Path, overrides: tuple[str, ...] = ()) -> RunConfig:
     for setting in overrides:
         override(document, setting)
     config = build_config(document, origin=str(path))
+    if config.address is not None:
+        return config
     config = config.model_copy(update={"runs": str(near(Path(config.runs)))})
     return _continued(config, written, document["runs"] == placed_runs)
 

@@ -10,6 +10,8 @@ from typing import Annotated, Any, Literal, TypeAlias, get_args, get_origin
 from pydantic import BaseModel
 
 from ..errors import ConfigError
+from ..hiding import without_secrets
+from .caches import working_folder
 
 
 @dataclass(frozen=True)
@@ -128,6 +130,24 @@ def _model_from(name: str, folder: Path) -> str:
 
 def _is_address(name: str) -> bool:
     return name.startswith("hub:") or "://" in name or Path(name).is_absolute()
+
+
+def split_address(address: str) -> tuple[str, str]:
+    """The address of the folder of runs, and the name of the run that lies in it.
+
+    Raises:
+        ConfigError: No run can lie there.
+    """
+    runs, _, name = address.rstrip("/").rpartition("/")
+    if not name or not runs.partition("://")[2]:
+        raise ConfigError(f"{without_secrets(address)}: a run lies below a bucket, as in s3://bucket/runs/mine.")
+    return runs, name
+
+
+def working_run(address: str) -> Path:
+    """Where a run at an address works on this machine."""
+    runs, name = split_address(address)
+    return working_folder(runs) / name
 
 
 def near(path: Path) -> Path:

@@ -2,11 +2,14 @@
 
 from pathlib import Path
 from typing import Final, Self
+from urllib.parse import unquote
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
+from ..hiding import without_secrets
 from .asking import GenerationsConfig, JudgeConfig, ThumbsConfig
 from .base import StageConfig
+from .caches import working_folder
 from .data import EventsConfig, PairsConfig, ResponsesConfig, SplitsConfig, UnpairedConfig
 from .evaluation import MetricsConfig, ReportConfig
 from .places import FilePath, ModelName
@@ -21,7 +24,10 @@ class RunConfig(StageConfig):
     """A whole run, from logs to report."""
 
     name: str = Field(pattern=RUN_NAME, description="Name of the run's folder.")
-    runs: FilePath = Field("runs", description="Folder of all runs, relative to the run file.")
+    runs: FilePath = Field(
+        "runs",
+        description="Folder of all runs, relative to the run file, or an address (s3://bucket/runs).",
+    )
     model: ModelName = Field(
         min_length=1,
         description="A hub id, a folder relative to the run file, or `demo` for the embedded SmolLM2-135M-Instruct.",
@@ -41,6 +47,12 @@ class RunConfig(StageConfig):
     metrics: MetricsConfig = MetricsConfig()
     report: ReportConfig = ReportConfig()
     scale: ScaleConfig = ScaleConfig()
+
+    @field_validator("runs")
+    @classmethod
+    def _as_path(cls, runs: str) -> str:
+        """An address of this machine's own files is a path."""
+        return unquote(runs.partition("://")[2]) if runs.startswith(("file://", "local://")) else runs
 
     @model_validator(mode="after")
     def _name_a_base(self) -> Self:
@@ -76,14 +88,28 @@ class RunConfig(StageConfig):
         return self
 
     @property
+    def address(self) -> str | None:
+        """Where the run's folder lies where that is no folder of this machine; secrets of the address are in it."""
+        return f"{self.runs.rstrip('/')}/{self.name}" if "://" in self.runs else None
+
+    @property
     def run_dir(self) -> Path:
-        """The folder that holds this run's stages."""
-        return Path(self.runs) / self.name
+        """The folder that holds this run's stages: of a run at an address the one in which it works here."""
+        return (Path(self.runs) if self.address is None else working_folder(self.runs)) / self.name
+
+    def place(self, *names: str) -> str:
+        """The path or address of what lies in the run's folder, as a person may be told it."""
+        if self.address is None:
+            return str(self.run_dir.joinpath(*names))
+        return "/".join((without_secrets(self.address), *names))
 
     @property
     def store(self) -> str:
         """Folder or address of stored log-probs."""
-        return self.reference.store if "://" in self.reference.store else str(Path(self.runs) / self.reference.store)
+        own = self.reference.store
+        if "://" in own or self.address is None or Path(own).is_absolute():
+            return own if "://" in own else str(Path(self.runs) / own)
+        return f"{self.runs.rstrip('/')}/{own}"
 
     @property
     def replies(self) -> str:

@@ -6,6 +6,7 @@ from typing import Final, NamedTuple
 
 from ..config import RunConfig
 from ..errors import ConfigError, InputError
+from ..storage.attached import push_there
 from ..storage.files import make_folder, write_text
 from .card import CARD
 from .hub import push_dataset
@@ -73,10 +74,13 @@ def export_run(
     make_folder(folder)
     wanted = (*_TRAINED_ON, "test") if test else _TRAINED_ON
     if found is not None:
-        return _written(config, found, folder, wanted)
+        made = _written(config, found, folder, wanted)
+        push_there(folder)
+        return made
     written = write_dataset(config, folder, wanted)
     if not any(written.rows.values()):
         raise InputError(_nothing(TRL, folder, written.left_out))
+    push_there(folder)
     address = None if push is None else push_dataset(folder, push.repo_id, private=push.private)
     return Export(folder, written.rows, written.left_out, (), CARD, address)
 

@@ -8,6 +8,7 @@ from typing import Final, NamedTuple
 import polars as pl
 
 from ..config import RunConfig
+from ..storage.attached import push_there
 from ..storage.files import remove_temporary, write_text
 from ..storage.manifests import Manifest
 from ..storage.set_aside import forget_aside
@@ -49,6 +50,7 @@ def export_dataset(config: RunConfig, command: str) -> Exported:
     for place in (folder, *(path for path in folder.glob("*") if path.is_dir())):
         remove_temporary(place)
     written = write_dataset(config, folder)
+    push_there(folder)
     forget_aside(folder)
     rows = {f"{FOLDER}/{name}": count for name, count in written.rows.items()}
     return Exported(rows, written.left_out, f"{FOLDER}/{CARD}", write_report(config, command))
@@ -60,6 +62,7 @@ def write_report(config: RunConfig, command: str) -> str:
     It shows as many stages as have finished, and none whose tables were made of others than lie there now.
     """
     write_text(config.run_dir / REPORT, _page(config, command))
+    push_there(config.run_dir / REPORT)
     forget_aside(config.run_dir / REPORT)
     return REPORT
 

@@ -8,6 +8,7 @@ from typing import Any, Final, Literal, NamedTuple, TypeAlias
 import polars as pl
 
 from ..errors import InputError
+from ..storage.attached import bring, shown_place
 from ..storage.tables import read_parts, read_table
 
 Kind: TypeAlias = Literal["unpaired", "pairs"]
@@ -61,8 +62,11 @@ def read_splits(run_dir: Path) -> pl.DataFrame:
         InputError: The run has not reached its splits.
     """
     path = run_dir / "splits" / "splits.parquet"
+    bring(path)
     if not path.is_file():
-        raise InputError(f"{run_dir}: no splits here yet, so nothing to export; run the line until 'splits' first.")
+        raise InputError(
+            f"{shown_place(run_dir)}: no splits here yet, so nothing to export; run the line until 'splits' first."
+        )
     return read_table(path, "splits")
 
 

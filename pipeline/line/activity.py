@@ -15,6 +15,7 @@ from ..context import Advance, Reporter
 from ..errors import PipelineError
 from ..hiding import without_secrets
 from ..progress import Progress, told
+from ..storage.attached import attached, check_held
 from ..storage.files import write_passing
 from .locking import is_locked
 
@@ -74,14 +75,19 @@ class Activity(BaseModel):
 def read_activity(run_dir: Path) -> Activity | None:
     """What a process does in the run's folder, or how the last one ended; None where that one finished.
 
-    Whether it still runs is told by the folder's lock, which the system frees.
+    Whether it still runs is told by the folder's lock, which the system frees; of a run at an address that is at work
+    on another machine, by its lease.
     """
+    runs, there = is_locked(run_dir), attached(run_dir)
     try:
-        found = Activity.model_validate_json((run_dir / _FILE).read_bytes())
+        if there is None or runs:
+            text: str | bytes = (run_dir / _FILE).read_bytes()
+        else:
+            text, runs = there.activity()
+        found = Activity.model_validate_json(text)
     except (OSError, ValidationError):
         # None there; or not one of ours, which says nothing.
         return None
-    runs = is_locked(run_dir)
     if runs == (found.state == "running"):
         return found
     return found.model_copy(update={"state": "running" if runs else "killed"})
@@ -153,6 +159,7 @@ class _Keeper:
         self._reporter.say(message)
 
     def _keep_sometimes(self) -> None:
+        check_held(self._path.parent)
         if time.monotonic() - self._written >= _EVERY_SECONDS:
             self.keep()
 

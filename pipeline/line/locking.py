@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from ..errors import BusyError
+from ..storage.attached import shown_place
 
 _FILE: Final = ".lock"
 # Who only looks whether it is held has it for an instant.
@@ -40,8 +41,8 @@ def _take(descriptor: int, folder: Path) -> None:
         except BlockingIOError:
             if time.monotonic() > patience:
                 raise BusyError(
-                    f"{folder}: another process is running this run. Wait for it, or stop it; "
-                    f"`thumbline status {folder}` says how far it is."
+                    f"{shown_place(folder)}: another process is running this run. Wait for it, or stop it; "
+                    f"`thumbline status {shown_place(folder)}` says how far it is."
                 ) from None
             time.sleep(_PAUSE_SECONDS)
 

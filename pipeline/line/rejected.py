@@ -8,6 +8,7 @@ import polars as pl
 
 from ..errors import ConfigError, InputError, unknown_name
 from ..ingest.reasons import way_out
+from ..storage.attached import bring, shown_place
 from ..storage.manifests import Manifest
 from ..storage.tables import iter_table, read_table
 from .outdated import consistent
@@ -103,7 +104,7 @@ def rejected(run_dir: Path, *, stage: str | None = None, reason: str | None = No
         raise ConfigError(f"--stage: {unknown_name('stage that sets rows aside', stage, STAGES)}")
     manifests = consistent(run_dir)
     if not manifests:
-        raise InputError(f"{run_dir}: no stage has finished here, so no row was looked at yet.")
+        raise InputError(f"{shown_place(run_dir)}: no stage has finished here, so no row was looked at yet.")
     kept = [one for one in _KEPT if one.stage in manifests and stage in (None, one.stage)]
     found = [entry for one in kept for entry in _of_table(run_dir, manifests, one, reason, limit)]
     if reason is not None and not found:
@@ -181,6 +182,8 @@ def _cut(value: object) -> object:
 def _texts(run_dir: Path, ids: list[str]) -> dict[str, tuple[str, str]]:
     """The last message before an answer, and the answer, by response id; from the log's events, which hold all."""
     path = run_dir / "events" / "events.parquet"
+    if ids:
+        bring(path)
     if not ids or not path.is_file():
         return {}
     columns = ("response_id", "prompt", "completion")

@@ -13,7 +13,7 @@ from ..config import RunConfig
 from ..context import DEFAULT_SIZES, BatchSizes, Reporter, SilentReporter, StageContext
 from ..ingest.refusing import refusal
 from ..scale import open_spread
-from ..storage.files import make_folder, remove_temporary
+from ..storage.files import remove_temporary
 from ..storage.kept import changed_files, check_kept, check_kept_folder
 from ..storage.manifests import (
     Manifest,
@@ -29,6 +29,7 @@ from ..troubles import in_words
 from ..workers import Spread
 from .activity import followed
 from .data_checks import check_data
+from .holding import held
 from .locking import locked
 from .outdated import REPORT, outdate
 from .planning import fingerprint_of, input_digests, json_settings, read_stage, why_run
@@ -78,11 +79,11 @@ def run(
         InputError: The logs gave no event, or more of them was rejected than `events.most_rejected` allows, or no row
             that the method trains on. The stages so far are kept.
     """
-    make_folder(config.run_dir)
+    reporter = reporter or SilentReporter()
     with (
         in_words(folder=config.run_dir),
-        locked(config.run_dir),
-        followed(config.run_dir, reporter or SilentReporter()) as told,
+        held(config, reporter.say),
+        followed(config.run_dir, reporter) as told,
         nullcontext(spread) if spread is not None else open_spread(config) as chosen,
         closing(Together(config, stages, forced=forced)) as together,
     ):

@@ -8,6 +8,7 @@ import yaml
 from ..config import RunConfig, build_config, read_document
 from ..errors import ConfigError
 from ..hiding import HIDDEN, PUBLIC_USER_KEY, with_named_secrets, without_secrets
+from ..storage.attached import attached, push_there, shown_place
 from ..storage.kept import check_text, write_checked
 
 CONFIG_FILE: Final = "config.yaml"
@@ -23,7 +24,7 @@ def load_saved_config(run_dir: Path) -> RunConfig:
     """
     path = run_dir / CONFIG_FILE
     if not path.is_file():
-        raise ConfigError(f"{run_dir}: no {CONFIG_FILE} here, so this is not the folder of a run.")
+        raise ConfigError(f"{shown_place(run_dir)}: no {CONFIG_FILE} here, so this is not the folder of a run.")
     try:
         check_text(path)
         document = read_document(path)
@@ -36,7 +37,9 @@ def load_saved_config(run_dir: Path) -> RunConfig:
             f"{error}\nThese are the settings that the run was last started with; `thumbline run` of its run file "
             "writes them anew."
         ) from error
-    return moved.model_copy(update={"runs": str(run_dir.parent), "name": run_dir.name})
+    there = attached(run_dir)
+    runs = str(run_dir.parent) if there is None else there.runs
+    return moved.model_copy(update={"runs": runs, "name": run_dir.name})
 
 
 def save_config(config: RunConfig, command: str) -> None:
@@ -46,7 +49,9 @@ def save_config(config: RunConfig, command: str) -> None:
     """
     document: dict[str, Any] = with_named_secrets(config.model_dump(mode="json"))
     document |= {"command": _without_key(without_secrets(command), config.events.user_key)} if command else {}
-    write_checked(config.run_dir / CONFIG_FILE, yaml.safe_dump(document, sort_keys=False, allow_unicode=True))
+    path = config.run_dir / CONFIG_FILE
+    write_checked(path, yaml.safe_dump(document, sort_keys=False, allow_unicode=True))
+    push_there(path)
 
 
 def _without_key(command: str, user_key: str) -> str:

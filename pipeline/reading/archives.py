@@ -8,8 +8,9 @@ from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 from typing import Final, NamedTuple
 
+from ..config.caches import cache_dir
 from ..errors import InputError
-from ..storage.digests import cache_dir, cached_digest
+from ..storage.digests import cached_digest
 from ..storage.files import atomic_file
 from .streams import MAX_DECOMPRESSION_RATIO
 

@@ -10,9 +10,10 @@ from typing import Any, NamedTuple
 
 import fsspec
 
+from ..config.caches import cache_dir
 from ..errors import InputError, MissingDependencyError
 from ..hiding import bare_address, holds_hidden
-from ..storage.digests import cache_dir, digest_text
+from ..storage.digests import digest_text
 from ..storage.files import atomic_file
 
 

@@ -166,8 +166,12 @@ def _launch(config: RunConfig, tone: Tone) -> Next | None:
         return None
     return Next(
         "The model is better on what was held out. Plan the A/B test that says what its users do:",
-        f"thumbline launch-plan {_shown(config.run_dir)}",
+        f"thumbline launch-plan {_shown_run(config)}",
     )
+
+
+def _shown_run(config: RunConfig) -> str:
+    return _shown(config.run_dir) if config.address is None else shlex.quote(config.place())
 
 
 def _shown(path: Path) -> str:

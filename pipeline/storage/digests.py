@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
+from ..config.caches import cache_dir
 from .files import write_passing
 
 _READ_BYTES: Final = 1 << 20
@@ -51,14 +52,6 @@ def digest_file(path: Path) -> str:
         while chunk := stream.read(_READ_BYTES):
             hasher.update(chunk)
     return hasher.hexdigest()
-
-
-def cache_dir() -> Path:
-    """Where what can be made again is kept: `THUMBLINE_CACHE`, else `thumbline` in the user's cache folder."""
-    own = os.environ.get("THUMBLINE_CACHE")
-    if own:
-        return Path(own)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "thumbline"
 
 
 def cached_digest(path: Path, digest: Callable[[Path], str] = digest_file) -> str:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Final
 
 from ..errors import InputError, TableError
+from .attached import bring, lies_there
 from .digests import cached_digest
 from .files import write_text
 from .manifests import MANIFEST, Manifest, is_damaged, read_manifest
@@ -26,7 +27,7 @@ def changed_files(stage_dir: Path, manifest: Manifest) -> list[str]:
         path = stage_dir / name
         if path.is_file():
             found += [name] if cached_digest(path) != digest else []
-        elif path.parent != stage_dir and path.parent.is_dir():
+        elif path.parent != stage_dir and path.parent.is_dir() and not lies_there(path):
             found.append(name)
     return found
 
@@ -34,7 +35,8 @@ def changed_files(stage_dir: Path, manifest: Manifest) -> list[str]:
 def check_kept(path: Path) -> None:
     """Refuse a file of a finished stage whose bytes are not those that the stage wrote; of others nothing is known.
 
-    Its digest is computed once and kept by the file's identity (`cached_digest`).
+    Its digest is computed once and kept by the file's identity (`cached_digest`). Of a run at an address the file is
+    fetched first, where it is not here.
 
     Args:
         path: A table or another file. A stage's own folder is told by its manifest; a file that lies deeper in it is
@@ -43,6 +45,7 @@ def check_kept(path: Path) -> None:
     Raises:
         TableError: The file, or the manifest beside it, is damaged or was changed.
     """
+    bring(path)
     manifest = _manifest(path.parent)
     if manifest is None or not path.is_file():
         return
@@ -60,6 +63,7 @@ def check_kept_folder(folder: Path) -> None:
     Raises:
         TableError: A file in it, or the manifest beside it, is damaged, was changed or is gone.
     """
+    bring(folder)
     stage_dir = folder.absolute().parent
     manifest = _manifest(stage_dir)
     if manifest is None or folder.name not in manifest.files:

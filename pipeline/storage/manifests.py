@@ -10,6 +10,7 @@ import polars as pl
 from pydantic import BaseModel, ConfigDict
 
 from ..errors import TableError
+from .attached import lies_there, publish_there
 from .digests import cached_digest, digest_json
 from .files import sync, write_text
 
@@ -114,13 +115,21 @@ def manifest_text(manifest: Manifest) -> str:
 def read_manifest(stage_dir: Path) -> Manifest | None:
     """The manifest of a finished stage; None where the stage never finished, or the file is damaged (`is_damaged`)."""
     try:
-        document = json.loads((stage_dir / MANIFEST).read_text(encoding="utf-8"))
+        return manifest_of((stage_dir / MANIFEST).read_bytes())
+    except OSError:
+        return None
+
+
+def manifest_of(text: bytes) -> Manifest | None:
+    """The manifest that a file holds; None where it is none, or not as it was written."""
+    try:
+        document = json.loads(text.decode("utf-8"))
         check = document.pop(_CHECK, None)
         # Older versions wrote none.
         if check is not None and check != digest_json(document):
             return None
         return Manifest.model_validate(document)
-    except (OSError, ValueError, TypeError, AttributeError, RecursionError):
+    except (ValueError, TypeError, AttributeError, RecursionError):
         return None
 
 
@@ -130,9 +139,9 @@ def is_damaged(stage_dir: Path) -> bool:
 
 
 def missing_outputs(stage_dir: Path, manifest: Manifest) -> list[str]:
-    """Names of outputs that the manifest lists and the folder lacks."""
+    """Names of outputs that the manifest lists, and neither the folder has nor the run's address, where it has one."""
     listed = [record.file for record in manifest.outputs.values()] + list(manifest.files)
-    return [name for name in listed if not (stage_dir / name).exists()]
+    return [name for name in listed if not (stage_dir / name).exists() and not lies_there(stage_dir / name)]
 
 
 def partial_dir(stage_dir: Path) -> Path:
@@ -175,6 +184,8 @@ def _remove_hidden(folder: Path, keep: str = "") -> None:
 def publish(stage_dir: Path, manifest: Manifest) -> Manifest:
     """Write the manifest into the working folder, last, and let the folder take the stage's name.
 
+    Of a run at an address the folder is uploaded before.
+
     Hidden files go before: a worker may have outlived the killed process whose work was resumed here by a moment.
 
     Returns:
@@ -186,6 +197,7 @@ def publish(stage_dir: Path, manifest: Manifest) -> Manifest:
     own = [name for name in names if name not in {MANIFEST, _MARKER}]
     written = manifest.model_copy(update={"contents": {name: cached_digest(folder / name) for name in own}})
     write_text(folder / MANIFEST, manifest_text(written))
+    publish_there(stage_dir, folder, written)
     recover_published(stage_dir)
     return written
 
@@ -218,6 +230,9 @@ def link_stage(source: Path, stage_dir: Path) -> None:
         if path.is_file() and path != source / MANIFEST:
             _link(path, folder / path.relative_to(source))
     _link(source / MANIFEST, folder / MANIFEST)
+    manifest = read_manifest(folder)
+    if manifest is not None:
+        publish_there(stage_dir, folder, manifest)
     recover_published(stage_dir)
 
 

@@ -3,6 +3,7 @@
 import shutil
 from pathlib import Path
 
+from .attached import forget_aside_there, set_aside_there
 from .manifests import MANIFEST
 
 
@@ -13,9 +14,10 @@ def aside(path: Path) -> Path:
 
 def set_aside(path: Path) -> bool:
     """Put what lies at `path` aside, in place of what lay there from a time before; whether there was anything."""
+    lay_there = set_aside_there(path)
     if not path.exists():
-        return False
-    forget_aside(path)
+        return lay_there
+    _forget(aside(path))
     # Without it nothing takes the folder for a stage's.
     if path.is_dir():
         (path / MANIFEST).unlink(missing_ok=True)
@@ -25,7 +27,11 @@ def set_aside(path: Path) -> bool:
 
 def forget_aside(path: Path) -> None:
     """Delete what was put aside, once something new lies at `path`."""
-    before = aside(path)
+    forget_aside_there(path)
+    _forget(aside(path))
+
+
+def _forget(before: Path) -> None:
     if before.is_dir() and not before.is_symlink():
         shutil.rmtree(before)
     else:

@@ -125,6 +125,11 @@ def plan_sweep(
         raise ConfigError(f"--keep: {unknown_name('choice', keep, KEEPS)}")
     if config.splits.validation == 0.0:
         raise ConfigError("sweep: splits.validation is 0, so no rows are held out to choose by; set it to 0.1.")
+    if config.address is not None:
+        raise ConfigError(
+            f"sweep: its runs lie side by side in a folder of this machine, and runs is {config.place()}; give --set "
+            f"runs=FOLDER (reference.store may stay at an address)."
+        )
     folder = (output or Path(config.runs) / f"{config.name}-sweep").absolute()
     used = tuple(seeds) if seeds is not None else (config.train.seed,)
     config = absolute(config)

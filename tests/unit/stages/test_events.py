@@ -10,12 +10,11 @@ from typing import Any
 
 import pytest
 
-from thumbline.pipeline.config import EventsConfig
+from thumbline.pipeline.config import EventsConfig, caches
 from thumbline.pipeline.errors import ConfigError, InputError
 from thumbline.pipeline.ingest import sorting
 from thumbline.pipeline.ingest.columns import RAW_EVENTS
 from thumbline.pipeline.stages.events import EventsResult, ingest, input_digests, transform
-from thumbline.pipeline.storage import digests
 from thumbline.pipeline.storage.digests import digest_file
 from thumbline.pipeline.storage.manifests import Counts
 from thumbline.pipeline.tables import polars_schema, validate
@@ -221,12 +220,12 @@ def test_a_file_that_just_changed_is_read_again() -> None:
 
 
 def test_the_cache_lies_where_the_environment_says(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
-    assert digests.cache_dir() == folder / "cache"
+    assert caches.cache_dir() == folder / "cache"
     monkeypatch.delenv("THUMBLINE_CACHE")
     monkeypatch.setenv("XDG_CACHE_HOME", str(folder / "xdg"))
-    assert digests.cache_dir() == folder / "xdg" / "thumbline"
+    assert caches.cache_dir() == folder / "xdg" / "thumbline"
     monkeypatch.delenv("XDG_CACHE_HOME")
-    assert digests.cache_dir() == Path.home() / ".cache" / "thumbline"
+    assert caches.cache_dir() == Path.home() / ".cache" / "thumbline"
 
 
 def event_id(event: dict[str, object], prompt: str, completion: str) -> str:
