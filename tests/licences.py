@@ -29,6 +29,7 @@ _READ: Final = {
     "polars": "MIT",
     "polars-hash": "MIT",
     "prometheus-fastapi-instrumentator": "ISC",
+    "python-dateutil": "Apache-2.0 or BSD-3-Clause",
     "scipy": "BSD-3-Clause",
     "setuptools": "MIT",
 }

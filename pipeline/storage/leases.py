@@ -16,13 +16,12 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from ..errors import BusyError, PipelineError
+from .holders import LOCK, Holder, holder, lease_name
 from .objects import Objects
 
-_FOLDER: Final = "lock"
-_DIGITS: Final = 6
 _logger = logging.getLogger(__name__)
 
 
@@ -41,54 +40,6 @@ class Terms(NamedTuple):
 
 
 TERMS: Final = Terms()
-
-
-class Holder(NamedTuple):
-    """What a lease says of its owner.
-
-    Attributes:
-        number: The lease's.
-        owner: A word of the process's own.
-        worker: A word of its working folder.
-        host: The machine's name.
-        process: Its number there.
-        since: When it was taken, UTC.
-        expires_at: Until when it holds, UTC.
-        renewals: How often it was renewed.
-        activity: What the run does, as its working folder says it; empty where nothing is said.
-    """
-
-    number: int
-    owner: str
-    worker: str
-    host: str
-    process: int
-    since: str
-    expires_at: str
-    renewals: int
-    activity: str
-
-    @property
-    def words(self) -> str:
-        """As in `process 71 on host-a`."""
-        return f"process {self.process} on {self.host}"
-
-    def seconds_left(self) -> float:
-        """Until it ends, by this machine's clock; below zero where it has."""
-        try:
-            return (datetime.fromisoformat(self.expires_at) - datetime.now(UTC)).total_seconds()
-        except (ValueError, TypeError):
-            return -math.inf
-
-
-def holder(objects: Objects) -> Holder | None:
-    """Who holds the newest lease, ended or not; None where there is none."""
-    while names := objects.entries(_FOLDER):
-        found = _read(objects, names[-1])
-        # It may have been given back in between.
-        if found is not None:
-            return found
-    return None
 
 
 class Lease:
@@ -129,15 +80,15 @@ class Lease:
             if before is not None:
                 self._await_end(before)
             number = 1 if before is None else before.number + 1
-            if self._objects.create(_name(number), self._document(number)):
+            if self._objects.create(lease_name(number), self._document(number)):
                 break
         self._number = number
-        if self._objects.create(_name(number), self._document(number, "probe")):
+        if self._objects.create(lease_name(number), self._document(number, "probe")):
             self._settle()
         if before is not None and before.worker != self._worker:
             self._say(
-                f"{self._objects.shown}: the lease of {before.words} ended at {before.expires_at[:19]} without a renewal; "
-                f"this process goes on in its place."
+                f"{self._objects.shown}: the lease of {before.words} ended at {before.expires_at[:19]} without a "
+                f"renewal; this process goes on in its place."
             )
         self._clear(number)
         self._thread = threading.Thread(target=self._keep, name="thumbline-lease", daemon=True)
@@ -171,7 +122,7 @@ class Lease:
             self._thread.join()
         try:
             if self._number and not self._lost and self._is_ours():
-                self._objects.remove([_name(self._number)])
+                self._objects.remove([lease_name(self._number)])
         except PipelineError as error:
             # It ends by itself.
             _logger.info("The lease is not given back: %s", error)
@@ -215,8 +166,8 @@ class Lease:
 
     def _clear(self, number: int) -> None:
         """Delete earlier leases."""
-        old = [name for name in self._objects.entries(_FOLDER) if name < _name(number).rpartition("/")[2]]
-        self._objects.remove([f"{_FOLDER}/{name}" for name in old])
+        old = [name for name in self._objects.entries(LOCK) if name < lease_name(number).rpartition("/")[2]]
+        self._objects.remove([f"{LOCK}/{name}" for name in old])
 
     def _keep(self) -> None:
         while not self._stop.wait(self._terms.renewal):
@@ -234,7 +185,7 @@ class Lease:
                 return
             self._renewals += 1
             began = time.monotonic()
-            self._objects.write(_name(self._number), self._document(self._number))
+            self._objects.write(lease_name(self._number), self._document(self._number))
             self._renewed = began
 
     def _is_ours(self) -> bool:
@@ -270,20 +221,3 @@ class Lease:
             activity,
         )
         return json.dumps(held._asdict() | ({"mark": mark} if mark else {}), indent=1).encode()
-
-
-def _name(number: int) -> str:
-    return f"{_FOLDER}/{number:0{_DIGITS}d}.json"
-
-
-def _read(objects: Objects, name: str) -> Holder | None:
-    data = objects.read(f"{_FOLDER}/{name}")
-    if data is None:
-        return None
-    try:
-        found: dict[str, Any] = json.loads(data)
-        return Holder(**{field: found[field] for field in Holder._fields})
-    except (ValueError, KeyError, TypeError):
-        # Nobody's; it holds until someone takes the next number.
-        number = name.partition(".")[0]
-        return Holder(int(number) if number.isdigit() else 0, "", "", "an unknown machine", 0, "", "", 0, "")

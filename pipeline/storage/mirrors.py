@@ -7,24 +7,25 @@ or as it is, whole; what no manifest names any more is deleted afterwards.
 
 import json
 import logging
-import secrets
 import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from ..errors import PipelineError, TableError
+from . import leases
 from .digests import cached_digest, digest_json
 from .files import atomic_file, make_folder, write_text
-from .leases import TERMS, Lease, Terms, holder
+from .holders import holder
+from .leases import Lease
 from .manifests import MANIFEST, Manifest, manifest_of, manifest_text, missing_outputs, read_manifest, recover_published
 from .objects import Objects
 from .set_aside import aside
+from .working import adopt, digest_of, read_state, write_state
 
-STATE: Final = ".mirror.json"
 # How the last process ended, where that was not well.
 ENDED: Final = "activity.json"
 _ACTIVITY: Final = ".activity.json"
@@ -63,20 +64,19 @@ class Mirror:
         self._lease: Lease | None = None
         self._listed: dict[str, frozenset[str]] = {}
         make_folder(folder)
-        self._state = _read_state(folder / STATE)
+        self._state = read_state(folder)
 
     @contextmanager
-    def leased(self, say: Say, terms: Terms = TERMS) -> Iterator[None]:
+    def leased(self, say: Say) -> Iterator[None]:
         """Hold the run against other processes; the lock of the working folder is held already.
 
         Args:
             say: Told of what a person should know.
-            terms: How long the lease holds.
 
         Raises:
             BusyError: Another process runs it.
         """
-        lease = Lease(self._objects, self._state["worker"], self._folder / _ACTIVITY, say, terms)
+        lease = Lease(self._objects, self._state["worker"], self._folder / _ACTIVITY, say, leases.TERMS)
         try:
             lease.take()
             self._lease = lease
@@ -101,7 +101,7 @@ class Mirror:
         """
         names = [f"{stage}/{MANIFEST}" for stage in self._stages]
         found = self._objects.read_all([*names, _CONFIG])
-        self._state = _read_state(self._folder / STATE)
+        self._state = read_state(self._folder)
         self._listed.clear()
         if self._lease is not None:
             for stage in self._stages:
@@ -119,7 +119,7 @@ class Mirror:
         for stage in self._stages:
             folder = self._folder / stage
             manifest = read_manifest(folder)
-            if manifest is None or self._state["seen"].get(stage) == _digest(folder / MANIFEST):
+            if manifest is None or self._state["seen"].get(stage) == digest_of(folder / MANIFEST):
                 continue
             if missing_outputs(folder, manifest):
                 shutil.rmtree(folder)
@@ -187,7 +187,7 @@ class Mirror:
         """Whether a stage's file, or one below it, is at the address; a stage's own files are listed once."""
         stage, _, wanted = inner.partition("/")
         manifest = read_manifest(self._folder / stage) if stage in self._stages else None
-        if manifest is None or self._state["seen"].get(stage) != _digest(self._folder / stage / MANIFEST):
+        if manifest is None or self._state["seen"].get(stage) != digest_of(self._folder / stage / MANIFEST):
             return False
         if stage not in self._listed:
             self._listed[stage] = frozenset(self._objects.sizes(f"{stage}/{content_id(manifest)}"))
@@ -284,7 +284,7 @@ class Mirror:
         if theirs is None and folder.exists():
             shutil.rmtree(folder)
         elif theirs is not None and theirs != ours:
-            _adopt(folder, theirs)
+            adopt(folder, theirs)
         if now is None:
             seen.pop(stage, None)
         else:
@@ -319,31 +319,4 @@ class Mirror:
                 self._objects.remove([f"{stage}/{name}/{one}" for one in self._objects.sizes(f"{stage}/{name}")])
 
     def _keep_state(self) -> None:
-        write_text(self._folder / STATE, json.dumps(self._state | {"address": self.shown}, indent=1, sort_keys=True))
-
-
-def _adopt(folder: Path, text: bytes) -> None:
-    """Let a stage's folder hold another manifest, and of its files those that this one names as they are."""
-    (folder / MANIFEST).unlink(missing_ok=True)
-    make_folder(folder)
-    manifest = manifest_of(text)
-    wanted = {} if manifest is None else manifest.contents
-    for path in [path for path in folder.rglob("*") if path.is_file() and path != folder / MANIFEST]:
-        digest = wanted.get(path.relative_to(folder).as_posix())
-        if digest is None or cached_digest(path) != digest:
-            path.unlink()
-    with atomic_file(folder / MANIFEST) as temporary:
-        temporary.write_bytes(text)
-
-
-def _digest(path: Path) -> str | None:
-    return sha256(path.read_bytes()).hexdigest() if path.is_file() else None
-
-
-def _read_state(path: Path) -> dict[str, Any]:
-    """What is known since the last time: a word of this folder, and the manifests that were seen at the address."""
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-        return {"worker": str(found["worker"]), "seen": {str(k): str(v) for k, v in found["seen"].items()}}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return {"worker": secrets.token_hex(8), "seen": {}}
+        write_state(self._folder, self._state, self.shown)

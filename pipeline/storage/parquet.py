@@ -19,6 +19,7 @@ import pyarrow.parquet as pq
 from polars.io.plugins import register_io_source
 
 from ..errors import InputError
+from .attached import bring
 from .columns import copied_strings
 from .files import atomic_file, exact_path
 from .kept import check_kept
@@ -197,6 +198,7 @@ def readable(path: Path) -> Iterator[None]:
     Raises:
         InputError: The file is missing, or it is no whole Parquet file.
     """
+    bring(path)
     if not path.is_file():
         raise InputError(f"{path}: no such file.")
     try:

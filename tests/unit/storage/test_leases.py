@@ -8,7 +8,8 @@ import pytest
 
 from thumbline.pipeline.errors import BusyError, MachineError
 from thumbline.pipeline.storage import objects as objects_module
-from thumbline.pipeline.storage.leases import Lease, Terms, holder
+from thumbline.pipeline.storage.holders import holder
+from thumbline.pipeline.storage.leases import Lease, Terms
 from thumbline.pipeline.storage.objects import open_objects
 
 SHORT = Terms(seconds=1.0, renewal=0.1, settling=0.05)
