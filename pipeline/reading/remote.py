@@ -15,6 +15,7 @@ from ..errors import InputError, MissingDependencyError
 from ..hiding import bare_address, holds_hidden
 from ..storage.digests import digest_text
 from ..storage.files import atomic_file
+from ..storage.objects import check_client
 
 
 class KeptSecretError(InputError):
@@ -50,8 +51,11 @@ def fetch(address: str, is_log: Callable[[Path], bool]) -> list[RemoteFile]:
     if holds_hidden(address):
         raise KeptSecretError(f"{address}: its secret is kept nowhere; give the run file again, in which it stands.")
     shown = bare_address(address)
+    check_client(shown)
     try:
         system, path = fsspec.core.url_to_fs(address)
+        # What has been added since this process last looked must be seen.
+        system.invalidate_cache()
         is_pattern = _is_pattern(system, path)
         explicit = not is_pattern and (bare_address(path) != path or not system.isdir(path))
         paths = [path] if explicit else _below(system, path, is_pattern=is_pattern)

@@ -11,6 +11,7 @@ from typing import Any, Final, NamedTuple, Protocol
 from ..errors import ConfigError, InputError, MissingDependencyError
 from ..hiding import as_told, bare_address, holds_hidden, without_secrets
 from .files import atomic_file
+from .objects import check_client
 
 # Where an upload appears whole or not at all; elsewhere a file is written beside its name, then takes it.
 _WHOLE_UPLOADS: Final = frozenset({"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "adl", "oss", "memory"})
@@ -77,6 +78,7 @@ def open_folder(address: str | Path) -> Folder:
     shown = without_secrets(text)
     if holds_hidden(text):
         raise ConfigError(f"reference.store: the secret of {shown} is kept nowhere; give the address again.")
+    check_client(text)
     try:
         system, root = fsspec.core.url_to_fs(text)
     except ImportError as error:
