@@ -147,6 +147,10 @@ def _numbered(previous: RunConfig) -> tuple[int, str]:
 
 def _absolute(config: RunConfig) -> RunConfig:
     """The run with paths that mean the same wherever a file that holds them lies."""
+    if config.address is not None:
+        raise ConfigError(
+            f"next-round: the runs of rounds lie in a folder of this machine, and this one at {config.place()}."
+        )
     document = placed(config.model_dump(mode="json"), RunConfig, Path.cwd())
     store = config.store if "://" in config.store else str(Path(config.store).absolute())
     document |= {"runs": str(Path(config.runs).absolute()), "reference": document["reference"] | {"store": store}}
