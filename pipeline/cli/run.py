@@ -210,9 +210,10 @@ def prepare_command(
             print_json(run_document(loaded, finished) | _dataset_document(exported, output))
 
 
-def _within(output: str, name: str) -> str:
+def _within(output: str | Path, name: str) -> str:
     """What lies in the output folder, by the path or the address that was typed, without its secrets."""
-    return f"{without_secrets(output).rstrip('/')}/{name}" if "://" in output else str(Path(output) / name)
+    place = str(output)
+    return f"{without_secrets(place).rstrip('/')}/{name}" if "://" in place else str(Path(place) / name)
 
 
 def _prepared(loaded: RunConfig) -> "tuple[list[line_module.Finished], Exported]":
