@@ -46,8 +46,8 @@ def run_config(
         runs, name = str(place.parent), place.name
     if re.match(RUN_NAME, name) is None:
         raise ConfigError(
-            f"{without_secrets(str(output))}: a run's folder is named by letters, digits, '.', '_' and '-', a letter or "
-            "a digit first; choose another name."
+            f"{without_secrets(str(output))}: a run's folder is named by letters, digits, '.', '_' and '-', a letter "
+            "or a digit first; choose another name."
         )
     document: dict[str, Any] = {"name": name, "runs": runs, "model": model, **sections}
     document["events"] = {"inputs": list(inputs), **sections.get("events", {})}
