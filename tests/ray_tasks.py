@@ -89,6 +89,8 @@ def listening(pids: list[int]) -> set[str]:
 
 
 def slowly_written(step: Step) -> Path:
-    """As `written`, in a second."""
-    time.sleep(1.0)
+    """As `written`, some seconds after its beginning has been noted."""
+    with (step.folder / f"{step.number}.begun").open("a") as begun:
+        begun.write("s")
+    time.sleep(3.0)
     return written(step)

@@ -88,12 +88,18 @@ def test_a_machine_that_is_lost_takes_no_task_along(tmp_path, small_log, tiny_mo
         with RaySpread(config) as spread:
             assert spread.size.cpus == 3
             steps = [Step(number, tmp_path) for number in range(12)]
-            killer = threading.Timer(3.0, lambda: machines.remove_node(lost, allow_graceful=False))
+
+            def kill() -> None:
+                # Each machine has begun one.
+                wait_for(lambda: len(list(tmp_path.glob("*.begun"))) >= 3)
+                machines.remove_node(lost, allow_graceful=False)
+
+            killer = threading.Thread(target=kill)
             killer.start()
             found = list(spread.map(slowly_written, steps, 3))
             killer.join()
         assert [path.read_text() for path in found] == [f"{number} on 1 thread" for number in range(12)]
-        assert sum(path.stat().st_size for path in tmp_path.glob("*.begun")) > len(steps), "a task was begun again"
+        assert sum(path.stat().st_size for path in tmp_path.glob("*.begun")) > 2 * len(steps), "a task was begun again"
     finally:
         machines.shutdown()
 
