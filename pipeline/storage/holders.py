@@ -51,9 +51,9 @@ class Holder(NamedTuple):
 
 def holder(objects: Objects) -> Holder | None:
     """Who holds the newest lease, ended or not; None where there is none."""
-    while names := objects.entries(LOCK):
-        found = _read(objects, names[-1])
-        # It may have been given back in between.
+    for name in reversed(objects.entries(LOCK)):
+        found = _read(objects, name)
+        # It may have been given back since it was listed.
         if found is not None:
             return found
     return None

@@ -81,7 +81,11 @@ class Lease:
                 self._await_end(before)
             number = 1 if before is None else before.number + 1
             if self._objects.create(lease_name(number), self._document(number)):
-                break
+                newest = holder(self._objects)
+                if newest is None or newest.number <= number:
+                    break
+                # Another one was taken between the look and the put.
+                self._objects.remove([lease_name(number)])
         self._number = number
         if self._objects.create(lease_name(number), self._document(number, "probe")):
             self._settle()

@@ -83,6 +83,11 @@ def tables(store: Path) -> dict[str, str]:
     return found
 
 
+def beside(port):
+    """A client of the server itself: what is changed on its disk would be seen by it minutes later."""
+    return fsspec.filesystem("s3", endpoint_url=f"http://127.0.0.1:{port}", use_listings_cache=False)
+
+
 def command(*arguments):
     return CliRunner().invoke(app, [*map(str, arguments)], catch_exceptions=False)
 
@@ -182,20 +187,21 @@ def test_a_store_that_stops_is_one_clear_error_and_the_run_goes_on(log, folder, 
     assert tables(there) == tables(tmp_path / "local")
 
 
-def test_a_table_that_is_damaged_or_gone_in_the_store_is_never_used(log, folder, tmp_path, monkeypatch):
+def test_a_table_that_is_damaged_or_gone_in_the_store_is_never_used(log, server, tmp_path, monkeypatch):
     address = f"s3://{BUCKET}/runs/mine"
     assert command("prepare", log, "-o", address).exit_code == 0
-    (table,) = (folder / BUCKET / "runs" / "mine" / "unpaired").rglob("unpaired.parquet")
-    right = table.read_bytes()
-    table.write_bytes(right[:-9] + b"123456789")
+    store = beside(server)
+    (table,) = [path for path in store.find(f"{BUCKET}/runs/mine/unpaired") if path.endswith(".parquet")]
+    right = store.cat_file(table)
+    store.pipe_file(table, right[:-9] + b"123456789")
     another_machine(tmp_path / "second", monkeypatch)
     with pytest.raises(TableError, match=r"unpaired.parquet: its bytes are not those that stage 'unpaired' wrote"):
         _ = thumbline.load(address).tables["unpaired"]
-    table.unlink()
+    store.rm_file(table)
     with pytest.raises(TableError, match="not there, though the manifest of stage 'unpaired' names it"):
         _ = thumbline.load(address).tables["unpaired"]
     again = command("prepare", log, "-o", address)
-    assert again.exit_code == 0 and table.read_bytes() == right, again.output
+    assert again.exit_code == 0 and store.cat_file(table) == right, again.output
 
 
 def test_two_runners_at_once(log, tmp_path, monkeypatch):
@@ -215,14 +221,14 @@ def test_two_runners_at_once(log, tmp_path, monkeypatch):
         monkeypatch.setattr(attached, "_attached", known)
 
 
-def test_a_runner_that_lost_its_lease_publishes_nothing(log, folder, tmp_path, proxy):
+def test_a_runner_that_lost_its_lease_publishes_nothing(log, folder, server, proxy):
     """Somebody deletes its lease while the second stage is uploaded."""
-    lock = folder / BUCKET / "runs" / "mine" / "lock"
+    store, lock = beside(server), f"{BUCKET}/runs/mine/lock"
 
     def fault(number, method, path):
         if method == "PUT" and "/responses/" in path and "manifest" not in path:
-            for one in lock.glob("*"):
-                one.unlink()
+            for one in store.find(lock):
+                store.rm_file(one)
             return "stall"
         return None
 
