@@ -15,7 +15,7 @@ pytest.importorskip("s3fs")
 pytestmark = pytest.mark.slow
 
 
-@pytest.mark.parametrize("place", ["/pairs/manifest.json", "/responses/"])
+@pytest.mark.parametrize("place", [pytest.param("/pairs/manifest.json", marks=pytest.mark.soak), "/responses/"])
 def test_no_half_stage_is_seen(place, tmp_path, monkeypatch):
     log, folder = write_log(tmp_path / "log.jsonl", prompts=12), tmp_path / "s3"
     with served(folder) as port:
