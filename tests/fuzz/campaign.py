@@ -87,7 +87,14 @@ def laid_out(case: Case, place: Path) -> Iterator[Path]:
 class Campaign:
     """Inputs for one target after the other."""
 
-    def __init__(self, targets: Mapping[str, Callable[[], Target]], place: Path, found: Path, seed: int) -> None:
+    def __init__(
+        self,
+        targets: Mapping[str, Callable[[], Target]],
+        place: Path,
+        found: Path,
+        seed: int,
+        most_cpu_seconds: float = _CPU_SECONDS,
+    ) -> None:
         """Begin.
 
         Args:
@@ -95,8 +102,10 @@ class Campaign:
             place: A folder to work in.
             found: Where inputs of faults are kept.
             seed: Draws the inputs.
+            most_cpu_seconds: What an input may take; the first one of a target also takes its imports.
         """
         self._targets, self._place, self._found, self._seed = targets, place, found, seed
+        self._most_cpu_seconds = most_cpu_seconds
 
     def feed(self, name: str, seconds: float, most: int | None = None) -> Tally:
         """Feed a target for so many seconds, or with so many inputs."""
@@ -117,7 +126,7 @@ class Campaign:
 
     def _try(self, name: str, target: Target, case: Case, tally: Tally) -> None:
         try:
-            with laid_out(case, self._place) as folder, bounded():
+            with laid_out(case, self._place) as folder, bounded(self._most_cpu_seconds):
                 tally.outcomes[target.read(case, folder)] += 1
         except _RAISED as error:
             self._fault(name, case, error, tally)
