@@ -540,8 +540,9 @@ def test_every_setting_and_every_digest_is_shown(dpo, dpo_page):
     by_name = {(setting.section, setting.key): setting for setting in settings}
     for section, values in dpo.config.model_dump().items():
         keys = [(section, key) for key in values] if isinstance(values, dict) else [("", section)]
-        assert set(keys) - {("train", "lora")} <= set(by_name)
-    assert {("train.lora", key) for key in dpo.config.train.lora.model_dump()} <= set(by_name)
+        assert set(keys) - {("train", "lora"), ("train", "rollouts")} <= set(by_name)
+    for part in ("lora", "rollouts"):
+        assert {(f"train.{part}", key) for key in getattr(dpo.config.train, part).model_dump()} <= set(by_name)
     assert by_name[("train", "learning_rate")].changed
     assert not by_name[("train", "epochs")].changed
     assert by_name[("train", "loss")].value == "{beta: 0.1}"
