@@ -55,8 +55,8 @@ def test_both_sides_of_a_pair_continue_the_same_tokens_and_the_run_says_where_th
     rows = [pair(number, chosen=f"{THOUGHT}In May.") for number in range(6)]
     manifest, tables = sequenced(tmp_path, rows, models["thinking"])
     assert tables["sequences"]["prompt_token_ids"].n_unique() == 6
-    assert manifest.notes["noticed"] == {"shortened": 12}
-    assert [sentence.split(" the ")[0] for sentence in manifest.said] == ["in 12 of 12 rows"]
+    assert manifest.notes["noticed"] == {"shortened": 12, "thought_kept": 6}
+    assert [sentence.split(" the ")[0] for sentence in manifest.said] == ["in 12 of 12 rows", "in 6 of 12 rows"]
 
 
 def test_a_templates_words_stand_beside_the_rows_that_it_refuses(models, tmp_path):
