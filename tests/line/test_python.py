@@ -64,7 +64,7 @@ def test_a_run_may_be_a_mapping(config):
 
 
 def test_settings_are_checked_before_anything_runs(config, tmp_path):
-    with pytest.raises(ConfigError, match="train: unknown method 'dpp'. Did you mean 'dpo'"):
+    with pytest.raises(ConfigError, match="train: unknown method 'dpp'. Did you mean 'dpop?'"):
         thumbline.run(config, **{"train.method": "dpp"})
     with pytest.raises(ConfigError, match="unknown stage 'split'"):
         thumbline.run(config, until="split")
