@@ -20,13 +20,14 @@ pytest.importorskip("s3fs")
 DATA_STAGES = ("events", "responses", "unpaired", "pairs", "splits")
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def folder(tmp_path_factory):
     return tmp_path_factory.mktemp("s3")
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def server(folder):
+    """A server of a test's own: one keeps sizes of what it has served, also when another of that name is written."""
     with served(folder) as port:
         yield port
 
@@ -39,14 +40,11 @@ def proxy(server, folder):
 
 
 @pytest.fixture(autouse=True)
-def machine(proxy, server, tmp_path, monkeypatch):
+def machine(proxy, tmp_path, monkeypatch):
     """A machine of its own: an empty cache, and the store behind the proxy."""
     use(proxy.port, monkeypatch)
     monkeypatch.setattr(objects, "PAUSES", (0.01, 0.01, 0.01))
     monkeypatch.setattr(leases, "TERMS", leases.Terms(seconds=3.0, renewal=0.4, settling=0.05))
-    store = beside(server)
-    for path in store.find(BUCKET):
-        store.rm_file(path)
     another_machine(tmp_path / "first", monkeypatch)
 
 

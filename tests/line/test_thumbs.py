@@ -17,7 +17,7 @@ from thumbline.pipeline.engines.base import TokenSequence
 from thumbline.pipeline.engines.thumbs_model import CALIBRATION_FILE, open_thumbs_model
 from thumbline.pipeline.errors import ConfigError
 from thumbline.pipeline.storage.manifests import read_manifest
-from thumbline.pipeline.training import trainer
+from thumbline.pipeline.training import step
 
 THUMBS = {
     "method": "reward_bce",
@@ -145,16 +145,16 @@ def test_rows_a_forward_pass_change_rounding_alone(tmp_path, small_log, tiny_mod
 
 
 def test_a_killed_training_goes_on_to_the_same_bytes(tmp_path, small_log, tiny_model, trained, monkeypatch):
-    step, calls = trainer.take_step, []
+    taken, calls = step.take_step, []
 
     def killed(*given):
         calls.append(given)
         if len(calls) == 22:
             raise KeyboardInterrupt
-        return step(*given)
+        return taken(*given)
 
     with monkeypatch.context() as patched:
-        patched.setattr(trainer, "take_step", killed)
+        patched.setattr(step, "take_step", killed)
         with pytest.raises(KeyboardInterrupt):
             run(tmp_path, small_log, tiny_model)
     partial = list((tmp_path / "runs" / "run").glob("thumbs*/checkpoint-*.pt"))

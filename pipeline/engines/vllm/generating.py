@@ -2,8 +2,6 @@
 
 from typing import Any
 
-import torch
-
 from ..sampling import Draw, Sampled, SamplingSettings, ended
 from .messages import NewWeights, Settings, Work
 from .routes import generator, lora_request
@@ -32,6 +30,7 @@ def _keep_weights_plain() -> None:
     It packs them into another form when it loads a model and multiplies by that, also after other weights were put into
     the layer: a head that is tied to the embeddings would stay the old one.
     """
+    import torch
     from vllm.model_executor.layers import utils
 
     def plain(layer: Any, remove_weight: bool) -> None:

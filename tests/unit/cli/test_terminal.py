@@ -86,6 +86,9 @@ def test_a_document_is_json_whatever_its_values_are(capsys):
 
 def test_into_a_pipe_long_work_says_how_far_it_is_and_nothing_is_folded(monkeypatch):
     screen = io.StringIO()
+    # What says that a pipe is a terminal, or how wide one is.
+    for name in ("COLUMNS", "FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE"):
+        monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(terminal, "err", terminal._PlainConsole(file=screen, highlight=False))
     reporter = terminal.ConsoleReporter(every_seconds=0.02)
     with reporter.stage("train"):

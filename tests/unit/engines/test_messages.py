@@ -93,7 +93,8 @@ def test_what_a_template_writes_drops_nothing():
     written = template(TOOLS_PART, OBJECTS, THOUGHT_PART.replace("KEY", "reasoning_content"))
     extra = json.dumps({**json.loads(calls()), "reasoning_content": "Clay."})
     text, encoded = encode(written, extra=extra, tools=TOOLS)
-    assert (encoded.drop_reason, encoded.noticed) == (None, ())
+    # This template writes thoughts after the calls, where they are no beginning.
+    assert (encoded.drop_reason, encoded.noticed) == (None, ("thought_inside",))
     assert text.startswith('<call>soil_report {"field": "west"}</call><think>Clay.</think>Wet.')
     assert encode(CHATML, tools="[]")[1].drop_reason is None
 

@@ -8,7 +8,7 @@ import torch
 from tests.loss_inputs import pairs, unpaired
 from thumbline.losses import LOSSES, MissingInputError, Term, combined, loss_config, reward_bce_loss, reward_model_loss
 from thumbline.losses.length import TailLogps, length_desensitised
-from thumbline.losses.registry import describe
+from thumbline.losses.registry import ROLLOUTS, describe
 
 
 def test_length_desensitising_names_what_is_missing():
@@ -76,6 +76,6 @@ def test_the_thumbs_models_loss_refuses_labels_that_do_not_match():
 
 def test_the_table_of_methods_has_a_full_row_for_each():
     rows = describe()
-    assert [row["method"] for row in rows] == list(LOSSES)
+    assert [row["method"] for row in rows] == [*LOSSES, *ROLLOUTS]
     assert all(all(row.values()) for row in rows)
     assert all((row["weights held"] == "1x") == (row["reference"] == "none") for row in rows)

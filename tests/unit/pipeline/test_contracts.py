@@ -15,6 +15,7 @@ PLANTED = {
     "losses imports torch alone": ("losses/types.py", "import numpy"),
     "evaluators, reading and importers never import torch": ("pipeline/importers/base.py", "import torch"),
     "vllm is imported only below pipeline.engines.vllm": ("pipeline/engines/hf.py", "import vllm"),
+    "ray is imported only below pipeline.scale, where a setting asks for it": ("pipeline/workers.py", "import ray"),
 }
 
 

@@ -22,7 +22,13 @@ EVERY = settings_named()
 
 def test_every_setting_of_every_section_is_there():
     held = {f"{place}.{name}".lstrip(".") for place, model in sections().items() for name in model.model_fields}
-    assert held - {one.key for one in EVERY} == set(sections()) - {"", "train.also", "train.lora", "judges"}
+    assert held - {one.key for one in EVERY} == set(sections()) - {
+        "",
+        "train.also",
+        "train.lora",
+        "train.rollouts",
+        "judges",
+    }
 
 
 @pytest.mark.parametrize("setting", EVERY, ids=lambda setting: setting.key)
@@ -115,7 +121,7 @@ def test_a_section_has_its_own_settings_first_and_those_within():
 
 
 def test_a_key_alone_gives_all_of_that_name():
-    assert [one.key for one in settings_named("epochs")] == ["thumbs.epochs", "train.epochs"]
+    assert [one.key for one in settings_named("epochs")] == ["thumbs.epochs", "train.epochs", "train.rollouts.epochs"]
     (found,) = settings_named("train.max_steps")
     assert found == ("train.max_steps", "whole number, at least 1", "steps", None, False, found.meaning)
     (found,) = settings_named("splits.test")
