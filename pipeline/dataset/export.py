@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 from ..config import RunConfig
 from ..errors import ConfigError, InputError
 from ..storage.attached import push_there
-from ..storage.files import make_folder, write_text
+from ..storage.files import make_folder, remove_temporary, write_text
 from .card import CARD
 from .hub import push_dataset
 from .lines import REJECTS, write_lines
@@ -72,6 +72,7 @@ def export_run(
     folder = output if output is not None else config.run_dir / FOLDER / target
     _check_folder(folder)
     make_folder(folder)
+    remove_temporary(folder)
     wanted = (*_TRAINED_ON, "test") if test else _TRAINED_ON
     if found is not None:
         made = _written(config, found, folder, wanted)

@@ -48,8 +48,9 @@ def atomic_file(path: Path) -> Iterator[Path]:
         temporary.replace(target)
         sync(target.parent)
     except OSError as error:
-        # Writing to what is open names no file.
-        error.filename = error.filename or str(target)
+        # Writing to what is open names no file. One without a number has all in its own words.
+        if error.errno is not None and not error.filename:
+            error.filename = str(target)
         raise
     finally:
         # What cannot be deleted either must not hide why nothing was written.

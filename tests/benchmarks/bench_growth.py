@@ -106,9 +106,9 @@ def main() -> int:
     parser.add_argument("--large", type=int, default=1, help="sizes are so many times as large")
     parser.add_argument("--only", choices=list(DIMENSIONS))
     asked = parser.parse_args()
-    start = seconds("users", 10)
     failed = False
     for dimension in [asked.only] if asked.only else list(DIMENSIONS):
+        start = seconds(dimension, 10)
         size = DIMENSIONS[dimension][0] * asked.large
         small, large = (max(seconds(dimension, size * step) - start, 0.0) for step in (1, _STEP))
         ratio = large / max(small, _LEAST_SECONDS)

@@ -30,7 +30,7 @@ _SOURCE: Final = Path(__file__).with_suffix(".c")
 # What holds no results: caches and temporary files, what says who runs the command at this moment, and the page of a
 # run that a mistake of its user's ended, put aside by the next.
 _ASIDE: Final = re.compile(r"^(?:cache|temporary)/|\.activity\.json$|\.lock$|/data_report\.before\.html$")
-_NAMES_A_FILE: Final = re.compile(r"error: (?:\w+: )?\S*[./]\S*: ")
+_NAMES_A_FILE: Final = re.compile(r"error: (?:\w+: )?[^\s:]+: \w")
 
 
 class Ended(NamedTuple):

@@ -1,5 +1,6 @@
 """A file is whole or as it was."""
 
+import errno
 import os
 import stat
 
@@ -71,3 +72,11 @@ def test_what_is_no_file_is_not_replaced(tmp_path):
     assert stat.S_ISFIFO((tmp_path / "pipe").stat().st_mode)
     assert (tmp_path / "link").is_symlink()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["circle", "folder", "link", "pipe"]
+
+
+def test_an_error_of_a_write_names_the_file_and_a_library_s_own_words_stay(tmp_path):
+    with pytest.raises(OSError, match="x.json") as caught, files.atomic_file(tmp_path / "x.json"):
+        raise OSError(errno.EIO, "Input/output error")
+    assert caught.value.filename == str(tmp_path / "x.json")
+    with pytest.raises(OSError, match=r"^Input/output error \(os error 5\)$"), files.atomic_file(tmp_path / "x.json"):
+        raise OSError("Input/output error (os error 5)")
