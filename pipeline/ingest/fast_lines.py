@@ -167,12 +167,17 @@ class LineReader:
 
     def _unread(self, kept: pl.DataFrame, rows: list[Any]) -> Remarks:
         """The columns of text that make no part of an event, with the rows that have one."""
-        counts = {name: self._count_texts(kept, rows, index) for index, name in self._unread_fields}
+        # All at once: each look at a frame takes time with the number of its columns.
+        lengths = [(pl.col(str(index)).str.len_bytes() > 0).sum() for index, _ in self._unread_fields]
+        filled = kept.select(lengths).row(0) if lengths else ()
+        counts = {
+            name: self._count_texts(rows, index, count)
+            for (index, name), count in zip(self._unread_fields, filled, strict=True)
+        }
         return Remarks({Remark(UNREAD, name): count for name, count in counts.items() if count})
 
-    def _count_texts(self, kept: pl.DataFrame, rows: list[Any], index: int) -> int:
-        """How many of a field's values are texts that are not empty."""
-        filled = int(kept.select((pl.col(str(index)).str.len_bytes() > 0).sum()).item())
+    def _count_texts(self, rows: list[Any], index: int, filled: int) -> int:
+        """How many of a field's values, of which some are not empty, are texts that are not empty."""
         # Numbers stand there as digits; one look at the types tells whether there are any.
         if not filled or (kinds := set(map(type, map(self._getters[index], rows)))) <= _TEXTS:
             return filled
