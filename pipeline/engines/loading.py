@@ -32,7 +32,7 @@ def loading(what: str, refusal: type[PipelineError]) -> Iterator[None]:
         yield
     except (PipelineError, ImportError):
         raise
-    except Exception as error:
+    except Exception as error:  # what a damaged folder raises in transformers or peft shares no type
         # An error of the system that a library has put in its own words says more in these.
         told = None if type(error) in (OSError, ValueError) else explained(error)
         reason = " ".join(str(error).split())[:_MAX_REASON] or type(error).__name__

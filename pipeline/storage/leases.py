@@ -166,7 +166,8 @@ class Lease:
         now = holder(self._objects)
         if now is None or now.owner != self._owner:
             self._number = 0
-            raise BusyError(self._objects.shown if now is None else self._busy(now))
+            gone = f"{self._objects.shown}: the lock was deleted while it was taken. Start again."
+            raise BusyError(gone if now is None else self._busy(now))
 
     def _clear(self, number: int) -> None:
         """Delete earlier leases."""

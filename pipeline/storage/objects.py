@@ -212,7 +212,7 @@ class Objects:
                 raise
             except (InputError, MachineError):
                 raise
-            except Exception as error:
+            except Exception as error:  # each client raises errors of its own
                 if isinstance(error, _FINAL_KINDS) or type(error).__name__ in _FINAL_NAMES:
                     raise InputError(
                         f"{self.address(name)}: cannot be {what} ({_told(error)}). Look at the address and at the "
