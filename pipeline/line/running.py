@@ -13,6 +13,7 @@ from ..config import RunConfig
 from ..context import DEFAULT_SIZES, BatchSizes, Reporter, SilentReporter, StageContext
 from ..ingest.refusing import refusal
 from ..scale import open_spread
+from ..storage.attached import report_there
 from ..storage.files import remove_temporary
 from ..storage.kept import changed_files, check_kept, check_kept_folder
 from ..storage.manifests import (
@@ -87,6 +88,7 @@ def run(
         nullcontext(spread) if spread is not None else open_spread(config) as chosen,
         closing(Together(config, stages, forced=forced)) as together,
     ):
+        report_there(config.run_dir, told.progress)
         remove_temporary(config.run_dir)
         save_config(config, command)
         whole = StageContext(config, config.run_dir, {}, told, config.run_dir, sizes, spread=chosen)

@@ -9,6 +9,7 @@ from typing import Any, Final, NamedTuple
 
 from ..config import GenerationsConfig, JudgeConfig, RunConfig, build_config, override, placed
 from ..errors import ConfigError, InputError, unknown_name
+from ..hiding import without_secrets
 from ..judges.registry import judge_spec
 from ..line import CONFIG_FILE, load_saved_config, read_stage, stage_named
 from ..training.methods import check_methods, main_method
@@ -19,6 +20,8 @@ ROUND_FILE: Final = "round.json"
 ROWS_FILE: Final = "rows.jsonl"
 _NUMBERED: Final = re.compile(r"-round-\d+$")
 THUMBS: Final = "thumbs"
+# A path has lost one of the slashes.
+_AT_ADDRESS: Final = re.compile(r"[a-z][a-z0-9+.-]+:/")
 
 
 class Wanted(NamedTuple):
@@ -97,6 +100,12 @@ def plan_round(run_dir: Path, wanted: Wanted | None = None) -> RoundPlan:
     """
     wanted = wanted or Wanted()
     _check(wanted)
+    if _AT_ADDRESS.match(str(run_dir)):
+        raise ConfigError(
+            f"next-round: {without_secrets(str(run_dir))} is no folder, and a round takes tables and model of the run "
+            f"before it by links and paths. Make that run in a folder, `thumbline run` --set runs=FOLDER: log-probs "
+            f"come from its store, and training gives the same model."
+        )
     previous = _absolute(load_saved_config(run_dir))
     if read_stage(previous, stage_named("train")) is None:
         raise ConfigError(
@@ -147,10 +156,6 @@ def _numbered(previous: RunConfig) -> tuple[int, str]:
 
 def _absolute(config: RunConfig) -> RunConfig:
     """The run with paths that mean the same wherever a file that holds them lies."""
-    if config.address is not None:
-        raise ConfigError(
-            f"next-round: the runs of rounds lie in a folder of this machine, and this one at {config.place()}."
-        )
     document = placed(config.model_dump(mode="json"), RunConfig, Path.cwd())
     store = config.store if "://" in config.store else str(Path(config.store).absolute())
     document |= {"runs": str(Path(config.runs).absolute()), "reference": document["reference"] | {"store": store}}

@@ -6,10 +6,14 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from ..config import EngineConfig
+from ..config.caches import cache_dir
 from ..engines.base import Engine, Score, TokenSequence
 from ..engines.models import model_digest, resolve_model
 from ..engines.registry import open_engine
 from ..errors import InputError
+from ..storage.attached import Source, source_of
+from ..storage.fetching import fetch
+from ..storage.objects import open_objects
 from ..workers import available_cores
 
 # How the hub's cache calls a model's folder: models--OWNER--NAME/snapshots/COMMIT.
@@ -25,12 +29,14 @@ class Model(NamedTuple):
         hub_id: Its name on the hub; None where it is a folder of one's own.
         revision: The commit of it.
         digest: Of its weights and config.
+        source: Where it lies at the address of the run that trained it; None where that run lies in a folder.
     """
 
     folder: Path
     hub_id: str | None
     revision: str | None
     digest: str
+    source: Source | None = None
 
     @classmethod
     def of(cls, folder: Path) -> "Model":
@@ -39,28 +45,39 @@ class Model(NamedTuple):
         digest = model_digest(place)
         cached = place.parent.parent.name
         if place.parent.name != _SNAPSHOTS or not cached.startswith(_CACHED):
-            return cls(place, None, None, digest)
+            return cls(place, None, None, digest, source_of(place))
         return cls(place, cached.removeprefix(_CACHED).replace("--", "/"), place.name, digest)
 
     def here(self) -> Path:
         """Its folder on this machine, the very same weights in it.
 
         Raises:
-            InputError: It is not here and not on the hub, or what is here are other weights.
+            InputError: It is not here, not on the hub and not at a run's address, or what is here are other weights.
         """
         folder = self.folder
         if not folder.is_dir():
-            if self.hub_id is None:
-                raise InputError(
-                    f"model: {folder}: no such folder on {socket.gethostname()}. Put the model, or the run that "
-                    "trained it, on a disk that all machines of the cluster have at the same path, or name a hub model."
-                )
-            folder = resolve_model(self.hub_id, self.revision)
+            folder = self._brought()
         if model_digest(folder) != self.digest:
             raise InputError(
                 f"model: {folder} on {socket.gethostname()} holds other weights than on the machine that asks for "
                 "them. Copy the same files there."
             )
+        return folder
+
+    def _brought(self) -> Path:
+        """The model fetched to this machine's cache."""
+        if self.hub_id is not None:
+            return resolve_model(self.hub_id, self.revision)
+        if self.source is None:
+            raise InputError(
+                f"model: {self.folder}: no such folder on {socket.gethostname()}. Put the model, or the run that "
+                "trained it, on a disk that all machines of the cluster have at the same path, or name a hub model."
+            )
+        folder = cache_dir() / "models" / self.digest
+        objects = open_objects(self.source.address, "runs")
+        for name, digest in self.source.files.items():
+            if not (folder / name).is_file():
+                fetch(objects, f"{self.source.folder}/{name}", folder / name, digest, self.source.stage)
         return folder
 
 

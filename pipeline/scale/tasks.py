@@ -8,6 +8,7 @@ import shutil
 import socket
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, NamedTuple, Self, TypeVar
@@ -16,6 +17,7 @@ from ..config import RunConfig
 from ..errors import InputError, PipelineError
 from ..libraries import check_libraries
 from ..storage.digests import digest_text
+from ..troubles import in_words
 from .cluster import ASKED_BY, Size, connected, size_of
 
 _Item = TypeVar("_Item")
@@ -124,8 +126,9 @@ class RaySpread:
         if self._config.memory_gib is not None:
             options["memory"] = int(self._config.memory_gib * 2**30)
         task = self.ray.remote(_called).options(**options)
-        seen = self._shuffle or self._run_dir
-        for outcome in _in_order(self.ray, lambda item: task.remote(function, item, str(seen)), items, most):
+        seen = str(self._shuffle or self._run_dir)
+        called = partial(task.remote, function, is_apart=self._config.address is not None)
+        for outcome in _in_order(self.ray, lambda item: called(item, seen), items, most):
             if outcome.error is not None:
                 raise self._told(outcome.error) from outcome.error.__cause__
             yield outcome.result
@@ -146,14 +149,17 @@ class RaySpread:
         )
 
 
-def _called(function: Callable[[Any], Any], item: Any, seen: str) -> Any:
-    """A task, in a worker."""
+def _called(function: Callable[[Any], Any], item: Any, seen: str, *, is_apart: bool) -> Any:
+    """A task, in a worker; what goes wrong there names its machine where that may be another."""
     if not Path(seen).is_dir():
         raise InputError(
             f"scale: the worker on {socket.gethostname()} does not see the folder {seen}. Put the run, or "
             "scale.shuffle, on a disk that all machines of the cluster have at the same path."
         )
-    return function(item)
+    if not is_apart:
+        return function(item)
+    with in_words(f"on {socket.gethostname()}"):
+        return function(item)
 
 
 def _in_order(ray: Any, submit: Callable[[Any], Any], items: Iterable[Any], most: int) -> Iterator[_Outcome]:

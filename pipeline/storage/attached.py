@@ -5,13 +5,31 @@ Whoever reads or publishes below a folder asks here; of a run that lies in a fol
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
+
+from .uploads import Progress
 
 if TYPE_CHECKING:
     from .manifests import Manifest
 
 # How deep files lie below a run's folder, at most: stage, folder of a model, and folders in it.
 _DEEPEST: Final = 6
+
+
+class Source(NamedTuple):
+    """Where a stage's folder lies at an address, for a machine that has no folder of the run.
+
+    Attributes:
+        address: Of the run, without secrets.
+        stage: Whose folder it is.
+        folder: Its name below the address.
+        files: Digests of the files below it, by name.
+    """
+
+    address: str
+    stage: str
+    folder: str
+    files: dict[str, str]
 
 
 class Attached(Protocol):
@@ -40,6 +58,9 @@ class Attached(Protocol):
     def holds(self, inner: str) -> bool:
         """Whether a stage's file is there to be fetched."""
 
+    def source(self, inner: str) -> Source | None:
+        """Where a stage's folder lies at the address; None where none of that name was published."""
+
     def publish(self, stage: str, folder: Path, manifest: "Manifest") -> None:
         """Upload a stage's files from a folder, then its manifest."""
 
@@ -48,6 +69,15 @@ class Attached(Protocol):
 
     def forget_aside(self, name: str) -> None:
         """Delete what was put aside."""
+
+    def keep_begun(self, folder: Path, step: int) -> None:
+        """Upload what a stage has begun in its working folder."""
+
+    def bring_begun(self, folder: Path, step: int) -> int | None:
+        """Fetch what another machine has begun, where that is further; how far it was."""
+
+    def report(self, progress: Progress) -> None:
+        """Show large uploads by this from now on."""
 
     def check_held(self) -> None:
         """Raise BusyError where this process has lost the run to another."""
@@ -89,6 +119,12 @@ def lies_there(path: Path) -> bool:
     return found is not None and found[0].holds(found[1])
 
 
+def source_of(path: Path) -> Source | None:
+    """Where a folder of a finished stage can be had by another machine; None where its run lies in a folder."""
+    found = _below(path)
+    return None if found is None else found[0].source(found[1])
+
+
 def publish_there(stage_dir: Path, folder: Path, manifest: "Manifest") -> None:
     """Upload what a stage has just made, where its run lies at an address.
 
@@ -124,6 +160,52 @@ def forget_aside_there(path: Path) -> None:
     run = attached(path.parent)
     if run is not None:
         run.forget_aside(path.name)
+
+
+def keep_begun(folder: Path, step: int) -> None:
+    """Upload what a stage has begun, where its run lies at an address, so that another machine can go on from it.
+
+    Not each call uploads: no more than a tenth of the time goes into it.
+
+    Args:
+        folder: The stage's working folder.
+        step: How far it is.
+
+    Raises:
+        BusyError: The run was lost to another process.
+    """
+    run = attached(folder.parent)
+    if run is not None:
+        run.keep_begun(folder, step)
+
+
+def bring_begun(folder: Path, step: int) -> int | None:
+    """Fetch what another machine has begun of a stage, where its run lies at an address.
+
+    Args:
+        folder: The stage's working folder.
+        step: How far what lies in it has come; -1 where nothing does.
+
+    Returns:
+        How far the other machine had come; None where what is here is as far, or further.
+
+    Raises:
+        PipelineError: The store refuses, or fails.
+    """
+    run = attached(folder.parent)
+    return None if run is None else run.bring_begun(folder, step)
+
+
+def report_there(folder: Path, progress: Progress) -> None:
+    """Show large uploads of a run at an address by a bar.
+
+    Args:
+        folder: The run's working folder.
+        progress: Opens the bar.
+    """
+    run = attached(folder)
+    if run is not None:
+        run.report(progress)
 
 
 def check_held(folder: Path) -> None:

@@ -2,21 +2,22 @@
 
 import posixpath
 import uuid
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Final, NamedTuple, Protocol
+from typing import Any, Final, NamedTuple, Protocol, TypeVar
 
 from ..errors import ConfigError, InputError, MissingDependencyError
-from ..hiding import as_told, bare_address, holds_hidden, without_secrets
+from ..hiding import bare_address, holds_hidden, without_secrets
 from .files import atomic_file
 from .objects import check_client
+from .patience import Patience
 
 # Where an upload appears whole or not at all; elsewhere a file is written beside its name, then takes it.
 _WHOLE_UPLOADS: Final = frozenset({"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "adl", "oss", "memory"})
 # Temporary files begin with a dot, and no listing shows them.
 _HIDDEN: Final = "."
+_Result = TypeVar("_Result")
 
 
 class FileFacts(NamedTuple):
@@ -159,6 +160,7 @@ class RemoteFolder:
         self._system = system
         self._root = root.rstrip("/")
         self._protocol = protocol
+        self._patience = Patience()
 
     def folders(self) -> list[str]:
         """Names of the folders in it, sorted."""
@@ -174,22 +176,23 @@ class RemoteFolder:
 
     def read(self, name: str) -> bytes:
         """A file's bytes."""
-        with self._explained("read", name):
-            data: bytes = self._system.cat_file(self._path(name))
+        data: bytes = self._tried("read", name, lambda: self._system.cat_file(self._path(name)))
         return data
 
     def write(self, name: str, data: bytes) -> None:
         """Make a file that is whole as soon as it can be seen."""
+        self._tried("written", name, lambda: self._put(name, data))
+
+    def _put(self, name: str, data: bytes) -> None:
+        if self._protocol in _WHOLE_UPLOADS:
+            self._system.pipe_file(self._path(name), data)
+            return
         folder, _, base = name.rpartition("/")
-        with self._explained("written", name):
-            if self._protocol in _WHOLE_UPLOADS:
-                self._system.pipe_file(self._path(name), data)
-                return
-            self._system.makedirs(self._path(folder), exist_ok=True)
-            # Its own name: another machine may be writing the same shard.
-            temporary = self._path(f"{folder}/{_HIDDEN}{base}.{uuid.uuid4().hex}.tmp")
-            self._system.pipe_file(temporary, data)
-            self._move(temporary, self._path(name))
+        self._system.makedirs(self._path(folder), exist_ok=True)
+        # Its own name: another machine may be writing the same shard.
+        temporary = self._path(f"{folder}/{_HIDDEN}{base}.{uuid.uuid4().hex}.tmp")
+        self._system.pipe_file(temporary, data)
+        self._move(temporary, self._path(name))
 
     def rename(self, name: str, new: str) -> None:
         """Give a file another name."""
@@ -217,38 +220,29 @@ class RemoteFolder:
         return posixpath.join(self._root, name) if name else self._root
 
     def _list(self, folder: str) -> list[dict[str, Any]]:
-        with self._explained("listed", folder):
-            try:
-                # What another machine has added since must be seen.
-                self._system.invalidate_cache(self._path(folder))
-                entries: list[dict[str, Any]] = self._system.ls(self._path(folder), detail=True)
-            except FileNotFoundError:
-                return []
-        return entries
+        def found() -> list[dict[str, Any]]:
+            # What another machine has added since must be seen.
+            self._system.invalidate_cache(self._path(folder))
+            entries: list[dict[str, Any]] = self._system.ls(self._path(folder), detail=True)
+            return entries
+
+        try:
+            return self._tried("listed", folder, found)
+        except FileNotFoundError:
+            return []
 
     def _base(self, entry: dict[str, Any]) -> str:
         return posixpath.basename(str(entry["name"]).rstrip("/"))
 
     def _unless_gone(self, act: Callable[[], object], name: str) -> None:
-        with self._explained("changed", name):
-            try:
-                act()
-            except FileNotFoundError:
-                return
-
-    @contextmanager
-    def _explained(self, what: str, name: str) -> Iterator[None]:
         try:
-            yield
+            self._tried("changed", name, act)
         except FileNotFoundError:
-            raise
-        except Exception as error:
-            # Each client has errors of its own: no credentials, no bucket, no network.
-            first = as_told((str(error).strip().splitlines() or [""])[0])
-            raise InputError(
-                f"{self.address(name)}: cannot be {what} ({type(error).__name__}: {first}). Look at the address and "
-                f"at the credentials that its client reads."
-            ) from error
+            return
+
+    def _tried(self, what: str, name: str, act: Callable[[], _Result]) -> _Result:
+        """As `Patience.tried`, which has the errors."""
+        return self._patience.tried(what, self.address(name), act)
 
 
 def _modified(entry: dict[str, Any]) -> float | None:

@@ -18,6 +18,7 @@ MANIFEST: Final = "manifest.json"
 # Names the fingerprint that a working folder is of.
 _MARKER: Final = ".fingerprint"
 _CHECK: Final = "check"
+_PARTIAL: Final = ".partial"
 
 
 class TableRecord(BaseModel):
@@ -146,7 +147,18 @@ def missing_outputs(stage_dir: Path, manifest: Manifest) -> list[str]:
 
 def partial_dir(stage_dir: Path) -> Path:
     """Where a stage works until it is done."""
-    return stage_dir.with_name(f"{stage_dir.name}.partial")
+    return stage_dir.with_name(f"{stage_dir.name}{_PARTIAL}")
+
+
+def stage_of_partial(folder: Path) -> str:
+    """Name of the stage that works in a folder."""
+    return folder.name.removesuffix(_PARTIAL)
+
+
+def fingerprint_in(folder: Path) -> str | None:
+    """What the work in a stage's working folder belongs to; None where the folder is none."""
+    marker = folder / _MARKER
+    return marker.read_text(encoding="utf-8") if folder.name.endswith(_PARTIAL) and marker.is_file() else None
 
 
 def open_partial(stage_dir: Path, fingerprint: str) -> Path:

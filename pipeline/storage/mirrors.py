@@ -5,36 +5,43 @@ name follows from their digests. Files are uploaded first and the manifest last,
 or as it is, whole; what no manifest names any more is deleted afterwards.
 """
 
-import json
 import logging
 import shutil
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
 from typing import Final
 
-from ..errors import PipelineError, TableError
-from . import leases
-from .digests import cached_digest, digest_json
-from .files import atomic_file, make_folder, write_text
-from .holders import holder
-from .leases import Lease
-from .manifests import MANIFEST, Manifest, manifest_of, manifest_text, missing_outputs, read_manifest, recover_published
+from ..errors import BusyError, PipelineError
+from .attached import Source
+from .begun import BEGUN, Begun
+from .beside import forget_put_aside, push_files, push_folder, put_aside
+from .digests import digest_json
+from .fetching import fetch
+from .files import make_folder, write_text
+from .manifests import (
+    MANIFEST,
+    Manifest,
+    fingerprint_in,
+    manifest_of,
+    manifest_text,
+    missing_outputs,
+    read_manifest,
+    recover_published,
+    stage_of_partial,
+)
 from .objects import Objects
-from .set_aside import aside
+from .owning import Ownership, Say
+from .uploads import Progress, shown, unseen
 from .working import adopt, digest_of, read_state, write_state
 
-# How the last process ended, where that was not well.
-ENDED: Final = "activity.json"
-_ACTIVITY: Final = ".activity.json"
 _CONFIG: Final = "config.yaml"
 _ID_CHARACTERS: Final = 16
 # A page that a person opens keeps its address.
 _PLAIN: Final = frozenset({"report"})
 _logger = logging.getLogger(__name__)
-Say = Callable[[str], None]
 
 
 def content_id(manifest: Manifest) -> str:
@@ -61,37 +68,31 @@ class Mirror:
         """
         self._objects, self._folder, self._stages = objects, folder, tuple(stages)
         self.shown, self.runs = objects.shown, runs
-        self._lease: Lease | None = None
+        self._ownership = Ownership(objects, folder)
         self._listed: dict[str, frozenset[str]] = {}
+        self._begun = Begun(objects)
+        self._is_behind = False
+        self._progress: Progress = unseen
         make_folder(folder)
         self._state = read_state(folder)
 
     @contextmanager
     def leased(self, say: Say) -> Iterator[None]:
-        """Hold the run against other processes; the lock of the working folder is held already.
-
-        Args:
-            say: Told of what a person should know.
-
-        Raises:
-            BusyError: Another process runs it.
-        """
-        lease = Lease(self._objects, self._state["worker"], self._folder / _ACTIVITY, say, leases.TERMS)
-        try:
-            lease.take()
-            self._lease = lease
+        """Hold the run against other processes, as `Ownership.leased` says."""
+        self._is_behind = False
+        with self._ownership.leased(self._state["worker"], say):
             try:
                 yield
             finally:
-                self._keep_ending()
-        finally:
-            self._lease = None
-            lease.give_back()
+                self._progress = unseen
 
     def check_held(self) -> None:
         """Raise BusyError where this process has lost the run to another."""
-        if self._lease is not None:
-            self._lease.check()
+        self._ownership.check()
+
+    def activity(self) -> tuple[str, bool]:
+        """What the run's process says that it does, and whether it is alive; as it ended where none is."""
+        return self._ownership.activity()
 
     def pull(self) -> None:
         """Take what stages say of themselves from the address; tables are fetched where they are read.
@@ -103,7 +104,7 @@ class Mirror:
         found = self._objects.read_all([*names, _CONFIG])
         self._state = read_state(self._folder)
         self._listed.clear()
-        if self._lease is not None:
+        if self._ownership.is_held:
             for stage in self._stages:
                 recover_published(self._folder / stage)
         for stage, name in zip(self._stages, names, strict=True):
@@ -111,7 +112,7 @@ class Mirror:
         self._keep_state()
         if _CONFIG in found:
             write_text(self._folder / _CONFIG, found[_CONFIG].decode("utf-8", errors="replace"))
-        elif self._lease is None:
+        elif not self._ownership.is_held:
             (self._folder / _CONFIG).unlink(missing_ok=True)
 
     def publish_behind(self) -> None:
@@ -139,15 +140,16 @@ class Mirror:
             PipelineError: The store refuses, or fails; the next start goes on with what has not arrived.
         """
         started, place = time.monotonic(), f"{stage}/{content_id(manifest)}"
-        self._confirm()
+        self._ownership.confirm()
         there = self._objects.sizes(place)
         sizes = {name: (folder / name).stat().st_size for name in manifest.contents}
         todo = [name for name, size in sizes.items() if there.get(name) != size]
-        for name in todo:
-            self.check_held()
-            self._objects.put(folder / name, f"{place}/{name}")
+        with shown(self._progress, f"upload of {stage}", sum(sizes[name] for name in todo)) as advance:
+            for name in todo:
+                self.check_held()
+                self._objects.put(folder / name, f"{place}/{name}", advance)
         text = manifest_text(manifest).encode()
-        self._confirm()
+        self._ownership.confirm()
         self._objects.write(f"{stage}/{MANIFEST}", text)
         self._state["seen"][stage] = sha256(text).hexdigest()
         self._keep_state()
@@ -181,7 +183,7 @@ class Mirror:
         for name, digest in manifest.contents.items():
             path = self._folder / stage / name
             if (name == wanted or name.startswith(f"{wanted}/")) and not path.exists():
-                self._fetch(f"{stage}/{content_id(manifest)}/{name}", path, digest, stage)
+                fetch(self._objects, f"{stage}/{content_id(manifest)}/{name}", path, digest, stage)
 
     def holds(self, inner: str) -> bool:
         """Whether a stage's file, or one below it, is at the address; a stage's own files are listed once."""
@@ -194,24 +196,27 @@ class Mirror:
         named = [name for name in manifest.contents if name == wanted or name.startswith(f"{wanted}/")]
         return bool(named) and self._listed[stage].issuperset(named)
 
-    def push(self, folder: str, source: Path, names: Sequence[str]) -> None:
-        """Upload files under their own names, in place of those that lie there.
+    def source(self, inner: str) -> Source | None:
+        """Where a stage's folder lies at the address; None where none of that name was published."""
+        stage, _, wanted = inner.partition("/")
+        manifest = read_manifest(self._folder / stage) if stage in self._stages and wanted else None
+        if manifest is None:
+            return None
+        begin = f"{wanted}/"
+        files = {
+            name.removeprefix(begin): digest for name, digest in manifest.contents.items() if name.startswith(begin)
+        }
+        return Source(self.shown, stage, f"{stage}/{content_id(manifest)}/{wanted}", files) if files else None
 
-        Args:
-            folder: Below the address; empty for the run's own files.
-            source: Where they lie here.
-            names: Relative to both.
-        """
-        self._confirm()
-        for name in names:
-            self._objects.put(source / name, f"{folder}/{name}" if folder else name)
+    def push(self, folder: str, source: Path, names: Sequence[str]) -> None:
+        """Upload files under their own names; see `beside.push_files`."""
+        self._ownership.confirm()
+        push_files(self._objects, folder, source, names)
 
     def push_folder(self, name: str) -> None:
         """Upload a folder of the working folder, and delete what lies there under other names."""
-        source = self._folder / name
-        names = sorted(path.relative_to(source).as_posix() for path in source.rglob("*") if path.is_file())
-        self.push(name, source, [one for one in names if not one.startswith(".")])
-        self._objects.remove([f"{name}/{one}" for one in self._objects.sizes(name) if one not in names])
+        self._ownership.confirm()
+        push_folder(self._objects, self._folder / name, name)
 
     def set_aside(self, name: str) -> bool:
         """Give what lies there beside the stages, or a stage's page, another name, and take the stage's manifest away.
@@ -219,60 +224,45 @@ class Mirror:
         Returns:
             Whether anything lay there.
         """
-        self._confirm()
+        self._ownership.confirm()
         if name in self._stages:
             self._objects.remove([f"{name}/{MANIFEST}"])
             self._state["seen"].pop(name, None)
             self._keep_state()
-        before = aside(Path(name)).as_posix()
-        if Path(name).suffix:
-            moves = [(name, before)]
-        else:
-            own = [one for one in self._objects.sizes(name) if "/" not in one or name not in self._stages]
-            moves = [(f"{name}/{one}", f"{before}/{one}") for one in own]
-        moved = False
-        for old, new in moves:
-            try:
-                self._objects.copy(old, new)
-            except FileNotFoundError:
-                continue
-            self._objects.remove([old])
-            moved = True
-        return moved
+        return put_aside(self._objects, name, flat=name in self._stages)
 
     def forget_aside(self, name: str) -> None:
         """Delete what was put aside."""
-        before = aside(Path(name)).as_posix()
-        if Path(name).suffix:
-            self._objects.remove([before])
-        else:
-            self._objects.remove([f"{before}/{one}" for one in self._objects.sizes(before)])
+        forget_put_aside(self._objects, name)
 
-    def activity(self) -> tuple[str, bool]:
-        """What the run's process says that it does, and whether it is alive; as it ended where none is."""
-        now = holder(self._objects)
-        if now is not None:
-            began = {"process": now.process, "host": now.host, "started_at": now.since, "updated_at": now.since}
-            return now.activity or json.dumps(began), now.seconds_left() > 0
-        ended = self._objects.read(ENDED)
-        return "" if ended is None else ended.decode("utf-8", errors="replace"), False
+    def keep_begun(self, folder: Path, step: int) -> None:
+        """Publish what a stage has begun; a store that does not take it stops nothing, which is said once.
 
-    def _keep_ending(self) -> None:
-        """Publish how the process ends that runs this; nothing where it ends well."""
-        path = self._folder / _ACTIVITY
+        Raises:
+            BusyError: The run was lost to another process.
+        """
+        fingerprint = fingerprint_in(folder)
+        if not self._ownership.is_held or fingerprint is None:
+            return
         try:
-            self.check_held()
-            if path.is_file():
-                self._objects.write(ENDED, path.read_bytes())
-            else:
-                self._objects.remove([ENDED])
+            self._begun.publish(stage_of_partial(folder), folder, fingerprint, step, self.check_held)
+        except BusyError:
+            raise
         except PipelineError as error:
-            # What ended the run is said already.
-            _logger.info("How the run ended is not published: %s", error)
+            if not self._is_behind:
+                self._ownership.say(f"{error} Until then a machine that is lost takes its checkpoints along.")
+            self._is_behind = True
 
-    def _confirm(self) -> None:
-        if self._lease is not None:
-            self._lease.confirm()
+    def bring_begun(self, folder: Path, step: int) -> int | None:
+        """Fetch what another machine has begun, and how far it was; None where what is here is as far, or further."""
+        fingerprint = fingerprint_in(folder)
+        if fingerprint is None:
+            return None
+        return self._begun.fetch(stage_of_partial(folder), folder, fingerprint, step)
+
+    def report(self, progress: Progress) -> None:
+        """Show large uploads by this from now on."""
+        self._progress = progress
 
     def _settle(self, stage: str, theirs: bytes | None) -> None:
         folder, seen = self._folder / stage, self._state["seen"]
@@ -290,31 +280,13 @@ class Mirror:
         else:
             seen[stage] = now
 
-    def _fetch(self, name: str, path: Path, digest: str, stage: str) -> None:
-        for last in (False, True):
-            try:
-                with atomic_file(path) as temporary:
-                    self._objects.get(name, temporary)
-                    found = cached_digest(temporary)
-                    if found != digest and last:
-                        raise TableError(
-                            f"{self._objects.address(name)}: its bytes are not those that stage '{stage}' wrote, by "
-                            f"its manifest; it is damaged, and is not used. `thumbline run` with --from {stage} "
-                            f"makes it again."
-                        )
-                if found == digest:
-                    return
-                path.unlink()
-            except FileNotFoundError as error:
-                raise TableError(
-                    f"{self._objects.address(name)}: not there, though the manifest of stage '{stage}' names it. The "
-                    f"stage may have run again just now: try again. `thumbline run` with --from {stage} makes it again."
-                ) from error
-
     def _forget_others(self, stage: str, place: str) -> None:
-        """Delete files that no manifest names any more: of the stage as it was, or of an upload that ended half way."""
+        """Delete files that no manifest names any more: of the stage as it was, or of what was not done when it was."""
         kept = place.partition("/")[2]
-        for name in self._objects.entries(stage):
+        names = self._objects.entries(stage)
+        if BEGUN in names:
+            self._begun.forget(stage)
+        for name in names:
             if name != kept and len(name) == _ID_CHARACTERS and "." not in name:
                 self._objects.remove([f"{stage}/{name}/{one}" for one in self._objects.sizes(f"{stage}/{name}")])
 

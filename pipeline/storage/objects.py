@@ -1,8 +1,6 @@
 """Objects at an address that fsspec opens: read, written, listed; tried again where the store fails a while."""
 
-import logging
 import posixpath
-import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -11,8 +9,10 @@ from typing import Any, Final, TypeVar
 
 from thumbline.extras import is_installed, missing_words
 
-from ..errors import ConfigError, InputError, MachineError, MissingDependencyError
-from ..hiding import as_told, holds_hidden, without_secrets
+from ..errors import ConfigError, InputError, MissingDependencyError
+from ..hiding import holds_hidden, without_secrets
+from .patience import FINAL_KINDS, Patience, error_words
+from .uploads import Advance, Furthest
 
 # Which library opens an address, by what it begins with.
 _CLIENTS: Final = {
@@ -20,18 +20,10 @@ _CLIENTS: Final = {
     **dict.fromkeys(("gs", "gcs"), "gcsfs"),
     **dict.fromkeys(("az", "abfs", "abfss", "adl"), "adlfs"),
 }
-# Beside the tries of the client itself, seconds before each further one.
-PAUSES: Final = (0.5, 1.0, 2.0)
-# What another try does not mend. Clients of their own names: no credentials, no such profile, a wrong parameter.
-_FINAL_KINDS: Final = (FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError, NotImplementedError)
-_FINAL_NAMES: Final = frozenset(
-    {"NoCredentialsError", "PartialCredentialsError", "ProfileNotFound", "ParamValidationError", "RefreshError"}
-)
 _SIDE_BY_SIDE: Final = 8
 # Stores in which an upload appears whole or not at all.
 _STORES: Final = frozenset({*_CLIENTS, "oss", "memory"})
 _Result = TypeVar("_Result")
-_logger = logging.getLogger(__name__)
 
 
 def check_client(address: str) -> None:
@@ -93,6 +85,7 @@ class Objects:
         """
         self._system = system
         self._root = str(root).rstrip("/")
+        self._patience = Patience()
         self.shown: Final = shown.rstrip("/")
 
     def read(self, name: str) -> bytes | None:
@@ -123,7 +116,7 @@ class Objects:
         def made() -> bool:
             try:
                 self._put(name, data, mode="create")
-            except _FINAL_KINDS:
+            except FINAL_KINDS:
                 raise
             except Exception:
                 # Each client says in its own way that the condition does not hold; an answer may also have been lost.
@@ -136,10 +129,21 @@ class Objects:
         with self._bucket(name):
             return self._tried("written", name, made)
 
-    def put(self, path: Path, name: str) -> None:
-        """Upload a file; large ones go in parts, and appear when the last has arrived."""
+    def put(self, path: Path, name: str, advance: Advance | None = None) -> None:
+        """Upload a file; large ones go in parts, and appear when the last has arrived.
+
+        Args:
+            path: The file.
+            name: What it is called there.
+            advance: Called with the number of bytes that have arrived.
+        """
+        told = Furthest(advance or (lambda _: None))
         with self._bucket(name):
-            self._tried("written", name, lambda: self._system.put_file(str(path), self._path(name)))
+            self._tried(
+                "written",
+                name,
+                lambda: self._system.put_file(str(path), self._path(name), callback=told.callback()),
+            )
 
     def get(self, name: str, path: Path) -> None:
         """Download an object; FileNotFoundError where there is none."""
@@ -198,44 +202,14 @@ class Objects:
         return posixpath.join(self._root, name) if name else self._root
 
     def _tried(self, what: str, name: str, act: Callable[[], _Result]) -> _Result:
-        """What `act` gives, in as many tries as it may take.
-
-        Raises:
-            FileNotFoundError: There is no such object.
-            InputError: The store refuses.
-            MachineError: It has failed in every try.
-        """
-        for pause in (*PAUSES, None):
-            try:
-                return act()
-            except FileNotFoundError:
-                raise
-            except (InputError, MachineError):
-                raise
-            except Exception as error:  # each client raises errors of its own
-                if isinstance(error, _FINAL_KINDS) or type(error).__name__ in _FINAL_NAMES:
-                    raise InputError(
-                        f"{self.address(name)}: cannot be {what} ({_told(error)}). Look at the address and at the "
-                        f"credentials that its client reads."
-                    ) from error
-                if pause is None:
-                    raise MachineError(
-                        f"{self.address(name)}: cannot be {what}, in {len(PAUSES) + 1} tries ({_told(error)}). Once "
-                        f"the store answers again, the same command goes on from here."
-                    ) from error
-                _logger.info("%s is tried again: %s", self.address(name), _told(error))
-            time.sleep(pause)
-        raise AssertionError("the last try returns or raises")
+        """As `Patience.tried`, which has the errors."""
+        return self._patience.tried(what, self.address(name), act)
 
     @contextmanager
     def _bucket(self, name: str) -> Iterator[None]:
         try:
             yield
         except FileNotFoundError as error:
-            raise InputError(f"{self.address(name)}: cannot be written: no such bucket ({_told(error)}).") from error
-
-
-def _told(error: BaseException) -> str:
-    """An error of a client in a line: its kind and the first line of what it says."""
-    first = as_told((str(error).strip().splitlines() or [""])[0])
-    return f"{type(error).__name__}: {first}" if first else type(error).__name__
+            raise InputError(
+                f"{self.address(name)}: cannot be written: no such bucket ({error_words(error)})."
+            ) from error

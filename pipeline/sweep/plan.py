@@ -125,14 +125,9 @@ def plan_sweep(
         raise ConfigError(f"--keep: {unknown_name('choice', keep, KEEPS)}")
     if config.splits.validation == 0.0:
         raise ConfigError("sweep: splits.validation is 0, so no rows are held out to choose by; set it to 0.1.")
-    if config.address is not None:
-        raise ConfigError(
-            f"sweep: its runs lie side by side in a folder of this machine, and runs is {config.place()}; give --set "
-            f"runs=FOLDER (reference.store may stay at an address)."
-        )
+    config = absolute(config)
     folder = (output or Path(config.runs) / f"{config.name}-sweep").absolute()
     used = tuple(seeds) if seeds is not None else (config.train.seed,)
-    config = absolute(config)
     values = combinations(axes)
     shared = shared_settings(config, [_trained(config, setting, used[0]) for setting in values])
     settings = tuple(_setting(config, shared, setting, used, folder) for setting in values)
@@ -152,7 +147,16 @@ def check_seeds(seeds: Sequence[int] | None) -> None:
 
 
 def absolute(config: RunConfig) -> RunConfig:
-    """The run with paths that mean the same wherever a file that holds them lies."""
+    """The run with paths that mean the same wherever a file that holds them lies.
+
+    Raises:
+        ConfigError: It lies at an address.
+    """
+    if config.address is not None:
+        raise ConfigError(
+            f"runs: trainings beside each other share tables by links, which {config.place()} has none of; they lie in "
+            f"a folder of this machine: --set runs=FOLDER. Inputs and reference.store may stay at an address."
+        )
     document = placed(config.model_dump(mode="json", exclude_unset=True), RunConfig, Path.cwd())
     store = config.store if "://" in config.store else str(Path(config.store).absolute())
     document |= {

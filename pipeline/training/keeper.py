@@ -6,6 +6,7 @@ from pathlib import Path
 import torch
 
 from ..config.keeping import KeepingConfig
+from ..storage.attached import bring_begun, keep_begun
 from .best import drop_best, load_best, save_best
 from .checkpoints import LogRow, Place, checkpoint_steps, keep, put_weights, take_up, trained_weights
 from .keeping import Standing, standing_of
@@ -50,6 +51,9 @@ class Keeper:
             optimizer: A new one.
             say: Told of a damaged checkpoint.
         """
+        if self._team.is_first:
+            self._bring(say)
+        self._team.wait()
         place = take_up(self._folder, self._policy, optimizer, team=self._team, say=say, best_step=self._best_step)
         if place is not None:
             self._standing = standing_of(place.log, self._config)
@@ -88,8 +92,10 @@ class Keeper:
         newest = self._config.keep_checkpoints
         keep(self._folder, self._policy, optimizer, place, newest=newest, team=self._team)
         self._needed = self._best_of_checkpoints(place.log)
-        if self._team.is_first and self._config.choose != "frontier":
-            drop_best(self._folder, but=self._needed)
+        if self._team.is_first:
+            if self._config.choose != "frontier":
+                drop_best(self._folder, but=self._needed)
+            keep_begun(self._folder, place.step)
         self._kept_at = self._clock()
 
     def take_best(self) -> None:
@@ -97,6 +103,12 @@ class Keeper:
         best = self._standing.best_step
         if self._config.keep == "best" and best is not None:
             put_weights(self._policy.model, load_best(self._folder, best))
+
+    def _bring(self, say: Callable[[str], None]) -> None:
+        """Fetch the checkpoint of another machine that worked on a run at an address, where it is further."""
+        step = bring_begun(self._folder, max(checkpoint_steps(self._folder), default=-1))
+        if step is not None:
+            say(f"training goes on from the checkpoint of step {step} that another machine published.")
 
     def _best_of_checkpoints(self, log: Sequence[LogRow]) -> set[int]:
         steps = checkpoint_steps(self._folder)

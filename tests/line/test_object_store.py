@@ -2,6 +2,7 @@
 
 import json
 import logging
+from contextlib import contextmanager
 from pathlib import Path
 
 import fsspec
@@ -11,10 +12,14 @@ from typer.testing import CliRunner
 import thumbline
 from tests.line.conftest import write_config
 from tests.object_store import BUCKET, KEY, SECRET, Proxy, served, use
+from thumbline.pipeline import line
 from thumbline.pipeline.cli.main import app
+from thumbline.pipeline.config import load_config
+from thumbline.pipeline.context import SilentReporter
 from thumbline.pipeline.errors import BusyError, ConfigError, InputError, MachineError, TableError
 from thumbline.pipeline.line import holding
-from thumbline.pipeline.storage import attached, leases, objects
+from thumbline.pipeline.storage import attached, begun, leases, patience
+from thumbline.pipeline.storage.manifests import read_manifest
 
 pytest.importorskip("s3fs")
 DATA_STAGES = ("events", "responses", "unpaired", "pairs", "splits")
@@ -43,7 +48,7 @@ def proxy(server, folder):
 def machine(proxy, tmp_path, monkeypatch):
     """A machine of its own: an empty cache, and the store behind the proxy."""
     use(proxy.port, monkeypatch)
-    monkeypatch.setattr(objects, "PAUSES", (0.01, 0.01, 0.01))
+    monkeypatch.setattr(patience, "PAUSES", (0.01, 0.01, 0.01))
     monkeypatch.setattr(leases, "TERMS", leases.Terms(seconds=3.0, renewal=0.4, settling=0.05))
     another_machine(tmp_path / "first", monkeypatch)
 
@@ -164,7 +169,7 @@ def test_a_store_that_fails_one_request_in_ten_gives_the_same_bytes(log, folder,
 def test_a_store_that_stops_is_one_clear_error_and_the_run_goes_on(log, folder, tmp_path, proxy, monkeypatch):
     """It answers until the third stage is to be published."""
     address = f"s3://{BUCKET}/runs/mine"
-    monkeypatch.setattr(objects, "PAUSES", ())
+    monkeypatch.setattr(patience, "PAUSES", ())
     monkeypatch.setattr("s3fs.S3FileSystem.retries", 1)
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
     use(proxy.port, monkeypatch)
@@ -286,6 +291,52 @@ def test_what_is_no_run_is_refused():
         command("status", f"s3://{BUCKET}/runs/none")
     with pytest.raises(ConfigError, match="a run lies below a bucket"):
         command("prepare", "log.jsonl", "-o", "s3://bucket")
+
+
+class Lost(SilentReporter):
+    """Ends training in the middle, as a machine does that is taken away, and keeps what was said."""
+
+    def __init__(self, at: int | None = None) -> None:
+        self.at, self.said, self.steps = at, [], 0
+
+    def say(self, message: str) -> None:
+        self.said.append(message)
+
+    @contextmanager
+    def progress(self, description, total, unit):
+        def advance(units: int) -> None:
+            self.steps += units if unit == "steps" else 0
+            if self.steps == self.at:
+                raise KeyboardInterrupt
+
+        yield advance
+
+
+@pytest.mark.slow
+def test_another_machine_goes_on_inside_a_training(tiny_model, small_log, folder, tmp_path, monkeypatch, proxy):
+    """One is lost in the middle; the other trains the rest, to the same bytes."""
+    pytest.importorskip("torch")
+    monkeypatch.setattr(begun, "_PACE", -1.0)
+    there, here = (
+        load_config(write_config(tmp_path, small_log, tiny_model, name, runs=runs, train={"epochs": 4}))
+        for name, runs in (("there", f"s3://{BUCKET}/runs"), ("here", str(tmp_path / "runs")))
+    )
+    stages = line.select(None, "train")
+    calm, lost, found = Lost(), Lost(at=5), Lost()
+    list(line.run(here, stages, reporter=calm))
+    with pytest.raises(KeyboardInterrupt):
+        list(line.run(there, stages, reporter=lost))
+    train = folder / BUCKET / "runs" / "there" / "train"
+    assert (train / "begun" / "checkpoint-00000004.pt").is_file() and not (train / "manifest.json").exists()
+    another_machine(tmp_path / "second", monkeypatch)
+    list(line.run(there, stages, reporter=found))
+    assert [said for said in found.said if "goes on from the checkpoint of step 4 that another machine" in said]
+    # What was done before is told as done at once; the first machine's five steps are not all done again.
+    asked = [path for method, path in proxy.requests if method == "GET" and "checkpoint-" in path]
+    assert asked and calm.steps == found.steps > 5
+    written = [read_manifest(config.run_dir / "train") for config in (here, there)]
+    assert written[0].outputs == written[1].outputs and written[0].files == written[1].files
+    assert not list(train.glob("begun/*")), "what was begun goes when the stage is published"
 
 
 @pytest.mark.slow

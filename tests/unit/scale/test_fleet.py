@@ -1,6 +1,7 @@
 """Engines of a cluster as one: each shard once, by one route, whichever of them end on the way."""
 
 import logging
+import shutil
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,10 @@ from thumbline.pipeline.scale.cluster import Size
 from thumbline.pipeline.scale.fleet import Fleet
 from thumbline.pipeline.scale.members import Model
 from thumbline.pipeline.scale.shares import Share, share_of
+from thumbline.pipeline.storage import attached
+from thumbline.pipeline.storage.manifests import Counts, Manifest, partial_dir, publish
+from thumbline.pipeline.storage.mirrors import Mirror
+from thumbline.pipeline.storage.objects import open_objects
 
 CONFIG = EngineConfig(engine="hf", dtype="float32")
 
@@ -197,3 +202,27 @@ def test_a_model_is_found_elsewhere_by_its_commit_or_told(tmp_path, monkeypatch)
     assert asked == [("owner/name", "c0ffee")]
     cached.mkdir(parents=True)
     assert found.here() == cached
+
+
+def test_a_model_of_a_run_at_an_address_is_fetched_where_it_is_not(tmp_path, monkeypatch):
+    monkeypatch.undo()
+    run, cache = tmp_path / "run", tmp_path / "cache"
+    monkeypatch.setenv("THUMBLINE_CACHE", str(cache))
+    monkeypatch.setattr(attached, "_attached", {})
+    mirror = Mirror(open_objects(f"memory://{tmp_path.name}/runs/mine", "runs"), "memory://runs", run, ("train",))
+    attached.attach(run, mirror)
+    folder = partial_dir(run / "train") / "model"
+    folder.mkdir(parents=True)
+    for name in ("config.json", "model.safetensors"):
+        (folder / name).write_text(name)
+    counts = Counts(rows_in=0, rows_out=0, rejected=0)
+    made = {"stage": "train", "fingerprint": "f", "version": 1, "config": {}, "inputs": {}, "outputs": {}}
+    manifest = Manifest(**made, counts=counts, notes={}, seconds=0.0, finished_at="2026-01-01T00:00:00+00:00")
+    publish(run / "train", manifest)
+    found = Model.of(run / "train" / "model")
+    assert found.source is not None and set(found.source.files) == {"config.json", "model.safetensors"}
+    assert found.here() == run / "train" / "model"
+    shutil.rmtree(run)
+    elsewhere = found.here()
+    assert elsewhere == cache / "models" / found.digest and members.model_digest(elsewhere) == found.digest
+    assert found.here() == elsewhere

@@ -1,13 +1,17 @@
 """What a comparison and a curve are going to do, and what they refuse before any work."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from thumbline.pipeline.config import TrainConfig, build_config
 from thumbline.pipeline.errors import ConfigError
+from thumbline.pipeline.rounds.plan import plan_round
 from thumbline.pipeline.side_by_side import plan_curve, plan_methods
 from thumbline.pipeline.side_by_side.budget import TrainedRows, nearest_steps, own_steps
 from thumbline.pipeline.side_by_side.methods import parse_change
+from thumbline.pipeline.sweep import parse_axis, plan_sweep
 
 
 def config(tmp_path, **train):
@@ -53,6 +57,21 @@ def test_methods_that_are_not_there_or_not_possible_are_left_out_and_said(tmp_pa
 def test_what_does_not_hold_is_refused(tmp_path, options, said):
     with pytest.raises(ConfigError, match=said):
         plan_methods(config(tmp_path), **options)
+
+
+@pytest.mark.parametrize("planned", ["sweep", "methods", "curve", "round"])
+def test_a_run_at_an_address_is_refused(planned, tmp_path):
+    there = config(tmp_path).model_copy(update={"runs": "s3://bucket/runs"})
+    plans = {
+        "sweep": lambda: plan_sweep(there, [parse_axis("train.loss.beta=0.1,0.2")]),
+        "methods": lambda: plan_methods(there, ["dpo", "kto"]),
+        "curve": lambda: plan_curve(there, [50, 100]),
+        # As the command gets it, where a path has one slash.
+        "round": lambda: plan_round(Path("s3://bucket/runs/mine")),
+    }
+    with pytest.raises(ConfigError, match=r"s3:/+bucket/runs/mine .*--set runs=FOLDER") as told:
+        plans[planned]()
+    assert "by links" in str(told.value)
 
 
 def test_a_change_for_one_method():

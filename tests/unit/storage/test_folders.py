@@ -4,7 +4,8 @@ import pytest
 from fsspec.implementations.local import LocalFileSystem
 from fsspec.implementations.memory import MemoryFileSystem
 
-from thumbline.pipeline.errors import ConfigError, InputError, MissingDependencyError
+from thumbline.pipeline.errors import ConfigError, InputError, MachineError, MissingDependencyError
+from thumbline.pipeline.storage import patience
 from thumbline.pipeline.storage.folders import LocalFolder, RemoteFolder, open_folder
 
 
@@ -61,10 +62,28 @@ def test_a_killed_upload_is_not_seen(tmp_path, monkeypatch, failing):
         raise OSError("connection lost")
 
     monkeypatch.setattr(SlowFiles, failing, cut)
-    with pytest.raises(InputError, match=r"sftp://.*key/a.parquet: cannot be written \(OSError: connection lost\)"):
+    monkeypatch.setattr(patience, "PAUSES", ())
+    with pytest.raises(
+        MachineError, match=r"sftp://.*key/a.parquet: cannot be written, in 1 tries \(OSError: connection lost\)"
+    ):
         place.write("key/a.parquet", b"whole content")
     assert place.files("key") == []
     assert [file.name.startswith(".a.parquet.") for file in place.files("key", unfinished=True)] == [True]
+
+
+def test_what_fails_for_a_while_is_tried_again(tmp_path, monkeypatch):
+    place, right, left = RemoteFolder(SlowFiles(), str(tmp_path), "sftp"), SlowFiles.pipe_file, [1, 2]
+    monkeypatch.setattr(patience, "PAUSES", (0.0, 0.0))
+
+    def cut(self, path, data):
+        if left:
+            left.pop()
+            raise OSError("connection lost")
+        right(self, path, data)
+
+    monkeypatch.setattr(SlowFiles, "pipe_file", cut)
+    place.write("key/a", b"x")
+    assert place.read("key/a") == b"x" and left == []
 
 
 def test_a_folder_that_cannot_be_written_is_explained(tmp_path):
@@ -91,7 +110,7 @@ def test_an_address_that_cannot_be_opened_is_named(address, error, message, monk
 
 def test_no_message_holds_the_credentials_of_an_address():
     for address in ("nowhere://me:TOPSECRET@bucket/x", "s3://AKIA:TOP/SECRET@bucket/x"):
-        with pytest.raises((ConfigError, MissingDependencyError, InputError)) as caught:
+        with pytest.raises((ConfigError, MissingDependencyError, InputError, MachineError)) as caught:
             open_folder(address).folders()
         assert "SECRET" not in str(caught.value)
     with pytest.raises(ConfigError, match=r"the secret of s3://\(kept secret\)@bucket/x is kept nowhere"):

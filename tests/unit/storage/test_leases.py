@@ -7,7 +7,7 @@ import time
 import pytest
 
 from thumbline.pipeline.errors import BusyError, MachineError
-from thumbline.pipeline.storage import objects as objects_module
+from thumbline.pipeline.storage import patience
 from thumbline.pipeline.storage.holders import holder
 from thumbline.pipeline.storage.leases import Lease, Terms
 from thumbline.pipeline.storage.objects import open_objects
@@ -18,7 +18,7 @@ LONG = Terms(seconds=3600.0, renewal=600.0, settling=0.05)
 
 @pytest.fixture
 def store(tmp_path, monkeypatch):
-    monkeypatch.setattr(objects_module, "PAUSES", (0.01,))
+    monkeypatch.setattr(patience, "PAUSES", (0.01,))
     return open_objects(f"memory://{tmp_path.name}/runs/mine", "runs")
 
 

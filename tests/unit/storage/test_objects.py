@@ -5,12 +5,13 @@ from fsspec.implementations.memory import MemoryFileSystem
 
 from thumbline.pipeline.errors import ConfigError, InputError, MachineError, MissingDependencyError
 from thumbline.pipeline.storage import objects as objects_module
+from thumbline.pipeline.storage import patience
 from thumbline.pipeline.storage.objects import Objects, open_objects
 
 
 @pytest.fixture(autouse=True)
 def no_pauses(monkeypatch):
-    monkeypatch.setattr(objects_module, "PAUSES", (0.0, 0.0))
+    monkeypatch.setattr(patience, "PAUSES", (0.0, 0.0))
 
 
 @pytest.fixture
@@ -83,6 +84,28 @@ def test_a_lost_answer_to_a_conditional_put_is_no_refusal(store, monkeypatch):
     monkeypatch.setattr(MemoryFileSystem, "pipe_file", losing)
     assert store.create("a", b"mine") and not store.create("a", b"another's")
     assert store.read("a") == b"mine"
+
+
+class EndpointConnectionError(Exception):
+    """As a client calls it, whose own tries are over."""
+
+
+@pytest.mark.parametrize("answers_first", [False, True])
+def test_an_address_that_never_answered_is_told_at_once(answers_first, store, monkeypatch):
+    store.write("a", b"x")
+    store = open_objects(store.address(), "runs")
+    assert not answers_first or store.read("a") == b"x"
+    tries = []
+
+    def unreachable(*_, **__):
+        tries.append(1)
+        raise OSError("no connection") from EndpointConnectionError("Could not connect")
+
+    monkeypatch.setattr(MemoryFileSystem, "cat_file", unreachable)
+    said = "in 3 tries" if answers_first else "the store is not to be reached .*Look at the address, at its endpoint"
+    with pytest.raises(MachineError, match=said):
+        store.read("a")
+    assert len(tries) == (3 if answers_first else 1)
 
 
 def test_no_secret_is_told(monkeypatch):
