@@ -313,27 +313,27 @@ class Lost(SilentReporter):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_another_machine_goes_on_inside_a_training(tiny_model, small_log, folder, tmp_path, monkeypatch, proxy):
     """One is lost in the middle; the other trains the rest, to the same bytes."""
     pytest.importorskip("torch")
     monkeypatch.setattr(begun, "_PACE", -1.0)
     there, here = (
-        load_config(write_config(tmp_path, small_log, tiny_model, name, runs=runs, train={"epochs": 4}))
+        load_config(write_config(tmp_path, small_log, tiny_model, name, runs=runs, train={"epochs": 2}))
         for name, runs in (("there", f"s3://{BUCKET}/runs"), ("here", str(tmp_path / "runs")))
     )
     stages = line.select(None, "train")
-    calm, lost, found = Lost(), Lost(at=5), Lost()
+    calm, lost, found = Lost(), Lost(at=3), Lost()
     list(line.run(here, stages, reporter=calm))
     with pytest.raises(KeyboardInterrupt):
         list(line.run(there, stages, reporter=lost))
     train = folder / BUCKET / "runs" / "there" / "train"
-    assert (train / "begun" / "checkpoint-00000004.pt").is_file() and not (train / "manifest.json").exists()
+    assert (train / "begun" / "checkpoint-00000002.pt").is_file() and not (train / "manifest.json").exists()
     another_machine(tmp_path / "second", monkeypatch)
     list(line.run(there, stages, reporter=found))
-    assert [said for said in found.said if "goes on from the checkpoint of step 4 that another machine" in said]
-    # What was done before is told as done at once; the first machine's five steps are not all done again.
+    assert [said for said in found.said if "goes on from the checkpoint of step 2 that another machine" in said]
     asked = [path for method, path in proxy.requests if method == "GET" and "checkpoint-" in path]
-    assert asked and calm.steps == found.steps > 5
+    assert asked and calm.steps == found.steps > 3
     written = [read_manifest(config.run_dir / "train") for config in (here, there)]
     assert written[0].outputs == written[1].outputs and written[0].files == written[1].files
     assert not list(train.glob("begun/*")), "what was begun goes when the stage is published"

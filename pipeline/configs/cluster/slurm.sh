@@ -15,6 +15,7 @@ run_file=${1:?name a run file}
 shift
 
 # The environment that holds thumbline with the extras vllm and ray, on a disk that every node sees.
+# shellcheck source=/dev/null
 source "${THUMBLINE_ENVIRONMENT:-.venv}/bin/activate"
 
 # Everybody on the network could otherwise have this cluster run code; Ray hands the variable on to its workers.
