@@ -18,10 +18,13 @@ from .storage.tables import (
     read_by_prompt,
     read_parts,
     read_table,
+    side_by_side,
     write_table,
     write_table_batches,
     write_tables,
 )
+from .storage.texts import parts_with_texts
+from .tables import TEXTS
 from .workers import LocalSpread, Spread
 
 # Called with the number of units just finished.
@@ -143,6 +146,14 @@ class StageContext:
     def read_by_prompt(self, table: str, columns: Sequence[str] | None = None) -> Iterator[pl.DataFrame]:
         """An input table in parts that no prompt crosses, in the order of prompt_id; at least one part."""
         return read_by_prompt(self.tables[table], table, columns, self.sizes.part_rows)
+
+    def read_with_texts(
+        self, table: str, columns: Sequence[str] | None = None, texts: Sequence[str] = TEXTS
+    ) -> Iterator[pl.DataFrame]:
+        """An input table as `read_by_prompt` gives it, with the texts of its answers from the input table `texts`."""
+        of_prompts = self.read_by_prompt("texts", ("response_id", "prompt_id", *texts))
+        parts = side_by_side([self.read_by_prompt(table, columns), of_prompts])
+        return parts_with_texts(((rows, own) for rows, own in parts), table, texts)
 
     def write_parts(self, parts: Iterable[Mapping[str, pl.DataFrame]], tables: Iterable[str]) -> dict[str, TableRecord]:
         """Write output tables that are made part by part; how they were cut does not show."""

@@ -119,7 +119,7 @@ def event(
 
 def events_table(rows: list[dict[str, Any]]) -> pl.DataFrame:
     """Rows as table `events`, in its order."""
-    schema = polars_schema("events")
+    schema = polars_schema("events", optional=True)
     frame = pl.DataFrame(rows, schema={name: dtype for name, dtype in schema.items() if name not in _MADE})
     named = frame.with_columns(prompt_id=prompt_id(pl.col("prompt"), pl.col("tools"))).with_columns(
         response_id=response_id(pl.col("prompt_id"), pl.col("completion"), pl.col("completion_extra"))

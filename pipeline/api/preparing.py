@@ -37,13 +37,13 @@ class Prepared(Run):
 
     @property
     def events(self) -> pl.DataFrame:
-        """One row a feedback event."""
-        return self.tables["events"]
+        """One row a feedback event, with the texts that it is about."""
+        return self.tables.with_texts("events")
 
     @property
     def responses(self) -> pl.DataFrame:
-        """One row an answer: its votes counted, their posterior, and its label or none."""
-        return self.tables["responses"]
+        """One row an answer: its texts, its votes counted, their posterior, and its label or none."""
+        return self.tables.with_texts("responses")
 
     @property
     def unpaired(self) -> pl.DataFrame:

@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import polars as pl
 
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     # Imported where they are used: `import thumbline` should not wait for what is not called.
     from ..config import RunConfig
     from ..storage.manifests import Manifest
+
+_WITHOUT_TEXTS: Final = ("events", "responses")
 
 
 class NoSuchTableError(PipelineError, KeyError):
@@ -53,6 +55,20 @@ class Tables(Mapping[str, pl.DataFrame]):
         if name not in self._read:
             self._read[name] = read_table(self._paths[name], name)
         return self._read[name]
+
+    def with_texts(self, name: str) -> pl.DataFrame:
+        """The rows of `events` or `responses` with the prompts and answers that they name, which lie in table `texts`.
+
+        Raises:
+            NoSuchTableError: No finished stage has made the table or its texts, or no table of texts belongs to it.
+        """
+        from ..storage.texts import with_texts
+        from ..tables import TEXTS
+
+        rows = self[name]
+        if name not in _WITHOUT_TEXTS:
+            raise NoSuchTableError(unknown_name("table whose texts lie in table texts", name, _WITHOUT_TEXTS))
+        return rows if set(TEXTS) <= set(rows.columns) else with_texts(rows, self["texts"], name)
 
     def __contains__(self, name: object) -> bool:
         """Whether a finished stage made it; nothing is read."""

@@ -11,7 +11,7 @@ from typing import Annotated, Any, ClassVar, Final
 
 import typer
 
-from ..errors import ConfigError, unknown_name
+from ..errors import ConfigError
 from ..hiding import as_told
 from ..libraries import libraries_told
 from ..peers import Peers, leading, peers
@@ -37,6 +37,9 @@ class _Commands(LazyGroup):
         "status": Lazy("status:status_command", "Show where each stage of a run stands."),
         "rejects": Lazy(
             "rejects:rejects_command", "Show the rows that a run's stages set aside, by reason, with what was logged."
+        ),
+        "tables": Lazy(
+            "tables:tables_command", "Show the tables of the line, the columns of one of them, or its rows in a run."
         ),
         "prepare": Lazy("run:prepare_command", "Turn logs into unpaired rows, pairs and splits."),
         "train": Lazy("run:train_command", "Train a model on rows or logs; the model lands in OUTPUT/train/model."),
@@ -194,32 +197,6 @@ def judges_command(
     from ..judges.registry import describe, describe_options
 
     print_rows(describe() if name is None else describe_options(name))
-
-
-@app.command("tables")
-def tables_command(
-    name: Annotated[
-        str | None,
-        typer.Argument(help="A table; none lists them all.", metavar="TABLE", autocompletion=completing.tables),
-    ] = None,
-) -> None:
-    """Show the tables of the line, or the columns of one of them: type, values, meaning."""
-    from ..tables import TABLES, describe_table
-
-    if name is None:
-        print_rows([{"table": table, "columns": ", ".join(schema.columns)} for table, schema in TABLES.items()])
-        return
-    if name not in TABLES:
-        raise ConfigError(unknown_name("table", name, TABLES))
-    missing = {"no": "", "allowed": "; may be null", "the column too": "; the column may be absent"}
-    print_entries(
-        (
-            row["column"],
-            row["type"] + (f"; {row['values']}" if row["values"] else "") + missing[row["missing"]],
-            row["meaning"],
-        )
-        for row in describe_table(name)
-    )
 
 
 def loudness_first(words: Sequence[str]) -> list[str]:

@@ -1,4 +1,4 @@
-"""Events to answers: one row a response with its text, and what all of its events say together.
+"""Events to answers: one row a response, with what all of its events say together; and its texts.
 
 Rows are sorted by their ids first, which they mostly are: then the events of a response stand together, every group
 is a range of rows, and texts are copied once, by place, instead of being hashed and aggregated.
@@ -12,6 +12,7 @@ import polars as pl
 import pyarrow as pa
 
 from ..storage.columns import gathered
+from ..tables import polars_schema
 from .comparisons import SIDES
 
 _ORDER: Final = ("prompt_id", "response_id", "event_id")
@@ -24,18 +25,30 @@ _COUNTED: Final[dict[str, Sequence[str]]] = {
 }
 
 
-def answers(events: pl.DataFrame) -> pl.DataFrame:
-    """One row a response, sorted by prompt_id and response_id.
+def answer_texts(events: pl.DataFrame) -> pl.DataFrame:
+    """Table `texts` of all events of some prompts, sorted by prompt_id and response_id.
 
     Spellings that are the same text share the one of the smallest event id.
 
     Args:
-        events: Named events.
+        events: Named events with their texts.
+    """
+    ordered = _sorted(events)
+    first = _starts(ordered["response_id"])
+    found = ordered.select("response_id", "prompt_id", "tools", "completion", "completion_extra")[first]
+    prompts = gathered(ordered["prompt"], _prompt_rows(ordered, first))
+    return found.with_columns(prompts).select(list(polars_schema("texts")))
+
+
+def answers(events: pl.DataFrame) -> pl.DataFrame:
+    """One row a response, sorted by prompt_id and response_id.
+
+    Args:
+        events: Named events; their texts are not looked at.
 
     Returns:
-        `prompt_id`, `response_id`, `prompt`, `tools`, `completion`, `completion_extra`, `model` (the first by name),
-        `models`, `conversation_ids`, `user_ids` (each sorted), `oldest_event_at`, `newest_event_at`, `n_events` and the
-        counts of `_COUNTED`.
+        `prompt_id`, `response_id`, `model` (the first by name), `models`, `conversation_ids`, `user_ids` (each sorted),
+        `oldest_event_at`, `newest_event_at`, `n_events` and the counts of `_COUNTED`.
     """
     ordered = _sorted(events)
     first = _starts(ordered["response_id"])
@@ -46,8 +59,7 @@ def answers(events: pl.DataFrame) -> pl.DataFrame:
         name: _distinct(ordered[column], group, several, counts.height)
         for name, column in (("models", "model"), ("conversation_ids", "conversation_id"), ("user_ids", "user_id"))
     }
-    return ordered.select("prompt_id", "response_id", "tools", "completion", "completion_extra")[first].with_columns(
-        gathered(ordered["prompt"], _prompt_rows(ordered, first)),
+    return ordered.select("prompt_id", "response_id")[first].with_columns(
         **lists,
         model=lists["models"].list.first(),
         **{name: counts[name] for name in counts.columns if name != "group"},

@@ -66,7 +66,7 @@ def numbered(part: PromptFacts) -> NumberedPrompts:
 def prompt_clusters(
     parts: Iterable[NumberedPrompts], near_similarity: float | None, pairs: pl.DataFrame | None
 ) -> pl.DataFrame:
-    """`prompt_id`, `group_id` as bytes and `newest_event_at` of the group, for every prompt, in no order.
+    """`prompt_id`, `group_id` as bytes and `newest_event_at` of the group, for every prompt in the order of places.
 
     Args:
         parts: All partitions; a prompt is in one of them.
@@ -152,7 +152,9 @@ def _named(prompts: pl.DataFrame, component: pl.Series) -> pl.DataFrame:
         .group_by("component", maintain_order=True)
         .agg(group_id=pl.col("text_key").first(), newest=pl.col("newest_event_at").max())
     )
-    named = placed.drop("oldest_event_at").join(groups, on="component", how="left", validate="m:1")
+    named = placed.drop("oldest_event_at").join(
+        groups, on="component", how="left", maintain_order="left", validate="m:1"
+    )
     return named.select(
         prompt_id="id",
         group_id=pl.coalesce("group_id", "text_key"),

@@ -5,7 +5,7 @@ Prompts are compared by what their users said, completions by their text; exactl
 the audit sees no text.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -17,6 +17,7 @@ from ..storage.files import user_table_format
 from ..storage.parquet import read_parquet
 from ..tables import LEAK_MATCH, LEAK_TEXT, SPLIT, polars_schema
 from ..workers import IN_MEMORY
+from .leak_counts import LeakCounts, key_numbers, masks_of
 from .neighbours import near_matches, signatures
 
 _TEXTS: Final = ("prompt", "completion")
@@ -160,32 +161,60 @@ def audit(keys: pl.DataFrame, evaluation_sets: Mapping[str, pl.DataFrame], simil
         similarity: Least Jaccard similarity of near-duplicates. `n_leaked` of near matches is None where keys came
             without signatures: they were not looked for.
     """
+    owned = keys.with_columns(place=pl.col("owner").to_physical())
+    counts = LeakCounts(evaluation_sets)
+    counts.add(key_numbers(owned), masks_of(pl.Series(list(SPLIT.categories))))
+    return leakage_table(counts, keys if "signature" in keys.columns else None, evaluation_sets, similarity)
+
+
+def leakage_table(
+    counts: LeakCounts,
+    signed: pl.DataFrame | None,
+    evaluation_sets: Mapping[str, pl.DataFrame],
+    similarity: float,
+) -> pl.DataFrame:
+    """Table `leakage` of counted keys.
+
+    Args:
+        counts: All keys of splits and evaluation sets.
+        signed: `owner`, `text`, `key` and `signature` of the splits' texts; None: near-duplicates are not looked for.
+        evaluation_sets: As `audit` takes them.
+        similarity: As `audit` takes it.
+    """
     splits = list(SPLIT.categories)
-    owned = {split: keys.filter(pl.col("owner") == split).unique(["text", "key"]) for split in splits}
-    sides = [(left, right, owned[right]) for place, left in enumerate(splits) for right in splits[place + 1 :]]
-    sides += [(left, name, table.unique(["text", "key"])) for name, table in evaluation_sets.items() for left in splits]
-    rows = [row for left, right, theirs in sides for row in _compared(left, right, owned[left], theirs, similarity)]
+    near = None if signed is None else _signatures(signed, evaluation_sets)
+    sides = [(left, right) for place, left in enumerate(splits) for right in splits[place + 1 :]]
+    sides += [(left, name) for name in evaluation_sets for left in splits]
+    rows = [row for left, right in sides for row in _compared(left, right, counts, near, similarity)]
     schema = polars_schema("leakage")
     return pl.DataFrame(
         rows, schema={name: pl.String if name in ("text", "match") else schema[name] for name in schema}, orient="row"
     ).with_columns(pl.col("text").cast(LEAK_TEXT), pl.col("match").cast(LEAK_MATCH))
 
 
+def _signatures(signed: pl.DataFrame, evaluation_sets: Mapping[str, pl.DataFrame]) -> dict[str, pl.DataFrame]:
+    """`text`, `id` and `signature` of each different text by split or evaluation set."""
+    owned = {split: signed.filter(pl.col("owner") == split) for split in SPLIT.categories}
+    return {
+        name: table.unique(["text", "key"]).select("text", "signature", id="key")
+        for name, table in {**owned, **evaluation_sets}.items()
+        if "signature" in table.columns
+    }
+
+
 def _compared(
-    left: str, right: str, ours: pl.DataFrame, theirs: pl.DataFrame, similarity: float
-) -> list[tuple[str, str, str, str, int, int | None]]:
-    rows: list[tuple[str, str, str, str, int, int | None]] = []
-    met = [text for text in _MET.values() if (ours["text"] == text).any() and (theirs["text"] == text).any()]
+    left: str, right: str, counts: LeakCounts, near: Mapping[str, pl.DataFrame] | None, similarity: float
+) -> Iterator[tuple[str, str, str, str, int, int | None]]:
+    met = [text for text in _MET.values() if counts.texts(left, text) and counts.texts(right, text)]
     for text in (*_TEXTS, *met):
-        mine, other = (side.filter(pl.col("text") == text) for side in (ours, theirs))
-        exact = other.join(mine, on="key", how="semi").height
-        if text in met:
-            rows.append((text, "exact", left, right, other.height, exact))
-            continue
-        near: int | None = None
-        if "signature" in mine.columns and "signature" in other.columns:
-            signed = [side.select("signature", id="key").select("id", "signature") for side in (mine, other)]
-            near = near_matches(signed[0], signed[1], similarity).len()
-        rows.append((text, "exact", left, right, other.height, exact))
-        rows.append((text, "near", left, right, other.height, near))
-    return rows
+        texts = counts.texts(right, text)
+        yield text, "exact", left, right, texts, counts.shared(left, right, text)
+        if text not in met:
+            yield text, "near", left, right, texts, _near(left, right, text, near, similarity)
+
+
+def _near(left: str, right: str, text: str, near: Mapping[str, pl.DataFrame] | None, similarity: float) -> int | None:
+    if near is None or not {left, right} <= set(near):
+        return None
+    signed = [near[side].filter(pl.col("text") == text).select("id", "signature") for side in (left, right)]
+    return near_matches(signed[0], signed[1], similarity).len()

@@ -10,7 +10,7 @@ import polars as pl
 from ..importers.base import RawEvent
 from ..tables import polars_schema
 
-_EVENTS: Final = polars_schema("events")
+_EVENTS: Final = polars_schema("events", optional=True)
 # What a source's rows are read as says these; `source_line` is the event's `line`.
 _FROM_SOURCE: Final = ("source_file", "source_line", "format")
 # What an id of an event is made of in other ways than as an optional text: the texts stand in the response's id.

@@ -101,7 +101,7 @@ def merged(identified: pl.DataFrame) -> pl.DataFrame:
     ends = first.shift(-1, fill_value=len(ids)).cast(pl.Int64)
     counted = gathered_rows(identified, order.gather(first).to_numpy())
     return counted.with_columns(deliveries=ends - first.cast(pl.Int64)).select(
-        name for name in polars_schema("events") if name in counted.columns or name == "deliveries"
+        name for name in polars_schema("events", optional=True) if name in counted.columns or name == "deliveries"
     )
 
 

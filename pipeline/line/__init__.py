@@ -14,9 +14,10 @@ from .outdated import consistent
 from .planning import Planned, fingerprint_of, plan, read_stage, recorded
 from .rehearsal import rehearse
 from .rejected import Rejected, rejected
+from .rows import first_rows
 from .running import Finished, run
 from .saved import CONFIG_FILE, load_saved_config
-from .stages import STAGE_NAMES, STAGES, Stage, select, stage_named
+from .stages import STAGE_NAMES, STAGES, Stage, producer_of, select, stage_named
 from .standing import Standing, standing
 from .telling import stage_lines
 
@@ -34,6 +35,7 @@ __all__ = [
     "check_run",
     "consistent",
     "fingerprint_of",
+    "first_rows",
     "follow",
     "held",
     "is_run_at",
@@ -41,6 +43,7 @@ __all__ = [
     "locked",
     "open_run",
     "plan",
+    "producer_of",
     "read_activity",
     "read_stage",
     "recorded",

@@ -180,14 +180,13 @@ def _cut(value: object) -> object:
 
 
 def _texts(run_dir: Path, ids: list[str]) -> dict[str, tuple[str, str]]:
-    """The last message before an answer, and the answer, by response id; from the log's events, which hold all."""
-    path = run_dir / "events" / "events.parquet"
+    """The last message before an answer, and the answer, by response id; of all answers of the log."""
+    path = run_dir / "events" / "texts.parquet"
     if ids:
         bring(path)
     if not ids or not path.is_file():
         return {}
-    columns = ("response_id", "prompt", "completion")
-    found = read_table(path, "events", columns, pl.col("response_id").is_in(ids)).unique("response_id", keep="first")
+    found = read_table(path, "texts", ("response_id", "prompt", "completion"), pl.col("response_id").is_in(ids))
     return {row[0]: (row[1][-1]["content"] if row[1] else "", row[2]) for row in found.iter_rows()}
 
 

@@ -8,7 +8,7 @@ run one after the other, so that those before it are kept.
 
 import logging
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
@@ -22,8 +22,7 @@ from ..context import StageContext, StageResult
 from ..errors import PipelineError
 from ..stages import events, pairs, responses, splits, unpaired
 from ..storage.manifests import adopt_partial, open_partial, partial_dir
-from ..storage.tables import TableWriters, whole_prompts
-from ..tables import polars_schema
+from ..storage.tables import TableWriters
 from ..workers import map_in_threads
 from .planning import read_stage
 from .stages import Stage, producer_of
@@ -103,7 +102,7 @@ class Together:
             except PipelineError as error:
                 _logger.info("The stages run one after the other, since one of them ended with: %s", error)
                 self.close()
-                outputs = context.write_parts(_of_events(log), events.OUTPUTS)
+                outputs = context.write_parts(log.tables(), events.OUTPUTS)
                 return log.result(outputs)
             self._results = written.results()
             return log.result(written.outputs("events"))
@@ -119,10 +118,6 @@ class Together:
         return found
 
 
-def _of_events(log: events.SortedLog) -> Iterator[_Tables]:
-    return chain(({"events": frame} for frame in log.events()), ({"rejects": frame} for frame in log.rejects()))
-
-
 class _Pass:
     """One pass over the prompts of a log."""
 
@@ -134,7 +129,10 @@ class _Pass:
         self._config = config
         self._responses = responses.Work(config.responses, _known(log, config))
         self._pairs = pairs.Work(config.pairs, config.responses) if "pairs" in contexts else None
-        self._splits = splits.Work(config.splits) if "splits" in contexts else None
+        self._splits = splits.Work(config.splits, contexts["splits"].folder) if "splits" in contexts else None
+        if self._splits is not None:
+            discard = self._splits.close
+            open_files.push(lambda kind, *_: discard() if kind is not None else None)
         modules: dict[str, Any] = {"events": events, "responses": responses, "unpaired": unpaired, "pairs": pairs}
         self._writers = {
             name: open_files.enter_context(
@@ -147,8 +145,7 @@ class _Pass:
 
     def write_all(self) -> None:
         """Write all tables but those of `splits`."""
-        parts = whole_prompts(chain(self._log.events(), [polars_schema("events").to_frame()]))
-        for part in map_in_threads(self._made, parts, _MOST_PARTS):
+        for part in map_in_threads(self._made, self._log.events(), _MOST_PARTS):
             if self._splits is not None and part.splits is not None:
                 self._splits.passed(part.splits)
             self._write(self._responses.passed(part.tables))
@@ -157,8 +154,9 @@ class _Pass:
             self._write(tables)
 
     def _made(self, part: pl.DataFrame) -> _Part:
-        """All rows of a set of prompts."""
-        tables = {"events": part, **self._responses.made(part)}
+        """All rows of a set of prompts, from its events with their texts."""
+        tables = events.split_off(part)
+        tables |= self._responses.made(tables["events"], tables["texts"])
         if "unpaired" in self._contexts:
             tables |= unpaired.made_of(tables["responses"], self._config.unpaired)
         if self._pairs is not None:
@@ -196,9 +194,4 @@ def _known(log: events.SortedLog, config: RunConfig) -> responses.Shared | None:
     """What the whole log says of single rows, from its narrow columns; None where no row needs it."""
     if not responses.needs_log_first(config.responses):
         return None
-    parts = whole_prompts(chain(log.without(responses.TEXTS), [_without_texts()]))
-    return responses.shared((responses.log_facts(part.lazy()) for part in parts), config.responses)
-
-
-def _without_texts() -> pl.DataFrame:
-    return polars_schema("events").to_frame().drop(responses.TEXTS)
+    return responses.shared((responses.log_facts(part.lazy()) for part in log.narrow_events()), config.responses)

@@ -1,5 +1,7 @@
 """Raw logs to events: one row a feedback event, whatever logged it, and every unusable row with its reason.
 
+An event names its prompt and its answer by their ids; table `texts` holds what these stand for, once an answer.
+
 An event is named by its content: the format, the log's own event id where it has one, and every field. So the same
 event delivered twice, in one file or in two, is one event whose `deliveries` count both; the first by file and line
 is kept. Two different contents under one event id of the log stay two events, and are counted in the notes: which of
@@ -7,7 +9,7 @@ them is right is for the votes' order to say, not for the reader. A log without 
 one vote delivered twice from two equal votes; it is read as the former.
 """
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import chain
 from pathlib import Path
@@ -19,6 +21,7 @@ import polars as pl
 from ..config import EventsConfig, RunConfig
 from ..context import LOCAL_SPREAD, BatchSizes, StageContext, StageResult
 from ..errors import ConfigError
+from ..evidence.answers import answer_texts
 from ..hiding import holds_hidden
 from ..importers.registry import importer, origins
 from ..ingest import sorting
@@ -31,19 +34,23 @@ from ..reading.inputs import Inputs, expand_inputs, with_added
 from ..storage.buckets import bucket_count
 from ..storage.digests import cached_digest
 from ..storage.manifests import Counts, TableRecord
-from ..storage.tables import read_table, write_tables
+from ..storage.tables import read_table, whole_prompts, write_tables
+from ..storage.texts import with_texts, without_texts
+from ..tables import TEXTS, polars_schema
 from ..workers import Spread, map_in_threads
 
-VERSION: Final = 16
+VERSION: Final = 17
 INPUTS: Final = ()
-OUTPUTS: Final = ("events", "rejects")
+OUTPUTS: Final = ("events", "texts", "rejects")
+
+_NO_EVENTS: Final = polars_schema("events", optional=True).to_frame()
 
 
 class EventsResult(NamedTuple):
     """What the inputs gave.
 
     Attributes:
-        events: Table `events`, sorted by prompt_id, response_id, event_id.
+        events: Table `events` with its texts, sorted by prompt_id, response_id, event_id.
         rejects: Table `rejects`, sorted by source_file, source_line, reason.
         counts: A row of the log is one row in; what those gave is each delivery of an event and each rejected row. A
             file that was not read is no row.
@@ -57,7 +64,7 @@ class EventsResult(NamedTuple):
 
 
 def transform(raw: pl.DataFrame) -> pl.DataFrame:
-    """Table `events`: ids made, equal deliveries merged, sorted by its ids.
+    """Table `events` with its texts: ids made, equal deliveries merged, sorted by its ids.
 
     Args:
         raw: Schema `ingest.columns.RAW_EVENTS`, in any order.
@@ -76,18 +83,18 @@ def ingest(config: EventsConfig) -> EventsResult:
     with TemporaryDirectory(prefix="thumbline-") as place:
         made = ingest_to(config, Path(place), BatchSizes())
         tables = {name: read_table(Path(place) / record.file, name) for name, record in made.outputs.items()}
-    return EventsResult(tables["events"], tables["rejects"], made.counts, dict(made.notes))
+    events = with_texts(tables["events"], tables["texts"], "events")
+    return EventsResult(events, tables["rejects"], made.counts, dict(made.notes))
 
 
 def ingest_to(config: EventsConfig, folder: Path, sizes: BatchSizes, spread: Spread = LOCAL_SPREAD) -> StageResult:
-    """Read all inputs and write tables `events` and `rejects` to `folder`; memory does not grow with the inputs.
+    """Read all inputs and write all of `OUTPUTS` to `folder`; memory does not grow with the inputs.
 
     Raises:
         As `ingest` does.
     """
     with sorted_log(config, folder, sizes, spread) as log:
-        parts = chain(({"events": frame} for frame in log.events()), ({"rejects": frame} for frame in log.rejects()))
-        return log.result(write_tables(folder, parts, OUTPUTS, sizes.row_group_rows))
+        return log.result(write_tables(folder, log.tables(), OUTPUTS, sizes.row_group_rows))
 
 
 class SortedLog:
@@ -107,14 +114,21 @@ class SortedLog:
         self._tally = Tally(written)
 
     def events(self) -> Iterator[pl.DataFrame]:
-        """Table `events` in parts, counted anew each time; a prompt of very many events lies in several."""
+        """Table `events` with its texts, counted anew each time, in parts that no prompt crosses; at least one."""
         self._tally = Tally(self._written)
         read = sorting.read_events(self._written, self._pass_bytes)
-        yield from map(self._tally.events, map_in_threads(sorting.merged, read))
+        made = map(self._tally.events, map_in_threads(sorting.merged, read))
+        yield from whole_prompts(chain(made, [_NO_EVENTS]))
 
-    def without(self, columns: Collection[str]) -> Iterator[pl.DataFrame]:
-        """Table `events` without some of its columns, in the same parts; counts nothing."""
-        yield from map_in_threads(sorting.merged, sorting.read_events(self._written, self._pass_bytes, columns))
+    def narrow_events(self) -> Iterator[pl.DataFrame]:
+        """Table `events` in parts as `events` gives them; counts nothing."""
+        read = sorting.read_events(self._written, self._pass_bytes, TEXTS)
+        yield from whole_prompts(chain(map_in_threads(sorting.merged, read), [without_texts(_NO_EVENTS)]))
+
+    def tables(self) -> Iterator[dict[str, pl.DataFrame]]:
+        """All tables in parts."""
+        yield from map_in_threads(split_off, self.events())
+        yield from ({"rejects": frame} for frame in self.rejects())
 
     def rejects(self) -> Iterator[pl.DataFrame]:
         """Table `rejects` in parts; to be read once after all of `events`."""
@@ -127,6 +141,11 @@ class SortedLog:
             TableError: Rows were lost, which is a fault of an importer.
         """
         return StageResult(outputs=outputs, counts=self._tally.counts(outputs), notes=self._tally.notes(self._inputs))
+
+
+def split_off(events: pl.DataFrame) -> dict[str, pl.DataFrame]:
+    """Tables `events` and `texts` of the events of some prompts with their texts."""
+    return {"events": without_texts(events), "texts": answer_texts(events)}
 
 
 @contextmanager
@@ -215,5 +234,5 @@ def external(config: RunConfig) -> Mapping[str, str]:
 
 
 def run(context: StageContext) -> StageResult:
-    """Read the logs, write `events` and `rejects`."""
+    """Read the logs, write all of `OUTPUTS`."""
     return ingest_to(context.config.events, context.folder, context.sizes, context.spread)

@@ -33,7 +33,7 @@ from ..training.scored import MODELS, ScoredRows, logps_by_response, with_losses
 
 VERSION = 4
 INPUTS = (
-    *("responses", "pairs", "unpaired", "splits", "sequences", "row_sequences", "reference", "policy"),
+    *("responses", "texts", "pairs", "unpaired", "splits", "sequences", "row_sequences", "reference", "policy"),
     *("thumbs_scores", "generation_prompts", "generations", "judgements", "judged_pairs"),
 )
 OUTPUTS = ("scored_pairs", "scored_unpaired", "metrics")
@@ -65,7 +65,7 @@ READ_OF_ANSWERS: Mapping[str, tuple[str, ...]] = {
     ),
     **{table: tuple(polars_schema(table, optional=True)) for table in ("judgements", "judged_pairs", "thumbs_scores")},
 }
-_READ_OF_RESPONSES = ("response_id", "model", "prompt", "n_up", "n_down")
+_READ_OF_RESPONSES = ("response_id", "prompt_id", "model", "n_up", "n_down")
 
 
 def settings(config: RunConfig) -> dict[str, Any]:
@@ -171,7 +171,7 @@ def _read(context: StageContext) -> dict[str, pl.DataFrame]:
     for table in ("reference", "policy"):
         blocks = context.read_parts(table, list(polars_schema(table, optional=True)))
         tables[table] = _only(held_out.select("sequence_id"), blocks)
-    responses = context.read_parts("responses", _READ_OF_RESPONSES)
+    responses = context.read_with_texts("responses", _READ_OF_RESPONSES, ("prompt",))
     tables["responses"] = _only(held_out.select("response_id"), map(response_facts, responses))
     return tables
 

@@ -26,7 +26,7 @@ from ..tables import PAIR_DROP, polars_schema
 from ..workers import IN_MEMORY, map_in_threads
 
 VERSION = 6
-INPUTS = ("responses", "comparisons")
+INPUTS = ("responses", "comparisons", "texts")
 OUTPUTS = ("pairs", "pair_yield", "pair_drops")
 
 _ADVICE: Final = {
@@ -86,7 +86,7 @@ def transform(
     """Pairs of two responses to one prompt, and what became of every prompt.
 
     Args:
-        responses: Table `responses`.
+        responses: Table `responses` with its texts.
         comparisons: Table `comparisons` of the same prompts.
         config: Strategies and thresholds.
         prior: The Beta prior that the responses' posteriors were made with.
@@ -223,7 +223,7 @@ def _outcome(config: PairsConfig) -> pl.Expr:
 
 
 def run(context: StageContext) -> StageResult:
-    """Read `responses` and `comparisons` a set of prompts at a time, write all of `OUTPUTS`."""
+    """Read `responses` with texts and `comparisons` a set of prompts at a time, write all of `OUTPUTS`."""
     work = Work(context.config.pairs, context.config.responses)
     made = map(work.passed, map_in_threads(lambda part: work.made(*part), _parts(context)))
     outputs = context.write_parts(chain(made, work.last()), OUTPUTS)
@@ -277,9 +277,9 @@ def _missed(pair_yield: pl.DataFrame) -> dict[str, dict[str, Any]]:
 def _parts(context: StageContext) -> Iterator[tuple[pl.DataFrame, pl.DataFrame]]:
     """Responses and comparisons of the same prompts; all at once where pairs may cross prompts."""
     if context.config.pairs.group_prompts != "none":
-        yield context.read("responses"), context.read("comparisons")
+        yield pl.concat(context.read_with_texts("responses")), context.read("comparisons")
         return
-    for responses in context.read_by_prompt("responses"):
+    for responses in context.read_with_texts("responses"):
         if responses.is_empty():
             yield responses, polars_schema("comparisons").to_frame()
             continue

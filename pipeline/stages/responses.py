@@ -19,7 +19,7 @@ import polars as pl
 from ..config import ResponsesConfig
 from ..context import StageContext, StageResult
 from ..evidence import exposure
-from ..evidence.answers import answers
+from ..evidence.answers import answer_texts, answers
 from ..evidence.comparisons import (
     COUNTED,
     check_counted,
@@ -34,11 +34,13 @@ from ..evidence.raters import NARROW, RaterVotes, rater_contradictions
 from ..evidence.screening import screened
 from ..evidence.votes import counted, last_votes, named, recency, weighed
 from ..storage.manifests import Counts, TableRecord, value_counts
-from ..tables import ABSTAIN_REASON, LABEL, TIME, polars_schema
+from ..storage.tables import side_by_side
+from ..storage.texts import with_texts, without_texts
+from ..tables import ABSTAIN_REASON, LABEL, TEXTS, TIME, polars_schema
 from ..workers import IN_MEMORY, map_in_threads
 
-VERSION = 5
-INPUTS = ("events",)
+VERSION = 6
+INPUTS = ("events", "texts")
 OUTPUTS = ("responses", "comparisons", "comparison_drops", "raters", "contradictions", "response_drops")
 
 # What `notes` looks at: no text and no ids.
@@ -50,7 +52,6 @@ _NOTED: Final = {
     "contradictions": ("kind",),
     "response_drops": ("reason",),
 }
-TEXTS: Final = ("prompt", "tools", "completion", "completion_extra")
 # What a part's last votes are called beside its tables.
 _VOTES: Final = "votes"
 _COUNTS: Final = ("n_up", "n_down", "n_retracted", "up_evidence", "down_evidence")
@@ -93,7 +94,10 @@ _NOTHING_KNOWN: Final = Shared(
 
 
 class Responses(NamedTuple):
-    """The tables that one set of prompts gives, each sorted by prompt id and then by its own ids."""
+    """The tables that one set of prompts gives, each sorted by prompt id and then by its own ids.
+
+    `responses` hold their texts, for whoever goes on with them.
+    """
 
     responses: pl.LazyFrame
     comparisons: pl.LazyFrame
@@ -128,11 +132,13 @@ def transform(events: pl.LazyFrame, config: ResponsesConfig, known: Shared | Non
     """Responses with counted votes and labels, and what else the events of these prompts say.
 
     Args:
-        events: Rows of table `events`; rows of one prompt are together.
+        events: Rows of table `events` with their texts; rows of one prompt are together.
         config: Prior, confidence, weights and screens.
         known: What the whole log gave; None: `events` are the whole log.
     """
-    return _transformed(events, config, shared([log_facts(events)], config) if known is None else known).tables
+    with_ids = named(events).collect(engine=IN_MEMORY)
+    found = shared([log_facts(with_ids.lazy())], config) if known is None else known
+    return _transformed(without_texts(with_ids), answer_texts(with_ids), config, found).tables
 
 
 class _Transformed(NamedTuple):
@@ -142,23 +148,24 @@ class _Transformed(NamedTuple):
     votes: pl.DataFrame
 
 
-def _transformed(events: pl.LazyFrame, config: ResponsesConfig, known: Shared) -> _Transformed:
-    with_ids = named(events).collect(engine=IN_MEMORY)
-    texts = screened(answers(with_ids).lazy(), config).collect(engine=IN_MEMORY)
-    kept = texts.filter(pl.col("drop_reason").is_null())
-    voted = weighed(last_votes(with_ids.lazy()), known.raters.lazy(), known.newest, config.half_life_days)
+def _transformed(events: pl.DataFrame, texts: pl.DataFrame, config: ResponsesConfig, known: Shared) -> _Transformed:
+    """What events without texts and the texts of their answers give, both of the same prompts."""
+    found = with_texts(answers(events), texts, "responses")
+    looked_at = screened(found.lazy(), config).collect(engine=IN_MEMORY)
+    kept = looked_at.filter(pl.col("drop_reason").is_null())
+    voted = weighed(last_votes(events.lazy()), known.raters.lazy(), known.newest, config.half_life_days)
     votes = voted.collect(engine=IN_MEMORY)
-    said = judgements(with_ids.lazy(), kept.lazy()).collect(engine=IN_MEMORY)
-    evident = _with_evidence(kept, with_ids, votes, known, config)
+    said = judgements(events.lazy(), kept.lazy()).collect(engine=IN_MEMORY)
+    evident = _with_evidence(kept, events, votes, known, config)
     judged = _label(_posterior(evident, config), config).collect(engine=IN_MEMORY)
     # Texts come back at the end, row beside row: whatever looks at votes need not carry them along.
-    responses = judged.hstack(kept.select(TEXTS)).select(list(polars_schema("responses")))
+    responses = judged.hstack(kept.select(TEXTS)).select(list(polars_schema("responses", optional=True)))
     tables = Responses(
         responses.lazy(),
         counted_comparisons(said.lazy()),
         comparison_drops(said.lazy()),
         contradictions(votes.lazy(), said.lazy()),
-        _drops(texts.lazy()),
+        _drops(looked_at.lazy()),
     )
     return _Transformed(tables, votes.select(NARROW))
 
@@ -232,15 +239,14 @@ def _drops(texts: pl.LazyFrame) -> pl.LazyFrame:
 
 
 def run(context: StageContext) -> StageResult:
-    """Read `events` a set of prompts at a time, write all of `OUTPUTS`."""
+    """Read `events` and `texts` a set of prompts at a time, write all of `OUTPUTS`."""
     config = context.config.responses
     known = None
     if needs_log_first(config):
-        without_text = [name for name in polars_schema("events").names() if name not in TEXTS]
-        narrow = context.read_by_prompt("events", without_text)
-        known = shared((log_facts(part.lazy()) for part in narrow), config)
+        known = shared((log_facts(part.lazy()) for part in context.read_by_prompt("events")), config)
     work = Work(config, known)
-    made = map(work.passed, map_in_threads(work.made, context.read_by_prompt("events")))
+    parts = side_by_side([context.read_by_prompt(table) for table in INPUTS])
+    made = map(work.passed, map_in_threads(lambda part: work.made(*part), parts))
     outputs = context.write_parts(chain(made, work.last()), OUTPUTS)
     return work.result(context, outputs)
 
@@ -265,17 +271,21 @@ class Work:
         self._raters = RaterVotes(config)
         self._dropped = self._prompts = 0
 
-    def made(self, events: pl.DataFrame) -> dict[str, pl.DataFrame]:
-        """The tables that a part gives, and what `passed` takes from them; may be called by several threads."""
-        found = _transformed(events.lazy(), self._config, self._known or _NOTHING_KNOWN)
+    def made(self, events: pl.DataFrame, texts: pl.DataFrame) -> dict[str, pl.DataFrame]:
+        """The tables that a part gives, and what `passed` takes from them; may be called by several threads.
+
+        `responses` hold their texts, for the stages that are made with this one.
+        """
+        found = _transformed(events, texts, self._config, self._known or _NOTHING_KNOWN)
         collected = pl.collect_all(list(found.tables), engine=IN_MEMORY)
         tables = dict(zip(Responses._fields, collected, strict=True))
         check_counted(events.lazy(), tables["comparisons"], tables["comparison_drops"])
         return {**tables, _VOTES: found.votes}
 
     def passed(self, tables: dict[str, pl.DataFrame]) -> dict[str, pl.DataFrame]:
-        """The tables of each part alone, once they are counted, one part after the other."""
+        """The tables of each part as they are written, once they are counted, one part after the other."""
         votes = tables.pop(_VOTES)
+        tables["responses"] = without_texts(tables["responses"])
         if self._known is None:
             self._raters.add(votes)
         self._dropped += int(tables["response_drops"]["n_events"].sum())

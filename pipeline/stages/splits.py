@@ -18,9 +18,9 @@ rows, and new data moves the cuts.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
-from functools import partial
+from contextlib import closing
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Final
 
 import polars as pl
 
@@ -28,42 +28,27 @@ from ..config import RunConfig, SplitsConfig
 from ..context import StageContext, StageResult
 from ..errors import InputError
 from ..evidence.clusters import NumberedPrompts, PromptFacts, numbered, prompt_clusters
-from ..evidence.leakage import audit, leak_keys, meeting_keys, met_keys, set_keys, text_keys
-from ..evidence.meetings import KEPT, meetings
+from ..evidence.leakage import audit, set_keys
+from ..evidence.meetings import KEPT
 from ..evidence.placement import is_too_large, off_share, off_shares_line, placed, shares
-from ..evidence.prompts import loose_keys, prompt_signatures
+from ..evidence.split_parts import Gathered, Part, part_of, prompt_facts
 from ..storage.digests import cached_digest
 from ..storage.manifests import Counts, value_counts
+from ..storage.tables import side_by_side
 from ..tables import SPLIT, polars_schema
 from ..workers import IN_MEMORY, map_in_threads
 
 VERSION = 3
-INPUTS = ("events", "responses", "unpaired", "pairs")
+INPUTS = ("events", "texts", "responses", "unpaired", "pairs")
 OUTPUTS = ("splits", "leakage")
 
-
-def prompt_facts(
-    responses: pl.LazyFrame, events: pl.LazyFrame, config: SplitsConfig, pairs: pl.LazyFrame | None = None
-) -> PromptFacts:
-    """The narrow tables of one partition of `responses`.
-
-    Args:
-        responses: Rows of table `responses`.
-        events: Rows of table `events` of the same prompts: who met them, and when.
-        config: Grouping.
-        pairs: `rejected_response_id` of all pairs; None: no pair spans prompts.
-    """
-    times = responses.group_by("prompt_id").agg(pl.col("oldest_event_at").min(), pl.col("newest_event_at").max())
-    prompts = loose_keys(responses).join(times, left_on="id", right_on="prompt_id", how="left", validate="1:1")
-    signed = prompt_signatures(responses) if config.near_duplicates else pl.LazyFrame(schema=["id", "signature"])
-    answers = responses.select("response_id", "prompt_id")
-    if pairs is None:
-        answers = answers.head(0)
-    else:
-        answers = answers.join(pairs, left_on="response_id", right_on="rejected_response_id", how="semi")
-    return PromptFacts(
-        prompts.rename({"key": "text_key"}), meetings(responses, events, KEPT[config.group_by]), signed, answers
-    )
+# What is looked at of responses, and of rows.
+_DATED: Final = ("response_id", "prompt_id", "oldest_event_at", "newest_event_at")
+_TEXTED: Final = {
+    "unpaired": ("prompt_id", "response_id", "prompt", "completion"),
+    "pairs": ("prompt_id", "chosen_response_id", "rejected_response_id", "prompt", "chosen", "rejected"),
+}
+_KEYS: Final = "keys.array"
 
 
 def transform(
@@ -98,10 +83,24 @@ def assign(
 def _assigned(
     parts: Iterable[NumberedPrompts], evidence: pl.LazyFrame, config: SplitsConfig, pairs: pl.LazyFrame | None
 ) -> pl.DataFrame:
-    near = config.near_similarity if config.near_duplicates else None
-    grouped = prompt_clusters(parts, near, None if pairs is None else pairs.collect(engine=IN_MEMORY))
+    grouped = _grouped(parts, config, None if pairs is None else pairs.collect(engine=IN_MEMORY))
     rows = evidence.group_by("prompt_id").agg(n_rows=pl.len().cast(pl.Int64)).collect(engine=IN_MEMORY)
-    kept = grouped.join(rows, on="prompt_id", how="inner", validate="1:1")
+    kept = _placed(grouped.join(rows, on="prompt_id", how="inner", validate="1:1"), config)
+    return kept.select(list(polars_schema("splits"))).sort("prompt_id")
+
+
+def _grouped(parts: Iterable[NumberedPrompts], config: SplitsConfig, pairs: pl.DataFrame | None) -> pl.DataFrame:
+    """`prompt_id`, `group_id` as bytes and `newest_event_at` of every prompt, in the order of their places."""
+    return prompt_clusters(parts, config.near_similarity if config.near_duplicates else None, pairs)
+
+
+def _placed(kept: pl.DataFrame, config: SplitsConfig) -> pl.DataFrame:
+    """The prompts with their split, in their order.
+
+    Args:
+        kept: What `_grouped` gave of prompts that have rows, and `n_rows`, how many.
+        config: Method, shares and salt.
+    """
     kept = kept.with_columns(pl.col("group_id").bin.encode("hex"))
     if config.method == "time" and kept["newest_event_at"].null_count() == kept.height:
         raise InputError(
@@ -109,8 +108,7 @@ def _assigned(
             "in events.options, or set splits.method to hash."
         )
     groups = kept.group_by("group_id").agg(pl.col("newest_event_at").first(), pl.col("n_rows").sum())
-    found = kept.join(placed(groups, config), on="group_id", how="left", validate="m:1")
-    return found.select(list(polars_schema("splits"))).sort("prompt_id")
+    return kept.join(placed(groups, config), on="group_id", how="left", maintain_order="left", validate="m:1")
 
 
 def external(config: RunConfig) -> Mapping[str, str]:
@@ -140,172 +138,120 @@ def _nothing_to_split(responses: pl.DataFrame) -> InputError:
 
 
 def run(context: StageContext) -> StageResult:
-    """Read `responses`, `unpaired` and `pairs`, write `splits` and `leakage`."""
-    config = context.config.splits
-    rows = _rows(context)
-    parts = map_in_threads(partial(_numbered, config=config, pairs=rows.pairs), _parts(context))
-    splits = _assigned(parts, rows.evidence.lazy(), config, rows.pairs.lazy())
-    return _written(context, rows, splits, _leak_keys(context, splits, config))
+    """Read all of `INPUTS` a set of prompts at a time, write `splits` and `leakage`."""
+    # Pairs may span prompts.
+    across = context.read("pairs", ("prompt_id", "rejected_response_id"))
+    with closing(Work(context.config.splits, context.folder, across)) as work:
+        for part in map_in_threads(lambda tables: work.made(*tables), _parts(context)):
+            work.passed(part)
+        return work.result(context)
 
 
-class _Rows(NamedTuple):
-    """The narrow columns of all unpaired rows and pairs; `evidence` is the prompt of each."""
-
-    unpaired: pl.DataFrame
-    pairs: pl.DataFrame
-    evidence: pl.DataFrame
-
-
-def _rows(context: StageContext) -> _Rows:
-    unpaired = context.read("unpaired", ("prompt_id",))
-    pairs = context.read("pairs", ("prompt_id", "rejected_response_id"))
-    evidence = pl.concat([unpaired.select("prompt_id"), pairs.select("prompt_id")])
-    if evidence.is_empty():
-        raise _nothing_to_split(context.read("responses", ("abstain_reason",)))
-    return _Rows(unpaired, pairs, evidence)
-
-
-def _written(context: StageContext, rows: _Rows, splits: pl.DataFrame, keys: pl.DataFrame) -> StageResult:
-    config = context.config.splits
-    leakage = leakage_of(keys, config)
-    return StageResult(
-        outputs={"splits": context.write("splits", splits), "leakage": context.write("leakage", leakage)},
-        counts=Counts(rows_in=rows.evidence["prompt_id"].n_unique(), rows_out=splits.height),
-        notes=notes(splits, rows.unpaired, rows.pairs, leakage, config),
+def _parts(context: StageContext) -> Iterator[tuple[pl.DataFrame, ...]]:
+    """Events, responses with their prompts, unpaired rows and pairs, all of the same prompts."""
+    met = ("prompt_id", "response_id", "created_at", *KEPT[context.config.splits.group_by])
+    return side_by_side(
+        [
+            context.read_by_prompt("events", met),
+            context.read_with_texts("responses", _DATED, ("prompt", "tools")),
+            context.read_by_prompt("unpaired", _TEXTED["unpaired"]),
+            context.read_by_prompt("pairs", _TEXTED["pairs"]),
+        ]
     )
 
 
-class Part(NamedTuple):
-    """What the stage keeps of a part, without texts.
-
-    Attributes:
-        prompts: What the assignment needs.
-        keys: `text_keys` and `meeting_keys`, with `place` for `prompt_id`: the prompt's among the part's prompts that
-            have a row, in the order of their ids.
-        n_prompts: How many of them there are.
-    """
-
-    prompts: NumberedPrompts
-    keys: pl.DataFrame
-    n_prompts: int
-
-
 class Work:
-    """The stage's work on parts that no prompt crosses, in the order of prompt ids, where the other tables are made.
+    """The stage's work on parts that no prompt crosses, in any order of prompt ids."""
 
-    No pair may span prompts.
-    """
+    def __init__(self, config: SplitsConfig, folder: Path, across: pl.DataFrame | None = None) -> None:
+        """Begin before the first part.
 
-    def __init__(self, config: SplitsConfig) -> None:
-        """Begin before the first part."""
+        Args:
+            config: The stage's settings.
+            folder: The stage's working folder, where keys of texts lie meanwhile.
+            across: `prompt_id` and `rejected_response_id` of all pairs; None: no pair spans prompts.
+        """
         self._config = config
-        self._columns = KEPT[config.group_by]
-        self._prompts: list[NumberedPrompts] = []
-        self._keys: list[pl.DataFrame] = []
-        self._before = 0
+        self._across = across
+        self._gathered = Gathered(config, folder / _KEYS)
 
     def made(self, events: pl.DataFrame, responses: pl.DataFrame, unpaired: pl.DataFrame, pairs: pl.DataFrame) -> Part:
-        """What a part of these tables gives; may be called by several threads."""
-        met = events.select("prompt_id", "response_id", "created_at", *self._columns)
-        prompts = _numbered((responses, met), self._config, pairs)
-        with_rows = pl.concat([unpaired["prompt_id"], pairs["prompt_id"]]).unique().sort()
-        places = with_rows.to_frame().with_row_index("place")
-        texts = text_keys(unpaired.lazy(), pairs.lazy(), near=self._config.near_duplicates).collect(engine=IN_MEMORY)
-        keys = [texts, *([meeting_keys(events, self._columns)] if self._columns else [])]
-        placed = pl.concat(keys, how="diagonal").join(places, on="prompt_id", how="inner", validate="m:1")
-        return Part(prompts, placed.drop("prompt_id"), len(with_rows))
+        """What a part of these tables gives; may be called by several threads. Of responses texts are looked at."""
+        return part_of(events, responses, unpaired, pairs, self._config, self._across)
 
     def passed(self, part: Part) -> None:
         """Keep a part, one after the other."""
-        self._prompts.append(part.prompts)
-        self._keys.append(part.keys.with_columns(pl.col("place") + pl.lit(self._before, pl.UInt32)))
-        self._before += part.n_prompts
+        self._gathered.add(part)
+
+    def close(self) -> None:
+        """Delete the file of keys."""
+        self._gathered.close()
 
     def result(self, context: StageContext) -> StageResult:
-        """Write the tables, once the stages before have written theirs."""
-        rows = _rows(context)
-        splits = _assigned(self._prompts, rows.evidence.lazy(), self._config, rows.pairs.lazy())
-        # Every prompt that has a row has a split, and both are in the order of prompt ids.
-        keys = pl.concat(self._keys).with_columns(owner=pl.lit(splits["split"]).gather(pl.col("place")))
-        return _written(context, rows, splits, keys.drop("place"))
+        """Write the tables, once the last part has passed."""
+        with closing(self):
+            return self._result(context)
+
+    def _result(self, context: StageContext) -> StageResult:
+        gathered, config = self._gathered, self._config
+        if not gathered.n_prompts:
+            raise _nothing_to_split(context.read("responses", ("abstain_reason",)))
+        grouped = _grouped(gathered.prompts, config, self._across).hstack(gathered.rows()).with_row_index("place")
+        counted = grouped.with_columns(n_rows=pl.sum_horizontal("n_unpaired", "n_pairs").cast(pl.Int64))
+        kept = _placed(counted.filter(pl.col("n_rows") > 0), config)
+        of_places = grouped.select("place").join(
+            kept.select("place", "split"), on="place", how="left", maintain_order="left", validate="1:1"
+        )
+        leakage = gathered.leakage(of_places["split"], _sets(config))
+        splits = kept.select(list(polars_schema("splits"))).sort("prompt_id")
+        return StageResult(
+            outputs={"splits": context.write("splits", splits), "leakage": context.write("leakage", leakage)},
+            counts=Counts(rows_in=gathered.n_prompts, rows_out=splits.height),
+            notes=_notes(kept, leakage, config),
+        )
 
 
-def _parts(context: StageContext) -> Iterator[tuple[pl.DataFrame, pl.DataFrame]]:
-    """Responses without their answers, and who met the same prompts."""
-    without_answers = [name for name in polars_schema("responses").names() if not name.startswith("completion")]
-    columns = KEPT[context.config.splits.group_by]
-    met = ("prompt_id", "response_id", "created_at", *columns)
-    for responses in context.read_by_prompt("responses", without_answers):
-        if not columns or responses.is_empty():
-            yield responses, polars_schema("events").to_frame().select(met)
-            continue
-        first, last = pl.lit(responses["prompt_id"][0]), pl.lit(responses["prompt_id"][-1])
-        yield responses, context.read("events", met, where=pl.col("prompt_id").is_between(first, last))
-
-
-def _numbered(part: tuple[pl.DataFrame, pl.DataFrame], config: SplitsConfig, pairs: pl.DataFrame) -> NumberedPrompts:
-    responses, events = (table.lazy() for table in part)
-    return numbered(prompt_facts(responses, events, config, pairs.lazy()))
-
-
-def _leak_keys(context: StageContext, splits: pl.DataFrame, config: SplitsConfig) -> pl.DataFrame:
-    """`leak_keys` of all unpaired rows and pairs, a part of a table at a time."""
-    tables = ("unpaired", "pairs")
-    nothing = {table: polars_schema(table).to_frame().lazy() for table in tables}
-
-    def keyed(rows: tuple[str, pl.DataFrame]) -> pl.DataFrame:
-        table, part = rows
-        of_part = _of_prompts(splits, part["prompt_id"]).lazy()
-        keys = leak_keys(**(nothing | {table: part.lazy()}), splits=of_part, near=config.near_duplicates)
-        return keys.collect(engine=IN_MEMORY)
-
-    def met(part: pl.DataFrame) -> pl.DataFrame:
-        return met_keys(part, _of_prompts(splits, part["prompt_id"]), columns)
-
-    columns = KEPT[config.group_by]
-    parts = ((table, part) for table in tables for part in context.read_parts(table))
-    keys = list(map_in_threads(keyed, parts))
-    if columns:
-        keys += map_in_threads(met, context.read_parts("events", ("prompt_id", *columns)))
-    return pl.concat(keys, how="diagonal")
-
-
-def _of_prompts(splits: pl.DataFrame, prompt_ids: pl.Series) -> pl.DataFrame:
-    """The rows from the first to the last prompt of a part; both are sorted."""
-    if prompt_ids.is_empty():
-        return splits.clear()
-    ids = splits["prompt_id"]
-    start, stop = ids.search_sorted(prompt_ids[0], "left"), ids.search_sorted(prompt_ids[-1], "right")
-    return splits.slice(start, stop - start)
+def _sets(config: SplitsConfig) -> dict[str, pl.DataFrame]:
+    """The keys of the evaluation sets' files."""
+    return {
+        name: set_keys(name, Path(file), near=config.near_duplicates).collect(engine=IN_MEMORY)
+        for name, file in config.evaluation_sets.items()
+    }
 
 
 def leakage_of(keys: pl.DataFrame, config: SplitsConfig) -> pl.DataFrame:
     """Table `leakage` from the `leak_keys` of all partitions and the evaluation sets' files."""
-    near = config.near_duplicates
-    sets = {
-        name: set_keys(name, Path(file), near=near).collect(engine=IN_MEMORY)
-        for name, file in config.evaluation_sets.items()
-    }
-    return audit(keys, sets, config.near_similarity)
+    return audit(keys, _sets(config), config.near_similarity)
 
 
 def notes(
     splits: pl.DataFrame, unpaired: pl.DataFrame, pairs: pl.DataFrame, leakage: pl.DataFrame, config: SplitsConfig
 ) -> dict[str, Any]:
     """Facts for the report; of unpaired rows and pairs only `prompt_id` is read."""
-    rows = pl.concat([unpaired.select("prompt_id"), pairs.select("prompt_id")])
-    groups = (
-        rows.join(splits, on="prompt_id", how="inner", validate="m:1")
-        .group_by("group_id")
-        .agg(pl.col("split").first(), n_rows=pl.len())
-    )
+    counted = splits
+    for table, name in ((unpaired, "n_unpaired"), (pairs, "n_pairs")):
+        counts = table.group_by("prompt_id").agg(pl.len().alias(name))
+        counted = counted.join(counts, on="prompt_id", how="left", validate="1:1")
+    counted = counted.with_columns(pl.col("n_unpaired", "n_pairs").fill_null(0))
+    return _notes(counted.with_columns(n_rows=pl.sum_horizontal("n_unpaired", "n_pairs")), leakage, config)
+
+
+def _notes(kept: pl.DataFrame, leakage: pl.DataFrame, config: SplitsConfig) -> dict[str, Any]:
+    """Facts for the report.
+
+    Args:
+        kept: `group_id`, `split`, `n_unpaired`, `n_pairs` and their sum `n_rows` of every prompt that has a split.
+        leakage: Table `leakage`.
+        config: Shares.
+    """
+    groups = kept.group_by("group_id").agg(pl.col("split").first(), pl.col("n_rows").sum())
     large, line = groups.filter(is_too_large(config)), off_shares_line(groups, config)
     leaked = leakage.filter((pl.col("n_leaked") > 0) & (pl.col("left") == "train"))
     return {
-        "groups": splits["group_id"].n_unique(),
-        "prompts": _per_split(splits, splits),
-        "unpaired": _per_split(unpaired, splits),
-        "pairs": _per_split(pairs, splits),
+        "groups": groups.height,
+        "prompts": _per_split(kept, pl.len()),
+        "unpaired": _per_split(kept, pl.col("n_unpaired").sum()),
+        "pairs": _per_split(kept, pl.col("n_pairs").sum()),
         "off_share": round(off_share(shares(groups), config), 4),
         "largest_group_rows": int(groups["n_rows"].to_numpy().max()),
         "groups_too_large_to_hold_out": large.height,
@@ -317,7 +263,6 @@ def notes(
     }
 
 
-def _per_split(rows: pl.DataFrame, splits: pl.DataFrame) -> dict[str, int]:
-    joined_rows = rows.select("prompt_id").join(splits, on="prompt_id", how="inner", validate="m:1")
-    counts = dict(joined_rows["split"].cast(pl.String).value_counts().iter_rows())
+def _per_split(kept: pl.DataFrame, counted: pl.Expr) -> dict[str, int]:
+    counts = dict(kept.group_by(pl.col("split").cast(pl.String)).agg(counted.cast(pl.Int64).alias("n")).iter_rows())
     return {name: int(counts.get(name, 0)) for name in SPLIT.categories}

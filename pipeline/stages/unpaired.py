@@ -20,7 +20,7 @@ from ..tables import polars_schema
 from ..workers import IN_MEMORY, map_in_threads
 
 VERSION = 3
-INPUTS = ("responses",)
+INPUTS = ("responses", "texts")
 OUTPUTS = ("unpaired",)
 
 
@@ -28,7 +28,7 @@ def transform(responses: pl.LazyFrame, config: UnpairedConfig) -> pl.LazyFrame:
     """Table `unpaired`, sorted by prompt id and response id: the responses that are not abstained from.
 
     Args:
-        responses: Rows of table `responses`.
+        responses: Rows of table `responses` with their texts.
         config: Which weights multiply, and their bounds.
     """
     return (
@@ -60,14 +60,14 @@ def _weight(config: UnpairedConfig) -> pl.Expr:
 
 
 def run(context: StageContext) -> StageResult:
-    """Read `responses` a part at a time, write `unpaired`."""
+    """Read `responses` and `texts` a part at a time, write `unpaired`."""
     made = partial(made_of, config=context.config.unpaired)
-    outputs = context.write_parts(map_in_threads(made, context.read_parts("responses")), OUTPUTS)
+    outputs = context.write_parts(map_in_threads(made, context.read_with_texts("responses")), OUTPUTS)
     return result(context, outputs)
 
 
 def made_of(responses: pl.DataFrame, config: UnpairedConfig) -> dict[str, pl.DataFrame]:
-    """The stage's table of one part of `responses`."""
+    """The stage's table of one part of `responses` with their texts."""
     return {"unpaired": transform(responses.lazy(), config).collect(engine=IN_MEMORY)}
 
 

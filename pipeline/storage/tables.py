@@ -273,11 +273,11 @@ def side_by_side(tables: Sequence[Iterator[pl.DataFrame]]) -> Iterator[tuple[pl.
                 following = next(parts, None)
                 ended[place] = following is None
                 held[place] = held[place] if following is None else following
-        # Of a table that goes on, nothing is known beyond the prompts in hand.
+        # Of a table that goes on, nothing is known beyond the prompts in hand. Slices share the rows' memory.
         known = [frame["prompt_id"][-1] for frame, is_over in zip(held, ended, strict=True) if not is_over]
         if not known:
             yield tuple(held)
             return
-        is_known = pl.col("prompt_id") <= min(known)
-        yield tuple(frame.filter(is_known) for frame in held)
-        held = [frame.filter(~is_known) for frame in held]
+        ends = [frame["prompt_id"].search_sorted(min(known), "right") for frame in held]
+        yield tuple(frame.head(end) for frame, end in zip(held, ends, strict=True))
+        held = [frame.slice(end) for frame, end in zip(held, ends, strict=True)]

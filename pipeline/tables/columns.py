@@ -32,6 +32,8 @@ PHASE: Final = pl.Enum(["train", "validation"])
 FINISH: Final = pl.Enum(["stop", "length"])
 TIME: Final = pl.Datetime("us", "UTC")
 TOKEN_IDS: Final = pl.List(pl.Int32)
+# What an answer's id stands for.
+TEXTS: Final = ("prompt", "tools", "completion", "completion_extra")
 
 ID = pa.Check.str_matches(r"^[0-9a-f]{32}$")
 PROBABILITY = pa.Check.in_range(0.0, 1.0)
@@ -54,8 +56,16 @@ def optional(kind: type[pl.DataType] | pl.DataType, check: pa.Check | None = Non
     return pa.Column(kind, check, nullable=True, required=False)
 
 
-def schema(
-    columns: dict[str, pa.Column], unique: list[str] | None = None, check: pa.Check | None = None
-) -> pa.DataFrameSchema:
-    """A table of exactly these columns in this order; the columns `unique` together name a row, `check` holds of it."""
-    return pa.DataFrameSchema(columns, checks=check, strict=True, ordered=True, unique=unique)
+def texts(*, required: bool) -> dict[str, pa.Column]:
+    """The columns `TEXTS`; of a table whose rows name their answer by its id, they may be left to table `texts`."""
+    return {
+        "prompt": pa.Column(MESSAGES, required=required),
+        "tools": pa.Column(pl.String, NON_EMPTY, nullable=True, required=required),
+        "completion": pa.Column(pl.String, ANSWERED, required=required),
+        "completion_extra": pa.Column(pl.String, NON_EMPTY, nullable=True, required=required),
+    }
+
+
+def schema(columns: dict[str, pa.Column], unique: list[str] | None = None) -> pa.DataFrameSchema:
+    """A table of exactly these columns in this order; the columns `unique` together name a row."""
+    return pa.DataFrameSchema(columns, strict=True, ordered=True, unique=unique)

@@ -7,7 +7,6 @@ import polars as pl
 
 from .columns import (
     ABSTAIN_REASON,
-    ANSWERED,
     COMPARISON_DROP,
     COMPARISON_KIND,
     CONTRADICTION,
@@ -26,6 +25,7 @@ from .columns import (
     VOTE,
     identifier,
     schema,
+    texts,
 )
 
 EVENTS: Final = schema(
@@ -39,10 +39,7 @@ EVENTS: Final = schema(
         "conversation_id": pa.Column(pl.String, nullable=True),
         "user_id": pa.Column(pl.String, nullable=True),
         "model": pa.Column(pl.String, nullable=True),
-        "prompt": pa.Column(MESSAGES),
-        "tools": pa.Column(pl.String, NON_EMPTY, nullable=True),
-        "completion": pa.Column(pl.String),
-        "completion_extra": pa.Column(pl.String, NON_EMPTY, nullable=True),
+        **texts(required=False),
         "vote": pa.Column(VOTE),
         "comparison_id": pa.Column(pl.String, nullable=True),
         "comparison_kind": pa.Column(COMPARISON_KIND, nullable=True),
@@ -50,8 +47,10 @@ EVENTS: Final = schema(
         "position": pa.Column(pl.Int64, pa.Check.ge(1), nullable=True),
         "created_at": pa.Column(TIME, nullable=True),
         "deliveries": pa.Column(pl.Int64, pa.Check.ge(1)),
-    },
-    check=ANSWERED,
+    }
+)
+ANSWER_TEXTS: Final = schema(
+    {"response_id": identifier(unique=True), "prompt_id": identifier(), **texts(required=True)}
 )
 REJECTS: Final = schema(
     {
@@ -66,10 +65,7 @@ RESPONSES: Final = schema(
     {
         "response_id": identifier(unique=True),
         "prompt_id": identifier(),
-        "prompt": pa.Column(MESSAGES),
-        "tools": pa.Column(pl.String, NON_EMPTY, nullable=True),
-        "completion": pa.Column(pl.String),
-        "completion_extra": pa.Column(pl.String, NON_EMPTY, nullable=True),
+        **texts(required=False),
         "model": pa.Column(pl.String, nullable=True),
         "models": pa.Column(pl.List(pl.String)),
         "conversation_ids": pa.Column(pl.List(pl.String)),
@@ -96,8 +92,7 @@ RESPONSES: Final = schema(
         "weight": pa.Column(pl.Float64, PROBABILITY),
         "exposure_weight": pa.Column(pl.Float64, pa.Check.ge(1.0), nullable=True),
         "recency_weight": pa.Column(pl.Float64, PROBABILITY),
-    },
-    check=ANSWERED,
+    }
 )
 RESPONSE_DROPS: Final = schema(
     {

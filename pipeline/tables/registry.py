@@ -6,7 +6,9 @@ import pandera.polars as pa
 import polars as pl
 
 from ..errors import TableError, unknown_name
+from .columns import TEXTS
 from .data import (
+    ANSWER_TEXTS,
     COMPARISON_DROPS,
     COMPARISONS,
     CONTRADICTIONS,
@@ -42,6 +44,7 @@ from .models import (
 
 TABLES: Final[dict[str, pa.DataFrameSchema]] = {
     "events": EVENTS,
+    "texts": ANSWER_TEXTS,
     "rejects": REJECTS,
     "responses": RESPONSES,
     "comparisons": COMPARISONS,
@@ -81,6 +84,7 @@ _FITS: Final = {
     "less_than_or_equal_to": "at most {max_value}",
     "in_range": "from {min_value} to {max_value}",
     "str_length": "not empty",
+    "completion_or_extra": "not empty where completion_extra is missing",
     "str_matches": "32 hexadecimal digits",
 }
 
@@ -105,8 +109,13 @@ def polars_schema(table: str, *, optional: bool = False) -> pl.Schema:
 def has_columns_of(table: str, schema: pl.Schema) -> bool:
     """Whether a frame of this schema has the columns of `table`, in order and of their types; some may be optional."""
     known = polars_schema(table, optional=True)
-    return set(polars_schema(table)) <= set(schema) and schema == pl.Schema(
-        {name: known[name] for name in known if name in schema}
+    required = set(polars_schema(table))
+    # Texts that a table may lack are all there, or none of them is.
+    texts = [name in schema for name in TEXTS if name in known and name not in required]
+    return (
+        required <= set(schema)
+        and len(set(texts)) <= 1
+        and schema == pl.Schema({name: known[name] for name in known if name in schema})
     )
 
 

@@ -14,17 +14,18 @@ from ..engines.scoring import Scorer, scorer_key
 from ..evidence.slices import response_facts
 from ..judges.registry import what_decides
 from ..storage.digests import digest_text
+from ..storage.texts import with_texts
 from ..tables import polars_schema
 
 # Tables that hold the prompts.
-PROMPT_TABLES: Final = ("responses", "splits", "sequences", "row_sequences")
+PROMPT_TABLES: Final = ("responses", "texts", "splits", "sequences", "row_sequences")
 
 _THOUGHT: Final = "thought_token_count"
-_READ: Final = ["response_id", "prompt_id", "prompt", "tools", "model", "n_up", "n_down"]
 _COLUMNS: Final = {
     "row_sequences": ["response_id", "sequence_id", "role", "split"],
     "sequences": ["sequence_id", "prompt_token_ids"],
-    "responses": _READ,
+    "responses": ["response_id", "prompt_id", "model", "n_up", "n_down"],
+    "texts": ["response_id", "prompt", "tools"],
     "splits": ["prompt_id", "group_id", "split"],
 }
 
@@ -39,7 +40,7 @@ def prompts_of(
     Args:
         row_sequences: Rows of one split with their own prompt.
         sequences: Their sequence_id and prompt_token_ids.
-        responses: Their texts, models and votes.
+        responses: Their prompts, models and votes.
         splits: Table `splits`.
     """
     facts = response_facts(responses).select("response_id", "script", "turns")
@@ -67,10 +68,11 @@ def held_out_prompts(context: StageContext, split: str) -> pl.DataFrame:
     columns = dict(_COLUMNS)
     if context.config.sequences.think == "mask":
         columns["sequences"] = [*columns["sequences"], _THOUGHT]
-    sequences, responses = (
+    sequences, responses, texts = (
         pl.concat([block.join(rows, on=key, how="semi") for block in context.blocks(table)(columns[table])])
-        for table, key in (("sequences", "sequence_id"), ("responses", "response_id"))
+        for table, key in (("sequences", "sequence_id"), ("responses", "response_id"), ("texts", "response_id"))
     )
+    responses = with_texts(responses, texts, "responses", ("prompt", "tools"))
     if _THOUGHT in sequences.columns:
         # An answer is sampled with its thoughts: those of a logged answer are no part of what it continues.
         before = pl.col("prompt_token_ids").list.len() - pl.col(_THOUGHT)

@@ -36,7 +36,8 @@ def make_tables(folder: Path, prompts: int, words: int) -> None:
     """All that the two stages read but what `metrics` makes."""
     draw = np.random.default_rng(0)
     splits: list[dict[str, Any]] = []
-    rows: dict[str, list[dict[str, Any]]] = {name: [] for name in ("responses", "unpaired", "pairs", "sequences")}
+    texted = ("texts", "unpaired", "pairs")
+    rows: dict[str, list[dict[str, Any]]] = {name: [] for name in ("responses", *texted, "sequences")}
     scores: dict[str, list[dict[str, Any]]] = {name: [] for name in ("row_sequences", "reference", "policy")}
     for number in range(prompts):
         prompt_id, split = digest_text(str(number)), "test" if number % 2 else "train"
@@ -48,9 +49,11 @@ def make_tables(folder: Path, prompts: int, words: int) -> None:
         sides = {f"{side}_response_id": name for side, name in ids.items()}
         rows["pairs"].append({**pair, **answers, **sides, "chosen_better_probability": 0.9})
         for side in SIDES:
-            own = {"response_id": ids[side], "prompt_id": prompt_id, "prompt": prompt}
+            keyed = {"response_id": ids[side], "prompt_id": prompt_id}
+            own = {**keyed, "prompt": prompt}
             counted = {"n_up": 1, "n_events": 1, "exposure_weight": 1.0}
-            rows["responses"].append({**own, "completion": answers[side][0]["content"], "model": "m", **counted})
+            rows["responses"].append({**keyed, "model": "m", **counted})
+            rows["texts"].append({**own, "completion": answers[side][0]["content"]})
             label = {"label": side == "chosen", "weight": 1.0, "probability_desirable": 0.9}
             rows["unpaired"].append({**own, "completion": answers[side], **label})
             tokens = draw.integers(50_000, size=words).tolist()

@@ -79,7 +79,8 @@ def test_it_is_detected_and_read(copy):
     (copy / "log.jsonl").write_text("".join(json.dumps(row) + "\n" for row in ROWS))
     thumbline(copy, "prepare", "log.jsonl", "-o", "out")
     (events,) = copy.glob("out/**/events/events.parquet")
-    rows = pl.read_parquet(events).sort("source_line")
+    texts = pl.read_parquet(events.with_name("texts.parquet"))
+    rows = pl.read_parquet(events).join(texts, on="response_id").sort("source_line")
     assert rows["vote"].to_list() == ["down", "down", "up", "up"]
     assert rows["completion"].to_list() == ["a1", "a2", "a4", "a5"]
     notes = read_manifest(events.parent).notes

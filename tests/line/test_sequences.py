@@ -141,10 +141,7 @@ def test_masked_thoughts_are_given_and_not_scored_and_are_no_part_of_the_prompt(
         context = StageContext(
             config,
             folder,
-            {
-                name: config.run_dir / (name if name in ("responses", "splits") else "sequences") / f"{name}.parquet"
-                for name in PROMPT_TABLES
-            },
+            {name: config.run_dir / line.producer_of(name).name / f"{name}.parquet" for name in PROMPT_TABLES},
             SilentReporter(),
             config.run_dir,
         )

@@ -94,4 +94,5 @@ def test_nothing_is_left_of_the_buckets() -> None:
         "events.parquet",
         "manifest.json",
         "rejects.parquet",
+        "texts.parquet",
     ]

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from tests.laws import examples
 from tests.logs import ided, logs, partitions
 from thumbline.pipeline.config import PairsConfig, ResponsesConfig, SplitsConfig, UnpairedConfig
+from thumbline.pipeline.evidence.leakage import leak_keys
 from thumbline.pipeline.stages import pairs, responses, splits, unpaired
 
 RESPONSES = st.builds(
@@ -99,8 +100,8 @@ def test_groups_and_audit_are_the_same_from_partitions(rows, group_by, count):
     labelled = [unpaired.transform(part, UnpairedConfig()) for part in parts]
     none = pairs.transform(whole, responses.transform(ided(rows).lazy(), evidence).comparisons, PairsConfig(), evidence)
     empty = none.pairs.filter(pl.lit(False))
-    keys = [splits.leak_keys(part, empty, made.lazy(), near=False).collect() for part in labelled]
-    once = splits.leak_keys(pl.concat(labelled), empty, made.lazy(), near=False).collect()
+    keys = [leak_keys(part, empty, made.lazy(), near=False).collect() for part in labelled]
+    once = leak_keys(pl.concat(labelled), empty, made.lazy(), near=False).collect()
     assert splits.leakage_of(pl.concat(keys), config).equals(splits.leakage_of(once, config))
 
 

@@ -69,6 +69,19 @@ def test_tables_and_counts_are_those_of_the_command(prepared, log, tmp_path):
     assert len(prepared.pairs) == 8 and len(prepared.splits) == 8 and len(prepared.responses) == 16
 
 
+def test_events_and_answers_come_with_their_texts(prepared):
+    texts = prepared.tables["texts"]
+    for name, rows in (("events", prepared.events), ("responses", prepared.responses)):
+        assert not {"prompt", "completion"} & set(prepared.tables[name].columns)
+        assert rows.drop("prompt", "tools", "completion", "completion_extra").equals(prepared.tables[name])
+        own = rows.select("response_id", "completion").join(texts, on="response_id", validate="m:1")
+        assert own.height == rows.height and own["completion"].equals(own["completion_right"])
+    with pytest.raises(
+        KeyError, match="texts lie in table texts 'pairs'.*Known: events, responses"
+    ):
+        prepared.tables.with_texts("pairs")
+
+
 def test_several_files_globs_and_a_hub_folder_are_inputs(log, tmp_path):
     (tmp_path / "more.jsonl").write_text(json.dumps({**ROWS[0], "prompt": "Another?"}) + "\n")
     assert len(thumbline.prepare([log, str(tmp_path / "*.jsonl")]).events) == 17

@@ -8,7 +8,7 @@ from thumbline.pipeline.importers.base import RawEvent
 from thumbline.pipeline.ingest.columns import OPTIONAL, RAW_EVENTS, STORED_EVENTS, STORED_REJECTS
 from thumbline.pipeline.tables import polars_schema
 
-EVENTS = polars_schema("events")
+EVENTS = polars_schema("events", optional=True)
 # Made of the source, of content, and of repetition.
 MADE = {"source_file", "format", "event_id", "prompt_id", "response_id", "deliveries"}
 

@@ -7,6 +7,7 @@ import pytest
 
 from tests.conftest import event, events_table
 from thumbline.pipeline.config import PairsConfig, ResponsesConfig, SplitsConfig, UnpairedConfig
+from thumbline.pipeline.evidence.leakage import leak_keys
 from thumbline.pipeline.stages import pairs, responses, splits, unpaired
 
 LONG = "Plant the beans in the middle of May, they like warm soil and a wall to climb on."
@@ -68,9 +69,7 @@ def chain(settings, evaluation_set):
     tables["splits"] = splits.transform(
         tables["responses"].lazy(), events, evidence.lazy(), config, tables["pairs"].lazy()
     ).collect()
-    keys = splits.leak_keys(
-        labelled.lazy(), tables["pairs"].lazy(), tables["splits"].lazy(), near=config.near_duplicates
-    )
+    keys = leak_keys(labelled.lazy(), tables["pairs"].lazy(), tables["splits"].lazy(), near=config.near_duplicates)
     return tables | {"raters": known.raters, "unpaired": labelled, "leakage": splits.leakage_of(keys.collect(), config)}
 
 

@@ -79,7 +79,9 @@ def tables() -> dict[str, pl.DataFrame]:
             "response_id": identifier("r", *key),
             "prompt_id": identifier("p", key[0]),
             "prompt": _prompt(key[0]),
+            "tools": None,
             "completion": f"{key}",
+            "completion_extra": None,
             "model": "model-a" if key[1] == "good" else "model-b",
             "n_events": 3,
             "n_up": 2 if key[1] == "good" else 0,
@@ -142,7 +144,10 @@ def tables() -> dict[str, pl.DataFrame]:
         "reference": reference,
         "policy": policy,
     }
-    return {name: validate(name, pl.DataFrame(rows, schema=polars_schema(name))) for name, rows in made.items()}
+    return {
+        name: validate(name, pl.DataFrame(rows, schema=polars_schema(name, optional=name == "responses")))
+        for name, rows in made.items()
+    }
 
 
 def scored_rows(tables: dict[str, pl.DataFrame]) -> ScoredRows:
@@ -346,8 +351,11 @@ def ran(tables: dict[str, pl.DataFrame], folder: Path, chosen: RunConfig) -> tup
     """The stage's table `metrics` and its result, with its inputs as files."""
     folder.mkdir()
     empty = {name: pl.DataFrame(schema=polars_schema(name)) for name in INPUTS}
-    for name, frame in {**empty, **tables}.items():
-        write_table(folder / f"in_{name}.parquet", name, frame)
+    texts = {"texts": tables["responses"].select(list(polars_schema("texts")))}
+    for name, frame in {**empty, **texts, **tables}.items():
+        # The tables of prompts are in the order of their ids.
+        in_order = frame.sort("prompt_id", maintain_order=True) if "prompt_id" in frame.columns else frame
+        write_table(folder / f"in_{name}.parquet", name, in_order)
     inputs = {name: folder / f"in_{name}.parquet" for name in INPUTS}
     result = run(StageContext(chosen, folder, inputs, SilentReporter(), folder))
     return read_table(folder / "metrics.parquet", "metrics"), result

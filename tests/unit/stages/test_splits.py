@@ -6,6 +6,7 @@ import pytest
 from tests.conftest import event, events_table
 from thumbline.pipeline.config import PairsConfig, ResponsesConfig, SplitsConfig, UnpairedConfig, load_config
 from thumbline.pipeline.errors import InputError
+from thumbline.pipeline.evidence.leakage import leak_keys, met_keys
 from thumbline.pipeline.evidence.meetings import KEPT, meetings
 from thumbline.pipeline.stages import pairs, responses, splits, unpaired
 from thumbline.pipeline.tables import polars_schema, validate
@@ -26,8 +27,8 @@ def audited(rows, sets=None, **config):
     paired = pairs.transform(first.responses, first.comparisons, PairsConfig(), ResponsesConfig()).pairs
     settings = SplitsConfig(evaluation_sets=sets or {}, **config)
     table = splits.transform(first.responses, events.lazy(), labelled.select("prompt_id"), settings)
-    keys = splits.leak_keys(labelled, paired, table, near=settings.near_duplicates).collect()
-    met = splits.met_keys(events, table.collect(), KEPT[settings.group_by]) if KEPT[settings.group_by] else keys.clear()
+    keys = leak_keys(labelled, paired, table, near=settings.near_duplicates).collect()
+    met = met_keys(events, table.collect(), KEPT[settings.group_by]) if KEPT[settings.group_by] else keys.clear()
     leakage = validate("leakage", splits.leakage_of(pl.concat([keys, met], how="diagonal"), settings))
     return {tuple(row[:4]): tuple(row[4:]) for row in leakage.iter_rows()}, table.collect()
 
@@ -303,7 +304,7 @@ def test_notes_say_how_far_the_shares_are_off_and_what_leaks():
     config = SplitsConfig(validation=0.2, test=0.3)
     found = splits.transform(table, events, labelled.lazy(), config).collect()
     none = pl.DataFrame(schema=polars_schema("pairs"))
-    keys = splits.leak_keys(labelled.lazy(), none.lazy(), found.lazy(), near=False).collect()
+    keys = leak_keys(labelled.lazy(), none.lazy(), found.lazy(), near=False).collect()
     noted = splits.notes(found, labelled, none, splits.leakage_of(keys, config), config)
     assert noted["groups"] == 41
     assert noted["largest_group_rows"] == 60
