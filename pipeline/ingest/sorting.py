@@ -8,6 +8,7 @@ nor the order of the inputs shows in the result.
 
 from collections.abc import Collection, Iterator, Sequence
 from itertools import chain, groupby
+from operator import itemgetter
 from pathlib import Path
 from types import TracebackType
 from typing import Final, NamedTuple, Self
@@ -18,9 +19,11 @@ import polars as pl
 from ..config import EventsConfig
 from ..reading.remarks import Remarks
 from ..storage.arrays import ArrayFile
-from ..storage.buckets import BucketFile, BucketWriter, buckets_of_ids, read_buckets
+from ..storage.buckets import BucketFile, BucketWriter, bucket_passes, buckets_of_ids, read_buckets
 from ..storage.columns import gathered_rows
+from ..storage.tables import whole_prompts
 from ..tables import polars_schema
+from ..workers import map_in_threads
 from .columns import STORED_EVENTS, STORED_REJECTS, UNIT
 from .event_ids import with_ids
 from .frames import RawBatch, read_unit
@@ -225,7 +228,9 @@ class _Origins(NamedTuple):
 
 
 def read_events(written: Sequence[TaskFiles], pass_bytes: int, without: Collection[str] = ()) -> Iterator[pl.DataFrame]:
-    """Rows of all tasks in ascending, disjoint ranges of `ORDER`: columns of table `events` without `deliveries`.
+    """Table `events` in its order, in parts that no prompt crosses; at least one part.
+
+    A part is a bucket, or what is read of one in a pass: no prompt is in two buckets.
 
     Args:
         written: What the tasks wrote.
@@ -234,11 +239,20 @@ def read_events(written: Sequence[TaskFiles], pass_bytes: int, without: Collecti
     """
     origins = _origins(written)
     stored = pl.Schema({name: dtype for name, dtype in STORED_EVENTS.items() if name not in without})
-    for frame in read_buckets([entry.events for entry in written], stored, ORDER, pass_bytes):
+
+    def made(read: tuple[int, pl.DataFrame]) -> tuple[int, pl.DataFrame]:
+        bucket, frame = read
         at = origins.of(frame[UNIT])
-        yield frame.with_columns(
-            at["source_file"], at["format"], (frame["source_line"] + at["lines_before"]).alias("source_line")
-        )
+        line = (frame["source_line"] + at["lines_before"]).alias("source_line")
+        return bucket, merged(frame.with_columns(at["source_file"], at["format"], line))
+
+    passes = map_in_threads(made, bucket_passes([entry.events for entry in written], stored, ORDER, pass_bytes))
+    none = True
+    for _, own in groupby(passes, key=itemgetter(0)):
+        yield from whole_prompts(rows for _, rows in own)
+        none = False
+    if none:
+        yield polars_schema("events", optional=True).to_frame().drop(without)
 
 
 def read_rejects(written: Sequence[TaskFiles]) -> Iterator[pl.DataFrame]:

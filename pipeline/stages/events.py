@@ -11,7 +11,6 @@ one vote delivered twice from two equal votes; it is read as the former.
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from itertools import chain
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Final, NamedTuple
@@ -34,16 +33,14 @@ from ..reading.inputs import Inputs, expand_inputs, with_added
 from ..storage.buckets import bucket_count
 from ..storage.digests import cached_digest
 from ..storage.manifests import Counts, TableRecord
-from ..storage.tables import read_table, whole_prompts, write_tables
+from ..storage.tables import read_table, write_tables
 from ..storage.texts import with_texts, without_texts
-from ..tables import TEXTS, polars_schema
+from ..tables import TEXTS
 from ..workers import Spread, map_in_threads
 
 VERSION: Final = 17
 INPUTS: Final = ()
 OUTPUTS: Final = ("events", "texts", "rejects")
-
-_NO_EVENTS: Final = polars_schema("events", optional=True).to_frame()
 
 
 class EventsResult(NamedTuple):
@@ -116,14 +113,11 @@ class SortedLog:
     def events(self) -> Iterator[pl.DataFrame]:
         """Table `events` with its texts, counted anew each time, in parts that no prompt crosses; at least one."""
         self._tally = Tally(self._written)
-        read = sorting.read_events(self._written, self._pass_bytes)
-        made = map(self._tally.events, map_in_threads(sorting.merged, read))
-        yield from whole_prompts(chain(made, [_NO_EVENTS]))
+        yield from map(self._tally.events, sorting.read_events(self._written, self._pass_bytes))
 
     def narrow_events(self) -> Iterator[pl.DataFrame]:
         """Table `events` in parts as `events` gives them; counts nothing."""
-        read = sorting.read_events(self._written, self._pass_bytes, TEXTS)
-        yield from whole_prompts(chain(map_in_threads(sorting.merged, read), [without_texts(_NO_EVENTS)]))
+        yield from sorting.read_events(self._written, self._pass_bytes, TEXTS)
 
     def tables(self) -> Iterator[dict[str, pl.DataFrame]]:
         """All tables in parts."""

@@ -133,6 +133,16 @@ def read_buckets(
 ) -> Iterator[pl.DataFrame]:
     """All rows, bucket after bucket; a large one in passes over ranges of a key.
 
+    The arguments are those of `bucket_passes`.
+    """
+    return (rows for _, rows in bucket_passes(files, schema, key, pass_bytes))
+
+
+def bucket_passes(
+    files: Sequence[BucketFile], schema: pl.Schema, key: Sequence[str] = (), pass_bytes: int = PASS_BYTES
+) -> Iterator[tuple[int, pl.DataFrame]]:
+    """The bucket of some rows and these, all of a bucket one after the other.
+
     Args:
         files: What the writers gave.
         schema: Columns of the rows, those that are wanted of what was written; enums come back from their codes.
@@ -141,8 +151,9 @@ def read_buckets(
     """
     batches = sorted((batch for file in files for batch in file.batches), key=attrgetter("bucket"))
     written = next((file.schema for file in files if file.batches), None)
-    for _, own in groupby(batches, key=attrgetter("bucket")):
-        yield from _read_bucket(list(own), written, schema, key, pass_bytes)
+    for bucket, own in groupby(batches, key=attrgetter("bucket")):
+        for rows in _read_bucket(list(own), written, schema, key, pass_bytes):
+            yield bucket, rows
 
 
 def _read_bucket(

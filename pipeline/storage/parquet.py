@@ -132,9 +132,14 @@ class ParquetWriter:
 
     def write(self, frame: pl.DataFrame) -> None:
         """Add rows, all of one schema."""
-        # As Arrow's strings, which are copied: polars' few rows of a part would keep the texts of the whole part.
-        self._held.append(frame.to_arrow(compat_level=pl.CompatLevel.oldest()))
         self._rows += frame.height
+        # No more than a row group at a time: the texts of a part's rows would be there twice.
+        for rows in frame.iter_slices(self._row_group_rows) if frame.height else [frame]:
+            # As Arrow's strings, which are copied: polars' few rows of a part would keep the texts of the whole part.
+            self._held.append(rows.to_arrow(compat_level=pl.CompatLevel.oldest()))
+            self._write_whole_groups()
+
+    def _write_whole_groups(self) -> None:
         held = sum(part.num_rows for part in self._held)
         while held >= self._row_group_rows:
             rows = pa.concat_tables(self._held)

@@ -228,15 +228,21 @@ def whole_prompts(parts: Iterator[pl.DataFrame]) -> Iterator[pl.DataFrame]:
     Args:
         parts: At least one; rows of one prompt may lie in several. The last part given may be empty.
     """
-    held = next(parts)
+    # All but the first of these are of its last prompt.
+    held = [next(parts)]
     for part in parts:
-        others = (held["prompt_id"] != held["prompt_id"][-1]).arg_true() if held.height else held["prompt_id"]
+        first = held[0]
+        others = (first["prompt_id"] != first["prompt_id"][-1]).arg_true() if first.height else first["prompt_id"]
         # Slices share the rows' memory; filtering would copy all texts.
         whole = int(others[-1]) + 1 if len(others) else 0
         if whole:
-            yield held.head(whole)
-        held = pl.concat([held.slice(whole), part], rechunk=True)
-    yield held
+            yield first.head(whole)
+            held[0] = first.slice(whole)
+        held.append(part)
+        # A prompt of very many rows is copied once, and not with each part that it goes on in.
+        if (part["prompt_id"] != held[0].head(1)["prompt_id"]).any() if held[0].height else part.height:
+            held = [pl.concat(held, rechunk=True)]
+    yield pl.concat(held, rechunk=True) if len(held) > 1 else held[0]
 
 
 def iter_table(path: Path, table: str, columns: list[str], batch_rows: int = PART_ROWS) -> Iterator[pl.DataFrame]:

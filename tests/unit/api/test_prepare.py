@@ -76,9 +76,7 @@ def test_events_and_answers_come_with_their_texts(prepared):
         assert rows.drop("prompt", "tools", "completion", "completion_extra").equals(prepared.tables[name])
         own = rows.select("response_id", "completion").join(texts, on="response_id", validate="m:1")
         assert own.height == rows.height and own["completion"].equals(own["completion_right"])
-    with pytest.raises(
-        KeyError, match="texts lie in table texts 'pairs'.*Known: events, responses"
-    ):
+    with pytest.raises(KeyError, match="texts lie in table texts 'pairs'.*Known: events, responses"):
         prepared.tables.with_texts("pairs")
 
 
