@@ -181,12 +181,16 @@ def _cut(value: object) -> object:
 
 def _texts(run_dir: Path, ids: list[str]) -> dict[str, tuple[str, str]]:
     """The last message before an answer, and the answer, by response id; of all answers of the log."""
-    path = run_dir / "events" / "texts.parquet"
-    if ids:
+    columns, of_ids = ("response_id", "prompt", "completion"), pl.col("response_id").is_in(ids)
+    # Runs of older versions have them in their events.
+    for table in ("texts", "events") if ids else ():
+        path = run_dir / "events" / f"{table}.parquet"
         bring(path)
-    if not ids or not path.is_file():
+        if path.is_file():
+            found = read_table(path, table, columns, of_ids).unique("response_id", keep="first")
+            break
+    else:
         return {}
-    found = read_table(path, "texts", ("response_id", "prompt", "completion"), pl.col("response_id").is_in(ids))
     return {row[0]: (row[1][-1]["content"] if row[1] else "", row[2]) for row in found.iter_rows()}
 
 

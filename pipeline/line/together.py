@@ -20,6 +20,7 @@ import polars as pl
 from ..config import RunConfig
 from ..context import StageContext, StageResult
 from ..errors import PipelineError
+from ..evidence.split_parts import Part as SplitPart
 from ..stages import events, pairs, responses, splits, unpaired
 from ..storage.manifests import adopt_partial, open_partial, partial_dir
 from ..storage.tables import TableWriters
@@ -40,7 +41,7 @@ class _Part(NamedTuple):
     """What a set of prompts gives."""
 
     tables: _Tables
-    splits: splits.Part | None
+    splits: SplitPart | None
 
 
 class Together:

@@ -57,8 +57,16 @@ _LOGPS: Final = {
     "logps": "Log-probs summed over the completion's tokens, nats, under the {model}.",
     "token_logps": "Log-prob of each token of the completion, nats; only where `reference.token_logps` asks for it.",
 }
+# Of tables that name their answers by id.
+_IN_TEXTS: Final = {
+    "prompt": "Messages that the answer is to, each with its role; of a run they lie in table `texts`.",
+    "tools": "Tools that the model could call, as JSON; of a run they lie in table `texts`.",
+    "completion": "The answer's text; of a run it lies in table `texts`.",
+    "completion_extra": "What else of the answer a chat template may read, as JSON; of a run it lies in table `texts`.",
+}
 BY_TABLE: Final[dict[str, dict[str, str]]] = {
     "events": {
+        **_IN_TEXTS,
         "format": "The log's format, a name of `thumbline formats`.",
         "conversation_id": "The conversation, as the log names it.",
         "vote": "What the user said; chosen, rejected, tied and both_bad come from comparisons.",
@@ -73,6 +81,7 @@ BY_TABLE: Final[dict[str, dict[str, str]]] = {
         "raw": "The row as it stands in the log, cut where it is long.",
     },
     "responses": {
+        **_IN_TEXTS,
         "model": "Who wrote it: the first of `models`.",
         "models": "All that the log names as its writer, sorted.",
         "conversation_ids": "Conversations in which it was given.",
