@@ -3,12 +3,12 @@
     python -m tests.benchmarks.bench_prepare --events 10000000
 
 `duckdb` does the least that gives the same rows: parse, drop what does not read, last vote of a user, votes counted,
-rows and best-and-worst pairs to Parquet. `duckdb-tables` also writes the events and answers with SHA-256 ids, and all
-tables in the order of their ids. `duckdb-named` writes events without texts, answers with theirs, and each bad line of
-JSON with one of four reasons; `duckdb-normal` likewise, with ids of texts in NFC with single spaces. Ours names what it
-drops in all its reasons, keeps the evidence beside every answer, and gives the same bytes however the work is cut.
-DuckDB's few more rows are broken lines that it takes: a number where the answer's text should be, and texts with a NUL.
-Peak memory is that of all processes together, sampled; `--memory 900MB` holds DuckDB to that much.
+rows and best-and-worst pairs to Parquet. `duckdb-tables` also writes events and answers with SHA-256 ids, their texts
+once, all tables in the order of their ids; `duckdb-named` each bad line of JSON with one of four reasons too, and
+`duckdb-normal` takes ids of texts in NFC with single spaces. Ours names what it drops in all its reasons, keeps the
+evidence beside every answer, and gives the same bytes however the work is cut. DuckDB's few more rows are broken lines
+that it takes: a number where the answer's text should be, and texts with a NUL. Peak memory is that of all processes
+together, sampled; `--memory 900MB` holds DuckDB to that much, `--memory ours` to what ours took of the same source.
 """
 
 import argparse
@@ -28,6 +28,7 @@ from typing import Any, Final, NamedTuple
 
 from tests.benchmarks.feedback_log import write_log
 
+_OURS: Final = "ours"
 _SAMPLE_SECONDS: Final = 0.05
 _CHUNK_BYTES: Final = 1 << 25
 # How much memory DuckDB may take; of the environment, since each way runs in a process of its own.
@@ -82,46 +83,17 @@ def duckdb_least(source: str, folder: Path) -> dict[str, Any]:
     return _rows(database, folder)
 
 
-def duckdb_tables(source: str, folder: Path) -> dict[str, Any]:
-    """The tables of texts that ours writes: events and answers with their ids, rows, pairs; each in its order."""
-    database = _database(folder)
-    _write(
-        database,
-        folder,
-        "events",
-        f"""SELECT *, substr(sha256(prompt), 1, 32) AS prompt_id,
-                   substr(sha256(prompt || response), 1, 32) AS response_id, count(*) AS deliveries
-            FROM {_usable(source)} GROUP BY ALL ORDER BY prompt_id, response_id, event_id""",
-    )
-    _write(
-        database,
-        folder,
-        "responses",
-        f"""WITH votes AS (
-                SELECT prompt_id, response_id, user_id, arg_max(feedback, timestamp) AS vote,
-                       any_value(prompt) AS prompt, any_value(response) AS response
-                FROM read_parquet('{folder}/events.parquet') GROUP BY ALL)
-            SELECT prompt_id, response_id, any_value(prompt) AS prompt, any_value(response) AS response, {_COUNTED}
-            FROM votes GROUP BY ALL ORDER BY prompt_id, response_id""",
-    )
-    answers = f"FROM read_parquet('{folder}/responses.parquet') WHERE ups <> downs"
-    rows = f"SELECT prompt_id, response_id, prompt, response, ups > downs AS label {answers}"
-    _write(database, folder, "unpaired", f"{rows} ORDER BY prompt_id, response_id")
-    pairs = f"SELECT prompt_id, any_value(prompt) AS prompt, {_BEST_AND_WORST} {answers} GROUP BY prompt_id"
-    _write(database, folder, "pairs", f"{pairs} HAVING {_BOTH_LABELS} ORDER BY prompt_id")
-    return _rows(database, folder)
+def duckdb_tables(source: str, folder: Path, named: bool = False, normal: bool = False) -> dict[str, Any]:
+    """The tables that ours writes, each in its order: events and answers with their ids, texts once, rows, pairs.
 
-
-def duckdb_named(source: str, folder: Path, normal: bool = False) -> dict[str, Any]:
-    """Events without texts, answers, rows and pairs, and a table of the lines that do not read, each with a reason."""
+    Args:
+        source: The log, as JSON lines or Parquet.
+        folder: Where the tables go.
+        named: Whether the lines that do not read are a table too, each with a reason.
+        normal: Whether ids are of texts in NFC with single spaces.
+    """
     database = _database(folder)
-    usable = _usable(source)
-    if source.endswith("jsonl"):
-        database.execute(f"CREATE TEMP TABLE lines AS SELECT line, {_REASON} AS reason FROM {_lines(source)}")
-        _write(database, folder, "rejects", "SELECT reason, line FROM lines WHERE reason IS NOT NULL")
-        texts = ", ".join(f'"{name}": "VARCHAR"' for name in _COLUMNS)
-        read = f"(SELECT unnest(from_json(line, '{{{texts}}}')) FROM lines WHERE reason IS NULL)"
-        usable = f"(SELECT * FROM {read} WHERE {_TEXTED})"
+    usable = _named(database, folder, source) if named and source.endswith("jsonl") else _usable(source)
     prompt, response = (_in_normal_form(name) if normal else name for name in ("prompt", "response"))
     database.execute(f"""
         CREATE TEMP TABLE usable AS
@@ -134,21 +106,31 @@ def duckdb_named(source: str, folder: Path, normal: bool = False) -> dict[str, A
         """SELECT * EXCLUDE (prompt, response), count(*) AS deliveries
            FROM usable GROUP BY ALL ORDER BY prompt_id, response_id, event_id""",
     )
+    database.execute("""
+        CREATE TEMP TABLE texts AS
+        SELECT prompt_id, response_id, first(prompt) AS prompt, first(response) AS response FROM usable GROUP BY ALL""")
+    _write(database, folder, "texts", "SELECT * FROM texts ORDER BY prompt_id, response_id")
     database.execute(f"""
         CREATE TEMP TABLE answers AS
         WITH votes AS (
             SELECT prompt_id, response_id, user_id, arg_max(feedback, timestamp) AS vote FROM usable GROUP BY ALL)
-        SELECT a.*, prompt, response
-        FROM (SELECT prompt_id, response_id, {_COUNTED} FROM votes GROUP BY ALL) a
-        JOIN (SELECT response_id, first(prompt) AS prompt, first(response) AS response
-              FROM usable GROUP BY response_id) USING (response_id)""")
+        SELECT prompt_id, response_id, {_COUNTED} FROM votes GROUP BY ALL""")
     _write(database, folder, "responses", "SELECT * FROM answers ORDER BY prompt_id, response_id")
-    answers = "FROM answers WHERE ups <> downs"
+    answers = "FROM answers JOIN texts USING (prompt_id, response_id) WHERE ups <> downs"
     rows = f"SELECT prompt_id, response_id, prompt, response, ups > downs AS label {answers}"
     _write(database, folder, "unpaired", f"{rows} ORDER BY prompt_id, response_id")
     pairs = f"SELECT prompt_id, any_value(prompt) AS prompt, {_BEST_AND_WORST} {answers} GROUP BY prompt_id"
     _write(database, folder, "pairs", f"{pairs} HAVING {_BOTH_LABELS} ORDER BY prompt_id")
     return _rows(database, folder)
+
+
+def _named(database: Any, folder: Path, source: str) -> str:
+    """The source's usable rows, once the lines that do not read are written, each with a reason."""
+    database.execute(f"CREATE TEMP TABLE lines AS SELECT line, {_REASON} AS reason FROM {_lines(source)}")
+    _write(database, folder, "rejects", "SELECT reason, line FROM lines WHERE reason IS NOT NULL")
+    texts = ", ".join(f'"{name}": "VARCHAR"' for name in _COLUMNS)
+    read = f"(SELECT unnest(from_json(line, '{{{texts}}}')) FROM lines WHERE reason IS NULL)"
+    return f"(SELECT * FROM {read} WHERE {_TEXTED})"
 
 
 def _lines(source: str) -> str:
@@ -207,8 +189,8 @@ WAYS: Final[dict[str, Callable[[str, Path], dict[str, Any]]]] = {
     "ours": ours,
     "duckdb": duckdb_least,
     "duckdb-tables": duckdb_tables,
-    "duckdb-named": duckdb_named,
-    "duckdb-normal": partial(duckdb_named, normal=True),
+    "duckdb-named": partial(duckdb_tables, named=True),
+    "duckdb-normal": partial(duckdb_tables, named=True, normal=True),
     "ours-split": partial(ours, until="splits"),
 }
 _COMPARED: Final = ("ours", "duckdb", "duckdb-tables", "duckdb-named", "duckdb-normal")
@@ -276,25 +258,26 @@ def main() -> None:
     parser.add_argument("--events", type=int, default=1_000_000)
     parser.add_argument("--folder", type=Path, help="where the log and all that is made lie; a temporary folder else")
     parser.add_argument("--log", type=Path, help="where the log lies, or is to be kept; its Parquet file beside it")
-    parser.add_argument("--memory", help="what DuckDB may hold, such as 900MB; all that it asks for else")
+    parser.add_argument("--memory", help="what DuckDB may hold: 900MB, `ours`; all that it asks for else")
     parser.add_argument("--way", nargs=3, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.way:
         run_one(*arguments.way)
         return
-    if arguments.memory:
+    if arguments.memory and arguments.memory != _OURS:
         os.environ[_MEMORY] = arguments.memory
     with TemporaryDirectory(prefix="prepare-", dir=arguments.folder) as place:
-        _compare(Path(place), arguments.log or Path(place) / "log.jsonl", arguments.events)
+        log = arguments.log or Path(place) / "log.jsonl"
+        _compare(Path(place), log, arguments.events, as_ours=arguments.memory == _OURS)
 
 
-def _compare(folder: Path, log: Path, events: int) -> None:
+def _compare(folder: Path, log: Path, events: int, *, as_ours: bool) -> None:
     table = log.with_suffix(".parquet")
     if not log.exists():
         write_log(log, events)
     if not table.exists():
         to_parquet(log, table)
-    ways = [way for way in _COMPARED if way == "ours" or importlib.util.find_spec("duckdb")]
+    ways = [way for way in _COMPARED if way == _OURS or importlib.util.find_spec("duckdb")]
     print(f"{events:,} events; JSONL {log.stat().st_size / 1e6:,.0f} MB, Parquet {table.stat().st_size / 1e6:,.0f} MB")
     print(f"{'source':<9}{'way':<14}{'s':>8}{'CPU s':>8}{'MB/s':>8}{'peak MiB':>10}   made")
     for source in (log, table):
@@ -303,6 +286,8 @@ def _compare(folder: Path, log: Path, events: int) -> None:
             place.mkdir()
             found = measure(way, source, place)
             shutil.rmtree(place)
+            if as_ours and way == _OURS:
+                os.environ[_MEMORY] = f"{found.peak_mib:.0f}MiB"
             speed = log.stat().st_size / 1e6 / found.seconds
             print(
                 f"{source.suffix[1:]:<9}{way:<14}{found.seconds:>8.1f}{found.cpu_seconds:>8.1f}{speed:>8.0f}"
