@@ -30,6 +30,15 @@ _STARTS: Final = 3
 _PASSED_ON: Final = ("_RJEM_MALLOC_CONF",)
 # How Ray prints what its servers report.
 _PRINTER: Final = "print_to_stdstream"
+_JOINED_ADVICE: Final = (
+    "Look at `ray status` there, and that both sides have the same versions of Python and Ray; without scale.address a "
+    "cluster of this machine's own is taken."
+)
+_OWN: Final = "scale.runner: ray: a cluster of this machine's own"
+_OWN_ADVICE: Final = (
+    f"It was started {_STARTS} times. Where the machine does much else, each may take too long: try again when it does "
+    "less, or do without a cluster: --on local."
+)
 _logger = logging.getLogger(__name__)
 
 
@@ -87,7 +96,7 @@ def _own(ray: Any, config: ScaleConfig) -> Iterator[None]:
     folder = Path(tempfile.mkdtemp(prefix="tl-ray-", dir=place))
     guardian = Guardian(folder)
     try:
-        with _signals_kept(), _in_words("a cluster on this machine"):
+        with _signals_kept(), _in_words(_OWN, _OWN_ADVICE):
             _started(ray, config, folder)
         yield
     finally:
@@ -121,7 +130,7 @@ def _started(ray: Any, config: ScaleConfig, folder: Path) -> None:
 @contextmanager
 def _joined(ray: Any, config: ScaleConfig) -> Iterator[None]:
     try:
-        with _signals_kept(), _in_words(f"scale.address: {config.address}"):
+        with _signals_kept(), _in_words(f"scale.address: {config.address}", _JOINED_ADVICE):
             ray.init(
                 address=config.address,
                 configure_logging=False,
@@ -135,7 +144,7 @@ def _joined(ray: Any, config: ScaleConfig) -> Iterator[None]:
 
 
 @contextmanager
-def _in_words(where: str) -> Iterator[None]:
+def _in_words(where: str, advice: str) -> Iterator[None]:
     try:
         yield
     except PipelineError:
@@ -144,10 +153,7 @@ def _in_words(where: str) -> Iterator[None]:
         # Ray raises errors of many kinds here; all say that there is no cluster.
         lines = [line.strip() for line in str(error).splitlines() if line.strip()]
         reason = lines[0] if lines else type(error).__name__
-        raise ConfigError(
-            f"{where}: Ray is not to be reached: {reason} Look at `ray status` there, and that both sides have the "
-            "same versions of Python and Ray; without scale.address a cluster of this machine's own is taken."
-        ) from error
+        raise ConfigError(f"{where}: Ray is not to be reached: {reason} {advice}") from error
 
 
 def _runtime_env(config: ScaleConfig) -> dict[str, Any]:

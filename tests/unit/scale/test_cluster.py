@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -99,3 +100,19 @@ def test_the_guardian_ends_what_has_a_file_of_the_cluster_open_and_nothing_else(
     other.kill()
     other.wait()
     server.wait()
+
+
+def test_a_cluster_that_does_not_start_is_told(monkeypatch):
+    def slow(*_, **__):
+        raise TimeoutError("The current node timed out during startup.\nThis could happen")
+
+    monkeypatch.setattr(cluster, "_started", slow)
+    ray = SimpleNamespace(shutdown=lambda: None, init=slow)
+    told = (
+        r"this machine's own: Ray is not to be reached: The current node timed out during startup. It was .*--on local"
+    )
+    with pytest.raises(ConfigError, match=told), cluster._own(ray, ScaleConfig(runner="ray")):
+        pass
+    joined = ScaleConfig(runner="ray", address="auto")
+    with pytest.raises(ConfigError, match=r"scale.address: auto: .*`ray status` there"), cluster._joined(ray, joined):
+        pass
