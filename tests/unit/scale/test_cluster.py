@@ -1,5 +1,9 @@
 """What a cluster is asked for, what is refused before any work, and the process that clears up after a command."""
 
+import errno
+import os
+import re
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -12,11 +16,12 @@ from thumbline.pipeline import libraries
 from thumbline.pipeline.api.settings import NO_MODEL, placed_on, run_config
 from thumbline.pipeline.cli.run import with_place
 from thumbline.pipeline.config import ScaleConfig, build_config
-from thumbline.pipeline.errors import ConfigError, MissingDependencyError
+from thumbline.pipeline.errors import ConfigError, InputError, MachineError, MissingDependencyError
 from thumbline.pipeline.line import STAGES, check_run, select
 from thumbline.pipeline.line.planning import json_settings
 from thumbline.pipeline.scale import cluster, open_spread
 from thumbline.pipeline.scale.guardian import Guardian, members
+from thumbline.pipeline.scale.tasks import _called
 from thumbline.pipeline.workers import LocalSpread, available_cores
 
 
@@ -116,3 +121,24 @@ def test_a_cluster_that_does_not_start_is_told(monkeypatch):
     joined = ScaleConfig(runner="ray", address="auto")
     with pytest.raises(ConfigError, match=r"scale.address: auto: .*`ray status` there"), cluster._joined(ray, joined):
         pass
+
+
+def full(path: str) -> None:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), path)
+
+
+def refused(_: str) -> None:
+    raise InputError("line 3 is no JSON")
+
+
+def test_what_goes_wrong_on_another_machine_names_it(tmp_path):
+    place = str(tmp_path / "part")
+    told = rf"^on {re.escape(socket.gethostname())}: {re.escape(place)}: no space is left on the disk. Free some"
+    with pytest.raises(MachineError, match=told):
+        _called(full, place, str(tmp_path), is_apart=True)
+    with pytest.raises(OSError, match="No space left"):
+        _called(full, place, str(tmp_path), is_apart=False)
+    with pytest.raises(InputError, match="^line 3 is no JSON$"):
+        _called(refused, place, str(tmp_path), is_apart=True)
+    with pytest.raises(InputError, match="does not see the folder .*nowhere"):
+        _called(refused, place, str(tmp_path / "nowhere"), is_apart=True)
