@@ -7,7 +7,7 @@ errors of its own for it. All are told in one place.
 import errno
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -66,7 +66,10 @@ _TOLD: Final = (
 )
 # Where the classes of errors of those libraries are: they are not imported for this.
 _READERS: Final = ("polars", "pyarrow", "pyo3_runtime", "safetensors", "sqlite3")
-_TEMPORARY: Final = re.compile(r"^\.(.+)\.[0-9a-f]+\.tmp$")
+# Names of files that are being written, by `storage.files`.
+TEMPORARY: Final = re.compile(r"\.(.+)\.[0-9a-f]{16}\.tmp", re.DOTALL)
+# Where an error of a library keeps the file that it is about.
+_OF_FILE: Final = "_thumbline_file"
 _MOST_CHARACTERS: Final = 300
 
 
@@ -106,7 +109,7 @@ def explained(error: BaseException, doing: str = "", folder: Path | None = None)
     for one in _chain(error):
         number = _number(one)
         if number is not None:
-            return _of_system(number, one, [doing, _file_of(one) or str(folder or "")])
+            return _of_system(number, one, [doing, _file_of(one) or _named(error) or str(folder or "")])
     return _of_reader(error, [doing, str(folder or "")])
 
 
@@ -171,7 +174,27 @@ def _file_of(error: BaseException) -> str:
     if not isinstance(name, str | bytes) or not name:
         return ""
     path = Path(name.decode("utf-8", "replace") if isinstance(name, bytes) else name)
-    return str(path.with_name(_TEMPORARY.sub(r"\1", path.name)) if path.name else path)
+    temporary = TEMPORARY.fullmatch(path.name)
+    return str(path.with_name(temporary.group(1)) if temporary is not None else path)
+
+
+def name_file(error: BaseException, path: Path) -> None:
+    """Let an error of the system, or a library's, tell of a file where it names none itself.
+
+    Args:
+        error: As it was raised. Its own words stay.
+        path: The file that was being read or written.
+    """
+    if isinstance(error, OSError) and error.errno is not None:
+        error.filename = error.filename or str(path)
+    # One of a library that takes no attributes has its folder alone.
+    with suppress(AttributeError):
+        setattr(error, _OF_FILE, str(path))
+
+
+def _named(error: BaseException) -> str:
+    """The file that `name_file` has given to the error, or to one that it was raised from."""
+    return next((name for one in _chain(error) if (name := getattr(one, _OF_FILE, ""))), "")
 
 
 def _first_line(error: BaseException) -> str:

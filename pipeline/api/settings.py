@@ -1,13 +1,11 @@
 """One call or command to the settings of a run: its inputs, its folder, and what is set beside them."""
 
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 from ..config import RunConfig, build_config, override, put
 from ..config.places import split_address
-from ..config.run import RUN_NAME
 from ..errors import ConfigError
 from ..hiding import without_secrets
 
@@ -44,11 +42,8 @@ def run_config(
     else:
         place = Path(output).absolute()
         runs, name = str(place.parent), place.name
-    if re.match(RUN_NAME, name) is None:
-        raise ConfigError(
-            f"{without_secrets(str(output))}: a run's folder is named by letters, digits, '.', '_' and '-', a letter "
-            "or a digit first; choose another name."
-        )
+    if name in {"", ".."}:
+        raise ConfigError(f"{without_secrets(str(output))}: a run's folder has a name of its own; choose one.")
     document: dict[str, Any] = {"name": name, "runs": runs, "model": model, **sections}
     document["events"] = {"inputs": list(inputs), **sections.get("events", {})}
     for setting in settings:

@@ -19,10 +19,7 @@ _WENT_ON: Final = (
     "%s: %s is there, and %s is not: earlier versions read paths of a run file in another way, and what they began "
     "goes on there. They are relative to the run file's folder now; move it, or write its path from there."
 )
-_OF_NAMES: Final = (
-    "it names the run's folder, and trackers' runs: letters, digits, '.', '_' and '-', the first a letter or a digit. "
-    "The folders above it may be called anything."
-)
+_OF_NAMES: Final = "it names the run's own folder: at least one character, and no '/'. `runs` says where it lies."
 # What files of logs are called.
 _OF_LOGS: Final = (".jsonl", ".ndjson", ".csv", ".tsv", ".parquet", ".arrow", ".gz", ".zst", ".zip")
 

@@ -1,5 +1,6 @@
 """A whole run's settings: a section a stage."""
 
+import re
 from pathlib import Path
 from typing import Final, Self
 from urllib.parse import unquote
@@ -17,13 +18,16 @@ from .scaling import ScaleConfig
 from .scoring import ReferenceConfig, SequencesConfig
 from .training import TrainConfig
 
-RUN_NAME: Final = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
+# What one folder can be called.
+_NAME: Final = r"^[^/\x00]+$"
+# At an address: stores, their tools and their patterns have signs of their own.
+_NAME_AT_ADDRESS: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
 class RunConfig(StageConfig):
     """A whole run, from logs to report."""
 
-    name: str = Field(pattern=RUN_NAME, description="Name of the run's folder.")
+    name: str = Field(pattern=_NAME, description="Name of the run's folder.")
     runs: FilePath = Field(
         "runs",
         description="Folder of all runs, relative to the run file, or an address (s3://bucket/runs).",
@@ -53,6 +57,23 @@ class RunConfig(StageConfig):
     def _as_path(cls, runs: str) -> str:
         """An address of this machine's own files is a path."""
         return unquote(runs.partition("://")[2]) if runs.startswith(("file://", "local://")) else runs
+
+    @field_validator("name")
+    @classmethod
+    def _as_name(cls, name: str) -> str:
+        """A path that leads elsewhere is no name."""
+        if name in {".", ".."}:
+            raise ValueError(f"'{name}' is no folder's own name; choose one")
+        return name
+
+    @model_validator(mode="after")
+    def _name_at_an_address(self) -> Self:
+        if "://" in self.runs and not _NAME_AT_ADDRESS.fullmatch(self.name):
+            raise ValueError(
+                f"name '{self.name}': a run at an address is named by letters, digits, '.', '_' and '-', a letter or "
+                "a digit first; choose another name"
+            )
+        return self
 
     @model_validator(mode="after")
     def _name_a_base(self) -> Self:

@@ -6,6 +6,7 @@ from typing import Any, Final
 import yaml
 
 from ..config import RunConfig
+from ..report.formatting import markdown
 from ..tables import SPLIT
 
 CARD: Final = "README.md"
@@ -100,7 +101,7 @@ def _text(
     extras: Mapping[str, Collection[str]],
 ) -> str:
     lines = [
-        f"# {config.name}",
+        f"# {markdown(config.name)}",
         "",
         "Feedback on a model's answers, prepared for preference optimisation by thumbline. Prompts that belong",
         "together never cross splits, and both kinds of rows share one split.",

@@ -12,7 +12,7 @@ from thumbline.evaluators import EvaluationError, EvaluationSettings, evaluate_j
 from ..errors import ConfigError, InputError, unknown_name
 from ..report.ratings import RatingsFacts, ratings_facts, ratings_json, render_ratings
 from ..report.run_facts import versions, write_files
-from ..storage.files import make_folder
+from ..storage.files import make_folder, remove_temporary
 from ..storage.parquet import write_parquet
 from ..storage.tables import write_table
 from .gate import Condition, Gated, floor_conditions, parse_floor
@@ -98,6 +98,7 @@ def write_judged(outcome: JudgedOutcome, output: Path, command: str) -> RatingsF
         InputError: The folder cannot be made.
     """
     make_folder(output)
+    remove_temporary(output)
     write_table(output / "metrics.parquet", "metrics", outcome.metrics)
     write_parquet(output / "judged.parquet", outcome.pairs.frame)
     facts = facts_of(outcome, command)

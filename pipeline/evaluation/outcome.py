@@ -15,7 +15,7 @@ from thumbline.evaluators.rewards import RewardKind
 from ..errors import ConfigError, InputError, unknown_name
 from ..report import ReportInputs, Summary, report_files, summary
 from ..report.run_facts import versions, write_files
-from ..storage.files import make_folder
+from ..storage.files import make_folder, remove_temporary
 from ..storage.parquet import write_parquet
 from ..storage.set_aside import aside, set_aside
 from ..storage.tables import write_table
@@ -171,6 +171,7 @@ def write_outcome(
         InputError: The folder cannot be made.
     """
     make_folder(output)
+    remove_temporary(output)
     _set_old_aside(outcome, output)
     write_table(output / "metrics.parquet", "metrics", outcome.metrics)
     for kind, frame in outcome.subject.rows().items():

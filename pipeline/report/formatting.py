@@ -11,12 +11,19 @@ _ACRONYMS: Final = {"auc": "AUC", "ece": "ECE"}
 _ONE_OF_SEVERAL: Final = re.compile(r"(?<![\d,.])(1 (?:prompt group|pair|row|answer|comparison|vote))s\b")
 # What HTML has no place for, what turns the text behind it around, and halves of characters, which UTF-8 cannot hold.
 _NOT_SHOWN: Final = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202d\u202e\ud800-\udfff]")
+# What Markdown would read as marks.
+_MARKS: Final = str.maketrans({character: f"\\{character}" for character in "\\`*_{}[]<>#|"})
 _SHARES: Final = frozenset({"share", "proportion", "fraction"})
 
 
 def plain(page: str) -> str:
     """The page with each control character as its code point, such as `[U+001B]`: names and texts are others' own."""
     return _NOT_SHOWN.sub(lambda found: f"[U+{ord(found.group()):04X}]", page)
+
+
+def markdown(text: str) -> str:
+    """Text that Markdown shows as it is, in one line: a name may hold any character."""
+    return plain(" ".join(text.split())).translate(_MARKS)
 
 
 def count(value: int | None) -> str:

@@ -1,5 +1,6 @@
 """Where the numbers come from: stages, settings, digests, versions and the commands that make them again."""
 
+import shlex
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
@@ -194,10 +195,16 @@ def shown_command(inputs: ReportInputs) -> str:
     return without_secrets(inputs.command)
 
 
+def named_file(inputs: ReportInputs) -> str:
+    """The run file as a shell takes it, where no command says what it is called: as the run is."""
+    name = f"{inputs.run_name}.yaml"
+    return shlex.quote(f"./{name}" if name.startswith("-") else name)
+
+
 def _commands(inputs: ReportInputs) -> tuple[str, ...]:
     """How to make the report again; the settings on the page are the whole of what a run file says."""
     command = shown_command(inputs)
     if inputs.config is None:
         return (command,) if command else ()
-    again = f"thumbline run {inputs.run_name}.yaml"
+    again = f"thumbline run {named_file(inputs)}"
     return (command, again) if command and command != again else (again,)

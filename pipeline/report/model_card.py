@@ -9,12 +9,11 @@ from thumbline.evaluators import Metric
 
 from .evaluation_facts import COMPARISON, HEADLINES, Headline
 from .facts import ReportFacts
-from .formatting import count, difference, interval, measure, words
+from .formatting import count, difference, interval, markdown, measure, words
 from .inputs import ReportInputs
 
 _TASK: Final = {"type": "text-generation", "name": "Preference alignment"}
 _HUB: Final = "hub:"
-_ESCAPED: Final = str.maketrans({character: f"\\{character}" for character in "\\`*_{}[]<>#|"})
 
 
 def model_card(inputs: ReportInputs, facts: ReportFacts) -> str:
@@ -70,10 +69,12 @@ def _index_metric(inputs: ReportInputs, headline: Headline, row: Metric) -> dict
 
 
 def _section(inputs: ReportInputs, facts: ReportFacts) -> str:
-    parts = ["## Evaluation on held-out preferences", _plain(facts.verdict.sentence)]
-    parts += [_plain(facts.verdict.basis)] if facts.verdict.basis else []
-    parts += [f"- {_plain(one.title)}: {_plain(one.sentence)}" for one in facts.verdict.statements if not one.decides]
-    parts += [f"- **{_plain(flag.title)}.** {_plain(flag.text)}" for flag in facts.verdict.flags]
+    parts = ["## Evaluation on held-out preferences", markdown(facts.verdict.sentence)]
+    parts += [markdown(facts.verdict.basis)] if facts.verdict.basis else []
+    parts += [
+        f"- {markdown(one.title)}: {markdown(one.sentence)}" for one in facts.verdict.statements if not one.decides
+    ]
+    parts += [f"- **{markdown(flag.title)}.** {markdown(flag.text)}" for flag in facts.verdict.flags]
     rows = facts.evaluation.main_numbers()
     if rows:
         parts.append(_table(inputs, rows))
@@ -92,8 +93,8 @@ def _table(inputs: ReportInputs, rows: tuple[Metric, ...]) -> str:
     lines.append("|---|---|---:|---:|---:|---:|")
     for row in rows:
         cells = (
-            _plain(f"{words(row.evaluator)}: {words(row.metric)}"),
-            _plain(row.model),
+            markdown(f"{words(row.evaluator)}: {words(row.metric)}"),
+            markdown(row.model),
             measure(row.value, row.unit),
             interval(row.ci_low, row.ci_high, row.unit),
             count(row.n),
@@ -105,9 +106,4 @@ def _table(inputs: ReportInputs, rows: tuple[Metric, ...]) -> str:
 
 def _compared(row: Metric) -> str:
     ends = difference(row.ci_low, row.ci_high, row.unit)
-    return f"{_plain(row.model)} against {_plain(str(row.compared_with))}, {words(row.metric)}: {ends}."
-
-
-def _plain(text: str) -> str:
-    """Text that Markdown shows as it is: a model's name may hold any character."""
-    return " ".join(text.split()).translate(_ESCAPED)
+    return f"{markdown(row.model)} against {markdown(str(row.compared_with))}, {words(row.metric)}: {ends}."

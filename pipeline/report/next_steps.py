@@ -11,7 +11,7 @@ from .evaluation_facts import ACCURACY, COMPARISON, EvaluationFacts
 from .flags import both_fell
 from .formatting import count, percent, plural
 from .inputs import Missing, ReportInputs
-from .lineage import shown_command
+from .lineage import named_file, shown_command
 from .tones import Statement, Tone
 
 # Share of the votes that raters of one label must have given before a rule for them is worth a run.
@@ -89,7 +89,7 @@ def train_rows(inputs: ReportInputs, table: str) -> Next | None:
 def with_settings(inputs: ReportInputs, *settings: str) -> str:
     """The command that made the run, or one that makes it again, with further settings."""
     command = shown_command(inputs)
-    again = _ONCE.sub("", command) if _STARTS.match(command) else f"thumbline run {inputs.run_name}.yaml"
+    again = _ONCE.sub("", command) if _STARTS.match(command) else f"thumbline run {named_file(inputs)}"
     return " ".join([again, *(f"--set {shlex.quote(setting)}" for setting in settings)])
 
 
@@ -111,7 +111,7 @@ def _run_file(inputs: ReportInputs) -> str:
     """The run file that the command names, or the one that the report names."""
     command = shown_command(inputs)
     words = shlex.split(command) if command.startswith("thumbline run ") else []
-    return next((shlex.quote(word) for word in words if word.endswith((".yaml", ".yml"))), f"{inputs.run_name}.yaml")
+    return next((shlex.quote(word) for word in words if word.endswith((".yaml", ".yml"))), named_file(inputs))
 
 
 def _less_length(inputs: ReportInputs, config: RunConfig, logged: Statement) -> Next | None:
@@ -177,4 +177,5 @@ def _shown_run(config: RunConfig) -> str:
 def _shown(path: Path) -> str:
     """A path as one types it where the command was started."""
     here = Path.cwd()
-    return shlex.quote(str(path.relative_to(here) if path.is_absolute() and path.is_relative_to(here) else path))
+    shown = str(path.relative_to(here) if path.is_absolute() and path.is_relative_to(here) else path)
+    return shlex.quote(f"./{shown}" if shown.startswith("-") else shown)

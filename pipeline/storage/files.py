@@ -6,11 +6,10 @@ import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Final, Literal
+from typing import Literal
 
 from ..errors import InputError
-
-_TEMPORARY: Final = ".tmp"
+from ..troubles import TEMPORARY, name_file
 
 
 def make_folder(path: Path) -> None:
@@ -47,10 +46,9 @@ def atomic_file(path: Path) -> Iterator[Path]:
         sync(temporary)
         temporary.replace(target)
         sync(target.parent)
-    except OSError as error:
-        # Writing to what is open names no file. One without a number has all in its own words.
-        if error.errno is not None and not error.filename:
-            error.filename = str(target)
+    # Writing to what is open names no file, whether Python writes or a library. Panics of polars are no `Exception`.
+    except BaseException as error:
+        name_file(error, target)
         raise
     finally:
         # What cannot be deleted either must not hide why nothing was written.
@@ -79,13 +77,15 @@ def writable_file(path: Path) -> Path:
 
 def _temporary(path: Path) -> Path:
     """A name beside `path` that no other process takes: two containers on one disk may have equal process numbers."""
-    return path.with_name(f".{path.name}.{secrets.token_hex(8)}{_TEMPORARY}")
+    return path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp")
 
 
 def remove_temporary(folder: Path) -> None:
     """Delete what writers of files in the folder left that were killed; who writes there at the same time loses it."""
-    for path in folder.glob(f".*{_TEMPORARY}"):
-        path.unlink(missing_ok=True)
+    for path in folder.glob(".*.tmp"):
+        # Others have hidden files of such an end, too.
+        if TEMPORARY.fullmatch(path.name) and path.is_file():
+            path.unlink(missing_ok=True)
 
 
 def write_text(path: Path, text: str) -> None:

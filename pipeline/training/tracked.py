@@ -1,19 +1,25 @@
 """From settings to who looks on: trackers opened before the first step and closed after the last, or at an error."""
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Final
 
 from ..config import RunConfig
 from ..config.keeping import TrackingConfig
 from ..context import Reporter
 from ..hiding import without_secrets
+from ..storage.digests import digest_text
 from ..tracking import Delivery, TrackedRun, open_tracker
 from .policy import Policy
 from .speed import SpeedMeter
 from .watching import Onlooker
 
-_ASKED_BY = "train.track"
+_ASKED_BY: Final = "train.track"
+# What W&B and Trackio refuse in an id, what MLflow's queries are written with, and what no folder needs.
+_NO_ID: Final = re.compile(r"[^\w.\-]+", re.ASCII)
+_ID_CHARACTERS: Final = 60
 
 
 @contextmanager
@@ -44,7 +50,7 @@ def looked_on(config: RunConfig, policy: Policy, reporter: Reporter, fingerprint
 def tracked_run(config: RunConfig, tracker: str, fingerprint: str) -> TrackedRun:
     """What a tracker is told of a training."""
     train = config.train
-    run_id = f"{config.name}-{fingerprint[:8]}"
+    run_id = f"{_plain_name(config.name)}-{fingerprint[:8]}"
     settings = train.model_dump(mode="json", exclude=set(TrackingConfig.model_fields))
     return TrackedRun(
         project=train.track_project,
@@ -54,3 +60,9 @@ def tracked_run(config: RunConfig, tracker: str, fingerprint: str) -> TrackedRun
         job="train",
         settings=without_secrets({"model": config.model, **settings}),
     )
+
+
+def _plain_name(name: str) -> str:
+    """The run's name where every tracker takes it for an id and a folder, else what is left of it and a digest."""
+    plain = _NO_ID.sub("-", name)
+    return name if plain == name else f"{plain[:_ID_CHARACTERS]}-{digest_text(name)[:8]}"

@@ -1,6 +1,7 @@
 """Numbers, times, headers and names at the edges of what can be held: they cost no vote, and no terminal or page."""
 
 import json
+import re
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -9,9 +10,12 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from typer.testing import CliRunner
 
+import thumbline
 from tests.unit.evaluation.rows import margins, outcome, scored, subject
 from thumbline.pipeline.api.settings import run_config
+from thumbline.pipeline.cli.main import app
 from thumbline.pipeline.config import EventsConfig
 from thumbline.pipeline.errors import ConfigError
 from thumbline.pipeline.evaluation.outcome import write_outcome
@@ -154,7 +158,32 @@ def test_names_that_steer_a_terminal_or_a_page_are_shown_in_the_report(
     assert name in pl.read_parquet(tmp_path / "scored_pairs.parquet")["model"].to_list()
 
 
-@pytest.mark.parametrize("name", ["*", "?", "out[1]", "-x", "\x1b[31m", "x y"])
-def test_a_folder_whose_name_no_run_has_is_refused_by_its_name(tmp_path: Path, name: str) -> None:
-    with pytest.raises(ConfigError, match="a run's folder is named by letters, digits, '.', '_' and '-'"):
-        run_config([], tmp_path / name, "demo")
+@pytest.mark.parametrize("name", ["*", "?", "out[1]", "[a-", "-x", "~", "\x1b[31m", "a\n b", "null", ".a.tmp"])
+def test_a_run_has_any_name_that_a_folder_has(tmp_path: Path, name: str) -> None:
+    votes = [(f"prompt {number}", vote) for number in range(12) for vote in ("up", "down")]
+    rows = [GOOD | {"prompt": prompt, "response": f"worth {vote}", "feedback": vote} for prompt, vote in votes]
+    (tmp_path / "log.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    # A library that takes the name for a pattern, or for a path from the home, would find these instead.
+    (tmp_path / "others" / "o1").mkdir(parents=True)
+    (tmp_path / "others" / "out1").mkdir()
+    place = tmp_path / "others" / name
+    made = CliRunner().invoke(app, ["prepare", str(tmp_path / "log.jsonl"), "-o", str(place)])
+    assert made.exit_code == 0, made.output
+    assert place.parent == tmp_path / "others" and (place / "data_report.html").is_file()
+    assert pl.read_parquet((place / "events" / "events.parquet").read_bytes()).height == 24
+    assert thumbline.load(place).tables["events"].height == 24
+    for command in (["status"], ["rejects"], ["export", "--for", "openai", "-o", str(tmp_path / f"x{name}")]):
+        looked = CliRunner().invoke(app, [command[0], str(place), *command[1:]])
+        assert looked.exit_code == 0 and "\x1b" not in looked.output, looked.output
+    assert not any((tmp_path / "others" / other).iterdir() for other in ("o1", "out1"))
+
+
+@pytest.mark.parametrize(("output", "name"), [("/", "/"), ("..", "..")])
+def test_a_folder_without_a_name_of_its_own_is_refused(output: str, name: str) -> None:
+    with pytest.raises(ConfigError, match=f"{re.escape(name)}: a run's folder has a name of its own"):
+        run_config([], output, "demo")
+
+
+def test_a_run_at_an_address_is_named_as_every_store_takes_it() -> None:
+    with pytest.raises(ConfigError, match=r"name 'a\*': a run at an address is named by letters, digits"):
+        run_config(["x"], "s3://bucket/runs/a*", "demo")

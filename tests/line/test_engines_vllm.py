@@ -51,7 +51,8 @@ def model(tmp_path_factory):
         max_position_embeddings=LONGEST,
         tie_word_embeddings=True,
     )
-    folder = tmp_path_factory.mktemp("model")
+    # vLLM looks for weights by a pattern, which a folder's name is not.
+    folder = tmp_path_factory.mktemp("model") / "m[1]*"
     with torch.random.fork_rng():
         torch.manual_seed(0)
         tiny = LlamaForCausalLM(config)

@@ -29,7 +29,8 @@ PROMPTS = [(2, 40, 41, 42), (2, 50), tuple(range(60, 200)), (2, 99, 7)]
 def model(tmp_path_factory):
     """Two random layers, in sizes that vLLM's CPU attention takes, and a head that is far from uniform."""
     folder = save_random_llama(
-        tmp_path_factory.mktemp("model"),
+        # vLLM looks for weights by a pattern, which a folder's name is not.
+        tmp_path_factory.mktemp("model") / "m[1]*",
         vocab_size=384,
         hidden_size=128,
         intermediate_size=128,
@@ -77,7 +78,7 @@ def test_answers_are_drawn_from_the_models_distribution_and_follow_from_their_se
 
 def test_greedy_answers_of_an_adapter_are_those_of_transformers(model, tmp_path):
     modules = ("model.layers.0.self_attn.q_proj", "model.layers.1.mlp.down_proj")
-    adapter = save_lora(tmp_path / "adapter", model, modules)
+    adapter = save_lora(tmp_path / "a[1]", model, modules)
     config, settings = CONFIG.model_copy(update={"adapter": str(adapter)}), SETTINGS._replace(temperature=0.0)
     draws = [Draw(prompt, 0) for prompt in PROMPTS]
     (vllm,), (hf,), (bare,) = (

@@ -1,5 +1,6 @@
 """A worker process from its parent's side: token ids out, results back, its last words where it fails."""
 
+import glob
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -41,7 +42,8 @@ class WorkerProcess:
             sampling: How tokens are drawn, where they are.
             takes_weights: Whether `take_weights` will be called.
         """
-        adapter = None if config.adapter is None else str(resolve_adapter(config.adapter))
+        self._plain = PlainPaths()
+        adapter = None if config.adapter is None else self._plain.path(resolve_adapter(config.adapter))
         self._log = tempfile.NamedTemporaryFile("r", prefix="thumbline-vllm-", suffix=".log", errors="replace")  # noqa: SIM115  open until close()
         # spawn: a forked process would inherit torch's threads and, on a GPU machine, a CUDA state it cannot use.
         context = NewProcesses()
@@ -50,7 +52,16 @@ class WorkerProcess:
             target=serve,
             args=(
                 theirs,
-                Settings(route, str(model_dir), config, max_tokens, self._log.name, adapter, sampling, takes_weights),
+                Settings(
+                    route,
+                    self._plain.path(model_dir),
+                    config,
+                    max_tokens,
+                    self._log.name,
+                    adapter,
+                    sampling,
+                    takes_weights,
+                ),
             ),
             # vLLM's own workers, one a GPU, are children of this process, which a daemon may not have.
             daemon=config.tensor_parallel_size == 1,
@@ -98,7 +109,7 @@ class WorkerProcess:
         Raises:
             EngineError: vLLM failed, or its process ended.
         """
-        self._results([NewWeights(str(folder), number)])
+        self._results([NewWeights(self._plain.path(folder), number)])
 
     def _results(self, given: Sequence[Any]) -> list[Any]:
         if not self._is_ready:
@@ -115,6 +126,7 @@ class WorkerProcess:
             self._process.kill()
             self._process.join()
         self._log.close()
+        self._plain.close()
 
     def _receive(self) -> Answer:
         try:
@@ -135,3 +147,28 @@ class WorkerProcess:
     def _last_line(self) -> str:
         lines = [line.strip() for line in self._log.read().splitlines() if line.strip()]
         return lines[-1] if lines else "none"
+
+
+class PlainPaths:
+    """Names of folders that vLLM can look into: it takes a path with `[`, `*` or `?` for a pattern."""
+
+    def __init__(self) -> None:
+        """Begin; nothing is linked yet."""
+        self._place: tempfile.TemporaryDirectory[str] | None = None
+        self._number = 0
+
+    def path(self, folder: Path) -> str:
+        """The folder's own path where it is no pattern, else that of a link to it, which lasts until `close`."""
+        if not glob.has_magic(str(folder)):
+            return str(folder)
+        if self._place is None:
+            self._place = tempfile.TemporaryDirectory(prefix="thumbline-vllm-")
+        self._number += 1
+        link = Path(self._place.name) / str(self._number)
+        link.symlink_to(folder.absolute())
+        return str(link)
+
+    def close(self) -> None:
+        """Delete the links."""
+        if self._place is not None:
+            self._place.cleanup()

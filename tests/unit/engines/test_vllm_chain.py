@@ -1,5 +1,6 @@
 """What the vLLM engine does around vLLM, with workers that stand in for it: checks, switches, failures, endings."""
 
+import glob
 import json
 import logging
 import math
@@ -33,6 +34,7 @@ from thumbline.pipeline.engines.hf import HFEngine
 from thumbline.pipeline.engines.vllm import process as processes
 from thumbline.pipeline.engines.vllm.check import CHECK_ROWS, check_indices, disagreement
 from thumbline.pipeline.engines.vllm.engine import VLLMEngine
+from thumbline.pipeline.engines.vllm.process import PlainPaths
 from thumbline.pipeline.engines.vllm.worker import _one_line
 from thumbline.pipeline.errors import ConfigError, EngineError
 
@@ -223,6 +225,17 @@ def test_a_worker_ends_when_its_parent_is_killed(model):
     while worker.exists() and "(zombie)" not in worker.read_text() and time.monotonic() < deadline:
         time.sleep(0.05)
     assert time.monotonic() < deadline
+
+
+def test_a_folder_whose_name_is_a_pattern_is_given_to_vllm_by_another_name(tmp_path):
+    odd, plain = tmp_path / "run[1]" / "*", tmp_path / "run"
+    odd.mkdir(parents=True)
+    paths = PlainPaths()
+    given = paths.path(odd)
+    assert paths.path(plain) == str(plain)
+    assert not glob.has_magic(given) and Path(given).samefile(odd)
+    paths.close()
+    assert not Path(given).is_symlink() and odd.is_dir()
 
 
 @pytest.mark.parametrize("count", [0, 1, 2, 7, 8, 9, 10, 11, 512])

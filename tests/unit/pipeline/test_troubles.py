@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from thumbline.pipeline.errors import InputError, MachineError, PipelineError, TableError
+from thumbline.pipeline.storage.files import atomic_file
 from thumbline.pipeline.troubles import explained, in_words
 
 
@@ -69,6 +70,22 @@ def test_what_a_library_raised_from_an_error_of_the_system_is_that_one():
         except OSError as error:
             raise ValueError("cannot serialise") from error
     assert isinstance(caught.value.__cause__, ValueError)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        pl.exceptions.ComputeError("Read-only file system (os error 30)"),
+        OSError("Read-only file system (os error 30)"),
+        OSError(errno.EROFS, "Read-only file system"),
+        RuntimeError("Read-only file system"),
+        pl.exceptions.PanicException("Read-only file system (os error 30)"),
+    ],
+)
+def test_whoever_writes_the_file_is_named_where_no_stage_says_the_folder(tmp_path, error):
+    with pytest.raises(InputError) as caught, in_words(), atomic_file(tmp_path / "metrics.parquet"):
+        raise error
+    assert str(caught.value).startswith(f"{tmp_path}/metrics.parquet: the file system is read-only")
 
 
 def test_broken_tables_are_told_by_whoever_reads_them(tmp_path):

@@ -32,9 +32,12 @@ def test_temporary_names_never_meet_and_what_a_killed_writer_left_is_removed(tmp
         one.write_text("one")
         other.write_text("other")
     assert (tmp_path / "a").read_text() == "one"
-    (tmp_path / ".mine").write_text("kept")
+    own = [".mine", ".mine.tmp", ".my.0123.tmp"]
+    for name in own:
+        (tmp_path / name).write_text("kept")
+    (tmp_path / ".a.0123456789abcdef.tmp").mkdir()
     files.remove_temporary(tmp_path)
-    assert sorted(path.name for path in tmp_path.iterdir()) == [".mine", "a"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([".a.0123456789abcdef.tmp", *own, "a"])
 
 
 def test_a_link_is_written_through(tmp_path):

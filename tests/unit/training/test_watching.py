@@ -1,6 +1,7 @@
 """What is seen of a training: each step once in a tracker however often it was cut, and the rows of a bad gradient."""
 
 import dataclasses
+import re
 
 import pytest
 import torch
@@ -218,8 +219,8 @@ def test_a_stopped_training_says_what_is_left_and_how_to_go_on(model_dir, tmp_pa
     assert said in str(caught.value)
 
 
-def run_config(**settings):
-    document = {"name": "mine", "model": "demo", "events": {"inputs": ["log.jsonl"]}, "train": settings}
+def run_config(name="mine", **settings):
+    document = {"name": name, "model": "demo", "events": {"inputs": ["log.jsonl"]}, "train": settings}
     return build_config(document, origin="test")
 
 
@@ -228,6 +229,12 @@ def test_trackers_are_told_of_the_project_the_run_and_its_settings():
     assert (run.project, run.name, run.run_id) == ("thumbs", "first", "mine-01234567")
     assert run.settings["learning_rate"] == 0.5 and "track_project" not in run.settings
     assert tracked_run(run_config(), "wandb", "0123456789").name == "mine"
+
+
+def test_ids_in_trackers_hold_no_sign_that_one_of_them_refuses():
+    runs = [tracked_run(run_config(name=name), "wandb", "0123456789") for name in ("a*'", "a*?", "\x1b\n" * 100)]
+    assert len({run.run_id for run in runs}) == 3
+    assert all(re.fullmatch(r"[\w.-]{1,80}", run.run_id) and run.folder.name == run.run_id for run in runs)
 
 
 @pytest.mark.parametrize("fails", [False, True])
