@@ -175,7 +175,7 @@ def test_a_run_has_any_name_that_a_folder_has(tmp_path: Path, name: str) -> None
     for command in (["status"], ["rejects"], ["export", "--for", "openai", "-o", str(tmp_path / f"x{name}")]):
         looked = CliRunner().invoke(app, [command[0], str(place), *command[1:]])
         assert looked.exit_code == 0 and "\x1b" not in looked.output, looked.output
-    assert not any((tmp_path / "others" / other).iterdir() for other in ("o1", "out1"))
+    assert [list((tmp_path / "others" / other).iterdir()) for other in ("o1", "out1")] == [[], []]
 
 
 @pytest.mark.parametrize(("output", "name"), [("/", "/"), ("..", "..")])
