@@ -24,7 +24,7 @@ def tables_command(
     rows: Annotated[int, typer.Option(min=1, help="How many rows are shown.")] = 3,
     as_json: Annotated[bool, typer.Option("--json", help="Print the rows of a run as one JSON document.")] = False,
 ) -> None:
-    """Show the tables of the line, the columns of one of them (type, values, meaning), or its rows in a run."""
+    """Show the tables of the line, the columns of one of them, or its rows in a run."""
     from ..tables import TABLES
 
     if name is not None and name not in TABLES:
