@@ -18,19 +18,22 @@ from .terminal import out
 
 if TYPE_CHECKING:
     # torch and transformers come with it, which `thumbline --help` should not wait for.
-    from ..planning.copies import Copies
-    from ..planning.planned import Asked, Plan
+    from ..planning.planned import Asked, Plan, Time
 
 _GIB: Final = 2**30
 _DOES_NOT_FIT: Final = 1
 _WHAT: Final = {
     "weights": "weights",
     "adapter": "adapter",
+    "reference": "reference model",
+    "thumbs": "thumbs model",
+    "engine": "vLLM's copy and keys",
     "gradients": "gradients",
     "optimizer": "optimiser state",
     "casts": "weights in autocast's type",
     "activations": "activations",
     "head": "head",
+    "sampling": "keys, values and draws",
     "working": "working memory",
     "gathered": "gathered layers (FSDP2)",
     "kept": "freed blocks kept",
@@ -167,7 +170,7 @@ def _time_lines(plan: "Plan") -> list[str]:
     spent = plan.time
     lines = [
         f"Time: {spent.step_tokens:,.0f} tokens computed a step, {spent.step_flops:.3g} FLOPs "
-        f"({spent.token_flops:.1f} a token and parameter)"
+        f"({spent.token_flops:.1f} a token and parameter{_parts(spent)})"
     ]
     if spent.step_seconds is None:
         return [f"{lines[0]}. Say --flops or --measure to know how long that takes."]
@@ -177,6 +180,13 @@ def _time_lines(plan: "Plan") -> list[str]:
         else f"{spent.steps:,} steps, {_span(spent.seconds)}"
     )
     return [f"{lines[0]}, {_span(spent.step_seconds)} a step; {total}."]
+
+
+def _parts(spent: "Time") -> str:
+    """What of a step's operations is sampling and scoring, where answers are sampled."""
+    if not spent.sampling_flops and not spent.scoring_flops:
+        return ""
+    return f"; {spent.sampling_flops / spent.step_flops:.0%} sample, {spent.scoring_flops / spent.step_flops:.0%} score"
 
 
 def _scoring_lines(plan: "Plan") -> list[str]:
@@ -200,7 +210,7 @@ def _methods(plan: "Plan") -> Table:
     for fit in plan.methods:
         groups.setdefault((fit.rows, fit.needs_reference, fit.peak, fit.fits), []).append(fit.method)
     for (rows, reference, peak, fits), names in groups.items():
-        stored = "stored log-probs" if reference else "none"
+        stored = "in memory" if rows == "prompts" else "stored log-probs" if reference else "none"
         table.add_row(", ".join(names), rows, stored, _gib(peak), {None: "?", True: "yes", False: "no"}[fits])
     return table
 
@@ -208,14 +218,9 @@ def _methods(plan: "Plan") -> Table:
 def _copies(plan: "Plan") -> Table:
     table = _table("models", f"{_count(plan.parameters)}", "70B", "models here", "this one", "70B", left=("method",))
     for own, large in zip(*plan.copies, strict=True):
-        table.add_row(own.method, str(own.usual), _gb(own.usual_bytes), _gb(large.usual_bytes), *_here(own, large))
+        usual = (str(own.usual), _gb(own.usual_bytes), _gb(large.usual_bytes))
+        table.add_row(own.method, *usual, str(own.here), _gb(own.here_bytes), _gb(large.here_bytes))
     return table
-
-
-def _here(own: "Copies", large: "Copies") -> tuple[str, str, str]:
-    if own.here is None:
-        return ("-", "-", "-")
-    return (str(own.here), _gb(own.here_bytes), _gb(large.here_bytes))
 
 
 def _table(*headings: str | Text, left: tuple[str, ...] = ()) -> Table:
@@ -231,8 +236,8 @@ def _gib(size: float) -> str:
     return f"{size / _GIB:,.2f}"
 
 
-def _gb(size: float | None) -> str:
-    return "-" if size is None else f"{size / 1e9:,.3g}"
+def _gb(size: float) -> str:
+    return f"{size / 1e9:,.3g}"
 
 
 def _count(number: float) -> str:

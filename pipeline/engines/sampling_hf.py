@@ -20,8 +20,13 @@ from .sampling import Draw, Sampled, SamplingSettings, ended
 _ENDED_SHARE: Final = 0.25
 
 
-class _Prompt(NamedTuple):
-    """A prompt, and which of the draws ask for an answer to it."""
+class Prompt(NamedTuple):
+    """A prompt, and which of the draws ask for an answer to it.
+
+    Attributes:
+        token_ids: Of the prompt.
+        draws: Numbers of the draws.
+    """
 
     token_ids: tuple[int, ...]
     draws: list[int]
@@ -59,26 +64,26 @@ class ModelSampler:
     def sample(self, draws: Sequence[Draw]) -> list[Sampled]:
         """One answer a draw, in the order given."""
         answers: dict[int, Sampled] = {}
-        for prompts in _batches(draws, self._batch_tokens):
+        for prompts in batches(draws, self._batch_tokens):
             rows = [index for prompt in prompts for index in prompt.draws]
             drawn = self._tokens(prompts, _uniforms([draws[index].seed for index in rows], self._settings))
             answers |= {index: ended(ids, self._settings) for index, ids in zip(rows, drawn, strict=True)}
         return [answers[index] for index in range(len(draws))]
 
     @torch.no_grad()
-    def _tokens(self, prompts: Sequence[_Prompt], uniforms: torch.Tensor) -> list[list[int]]:
+    def _tokens(self, prompts: Sequence[Prompt], uniforms: torch.Tensor) -> list[list[int]]:
         """Tokens of each answer; some go on after an end token.
 
         Args:
             prompts: Those of one batch.
             uniforms: (answers, max_new_tokens) float64 in [0, 1), answers in the order of the prompts.
         """
-        batch = self._prefill(prompts)
+        batch = self.prefill(prompts)
         ends = torch.tensor(self._settings.end_token_ids, dtype=torch.int64)
         answers: list[list[int]] = [[] for _ in range(uniforms.shape[0])]
         rows, is_over = torch.arange(len(answers)), torch.zeros(len(answers), dtype=torch.bool)
         for place in range(self._settings.max_new_tokens):
-            tokens = self._pick(batch.hidden, uniforms[rows, place])
+            tokens = self.pick(batch.hidden, uniforms[rows, place])
             for row, token in zip(rows.tolist(), tokens.tolist(), strict=True):
                 answers[row].append(token)
             is_over |= torch.isin(tokens, ends)
@@ -91,8 +96,12 @@ class ModelSampler:
             batch.step(body_of(self._model), tokens.to(self._device))
         return answers
 
-    def _prefill(self, prompts: Sequence[_Prompt]) -> "_Batch":
-        """The prompts through the model, padded on the left, then one row an answer."""
+    def prefill(self, prompts: Sequence[Prompt]) -> "Batch":
+        """The prompts through the model, padded on the left, then one row an answer.
+
+        Args:
+            prompts: Those of one batch.
+        """
         from transformers import DynamicCache
 
         longest = max(len(prompt.token_ids) for prompt in prompts)
@@ -101,14 +110,22 @@ class ModelSampler:
         for row, prompt in enumerate(prompts):
             ids[row, longest - len(prompt.token_ids) :] = torch.tensor(prompt.token_ids)
             mask[row, longest - len(prompt.token_ids) :] = 1
-        batch = _Batch(DynamicCache(config=self._model.config), mask.to(self._device))
+        batch = Batch(DynamicCache(config=self._model.config), mask.to(self._device))
         batch.step(body_of(self._model), ids.to(self._device))
         counts = torch.tensor([len(prompt.draws) for prompt in prompts])
         batch.keep(torch.arange(len(prompts)).repeat_interleave(counts).to(self._device))
         return batch
 
-    def _pick(self, hidden: torch.Tensor, uniforms: torch.Tensor) -> torch.Tensor:
-        """(rows,) tokens on the CPU, from (rows, width) last hidden states."""
+    def pick(self, hidden: torch.Tensor, uniforms: torch.Tensor) -> torch.Tensor:
+        """(rows,) tokens on the CPU.
+
+        Args:
+            hidden: (rows, width) last hidden states.
+            uniforms: (rows,) float64 in [0, 1).
+
+        Raises:
+            EngineError: A logit is not finite.
+        """
         head = self._head
         logits = F.linear(hidden, head.weight, head.bias).float() * head.scale
         if head.soft_cap is not None:
@@ -152,7 +169,7 @@ class HFSampler(ModelSampler):
         )
 
 
-class _Batch:
+class Batch:
     """Rows that are decoded together.
 
     Attributes:
@@ -227,14 +244,14 @@ def _uniforms(seeds: Sequence[int], settings: SamplingSettings) -> torch.Tensor:
     return torch.from_numpy(np.stack(rows))
 
 
-def _batches(draws: Sequence[Draw], batch_tokens: int) -> Iterator[list[_Prompt]]:
+def batches(draws: Sequence[Draw], batch_tokens: int) -> Iterator[list[Prompt]]:
     """Prompts, longest first, in batches of at most `batch_tokens` padded tokens; one that is longer is on its own."""
     together = groupby(range(len(draws)), key=lambda index: draws[index].prompt_token_ids)
     prompts = sorted(
-        (_Prompt(token_ids, list(indices)) for token_ids, indices in together),
+        (Prompt(token_ids, list(indices)) for token_ids, indices in together),
         key=lambda prompt: (-len(prompt.token_ids), prompt.token_ids, prompt.draws),
     )
-    batch: list[_Prompt] = []
+    batch: list[Prompt] = []
     for prompt in prompts:
         if batch and len(batch[0].token_ids) * (len(batch) + 1) > batch_tokens:
             yield batch

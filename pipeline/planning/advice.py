@@ -3,7 +3,8 @@
 from collections.abc import Iterator, Mapping
 from typing import Any, Final, NamedTuple
 
-from ..config import RunConfig, build_config
+from ..config import RunConfig, TrainConfig, build_config, put
+from ..training.methods import main_method
 
 Change = Mapping[str, Any]
 
@@ -31,6 +32,7 @@ class Tried(NamedTuple):
         )
 
 
+_VALUE_LAYER: Final = ({"train.rollouts.value_model": "policy"}, "a layer predicts rewards, and no model of its own")
 # The first three change no number that is trained, or rounding alone; the last but one trains other weights.
 _CHECKPOINTING: Final = ({"train.gradient_checkpointing": True}, "layers are computed twice: a third more time")
 _SMALL: Final = ({"train.micro_batch_rows": 1}, "smaller forward passes, which may be slower")
@@ -63,6 +65,7 @@ def candidates(config: RunConfig, devices: int) -> Iterator[tuple[dict[str, Any]
         devices: Devices that it has.
     """
     train = config.train
+    yield from _of_sampling(train)
     if not train.gradient_checkpointing:
         yield _CHECKPOINTING
     if train.micro_batch_rows > 1:
@@ -72,12 +75,22 @@ def candidates(config: RunConfig, devices: int) -> Iterator[tuple[dict[str, Any]
     if train.adapter == "none":
         if train.optimizer == "adamw":
             yield _SMALL_STATE
-        while devices < _MOST_DEVICES:
-            devices *= 2
-            yield {"devices": devices, **_EXACT}, "weights, gradients and state are shared out (FSDP2 under torchrun)"
+        yield from _more_devices(train, devices)
         yield {**_ADAPTER[0], "devices": 1, "train.optimizer": "adamw"}, _ADAPTER[1]
     if train.weights != "nf4" and train.dtype == "bfloat16":
         yield _FOUR_BITS
+
+
+def _of_sampling(train: TrainConfig) -> Iterator[tuple[dict[str, Any], str]]:
+    if main_method(train).spec.samples_answers and train.rollouts.value_model == "thumbs":
+        yield _VALUE_LAYER
+
+
+def _more_devices(train: TrainConfig, devices: int) -> Iterator[tuple[dict[str, Any], str]]:
+    """Twice as many each time; of a method that samples its answers none, since one process trains."""
+    while devices < _MOST_DEVICES and not main_method(train).spec.samples_answers:
+        devices *= 2
+        yield {"devices": devices, **_EXACT}, "weights, gradients and state are shared out (FSDP2 under torchrun)"
 
 
 def changed(config: RunConfig, change: Change) -> RunConfig:
@@ -88,9 +101,8 @@ def changed(config: RunConfig, change: Change) -> RunConfig:
     """
     document = config.model_dump(mode="json")
     for name, value in change.items():
-        section, _, key = name.partition(".")
-        if key:
-            document[section][key] = value
+        if "." in name:
+            put(document, name, value, origin="plan")
     return build_config(document, origin="plan")
 
 

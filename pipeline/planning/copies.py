@@ -2,6 +2,8 @@
 
 from typing import Final, NamedTuple
 
+from ..config import TrainConfig
+
 _BFLOAT16: Final = 2
 
 
@@ -18,19 +20,27 @@ class Copies(NamedTuple):
 
     method: str
     usual: int
-    here: int | None
+    here: int
     usual_bytes: float
-    here_bytes: float | None
+    here_bytes: float
 
 
-# RLHF by PPO holds policy, reference, reward and value model, and is not trained here.
-_MODELS: Final = (("RLHF (PPO)", 4, None), ("DPO", 2, 1), ("KTO", 2, 1), ("ORPO", 1, 1), ("SimPO", 1, 1))
+def copies(parameters: float, train: TrainConfig) -> list[Copies]:
+    """The table for a model of this many parameters.
 
-
-def copies(parameters: float) -> list[Copies]:
-    """The table for a model of this many parameters."""
+    Args:
+        parameters: Of the model; a thumbs model is counted as large.
+        train: An adapter makes one base of policy and reference; `rollouts.value_model: thumbs` is a model more.
+    """
     size = parameters * _BFLOAT16
-    return [
-        Copies(method, usual, here, usual * size, None if here is None else here * size)
-        for method, usual, here in _MODELS
-    ]
+    sampling = 2 if train.adapter != "none" else 3
+    with_values = sampling + (train.adapter == "none" and train.rollouts.value_model == "thumbs")
+    models = (
+        ("RLHF (PPO)", 4, with_values),
+        ("RLHF (RLOO)", 3, sampling),
+        ("DPO", 2, 1),
+        ("KTO", 2, 1),
+        ("ORPO", 1, 1),
+        ("SimPO", 1, 1),
+    )
+    return [Copies(method, usual, here, usual * size, here * size) for method, usual, here in models]

@@ -7,14 +7,19 @@ import torch
 
 from ..config import TrainConfig
 from ..training.parallel.wrapping import Way, way_of
+from .rollout_steps import sampling_engine
+from .rollout_work import RolloutWork, Sampled
+from .scoring import sequence_bytes, weight_bytes
 from .tracing import KINDS, Trace, Traces
 from .work import Work
 
 GIB: Final = 2**30
 # Held in equal shares where weights are shared out (FSDP2).
 _SHARED_OUT: Final = ("weights", "adapter", "gradients", "optimizer")
+# Held from one step to the next.
+_AT_REST: Final = ("weights", "adapter", "reference", "optimizer")
 # What comes and goes in every step, of which a C library keeps freed blocks for itself.
-_COMES_AND_GOES: Final = ("gradients", "casts", "activations", "head", "working")
+_COMES_AND_GOES: Final = ("gradients", "casts", "activations", "head", "sampling", "working")
 # Measured on CPUs, over what the process held before (`python -m tests.benchmarks.bench_plan`): code and tables of the
 # libraries that training loads, those of peft, and freed blocks that are kept, as a share of what comes and goes; in
 # bfloat16 products pack their operands anew, and leave more of them.
@@ -32,6 +37,9 @@ _NF4: Final = (4 + 0.127) / 8
 # Bytes a parameter of 8-bit AdamW's two states, with a float32 scale for each block of 256 (bitsandbytes).
 _EIGHT_BIT: Final = 2 * (1 + 4 / 256)
 _ADAMW: Final = 8.0
+
+# In the order in which they run.
+_PHASES: Final = ("loading", "sampling", "scoring", "forward", "backward", "optimizer", "checkpoint")
 
 Kind = Literal["cpu", "cuda"]
 
@@ -60,23 +68,30 @@ class Estimate(NamedTuple):
         return sum(self.phases[self.peak_phase].values())
 
 
-def estimate(traces: Traces, train: TrainConfig, work: Work, device: Kind, devices: int = 1) -> Estimate:
+def estimate(traces: Traces, train: TrainConfig, work: Work | RolloutWork, device: Kind, devices: int = 1) -> Estimate:
     """What training on `devices` devices takes of each.
 
     Args:
         traces: Steps of the model.
         train: Settings of training.
-        work: The rows of its largest forward pass.
+        work: The rows of its largest forward pass, or of its largest sampling.
         device: Kind of device.
         devices: Their number; rows of a step are shared among them.
     """
-    trace, config = traces.step(train, work.largest), traces.config
+    config, sampled = traces.config, work.sampled if isinstance(work, RolloutWork) else None
+    trace = (
+        traces.rollouts(train, work, torch.device(device))
+        if isinstance(work, RolloutWork)
+        else traces.step(train, work.largest)
+    )
     phases = {phase: _substituted(peak, phase, trace, train) for phase, peak in trace.peaks.items()}
     phases |= _outside_steps(config, phases, trace, device)
     way: Way = way_of(train.distributed, train.adapter) if devices > 1 else "none"
     if way == "fsdp":
         phases = {phase: _shared_out(peak, phase, trace, train, config, devices) for phase, peak in phases.items()}
     joined = _joined(phases)
+    if sampled is not None:
+        joined = _with_others(joined, trace, train, sampled, config)
     return Estimate({name: _with_libraries(peak, train, device) for name, peak in joined.items()}, way, trace)
 
 
@@ -98,7 +113,7 @@ def _outside_steps(
     config: Any, phases: Mapping[str, Mapping[str, float]], trace: Trace, device: Kind
 ) -> dict[str, dict[str, float]]:
     """Phases outside a step: weights are read, and a checkpoint is written."""
-    state = {kind: value for kind, value in phases["optimizer"].items() if kind in ("weights", "adapter", "optimizer")}
+    state = {kind: value for kind, value in phases["optimizer"].items() if kind in _AT_REST}
     weights = {kind: state[kind] for kind in ("weights", "adapter")}
     saved = getattr(config, "dtype", None) or torch.float32
     # The file is mapped into memory while it is read; a GPU gets one weight after the other.
@@ -128,11 +143,33 @@ def _shared_out(
 
 
 def _joined(phases: Mapping[str, Mapping[str, float]]) -> dict[str, Mapping[str, float]]:
-    """The parts of the backward pass as one: the largest of them."""
-    backward = [peak for phase, peak in phases.items() if phase.startswith("backward")]
-    joined = {phase: peak for phase, peak in phases.items() if not phase.startswith("backward")}
-    largest = {"backward": max(backward, key=lambda peak: sum(peak.values()))}
-    return {"loading": joined.pop("loading"), "forward": joined.pop("forward")} | largest | joined
+    """Parts of a phase (`backward 1`, `backward 2`) as one, the largest of them; in the order in which they run."""
+    joined: dict[str, Mapping[str, float]] = {}
+    for phase, peak in phases.items():
+        name = phase.partition(" ")[0]
+        if name not in joined or sum(peak.values()) > sum(joined[name].values()):
+            joined[name] = peak
+    return {name: joined[name] for name in _PHASES if name in joined}
+
+
+def _with_others(
+    phases: Mapping[str, Mapping[str, float]], trace: Trace, train: TrainConfig, sampled: Sampled, config: Any
+) -> dict[str, Mapping[str, float]]:
+    """The phases with the models that are held beside: the thumbs model, and vLLM's copy of the policy."""
+    assert trace.scored is not None, "a trace of sampled answers"
+    beside = {"thumbs": trace.scored.weights}
+    if sampling_engine(train) == "vllm":
+        longest = max(map(len, sampled.prompts)) + sampled.new_tokens
+        in_flight = min(sampled.reference.max_num_seqs, len(sampled.prompts) * sampled.samples)
+        cache = sequence_bytes(config.get_text_config(), longest, sampled.reference) * in_flight
+        beside["engine"] = weight_bytes(sampled.reference, trace.counts) + cache
+    # The thumbs model scores at another moment than the policy and the reference do.
+    scoring = {kind: phases["optimizer"].get(kind, 0.0) for kind in _AT_REST} | {"activations": trace.scored.peak}
+    largest = max(phases["scoring"], scoring, key=lambda peak: sum(peak.values()))
+    return {
+        phase: {**(largest if phase == "scoring" else peak), **({} if phase == "loading" else beside)}
+        for phase, peak in phases.items()
+    }
 
 
 def _with_libraries(peak: Mapping[str, float], train: TrainConfig, device: Kind) -> dict[str, float]:

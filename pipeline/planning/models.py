@@ -67,7 +67,19 @@ def with_layers(config: Any, layers: int) -> Any:
 
 
 def meta_policy(config: Any, train: TrainConfig) -> Policy:
+    """`bare_policy` in the layout in which it is trained.
+
+    Raises:
+        InputError: As `bare_policy`.
+        ConfigError: The adapter or the layout does not fit the model.
+    """
+    return laid_out(bare_policy(config, train), train)
+
+
+def bare_policy(config: Any, train: TrainConfig) -> Policy:
     """A policy as training has it before its first step, on the meta device; 4-bit weights are bfloat16 ones here.
+
+    It has its own attention still.
 
     Args:
         config: The model's.
@@ -91,11 +103,19 @@ def meta_policy(config: Any, train: TrainConfig) -> Policy:
         gradient_checkpointing=train.gradient_checkpointing,
         hollow=True,
     )
-    return _laid_out(policy if train.adapter == "none" else with_adapter(policy, train), train)
+    return policy if train.adapter == "none" else with_adapter(policy, train)
 
 
-def _laid_out(policy: Policy, train: TrainConfig) -> Policy:
-    """The policy in the layout that is asked for; `auto` is taken to find that the last of them can be used."""
+def laid_out(policy: Policy, train: TrainConfig) -> Policy:
+    """The policy in the layout that is asked for; `auto` is taken to find that the last of them can be used.
+
+    Args:
+        policy: With its own attention.
+        train: The layout.
+
+    Raises:
+        ConfigError: The model cannot be trained in it.
+    """
     if train.layout == "padded":
         return policy
     try:

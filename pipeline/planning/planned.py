@@ -6,7 +6,7 @@ from typing import Any, Final, NamedTuple
 
 import torch
 
-from thumbline.losses import LOSSES, Method, loss_method, loss_spec
+from thumbline.losses import LOSSES, ROLLOUTS, Method, loss_method, loss_spec
 
 from ..config import RunConfig
 from ..errors import ConfigError
@@ -15,9 +15,10 @@ from .advice import Tried, candidates, changed
 from .copies import Copies, copies
 from .estimate import Estimate, Kind, estimate
 from .models import model_config
+from .operations import Operations, operations
 from .scoring import Scoring, scoring
 from .tracing import Traces
-from .work import Stated, work_of
+from .work import Stated, any_work
 
 _SEVENTY_BILLION: Final = 70e9
 
@@ -41,7 +42,16 @@ class Asked(NamedTuple):
 
 
 class Fit(NamedTuple):
-    """Whether a method fits with the run's other settings."""
+    """Whether a method fits with the run's other settings.
+
+    Attributes:
+        method: Its name.
+        title: As papers write it.
+        rows: What it trains on: `pairs`, `unpaired`, or `prompts`, to which it samples answers.
+        needs_reference: Whether it takes log-probs of the reference: stored, or of answers as they are sampled.
+        peak: Bytes of a device at most.
+        fits: Whether that is in memory; None where memory is not known.
+    """
 
     method: str
     title: str
@@ -56,6 +66,8 @@ class Time(NamedTuple):
 
     Attributes:
         step_flops: Floating-point operations of a step, recomputation included.
+        sampling_flops: Those of them that sample answers.
+        scoring_flops: Those that score answers before the step's updates.
         token_flops: The same a token that the layers compute, over the number of parameters: 6 for all weights.
         step_tokens: Tokens that the layers compute a step.
         steps: Optimiser steps.
@@ -64,6 +76,8 @@ class Time(NamedTuple):
     """
 
     step_flops: float
+    sampling_flops: float
+    scoring_flops: float
     token_flops: float
     step_tokens: float
     steps: int | None
@@ -119,17 +133,17 @@ def plan(config: RunConfig, asked: Asked) -> Plan:
         UntraceableError: The model's step hangs on values.
     """
     check_methods(config)
-    if loss_spec(config.train.method).samples_answers:
+    if loss_spec(config.train.method).samples_answers and asked.devices > 1:
         raise ConfigError(
-            f"plan: {config.train.method} samples its own answers, and what those take is not planned; plan a method "
-            f"on rows of the log (--set train.method=dpo), and see the page on RLHF for what was measured."
+            f"plan: one process trains by {config.train.method}, which samples its own answers; leave --devices "
+            f"{asked.devices} out, or plan a method on rows of the log (--set train.method=dpo)."
         )
     shape = model_config(config)
     traces = Traces(shape)
-    with work_of(config, asked.stated, traces.layout(config.train)) as work:
+    with any_work(config, asked.stated, traces.layout(config.train)) as work:
         memory = estimate(traces, config.train, work, asked.device, asked.devices)
-        flops = memory.trace.flops * work.step_tokens / work.largest_tokens
-        spent = _time(flops, work.step_tokens, work.steps, memory.trace.counts["base"], asked)
+        done = operations(memory.trace, work)
+        spent = _time(done, work.steps, memory.trace.counts["base"], asked)
         source = work.source
     counts = memory.trace.counts
     fits = None if asked.memory is None else memory.peak <= asked.memory
@@ -143,36 +157,41 @@ def plan(config: RunConfig, asked: Asked) -> Plan:
         scoring(shape, config, counts),
         spent,
         tuple(_methods(config, traces, asked, memory)),
-        (copies(counts["base"]), copies(_SEVENTY_BILLION)),
+        (copies(counts["base"], config.train), copies(_SEVENTY_BILLION, config.train)),
         tuple(_changes(config, traces, asked)) if fits is False else (),
     )
 
 
-def _time(flops: float, tokens: float, steps: int | None, parameters: float, asked: Asked) -> Time:
+def _time(done: Operations, steps: int | None, parameters: float, asked: Asked) -> Time:
+    flops, tokens = done.total, done.tokens
     seconds = None if asked.flops is None else flops / asked.flops / asked.devices
     total = None if seconds is None or steps is None else seconds * steps
-    return Time(flops, flops / tokens / parameters, tokens, steps, seconds, total)
+    each = flops / tokens / parameters
+    return Time(flops, done.sampling, done.scoring, each, tokens, steps, seconds, total)
 
 
 def _methods(config: RunConfig, traces: Traces, asked: Asked, own: Estimate) -> Iterator[Fit]:
-    """Methods alike in all that decides memory are estimated once."""
-    found: dict[tuple[bool, ...], float] = {_likeness(_as_set(config)): own.peak}
-    for name, spec in LOSSES.items():
+    """Methods alike in all that decides memory are estimated once; on several devices none samples answers."""
+    own_model = config.train.rollouts.value_model == "thumbs"
+    found: dict[tuple[bool, ...], float] = {_likeness(_as_set(config), own_model): own.peak}
+    for name, spec in {**LOSSES, **(ROLLOUTS if asked.devices == 1 else {})}.items():
         method = loss_method(name, {})
-        key = _likeness(method)
+        key = _likeness(method, own_model)
         if key not in found:
             found[key] = _peak(_with_method(config, method), traces, asked)
         fits = None if asked.memory is None else found[key] <= asked.memory
-        yield Fit(name, spec.title, spec.rows, spec.needs_reference, found[key], fits)
+        yield Fit(name, spec.title, spec.data, spec.needs_reference, found[key], fits)
 
 
 def _as_set(config: RunConfig) -> Method:
     return loss_method(config.train.method, config.train.loss)
 
 
-def _likeness(method: Method) -> tuple[bool, ...]:
-    unpaired = not method.spec.paired
-    return (unpaired, method.takes_whole_steps, method.needs_prompt_nll, unpaired and method.needs_mismatched)
+def _likeness(method: Method, own_model: bool) -> tuple[bool, ...]:
+    """What decides memory; a layer that predicts rewards is next to nothing, a model of its own is not."""
+    unpaired, values = not method.spec.paired, own_model and bool(getattr(method.spec, "has_values", False))
+    cut = (method.takes_whole_steps, method.needs_prompt_nll, unpaired and method.needs_mismatched)
+    return (unpaired, *cut, method.spec.samples_answers, values)
 
 
 def _with_method(config: RunConfig, method: Method) -> RunConfig:
@@ -185,7 +204,7 @@ def _with_method(config: RunConfig, method: Method) -> RunConfig:
 
 
 def _peak(config: RunConfig, traces: Traces, asked: Asked) -> float:
-    with work_of(config, asked.stated, traces.layout(config.train)) as work:
+    with any_work(config, asked.stated, traces.layout(config.train)) as work:
         return estimate(traces, config.train, work, asked.device, asked.devices).peak
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
-from ..config import RunConfig
+from ..config import EngineConfig, RunConfig
 
 _WIDTHS: Final = {"bfloat16": 2.0, "float16": 2.0, "float32": 4.0}
 # What vLLM's own methods leave of a weight, bytes; others are counted as unquantised.
@@ -38,19 +38,35 @@ def scoring(config: Any, run: RunConfig, counts: Mapping[str, float]) -> Scoring
         counts: Numbers of parameters: `all`, and `linear` in layers.
     """
     reference = run.reference
+    sequence = sequence_bytes(config.get_text_config(), run.sequences.max_tokens, reference)
+    return Scoring(weight_bytes(reference, counts), sequence, reference.max_num_seqs * sequence)
+
+
+def weight_bytes(reference: EngineConfig, counts: Mapping[str, float]) -> float:
+    """The share of a model's weights that a device holds.
+
+    Args:
+        reference: Type, quantisation, and over how many devices weights are shared out.
+        counts: Numbers of parameters, of `Trace`.
+    """
     width = _WIDTHS[reference.dtype]
     quantised = _QUANTISED.get(reference.quantization or "", width)
     weights = (counts["all"] - counts["linear"]) * width + counts["linear"] * quantised
-    shares = reference.tensor_parallel_size
-    sequence = _token_bytes(config.get_text_config(), run.sequences.max_tokens, width, shares)
-    return Scoring(weights / shares, sequence, reference.max_num_seqs * sequence)
+    return weights / reference.tensor_parallel_size
 
 
-def _token_bytes(text: Any, tokens: int, width: float, shares: int) -> float:
-    """Keys and values of a sequence: each layer keeps its window, and a head lies whole on one device."""
+def sequence_bytes(text: Any, tokens: int, reference: EngineConfig) -> float:
+    """Keys and values of a sequence on a device: each layer keeps its window, and a head lies whole on one device.
+
+    Args:
+        text: Config of the language model.
+        tokens: Of the sequence.
+        reference: Type, and over how many devices heads are shared out.
+    """
     heads = getattr(text, "num_key_value_heads", None) or text.num_attention_heads
     size = getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads
     kinds = getattr(text, "layer_types", None) or ["full_attention"] * text.num_hidden_layers
     window = getattr(text, "sliding_window", None) or tokens
     kept = sum(min(tokens, window) if kind == "sliding_attention" else tokens for kind in kinds)
-    return float(2 * kept * max(1, heads // shares) * size * width)
+    shared_heads = max(1, heads // reference.tensor_parallel_size)
+    return float(2 * kept * shared_heads * size * _WIDTHS[reference.dtype])

@@ -16,7 +16,7 @@ from .ledger import Ledger
 
 _ATEN: Final[Any] = torch.ops.aten
 _IS_ANY: Final = "is_any"
-_PASSES: Final = ("forward", "backward")
+_PASSES: Final = ("forward", "backward", "sampling", "scoring")
 _PLACE: Final = torch.device("cpu")
 
 

@@ -5,30 +5,35 @@ line through both is followed to its own.
 """
 
 import math
-import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 import torch
 
 from ..config import TrainConfig
 from ..errors import PipelineError
+from ..training.goal import Goal
 from ..training.layouts import Layout
 from ..training.objective import objective_of
 from ..training.optimizers import make_optimizer
 from ..training.policy import Policy
+from ..training.rollouts.objective import rollout_objective
 from ..training.rows import Row
 from ..training.step import take_step
 from .ledger import Ledger
-from .models import meta_policy, with_layers
+from .models import bare_policy, laid_out, meta_policy, with_layers
+from .rollout_steps import RolloutSteps, Scored
+from .rollout_work import RolloutWork
 from .shapes import Shapes
+from .watching import watched
 
 # A model of no more layers than this is traced as it is.
 _SHALLOW: Final = 6
-_NUMBER: Final = re.compile(r"\.(\d+)\.")
 # What a tensor is for, in the order in which it is shown.
-KINDS: Final = ("weights", "adapter", "gradients", "optimizer", "casts", "activations", "head", "working")
+KINDS: Final = (
+    *("weights", "adapter", "reference", "gradients", "optimizer", "casts"),
+    *("activations", "head", "sampling", "working"),
+)
 Numbers = Mapping[str, float]
 
 
@@ -46,7 +51,9 @@ class Trace(NamedTuple):
         layout: How its sequences lie.
         counts: Numbers of parameters: `all`, `base` (without an adapter), `trained`, `linear` (in layers, which can be
             of 4 bits), `root` (outside the repeated layers), `largest` and `largest_linear` (of one weight),
-            `embedding` (trained ones).
+            `embedding` (trained ones). What predicts rewards is not among them.
+        before: Operations of what a step on sampled answers does before its updates, by part (`rollout_steps`).
+        scored: What the thumbs model takes there; None where no answers are sampled.
     """
 
     peaks: Mapping[str, Numbers]
@@ -54,6 +61,8 @@ class Trace(NamedTuple):
     tokens: int
     layout: Layout
     counts: Numbers
+    before: Numbers
+    scored: Scored | None = None
 
 
 class Traces:
@@ -81,6 +90,22 @@ class Traces:
             self._found[key] = trace_step(self.config, train, rows, self._counts)
         return self._found[key]
 
+    def rollouts(self, train: TrainConfig, work: RolloutWork, device: torch.device) -> Trace:
+        """The same of a step on sampled answers: what is sampled and scored, and its updates.
+
+        Args:
+            train: As `step`.
+            work: What is sampled, and the answers of its largest forward passes.
+            device: Kind of device, which decides the thumbs model's type.
+        """
+        sampled = work.sampled
+        key = f"{train.model_dump_json()} {sampled.thumbs.model_dump_json()} {sampled.new_tokens} {device.type}"
+        if key not in self._found:
+            steps = RolloutSteps(self.config, train, sampled)
+            traced = trace_step(self.config, train, work.largest, self._counts, steps)
+            self._found[key] = traced._replace(scored=steps.scored(device))
+        return self._found[key]
+
     def layout(self, train: TrainConfig) -> Layout:
         """How the sequences of a forward pass lie."""
         return self._policy(train).layout
@@ -97,7 +122,11 @@ class Traces:
 
 
 def trace_step(
-    config: Any, train: TrainConfig, rows: Sequence[Row], whole_counts: Callable[[TrainConfig], Numbers]
+    config: Any,
+    train: TrainConfig,
+    rows: Sequence[Row],
+    whole_counts: Callable[[TrainConfig], Numbers],
+    steps: RolloutSteps | None = None,
 ) -> Trace:
     """What a step of these rows takes, whatever the model's depth.
 
@@ -106,6 +135,7 @@ def trace_step(
         train: All that decides how a step is taken.
         rows: A step's rows.
         whole_counts: Numbers of parameters of the whole model.
+        steps: What samples and scores answers before; None where none are.
 
     Raises:
         UntraceableError: The model cannot be run on shapes.
@@ -113,16 +143,18 @@ def trace_step(
     layers = config.get_text_config().num_hidden_layers
     lower, upper = _depths(config.get_text_config())
     if layers <= max(upper, _SHALLOW):
-        return _trace(config, train, rows)
-    short, long = (_trace(with_layers(config, depth), train, rows) for depth in (lower, upper))
+        return _trace(config, train, rows, steps)
+    short, long = (_trace(with_layers(config, depth), train, rows, steps) for depth in (lower, upper))
     counts = _line(short.counts, long.counts, (layers - upper) / (upper - lower))
     whole = whole_counts(train)
     if any(not math.isclose(counts[name], whole[name]) for name in whole):
         # Its layers differ in a way that a few of the first do not show.
-        return _trace(config, train, rows)
+        return _trace(config, train, rows, steps)
     factor = (layers - upper) / (upper - lower)
     peaks = {phase: _line(short.peaks[phase], long.peaks[phase], factor) for phase in long.peaks}
-    return long._replace(peaks=peaks, flops=long.flops + factor * (long.flops - short.flops), counts=counts)
+    before = _line(short.before, long.before, factor)
+    flops = long.flops + factor * (long.flops - short.flops)
+    return long._replace(peaks=peaks, flops=flops, counts=counts, before=before)
 
 
 def _line(short: Numbers, long: Numbers, factor: float) -> dict[str, float]:
@@ -149,18 +181,20 @@ def _repeats(kinds: Sequence[str], size: int) -> bool:
     return all(kind == kinds[place % size] for place, kind in enumerate(kinds))
 
 
-def _trace(config: Any, train: TrainConfig, rows: Sequence[Row]) -> Trace:
-    policy = meta_policy(config, train)
+def _trace(config: Any, train: TrainConfig, rows: Sequence[Row], steps: RolloutSteps | None) -> Trace:
+    bare = bare_policy(config, train)
+    own_attention, policy = bare.model.config._attn_implementation, laid_out(bare, train)
     ledger = Ledger()
     shapes = Shapes(ledger)
     # bitsandbytes' kernels take no shapes; what its state weighs instead is put in its place by `estimate`.
     traced = train.model_copy(update={"optimizer": "adamw"} if train.optimizer == "adamw_8bit" else {})
     counts = _counts(policy)
-    # What single tokens count takes the reference's log-probs of each, which a plan has not, and next to no memory.
-    as_sums = {"ld_alpha": 1.0, "ratio_floor": None, "ratio_ceiling": None}
-    objective = objective_of(train.model_copy(update=as_sums), 1, 1)
+    objective = _objective(train, sampled=steps is not None)
+    reference = None if steps is None else steps.add(policy, config)
     trained = "weights" if train.adapter == "none" else "adapter"
     shapes.fill(policy.scorer, lambda tensor: trained if tensor.requires_grad else "weights")
+    if reference is not None and reference.own is not None:
+        shapes.fill(reference.own.scorer, lambda _: "reference")
     try:
         with shapes:
             # A master copy is made here.
@@ -168,14 +202,27 @@ def _trace(config: Any, train: TrainConfig, rows: Sequence[Row]) -> Trace:
             optimizer = make_optimizer(policy, traced)
             _make_state(policy, optimizer, ledger)
             ledger.peaks.clear()
-            with _watched(policy, optimizer, ledger):
+            before = (
+                {} if steps is None or reference is None else steps.run(policy, reference, rows, own_attention, shapes)
+            )
+            flops = shapes.flops
+            with watched(policy, optimizer, ledger):
                 taken = take_step(policy, objective, optimizer, rows, traced)
     except (RuntimeError, TypeError, ValueError, LookupError, AttributeError) as error:
         raise UntraceableError(
             f"plan: a step of {type(policy.model).__name__} cannot be run on shapes: {str(error).splitlines()[0]}"
         ) from error
     peaks = {phase: dict(peak) for phase, peak in ledger.peaks.items()}
-    return Trace(peaks, float(shapes.flops), int(taken["computed_tokens"]), policy.layout, counts)
+    own = float(shapes.flops - flops)
+    return Trace(peaks, own, int(taken["computed_tokens"]), policy.layout, counts, before)
+
+
+def _objective(train: TrainConfig, *, sampled: bool) -> Goal:
+    if sampled:
+        return rollout_objective(train)
+    # What single tokens count takes the reference's log-probs of each, which a plan has not, and next to no memory.
+    as_sums = {"ld_alpha": 1.0, "ratio_floor": None, "ratio_ceiling": None}
+    return objective_of(train.model_copy(update=as_sums), 1, 1)
 
 
 def _make_state(policy: Policy, optimizer: torch.optim.Optimizer, ledger: Ledger) -> None:
@@ -186,73 +233,6 @@ def _make_state(policy: Policy, optimizer: torch.optim.Optimizer, ledger: Ledger
     ledger.kind = "optimizer"
     optimizer.step()
     optimizer.zero_grad(set_to_none=True)
-
-
-@contextmanager
-def _watched(policy: Policy, optimizer: torch.optim.Optimizer, ledger: Ledger) -> Iterator[None]:
-    """The ledger is told which phase runs, and what tensors are for."""
-    body = policy.model.base_model
-    hooks = [
-        policy.scorer.register_forward_pre_hook(lambda *_: _enter(ledger, "forward", "head")),
-        body.register_forward_pre_hook(lambda *_: _enter(ledger, "forward", "activations")),
-        body.register_forward_hook(lambda *_: _enter(ledger, "forward", "head")),
-        optimizer.register_step_pre_hook(lambda *_: _enter(ledger, "optimizer", "optimizer")),
-        *_gradient_hooks(policy, ledger),
-    ]
-    backward = torch.autograd.backward
-
-    def marked(*arguments: Any, **named: Any) -> None:
-        _enter(ledger, "backward 1", "working")
-        backward(*arguments, **named)
-        _enter(ledger, "optimizer", "working")
-
-    torch.autograd.backward = marked
-    try:
-        yield
-    finally:
-        torch.autograd.backward = backward
-        for hook in hooks:
-            hook.remove()
-
-
-def _enter(ledger: Ledger, phase: str, kind: str) -> None:
-    if not (phase == "forward" and ledger.phase.startswith("backward")):
-        # What gradient checkpointing computes again in the backward pass is a part of it.
-        ledger.phase, ledger.kind = phase, kind
-
-
-def _gradient_hooks(policy: Policy, ledger: Ledger) -> Iterator[Any]:
-    """Gradients are counted as such, and part the backward pass: the last layer, those between, and what is below all.
-
-    Memory then grows or shrinks evenly inside each part, so that its peak is a line over the number of layers.
-    """
-    layers = {name: _layer(name) for name, _ in policy.model.named_parameters()}
-    last = max((layer for layer in layers.values() if layer is not None), default=0)
-    first = [name for name, weight in policy.model.named_parameters() if layers[name] == 0 and weight.requires_grad]
-    arrived: set[str] = set()
-
-    def arrives(name: str) -> Any:
-        def hook(weight: torch.Tensor) -> None:
-            if weight.grad is not None:
-                ledger.rename(weight.grad.untyped_storage(), "gradients")
-            layer = layers[name]
-            arrived.update({name} if layer == 0 else ())
-            if len(arrived) == len(first):
-                _enter(ledger, "backward 3", "working")
-                arrived.clear()
-            elif layer is not None and layer < last and ledger.phase == "backward 1":
-                _enter(ledger, "backward 2", "working")
-
-        return hook
-
-    for name, weight in policy.model.named_parameters():
-        if weight.requires_grad:
-            yield weight.register_post_accumulate_grad_hook(arrives(name))
-
-
-def _layer(name: str) -> int | None:
-    found = _NUMBER.search(name)
-    return None if found is None else int(found.group(1))
 
 
 def _trained(policy: Policy) -> list[torch.nn.Parameter]:

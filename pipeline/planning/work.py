@@ -20,6 +20,7 @@ from ..training.methods import main_method, takes_mismatched
 from ..training.rows import PairRow, Row, TrainingSequence, UnpairedRow
 from ..training.selecting import selected
 from ..training.unpaired import partners_of
+from .rollout_work import RolloutWork, own_prompts, rollout_work, stated_prompts
 
 # Steps that are looked at for the largest forward pass, and for tokens a step.
 _MOST_STEPS: Final = 500
@@ -79,6 +80,47 @@ def work_of(config: RunConfig, stated: Stated, layout: Layout) -> Iterator[Work]
                 yield _measured(rows, config.train, layout)
                 return
     yield _as_stated(config, stated, layout)
+
+
+@contextmanager
+def any_work(config: RunConfig, stated: Stated, layout: Layout) -> Iterator[Work | RolloutWork]:
+    """`work_of`, or what a method that samples its own answers works on.
+
+    Args:
+        config: The run.
+        stated: As `work_of`; of sampled answers `completion_tokens` are at most `rollouts.max_new_tokens`.
+        layout: As `work_of`.
+
+    Raises:
+        ConfigError: As `work_of`.
+    """
+    if not main_method(config.train).spec.samples_answers:
+        with work_of(config, stated, layout) as work:
+            yield work
+        return
+    yield sampling_work(config, stated, layout)
+
+
+def sampling_work(config: RunConfig, stated: Stated, layout: Layout) -> RolloutWork:
+    """What a method that samples its own answers works on: all of them as long as they may be, or as stated.
+
+    Args:
+        config: The run.
+        stated: As `any_work`.
+        layout: As `work_of`.
+
+    Raises:
+        ConfigError: As `work_of`.
+    """
+    most = config.train.rollouts.max_new_tokens
+    new = most if stated.completion_tokens is None else min(stated.completion_tokens, most)
+    own = own_prompts(config) if stated._replace(completion_tokens=None) == Stated() else None
+    if own is not None:
+        return rollout_work(config, own, new, layout, f"the run's own prompts, answers of {new} tokens", len(own))
+    prompt, _ = _lengths(config, stated._replace(completion_tokens=1))
+    where = "as stated" if stated.prompt_tokens else "half of what sequences allow"
+    source = f"{prompt} tokens of prompt, {where}, answers of {new} tokens"
+    return rollout_work(config, stated_prompts(config, prompt), new, layout, source, stated.rows)
 
 
 def _kind(config: RunConfig) -> str:
@@ -169,14 +211,8 @@ def _partners_tokens(rows: Sequence[Row], layout: Layout, *, hung: bool) -> int:
 
 
 def _as_stated(config: RunConfig, stated: Stated, layout: Layout) -> Work:
-    train, most = config.train, config.sequences.max_tokens
-    prompt = most // 2 if stated.prompt_tokens is None else stated.prompt_tokens
-    completion = most - prompt if stated.completion_tokens is None else stated.completion_tokens
-    if prompt < 1 or completion < 1:
-        raise ConfigError(
-            f"plan: {prompt} tokens of prompt and {completion} of completion make no sequence: each takes at least 1. "
-            f"See --prompt-tokens, --completion-tokens and sequences.max_tokens ({most})."
-        )
+    train = config.train
+    prompt, completion = _lengths(config, stated)
     rows = [_row(config, number, prompt, completion) for number in range(2 * train.micro_batch_rows)]
     rows = rows[: train.batch_rows]
     own = _step_tokens(_parts(rows, train, layout), train, layout)
@@ -188,6 +224,19 @@ def _as_stated(config: RunConfig, stated: Stated, layout: Layout) -> Work:
     return Work(
         f"{prompt} tokens of prompt and {completion} of completion, {where}", stated.rows, steps, rows, tokens, own
     )
+
+
+def _lengths(config: RunConfig, stated: Stated) -> tuple[int, int]:
+    """Tokens of a prompt, and of a completion."""
+    most = config.sequences.max_tokens
+    prompt = most // 2 if stated.prompt_tokens is None else stated.prompt_tokens
+    completion = most - prompt if stated.completion_tokens is None else stated.completion_tokens
+    if prompt < 1 or completion < 1:
+        raise ConfigError(
+            f"plan: {prompt} tokens of prompt and {completion} of completion make no sequence: each takes at least 1. "
+            f"See --prompt-tokens, --completion-tokens and sequences.max_tokens ({most})."
+        )
+    return prompt, completion
 
 
 def _row(config: RunConfig, number: int, prompt: int, completion: int) -> Row:

@@ -106,9 +106,24 @@ def taken_tokens(config: RunConfig, steps: Steps) -> Steps:
     """
     if not main_method(config.train).spec.samples_answers:
         return steps
-    log = read_table(config.run_dir / "train" / "training_log.parquet", "training_log")
-    sampled = log.filter((pl.col("phase") == "train") & (pl.col("metric") == "sampled_tokens"))["value"].sum()
+    sampled = _logged(config, "sampled_tokens").sum()
     return steps._replace(tokens=round(sampled * config.train.rollouts.epochs))
+
+
+def answer_tokens(config: RunConfig) -> float:
+    """Mean tokens of the answers that were sampled while a run trained.
+
+    Args:
+        config: A run whose training is done, by a method that samples its answers.
+    """
+    sampled, each = _logged(config, "sampled_tokens"), _logged(config, "answer_tokens")
+    return float(sampled.sum()) / float((sampled / each).sum())
+
+
+def _logged(config: RunConfig, metric: str) -> pl.Series:
+    """A metric of each step, in their order."""
+    log = read_table(config.run_dir / "train" / "training_log.parquet", "training_log")
+    return log.filter((pl.col("phase") == "train") & (pl.col("metric") == metric)).sort("step")["value"]
 
 
 def _read(base: RunConfig, table: str) -> pl.DataFrame:

@@ -4,13 +4,15 @@ from collections.abc import Mapping, Sequence
 from statistics import fmean
 from typing import Final, NamedTuple
 
-from ..errors import ConfigError, PipelineError
+from ..errors import PipelineError
 from ..planning.estimate import estimate
 from ..planning.models import model_config
+from ..planning.operations import Operations, operations
 from ..planning.tracing import Traces
-from ..planning.work import Stated, work_of
+from ..planning.work import Stated, any_work
 from ..training.methods import main_method
 from .arms import Arm, Plan
+from .budget import answer_tokens
 from .running import ArmTrial
 
 
@@ -79,14 +81,19 @@ class Cost(NamedTuple):
         train_seconds: Mean seconds of training; None where no trial is done.
         all_seconds: Mean seconds with scoring, sampling and judging.
         peak_memory_gib: Highest memory of any of its trainings; None where none was measured.
-        flops: Floating-point operations of training, as the plan counts them; None where it cannot.
-        why_no_flops: Why not.
+        flops: Floating-point operations of training, as the plan counts them, over all steps; None where it cannot. Of
+            a method that samples its answers with those of sampling and scoring.
+        sampling_flops: Those of them that sampled answers.
+        scoring_flops: Those that scored answers under the thumbs model, the policy and the reference.
+        why_no_flops: Why there are none.
     """
 
     train_seconds: float | None
     all_seconds: float | None
     peak_memory_gib: float | None
     flops: float | None
+    sampling_flops: float | None
+    scoring_flops: float | None
     why_no_flops: str | None
 
 
@@ -95,11 +102,12 @@ def costs(plan: Plan, trials: Sequence[ArmTrial]) -> dict[str, Cost]:
     found, traces = {}, None
     for arm in plan.arms:
         own = [trial for trial in trials if trial.arm == arm.name and trial.result.status == "done"]
-        flops, why = None, None
+        done: list[Operations] = []
+        why = None
         if own:
             try:
                 traces = traces or Traces(model_config(plan.config))
-                flops = fmean(_flops(traces, trial) for trial in own)
+                done = [_operations(traces, trial) for trial in own]
             except PipelineError as error:
                 why = str(error)
         seconds = [trial.train_seconds for trial in own if trial.train_seconds is not None]
@@ -108,17 +116,19 @@ def costs(plan: Plan, trials: Sequence[ArmTrial]) -> dict[str, Cost]:
             fmean(seconds) if seconds else None,
             fmean(trial.result.seconds for trial in own) if own else None,
             max(peaks) if peaks else None,
-            flops,
+            fmean(one.total for one in done) if done else None,
+            fmean(one.sampling for one in done) if done else None,
+            fmean(one.scoring for one in done) if done else None,
             why,
         )
     return found
 
 
-def _flops(traces: Traces, trial: ArmTrial) -> float:
-    """Floating-point operations of a trial's training: those of one step, by its tokens, times the steps."""
-    config = trial.config
+def _operations(traces: Traces, trial: ArmTrial) -> Operations:
+    """Those of a trial's training: of one step, by its tokens, times the steps; answers as long as they were."""
+    config, lengths = trial.config, Stated()
     if main_method(config.train).spec.samples_answers:
-        raise ConfigError("answers that are sampled while training are not counted")
-    with work_of(config, Stated(), traces.layout(config.train)) as work:
-        step = estimate(traces, config.train, work, "cpu")
-        return step.trace.flops * work.step_tokens / work.largest_tokens * trial.steps.steps
+        lengths = Stated(completion_tokens=max(1, round(answer_tokens(config))))
+    with any_work(config, lengths, traces.layout(config.train)) as work:
+        step = operations(estimate(traces, config.train, work, "cpu").trace, work)
+    return Operations(*(part * trial.steps.steps for part in step))

@@ -3,12 +3,13 @@
 A small log is made in which polite answers are liked. A thumbs model on the first layers of the demo model learns that,
 and PPO or RLOO trains the demo model against it. The table shows a line a step; reward is the thumbs model's score less
 what an answer that was cut loses, KL the mean nats an answer (k1). Below it: weights in memory, each counted once
-however many hold it.
+however many hold it; and the process's peak while it trained, beside what `thumbline plan` says.
 
     python -m tests.benchmarks.bench_ppo --method rloo --steps 10
 """
 
 import argparse
+import gc
 import resource
 import tempfile
 import time
@@ -23,7 +24,12 @@ import torch
 from tests.line.conftest import write_config, write_log
 from thumbline.pipeline import line
 from thumbline.pipeline.config import load_config
+from thumbline.pipeline.planning.estimate import estimate
+from thumbline.pipeline.planning.models import model_config
+from thumbline.pipeline.planning.tracing import Traces
+from thumbline.pipeline.planning.work import Stated, any_work
 from thumbline.pipeline.training.rollouts import opening
+from thumbline.pipeline.training.speed import peak_memory_gib
 
 SHOWN = (
     "reward",
@@ -89,7 +95,7 @@ def weighed(held: dict[str, float]) -> Iterator[None]:
             writer, seen = found.stepping.writer, set[int]()
             held["policy"] = _mib(policy.model.named_parameters(), seen, but="value_")
             held["value"] = _mib(policy.model.named_parameters(), seen)
-            copy = writer.reference._copy
+            copy = writer.reference.own
             held["reference"] = 0.0 if copy is None else _mib(copy.model.named_parameters(), seen)
             held["reward"] = _mib(writer.thumbs._model.named_parameters(), seen)
             trained = [weight for weight in policy.model.parameters() if weight.requires_grad]
@@ -149,10 +155,16 @@ def main() -> None:
         config = load_config(write_config(folder, log, Path(options.model), **settings(options)))
         for _ in line.run(config, line.select(None, "reference")):
             pass
+        traces = Traces(model_config(config))
+        gc.collect()
+        resident = int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize() / MIB
         before, since = time.process_time(), time.monotonic()
         for _ in line.run(config, line.select(None, "train")):
             pass
         spent, waited = time.process_time() - before, time.monotonic() - since
+        peak = peak_memory_gib(torch.device("cpu")) * 1024
+        with any_work(config, Stated(), traces.layout(config.train)) as work:
+            planned = estimate(traces, config.train, work, "cpu").peak / MIB
         print(table(pl.read_parquet(config.run_dir / "train" / "training_log.parquet")))
     print(
         f"\n{options.method}, {options.prompts} prompts x {options.samples} answers of at most {options.tokens} tokens,"
@@ -160,8 +172,9 @@ def main() -> None:
     print(f"adapter {options.adapter}, {torch.get_num_threads()} threads: {spent:.0f} CPU-s, {waited:.0f} s in all")
     print("\n| in memory | MiB |\n| --- | --- |")
     print("\n".join(f"| {name} | {size:,.0f} |" for name, size in held.items()))
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    print(f"| peak of the process | {peak:,.0f} |")
+    print(f"| the process before training | {resident:,.0f} |")
+    print(f"| its peak while it trained | {peak:,.0f} |")
+    print(f"| planned, over what was there before | {planned:,.0f} |")
 
 
 if __name__ == "__main__":

@@ -1,11 +1,12 @@
 """Prompts of a split as rows: each once, with the token ids that an answer continues."""
 
-from collections.abc import Sequence
-from typing import Final, overload
+from collections.abc import Callable, Iterator, Sequence
+from typing import Final, Protocol, overload
 
 import numpy as np
 import polars as pl
 
+from ...config import TrainConfig
 from ...context import StageContext
 from ...errors import TrainingError
 from ..rows import PromptRow, TrainingSequence
@@ -41,13 +42,23 @@ class Prompts(Sequence[PromptRow]):
         return PromptRow(name, TrainingSequence(name, np.asarray(token_ids, dtype=np.int32), _NO_TOKENS, None))
 
 
-def prompts_of_split(context: StageContext, split: str, longest: int | None) -> tuple[Prompts, int]:
+class PromptTables(Protocol):
+    """Where prompts are read from: a stage's context, or a run's own tables."""
+
+    def read(self, table: str, columns: Sequence[str] | None = None) -> pl.DataFrame:
+        """Columns of a table."""
+
+    def blocks(self, table: str) -> Callable[[list[str]], Iterator[pl.DataFrame]]:
+        """Gives columns of a table, some rows at a time, each time that it is called."""
+
+
+def prompts_of_split(tables: PromptTables, split: str, longest: int | None) -> tuple[Prompts, int]:
     """Prompts of a split that have a sequence, sorted by id, and how many were too long.
 
     Where a prompt was cut more for one answer than for another, its longest form counts.
 
     Args:
-        context: Of the train stage.
+        tables: Pairs, unpaired rows and their sequences.
         split: Which one.
         longest: Most tokens of a prompt, so that an answer has room behind it; None for any number.
     """
@@ -55,10 +66,10 @@ def prompts_of_split(context: StageContext, split: str, longest: int | None) -> 
     rows = pl.concat(
         [
             block.filter(own).select("response_id", "sequence_id")
-            for block in context.blocks("row_sequences")(["response_id", "sequence_id", "role", "split"])
+            for block in tables.blocks("row_sequences")(["response_id", "sequence_id", "role", "split"])
         ]
-    ).join(_prompt_ids(context), on="response_id", how="inner", validate="m:1")
-    blocks = context.blocks("sequences")(["sequence_id", "prompt_token_ids"])
+    ).join(_prompt_ids(tables), on="response_id", how="inner", validate="m:1")
+    blocks = tables.blocks("sequences")(["sequence_id", "prompt_token_ids"])
     table = (
         pl.concat([block.join(rows, on="sequence_id", how="inner") for block in blocks])
         .sort(pl.col("prompt_token_ids").list.len(), "response_id", descending=[True, False])
@@ -71,11 +82,11 @@ def prompts_of_split(context: StageContext, split: str, longest: int | None) -> 
     return Prompts(kept), table.height - kept.height
 
 
-def _prompt_ids(context: StageContext) -> pl.DataFrame:
+def _prompt_ids(tables: PromptTables) -> pl.DataFrame:
     """`response_id` and `prompt_id` of every row that may have a sequence."""
-    pairs = context.read("pairs", ["prompt_id", "chosen_response_id", "rejected_response_id"])
+    pairs = tables.read("pairs", ["prompt_id", "chosen_response_id", "rejected_response_id"])
     parts = [
-        context.read("unpaired", ["response_id", "prompt_id"]),
+        tables.read("unpaired", ["response_id", "prompt_id"]),
         *(
             pairs.select(response_id=f"{side}_response_id", prompt_id=pl.col("prompt_id"))
             for side in ("chosen", "rejected")
@@ -106,8 +117,17 @@ def training_prompts(context: StageContext, longest: int | None) -> dict[str, Pr
             "train: the training split holds no prompt that an answer fits behind. Look at the drops of sequences in "
             "`thumbline status`, or lower train.rollouts.max_new_tokens."
         )
-    train, most = found["train"][0], context.config.train.most_rows
-    if most is not None:
-        chosen = first_rows(train.table.with_columns(response_id="prompt_id"), most, context.config.train.seed)
-        train = Prompts(chosen.drop("response_id"))
-    return {"train": train, "validation": found["validation"][0]}
+    return {"train": trained_prompts(found["train"][0], context.config.train), "validation": found["validation"][0]}
+
+
+def trained_prompts(prompts: Prompts, config: TrainConfig) -> Prompts:
+    """Those that are trained on: all, or the first of an order that the seed draws.
+
+    Args:
+        prompts: Of the training split.
+        config: How many at most.
+    """
+    if config.most_rows is None:
+        return prompts
+    chosen = first_rows(prompts.table.with_columns(response_id="prompt_id"), config.most_rows, config.seed)
+    return Prompts(chosen.drop("response_id"))

@@ -14,7 +14,11 @@ from ..scorer import EachToken, Scorer
 
 
 class Reference:
-    """A frozen model, in the policy's types and layout: before the first step they give the same numbers."""
+    """A frozen model, in the policy's types and layout: before the first step they give the same numbers.
+
+    Attributes:
+        own: The model where it is one of its own; None where it is the policy without its adapter.
+    """
 
     def __init__(self, policy: Policy) -> None:
         """Copy the policy's model; where it has an adapter nothing is copied.
@@ -23,12 +27,12 @@ class Reference:
             policy: Before its first step, without what predicts values.
         """
         self._policy = policy
-        self._copy = None if policy.adapted is not None else _frozen(policy)
+        self.own = None if policy.adapted is not None else _frozen(policy)
 
     @property
     def holds_weights(self) -> bool:
         """Whether it is a model of its own in memory."""
-        return self._copy is not None
+        return self.own is not None
 
     @torch.no_grad()
     def each_token(self, sequences: Sequence[TrainingSequence]) -> EachToken:
@@ -40,8 +44,8 @@ class Reference:
 
     @contextmanager
     def _without_adapter(self) -> Iterator[Policy]:
-        if self._copy is not None:
-            yield self._copy
+        if self.own is not None:
+            yield self.own
             return
         with self._policy.adapted.disable_adapter():
             yield self._policy

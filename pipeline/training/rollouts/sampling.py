@@ -46,7 +46,7 @@ class PolicySampler:
             batch_tokens: Tokens of prompts a batch.
         """
         self._policy, self._attention = policy, own_attention
-        with _as_it_answers(policy, own_attention):
+        with as_it_answers(policy, own_attention):
             self._sampler = ModelSampler(policy.model, policy.device, settings, batch_tokens, asked_by="train")
 
     def sample(self, draws: Sequence[Draw]) -> list[Sampled]:
@@ -54,7 +54,7 @@ class PolicySampler:
         scorer: Any = self._policy.scorer
         dtype: torch.dtype | None = scorer.autocast_dtype
         with (
-            _as_it_answers(self._policy, self._attention),
+            as_it_answers(self._policy, self._attention),
             torch.autocast(self._policy.device.type, dtype or torch.bfloat16, enabled=dtype is not None),
         ):
             return self._sampler.sample(draws)
@@ -133,7 +133,7 @@ class Places(NamedTuple):
 
 
 @contextmanager
-def _as_it_answers(policy: Policy, own_attention: str) -> Iterator[None]:
+def as_it_answers(policy: Policy, own_attention: str) -> Iterator[None]:
     """The model with its own attention, which takes a cache, and out of training, where checkpointing takes none."""
     policy.model.eval()
     if policy.layout != "padded":

@@ -21,14 +21,26 @@ def _estimate(devices=1, device="cuda", **train):
 
 
 def test_a_model_of_70_billion_takes_what_the_methods_are_known_for_and_one_model_here():
-    table = {row.method: (row.usual_bytes / 1e9, row.here_bytes and row.here_bytes / 1e9) for row in copies(70e9)}
+    table = _copies()
     assert table == {
-        "RLHF (PPO)": (560, None),
+        "RLHF (PPO)": (560, 420),
+        "RLHF (RLOO)": (420, 420),
         "DPO": (280, 140),
         "KTO": (280, 140),
         "ORPO": (140, 140),
         "SimPO": (140, 140),
     }
+
+
+def test_an_adapter_makes_one_base_of_policy_and_reference_and_a_value_model_is_one_more():
+    assert _copies(adapter="lora")["RLHF (PPO)"] == (560, 280)
+    assert _copies(rollouts={"value_model": "thumbs"})["RLHF (PPO)"] == (560, 560)
+    assert _copies(adapter="lora")["DPO"] == (280, 140)
+
+
+def _copies(**train):
+    found = copies(70e9, run(**train).train)
+    return {row.method: (row.usual_bytes / 1e9, row.here_bytes / 1e9) for row in found}
 
 
 def test_shared_out_weights_and_state_fall_with_the_devices_and_activations_do_not():
@@ -137,11 +149,12 @@ def test_the_command_exits_with_one_where_training_does_not_fit_and_says_what_wo
 
 
 def test_without_memory_nothing_is_said_to_fit_and_every_method_has_a_figure(run_file):
-    from thumbline.losses import LOSSES
+    from thumbline.losses import LOSSES, ROLLOUTS
 
     code, plan = _plan(run_file)
     assert (code, plan["fits"], plan["time"]["seconds"]) == (0, None, None)
-    assert [fit["method"] for fit in plan["methods"]] == list(LOSSES)
+    assert [fit["method"] for fit in plan["methods"]] == [*LOSSES, *ROLLOUTS]
+    assert {fit["rows"] for fit in plan["methods"][len(LOSSES) :]} == {"prompts"}
     assert all(fit["peak"] > 0 for fit in plan["methods"])
 
 
