@@ -279,6 +279,9 @@ def compare_command(
     *,
     output: OutputOption = Path("comparison"),
     judging: Judging,
+    shared: Annotated[
+        bool, typer.Option("--shared-rows", help="Leave out rows that only some have, and count.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Models of several runs on the same held-out rows: a table, pictures and learning curves on one page.
@@ -288,7 +291,7 @@ def compare_command(
     from ..evaluation import compare, outcome
 
     with only_document(as_json):
-        done = compare.compare(runs, judging.choices(), tuple(judging.slice_by or ()))
+        done = compare.compare(runs, judging.choices(), tuple(judging.slice_by or ()), shared=shared)
         logs = compare.training_logs(runs)
         title = "thumbline comparison"
         summary = outcome.write_outcome(done, output, command_line(), title=title, training_logs=logs)

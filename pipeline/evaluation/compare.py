@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import polars as pl
@@ -10,16 +11,17 @@ from ..errors import ConfigError
 from .outcome import Choices, Outcome, evaluate_subject, settings_of
 from .stored import read_subject
 from .subject import Subject
-from .union import REWARD_EVALUATORS, Reward, unite
+from .union import REWARD_EVALUATORS, Reward, shared_rows, unite
 
 
-def compare(locations: Sequence[str], choices: Choices, slices: Sequence[str]) -> Outcome:
+def compare(locations: Sequence[str], choices: Choices, slices: Sequence[str], *, shared: bool = False) -> Outcome:
     """Metrics of every model of every location, each against the first location's model.
 
     Args:
         locations: Two or more runs, folders of evaluations, or files of scored rows.
         choices: What the user decides.
         slices: Columns that are evaluated apart.
+        shared: Compare on the rows that all have, and say how many are left out; else others are refused.
 
     Raises:
         ConfigError: There are fewer than two locations, or a choice does not hold.
@@ -28,14 +30,16 @@ def compare(locations: Sequence[str], choices: Choices, slices: Sequence[str]) -
     if len(locations) < 2:
         raise ConfigError("compare: give two or more runs, folders of evaluations, or files of scored rows.")
     subjects = _named([read_subject(location, slices) for location in locations], locations)
+    subjects, left_out = shared_rows(subjects) if shared else (subjects, [])
     rewards = {}
     for name, subject in subjects.items():
         settings = settings_of(subject, choices._replace(baseline=None))
         rewards[name] = Reward(settings.reward, settings.beta)
     united = unite(subjects, rewards)
+    subject = replace(united.subject, notes=(*left_out, *united.subject.notes))
     own = choices._replace(reward=None, beta=None)
     names = REWARD_EVALUATORS if united.as_rewards else None
-    return evaluate_subject(united.subject, own, names, with_answers=True)
+    return evaluate_subject(subject, own, names, with_answers=True)
 
 
 def training_logs(locations: Sequence[str]) -> dict[str, pl.DataFrame]:

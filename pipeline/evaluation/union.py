@@ -71,6 +71,34 @@ def check_same_rows(subjects: Mapping[str, Subject], kinds: Sequence[str] = tupl
                 raise InputError(_difference(first, name, kind, len(ids[0] & ids[1]), only))
 
 
+def shared_rows(subjects: Mapping[str, Subject]) -> tuple[dict[str, Subject], list[str]]:
+    """Subjects with the rows that all of them have, and sentences that count what was left out.
+
+    Args:
+        subjects: By their names.
+    """
+    found, said = dict(subjects), []
+    for kind in KEYS:
+        ids = {name: _ids(subject.rows().get(kind), kind) for name, subject in subjects.items()}
+        shared = set.intersection(*ids.values())
+        left = {name: len(own - shared) for name, own in ids.items() if own - shared}
+        if left:
+            found = {name: _with_ids(subject, kind, shared) for name, subject in found.items()}
+            noun = "pairs" if kind == "pairs" else "unpaired rows"
+            counts = ", ".join(f"{count:,} of {name}" for name, count in left.items())
+            said.append(f"On the {len(shared):,} {noun} that all have; left out: {counts}.")
+    return found, said
+
+
+def _with_ids(subject: Subject, kind: str, ids: set[str]) -> Subject:
+    """The subject with rows of a kind that have one of these ids."""
+    rows = subject.rows().get(kind)
+    kept = None if rows is None else rows.filter(pl.col(KEYS[kind]).is_in(ids))
+    if kind == "pairs":
+        return dataclasses.replace(subject, pairs=kept)
+    return dataclasses.replace(subject, unpaired=kept)
+
+
 def is_filled(frame: pl.DataFrame | None) -> bool:
     """Whether there is a row."""
     return frame is not None and not frame.is_empty()
@@ -86,7 +114,8 @@ def _difference(first: str, other: str, kind: str, shared: int, only: Sequence[s
     return (
         f"{first} and {other} were not evaluated on the same {noun}: {shared:,} in both, {len(only[0]):,} only in "
         f"{first}, {len(only[1]):,} only in {other} (first: {what}). Numbers on different rows cannot be compared: "
-        f"evaluate both on one file, or run both with the same logs, splits and sequences settings."
+        f"evaluate both on one file, run both with the same logs, splits and sequences settings, or compare on those "
+        f"in both: --shared-rows."
     )
 
 

@@ -9,7 +9,7 @@ from tests.unit.evaluation.rows import IMPLICIT, margins, run_like, scored, subj
 from thumbline.pipeline.errors import ConfigError, InputError
 from thumbline.pipeline.evaluation.compare import compare
 from thumbline.pipeline.evaluation.outcome import Choices, evaluate_subject
-from thumbline.pipeline.evaluation.union import REWARD_EVALUATORS, Reward, check_same_rows, unite
+from thumbline.pipeline.evaluation.union import REWARD_EVALUATORS, Reward, check_same_rows, shared_rows, unite
 
 
 def united(*subjects, rewards=None):
@@ -51,6 +51,15 @@ def test_other_rows_are_refused_with_counts_and_what_to_do():
         check_same_rows(subjects)
 
 
+def test_on_shared_rows_what_only_some_have_is_left_out_and_counted():
+    subjects = {"a": run_like(15, 5, name="a"), "b": run_like(12, 4, name="b")}
+    kept, said = shared_rows(subjects)
+    assert said == ["On the 16 pairs that all have; left out: 4 of a."]
+    check_same_rows(kept)
+    assert kept["a"].pairs["pair_id"].n_unique() == 16 and kept["b"].pairs.equals(subjects["b"].pairs)
+    assert shared_rows(kept) == (kept, [])
+
+
 def test_a_kind_that_only_one_has_is_refused():
     unpaired = pl.DataFrame({"response_id": ["r"], "model": ["trained"]})
     a = dataclasses.replace(run_like(15, 5, name="a"), unpaired=unpaired)
@@ -90,6 +99,15 @@ def test_files_of_one_model_each_are_compared_by_their_names(files):
     gap = metrics.filter(pl.col("metric") == "accuracy_difference").row(0, named=True)
     assert (gap["model"], gap["compared_with"]) == ("b", "a")
     assert gap["value"] == pytest.approx(0.2)
+
+
+def test_files_of_other_rows_are_compared_on_those_that_both_have_where_that_is_asked_for(files):
+    places = files(**{name: scored("x", margins(n, 4)).drop("model") for name, n in (("a", 12), ("b", 16))})
+    with pytest.raises(InputError, match="--shared-rows"):
+        compare(places, Choices(draws=200), ())
+    done = compare(places, Choices(draws=200), (), shared=True)
+    assert done.metrics.filter(pl.col("metric") == "accuracy")["n"].to_list() == [16, 16]
+    assert "left out: 4 of b" in done.subject.notes[0]
 
 
 def test_the_baseline_can_be_chosen(files):
