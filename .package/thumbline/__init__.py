@@ -18,25 +18,33 @@ if TYPE_CHECKING:
     from .pipeline.api.launching import LaunchPlan, launch_plan
     from .pipeline.api.preparing import Prepared, prepare
     from .pipeline.api.rating import Ratings, ratings
+    from .pipeline.api.rounds import NextRound, next_round
     from .pipeline.api.runs import Run, load, run
+    from .pipeline.api.side_by_side import AnnotationCurve, Comparison, annotation_curve, compare_methods
     from .pipeline.api.sweeping import Sweep, sweep
     from .pipeline.errors import PipelineError
 
 __all__ = [
+    "AnnotationCurve",
+    "Comparison",
     "Estimate",
     "Evaluation",
     "LaunchPlan",
+    "NextRound",
     "PipelineError",
     "Prepared",
     "Ratings",
     "Run",
     "Sweep",
+    "annotation_curve",
+    "compare_methods",
     "evaluate",
     "evaluators",
     "export",
     "launch_plan",
     "load",
     "losses",
+    "next_round",
     "prepare",
     "ratings",
     "run",
@@ -55,6 +63,12 @@ _HOMES: Final = {
     "prepare": ".pipeline.api.preparing",
     "Ratings": ".pipeline.api.rating",
     "ratings": ".pipeline.api.rating",
+    "NextRound": ".pipeline.api.rounds",
+    "next_round": ".pipeline.api.rounds",
+    "AnnotationCurve": ".pipeline.api.side_by_side",
+    "Comparison": ".pipeline.api.side_by_side",
+    "annotation_curve": ".pipeline.api.side_by_side",
+    "compare_methods": ".pipeline.api.side_by_side",
     "Run": ".pipeline.api.runs",
     "load": ".pipeline.api.runs",
     "run": ".pipeline.api.runs",

@@ -7,8 +7,8 @@ import typer
 
 from ..config import load_config
 from .run import SetOption
-from .side_by_side import numbers, print_rows, print_step, print_what_would_run
-from .terminal import ConsoleReporter, command_line, notes, out
+from .side_by_side import DryRunOption, KeepOption, OutputOption, RetryOption, numbers, print_rows, print_trained
+from .terminal import command_line, out
 
 if TYPE_CHECKING:
     # Imported where it is used: `thumbline --help` should not wait for it.
@@ -25,13 +25,11 @@ def annotation_curve_command(
         float,
         typer.Option(min=0.0, max=0.5, help="How much worse is still as good: a share of pairs, or of wins."),
     ] = 0.02,
-    output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Folder of the curve; else the run's with -annotations.")
-    ] = None,
-    keep: Annotated[str, typer.Option(help="Trained models that stay on disk: none, or all.")] = "none",
+    output: OutputOption = None,
+    keep: KeepOption = "none",
     settings: SetOption = None,
-    retry: Annotated[bool, typer.Option("--retry", help="Try again the trainings that failed.")] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would run; run nothing.")] = False,
+    retry: RetryOption = False,
+    dry_run: DryRunOption = False,
 ) -> None:
     """Train DPO on n pairs and KTO on n and n/2 thumbs: what annotations are worth, and half the effort.
 
@@ -47,17 +45,9 @@ def annotation_curve_command(
         output=output,
         keep=keep,
     )
-    side_by_side.check_arms(plan)
-    if dry_run:
-        print_what_would_run(plan)
+    trials = print_trained(plan, retry=retry, dry_run=dry_run, check=side_by_side.check_rows)
+    if trials is None:
         return
-    total = len(plan.arms) * len(plan.seeds)
-    notes.print(f"{total} trainings, into {plan.output}", markup=False, soft_wrap=True)
-    trials: list[side_by_side.ArmTrial] = []
-    steps = side_by_side.run_arms(plan, ConsoleReporter(), command_line(), retry=retry, check=side_by_side.check_rows)
-    for step in steps:
-        trials += [step] if isinstance(step, side_by_side.ArmTrial) else []
-        print_step(step, len(trials), total)
     curve = side_by_side.curve_of(plan, trials, within)
     side_by_side.write_curve(curve, command_line())
     _print_curve(curve)

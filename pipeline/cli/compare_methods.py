@@ -7,8 +7,8 @@ import typer
 
 from ..config import load_config
 from .run import SetOption
-from .side_by_side import numbers, print_left_out, print_rows, print_step, print_what_would_run
-from .terminal import ConsoleReporter, command_line, notes, out
+from .side_by_side import DryRunOption, KeepOption, OutputOption, RetryOption, numbers, print_rows, print_trained
+from .terminal import command_line, out
 
 if TYPE_CHECKING:
     # Imported where it is used: `thumbline --help` should not wait for it.
@@ -35,13 +35,11 @@ def compare_methods_command(
         list[str] | None,
         typer.Option("--for", metavar="METHOD.KEY=VALUE", help="A setting of train for one method. Repeatable."),
     ] = None,
-    output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Folder of the comparison; else the run's with -methods.")
-    ] = None,
-    keep: Annotated[str, typer.Option(help="Trained models that stay on disk: none, or all.")] = "none",
+    output: OutputOption = None,
+    keep: KeepOption = "none",
     settings: SetOption = None,
-    retry: Annotated[bool, typer.Option("--retry", help="Try again the trainings that failed.")] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would run; run nothing.")] = False,
+    retry: RetryOption = False,
+    dry_run: DryRunOption = False,
 ) -> None:
     """Train methods side by side: the same splits, model, reference and number of trained tokens, in one table.
 
@@ -60,17 +58,9 @@ def compare_methods_command(
         output=output,
         keep=keep,
     )
-    side_by_side.check_arms(plan)
-    if dry_run:
-        print_what_would_run(plan)
+    trials = print_trained(plan, retry=retry, dry_run=dry_run)
+    if trials is None:
         return
-    print_left_out(plan)
-    total = len(plan.arms) * len(plan.seeds)
-    notes.print(f"{total} trainings, into {plan.output}", markup=False, soft_wrap=True)
-    trials: list[side_by_side.ArmTrial] = []
-    for step in side_by_side.run_arms(plan, ConsoleReporter(), command_line(), retry=retry):
-        trials += [step] if isinstance(step, side_by_side.ArmTrial) else []
-        print_step(step, len(trials), total)
     outcome = side_by_side.outcome_of(plan, trials)
     side_by_side.write_outcome(outcome, command_line())
     _print_outcome(outcome)

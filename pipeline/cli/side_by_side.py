@@ -1,18 +1,65 @@
 """What the commands that train side by side share: options read, plans and trials printed."""
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
+import typer
 from rich.table import Table
 
 from ..errors import ConfigError
 from .run import print_plan, print_stage
-from .terminal import notes, out
+from .terminal import ConsoleReporter, command_line, notes, out
 
 if TYPE_CHECKING:
     # Imported where it is used: `thumbline --help` should not wait for it.
     from .. import side_by_side
     from ..side_by_side.words import Entry
     from ..sweep import Done
+
+
+OutputOption = Annotated[
+    Path | None,
+    typer.Option("--output", "-o", help="Folder of all of it; else the run's with -methods or -annotations."),
+]
+KeepOption = Annotated[str, typer.Option(help="Trained models that stay on disk: none, or all.")]
+RetryOption = Annotated[bool, typer.Option("--retry", help="Try again the trainings that failed.")]
+DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Say what would run; run nothing.")]
+
+
+def print_trained(
+    plan: "side_by_side.Plan",
+    *,
+    retry: bool,
+    dry_run: bool,
+    check: "Callable[[side_by_side.Plan], None]" = lambda _: None,
+) -> "list[side_by_side.ArmTrial] | None":
+    """Train what is not done and say so, or say what would be done.
+
+    Args:
+        plan: What to do.
+        retry: Try failed trainings again.
+        dry_run: Run nothing.
+        check: Called once the shared stages are done; it may refuse what they show.
+
+    Returns:
+        What became of each training; None where nothing was run.
+    """
+    from .. import side_by_side
+    from ..sweep import check_shared
+
+    check_shared(plan)
+    if dry_run:
+        print_what_would_run(plan)
+        return None
+    print_left_out(plan)
+    total = len(plan.arms) * len(plan.seeds)
+    notes.print(f"{total} trainings, into {plan.output}", markup=False, soft_wrap=True)
+    trials: list[side_by_side.ArmTrial] = []
+    for step in side_by_side.run_arms(plan, ConsoleReporter(), command_line(), retry=retry, check=check):
+        trials += [step] if isinstance(step, side_by_side.ArmTrial) else []
+        print_step(step, len(trials), total)
+    return trials
 
 
 def numbers(text: str, option: str) -> list[int]:

@@ -7,8 +7,8 @@ import typer
 from rich.table import Table
 
 from ..config import load_config
-from ..errors import ConfigError
 from .run import SetOption, print_plan, print_stage
+from .side_by_side import DryRunOption, numbers
 from .terminal import ConsoleReporter, command_line, notes, out
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ def sweep_command(
     keep: Annotated[str, typer.Option(help="Trained models that stay on disk: best, or all.")] = "best",
     settings: SetOption = None,
     retry: Annotated[bool, typer.Option("--retry", help="Try again the trials that failed.")] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would run; run nothing.")] = False,
+    dry_run: DryRunOption = False,
 ) -> None:
     """Train a run under every combination of settings, over one stored reference, and choose on the validation split.
 
@@ -50,12 +50,12 @@ def sweep_command(
     plan = sweep.plan_sweep(
         load_config(config, tuple(settings or ())),
         [sweep.parse_axis(text) for text in over],
-        seeds=None if seeds is None else _seeds(seeds),
+        seeds=None if seeds is None else numbers(seeds, "--seeds"),
         metric=metric,
         output=output,
         keep=keep,
     )
-    sweep.check_sweep(plan)
+    sweep.check_shared(plan)
     if dry_run:
         _print_plan(plan)
         return
@@ -69,13 +69,6 @@ def sweep_command(
         else:
             sweep.write_outcome(step, command_line())
             _print_outcome(step)
-
-
-def _seeds(text: str) -> list[int]:
-    try:
-        return [int(part) for part in text.split(",")]
-    except ValueError:
-        raise ConfigError(f"--seeds {text}: whole numbers with commas between, as in 0,1,2.") from None
 
 
 def _print_plan(plan: "sweep_module.Plan") -> None:

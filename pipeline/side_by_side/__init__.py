@@ -7,7 +7,7 @@ from .curve_page import write_curve
 from .methods import plan_methods
 from .outcome import Outcome, outcome_of
 from .page import write_outcome
-from .running import ArmTrial, check_arms, run_arms
+from .running import ArmTrial, run_arms
 
 __all__ = [
     "WITHIN",
@@ -15,7 +15,6 @@ __all__ = [
     "Curve",
     "Outcome",
     "Plan",
-    "check_arms",
     "check_rows",
     "curve_of",
     "outcome_of",

@@ -1,6 +1,5 @@
 """What a curve over annotations found, as it is written: one row a trial, and everything as JSON."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from statistics import fmean
@@ -8,14 +7,12 @@ from typing import Any, Final
 
 import polars as pl
 
-from ..storage.files import write_text
-from ..storage.parquet import write_parquet
-from ..sweep.frontier import judge_of
+from ..sweep.shared import Found, write_found
 from .arms import Plan
 from .claim import DECIDES, Answer, Claim, claims_at, together
 from .curve import Effort, Point, efforts, grid_of, points
 from .measures import MEASURES, Cell, Table, table_of
-from .outcome import cell_json
+from .outcome import cell_json, seed_values
 from .running import ArmTrial
 
 SCHEMA_VERSION: Final = 1
@@ -26,7 +23,7 @@ WITHIN: Final = 0.02
 
 
 @dataclass(frozen=True)
-class Curve:
+class Curve(Found):
     """A curve that is done.
 
     Attributes:
@@ -44,19 +41,9 @@ class Curve:
     within: float
 
     @property
-    def confidence(self) -> float:
-        """Mass of the intervals."""
-        return self.plan.config.metrics.confidence
-
-    @property
     def grid(self) -> list[int]:
         """The numbers of pairs."""
         return grid_of(self.plan)
-
-    @property
-    def judge(self) -> str | None:
-        """The judge that decides about answers; None where none were sampled."""
-        return judge_of(self.plan.config)
 
     @property
     def claims(self) -> list[Claim]:
@@ -93,9 +80,7 @@ def curve_of(plan: Plan, trials: list[ArmTrial], within: float = WITHIN) -> Curv
 
 def write_curve_files(curve: Curve) -> None:
     """Write table and facts into the curve's folder."""
-    folder = curve.plan.output
-    write_parquet(folder / TABLE, trial_table(curve))
-    write_text(folder / FACTS, json.dumps(as_json(curve), indent=2, ensure_ascii=False, default=str) + "\n")
+    write_found(curve.plan.output, TABLE, trial_table(curve), FACTS, as_json(curve))
 
 
 def trial_table(curve: Curve) -> pl.DataFrame:
@@ -132,10 +117,7 @@ def _row(curve: Curve, trial: ArmTrial, point: Point) -> dict[str, Any]:
         "completion_tokens": trial.steps.tokens,
     }
     for name in DECIDES:
-        cell = curve.cell(name, point)
-        value = None if cell is None else cell.per_seed[place]
-        ends = (None, None, None) if value is None else (value.value, value.low, value.high)
-        row |= dict(zip((name, f"{name}_low", f"{name}_high"), ends, strict=True))
+        row |= seed_values(name, curve.cell(name, point), place)
     return row
 
 

@@ -4,14 +4,14 @@ from datetime import UTC, datetime
 from statistics import fmean
 from typing import TYPE_CHECKING, Final
 
-from ..report.formatting import DASH, count, interval, measure, number, percent, plural
+from ..report.formatting import DASH, count, number, percent, plural
 from ..storage.files import write_text
 from .claim import DECIDES, Claim
 from .curve import Point, points
 from .curve_outcome import Curve, write_curve_files
 from .measures import MEASURES
 from .page import PageFacts, Section, as_html, as_markdown
-from .words import Entry, comparison_text
+from .words import Entry, cell_entry, comparison_text
 
 if TYPE_CHECKING:
     # Imported where they are used: they bring what draws pictures.
@@ -122,20 +122,8 @@ def _grid_row(curve: Curve, point: Point) -> dict[str, Entry]:
     }
     for name in DECIDES:
         if any(name in table for table in curve.tables.values()):
-            row[MEASURES[name].title] = _entry(curve, name, point)
+            row[MEASURES[name].title] = cell_entry(MEASURES[name], curve.cell(name, point), curve.confidence)
     return row
-
-
-def _entry(curve: Curve, name: str, point: Point) -> Entry:
-    shown, cell = MEASURES[name], curve.cell(name, point)
-    if cell is None or cell.average is None:
-        return Entry(DASH)
-    found = cell.average
-    text = measure(found.mean, shown.unit)
-    if found.low is not None:
-        text += f" ({interval(found.low, found.high, shown.unit)})"
-    more = "" if cell.comparison is None else comparison_text(shown, cell.comparison, curve.confidence)
-    return Entry(text, more, found.mean)
 
 
 def _claim_lead(curve: Curve) -> str:

@@ -14,6 +14,14 @@ def escaped(text: str) -> str:
     return _SPECIAL.sub(r"\\\1", " ".join(text.split()))
 
 
+def prose(text: str) -> str:
+    """Escaped text in which what stands between backticks stays code."""
+    parts = " ".join(text.split()).split("`")
+    if len(parts) % 2 == 0:
+        return escaped(text)
+    return "".join(f"`{part}`" if place % 2 else _SPECIAL.sub(r"\\\1", part) for place, part in enumerate(parts))
+
+
 def table(rows: Sequence[dict[str, Entry]]) -> str:
     """Rows as a table; what stands below an entry follows it after a line break."""
     if not rows:

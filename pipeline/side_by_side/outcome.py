@@ -1,14 +1,11 @@
 """What a comparison of methods found, as it is written: one row a trial, and everything as JSON."""
 
-import json
 from dataclasses import dataclass
 from typing import Any, Final
 
 import polars as pl
 
-from ..storage.files import write_text
-from ..storage.parquet import write_parquet
-from ..sweep.frontier import judge_of
+from ..sweep.shared import Found, write_found
 from .arms import Arm, Plan
 from .facts import FOLK, Cost, costs, needs_of
 from .measures import MEASURES, Cell, Table, table_of
@@ -20,7 +17,7 @@ FACTS: Final = "methods.json"
 
 
 @dataclass(frozen=True)
-class Outcome:
+class Outcome(Found):
     """A comparison that is done.
 
     Attributes:
@@ -34,16 +31,6 @@ class Outcome:
     trials: tuple[ArmTrial, ...]
     table: Table
     costs: dict[str, Cost]
-
-    @property
-    def confidence(self) -> float:
-        """Mass of the intervals."""
-        return self.plan.config.metrics.confidence
-
-    @property
-    def judge(self) -> str | None:
-        """The judge that decides about answers; None where none were sampled."""
-        return judge_of(self.plan.config)
 
     @property
     def measures(self) -> tuple[str, ...]:
@@ -71,9 +58,7 @@ def outcome_of(plan: Plan, trials: list[ArmTrial]) -> Outcome:
 
 def write_files(outcome: Outcome) -> None:
     """Write table and facts into the comparison's folder."""
-    folder = outcome.plan.output
-    write_parquet(folder / TABLE, trial_table(outcome))
-    write_text(folder / FACTS, json.dumps(as_json(outcome), indent=2, ensure_ascii=False, default=str) + "\n")
+    write_found(outcome.plan.output, TABLE, trial_table(outcome), FACTS, as_json(outcome))
 
 
 def trial_table(outcome: Outcome) -> pl.DataFrame:
@@ -113,11 +98,21 @@ def _row(outcome: Outcome, trial: ArmTrial) -> dict[str, Any]:
     }
     place = outcome.plan.seeds.index(trial.seed)
     for name in MEASURES:
-        cell = outcome.cell(name, trial.arm)
-        value = None if cell is None else cell.per_seed[place]
-        ends = (None, None, None) if value is None else (value.value, value.low, value.high)
-        row |= dict(zip((name, f"{name}_low", f"{name}_high"), ends, strict=True))
+        row |= seed_values(name, outcome.cell(name, trial.arm), place)
     return row
+
+
+def seed_values(name: str, cell: Cell | None, place: int) -> dict[str, float | None]:
+    """A measure with one seed and its interval, by column; null where the arm failed.
+
+    Args:
+        name: Of the measure.
+        cell: Of the arm.
+        place: The seed's among all.
+    """
+    value = None if cell is None else cell.per_seed[place]
+    ends = (None, None, None) if value is None else (value.value, value.low, value.high)
+    return dict(zip((name, f"{name}_low", f"{name}_high"), ends, strict=True))
 
 
 def as_json(outcome: Outcome) -> dict[str, Any]:

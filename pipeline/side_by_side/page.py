@@ -5,8 +5,9 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 from ..storage.files import write_text
+from ..sweep.shared import PageHead
 from .facts import FOLK
-from .markdown import escaped, table
+from .markdown import escaped, prose, table
 from .measures import MEASURES
 from .outcome import Outcome, is_clear, write_files
 from .words import (
@@ -29,6 +30,9 @@ if TYPE_CHECKING:
 
 PAGE: Final = "methods.html"
 MARKDOWN: Final = "methods.md"
+_COST_LEAD: Final = (
+    "Means over the seeds; the peak is the highest. In all: with scoring, sampling and judging of the trained model."
+)
 
 
 @dataclass(frozen=True)
@@ -53,30 +57,14 @@ class Section:
 
 
 @dataclass(frozen=True)
-class PageFacts:
+class PageFacts(PageHead):
     """All that a page says.
 
     Attributes:
-        title: Its heading.
-        run_name: Name of the run that is compared on.
-        generated_at: ISO time.
-        command: The command line.
-        tone: Colour of the verdict.
-        badge: The verdict in a few words.
-        verdict: The verdict.
-        notes: What to beware of.
         sections: Its parts.
         picture: Beside the verdict; None for none.
     """
 
-    title: str
-    run_name: str
-    generated_at: str
-    command: str
-    tone: str
-    badge: str
-    verdict: str
-    notes: tuple[str, ...]
     sections: tuple[Section, ...]
     picture: "Picture | None" = None
 
@@ -105,7 +93,7 @@ def as_html(facts: PageFacts) -> str:
 def as_markdown(facts: PageFacts) -> str:
     """The page in Markdown, without its pictures."""
     parts = [f"# {escaped(facts.title)}", f"**{escaped(facts.verdict)}**"]
-    parts += ["\n".join(f"- {escaped(note)}" for note in facts.notes)]
+    parts += ["\n".join(f"- {prose(note)}" for note in facts.notes)]
     for section in facts.sections:
         if section.rows:
             parts += [f"## {section.title}", escaped(section.lead), table(section.rows)]
@@ -139,7 +127,7 @@ def _sections(outcome: Outcome) -> list[Section]:
         f"Below each number: the difference from {baseline} on the same rows, its interval, and its corrected p-value."
     )
     sections = [
-        Section("cost", "What each takes", "Means over the seeds; the peak is the highest.", tuple(cost_rows(outcome))),
+        Section("cost", "What each takes", _COST_LEAD, tuple(cost_rows(outcome))),
         Section(
             "preferences",
             "Held-out preferences",

@@ -6,17 +6,15 @@ import json
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
-from pathlib import Path
 from typing import Final, NamedTuple, TypeAlias
 
 from ..config import RunConfig
 from ..context import Reporter
 from ..errors import TrainingError
-from ..judges.registry import check_judges
-from ..line import Finished, check_run, fingerprint_of, locked, read_stage, run, select
+from ..line import Finished, fingerprint_of, locked, read_stage, select
 from ..storage.files import make_folder, write_text
-from ..sweep.plan import BASE, LAST_SHARED, TRIALS, Trial
-from ..sweep.running import Done
+from ..sweep.plan import LAST_SHARED, TRIALS, Trial
+from ..sweep.shared import Done, check_shared, run_shared
 from ..sweep.trials import TrialResult, drop_model, run_trial
 from .arms import Plan, Steps
 from .budget import steps_of, taken_tokens
@@ -76,14 +74,12 @@ def run_arms(
     Raises:
         PipelineError: What the shared stages say, or that every trial failed.
     """
-    check_arms(plan)
+    check_shared(plan)
     make_folder(plan.output / TRIALS)
     failures: list[ArmTrial] = []
     done = 0
     with locked(plan.output):
-        source = Path(plan.config.runs) / plan.config.name
-        for finished in run(plan.base, select(None, LAST_SHARED), reporter=reporter, command=command, source=source):
-            yield Done(BASE, finished)
+        yield from run_shared(plan, reporter, command)
         check(plan)
         for seed in plan.seeds:
             lengths = steps_of(plan, seed)
@@ -96,16 +92,6 @@ def run_arms(
     if not done:
         first = failures[0]
         raise TrainingError(f"all {len(failures)} trainings failed. The first, {first.arm}: {first.result.error}")
-
-
-def check_arms(plan: Plan) -> None:
-    """Refuse what would stop the work after hours, before any of it.
-
-    Raises:
-        PipelineError: As `line.check_run`.
-    """
-    check_run(plan.base, select(None, LAST_SHARED))
-    check_judges(plan.config.judges)
 
 
 def _trained(plan: Plan, trial: Trial, steps: Steps, reporter: Reporter, command: str, *, retry: bool) -> ArmTrial:

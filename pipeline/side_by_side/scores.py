@@ -18,7 +18,7 @@ from ..config import MetricsConfig, RunConfig
 from ..report.evaluation_facts import TRAINED
 from ..stages.metrics import reward_of_run
 from ..storage.tables import read_table
-from ..sweep.comparing import Gap
+from ..sweep.comparing import Gap, reward_settings
 from ..sweep.measures import Value
 
 # What a number is looked up by: evaluator, metric, model.
@@ -82,22 +82,10 @@ def _rows(config: RunConfig, table: str, *, own: bool) -> pl.DataFrame:
     return rows.select(*kept, "group_id", *rewards, *(f"{side}token_count" for side in sides))
 
 
-def settings_of(metrics: MetricsConfig, baseline: str) -> EvaluationSettings:
-    """Those of the trials, for rows that hold rewards where log-probs stood."""
-    return EvaluationSettings(
-        beta=1.0,
-        reward="sum_logps",
-        bootstrap_draws=metrics.bootstrap_draws,
-        confidence=metrics.confidence,
-        seed=metrics.seed,
-        baseline=baseline,
-    )
-
-
 def _scores(
     frames: Mapping[str, pl.DataFrame], kind: str, measured: _Measured, baseline: str, metrics: MetricsConfig
 ) -> Scores:
-    settings = settings_of(metrics, baseline)
+    settings = reward_settings(metrics, baseline)
     frames = {name: frame for name, frame in frames.items() if frame.height}
 
     def of(names: Sequence[str], evaluator: str) -> _Rows:
@@ -156,7 +144,7 @@ def gap_of(rows: _Rows, difference: tuple[str, str], test: str | None, name: str
 def _moved(trials: Mapping[str, RunConfig], baseline: str) -> Scores:
     """How much less likely each model finds logged answers than the reference does: nats a token."""
     metrics = next(iter(trials.values())).metrics
-    settings = settings_of(metrics, baseline)
+    settings = reward_settings(metrics, baseline)
     sums = {name: found for name, config in trials.items() if (found := _log_ratios(config)).height}
     estimands = {name: _per_token(name, rows, None, settings) for name, rows in sums.items()}
     values = dict(zip(estimands, intervals(list(estimands.values()), settings), strict=True))

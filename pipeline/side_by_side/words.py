@@ -3,11 +3,23 @@
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
-from ..report.formatting import DASH, change, count, difference, interval, measure, number, p_value, plural, seconds
+from ..report.formatting import (
+    DASH,
+    change,
+    count,
+    difference,
+    interval,
+    measure,
+    number,
+    p_value,
+    percent,
+    plural,
+    seconds,
+)
 from ..sweep.comparing import Comparison
 from .arms import Arm
 from .facts import FOLK, Cost, needs_of
-from .measures import MEASURES, Measure
+from .measures import MEASURES, Cell, Measure
 from .outcome import Outcome, is_clear
 
 PREFERENCES: Final = ("accuracy", "log_ratio_accuracy", "margin", "auc", "moved")
@@ -84,14 +96,19 @@ def _title(outcome: Outcome, name: str) -> str:
 def notes(outcome: Outcome) -> list[str]:
     """What the reader must know of these numbers."""
     plan = outcome.plan
-    asked = f"{count(plan.tokens)} as asked" if plan.tokens else f"what {plan.baseline} takes by the run file"
+    baseline = _title(outcome, plan.baseline)
+    asked = f"{count(plan.tokens)} as asked" if plan.tokens else f"what {baseline} takes by the run file"
+    seeds = (
+        f"; over {len(plan.seeds)} seeds intervals are averaged, and p-values are combined as twice their mean"
+        if len(plan.seeds) > 1
+        else ""
+    )
     found = [
         f"All methods train on as many completion tokens, to the nearest whole step: {asked}. A pair has those of both "
         "answers, a thumb those of one, SFT those of liked answers alone.",
-        f"Intervals and tests resample prompt groups of the {plan.config.metrics.split} split, the same for all; over "
-        f"{plural(len(plan.seeds), 'seed')} intervals are averaged, and p-values are combined as twice their mean. "
-        f"Differences are from {_title(outcome, plan.baseline)}; p-values are corrected for the number of methods "
-        "(Holm), for each measure by itself.",
+        f"Intervals and tests resample prompt groups of the {plan.config.metrics.split} split, the same for "
+        f"all{seeds}. Differences are from {baseline}; p-values are corrected for the number of methods (Holm), for "
+        "each measure by itself.",
         "Hyper-parameters are those of the run file or each method's defaults: a method that needs another learning "
         "rate is at a disadvantage here. `--for METHOD.KEY=VALUE` sets its own; choose it by `thumbline sweep`, on the "
         "validation split.",
@@ -140,7 +157,7 @@ def _cost_row(outcome: Outcome, arm: Arm) -> dict[str, Entry]:
     peak = cost.peak_memory_gib
     taken = Entry(DASH) if cost.train_seconds is None else Entry(seconds(cost.train_seconds), value=cost.train_seconds)
     if cost.all_seconds is not None:
-        taken = taken._replace(more=f"{seconds(cost.all_seconds)} with scoring and sampling")
+        taken = taken._replace(more=f"{seconds(cost.all_seconds)} in all")
     return {
         "method": Entry(needs.title, "" if outcome.error_of(arm.name) is None else "failed"),
         "reference": Entry(needs.reference),
@@ -159,7 +176,11 @@ def _cost_row(outcome: Outcome, arm: Arm) -> dict[str, Entry]:
 def _flops(cost: Cost) -> Entry:
     if cost.flops is None:
         return Entry(DASH, cost.why_no_flops or "")
-    return Entry(f"{cost.flops:.3g}", value=cost.flops)
+    more = ""
+    if cost.sampling_flops and cost.scoring_flops:
+        sampled, scored = cost.sampling_flops / cost.flops, cost.scoring_flops / cost.flops
+        more = f"{percent(sampled)} sampling, {percent(scored)} scoring"
+    return Entry(f"{cost.flops:.2e}", more, cost.flops)
 
 
 def folk_rows(outcome: Outcome) -> list[dict[str, Entry]]:
@@ -208,6 +229,18 @@ def measure_rows(outcome: Outcome, names: Sequence[str]) -> list[dict[str, Entry
 def entry(outcome: Outcome, shown: Measure, arm: str) -> Entry:
     """One measure of one arm."""
     cell = outcome.cell(shown.name, arm)
+    return cell_entry(shown, cell, outcome.confidence, "the baseline" if arm == outcome.plan.baseline else "")
+
+
+def cell_entry(shown: Measure, cell: Cell | None, confidence: float, alone: str = "") -> Entry:
+    """A measure with its interval and spread over the seeds, and below it the difference from the baseline.
+
+    Args:
+        shown: The measure.
+        cell: Of an arm; None where it failed.
+        confidence: Mass of the intervals.
+        alone: What stands below where nothing is compared.
+    """
     if cell is None or cell.average is None:
         return Entry(DASH)
     found = cell.average
@@ -216,10 +249,7 @@ def entry(outcome: Outcome, shown: Measure, arm: str) -> Entry:
         text += f" ({interval(found.low, found.high, shown.unit)})"
     if found.spread is not None:
         text += f", seeds ±{measure(found.spread, shown.unit)}"
-    if cell.comparison is None:
-        more = "the baseline" if arm == outcome.plan.baseline else ""
-    else:
-        more = comparison_text(shown, cell.comparison, outcome.confidence)
+    more = alone if cell.comparison is None else comparison_text(shown, cell.comparison, confidence)
     return Entry(text, more, found.mean)
 
 

@@ -4,7 +4,8 @@ from .grid import Axis, parse_axis
 from .outcome import FinalResult, Outcome, trial_table
 from .page import write_outcome
 from .plan import BEST, Plan, Setting, Trial, plan_sweep
-from .running import BEST_FILE, Done, check_sweep, run_sweep
+from .running import BEST_FILE, run_sweep
+from .shared import Done, check_shared
 from .trials import TrialResult, failure_of, is_done
 
 __all__ = [
@@ -18,7 +19,7 @@ __all__ = [
     "Setting",
     "Trial",
     "TrialResult",
-    "check_sweep",
+    "check_shared",
     "failure_of",
     "is_done",
     "parse_axis",

@@ -128,7 +128,7 @@ def _gaps(configs: Mapping[str, RunConfig], best: str, measure: Measure) -> dict
     """The best setting less each other one, by the other's name, in trials of one seed."""
     evaluator, difference, test = _EVALUATORS[measure.name]
     rows = pl.concat([_rows(config, measure, name) for name, config in configs.items()])
-    settings = _settings(configs[best].metrics, best)
+    settings = reward_settings(configs[best].metrics, best)
     pairs, unpaired = (None, rows) if measure.name == "auc" else (rows, None)
     table = evaluate(pairs, unpaired, settings, [evaluator])
     found = {(row["model"], row["compared_with"], row["metric"]): row for row in table.iter_rows(named=True)}
@@ -146,15 +146,20 @@ def _gaps(configs: Mapping[str, RunConfig], best: str, measure: Measure) -> dict
     }
 
 
-def _settings(metrics: MetricsConfig, best: str) -> EvaluationSettings:
-    """Those of the trials, for rows that hold rewards where log-probs stood."""
+def reward_settings(metrics: MetricsConfig, baseline: str) -> EvaluationSettings:
+    """Those of the trials, for rows that hold rewards where log-probs stood.
+
+    Args:
+        metrics: Of the run.
+        baseline: What others are compared with.
+    """
     return EvaluationSettings(
         beta=1.0,
         reward="sum_logps",
         bootstrap_draws=metrics.bootstrap_draws,
         confidence=metrics.confidence,
         seed=metrics.seed,
-        baseline=best,
+        baseline=baseline,
     )
 
 

@@ -17,6 +17,7 @@ from .comparing import Comparison
 from .frontier import cheapest, judge_of, on_frontier
 from .measures import FRONTIER, MEASURES, Value, values_of
 from .plan import Plan, Setting
+from .shared import Found
 from .trials import TrialResult
 
 SCHEMA_VERSION: Final = 1
@@ -57,7 +58,7 @@ class FinalResult(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Outcome:
+class Outcome(Found):
     """A sweep that is done.
 
     Attributes:
@@ -73,16 +74,6 @@ class Outcome:
     best: Setting
     comparisons: tuple[Comparison, ...]
     tested: FinalResult | None
-
-    @property
-    def confidence(self) -> float:
-        """Mass of the intervals."""
-        return self.plan.config.metrics.confidence
-
-    @property
-    def judge(self) -> str | None:
-        """The judge that decides about answers; None where none were sampled."""
-        return judge_of(self.plan.config)
 
     @property
     def points(self) -> tuple[FrontierPoint, ...]:

@@ -1,6 +1,5 @@
 """The page of a sweep, and what is written beside it: the trials as a table, and everything as JSON."""
 
-import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,11 +9,11 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from ..report.evaluation_facts import HEADLINES
 from ..report.formatting import MINUS
 from ..storage.files import write_text
-from ..storage.parquet import write_parquet
 from .choosing import SettingResult
 from .grid import described
 from .measures import MEASURES, WIN_RATE
 from .outcome import Outcome, as_json, trial_table
+from .shared import PageHead, write_found
 from .words import against_default, final_text, notes, setting_rows, trial_rows, verdict
 
 if TYPE_CHECKING:
@@ -43,34 +42,18 @@ class Cell(NamedTuple):
 
 
 @dataclass(frozen=True)
-class SweepFacts:
+class SweepFacts(PageHead):
     """All that the page says.
 
     Attributes:
-        title: Its heading.
-        run_name: Name of the run that varies.
-        generated_at: ISO time.
-        command: The command line.
-        tone: Whether the best setting is clearly ahead.
-        badge: The same in words.
-        verdict: Who is best, and by how much.
         default: The best against what the run file says; None where there is nothing to say.
         tested: The best on rows that nothing was chosen by.
-        notes: What to beware of.
         settings: A row a setting.
         trials: A row a trial.
     """
 
-    title: str
-    run_name: str
-    generated_at: str
-    command: str
-    tone: str
-    badge: str
-    verdict: str
     default: str | None
     tested: str | None
-    notes: tuple[str, ...]
     settings: tuple[dict[str, Cell], ...]
     trials: tuple[dict[str, Cell], ...]
 
@@ -78,8 +61,7 @@ class SweepFacts:
 def write_outcome(outcome: Outcome, command: str) -> None:
     """Write page, table and facts into the sweep's folder."""
     folder = outcome.plan.output
-    write_parquet(folder / TABLE, trial_table(outcome))
-    write_text(folder / FACTS, json.dumps(as_json(outcome), indent=2, ensure_ascii=False, default=str) + "\n")
+    write_found(folder, TABLE, trial_table(outcome), FACTS, as_json(outcome))
     write_text(folder / PAGE, render_sweep(outcome, command))
 
 

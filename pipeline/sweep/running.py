@@ -1,8 +1,7 @@
 """A sweep, from the start or from where it was: shared stages once, trials one by one, the best on the test split."""
 
 from collections.abc import Iterator
-from pathlib import Path
-from typing import Final, NamedTuple, TypeAlias
+from typing import Final, TypeAlias
 
 import polars as pl
 import yaml
@@ -11,8 +10,7 @@ from ..config import RunConfig
 from ..context import Reporter, SilentReporter
 from ..errors import ConfigError, TrainingError
 from ..hiding import with_named_secrets
-from ..judges.registry import check_judges
-from ..line import Finished, check_run, locked, run, select
+from ..line import locked, run, select
 from ..storage.files import make_folder, write_text
 from ..storage.tables import read_table
 from ..training.methods import main_method
@@ -20,22 +18,11 @@ from .choosing import SettingResult, best_of, ranked, result_of
 from .comparing import compare_best
 from .grid import described
 from .outcome import FinalResult, Outcome
-from .plan import BASE, BEST, LAST_SHARED, TRIALS, Plan, Setting
+from .plan import BEST, TRIALS, Plan, Setting
+from .shared import Done, check_shared, run_shared
 from .trials import TrialResult, drop_model, run_trial
 
 BEST_FILE: Final = "best.yaml"
-
-
-class Done(NamedTuple):
-    """A stage that was done for all trials, or for the best setting.
-
-    Attributes:
-        part: `base` or `best`.
-        finished: What happened to it.
-    """
-
-    part: str
-    finished: Finished
 
 
 Step: TypeAlias = Done | TrialResult | Outcome
@@ -59,12 +46,10 @@ def run_sweep(
         PipelineError: What the shared stages say, or that every trial failed.
     """
     reporter = reporter or SilentReporter()
-    check_sweep(plan)
+    check_shared(plan)
     make_folder(plan.output / TRIALS)
     with locked(plan.output):
-        source = Path(plan.config.runs) / plan.config.name
-        for finished in run(plan.base, select(None, LAST_SHARED), reporter=reporter, command=command, source=source):
-            yield Done(BASE, finished)
+        yield from run_shared(plan, reporter, command)
         _check_held_out(plan)
         results: list[SettingResult] = []
         for setting in plan.settings:
@@ -78,16 +63,6 @@ def run_sweep(
         if best is None:
             raise TrainingError(_why_no_best(plan, results))
         yield from _finish(plan, results, best.setting, reporter, command)
-
-
-def check_sweep(plan: Plan) -> None:
-    """Refuse what would stop a sweep after hours, before any work; what each trial's training needs, its plan has seen.
-
-    Raises:
-        PipelineError: As `line.check_run`.
-    """
-    check_run(plan.base, select(None, LAST_SHARED))
-    check_judges(plan.config.judges)
 
 
 def _check_held_out(plan: Plan) -> None:

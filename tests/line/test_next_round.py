@@ -6,6 +6,7 @@ import polars as pl
 import pytest
 from typer.testing import CliRunner
 
+import thumbline
 from tests.line.conftest import write_config, write_log
 from thumbline.pipeline import line, rounds
 from thumbline.pipeline.cli.main import app
@@ -78,6 +79,26 @@ def test_the_same_call_finds_what_is_done(first, second):
     made, *finished = rounds.run_round(plan, until="metrics")
     assert made == second[1][0]._replace(found=True)
     assert {done.action for done in finished} == {"skipped"}
+
+
+def test_the_same_from_python(first, second):
+    found = thumbline.next_round(
+        str(first.run_dir),
+        samples=3,
+        max_new_tokens=6,
+        keep_cut=True,
+        margin=0.5,
+        judge="letters",
+        prompts=6,
+        until="metrics",
+    )
+    assert found.run.folder == second[0].config.run_dir and found.verdict is None
+    assert (found.rows, found.answers, found.prompts) == (second[1][0].rows, 18, 6)
+    assert f"gave {found.rows} rows" in found._repr_html_()
+    with pytest.raises(ConfigError, match="give one of them"):
+        thumbline.next_round(first.run_dir, votes="a", votes_from="b")
+    with pytest.raises(ConfigError, match="ppo writes and judges its own answers"):
+        thumbline.next_round(first.run_dir, **{"train.method": "ppo"})
 
 
 def test_a_third_round_reads_the_rows_of_all(first, second):

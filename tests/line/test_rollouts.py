@@ -4,11 +4,17 @@ import json
 
 import polars as pl
 import pytest
+import torch
 
 from tests.line.conftest import write_config
 from thumbline.pipeline import line
 from thumbline.pipeline.config import load_config
 from thumbline.pipeline.errors import ConfigError
+from thumbline.pipeline.planning.models import model_config
+from thumbline.pipeline.planning.operations import operations
+from thumbline.pipeline.planning.tracing import Traces
+from thumbline.pipeline.planning.work import Stated, any_work
+from thumbline.pipeline.side_by_side.budget import answer_tokens
 from thumbline.pipeline.storage.manifests import read_manifest
 from thumbline.pipeline.training import trainer as trainer_module
 
@@ -77,6 +83,21 @@ def test_the_report_and_the_notes_say_what_happened(trained):
     assert curves.index(("reward", "train")) < curves.index(("kl_k1", "train")) < curves.index(("grad_norm", "train"))
     metrics = pl.read_parquet(trained / "metrics" / "metrics.parquet")
     assert "unpaired_auc" in set(metrics["evaluator"])
+
+
+def test_a_plan_counts_the_prompts_and_tokens_that_training_took(trained):
+    config = line.load_saved_config(trained)
+    traces = Traces(model_config(config))
+    layout = traces.layout(config.train)
+    mean = round(answer_tokens(config))
+    with any_work(config, Stated(), layout) as whole, any_work(config, Stated(completion_tokens=mean), layout) as taken:
+        assert whole.prompts == read_manifest(trained / "train").counts.rows_out
+        assert whole.steps == 4 and whole.sampled.answers == 32
+        logged = log_of(trained).filter(phase="train", metric="computed_tokens")["value"].mean()
+        # The policy's own pass, and two with a gradient; a step's answers are padded to its longest.
+        assert taken.sampled.pass_tokens * 3 == pytest.approx(logged, rel=0.15)
+        done = operations(traces.rollouts(config.train, taken, torch.device("cpu")), taken)
+    assert min(done.sampling, done.scoring, done.training) > 0.05 * done.total
 
 
 @pytest.mark.parametrize(
