@@ -156,7 +156,7 @@ def test_the_command_says_what_sampling_and_scoring_take(run_file):
     result = CliRunner().invoke(app, ["plan", str(run_file), "--rows", "40"])
     assert result.exit_code == 0, (result.output, result.exception)
     words = " ".join(result.stdout.split())
-    for said in ("reference model", "thumbs model", "keys, values and draws", "% sample", "% score", "in memory"):
+    for said in ("sampling", "scoring", "% sample", "% score", "in memory"):
         assert said in words, said
     assert "32 tokens of prompt, half of what sequences allow, answers of 16 tokens" in words
 
