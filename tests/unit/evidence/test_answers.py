@@ -6,9 +6,9 @@ import polars as pl
 from hypothesis import given
 from hypothesis import strategies as st
 
-from thumbline.pipeline.evidence.answers import answers
+from thumbline.pipeline.evidence.answers import answer_texts, answers
 from thumbline.pipeline.evidence.votes import divided
-from thumbline.pipeline.tables import MESSAGES, TIME, VOTE
+from thumbline.pipeline.tables import MESSAGES, TEXTS, TIME, VOTE, polars_schema
 
 NAMES = st.sampled_from([None, "b", "a", "c"])
 EVENTS = st.lists(
@@ -105,7 +105,13 @@ def plainly(rows):
 def test_answers_are_what_a_plain_loop_finds(rows, random):
     order = list(range(len(rows)))
     random.shuffle(order)
-    found = answers(table(rows)[order])
+    events = table(rows)[order]
+    found = answers(events)
+    assert not {*TEXTS} & {*found.columns}
+    texts = answer_texts(events)
+    assert texts.columns == list(polars_schema("texts"))
+    found = found.hstack(texts.select(TEXTS))
+    assert texts["response_id"].to_list() == found["response_id"].to_list()
     times = [found[name].cast(pl.Int64).to_list() for name in ("oldest_event_at", "newest_event_at")]
     flat = found.drop("oldest_event_at", "newest_event_at").to_dicts()
     expected = plainly(rows)
