@@ -12,7 +12,7 @@ from typing import NamedTuple
 import fsspec
 import pytest
 
-from tests.line.conftest import write_config
+from tests.line.conftest import write_config, write_log
 from tests.line.test_ray import SECTIONS, SIZES, digests, folders
 from tests.object_store import BUCKET, Proxy, served, use
 from tests.ray_tasks import ended, processes
@@ -121,3 +121,34 @@ def test_a_store_that_fails_one_request_in_ten_and_an_engine_that_ends_change_no
     assert reporter.killed and all(map(ended, reporter.killed))
     assert [path for method, path in store.proxy.requests if method == "GET" and path.startswith(f"/{BUCKET}/logs/")]
     assert not list((store.bucket / "runs" / "there" / "lock").glob("*"))
+
+
+def small_llama(place: Path) -> Path:
+    """In sizes that vLLM's CPU attention takes."""
+    from tests.tiny import save_random_llama, tiny_tokenizer
+
+    tokenizer = tiny_tokenizer()
+    sizes = {"vocab_size": len(tokenizer), "hidden_size": 128, "intermediate_size": 128, "num_hidden_layers": 2}
+    heads = {"num_attention_heads": 4, "num_key_value_heads": 2, "max_position_embeddings": 512}
+    folder = save_random_llama(place / "llama", **sizes, **heads, tie_word_embeddings=True)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+@pytest.mark.vllm
+@pytest.mark.skipif(find_spec("vllm") is None, reason="vLLM is not installed")
+def test_vllm_in_two_actors_from_and_to_the_store(store, tmp_path):
+    """Each has one core."""
+    model = small_llama(tmp_path)
+    log = write_log(tmp_path / "short.jsonl", prompts=16)
+    fsspec.filesystem("s3", use_listings_cache=False).put_file(str(log), f"{BUCKET}/logs/thumbs.jsonl")
+    sections = {
+        "reference": {"engine": "vllm", "dtype": "float32", "shard_rows": 8, "routes": ["adapter"]},
+        "splits": {"validation": 0.2, "test": 0.3},
+    }
+    here, there = calm(tmp_path, model, **sections), over_ray(tmp_path, model, **sections)
+    stages = line.select(None, "reference")
+    list(line.run(here, stages, sizes=SIZES))
+    (*_, last) = line.run(there, stages, sizes=SIZES)
+    check_same(here, there, store.bucket)
+    assert last.manifest.notes["engine"].startswith("vllm")
