@@ -59,7 +59,8 @@ class Patience:
                 raise
             except (InputError, MachineError):
                 raise
-            except Exception as error:  # each client raises errors of its own
+            # Clients of s3, gs and az share no kind of error, and none of theirs can be imported without its extra.
+            except Exception as error:
                 told = self._ending(what, address, error, is_last=pause is None)
                 if told is not None:
                     raise told from error
@@ -67,6 +68,7 @@ class Patience:
             else:
                 self._has_answered = True
                 return result
+            # The last try, without a pause after it, has returned or raised.
             time.sleep(pause or 0.0)
         raise AssertionError("the last try returns or raises")
 
