@@ -67,12 +67,13 @@ def _samples_answers(config: RunConfig) -> bool:
 
 
 def also_reads(config: RunConfig) -> tuple[str, ...]:
-    """Who wrote which answer, where that decides; what scores sampled answers, and judges those of its steps."""
+    """Who wrote which answer, where that decides; prompts that steps answer; what scores or judges sampled answers."""
     chooses = config.train.choose == "frontier"
     judged = chooses and config.judges[0].judge == "thumbs"
     written = chooses or config.train.only_model is not None
     return (
         *(("responses",) if written else ()),
+        *(("texts",) if chooses else ()),
         *(("thumbs_model",) if judged or _samples_answers(config) else ()),
     )
 
