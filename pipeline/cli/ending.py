@@ -24,6 +24,17 @@ def heed_termination() -> None:
     signal.signal(signal.SIGTERM, _terminate)
 
 
+def stop_behind(error: BaseException | None) -> KeyboardInterrupt | None:
+    """The stop that a library, stopped in the middle, made another error of; None where there was none."""
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        if isinstance(error, KeyboardInterrupt):
+            return error
+        seen.add(id(error))
+        error = error.__cause__ or error.__context__
+    return None
+
+
 def exit_code(stopped: KeyboardInterrupt) -> int:
     """128 and the signal's number, as shells say it: 130 after Ctrl-C, 143 after SIGTERM."""
     return 128 + (signal.SIGTERM if isinstance(stopped, Terminated) else signal.SIGINT)

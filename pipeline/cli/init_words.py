@@ -1,5 +1,6 @@
 """What `thumbline init` shows of a log: how it is read, what each vote is taken for, and rows as they are read."""
 
+import shlex
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -154,11 +155,12 @@ def print_next(output: Path) -> None:
     """The commands to type next."""
     out.print()
     _say(f"Wrote {output}. Next:")
+    written = shlex.quote(str(output))
     commands = {
-        f"thumbline run {output} --until splits": "the rows, and why others were rejected",
-        f"thumbline run {output} --dry-run": "what would run",
-        f"thumbline plan {output} --memory 24": "what training takes on a GPU of 24 GB",
-        f"thumbline run {output}": "train, evaluate, report",
+        f"thumbline run {written} --until splits": "the rows, and why others were rejected",
+        f"thumbline run {written} --dry-run": "what would run",
+        f"thumbline plan {written} --memory 24": "what training takes on a GPU of 24 GB",
+        f"thumbline run {written}": "train, evaluate, report",
     }
     for command, what in commands.items():
         _say(f"  {command:<44} # {what}")

@@ -9,7 +9,7 @@ from tempfile import NamedTemporaryFile
 from ..errors import MISUSE, PipelineError
 from ..hiding import as_told
 from ..troubles import explained
-from .ending import tell_stopped
+from .ending import stop_behind, tell_stopped
 from .terminal import err
 
 
@@ -18,13 +18,12 @@ def errors_told() -> Iterator[None]:
     """An error prints one message; a user's mistake exits with 2, others with 1."""
     try:
         yield
-    except KeyboardInterrupt as stopped:
-        sys.exit(tell_stopped(stopped))
     except (SystemExit, GeneratorExit):
         raise
     # Panics of polars are no `Exception`.
     except BaseException as error:  # noqa: BLE001  all are told
-        sys.exit(tell_error(error))
+        stopped = stop_behind(error)
+        sys.exit(tell_error(error) if stopped is None else tell_stopped(stopped))
 
 
 def tell_error(error: BaseException, who: str = "") -> int:

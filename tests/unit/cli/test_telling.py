@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from thumbline.pipeline.cli.ending import Terminated
 from thumbline.pipeline.cli.telling import errors_told
 from thumbline.pipeline.errors import InputError, TrainingError
 
@@ -50,3 +51,18 @@ def test_a_fault_of_the_program_is_one_line_and_a_file_that_says_where(capsys, t
     (kept,) = re.findall(r"report it with (\S+),", said)
     assert Path(kept).parent == tmp_path
     assert "Traceback" in Path(kept).read_text() and "test_telling.py" in Path(kept).read_text()
+
+
+def test_a_stop_that_a_library_makes_another_error_of_is_told_as_the_stop(capsys):
+    try:
+        try:
+            raise Terminated
+        except Terminated:
+            raise ImportError("cannot import name 'DataFrame' from partially initialized module") from None
+    except ImportError as error:
+        wrapped = error
+    assert told(wrapped, capsys) == (143, "Terminated.\n")
+    assert told(KeyboardInterrupt(), capsys) == (130, "Interrupted.\n")
+    looped = ValueError("a")
+    looped.__cause__ = looped
+    assert told(looped, capsys)[0] == 1
