@@ -11,11 +11,12 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
-from ..storage.columns import gathered
-from ..tables import polars_schema
+from ..storage.columns import gathered, gathered_rows
+from ..tables import TEXTS, polars_schema
 from .comparisons import SIDES
 
 _ORDER: Final = ("prompt_id", "response_id", "event_id")
+FIRST_TEXTS: Final = (*_ORDER, *TEXTS)
 _COUNTED: Final[dict[str, Sequence[str]]] = {
     "n_copied": ["copied"],
     "n_regenerated": ["regenerated"],
@@ -31,13 +32,39 @@ def answer_texts(events: pl.DataFrame) -> pl.DataFrame:
     Spellings that are the same text share the one of the smallest event id.
 
     Args:
-        events: Named events with their texts.
+        events: Named events with their texts, in any order.
     """
-    ordered = _sorted(events)
-    first = _starts(ordered["response_id"])
-    found = ordered.select("response_id", "prompt_id", "tools", "completion", "completion_extra")[first]
-    prompts = gathered(ordered["prompt"], _prompt_rows(ordered, first))
-    return found.with_columns(prompts).select(list(polars_schema("texts")))
+    return with_one_prompt_each(first_texts(events).sort("prompt_id", "response_id"))
+
+
+def first_texts(events: pl.DataFrame) -> pl.DataFrame:
+    """The texts of each answer's event of the smallest id, columns `FIRST_TEXTS`, in any order.
+
+    What it gives of parts of some events, put together, gives what the events give.
+
+    Args:
+        events: Named events with their texts, in any order.
+    """
+    found = events.select(FIRST_TEXTS)
+    if found["response_id"].n_unique() == found.height:
+        return found
+    places = (
+        found.select("response_id", "event_id")
+        .with_row_index("place")
+        .group_by("response_id")
+        .agg(pl.col("place").get(pl.col("event_id").arg_min()))
+    )
+    return gathered_rows(found, places["place"].to_numpy())
+
+
+def with_one_prompt_each(texts: pl.DataFrame) -> pl.DataFrame:
+    """Table `texts`: answers to one prompt share its spelling in the event of the smallest id.
+
+    Args:
+        texts: What `first_texts` gives of all events of some prompts, sorted by prompt_id and response_id.
+    """
+    prompts = gathered(texts["prompt"], _prompt_rows(texts))
+    return texts.with_columns(prompts).select(list(polars_schema("texts")))
 
 
 def answers(events: pl.DataFrame) -> pl.DataFrame:
@@ -98,20 +125,16 @@ def _counts(ordered: pl.DataFrame, group: pl.Series) -> pl.DataFrame:
     )
 
 
-def _prompt_rows(ordered: pl.DataFrame, first: np.ndarray) -> np.ndarray:
-    """(responses,) the event whose spelling of the prompt is taken: the one of the prompt's smallest event id.
-
-    Of a response that is its first event, so that the first events of the prompt's responses are left to be compared.
-    """
-    ids = ordered.select("prompt_id", "event_id")[first]
-    starts = _starts(ids["prompt_id"])
-    group = _groups(starts, ids.height).to_numpy()
-    smallest = first[starts]
+def _prompt_rows(texts: pl.DataFrame) -> np.ndarray:
+    """(responses,) the row whose spelling of the prompt is taken: the one of the prompt's smallest event id."""
+    starts = _starts(texts["prompt_id"])
+    group = _groups(starts, texts.height).to_numpy()
+    smallest = starts.copy()
     several = np.bincount(group, minlength=len(starts))[group] > 1
     rows = np.flatnonzero(several)
-    ranked = rows[ids["event_id"].gather(rows).arg_sort(descending=True).to_numpy()]
+    ranked = rows[texts["event_id"].gather(rows).arg_sort(descending=True).to_numpy()]
     # Where places repeat, numpy keeps what is written last: the smallest id.
-    smallest[group[ranked]] = first[ranked]
+    smallest[group[ranked]] = ranked
     return np.asarray(smallest[group])
 
 

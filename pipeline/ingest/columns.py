@@ -8,7 +8,7 @@ from typing import Final
 import polars as pl
 
 from ..importers.base import RawEvent
-from ..tables import polars_schema
+from ..tables import TEXTS, polars_schema
 
 _EVENTS: Final = polars_schema("events", optional=True)
 # What a source's rows are read as says these; `source_line` is the event's `line`.
@@ -26,11 +26,10 @@ RAW_EVENTS: Final = pl.Schema(
 )
 # Their order is part of every event id.
 OPTIONAL: Final = tuple(name for name in RawEvent._fields if name not in _NOT_OPTIONAL)
+# An event's texts lie apart from it: an answer that a thousand events are of is stored once a memory full of them.
+_APART: Final = (*TEXTS, "source_file", "format", "deliveries")
 STORED_EVENTS: Final = pl.Schema(
-    [
-        (UNIT, pl.Int64()),
-        *((name, dtype) for name, dtype in _EVENTS.items() if name not in ("source_file", "format", "deliveries")),
-    ]
+    [(UNIT, pl.Int64()), *((name, dtype) for name, dtype in _EVENTS.items() if name not in _APART)]
 )
 STORED_REJECTS: Final = pl.Schema(
     [

@@ -1,12 +1,13 @@
 """Inputs of any size to events sorted by their ids, with a bounded part of them in memory.
 
 First every unit of the inputs is read, by as many processes as there are, and its rows are written to disk by bucket
-of their prompt's id. Then the buckets are read back one after the other; equal deliveries, which are always in one
-bucket, are merged, and the rest is sorted. Ids decide order and bucket, so neither the number of processes or buckets
-nor the order of the inputs shows in the result.
+of their prompt's id: events without their texts, and the texts of each answer once a memory full of events. Then the
+buckets are read back one after the other; equal deliveries and texts of one answer, which are always in one bucket, are
+merged, and the rest is sorted. Ids decide order and bucket, so neither the number of processes or buckets nor the order
+of the inputs shows in the result.
 """
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import chain, groupby
 from operator import itemgetter
 from pathlib import Path
@@ -17,11 +18,12 @@ import numpy as np
 import polars as pl
 
 from ..config import EventsConfig
+from ..evidence.answers import FIRST_TEXTS, first_texts, with_one_prompt_each
 from ..reading.remarks import Remarks
 from ..storage.arrays import ArrayFile
 from ..storage.buckets import BucketFile, BucketWriter, bucket_passes, buckets_of_ids, read_buckets
 from ..storage.columns import gathered_rows
-from ..storage.tables import whole_prompts
+from ..storage.tables import side_by_side, whole_prompts
 from ..tables import polars_schema
 from ..workers import map_in_threads
 from .columns import STORED_EVENTS, STORED_REJECTS, UNIT
@@ -30,6 +32,10 @@ from .frames import RawBatch, read_unit
 from .plan import Unit
 
 ORDER: Final = ("prompt_id", "response_id", "event_id")
+_ANSWERS: Final = ("prompt_id", "response_id")
+_EVENTS: Final = polars_schema("events").to_frame()
+_STORED_TEXTS: Final = pl.Schema({name: polars_schema("events", optional=True)[name] for name in FIRST_TEXTS})
+_HELD: Final = list(dict.fromkeys([*STORED_EVENTS.names(), *FIRST_TEXTS]))
 _NO_REJECTS: Final = polars_schema("rejects").to_frame()
 # The number of a unit's source is that of the unit times this, and its place in it.
 _SOURCES_PER_UNIT: Final = 1 << 24
@@ -78,7 +84,8 @@ class TaskFiles(NamedTuple):
     """What a task wrote.
 
     Attributes:
-        events: Its events by bucket.
+        events: Its events by bucket, without texts.
+        texts: What `first_texts` gives of parts of them, by the same buckets.
         units: Its units' counts.
         rejects: Its rejects, sorted, in one bucket.
         names: Pairs of numbers: a hash of a log's own event id, and the beginning of the id of what it stands for.
@@ -86,6 +93,7 @@ class TaskFiles(NamedTuple):
     """
 
     events: BucketFile
+    texts: BucketFile
     units: list[UnitCounts]
     rejects: BucketFile
     names: Path
@@ -117,7 +125,7 @@ def write_task(task: Task) -> TaskFiles:
         rejects = pl.concat(held.rejects).sort(STORED_REJECTS.names(), maintain_order=True)
         # One bucket: they are few.
         writer.write(rejects, pl.zeros(len(rejects), dtype=pl.Int32, eager=True))
-    return TaskFiles(held.file, counts, writer.close(), held.names, held.users)
+    return TaskFiles(held.events, held.texts, counts, writer.close(), held.names, held.users)
 
 
 def _read_into(held: "_TaskWriter", unit: Unit, config: EventsConfig) -> list[UnitCounts]:
@@ -147,13 +155,14 @@ class _TaskWriter:
     """Rows of a task, held until they are worth a look at all of them together, then written."""
 
     def __init__(self, stem: Path, buckets: int, held_bytes: int) -> None:
-        self._writer = BucketWriter(stem.with_suffix(".arrow"))
+        self._events = BucketWriter(stem.with_suffix(".events"))
+        self._texts = BucketWriter(stem.with_suffix(".texts"))
         self._buckets = buckets
         self._most_bytes = held_bytes
         self._raw: list[pl.DataFrame] = []
         self._held: list[pl.DataFrame] = []
         self._raw_bytes = self._held_bytes = 0
-        self.file = BucketFile([], None)
+        self.events = self.texts = BucketFile([], None)
         self.rejects = [STORED_REJECTS.to_frame()]
         self.names, self.users = stem.with_suffix(".names"), stem.with_suffix(".users")
         self._names, self._users = ArrayFile(self.names, np.uint64), ArrayFile(self.users, np.uint64)
@@ -175,14 +184,18 @@ class _TaskWriter:
             events = with_ids(pl.concat(self._raw))
             self._names.append(_named_contents(events))
             self._users.append(_user_numbers(events))
-            self._held.append(events.select(STORED_EVENTS.names()))
+            self._held.append(events.select(_HELD))
             self._held_bytes += self._raw_bytes
         self._raw, self._raw_bytes = [], 0
 
     def _write(self) -> None:
         if self._held:
             rows = pl.concat(self._held)
-            self._writer.write(rows, buckets_of_ids(rows["prompt_id"], self._buckets))
+            for writer, own in (
+                (self._events, rows.select(STORED_EVENTS.names())),
+                (self._texts, first_texts(rows)),
+            ):
+                writer.write(own, buckets_of_ids(own["prompt_id"], self._buckets))
         self._held, self._held_bytes = [], 0
 
     def __enter__(self) -> Self:
@@ -195,7 +208,7 @@ class _TaskWriter:
             if error is None:
                 self._identify()
                 self._write()
-            self.file = self._writer.close()
+            self.events, self.texts = self._events.close(), self._texts.close()
 
 
 def _named_contents(events: pl.DataFrame) -> np.ndarray:
@@ -227,7 +240,13 @@ class _Origins(NamedTuple):
         return self.rows[self.numbers.search_sorted(units)]
 
 
-def read_events(written: Sequence[TaskFiles], pass_bytes: int, without: Collection[str] = ()) -> Iterator[pl.DataFrame]:
+def read_parts(written: Sequence[TaskFiles], pass_bytes: int) -> Iterator[tuple[pl.DataFrame, pl.DataFrame]]:
+    """Tables `events` and `texts` in their order, in parts of the same prompts; at least one part."""
+    parts = side_by_side([read_events(written, pass_bytes), _read_texts(written, pass_bytes)])
+    return ((events, texts) for events, texts in parts)
+
+
+def read_events(written: Sequence[TaskFiles], pass_bytes: int) -> Iterator[pl.DataFrame]:
     """Table `events` in its order, in parts that no prompt crosses; at least one part.
 
     A part is a bucket, or what is read of one in a pass: no prompt is in two buckets.
@@ -235,24 +254,41 @@ def read_events(written: Sequence[TaskFiles], pass_bytes: int, without: Collecti
     Args:
         written: What the tasks wrote.
         pass_bytes: How much of it is read at a time.
-        without: Columns that are left on disk.
     """
     origins = _origins(written)
-    stored = pl.Schema({name: dtype for name, dtype in STORED_EVENTS.items() if name not in without})
 
-    def made(read: tuple[int, pl.DataFrame]) -> tuple[int, pl.DataFrame]:
-        bucket, frame = read
+    def made(frame: pl.DataFrame) -> pl.DataFrame:
         at = origins.of(frame[UNIT])
         line = (frame["source_line"] + at["lines_before"]).alias("source_line")
-        return bucket, merged(frame.with_columns(at["source_file"], at["format"], line))
+        return merged(frame.with_columns(at["source_file"], at["format"], line))
 
-    passes = map_in_threads(made, bucket_passes([entry.events for entry in written], stored, ORDER, pass_bytes))
-    none = True
-    for _, own in groupby(passes, key=itemgetter(0)):
-        yield from whole_prompts(rows for _, rows in own)
-        none = False
-    if none:
-        yield polars_schema("events", optional=True).to_frame().drop(without)
+    passes = bucket_passes([entry.events for entry in written], STORED_EVENTS, ORDER, pass_bytes)
+    return _by_prompt(passes, made, _EVENTS)
+
+
+def _read_texts(written: Sequence[TaskFiles], pass_bytes: int) -> Iterator[pl.DataFrame]:
+    """Table `texts` in parts as `read_events` gives them."""
+
+    def made(frame: pl.DataFrame) -> pl.DataFrame:
+        first = first_texts(frame)
+        return gathered_rows(first, first.select(pl.arg_sort_by(*_ANSWERS)).to_series().to_numpy())
+
+    # All texts of an answer are in one pass; of a prompt in several, and only then its spelling is known.
+    passes = bucket_passes([entry.texts for entry in written], _STORED_TEXTS, _ANSWERS, pass_bytes)
+    return map(with_one_prompt_each, _by_prompt(passes, made, _STORED_TEXTS.to_frame()))
+
+
+def _by_prompt(
+    passes: Iterator[tuple[int, pl.DataFrame]], make: Callable[[pl.DataFrame], pl.DataFrame], none: pl.DataFrame
+) -> Iterator[pl.DataFrame]:
+    """What is made of each pass, in parts that no prompt crosses; `none` where there is no pass."""
+    made = map_in_threads(lambda read: (read[0], make(read[1])), passes)
+    parts = (whole_prompts(rows for _, rows in own) for _, own in groupby(made, key=itemgetter(0)))
+    first = next(parts, None)
+    if first is None:
+        yield none
+        return
+    yield from chain.from_iterable(chain([first], parts))
 
 
 def read_rejects(written: Sequence[TaskFiles]) -> Iterator[pl.DataFrame]:

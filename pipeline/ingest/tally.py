@@ -52,13 +52,14 @@ class Tally:
         """Files that were not read at all."""
         return self._unread.total()
 
-    def events(self, frame: pl.DataFrame) -> pl.DataFrame:
-        """Count a part of table `events`, which is given back."""
+    def events(self, frame: pl.DataFrame, texts: pl.DataFrame) -> None:
+        """Count a part of table `events`, whose texts are in this part of table `texts`."""
         self._formats.update(value_counts(frame["format"]))
         self._votes.update(value_counts(frame["vote"]))
-        self._openers += int((frame["prompt"].list.len() == 0).sum())
+        opened = texts.filter(pl.col("prompt").list.len() == 0)["prompt_id"].unique()
+        if len(opened):
+            self._openers += int(frame["prompt_id"].is_in(opened.implode()).sum())
         self.deliveries += int(frame["deliveries"].sum())
-        return frame
 
     def rejects(self, frame: pl.DataFrame) -> pl.DataFrame:
         """Count a part of table `rejects`, which is given back."""

@@ -146,7 +146,7 @@ class _Pass:
 
     def write_all(self) -> None:
         """Write all tables but those of `splits`."""
-        for part in map_in_threads(self._made, self._log.events(), _MOST_PARTS):
+        for part in map_in_threads(self._made, self._log.parts(), _MOST_PARTS):
             if self._splits is not None and part.splits is not None:
                 self._splits.passed(part.splits)
             self._write(self._responses.passed(part.tables))
@@ -154,9 +154,9 @@ class _Pass:
         for tables in chain(last, self._pairs.last() if self._pairs is not None else ()):
             self._write(tables)
 
-    def _made(self, part: pl.DataFrame) -> _Part:
-        """All rows of a set of prompts, from its events with their texts."""
-        tables = events.split_off(part)
+    def _made(self, part: _Tables) -> _Part:
+        """All rows of a set of prompts, from its events and texts."""
+        tables = dict(part)
         tables |= self._responses.made(tables["events"], tables["texts"])
         if "unpaired" in self._contexts:
             tables |= unpaired.made_of(tables["responses"], self._config.unpaired)
@@ -195,4 +195,4 @@ def _known(log: events.SortedLog, config: RunConfig) -> responses.Shared | None:
     """What the whole log says of single rows, from its narrow columns; None where no row needs it."""
     if not responses.needs_log_first(config.responses):
         return None
-    return responses.shared((responses.log_facts(part.lazy()) for part in log.narrow_events()), config.responses)
+    return responses.shared((responses.log_facts(part.lazy()) for part in log.events()), config.responses)

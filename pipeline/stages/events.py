@@ -20,7 +20,6 @@ import polars as pl
 from ..config import EventsConfig, RunConfig
 from ..context import LOCAL_SPREAD, BatchSizes, StageContext, StageResult
 from ..errors import ConfigError
-from ..evidence.answers import answer_texts
 from ..hiding import holds_hidden
 from ..importers.registry import importer, origins
 from ..ingest import sorting
@@ -34,9 +33,8 @@ from ..storage.buckets import bucket_count
 from ..storage.digests import cached_digest
 from ..storage.manifests import Counts, TableRecord
 from ..storage.tables import read_table, write_tables
-from ..storage.texts import with_texts, without_texts
-from ..tables import TEXTS
-from ..workers import Spread, map_in_threads
+from ..storage.texts import with_texts
+from ..workers import Spread
 
 VERSION: Final = 17
 INPUTS: Final = ()
@@ -110,22 +108,24 @@ class SortedLog:
         self._pass_bytes = pass_bytes
         self._tally = Tally(written)
 
-    def events(self) -> Iterator[pl.DataFrame]:
-        """Table `events` with its texts, counted anew each time, in parts that no prompt crosses; at least one."""
+    def parts(self) -> Iterator[dict[str, pl.DataFrame]]:
+        """Tables `events` and `texts`, counted anew each time, in parts of the same prompts; at least one."""
         self._tally = Tally(self._written)
-        yield from map(self._tally.events, sorting.read_events(self._written, self._pass_bytes))
+        for events, texts in sorting.read_parts(self._written, self._pass_bytes):
+            self._tally.events(events, texts)
+            yield {"events": events, "texts": texts}
 
-    def narrow_events(self) -> Iterator[pl.DataFrame]:
-        """Table `events` in parts as `events` gives them; counts nothing."""
-        yield from sorting.read_events(self._written, self._pass_bytes, TEXTS)
+    def events(self) -> Iterator[pl.DataFrame]:
+        """Table `events` in parts that no prompt crosses; counts nothing."""
+        return sorting.read_events(self._written, self._pass_bytes)
 
     def tables(self) -> Iterator[dict[str, pl.DataFrame]]:
         """All tables in parts."""
-        yield from map_in_threads(split_off, self.events())
+        yield from self.parts()
         yield from ({"rejects": frame} for frame in self.rejects())
 
     def rejects(self) -> Iterator[pl.DataFrame]:
-        """Table `rejects` in parts; to be read once after all of `events`."""
+        """Table `rejects` in parts; to be read once after all of `parts`."""
         yield from map(self._tally.rejects, sorting.read_rejects(self._written))
 
     def result(self, outputs: Mapping[str, TableRecord]) -> StageResult:
@@ -135,11 +135,6 @@ class SortedLog:
             TableError: Rows were lost, which is a fault of an importer.
         """
         return StageResult(outputs=outputs, counts=self._tally.counts(outputs), notes=self._tally.notes(self._inputs))
-
-
-def split_off(events: pl.DataFrame) -> dict[str, pl.DataFrame]:
-    """Tables `events` and `texts` of the events of some prompts with their texts."""
-    return {"events": without_texts(events), "texts": answer_texts(events)}
 
 
 @contextmanager

@@ -6,7 +6,7 @@ import polars as pl
 
 from thumbline.pipeline.importers.base import RawEvent
 from thumbline.pipeline.ingest.columns import OPTIONAL, RAW_EVENTS, STORED_EVENTS, STORED_REJECTS
-from thumbline.pipeline.tables import polars_schema
+from thumbline.pipeline.tables import TEXTS, polars_schema
 
 EVENTS = polars_schema("events", optional=True)
 # Made of the source, of content, and of repetition.
@@ -38,5 +38,5 @@ def test_an_id_is_made_of_these_in_this_order() -> None:
 
 
 def test_rows_on_disk_name_their_source_by_a_number() -> None:
-    assert set(STORED_EVENTS) == {"unit", *set(EVENTS) - {"source_file", "format", "deliveries"}}
+    assert set(STORED_EVENTS) == {"unit", *set(EVENTS) - {*TEXTS, "source_file", "format", "deliveries"}}
     assert set(STORED_REJECTS) == {"unit", *set(polars_schema("rejects")) - {"source_file"}}

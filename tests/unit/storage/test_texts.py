@@ -5,7 +5,7 @@ import pytest
 
 from tests.conftest import event, events_table
 from thumbline.pipeline.errors import TableError
-from thumbline.pipeline.stages.events import split_off
+from thumbline.pipeline.evidence.answers import answer_texts
 from thumbline.pipeline.storage.texts import with_texts, without_texts
 from thumbline.pipeline.tables import TEXTS, polars_schema, validate
 
@@ -15,17 +15,17 @@ WIDE = events_table(
 
 
 def test_events_split_off_from_their_texts_are_put_together_again():
-    tables = split_off(WIDE)
-    assert tables["events"].schema == polars_schema("events")
-    texts = validate("texts", tables["texts"])
+    rows = without_texts(WIDE)
+    assert rows.schema == polars_schema("events")
+    texts = validate("texts", answer_texts(WIDE))
     assert texts.height == WIDE["response_id"].n_unique()
     assert texts.select("prompt_id", "response_id").rows() == sorted(texts.select("prompt_id", "response_id").rows())
-    assert with_texts(tables["events"], texts, "events").equals(WIDE)
+    assert with_texts(rows, texts, "events").equals(WIDE)
 
 
 @pytest.mark.parametrize("place", range(3))
 def test_the_order_of_rows_and_texts_does_not_matter(place):
-    rows, texts = without_texts(WIDE), split_off(WIDE)["texts"]
+    rows, texts = without_texts(WIDE), answer_texts(WIDE)
     shuffled = [
         rows.sample(fraction=1.0, shuffle=True, seed=place),
         texts.sample(fraction=1.0, shuffle=True, seed=place),
@@ -36,18 +36,18 @@ def test_the_order_of_rows_and_texts_does_not_matter(place):
 
 def test_some_columns_of_rows_that_have_some_of_their_own():
     rows = WIDE.select("response_id", "vote")
-    found = with_texts(rows, split_off(WIDE)["texts"], "events", ("completion",))
+    found = with_texts(rows, answer_texts(WIDE), "events", ("completion",))
     assert found.columns == ["response_id", "completion", "vote"]
     assert found["completion"].equals(WIDE["completion"])
 
 
 def test_rows_that_hold_their_texts_keep_them():
-    other = split_off(WIDE)["texts"].with_columns(completion=pl.lit("another"))
+    other = answer_texts(WIDE).with_columns(completion=pl.lit("another"))
     assert with_texts(WIDE, other, "events") is WIDE
 
 
 def test_a_missing_text_is_named():
-    texts = split_off(WIDE)["texts"]
+    texts = answer_texts(WIDE)
     with pytest.raises(TableError, match=f"events: table texts lacks 1 of its answers \\({texts['response_id'][2]}\\)"):
         with_texts(without_texts(WIDE), texts.filter(pl.int_range(pl.len()) != 2), "events")
 
@@ -55,7 +55,7 @@ def test_a_missing_text_is_named():
 def test_equal_texts_in_several_spellings_are_one_answer_in_that_of_the_smallest_event_id():
     rows = events_table([event(f" What?{' ' * number}", f"This.{' ' * number}", "up") for number in range(6)])
     assert rows["response_id"].n_unique() == 1
-    texts = split_off(rows)["texts"]
+    texts = answer_texts(rows)
     first = rows.sort("event_id").head(1)
     assert texts.select(TEXTS).equals(first.select(TEXTS))
 
