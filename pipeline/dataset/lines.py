@@ -73,8 +73,8 @@ def write_lines(run_dir: Path, folder: Path, target: Target, splits: pl.DataFram
     with ExitStack() as open_files:
         writing = _Writing(folder, target, open_files)
         for kind in target.kinds:
-            for part in placed_parts(run_dir, kind, splits):
-                _write_part(writing, kind, part.filter(pl.col("split").is_in(list(wanted))))
+            for part in placed_parts(run_dir, kind, splits, wanted):
+                _write_part(writing, kind, part)
         written = Lines(dict(writing.rows), dict(writing.rejected), writing.long_rows, writing.weighted)
     _remove_stale(folder, target, written.rows)
     return written

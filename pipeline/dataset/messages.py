@@ -1,14 +1,12 @@
 """Message columns as TRL reads them: role and content, or where messages carry more, each as the JSON that it is."""
 
 import json
-from pathlib import Path
 from typing import Any, Final
 
 import polars as pl
 import pyarrow as pa
 
 from ..storage.digests import compact_json
-from ..storage.parquet import ROW_GROUP_ROWS, write_arrow
 from .rows import ANSWERS, Kind, Message, message_of
 
 _PLAIN: Final = ("role", "content")
@@ -72,14 +70,8 @@ def _with_object(call: Any) -> Any:
     return {**call, "arguments": parsed} if isinstance(parsed, dict) else call
 
 
-def write_messages(path: Path, rows: pl.DataFrame, kind: Kind) -> None:
-    """Write rows whose messages are JSON text as a Parquet file that says so: `datasets` gives them back as dicts."""
-    schema = _typed(rows.clear(), kind).schema
-    parts = [rows] if rows.is_empty() else rows.iter_slices(ROW_GROUP_ROWS)
-    write_arrow(path, schema, (_typed(part, kind) for part in parts))
-
-
-def _typed(rows: pl.DataFrame, kind: Kind) -> Any:
+def typed_messages(rows: pl.DataFrame, kind: Kind) -> Any:
+    """Rows of `json_messages` as an Arrow table whose messages are JSON by their type: `datasets` gives back dicts."""
     table = rows.to_arrow(compat_level=pl.CompatLevel.oldest())
     for name in message_columns(kind):
         texts = table[name].combine_chunks().cast(pa.list_(pa.string()))

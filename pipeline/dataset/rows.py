@@ -1,7 +1,7 @@
 """Rows of a run as training rows: by split, with what each message carries, and why some are no training rows."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final, Literal, NamedTuple, TypeAlias
 
@@ -10,6 +10,7 @@ import polars as pl
 from ..errors import InputError
 from ..storage.attached import bring, shown_place
 from ..storage.tables import read_parts, read_table
+from ..tables import SPLIT
 
 Kind: TypeAlias = Literal["unpaired", "pairs"]
 Message: TypeAlias = dict[str, Any]
@@ -67,14 +68,34 @@ def read_splits(run_dir: Path) -> pl.DataFrame:
         raise InputError(
             f"{shown_place(run_dir)}: no splits here yet, so nothing to export; run the line until 'splits' first."
         )
-    return read_table(path, "splits")
+    return read_table(path, "splits").sort("prompt_id")
 
 
-def placed_parts(run_dir: Path, kind: Kind, splits: pl.DataFrame) -> Iterator[pl.DataFrame]:
-    """Rows of a kind in their table's order, in bounded parts, with the columns `split` and `left_out`."""
-    for part in read_parts(run_dir / kind / f"{kind}.parquet", kind):
-        placed = part.join(splits, on="prompt_id", how="inner", validate="m:1", maintain_order="left")
+def placed_parts(
+    run_dir: Path, kind: Kind, splits: pl.DataFrame, wanted: Collection[str] = SPLIT.categories
+) -> Iterator[pl.DataFrame]:
+    """Rows of some splits in their table's order, in bounded parts, with the columns `split` and `left_out`.
+
+    Args:
+        run_dir: The run.
+        kind: Which rows.
+        splits: What `read_splits` gives.
+        wanted: Names of splits.
+    """
+    for part in read_parts(table_path(run_dir, kind), kind):
+        # A part has a range of the prompts: to look among all of them would take a part's time for each part.
+        ids = part["prompt_id"]
+        edges = pl.Series([ids.min(), ids.max()], dtype=pl.String)
+        start = splits["prompt_id"].search_sorted(edges, "left")[0]
+        end = splits["prompt_id"].search_sorted(edges, "right")[1]
+        own = splits[start:end].filter(pl.col("split").is_in(list(wanted)))
+        placed = part.join(own, on="prompt_id", how="inner", validate="m:1", maintain_order="left")
         yield with_reasons(placed, kind)
+
+
+def table_path(run_dir: Path, kind: Kind) -> Path:
+    """Where the rows of a kind lie."""
+    return run_dir / kind / f"{kind}.parquet"
 
 
 def with_reasons(rows: pl.DataFrame, kind: Kind) -> pl.DataFrame:

@@ -1,21 +1,26 @@
 """The data set in TRL's layout: a Parquet file a kind and split, a card, and the rows that no trainer takes."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from types import TracebackType
+from typing import Final, NamedTuple, Self
 
 import polars as pl
 
 from ..config import RunConfig
 from ..storage.digests import digest_file, digest_text
 from ..storage.files import atomic_file, write_text
-from ..storage.parquet import write_parquet
+from ..storage.parquet import ParquetWriter, as_plain_arrow, may_hold
 from ..tables import SPLIT
 from .card import CARD, dataset_card
 from .lines import LEFT_OUT, REJECTS, Reject, json_line
-from .messages import carries_more, json_messages, plain_messages, write_messages
-from .rows import KINDS, REASON, ROW_ID, Kind, Place, placed_parts, read_splits
+from .messages import carries_more, json_messages, plain_messages, typed_messages
+from .rows import KINDS, REASON, ROW_ID, Kind, Place, placed_parts, read_splits, table_path
+
+_EXTRA_COLUMNS: Final = ("tools", "extra")
 
 
 class Dataset(NamedTuple):
@@ -47,15 +52,14 @@ def write_dataset(config: RunConfig, folder: Path, wanted: Sequence[str] = tuple
     extras: dict[str, set[str]] = {}
     with atomic_file(folder / REJECTS) as path, path.open("wb") as rejects:
         for kind in KINDS:
-            rows = pl.concat(list(placed_parts(config.run_dir, kind, splits))).filter(
-                pl.col("split").is_in(list(wanted))
-            )
-            for reject in _rejects(rows, kind):
-                left_out[reject.reason] += 1
-                rejects.write(json_line(reject.line()))
-            usable = rows.filter(pl.col(REASON).is_null()).drop(REASON)
-            extras[kind] = _extras(usable, kind)
-            written |= _write_kind(folder, kind, usable, extras[kind], wanted)
+            extras[kind] = _extras(config.run_dir, kind, splits, wanted)
+            with _Files(folder, kind, extras[kind], wanted) as files:
+                for part in placed_parts(config.run_dir, kind, splits, wanted):
+                    for reject in _rejects(part, kind):
+                        left_out[reject.reason] += 1
+                        rejects.write(json_line(reject.line()))
+                    files.write(part.filter(pl.col(REASON).is_null()).drop(REASON))
+            written |= files.rows
     digest = digest_text(*(digest_file(folder / name) for name in written))
     write_text(folder / CARD, dataset_card(config, written, digest, left_out, extras))
     return Dataset(written, dict(left_out))
@@ -67,30 +71,59 @@ def _rejects(rows: pl.DataFrame, kind: Kind) -> list[Reject]:
     return [Reject(kind, Place(*place), reason, LEFT_OUT[reason]) for *place, reason in out.iter_rows()]
 
 
-def _extras(rows: pl.DataFrame, kind: Kind) -> set[str]:
-    """Which of the card's extras the rows have."""
-    has_tools = "tools" in rows.columns and rows["tools"].null_count() < rows.height
-    return ({"tools"} if has_tools else set()) | ({"messages"} if carries_more(rows, kind) else set())
+def _extras(run_dir: Path, kind: Kind, splits: pl.DataFrame, wanted: Collection[str]) -> set[str]:
+    """Which of the card's extras the rows have; most tables say by their footer that they have none."""
+    if not may_hold(table_path(run_dir, kind), _EXTRA_COLUMNS):
+        return set()
+    found: set[str] = set()
+    for part in placed_parts(run_dir, kind, splits, wanted):
+        rows = part.filter(pl.col(REASON).is_null())
+        has_tools = "tools" in rows.columns and rows["tools"].null_count() < rows.height
+        found |= ({"tools"} if has_tools else set()) | ({"messages"} if carries_more(rows, kind) else set())
+    return found
 
 
-def _write_kind(
-    folder: Path, kind: Kind, rows: pl.DataFrame, extras: set[str], wanted: Sequence[str]
-) -> dict[str, int]:
-    """A file a split, all of the same columns; those of splits that are not wanted are removed."""
-    if "tools" not in extras:
-        rows = rows.drop("tools", strict=False)
-    is_json = "messages" in extras
-    shaped = json_messages(rows, kind) if is_json else plain_messages(rows, kind)
-    written = {}
-    for split in SPLIT.categories:
-        name = f"{kind}/{split}.parquet"
-        if split in wanted:
+class _Files:
+    """A file a split of one kind, all of the same columns; those of splits that are not wanted are removed.
+
+    Attributes:
+        rows: Rows by file, relative to the data set's folder, once the block has ended.
+    """
+
+    def __init__(self, folder: Path, kind: Kind, extras: set[str], wanted: Collection[str]) -> None:
+        self.rows: dict[str, int] = {}
+        self._folder, self._kind, self._extras, self._wanted = folder, kind, extras, wanted
+        self._names = {split: f"{kind}/{split}.parquet" for split in SPLIT.categories}
+        self._writers: dict[str, ParquetWriter] = {}
+        self._open_files = ExitStack()
+        self._schema = pl.Schema()
+
+    def write(self, rows: pl.DataFrame) -> None:
+        """Add rows of any of the splits."""
+        if "tools" not in self._extras:
+            rows = rows.drop("tools", strict=False)
+        shaped = (json_messages if "messages" in self._extras else plain_messages)(rows, self._kind)
+        self._schema = shaped.drop("split").schema
+        for split, writer in self._writers.items():
             part = shaped.filter(pl.col("split") == split).drop("split")
-            if is_json:
-                write_messages(folder / name, part, kind)
+            if part.height:
+                writer.write(part)
+
+    def __enter__(self) -> Self:
+        as_arrow = partial(typed_messages, kind=self._kind) if "messages" in self._extras else as_plain_arrow
+        for split, name in self._names.items():
+            if split in self._wanted:
+                path = self._open_files.enter_context(atomic_file(self._folder / name))
+                self._writers[split] = ParquetWriter(path, as_arrow=as_arrow)
             else:
-                write_parquet(folder / name, part)
-            written[name] = part.height
-        else:
-            (folder / name).unlink(missing_ok=True)
-    return written
+                (self._folder / name).unlink(missing_ok=True)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is not None:
+            self._open_files.__exit__(kind, error, trace)
+            return
+        with self._open_files:
+            self.rows = {self._names[split]: writer.close(self._schema) for split, writer in self._writers.items()}

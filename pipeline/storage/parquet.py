@@ -6,7 +6,7 @@ Tables with a schema of ours are read and written through `tables`.
 """
 
 import io
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import chain
 from pathlib import Path
@@ -50,22 +50,6 @@ def write_parquet(path: Path, frame: pl.DataFrame, metadata: Mapping[str, str] |
             row_group_size=ROW_GROUP_ROWS,
             metadata=dict(metadata) if metadata is not None else None,
         )
-
-
-def write_arrow(path: Path, schema: Any, tables: Iterable[Any]) -> None:
-    """Write Arrow tables, whose columns may be of types that polars does not have, atomically; a row group each.
-
-    Args:
-        path: Where the file goes.
-        schema: Their Arrow schema.
-        tables: At least one, of that schema.
-    """
-    with (
-        atomic_file(path) as temporary,
-        pq.ParquetWriter(exact_path(temporary), schema, compression=_COMPRESSION) as file,
-    ):
-        for table in tables:
-            file.write_table(table)
 
 
 def parquet_bytes(frame: pl.DataFrame, metadata: Mapping[str, str]) -> bytes:
@@ -114,18 +98,27 @@ def sink_parquet(path: Path, leading: pl.DataFrame, others: Iterable[pl.DataFram
     return rows
 
 
+def as_plain_arrow(rows: pl.DataFrame) -> Any:
+    """Rows with Arrow's strings, which are copied: polars' few rows of a part would keep all of its texts."""
+    return rows.to_arrow(compat_level=pl.CompatLevel.oldest())
+
+
 class ParquetWriter:
     """Writes a file whose rows come when they come, in one thread; its bytes do not tell in which parts they came."""
 
-    def __init__(self, path: Path, row_group_rows: int) -> None:
+    def __init__(
+        self, path: Path, row_group_rows: int = ROW_GROUP_ROWS, as_arrow: Callable[[pl.DataFrame], Any] = as_plain_arrow
+    ) -> None:
         """Begin a file.
 
         Args:
             path: Where it goes.
             row_group_rows: Rows of a row group.
+            as_arrow: Gives rows as an Arrow table, whose columns may be of types that polars does not have.
         """
         self._path = path
         self._row_group_rows = row_group_rows
+        self._as_arrow = as_arrow
         self._held: list[Any] = []
         self._file: Any = None
         self._rows = 0
@@ -135,8 +128,7 @@ class ParquetWriter:
         self._rows += frame.height
         # No more than a row group at a time: the texts of a part's rows would be there twice.
         for rows in frame.iter_slices(self._row_group_rows) if frame.height else [frame]:
-            # As Arrow's strings, which are copied: polars' few rows of a part would keep the texts of the whole part.
-            self._held.append(rows.to_arrow(compat_level=pl.CompatLevel.oldest()))
+            self._held.append(self._as_arrow(rows))
             self._write_whole_groups()
 
     def _write_whole_groups(self) -> None:
@@ -153,7 +145,7 @@ class ParquetWriter:
             empty: The columns of a file to which no rows were added.
         """
         if not self._held:
-            self._held = [empty.to_frame().to_arrow(compat_level=pl.CompatLevel.oldest())]
+            self._held = [self._as_arrow(empty.to_frame())]
         rows = pa.concat_tables(self._held)
         if rows.num_rows or self._file is None:
             self._write_group(rows)
@@ -251,6 +243,24 @@ def read_parquet_bytes(data: bytes) -> tuple[pl.DataFrame, dict[str, str]]:
         return pl.read_parquet(data), dict(pl.read_parquet_metadata(data))
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:
         raise InputError(f"not readable as Parquet ({type(error).__name__})") from error
+
+
+def may_hold(path: Path, columns: Collection[str]) -> bool:
+    """Whether a Parquet file has any value in columns of these names, at any depth, as far as its footer tells.
+
+    Args:
+        path: The file.
+        columns: Names of columns, or of fields in them.
+    """
+    footer = pq.read_metadata(exact_path(path))
+    for group in map(footer.row_group, range(footer.num_row_groups)):
+        for chunk in map(group.column, range(group.num_columns)):
+            if chunk.path_in_schema.split(".")[-1] not in columns:
+                continue
+            found = chunk.statistics
+            if found is None or not found.has_null_count or found.null_count < chunk.num_values:
+                return True
+    return False
 
 
 def count_rows(path: Path) -> int:

@@ -1,15 +1,16 @@
 """Messages that carry more than text, as `datasets` gives them back from the files."""
 
 import json
+from functools import partial
 
 import polars as pl
 import pyarrow.parquet as pq
 import pytest
 from datasets import load_dataset
 
-from thumbline.pipeline.dataset import messages
-from thumbline.pipeline.dataset.messages import carries_more, json_messages, plain_messages, write_messages
+from thumbline.pipeline.dataset.messages import carries_more, json_messages, plain_messages, typed_messages
 from thumbline.pipeline.dataset.rows import EMPTY_ANSWER, EMPTY_PROMPT, with_reasons
+from thumbline.pipeline.storage.parquet import ParquetWriter
 
 MESSAGE = pl.List(pl.Struct({"role": pl.String, "content": pl.String, "extra": pl.String}))
 CALLED = {
@@ -37,8 +38,14 @@ ROW = (
 )
 
 
+def write_messages(path, rows, row_group_rows=50_000):
+    writer = ParquetWriter(path, row_group_rows, partial(typed_messages, kind="pairs"))
+    writer.write(json_messages(rows, "pairs"))
+    writer.close(json_messages(rows, "pairs").schema)
+
+
 def loaded(rows, folder):
-    write_messages(folder / "rows.parquet", json_messages(rows, "pairs"), "pairs")
+    write_messages(folder / "rows.parquet", rows)
     return load_dataset("parquet", data_files=str(folder / "rows.parquet"), split="train", cache_dir=str(folder))[0]
 
 
@@ -64,10 +71,9 @@ def test_arguments_that_were_logged_as_the_text_of_an_object_are_objects(tmp_pat
     assert row["chosen"][0]["tool_calls"][0]["function"]["arguments"] == given
 
 
-def test_rows_come_back_whole_from_several_row_groups(tmp_path, monkeypatch):
-    monkeypatch.setattr(messages, "ROW_GROUP_ROWS", 2)
+def test_rows_come_back_whole_from_several_row_groups(tmp_path):
     rows = pl.concat([pairs((ROW[0][: 1 + number % 3], ROW[1], ROW[2])) for number in range(5)])
-    messages.write_messages(tmp_path / "rows.parquet", json_messages(rows, "pairs"), "pairs")
+    write_messages(tmp_path / "rows.parquet", rows, 2)
     assert pq.ParquetFile(tmp_path / "rows.parquet").num_row_groups == 3
     found = load_dataset("parquet", data_files=str(tmp_path / "rows.parquet"), split="train", cache_dir=str(tmp_path))
     assert [len(row["prompt"]) for row in found] == [1, 2, 3, 1, 2]
