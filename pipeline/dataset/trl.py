@@ -20,6 +20,8 @@ from .lines import LEFT_OUT, REJECTS, Reject, json_line
 from .messages import carries_more, json_messages, plain_messages, typed_messages
 from .rows import KINDS, REASON, ROW_ID, Kind, Place, placed_parts, read_splits, table_path
 
+# Raised where files of the same rows have other bytes or columns, and so the card another digest.
+VERSION: Final = 2
 _EXTRA_COLUMNS: Final = ("tools", "extra")
 
 

@@ -24,6 +24,7 @@ from thumbline.evaluators.registry import EVALUATORS
 from thumbline.pipeline import line
 from thumbline.pipeline.cli import main
 from thumbline.pipeline.config import RunConfig, load_config
+from thumbline.pipeline.dataset import trl
 
 SAMPLE: Final = Path(__file__).parents[2] / "data" / "sample" / "thumbs.jsonl"
 VERSIONS: Final = {stage.name: stage.version for stage in line.STAGES}
@@ -194,7 +195,8 @@ def _prepare(log: str) -> Entry:
     card = _folder_content(folder / "dataset", is_trained=False)
     paths = sorted((folder / "dataset").glob("*/*.parquet"))
     tables = {f"{path.parent.name}/{path.name}": contents.table(pl.read_parquet(path)) for path in paths}
-    after = {stage.name: stage.version for stage in stages[:-1]} | {"report": VERSIONS["report"]}
+    after = {stage.name: stage.version for stage in stages[:-1]}
+    after |= {"report": VERSIONS["report"], "dataset": trl.VERSION}
     return {"version": VERSIONS["splits"], "after": after, "tables": tables, "texts": content["texts"] | card["texts"]}
 
 
