@@ -113,6 +113,17 @@ def explained(error: BaseException, doing: str = "", folder: Path | None = None)
     return _of_reader(error, [doing, str(folder or "")])
 
 
+def is_of_disk(error: BaseException) -> bool:
+    """Whether the system is behind an error, as it is where a disk is full, in whatever words; memory aside."""
+    numbers = [number for number in map(_number, _chain(error)) if number is not None]
+    return bool(numbers) and errno.ENOMEM not in numbers
+
+
+def is_unexplained(error: BaseException) -> bool:
+    """Whether an error is one of a reader or writer of files that does not say what the system said."""
+    return _is_of(error, _READERS) and all(_number(one) is None for one in _chain(error))
+
+
 def _chain(error: BaseException) -> Iterator[BaseException]:
     """The error, those that it was raised from, and what a library was dealing with when it raised its own."""
     seen: set[int] = set()

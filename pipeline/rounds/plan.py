@@ -1,6 +1,5 @@
 """What a next round is going to do: whose answers it asks for, who judges them, and the run that it trains."""
 
-import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from ..errors import ConfigError, InputError, unknown_name
 from ..hiding import without_secrets
 from ..judges.registry import judge_spec
 from ..line import CONFIG_FILE, load_saved_config, read_stage, stage_named
+from ..storage.documents import read_document
 from ..training.methods import check_methods, main_method
 
 # Folder in a round's run that holds what it is made of, and the file in it that says so.
@@ -127,11 +127,18 @@ def rounds_before(run_dir: Path) -> list[Path]:
     """Folders of the runs that led to this one, the first run first, this one last.
 
     Raises:
-        InputError: A run that a round names is not there any more.
+        InputError: A run that a round names is not there any more, or what names it is damaged.
     """
     chain = [run_dir]
     while (file := chain[0] / ROUND / ROUND_FILE).is_file():
-        before = (chain[0] / json.loads(file.read_text(encoding="utf-8"))["previous"]).resolve()
+        document = read_document(file)
+        name = None if document is None else document.get("previous")
+        before = (chain[0] / name).resolve() if isinstance(name, str) else None
+        if before is None or before in [one.resolve() for one in chain]:
+            raise InputError(
+                f"{file}: not as it was written (damaged, or edited by hand). `thumbline next-round` on the run before "
+                "this round writes it again."
+            )
         if not (before / CONFIG_FILE).is_file():
             raise InputError(f"{file}: the run before this round, {before}, is not there any more.")
         chain.insert(0, before)

@@ -1,8 +1,8 @@
 """A round from the start or from where it was: answers, what is said of them, new rows, and the run that they train."""
 
-import json
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Final, NamedTuple, TypeAlias
 
@@ -19,6 +19,7 @@ from ..judges.registry import outside, what_decides
 from ..line import Finished, check_run, locked, read_stage, run, select, stage_named
 from ..line.running import tables_of
 from ..storage.digests import digest_file, digest_json
+from ..storage.documents import read_document, write_document
 from ..storage.files import make_folder, write_text
 from ..storage.parquet import read_parquet, write_parquet
 from ..storage.tables import read_table
@@ -29,6 +30,8 @@ from .plan import ROUND_FILE, ROWS_FILE, THUMBS, RoundPlan
 from .rows import Rows, best_and_worst, lines, log_rows, pair_rows, pairs_of_votes, rated, unrated_rows, usable, voted
 
 ANSWERS_FILE: Final = "answers.parquet"
+# Holds the digest of that.
+HANDED_OUT: Final = "handed_out.json"
 RUN_FILE: Final = "run.yaml"
 # The split whose prompts are answered: what is held out stays so.
 SPLIT: Final = "train"
@@ -122,10 +125,12 @@ def _made(plan: RoundPlan, votes_from: Path | None, reporter: Reporter) -> Made:
     """The round's rows: those that are there, or made now."""
     key = digest_json({"key": _key(plan), "votes": None if votes_from is None else digest_file(votes_from)})
     file, rows_file = plan.folder / ROUND_FILE, plan.folder / ROWS_FILE
-    if file.is_file() and rows_file.is_file():
-        document = json.loads(file.read_text(encoding="utf-8"))
-        if document["key"] == key and document["rows"] == digest_file(rows_file):
-            return Made(**document["made"])._replace(found=True)
+    document = read_document(file)
+    if document is not None and rows_file.is_file():
+        # Keys of a file that an older version wrote may be damaged: the rows are made again.
+        with suppress(KeyError, TypeError):
+            if document["key"] == key and document["rows"] == digest_file(rows_file):
+                return Made(**document["made"])._replace(found=True)
     if votes_from is None:
         sampled = _sampled(plan, reporter)
         rows, said = _judged(plan, sampled, reporter)
@@ -175,7 +180,7 @@ def _record(plan: RoundPlan, key: str, rows: str, made: Made) -> None:
         "judge": None if plan.judge is None else plan.judge.called,
         "made": made._replace(found=False)._asdict(),
     }
-    write_text(plan.folder / ROUND_FILE, json.dumps(document, indent=2, ensure_ascii=False) + "\n")
+    write_document(plan.folder / ROUND_FILE, document)
 
 
 def _key(plan: RoundPlan) -> str:
@@ -269,6 +274,7 @@ def _hand_out(plan: RoundPlan, file: Path, reporter: Reporter) -> HandedOut:
             f"vote on. Raise --max-new-tokens, or take cut answers too: --keep-cut."
         )
     write_parquet(plan.folder / ANSWERS_FILE, kept.select(_READ))
+    write_document(plan.folder / HANDED_OUT, {"answers": digest_file(plan.folder / ANSWERS_FILE)})
     write_text(file, lines(unrated_rows(kept, plan.label)))
     return HandedOut(file, kept.height, kept["prompt_id"].n_unique())
 
@@ -278,6 +284,13 @@ def _handed_out(plan: RoundPlan) -> pl.DataFrame:
     if not path.is_file():
         raise ConfigError(
             f"--votes-from: no answers were handed out for {plan.config.name}; write them first with --votes FILE."
+        )
+    kept = plan.folder / HANDED_OUT
+    # Older versions kept no digest.
+    if kept.is_file() and (read_document(kept) or {}).get("answers") != digest_file(path):
+        raise InputError(
+            f"{path}: not the answers that were handed out, by {kept.name} beside it; one of the two was damaged or "
+            "changed, and votes would go to other texts. Hand them out again with --votes FILE."
         )
     return read_parquet(path)
 

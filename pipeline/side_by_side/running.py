@@ -2,9 +2,8 @@
 
 import ctypes
 import gc
-import json
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import Final, NamedTuple, TypeAlias
 
@@ -12,7 +11,8 @@ from ..config import RunConfig
 from ..context import Reporter
 from ..errors import TrainingError
 from ..line import Finished, fingerprint_of, locked, read_stage, select
-from ..storage.files import make_folder, write_text
+from ..storage.documents import read_document, write_document
+from ..storage.files import make_folder
 from ..sweep.plan import LAST_SHARED, TRIALS, Trial
 from ..sweep.shared import Done, check_shared, run_shared
 from ..sweep.trials import TrialResult, drop_model, run_trial
@@ -131,16 +131,17 @@ def _keep_peak(config: RunConfig) -> None:
         "fingerprint": _fingerprint(config),
         "peak_memory_gib": peak_memory_gib(choose_device(config.train.device)),
     }
-    write_text(config.run_dir / MEASURED, json.dumps(document, indent=2) + "\n")
+    write_document(config.run_dir / MEASURED, document)
 
 
 def peak_of(config: RunConfig) -> float | None:
-    """The highest memory of a trial's training as it was measured; None where it was not."""
-    path = config.run_dir / MEASURED
-    if not path.is_file():
+    """The highest memory of a trial's training; None where it was not measured, or what says so is damaged."""
+    document = read_document(config.run_dir / MEASURED)
+    try:
+        is_its_own = document is not None and document["fingerprint"] == _fingerprint(config)
+        return float(document["peak_memory_gib"]) if document is not None and is_its_own else None
+    except (KeyError, TypeError, ValueError):
         return None
-    document: Mapping[str, float | str] = json.loads(path.read_text(encoding="utf-8"))
-    return float(document["peak_memory_gib"]) if document["fingerprint"] == _fingerprint(config) else None
 
 
 def _fingerprint(config: RunConfig) -> str:

@@ -6,10 +6,13 @@ import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Literal
+from typing import Final, Literal
 
 from ..errors import InputError
-from ..troubles import TEMPORARY, name_file
+from ..troubles import TEMPORARY, is_unexplained, name_file
+
+# A page of memory, which file systems give at a time, and more.
+_ASKED_BYTES: Final = 65_536
 
 
 def make_folder(path: Path) -> None:
@@ -49,11 +52,24 @@ def atomic_file(path: Path) -> Iterator[Path]:
     # Writing to what is open names no file, whether Python writes or a library. Panics of polars are no `Exception`.
     except BaseException as error:
         name_file(error, target)
+        if is_unexplained(error):
+            _ask_disk(temporary, target)
         raise
     finally:
         # What cannot be deleted either must not hide why nothing was written.
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
+
+
+def _ask_disk(temporary: Path, target: Path) -> None:
+    """Raise what the system says to a few more bytes, where a library did not say why it wrote no more."""
+    try:
+        with temporary.open("ab") as file:
+            file.write(bytes(_ASKED_BYTES))
+        sync(temporary)
+    except OSError as error:
+        name_file(error, target)
+        raise
 
 
 def writable_file(path: Path) -> Path:

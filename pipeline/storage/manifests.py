@@ -1,6 +1,5 @@
 """What a finished stage leaves beside its tables, and stage folders that appear whole or not at all."""
 
-import json
 import os
 import shutil
 from pathlib import Path
@@ -11,13 +10,13 @@ from pydantic import BaseModel, ConfigDict
 
 from ..errors import TableError
 from .attached import lies_there, publish_there
-from .digests import cached_digest, digest_json
+from .digests import cached_digest
+from .documents import document_of, document_text
 from .files import sync, write_text
 
 MANIFEST: Final = "manifest.json"
 # Names the fingerprint that a working folder is of.
 _MARKER: Final = ".fingerprint"
-_CHECK: Final = "check"
 _PARTIAL: Final = ".partial"
 
 
@@ -109,8 +108,7 @@ class Manifest(BaseModel):
 
 def manifest_text(manifest: Manifest) -> str:
     """A manifest as its file holds it: JSON whose first key is the digest of all others."""
-    document = manifest.model_dump(mode="json")
-    return json.dumps({_CHECK: digest_json(document)} | document, indent=2, ensure_ascii=False) + "\n"
+    return document_text(manifest.model_dump(mode="json"))
 
 
 def read_manifest(stage_dir: Path) -> Manifest | None:
@@ -123,13 +121,9 @@ def read_manifest(stage_dir: Path) -> Manifest | None:
 
 def manifest_of(text: bytes) -> Manifest | None:
     """The manifest that a file holds; None where it is none, or not as it was written."""
+    document = document_of(text)
     try:
-        document = json.loads(text.decode("utf-8"))
-        check = document.pop(_CHECK, None)
-        # Older versions wrote none.
-        if check is not None and check != digest_json(document):
-            return None
-        return Manifest.model_validate(document)
+        return None if document is None else Manifest.model_validate(document)
     except (ValueError, TypeError, AttributeError, RecursionError):
         return None
 

@@ -19,6 +19,7 @@ from ..peers import peers
 from ..storage.files import write_text
 from ..storage.manifests import partial_dir
 from ..storage.tables import read_table
+from ..troubles import is_of_disk
 from .frontier import judge_of, point_of
 from .measures import Value, values_of
 from .plan import LAST_OF_TRIAL, LAST_SHARED, Trial
@@ -69,6 +70,7 @@ def run_trial(
 
     Raises:
         OSError: The disk is full, or a file cannot be written: no fault of this trial.
+        MachineError: The same, as a library says it.
         BusyError: Another process is at work in its folder.
         TrainingError: It failed, and took the other processes of a command of several along.
     """
@@ -84,8 +86,8 @@ def run_trial(
         raise
     # Whatever a library says of one setting must not end the others.
     except Exception as error:
-        if isinstance(error.__cause__, OSError):
-            # The disk fails all settings alike.
+        if is_of_disk(error):
+            # It fails all settings alike.
             raise
         said = _record(trial.config, error)
         if peers() is not None:

@@ -2,8 +2,10 @@
 
 import errno
 import os
+import resource
 import stat
 
+import polars as pl
 import pytest
 
 from thumbline.pipeline.errors import InputError
@@ -18,6 +20,24 @@ def test_a_write_that_fails_leaves_the_old_file(tmp_path):
         raise RuntimeError
     assert path.read_text() == "old"
     assert [entry.name for entry in tmp_path.iterdir()] == ["a.txt"]
+
+
+def test_a_library_that_does_not_say_why_it_wrote_no_more_is_told_by_the_disk(tmp_path):
+    path = tmp_path / "a.parquet"
+    unsaid = pl.exceptions.ComputeError("parquet: File out of specification: Invalid thrift: transport error")
+    with pytest.raises(pl.exceptions.ComputeError), files.atomic_file(path):
+        raise unsaid
+    # No file may grow beyond this here, as on a disk that is full.
+    least, most = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, most))
+    try:
+        with pytest.raises(OSError, match="File too large") as raised, files.atomic_file(path) as temporary:
+            temporary.write_bytes(b"some")
+            raise unsaid
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (least, most))
+    assert raised.value.errno == errno.EFBIG and raised.value.filename == str(path)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_temporary_names_never_meet_and_what_a_killed_writer_left_is_removed(tmp_path, monkeypatch):
