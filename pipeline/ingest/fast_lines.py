@@ -14,6 +14,7 @@ from operator import attrgetter
 from typing import Any, Final, NamedTuple
 
 import msgspec
+import numpy as np
 import polars as pl
 
 from ..importers.base import Batch, read_rows
@@ -103,12 +104,13 @@ class LineReader:
         rows, indices, slow = self._decoded(block)
         if not rows:
             return FastRows(_EVENTS.to_frame(), self._exactly(block, slow), Remarks())
-        frame = self._frame(rows, indices, block)
+        fields = [_series(str(index), list(map(getter, rows))) for index, getter in enumerate(self._getters)]
+        texts = _Texts(fields, len(rows))
+        frame = self._frame(fields, texts, indices, block)
         good = frame["good"]
         slow.extend(pl.Series(indices).filter(~good))
-        kept = frame.filter(good)
-        unread = self._unread(kept, list(compress(rows, good)))
-        return FastRows(self._events(kept), self._exactly(block, sorted(slow)), unread)
+        unread = self._unread(texts.filled(good), list(compress(rows, good)))
+        return FastRows(self._events(frame.filter(good)), self._exactly(block, sorted(slow)), unread)
 
     def _decoded(self, block: LineBlock) -> tuple[list[Any], list[int], list[int]]:
         """Usual rows, their places in the block, and the places of all other lines."""
@@ -124,17 +126,14 @@ class LineReader:
                 slow.append(index)
         return rows, indices, slow
 
-    def _frame(self, rows: list[Any], indices: list[int], block: LineBlock) -> pl.DataFrame:
-        """A column a field of the log, what is made of them, and whether a row is `good`: needs no second look."""
+    def _frame(self, fields: list[pl.Series], texts: "_Texts", indices: list[int], block: LineBlock) -> pl.DataFrame:
+        """The fields that are read, what is made of them, and whether a row is `good`: needs no second look."""
         lines = [block.lines[index] for index in indices]
-        fields = [_series(str(index), list(map(getter, rows))) for index, getter in enumerate(self._getters)]
         frame = pl.DataFrame(
             [
-                *fields,
+                *(fields[index] for index in sorted(set(self._columns.values()))),
                 pl.Series("source_line", indices, dtype=pl.Int64) + block.first,
-                pl.Series("colons", [line.count(b":") for line in lines], dtype=pl.Int64),
-                # One byte is found much faster than a word.
-                pl.Series("escaped", [b"\\" in line and b"\\u003" in line for line in lines], dtype=pl.Boolean),
+                pl.Series("plain", texts.plain(lines), dtype=pl.Boolean),
                 pl.Series("usable", [index not in block.errors for index in indices], dtype=pl.Boolean),
             ]
         )
@@ -148,9 +147,8 @@ class LineReader:
         told = [self._field(name).str.contains(BEGINS) for name in ("prompt", "completion")]
         around = [self._field(name).str.contains(NOT_BLANK).fill_null(False) for name in AROUND if name != SYSTEM]
         odd_time = pl.col("created_at").is_null() & time.is_not_null() & (time != "")
-        plain = _plain([pl.col(str(index)) for index in range(self._count)], self._count)
         return pl.all_horizontal(
-            "usable", plain, pl.col("vote").is_not_null(), *(~bad for bad in (*blank, *told, *around, odd_time))
+            "usable", "plain", pl.col("vote").is_not_null(), *(~bad for bad in (*blank, *told, *around, odd_time))
         )
 
     def _field(self, name: str) -> pl.Expr:
@@ -165,15 +163,9 @@ class LineReader:
             "source_line", "vote", "created_at", prompt=prompts, completion=self._field("completion"), **ids
         )
 
-    def _unread(self, kept: pl.DataFrame, rows: list[Any]) -> Remarks:
+    def _unread(self, filled: np.ndarray, rows: list[Any]) -> Remarks:
         """The columns of text that make no part of an event, with the rows that have one."""
-        # All at once: each look at a frame takes time with the number of its columns.
-        lengths = [(pl.col(str(index)).str.len_bytes() > 0).sum() for index, _ in self._unread_fields]
-        filled = kept.select(lengths).row(0) if lengths else ()
-        counts = {
-            name: self._count_texts(rows, index, count)
-            for (index, name), count in zip(self._unread_fields, filled, strict=True)
-        }
+        counts = {name: self._count_texts(rows, index, int(filled[index])) for index, name in self._unread_fields}
         return Remarks({Remark(UNREAD, name): count for name, count in counts.items() if count})
 
     def _count_texts(self, rows: list[Any], index: int, filled: int) -> int:
@@ -189,6 +181,39 @@ class LineReader:
         """What lines give that are read one at a time."""
         lines = [Line(block.first + index, block.lines[index], block.errors.get(index)) for index in indices]
         return exactly([row for line in lines if (row := json_row(line)) is not None], self._layout)
+
+
+class _Texts:
+    """All fields of all rows as one column of texts, a field after the other.
+
+    A column each takes polars time for every column and every block, and wide rows have many of both.
+    """
+
+    def __init__(self, fields: list[pl.Series], rows: int) -> None:
+        self._shape = (len(fields), rows)
+        self._texts = pl.concat(fields) if len(fields) > 1 else fields[0]
+
+    def filled(self, good: pl.Series) -> np.ndarray:
+        """(fields,) how many of the good rows have a text that is not empty."""
+        filled = self._by_field(self._texts.str.len_bytes() > 0)
+        return np.asarray(filled[:, good.to_numpy()].sum(axis=1))
+
+    def plain(self, lines: list[bytes]) -> np.ndarray:
+        r"""(rows,) whether a line surely names each key once and holds no NUL.
+
+        A line of n different keys that has no nested value has n colons and those of its texts: one more says that a
+        key stands there twice. An escaped colon (`\u003a`) could make up for that one, so it is looked for.
+        """
+        in_texts = self._by_field(self._texts.str.count_matches(":", literal=True)).sum(axis=0)
+        nul = self._by_field(self._texts.str.contains("\x00", literal=True)).any(axis=0)
+        colons = np.array([line.count(b":") for line in lines], dtype=np.int64)
+        # One byte is found much faster than a word.
+        escaped = np.array([b"\\" in line and b"\\u003" in line for line in lines], dtype=bool)
+        return np.asarray((colons == in_texts + self._shape[0]) & ~nul & ~escaped)
+
+    def _by_field(self, values: pl.Series) -> np.ndarray:
+        nothing = False if values.dtype == pl.Boolean else 0
+        return values.fill_null(nothing).to_numpy().reshape(self._shape)
 
 
 class _Given(NamedTuple):
@@ -253,17 +278,6 @@ def votes_of(labels: pl.Series, table: Mapping[str, str]) -> pl.Series:
     # A side of a comparison takes more than a vote.
     votes = [None if vote in signals.COMPARED else vote for vote in votes]
     return labels.replace_strict(distinct, pl.Series(votes, dtype=VOTE), return_dtype=VOTE).alias("vote")
-
-
-def _plain(texts: list[pl.Expr], count: int) -> pl.Expr:
-    r"""Whether a line surely names each key once and holds no NUL.
-
-    A line of `count` different keys that has no nested value has `count` colons and those of its texts: one more
-    says that a key stands there twice. An escaped colon (`\u003a`) could make up for that one, so it is looked for.
-    """
-    in_texts = pl.sum_horizontal(text.str.count_matches(":", literal=True) for text in texts)
-    nul = pl.any_horizontal(text.str.contains("\x00", literal=True) for text in texts)
-    return (pl.col("colons") == in_texts.cast(pl.Int64) + count) & ~nul.fill_null(False) & ~pl.col("escaped")
 
 
 def iso_moment(text: pl.Expr) -> pl.Expr:

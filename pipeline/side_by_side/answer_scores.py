@@ -14,7 +14,7 @@ from ..stages.metrics import READ_OF_ANSWERS, answer_tables, calibrated_judge
 from ..storage.tables import read_table
 from ..sweep.comparing import Gap
 from ..sweep.frontier import judge_of
-from .scores import Scores, gap_of, value_of
+from .scores import Scores, gap_of, reasons_of, value_of
 
 # By measure: evaluator and metric against the untrained model or alone; then against the baseline, what holds its test,
 # and what it is where the two are equal.
@@ -67,7 +67,11 @@ def answer_scores(trials: Mapping[str, RunConfig], baseline: str) -> dict[str, S
             if gap is not None:
                 gaps[measure][name] = gap
     return {
-        measure: Scores({name: value_of(alone.get((*found, name))) for name in trials}, gaps[measure])
+        measure: Scores(
+            {name: value_of(alone.get((*found, name))) for name in trials},
+            gaps[measure],
+            reasons_of(alone, found, trials),
+        )
         for measure, (found, *_) in _ALONE.items()
     }
 

@@ -113,11 +113,13 @@ class Cell(NamedTuple):
         comparison: Less the baseline, its p-value corrected for the number of arms; None for the baseline and where
             there is no such comparison.
         per_seed: The value with each seed.
+        reasons: Why there is none, likewise; None where there is one, or nothing was said.
     """
 
     average: Average | None
     comparison: Comparison | None
     per_seed: tuple[Value, ...]
+    reasons: tuple[str | None, ...] = ()
 
 
 # By measure, then by arm.
@@ -164,7 +166,8 @@ def _cells(by_seed: Sequence[Scores], arms: Sequence[str], confidence: float) ->
     cells = {}
     for arm in arms:
         values = tuple(found.values.get(arm, Value(None, None, None, 0, 0)) for found in by_seed)
-        cells[arm] = Cell(average(values), compared.get(arm), values)
+        reasons = tuple(found.reasons.get(arm) for found in by_seed)
+        cells[arm] = Cell(average(values), compared.get(arm), values, reasons)
     return cells
 
 

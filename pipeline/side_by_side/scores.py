@@ -1,6 +1,7 @@
 """Arms on the same held-out rows and prompts: each one's numbers, and each against the baseline, seed by seed."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -32,10 +33,12 @@ class Scores(NamedTuple):
     Attributes:
         values: By arm.
         gaps: By arm, less the baseline; the baseline has none, nor has an arm that is not compared.
+        reasons: By arm, why it has no value, where that was said.
     """
 
     values: Mapping[str, Value]
     gaps: Mapping[str, Gap]
+    reasons: Mapping[str, str] = MappingProxyType({})
 
 
 def held_out_scores(trials: Mapping[str, RunConfig], baseline: str) -> dict[str, Scores]:
@@ -105,7 +108,20 @@ def _scores(
     return Scores(
         {name: value_of(alone.get((*measured.value, name))) for name in frames},
         {name: gap for name, gap in gaps.items() if gap is not None},
+        reasons_of(alone, measured.value, frames),
     )
+
+
+def reasons_of(rows: _Rows, found: tuple[str, str], names: Iterable[str]) -> dict[str, str]:
+    """Why arms have no value, as far as it was said.
+
+    Args:
+        rows: Of the arms.
+        found: Evaluator and metric.
+        names: The arms.
+    """
+    rows_of = {name: rows[*found, name] for name in names if (*found, name) in rows}
+    return {name: str(row["reason"]) for name, row in rows_of.items() if row["value"] is None and row["reason"]}
 
 
 def value_of(row: Mapping[str, object] | None) -> Value:

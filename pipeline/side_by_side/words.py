@@ -1,6 +1,7 @@
 """What a comparison of methods found, in sentences and in cells of tables."""
 
 from collections.abc import Sequence
+from itertools import product
 from typing import Final, NamedTuple
 
 from ..report.formatting import (
@@ -126,7 +127,20 @@ def notes(outcome: Outcome) -> list[str]:
         for arm in plan.arms
         if (error := outcome.error_of(arm.name)) is not None
     ]
-    return found + _of_answers(outcome)
+    return found + _of_answers(outcome) + _missing(outcome)
+
+
+def _missing(outcome: Outcome) -> list[str]:
+    """Which numbers there are not, and why: a line each."""
+    seeds = outcome.plan.seeds
+    found = []
+    for name, arm in product(outcome.measures, outcome.plan.arms):
+        cell = outcome.cell(name, arm.name)
+        for seed, reason in zip(seeds, cell.reasons if cell is not None else (), strict=False):
+            if reason is not None:
+                which = f" with seed {seed}, so none over the seeds" if len(seeds) > 1 else ""
+                found.append(f"{MEASURES[name].title}: none of {_title(outcome, arm.name)}{which}: {reason}.")
+    return found
 
 
 def _of_answers(outcome: Outcome) -> list[str]:
