@@ -10,7 +10,7 @@ import math
 from typing import NamedTuple
 
 import numpy as np
-from scipy import stats
+from scipy import special
 
 from .types import EvaluationError, FloatArray
 
@@ -116,15 +116,15 @@ def votes_an_arm(rate: float, difference: float, power: float, alpha: float = 0.
     unpooled variance, which is what a standard error clustered by user amounts to where each user has one vote.
     """
     _check(rate, difference, power, alpha)
-    reach = float(stats.norm.isf(alpha / 2.0) + stats.norm.ppf(power))
+    reach = float(special.ndtri(power) - special.ndtri(alpha / 2.0))
     return reach**2 * _variances(rate, difference) / difference**2
 
 
 def power_at(rate: float, difference: float, votes: float, alpha: float = 0.05) -> float:
     """Chance that a test with so many independent votes an arm finds the difference, on either side."""
     distance = abs(difference) / math.sqrt(_variances(rate, difference) / votes)
-    reach = float(stats.norm.isf(alpha / 2.0))
-    return float(stats.norm.sf(reach - distance) + stats.norm.cdf(-reach - distance))
+    reach = -float(special.ndtri(alpha / 2.0))
+    return float(special.ndtr(distance - reach) + special.ndtr(-reach - distance))
 
 
 def _variances(rate: float, difference: float) -> float:

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
-from scipy import stats
+from scipy import special
 
 from .estimands import ONE_GROUP, ONE_GROUP_OF_A_KIND
 from .groups import Groups
@@ -190,7 +190,7 @@ def percentiles(draws: FloatArray, groups: int, confidence: float) -> tuple[floa
     makes up for the factor (G - 1) / G in the bootstrap variance and for the normal where a t is due.
     """
     reach = t_quantile(0.5 + confidence / 2.0, groups) * np.sqrt(groups / (groups - 1))
-    tail = float(stats.norm.cdf(-reach))
+    tail = float(special.ndtr(-reach))
     low, high = (float(bound) for bound in np.quantile(draws, [tail, 1.0 - tail]))
     return low, high
 
@@ -234,7 +234,7 @@ def clustered_error(influence: FloatArray, groups: Groups, fewest: int | None = 
 
 def t_quantile(probability: float, groups: int) -> float:
     """Quantile of Student's t with one degree of freedom less than there are groups, at least 2."""
-    return float(stats.t.ppf(probability, groups - 1))
+    return float(special.stdtrit(groups - 1, probability))
 
 
 def _named(estimand: Estimand, value: float | None, spread: _Spread, reason: str | None) -> Metric:
