@@ -12,7 +12,7 @@ from ..errors import ConfigError, InputError
 from ..starting.amounts import Method, amounts_of, method_for
 from ..starting.looking import look
 from ..starting.run_file import Model, run_file
-from ..storage.files import write_text
+from ..storage.files import free_place, write_text
 from . import completing
 from .asking import Answers, is_terminal
 from .init_words import print_look, print_method, print_next
@@ -126,5 +126,5 @@ def _model(stated: str | None, *, asks: bool) -> Model:
 def _write(place: Path, text: str) -> None:
     """Write the run file, which has to load; nothing is written that does not."""
     build_config({"runs": "runs"} | read_value(text, origin=str(place)), origin=str(place))
-    write_text(place, text)
+    write_text(free_place(place), text)
     load_config(place)

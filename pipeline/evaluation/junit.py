@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from xml.etree import ElementTree
 
-from ..storage.files import write_text
+from ..storage.files import free_place, write_text
 from .gate import Condition
 
 
@@ -33,4 +33,4 @@ def _legal(text: str) -> str:
 
 def write_junit(path: Path, name: str, conditions: Sequence[Condition]) -> None:
     """Write the conditions to `path`."""
-    write_text(path, junit_xml(name, conditions))
+    write_text(free_place(path), junit_xml(name, conditions))

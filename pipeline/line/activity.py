@@ -16,7 +16,7 @@ from ..errors import PipelineError
 from ..hiding import without_secrets
 from ..progress import Progress, told
 from ..storage.attached import attached, check_held
-from ..storage.files import write_passing
+from ..storage.files import writable_text, write_passing
 from .locking import is_locked
 
 _FILE: Final = ".activity.json"
@@ -166,8 +166,10 @@ class _Keeper:
     def keep(self, state: Literal["running", "failed", "interrupted"] = "running", error: str | None = None) -> None:
         """Write down what is known; a disk that does not take it is no reason to stop."""
         self._written = time.monotonic()
-        now = {"updated_at": _now(), "state": state, "error": error, "stage": self._stage}
-        found = self._began.model_copy(update=now | self._counted())
+        now = {"updated_at": _now(), "state": state, "error": error, "stage": self._stage} | self._counted()
+        # Names of files may not be UTF-8, which what is written is.
+        said = {name: writable_text(value) if isinstance(value, str) else value for name, value in now.items()}
+        found = self._began.model_copy(update=said)
         with suppress(OSError):
             write_passing(self._path, found.model_dump_json())
 

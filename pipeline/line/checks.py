@@ -14,6 +14,7 @@ from ..engines.registry import choose_engine, choose_sampler
 from ..errors import ConfigError, InputError
 from ..judges.registry import check_judges
 from ..libraries import check_libraries
+from ..storage.files import exact_path
 from ..training.methods import check_methods, check_training
 from .data_checks import check_data
 from .planning import read_stage, recorded
@@ -78,13 +79,16 @@ def _data_stages() -> Iterator[str]:
 
 def _check_folder(run_dir: Path) -> None:
     """Refuse a folder that cannot be made or written to; nothing is made yet."""
-    place = run_dir.absolute()
+    place = Path(exact_path(run_dir))
     while not place.exists() and place != place.parent:
         place = place.parent
     if not place.is_dir():
         raise InputError(f"{run_dir}: no folder can be made here, since {place} is no folder; choose another place.")
     if not os.access(place, os.W_OK | os.X_OK):
-        raise InputError(f"{run_dir}: {place} cannot be written to (permission denied); choose another place.")
+        is_read_only = os.statvfs(place).f_flag & os.ST_RDONLY
+        why = "the file system is read-only" if is_read_only else "permission denied"
+        where = f"{run_dir}: " if place != run_dir.absolute() else ""
+        raise InputError(f"{where}{place} cannot be written to ({why}); choose another place.")
 
 
 def _check_files(config: RunConfig) -> None:

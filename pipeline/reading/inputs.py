@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final, NamedTuple, NoReturn
 
 from ..errors import InputError
+from ..storage.files import text_of
 from .archives import unpack
 from .contents import BINARY, SUFFIXES, is_zip, raw_head
 from .hub import PREFIX
@@ -250,7 +251,7 @@ def _is_hidden(name: str) -> bool:
 def _kind(path: Path) -> str:
     """What a file that is no log is counted as: the end of its name."""
     suffix = content_suffix(path)
-    return f"{suffix}{path.suffix.lower() if is_compressed(path) else ''}" or "without suffix"
+    return text_of(f"{suffix}{path.suffix.lower() if is_compressed(path) else ''}") or "without suffix"
 
 
 def _is_log(path: Path) -> bool:
@@ -266,4 +267,4 @@ def _name(path: Path) -> str:
     normal = Path(os.path.normpath(path))
     if normal.is_absolute() and normal.is_relative_to(Path.cwd()):
         normal = normal.relative_to(Path.cwd())
-    return normal.as_posix()
+    return text_of(normal.as_posix())

@@ -11,7 +11,7 @@ from ..config import EngineConfig, EventsConfig, SequencesConfig
 from ..context import Reporter
 from ..errors import InputError
 from ..identity import as_answer
-from ..storage.files import user_table_format
+from ..storage.files import free_place, user_table_format
 from ..storage.message_keys import with_message_keys
 from ..storage.parquet import read_parquet, write_parquet
 
@@ -107,7 +107,7 @@ def score_rows(request: Request, output: Path, reporter: Reporter) -> ScoredRows
     scorer = Scorer(model_dir, request.engine, request.store)
     scored = score_frame(named, scorer, _SHARD_ROWS, reporter, "reference log-probs")
     frame = _with_logps(read, _named_logps(named, scored.frame))
-    write_parquet(output, with_message_keys(frame))
+    write_parquet(free_place(output), with_message_keys(frame))
     rejected = {**read.rejected, **drops}
     return ScoredRows(read.kind, frame.height, rejected, scored.notes["scored"], scored.notes["stored"], said)
 
@@ -142,7 +142,7 @@ def export_rows(request: Request, output: Path) -> ScoredRows:
     columns = [name for name in added.columns if name.endswith(("_logps", "token_count"))]
     own = _own_rows(Path(request.rows_file)).drop(columns, strict=False)
     frame = own.join(added.select("source_line", *columns), on="source_line", how="inner", validate="1:1")
-    write_parquet(output, frame.drop("source_line"))
+    write_parquet(free_place(output), frame.drop("source_line"))
     rejected = read.rejected | drops | ({NOT_STORED: missing} if missing else {})
     return ScoredRows(read.kind, frame.height, rejected, 0, results.known, said)
 

@@ -20,7 +20,7 @@ from ..line import Finished, check_run, locked, read_stage, run, select, stage_n
 from ..line.running import tables_of
 from ..storage.digests import digest_file, digest_json
 from ..storage.documents import read_document, write_document
-from ..storage.files import make_folder, write_text
+from ..storage.files import free_place, make_folder, remove_temporary, write_text
 from ..storage.parquet import read_parquet, write_parquet
 from ..storage.tables import read_table
 from ..sweep.running import run_file
@@ -112,6 +112,7 @@ def run_round(
     stages = select(None, until)
     make_folder(plan.folder)
     with locked(plan.config.run_dir):
+        remove_temporary(plan.folder)
         if votes is not None:
             yield _hand_out(plan, votes, reporter)
             return
@@ -275,7 +276,7 @@ def _hand_out(plan: RoundPlan, file: Path, reporter: Reporter) -> HandedOut:
         )
     write_parquet(plan.folder / ANSWERS_FILE, kept.select(_READ))
     write_document(plan.folder / HANDED_OUT, {"answers": digest_file(plan.folder / ANSWERS_FILE)})
-    write_text(file, lines(unrated_rows(kept, plan.label)))
+    write_text(free_place(file), lines(unrated_rows(kept, plan.label)))
     return HandedOut(file, kept.height, kept["prompt_id"].n_unique())
 
 

@@ -12,7 +12,7 @@ from ..context import Reporter
 from ..errors import TrainingError
 from ..line import Finished, fingerprint_of, locked, read_stage, select
 from ..storage.documents import read_document, write_document
-from ..storage.files import make_folder
+from ..storage.files import make_folder, remove_temporary
 from ..sweep.plan import LAST_SHARED, TRIALS, Trial
 from ..sweep.shared import Done, check_shared, run_shared
 from ..sweep.trials import TrialResult, drop_model, run_trial
@@ -79,6 +79,7 @@ def run_arms(
     failures: list[ArmTrial] = []
     done = 0
     with locked(plan.output):
+        remove_temporary(plan.output)
         yield from run_shared(plan, reporter, command)
         check(plan)
         for seed in plan.seeds:

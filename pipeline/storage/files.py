@@ -28,8 +28,26 @@ def make_folder(path: Path) -> None:
 
 
 def exact_path(path: Path) -> str:
-    """The path as libraries are to be given it: absolute, since `~/x` is a home and `s3:x` an address to some."""
-    return str(path.absolute())
+    """The path as libraries are to be given it: absolute, since `~/x` is a home and `s3:x` an address to some.
+
+    Raises:
+        InputError: It is not UTF-8, and they take no other.
+    """
+    exact = str(path.absolute())
+    try:
+        exact.encode()
+    except UnicodeEncodeError as error:
+        found = TEMPORARY.fullmatch(path.name)
+        shown = path if found is None else path.with_name(found.group(1))
+        raise InputError(
+            f"{shown}: this name is not UTF-8, so no table can be read or written there; choose another."
+        ) from error
+    return exact
+
+
+def text_of(name: str) -> str:
+    """A file's name as tables and documents can hold it: bytes that are not UTF-8 are shown as escapes."""
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
 @contextmanager
@@ -96,25 +114,48 @@ def _temporary(path: Path) -> Path:
     return path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp")
 
 
-def remove_temporary(folder: Path) -> None:
-    """Delete what writers of files in the folder left that were killed; who writes there at the same time loses it."""
+def remove_temporary(folder: Path, name: str | None = None) -> None:
+    """Delete what writers of files in the folder left that were killed; who writes there at the same time loses it.
+
+    Args:
+        folder: Where they wrote.
+        name: Of the file that they wrote; None: any.
+    """
     for path in folder.glob(".*.tmp"):
         # Others have hidden files of such an end, too.
-        if TEMPORARY.fullmatch(path.name) and path.is_file():
+        found = TEMPORARY.fullmatch(path.name)
+        if found is not None and name in (None, found.group(1)) and path.is_file():
             path.unlink(missing_ok=True)
 
 
+def free_place(path: Path) -> Path:
+    """Where one command writes a file of the user's choice, without what it left there when it was killed.
+
+    Raises:
+        InputError: What lies there is no file.
+    """
+    target = writable_file(path)
+    if target.parent.is_dir():
+        remove_temporary(target.parent, target.name)
+    return path
+
+
+def writable_text(text: str) -> str:
+    """`text` as UTF-8 has it: halves of characters, which names of files and arguments may hold, are escapes."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
 def write_text(path: Path, text: str) -> None:
-    """Write `text` as UTF-8, atomically."""
+    """Write `text` as UTF-8, atomically; see `writable_text`."""
     with atomic_file(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+        temporary.write_text(writable_text(text), encoding="utf-8")
 
 
 def write_passing(path: Path, text: str) -> None:
     """Write `text` as UTF-8 so that a reader sees all or nothing of it; a power cut may lose it."""
     temporary = _temporary(path)
     try:
-        temporary.write_text(text, encoding="utf-8")
+        temporary.write_text(writable_text(text), encoding="utf-8")
         temporary.replace(path)
     finally:
         with suppress(OSError):

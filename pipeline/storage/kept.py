@@ -7,7 +7,7 @@ from typing import Final
 from ..errors import InputError, TableError
 from .attached import bring, lies_there
 from .digests import cached_digest
-from .files import write_text
+from .files import writable_text, write_text
 from .manifests import MANIFEST, Manifest, is_damaged, read_manifest
 
 _HEADER: Final = "# sha256 of the lines below: "
@@ -112,6 +112,7 @@ def _refusal(path: Path, stage: str, others: int = 0) -> str:
 
 def write_checked(path: Path, text: str) -> None:
     """Write `text` below a comment that holds its digest, atomically; see `check_text`."""
+    text = writable_text(text)
     write_text(path, f"{_HEADER}{sha256(text.encode()).hexdigest()}\n{text}")
 
 

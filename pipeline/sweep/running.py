@@ -11,7 +11,7 @@ from ..context import Reporter, SilentReporter
 from ..errors import ConfigError, TrainingError
 from ..hiding import with_named_secrets
 from ..line import locked, run, select
-from ..storage.files import make_folder, write_text
+from ..storage.files import make_folder, remove_temporary, write_text
 from ..storage.tables import read_table
 from ..training.methods import main_method
 from .choosing import SettingResult, best_of, ranked, result_of
@@ -49,6 +49,7 @@ def run_sweep(
     check_shared(plan)
     make_folder(plan.output / TRIALS)
     with locked(plan.output):
+        remove_temporary(plan.output)
         yield from run_shared(plan, reporter, command)
         _check_held_out(plan)
         results: list[SettingResult] = []

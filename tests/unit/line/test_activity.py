@@ -50,6 +50,7 @@ def test_a_run_in_progress_says_how_far_it_is(tmp_path):
     [
         (TrainingError("the loss of step 41 is not finite"), "failed", "the loss of step 41 is not finite"),
         (TrainingError("no answer at https://ann:pass@host/x"), "failed", "no answer at https://(kept secret)@host/x"),
+        (TrainingError("\udcff.parquet: cut"), "failed", r"\udcff.parquet: cut"),
         (KeyboardInterrupt(), "interrupted", None),
         (MemoryError("much"), "failed", "MemoryError"),
     ],

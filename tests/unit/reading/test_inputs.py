@@ -223,6 +223,14 @@ def test_a_pipe_that_is_named_and_a_folder_without_a_log_say_what_is_there(odd: 
         expand_inputs(("odd/*.txt",))
 
 
+def test_names_that_are_not_utf_8_are_told_as_tables_can_hold_them(tmp_path: Path) -> None:
+    for name in (b"\xff.jsonl", b"a.\xff"):
+        Path(os.fsdecode(os.fsencode(tmp_path) + b"/" + name)).touch()
+    found = expand_inputs((str(tmp_path),))
+    assert [file.name for file in found.files] == [f"{tmp_path}/\\xff.jsonl"] and found.files[0].path.is_file()
+    assert found.skipped == {r".\xff": 1}
+
+
 def _as_nobody(entry: str) -> str:
     """What `expand_inputs` says as a user without rights, in a process of its own."""
     reads, writes = os.pipe()

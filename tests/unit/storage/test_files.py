@@ -60,6 +60,31 @@ def test_temporary_names_never_meet_and_what_a_killed_writer_left_is_removed(tmp
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted([".a.0123456789abcdef.tmp", *own, "a"])
 
 
+def test_what_a_killed_command_left_beside_a_users_file_goes_with_its_next(tmp_path):
+    mine, others = tmp_path / ".gate.xml.0123456789abcdef.tmp", tmp_path / ".a.xml.0123456789abcdef.tmp"
+    for path in (mine, others):
+        path.touch()
+    (tmp_path / "link.xml").symlink_to("gate.xml")
+    assert files.free_place(tmp_path / "link.xml") == tmp_path / "link.xml"
+    assert not mine.exists() and others.exists()
+    assert files.free_place(tmp_path / "none" / "gate.xml") == tmp_path / "none" / "gate.xml"
+    with pytest.raises(InputError, match="a folder, not a file"):
+        files.free_place(tmp_path)
+
+
+def test_libraries_are_given_no_name_that_is_not_utf_8(tmp_path):
+    assert files.exact_path(tmp_path / "é") == str(tmp_path / "é")
+    with pytest.raises(InputError, match="this name is not UTF-8"):
+        files.exact_path(tmp_path / "\udcff.parquet")
+    assert files.text_of("é\udcff.x") == r"é\xff.x"
+
+
+def test_a_text_with_half_a_character_is_written_with_an_escape(tmp_path):
+    files.write_text(tmp_path / "a", 'é "\udcff"')
+    files.write_passing(tmp_path / "b", 'é "\udcff"')
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes() == 'é "\\udcff"'.encode()
+
+
 def test_a_link_is_written_through(tmp_path):
     (tmp_path / "far").mkdir()
     (tmp_path / "far" / "own.xml").write_text("old")
