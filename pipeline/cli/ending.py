@@ -7,7 +7,7 @@ from typing import Final
 from .terminal import err
 
 # Whose work is kept step by step; the others have nothing to go on with.
-_RESUMING: Final = frozenset({"run", "prepare", "train", "sweep"})
+_RESUMING: Final = frozenset({"run", "prepare", "train", "sweep", "compare-methods", "annotation-curve", "next-round"})
 _STORING: Final = frozenset({"reference", "evaluate"})
 
 

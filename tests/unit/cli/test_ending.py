@@ -47,6 +47,9 @@ def test_a_stopped_command_says_what_is_kept_and_ends_as_shells_expect(tmp_path,
     [
         (KeyboardInterrupt(), "run x", 130, f"Interrupted. {KEPT}\n"),
         (Terminated(), "train x -m demo -o out", 143, f"Terminated. {KEPT}\n"),
+        (Terminated(), "compare-methods x", 143, f"Terminated. {KEPT}\n"),
+        (Terminated(), "annotation-curve x --grid 1", 143, f"Terminated. {KEPT}\n"),
+        (Terminated(), "next-round x", 143, f"Terminated. {KEPT}\n"),
         (
             KeyboardInterrupt(),
             "evaluate x",
