@@ -27,12 +27,14 @@ _SECRET_NAME: Final = re.compile(
 )
 # Names of a tokenizer's own, which end like those.
 _TOKENS: Final = re.compile(r"(?:^|[_\-.])(?:bos|eos|pad|unk|sep|cls|mask|end|special|image)_token$", re.IGNORECASE)
-# Of an address: who asks. A password may hold a slash or a question mark, although it should not.
-_LONG_USER: Final = re.compile(r"(?<=://)[^/?#\s:@\"'<>]*:(?!\d{1,5}(?:[/?#]|$))[^\s\"'<>]*@")
-_USER: Final = re.compile(r"(?<=://)[^/?#\s\"'<>]*@")
+# Where an address says who asks; as a path it has lost one of its slashes.
+_HOST: Final = r"(?:(?<=://)|(?<=\w\w:/)(?!/))"
+# Who asks. A password may hold a slash or a question mark, although it should not.
+_LONG_USER: Final = re.compile(_HOST + r"[^/?#\s:@\"'<>]*:(?!\d{1,5}(?:[/?#]|$))[^\s\"'<>]*@")
+_USER: Final = re.compile(_HOST + r"[^/?#\s\"'<>]*@")
 # The parameters, up to where the address ends in a text. No pattern may begin anywhere in a long word: time would grow
 # with its square.
-_QUERY: Final = re.compile(r"(\w[\w+.\-]{0,40}://[^\s?#\"'<>]*)([?#])([^\s\"'<>]+)")
+_QUERY: Final = re.compile(r"(\w[\w+.\-]{0,40}:/{1,2}[^\s?#\"'<>]*)([?#])([^\s\"'<>]+)")
 _PARAMETER: Final = re.compile(r"([^=&;?#]+)=([^&;#]*)")
 # Parameters that name what is asked for; all others may be credentials.
 _HARMLESS: Final = frozenset({"api-version", "dl", "download", "format", "raw", "revision", "version", "versionid"})
@@ -138,7 +140,7 @@ def _under(key: str, value: Any, as_shown: Callable[[str], str]) -> Any:
 def _in_text(text: str) -> str:
     # One character while it is looked at: the words hold a blank, at which an address ends.
     text = text.replace(HIDDEN, _MARK)
-    if "://" in text:
+    if ":/" in text:
         text = _QUERY.sub(_without_parameters, _USER.sub(f"{_MARK}@", _LONG_USER.sub(f"{_MARK}@", text)))
     text = _HEADER.sub(rf"\1 {_MARK}", _TOKEN.sub(_MARK, text))
     text = _ENTRY.sub(_without_option, _OPTION.sub(_without_option, text))
@@ -149,7 +151,7 @@ def _without_parameters(found: re.Match[str]) -> str:
     address, sign, parameters = found.groups()
     if "=" not in parameters:
         # Without parameters a glob's sign, but at an address of the web.
-        is_web = address.lower().startswith(("http://", "https://"))
+        is_web = address.lower().startswith(("http:/", "https:/"))
         return f"{address}{sign}{_MARK if is_web and sign == '?' else parameters}"
     return f"{address}{sign}" + _PARAMETER.sub(_without_value, parameters)
 

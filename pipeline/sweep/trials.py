@@ -14,6 +14,7 @@ from thumbline.evaluators import FrontierPoint
 from ..config import RunConfig
 from ..context import Reporter
 from ..errors import BusyError, PipelineError, TrainingError
+from ..hiding import without_secrets
 from ..line import Finished, Stage, fingerprint_of, read_stage, recorded, run, select
 from ..peers import peers
 from ..storage.files import write_text
@@ -25,6 +26,8 @@ from .measures import Value, values_of
 from .plan import LAST_OF_TRIAL, LAST_SHARED, Trial
 
 FAILURE: Final = "failure.json"
+# Errors may stand behind each other in a circle.
+_MOST_FRAMES: Final = 200
 
 
 class TrialResult(NamedTuple):
@@ -140,13 +143,23 @@ def _fingerprint(config: RunConfig) -> str:
 
 def _record(config: RunConfig, error: Exception) -> str:
     """Keep why the trial failed, and say it in a line."""
-    said = str(error) if isinstance(error, PipelineError) else f"{type(error).__name__}: {error}"
+    said = without_secrets(str(error) if isinstance(error, PipelineError) else f"{type(error).__name__}: {error}")
     if not recorded(config, select(None, LAST_SHARED)):
         # It has not come to training, so nothing of its own has failed.
         raise error
-    document = {"fingerprint": _fingerprint(config), "error": said, "traceback": traceback.format_exception(error)}
+    document = {"fingerprint": _fingerprint(config), "error": said, "traceback": _frames(error)}
     write_text(config.run_dir / FAILURE, json.dumps(document, indent=2, ensure_ascii=False) + "\n")
     return said
+
+
+def _frames(error: BaseException) -> list[str]:
+    """Where an error and those behind it were raised; not their words, in which libraries repeat keys of addresses."""
+    found: list[str] = []
+    one: BaseException | None = error
+    while one is not None and len(found) < _MOST_FRAMES:
+        found += [f"{type(one).__name__}:\n", *traceback.format_tb(one.__traceback__)]
+        one = one.__cause__ or one.__context__
+    return found
 
 
 def drop_model(config: RunConfig) -> None:

@@ -21,9 +21,14 @@ ADDRESSES = {
     "https://host/a?X-Amz-Signature=TOPSECRET&versionId=3": f"https://host/a?X-Amz-Signature={HIDDEN}&versionId=3",
     "https://me:TOPSECRET@host/a?se=TOPSECRET#x=TOPSECRET": f"https://{HIDDEN}@host/a?se={HIDDEN}#x={HIDDEN}",
     "https://host/a?TOPSECRET": f"https://host/a?{HIDDEN}",
+    # As a path.
+    "https:/me:TOPSECRET@host/a?sig=TOPSECRET": f"https:/{HIDDEN}@host/a?sig={HIDDEN}",
+    "s3:/TOPSECRET@bucket/x": f"s3:/{HIDDEN}@bucket/x",
 }
 AS_THEY_ARE = [
     "https://host:8080/a@b/c",
+    "C:/ann@home/x",
+    "no:/such/ann@home",
     "s3://bucket/day-?.jsonl",
     "s3://bucket/[0-9]*.jsonl",
     "hub:owner/name",

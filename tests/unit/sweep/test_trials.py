@@ -50,6 +50,9 @@ def test_a_full_disk_is_no_failure_of_the_trial(tmp_path, monkeypatch, said, is_
     if is_kept:
         result = run_trial(trial, tmp_path, SilentReporter(), "", retry=False)
         assert result.status == "failed" and "memory" in str(failure_of(trial.config))
+        # Where it was raised, without a library's own words: they may repeat what an address holds of keys.
+        kept = json.loads((trial.config.run_dir / "failure.json").read_text(encoding="utf-8"))["traceback"]
+        assert "RuntimeError:\n" in kept and any("def" in line or "raise" in line for line in kept)
     else:
         with pytest.raises(MachineError, match="no space is left"):
             run_trial(trial, tmp_path, SilentReporter(), "", retry=False)
