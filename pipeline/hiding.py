@@ -34,7 +34,8 @@ _LONG_USER: Final = re.compile(_HOST + r"[^/?#\s:@\"'<>]*:(?!\d{1,5}(?:[/?#]|$))
 _USER: Final = re.compile(_HOST + r"[^/?#\s\"'<>]*@")
 # The parameters, up to where the address ends in a text. No pattern may begin anywhere in a long word: time would grow
 # with its square.
-_QUERY: Final = re.compile(r"(\w[\w+.\-]{0,40}:/{1,2}[^\s?#\"'<>]*)([?#])([^\s\"'<>]+)")
+_QUERY: Final = re.compile(r"(\w[\w+.\-]{0,40}:/{1,2}[^\s?#\"'<>]*)([?#])")
+_WORD: Final = re.compile(r"[^\s\"'<>]+")
 _PARAMETER: Final = re.compile(r"([^=&;?#]+)=([^&;#]*)")
 # Parameters that name what is asked for; all others may be credentials.
 _HARMLESS: Final = frozenset({"api-version", "dl", "download", "format", "raw", "revision", "version", "versionid"})
@@ -141,14 +142,26 @@ def _in_text(text: str) -> str:
     # One character while it is looked at: the words hold a blank, at which an address ends.
     text = text.replace(HIDDEN, _MARK)
     if ":/" in text:
-        text = _QUERY.sub(_without_parameters, _USER.sub(f"{_MARK}@", _LONG_USER.sub(f"{_MARK}@", text)))
+        text = _WORD.sub(_without_credentials, text)
     text = _HEADER.sub(rf"\1 {_MARK}", _TOKEN.sub(_MARK, text))
     text = _ENTRY.sub(_without_option, _OPTION.sub(_without_option, text))
     return text.replace(_MARK, HIDDEN)
 
 
-def _without_parameters(found: re.Match[str]) -> str:
-    address, sign, parameters = found.groups()
+def _without_credentials(found: re.Match[str]) -> str:
+    """A word without what its addresses hold of secrets; what follows the last sign of one is not looked through."""
+    word = found.group()
+    end = word.rfind("@") + 1
+    if end:
+        word = _USER.sub(f"{_MARK}@", _LONG_USER.sub(f"{_MARK}@", word[:end])) + word[end:]
+    end = max(word.rfind("?"), word.rfind("#")) + 1
+    begun = _QUERY.search(word[:end]) if end else None
+    if begun is None or begun.end() == len(word):
+        return word
+    return word[: begun.start()] + _without_parameters(*begun.groups(), word[begun.end() :])
+
+
+def _without_parameters(address: str, sign: str, parameters: str) -> str:
     if "=" not in parameters:
         # Without parameters a glob's sign, but at an address of the web.
         is_web = address.lower().startswith(("http:/", "https:/"))
