@@ -37,6 +37,8 @@ class _Outcome(NamedTuple):
 class RaySpread:
     """Tasks and engines of a Ray cluster, which is connected to when the first of them is asked for."""
 
+    is_cluster = True
+
     def __init__(self, config: RunConfig) -> None:
         """Look whether Ray is there; nothing is started.
 
@@ -176,16 +178,26 @@ def _in_order(ray: Any, submit: Callable[[Any], Any], items: Iterable[Any], most
                     break
                 running[submit(item)] = taken
                 taken += 1
-            if not running:
-                return
-            for finished in ray.wait(list(running), num_returns=1)[0]:
-                done[running.pop(finished)] = _outcome(ray, finished)
-            while given in done:
+            if given in done:
                 yield done.pop(given)
                 given += 1
+            elif not running:
+                return
+            # What ended while the caller worked makes room for others before its next result is given.
+            for finished in _finished(ray, list(running), waits=given not in done):
+                done[running.pop(finished)] = _outcome(ray, finished)
     finally:
         for task in running:
             ray.cancel(task, force=True)
+
+
+def _finished(ray: Any, running: list[Any], *, waits: bool) -> list[Any]:
+    """All tasks that have ended by now, once one has where that is to be waited for."""
+    if not running:
+        return []
+    if waits:
+        ray.wait(running, num_returns=1)
+    return list(ray.wait(running, num_returns=len(running), timeout=0)[0])
 
 
 def _outcome(ray: Any, task: Any) -> _Outcome:
