@@ -146,6 +146,10 @@ class Spread(Protocol):
         """Tasks at a time, where a stage's settings name no number."""
 
     @property
+    def is_cluster(self) -> bool:
+        """Whether tasks may run on other machines, which takes work off this one."""
+
+    @property
     def engines(self) -> Callable[..., Any] | None:
         """Opens a scoring engine there, as `engines.registry.open_engine` does here; None where that is to be asked."""
 
@@ -173,6 +177,7 @@ class Spread(Protocol):
 class LocalSpread:
     """Tasks in processes of this machine, as many at a time as they are worth."""
 
+    is_cluster = False
     engines = None
 
     @property

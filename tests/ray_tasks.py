@@ -5,7 +5,9 @@ import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+import polars as pl
 
 from thumbline.pipeline.errors import TableError
 from thumbline.pipeline.scale.guardian import members
@@ -94,3 +96,26 @@ def slowly_written(step: Step) -> Path:
         begun.write("s")
     time.sleep(3.0)
     return written(step)
+
+
+class Cut(NamedTuple):
+    """A task of the pass, and the file that says that its process has been ended once; None: it is not."""
+
+    function: Callable[[Any], Any]
+    item: Any
+    marker: Path | None
+
+
+def cut(step: Cut) -> Any:
+    """What the task gives, whose process is ended the first time once a part of its file is written."""
+    if step.marker is not None and not step.marker.exists():
+        step.marker.touch()
+        whole = pl.DataFrame.write_ipc_stream
+
+        def ending(frame: pl.DataFrame, file: Any, **options: Any) -> None:
+            whole(frame, file, **options)
+            file.flush()
+            os.kill(os.getpid(), signal.SIGKILL)
+
+        pl.DataFrame.write_ipc_stream = ending
+    return step.function(step.item)

@@ -1,8 +1,10 @@
 """What splits are made of, one set of prompts after the other: numbers of prompts, and keys of texts on disk."""
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
+import numpy as np
 import polars as pl
 
 from ..config import SplitsConfig
@@ -13,6 +15,8 @@ from .leak_counts import Keys, LeakCounts, LeakKeys, key_numbers, masks_of
 from .leakage import leakage_table, meeting_keys, text_keys
 from .meetings import KEPT, meetings
 from .prompts import loose_keys, prompt_signatures
+
+_KEY_NUMBERS: Final = ("high", "low", "of")
 
 
 def prompt_facts(
@@ -93,6 +97,26 @@ def part_of(
         key_numbers(placed),
         placed.filter(pl.col("signature").is_not_null()).drop("prompt_id") if config.near_duplicates else None,
         pl.concat([unpaired["prompt_id"], pairs["prompt_id"]]).n_unique(),
+    )
+
+
+def frames_of(part: Part) -> dict[str, pl.DataFrame]:
+    """A part as tables by their names, of which `part_of_frames` makes it again."""
+    keys = pl.DataFrame(part.keys, schema=dict.fromkeys(_KEY_NUMBERS, pl.UInt64))
+    frames = part.prompts._asdict() | {"rows": part.rows, "keys": keys}
+    frames["with_rows"] = pl.DataFrame({"with_rows": [part.with_rows]})
+    return frames if part.signed is None else frames | {"signed": part.signed}
+
+
+def part_of_frames(frames: Mapping[str, pl.DataFrame]) -> Part:
+    """What `frames_of` was given."""
+    return Part(
+        NumberedPrompts(*(frames[name] for name in NumberedPrompts._fields)),
+        frames["rows"],
+        # A copy: its places are added to.
+        np.stack([column.to_numpy() for column in frames["keys"]], axis=1),
+        frames.get("signed"),
+        frames["with_rows"].item(),
     )
 
 

@@ -8,24 +8,25 @@ run one after the other, so that those before it are kept.
 
 import logging
 import shutil
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Generator, Sequence
+from contextlib import ExitStack, closing
 from dataclasses import replace
 from functools import partial
 from itertools import chain
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import polars as pl
 
 from ..config import RunConfig
 from ..context import StageContext, StageResult
 from ..errors import PipelineError
-from ..evidence.split_parts import Part as SplitPart
 from ..stages import events, pairs, responses, splits, unpaired
 from ..storage.manifests import adopt_partial, open_partial, partial_dir
 from ..storage.tables import TableWriters
 from ..workers import map_in_threads
 from .planning import read_stage
+from .reduce import Made, Reduce, Settings
+from .reduce_tasks import Shares
 from .stages import Stage, producer_of
 
 _logger = logging.getLogger(__name__)
@@ -35,13 +36,6 @@ _UNKNOWN: Final = "together"
 # Parts in work at a time: each is held with its rows of every table, and polars has all cores for one.
 _MOST_PARTS: Final = 8
 _Tables = dict[str, pl.DataFrame]
-
-
-class _Part(NamedTuple):
-    """What a set of prompts gives."""
-
-    tables: _Tables
-    splits: SplitPart | None
 
 
 class Together:
@@ -128,7 +122,9 @@ class _Pass:
         self._log = log
         config = contexts["events"].config
         self._config = config
-        self._responses = responses.Work(config.responses, _known(log, config))
+        self._shares = Shares(log, contexts["events"])
+        self._known = self._known_first()
+        self._responses = responses.Work(config.responses, self._known)
         self._pairs = pairs.Work(config.pairs, config.responses) if "pairs" in contexts else None
         self._splits = splits.Work(config.splits, contexts["splits"].folder) if "splits" in contexts else None
         if self._splits is not None:
@@ -146,26 +142,32 @@ class _Pass:
 
     def write_all(self) -> None:
         """Write all tables but those of `splits`."""
-        for part in map_in_threads(self._made, self._log.parts(), _MOST_PARTS):
-            if self._splits is not None and part.splits is not None:
-                self._splits.passed(part.splits)
-            self._write(self._responses.passed(part.tables))
+        # Closed whatever happens: tasks that nobody waits for are ended before their folder is deleted.
+        with closing(self._parts()) as parts:
+            for part in parts:
+                if self._splits is not None and part.splits is not None:
+                    self._splits.passed(part.splits)
+                self._write(self._responses.passed(part.tables))
         last = chain(({"rejects": frame} for frame in self._log.rejects()), self._responses.last())
         for tables in chain(last, self._pairs.last() if self._pairs is not None else ()):
             self._write(tables)
 
-    def _made(self, part: _Tables) -> _Part:
-        """All rows of a set of prompts, from its events and texts."""
-        tables = dict(part)
-        tables |= self._responses.made(tables["events"], tables["texts"])
-        if "unpaired" in self._contexts:
-            tables |= unpaired.made_of(tables["responses"], self._config.unpaired)
-        if self._pairs is not None:
-            tables |= self._pairs.made(tables["responses"], tables["comparisons"])
-        if self._splits is None:
-            return _Part(tables, None)
-        kept = self._splits.made(*(tables[name] for name in ("events", "responses", "unpaired", "pairs")))
-        return _Part(tables, kept)
+    def _parts(self) -> Generator[Made]:
+        """All rows of each set of prompts, in their order: made by tasks of a cluster, or by threads here."""
+        settings = Settings.of(self._config, self._contexts)
+        if self._shares.are_several:
+            yield from self._shares.made(settings, self._known)
+        else:
+            yield from map_in_threads(Reduce(settings, self._known).made, self._log.parts(), _MOST_PARTS)
+
+    def _known_first(self) -> responses.Shared | None:
+        """What the whole log says of single rows, from its narrow columns; None where no row needs it."""
+        config = self._config.responses
+        if not responses.needs_log_first(config):
+            return None
+        if self._shares.are_several:
+            return self._shares.known(config)
+        return responses.shared((responses.log_facts(part.lazy()) for part in self._log.events()), config)
 
     def _write(self, tables: _Tables) -> None:
         if self._pairs is not None and "pairs" in tables:
@@ -189,10 +191,3 @@ class _Pass:
         if self._splits is not None:
             found["splits"] = self._splits.result
         return found
-
-
-def _known(log: events.SortedLog, config: RunConfig) -> responses.Shared | None:
-    """What the whole log says of single rows, from its narrow columns; None where no row needs it."""
-    if not responses.needs_log_first(config.responses):
-        return None
-    return responses.shared((responses.log_facts(part.lazy()) for part in log.events()), config.responses)

@@ -22,7 +22,7 @@ from ..context import LOCAL_SPREAD, BatchSizes, StageContext, StageResult
 from ..errors import ConfigError
 from ..hiding import holds_hidden
 from ..importers.registry import importer, origins
-from ..ingest import sorting
+from ..ingest import merging, sorting
 from ..ingest.event_ids import with_ids
 from ..ingest.plan import Unit, plan, units
 from ..ingest.tally import Tally
@@ -64,7 +64,7 @@ def transform(raw: pl.DataFrame) -> pl.DataFrame:
     Args:
         raw: Schema `ingest.columns.RAW_EVENTS`, in any order.
     """
-    return sorting.merged(with_ids(raw))
+    return merging.merged(with_ids(raw))
 
 
 def ingest(config: EventsConfig) -> EventsResult:
@@ -93,16 +93,26 @@ def ingest_to(config: EventsConfig, folder: Path, sizes: BatchSizes, spread: Spr
 
 
 class SortedLog:
-    """A log that has been read: its rows lie on disk by their prompts."""
+    """A log that has been read: its rows lie on disk by their prompts.
 
-    def __init__(self, inputs: Inputs, written: list[sorting.TaskFiles], pass_bytes: int) -> None:
+    Attributes:
+        folder: Where they lie, and what else is wanted until all tables are made.
+        files: What they are.
+        origins: Where they are from (`merging.origins`).
+    """
+
+    def __init__(self, inputs: Inputs, written: list[sorting.TaskFiles], folder: Path, pass_bytes: int) -> None:
         """Begin before the first part.
 
         Args:
             inputs: What was read.
             written: What reading it wrote.
+            folder: Where that is.
             pass_bytes: How much is sorted at a time.
         """
+        self.folder = folder
+        self.files = merging.stored(written)
+        self.origins = merging.origins(written)
         self._inputs = inputs
         self._written = written
         self._pass_bytes = pass_bytes
@@ -111,13 +121,18 @@ class SortedLog:
     def parts(self) -> Iterator[dict[str, pl.DataFrame]]:
         """Tables `events` and `texts`, counted anew each time, in parts of the same prompts; at least one."""
         self._tally = Tally(self._written)
-        for events, texts in sorting.read_parts(self._written, self._pass_bytes):
-            self._tally.events(events, texts)
-            yield {"events": events, "texts": texts}
+        for events, texts in merging.read_parts(self.files, self.origins, self._pass_bytes):
+            part = {"events": events, "texts": texts}
+            self.count(part)
+            yield part
+
+    def count(self, part: Mapping[str, pl.DataFrame]) -> None:
+        """Count a part that a task read: each once, in any order, before anything of `parts` is."""
+        self._tally.events(part["events"], part["texts"])
 
     def events(self) -> Iterator[pl.DataFrame]:
         """Table `events` in parts that no prompt crosses; counts nothing."""
-        return sorting.read_events(self._written, self._pass_bytes)
+        return merging.read_events(self.files, self.origins, self._pass_bytes)
 
     def tables(self) -> Iterator[dict[str, pl.DataFrame]]:
         """All tables in parts."""
@@ -126,7 +141,7 @@ class SortedLog:
 
     def rejects(self) -> Iterator[pl.DataFrame]:
         """Table `rejects` in parts; to be read once after all of `parts`."""
-        yield from map(self._tally.rejects, sorting.read_rejects(self._written))
+        yield from map(self._tally.rejects, merging.read_rejects(self._written))
 
     def result(self, outputs: Mapping[str, TableRecord]) -> StageResult:
         """What the stage says, once both tables are written.
@@ -154,7 +169,8 @@ def sorted_log(
         )
     with TemporaryDirectory(prefix=".buckets-", dir=spread.place(folder)) as place:
         inputs = with_added(expand_inputs(config.inputs), config.added)
-        yield SortedLog(inputs, _write_tasks(inputs, config, Path(place), sizes, spread), sizes.pass_bytes)
+        written = _write_tasks(inputs, config, Path(place), sizes, spread)
+        yield SortedLog(inputs, written, Path(place), sizes.pass_bytes)
 
 
 def _write_tasks(
@@ -168,12 +184,17 @@ def _write_tasks(
         sorting.Task(number, group, config, buckets, folder, sizes.read_bytes)
         for number, group in enumerate(_groups(parts, config.unit_bytes))
     ]
-    wanted = config.workers if config.workers is not None else spread.workers
-    processes = min(wanted, len(tasks), 1 + total // sizes.process_bytes)
+    processes = min(len(tasks), tasks_at_a_time(total, config, sizes, spread))
     here = [task for task in tasks if not all(map(_reads_anywhere, task.units))]
     away = [task for task in tasks if task not in here]
     written = [*spread.map(sorting.write_task, away, processes), *map(sorting.write_task, here)]
     return sorted(written, key=lambda entry: entry.units[0].number)
+
+
+def tasks_at_a_time(content_bytes: int, config: EventsConfig, sizes: BatchSizes, spread: Spread) -> int:
+    """How many tasks a log of so many bytes is worth; 1: none beside this process."""
+    wanted = config.workers if config.workers is not None else spread.workers
+    return min(wanted, 1 + content_bytes // sizes.process_bytes)
 
 
 def _reads_anywhere(unit: Unit) -> bool:

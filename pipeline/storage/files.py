@@ -153,10 +153,20 @@ def write_text(path: Path, text: str) -> None:
 
 def write_passing(path: Path, text: str) -> None:
     """Write `text` as UTF-8 so that a reader sees all or nothing of it; a power cut may lose it."""
+    with passing_file(path) as temporary:
+        temporary.write_text(writable_text(text), encoding="utf-8")
+
+
+@contextmanager
+def passing_file(path: Path) -> Iterator[Path]:
+    """A temporary path beside `path` that takes its name once the block ends well; a power cut may lose it."""
     temporary = _temporary(path)
     try:
-        temporary.write_text(writable_text(text), encoding="utf-8")
+        yield temporary
         temporary.replace(path)
+    except BaseException as error:
+        name_file(error, path)
+        raise
     finally:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)

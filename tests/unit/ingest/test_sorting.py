@@ -9,7 +9,7 @@ import pytest
 from thumbline.pipeline.config import EventsConfig
 from thumbline.pipeline.context import BatchSizes
 from thumbline.pipeline.evidence.answers import answer_texts
-from thumbline.pipeline.ingest import sorting
+from thumbline.pipeline.ingest import merging, sorting
 from thumbline.pipeline.ingest.frames import read_inputs
 from thumbline.pipeline.stages.events import sorted_log, transform
 from thumbline.pipeline.storage.texts import without_texts
@@ -54,3 +54,19 @@ def test_parts_are_those_of_one_sort(config, tmp_path, monkeypatch, pass_bytes, 
         assert set(part["events"]["response_id"]) == set(part["texts"]["response_id"])
     prompts = [prompt for part in parts for prompt in part["texts"]["prompt_id"].unique()]
     assert len(prompts) == len(set(prompts))
+
+
+@pytest.mark.parametrize("most_bytes", [1, 3_000, 1 << 30])
+def test_shares_are_the_whole_in_order(config, tmp_path, monkeypatch, most_bytes):
+    monkeypatch.setattr(sorting, "_IDENTIFIED_BYTES", 0)
+    with sorted_log(config.model_copy(update={"partition_bytes": 1_000}), tmp_path, BatchSizes(read_bytes=1)) as log:
+        shares = merging.shares(log.files, most_bytes)
+        parts = [part for share in shares for part in merging.read_parts(share, log.origins, 1 << 30, threads=1)]
+        whole = list(log.parts())
+        assert sum(share.size for share in shares) == log.files.size
+        of_buckets = [{batch.bucket for file in share for batch in file.batches} for share in shares]
+    assert pl.concat(events for events, _ in parts).equals(pl.concat(part["events"] for part in whole))
+    assert pl.concat(texts for _, texts in parts).equals(pl.concat(part["texts"] for part in whole))
+    # A share is no larger than that, unless it is one bucket.
+    assert all(share.size <= most_bytes or len(of) == 1 for share, of in zip(shares, of_buckets, strict=True))
+    assert (len(shares) == 1) == (most_bytes > log.files.size)

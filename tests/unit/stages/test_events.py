@@ -12,7 +12,7 @@ import pytest
 
 from thumbline.pipeline.config import EventsConfig, caches
 from thumbline.pipeline.errors import ConfigError, InputError
-from thumbline.pipeline.ingest import sorting
+from thumbline.pipeline.ingest import merging
 from thumbline.pipeline.ingest.columns import RAW_EVENTS
 from thumbline.pipeline.stages.events import EventsResult, ingest, input_digests, transform
 from thumbline.pipeline.storage.digests import digest_file
@@ -188,7 +188,7 @@ def test_transform_of_nothing_is_the_table_without_rows() -> None:
 
 def test_lost_rows_would_be_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     write("a.jsonl", ROW, ROW | {"event_id": "e2"})
-    monkeypatch.setattr(sorting, "merged", lambda frame, merged=sorting.merged: merged(frame).head(1))
+    monkeypatch.setattr(merging, "merged", lambda frame, merged=merging.merged: merged(frame).head(1))
     with pytest.raises(ValueError, match="2 rows in, but 1 out"):
         read("a.jsonl")
 
