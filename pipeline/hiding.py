@@ -158,7 +158,8 @@ def _without_credentials(found: re.Match[str]) -> str:
     begun = _QUERY.search(word[:end]) if end else None
     if begun is None or begun.end() == len(word):
         return word
-    return word[: begun.start()] + _without_parameters(*begun.groups(), word[begun.end() :])
+    address, sign = begun.groups()
+    return word[: begun.start()] + _without_parameters(address, sign, word[begun.end() :])
 
 
 def _without_parameters(address: str, sign: str, parameters: str) -> str:

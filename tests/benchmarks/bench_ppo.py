@@ -81,7 +81,8 @@ def settings(options: argparse.Namespace) -> dict[str, Any]:
         "dtype": options.dtype,
         "device": "cpu",
     }
-    return {"thumbs": thumbs, "train": train, "splits": {"validation": 0.1, "test": 0.1}}
+    reference = {"engine": "hf", "dtype": options.dtype, "shard_rows": 16}
+    return {"thumbs": thumbs, "train": train, "reference": reference, "splits": {"validation": 0.1, "test": 0.1}}
 
 
 @contextmanager
