@@ -1,7 +1,8 @@
 """The commands that run stages: `run`, and on somebody's own files `prepare` and `train`."""
 
 import shlex
-from collections.abc import Iterator
+from collections.abc import Generator
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
@@ -115,16 +116,18 @@ def _run(
 
 def _running(
     loaded: RunConfig, stages: "tuple[line_module.Stage, ...]", *, forced: bool = False
-) -> "Iterator[line_module.Finished]":
+) -> "Generator[line_module.Finished, None, None]":
     """The stages, each told as it is done; the run's folder is locked until the last has been taken."""
     from .. import line
 
     of_data = False
     try:
-        for finished in line.run(loaded, stages, forced=forced, reporter=ConsoleReporter(), command=command_line()):
-            of_data = finished.stage.name in _OF_DATA
-            print_stage(finished)
-            yield finished
+        steps = line.run(loaded, stages, forced=forced, reporter=ConsoleReporter(), command=command_line())
+        with closing(steps):
+            for finished in steps:
+                of_data = finished.stage.name in _OF_DATA
+                print_stage(finished)
+                yield finished
     except InputError:
         if of_data:
             _print_data_report(loaded)
@@ -223,13 +226,15 @@ def _prepared(loaded: RunConfig) -> "tuple[list[line_module.Finished], Exported]
 
     stages = line.select(None, LAST_STAGE_OF["prepare"])
     finished: list[line_module.Finished] = []
-    running = _running(loaded, stages)
-    while len(finished) < len(stages):
-        finished.append(next(running))
-    exported = export_dataset(loaded, command_line())
-    # The end of the last stage, which frees the run's folder.
-    for _ in running:
-        pass
+    # Closed here where an error ends it: left to be collected, a lease would be given back by any thread, and that of
+    # the store's client would wait for itself.
+    with closing(_running(loaded, stages)) as running:
+        while len(finished) < len(stages):
+            finished.append(next(running))
+        exported = export_dataset(loaded, command_line())
+        # The end of the last stage, which frees the run's folder.
+        for _ in running:
+            pass
     return finished, exported
 
 

@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import closing, nullcontext
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -60,7 +60,7 @@ def run(
     sizes: BatchSizes = DEFAULT_SIZES,
     source: Path | None = None,
     spread: Spread | None = None,
-) -> Iterator[Finished]:
+) -> Generator[Finished, None, None]:
     """Run `stages` in order, yielding each as it is done.
 
     Args:

@@ -251,8 +251,14 @@ def may_hold(path: Path, columns: Collection[str]) -> bool:
     Args:
         path: The file.
         columns: Names of columns, or of fields in them.
+
+    Raises:
+        InputError: The file is missing, or it is no whole Parquet file.
+        TableError: It is a table of a run, and not as its stage wrote it.
     """
-    footer = pq.read_metadata(exact_path(path))
+    with readable(path):
+        check_kept(path)
+        footer = pq.read_metadata(exact_path(path))
     for group in map(footer.row_group, range(footer.num_row_groups)):
         for chunk in map(group.column, range(group.num_columns)):
             if chunk.path_in_schema.split(".")[-1] not in columns:
