@@ -186,7 +186,9 @@ def test_a_trial_that_fails_is_recorded_and_not_chosen_and_the_others_go_on(conf
     assert outcome.best.values == {"train.learning_rate": 1e-3}
     assert [result.status for result in outcome.results] == ["done", "failed"]
     kept = json.loads((plan.trials[0].config.run_dir / "failure.json").read_text())
-    assert "not finite" in kept["error"] and any("Traceback" in part for part in kept["traceback"])
+    assert "not finite" in kept["error"]
+    assert any("TrainingError:" in part for part in kept["traceback"])
+    assert any("train.py" in part for part in kept["traceback"]) and "not finite" not in str(kept["traceback"])
     assert not (plan.trials[0].config.run_dir / "train.partial").exists()
 
     count = len(trained)
