@@ -5,8 +5,7 @@ from collections.abc import Collection, Mapping, Sequence
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
-from types import TracebackType
-from typing import Final, NamedTuple, Self
+from typing import Final, NamedTuple
 
 import polars as pl
 
@@ -55,13 +54,22 @@ def write_dataset(config: RunConfig, folder: Path, wanted: Sequence[str] = tuple
     with atomic_file(folder / REJECTS) as path, path.open("wb") as rejects:
         for kind in KINDS:
             extras[kind] = _extras(config.run_dir, kind, splits, wanted)
-            with _Files(folder, kind, extras[kind], wanted) as files:
+            names = {split: f"{kind}/{split}.parquet" for split in SPLIT.categories}
+            for split in set(names) - set(wanted):
+                (folder / names[split]).unlink(missing_ok=True)
+            with ExitStack() as open_files:
+                paths = {
+                    split: open_files.enter_context(atomic_file(folder / name))
+                    for split, name in names.items()
+                    if split in wanted
+                }
+                files = _Files(kind, extras[kind], paths)
                 for part in placed_parts(config.run_dir, kind, splits, wanted):
                     for reject in _rejects(part, kind):
                         left_out[reject.reason] += 1
                         rejects.write(json_line(reject.line()))
                     files.write(part.filter(pl.col(REASON).is_null()).drop(REASON))
-            written |= files.rows
+                written |= {names[split]: rows for split, rows in files.close().items()}
     digest = digest_text(*(digest_file(folder / name) for name in written))
     write_text(folder / CARD, dataset_card(config, written, digest, left_out, extras))
     return Dataset(written, dict(left_out))
@@ -86,18 +94,13 @@ def _extras(run_dir: Path, kind: Kind, splits: pl.DataFrame, wanted: Collection[
 
 
 class _Files:
-    """A file a split of one kind, all of the same columns; those of splits that are not wanted are removed.
+    """Files of one kind of rows, one a split, all of the same columns."""
 
-    Attributes:
-        rows: Rows by file, relative to the data set's folder, once the block has ended.
-    """
-
-    def __init__(self, folder: Path, kind: Kind, extras: set[str], wanted: Collection[str]) -> None:
-        self.rows: dict[str, int] = {}
-        self._folder, self._kind, self._extras, self._wanted = folder, kind, extras, wanted
-        self._names = {split: f"{kind}/{split}.parquet" for split in SPLIT.categories}
-        self._writers: dict[str, ParquetWriter] = {}
-        self._open_files = ExitStack()
+    def __init__(self, kind: Kind, extras: set[str], paths: Mapping[str, Path]) -> None:
+        """Begin a file at each of `paths`, which are by split."""
+        self._kind, self._extras = kind, extras
+        as_arrow = partial(typed_messages, kind=kind) if "messages" in extras else as_plain_arrow
+        self._writers = {split: ParquetWriter(path, as_arrow=as_arrow) for split, path in paths.items()}
         self._schema = pl.Schema()
 
     def write(self, rows: pl.DataFrame) -> None:
@@ -111,21 +114,6 @@ class _Files:
             if part.height:
                 writer.write(part)
 
-    def __enter__(self) -> Self:
-        as_arrow = partial(typed_messages, kind=self._kind) if "messages" in self._extras else as_plain_arrow
-        for split, name in self._names.items():
-            if split in self._wanted:
-                path = self._open_files.enter_context(atomic_file(self._folder / name))
-                self._writers[split] = ParquetWriter(path, as_arrow=as_arrow)
-            else:
-                (self._folder / name).unlink(missing_ok=True)
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if error is not None:
-            self._open_files.__exit__(kind, error, trace)
-            return
-        with self._open_files:
-            self.rows = {self._names[split]: writer.close(self._schema) for split, writer in self._writers.items()}
+    def close(self) -> dict[str, int]:
+        """End the files; their rows by split."""
+        return {split: writer.close(self._schema) for split, writer in self._writers.items()}

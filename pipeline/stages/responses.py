@@ -29,14 +29,14 @@ from ..evidence.comparisons import (
     judgements,
 )
 from ..evidence.contradictions import contradictions
-from ..evidence.posterior import beta_above_half, beta_quantile
+from ..evidence.labels import labelled, with_posterior
 from ..evidence.raters import NARROW, RaterVotes, rater_contradictions
 from ..evidence.screening import screened
 from ..evidence.votes import counted, last_votes, named, recency, weighed
 from ..storage.manifests import Counts, TableRecord, value_counts
 from ..storage.tables import side_by_side
 from ..storage.texts import with_texts, without_texts
-from ..tables import ABSTAIN_REASON, LABEL, TEXTS, TIME, polars_schema
+from ..tables import TEXTS, TIME, polars_schema
 from ..workers import IN_MEMORY, map_in_threads
 
 VERSION = 6
@@ -157,7 +157,7 @@ def _transformed(events: pl.DataFrame, texts: pl.DataFrame, config: ResponsesCon
     votes = voted.collect(engine=IN_MEMORY)
     said = judgements(events.lazy(), kept.lazy()).collect(engine=IN_MEMORY)
     evident = _with_evidence(kept, events, votes, known, config)
-    judged = _label(_posterior(evident, config), config).collect(engine=IN_MEMORY)
+    judged = labelled(with_posterior(evident, config), config).collect(engine=IN_MEMORY)
     # Texts come back at the end, row beside row: whatever looks at votes need not carry them along.
     responses = judged.hstack(kept.select(TEXTS)).select(list(polars_schema("responses", optional=True)))
     tables = Responses(
@@ -181,53 +181,6 @@ def _with_evidence(
     return joined.with_columns(
         pl.col(_COUNTS).fill_null(0),
         recency_weight=recency(pl.col("voted_at"), known.newest, config.half_life_days),
-    )
-
-
-def _posterior(with_votes: pl.LazyFrame, config: ResponsesConfig) -> pl.LazyFrame:
-    """Mean, credible interval and P(share > 1/2) of Beta(prior_up + up_evidence, prior_down + down_evidence)."""
-    ups = pl.col("up_evidence") + config.prior_up
-    downs = pl.col("down_evidence") + config.prior_down
-    tail = (1.0 - config.interval) / 2.0
-    return with_votes.with_columns(
-        posterior_mean=ups / (ups + downs),
-        posterior_low=beta_quantile(ups, downs, tail),
-        posterior_high=beta_quantile(ups, downs, 1.0 - tail),
-        probability_desirable=beta_above_half(ups, downs),
-    )
-
-
-def _label(judged: pl.LazyFrame, config: ResponsesConfig) -> pl.LazyFrame:
-    voted = (pl.col("n_up") + pl.col("n_down")) > 0
-    heard = (pl.col("up_evidence") + pl.col("down_evidence")) > 0
-    desirable = pl.col("probability_desirable")
-    label = (
-        pl.when(heard & (desirable > config.min_confidence))
-        .then(pl.lit("desirable"))
-        .when(heard & (1.0 - desirable > config.min_confidence))
-        .then(pl.lit("undesirable"))
-        .otherwise(pl.lit("abstain"))
-    )
-    reason = (
-        pl.when(label != "abstain")
-        .then(pl.lit(None, dtype=pl.String))
-        .when(voted & ~heard)
-        .then(pl.lit("unreliable_raters"))
-        .when(voted & (pl.col("up_evidence") == pl.col("down_evidence")))
-        .then(pl.lit("tied"))
-        .when(voted)
-        .then(pl.lit("low_confidence"))
-        .when(pl.col("n_retracted") > 0)
-        .then(pl.lit("retracted"))
-        .when(pl.col("n_compared") > 0)
-        .then(pl.lit("comparison_only"))
-        .otherwise(pl.lit("unrated"))
-    )
-    confidence = pl.max_horizontal(desirable, 1.0 - desirable)
-    return judged.with_columns(
-        label=label.cast(LABEL),
-        abstain_reason=reason.cast(ABSTAIN_REASON),
-        weight=pl.when(heard).then(2.0 * confidence - 1.0).otherwise(0.0),
     )
 
 
@@ -317,7 +270,7 @@ def notes(made: dict[str, pl.DataFrame], config: ResponsesConfig) -> dict[str, A
     """Facts for the report, from the columns of the stage's tables that are in `_NOTED`."""
     responses, raters = made["responses"], made["raters"]
     contradicted = value_counts(made["contradictions"]["kind"])
-    labelled = responses.filter(pl.col("label") != "abstain")
+    kept = responses.filter(pl.col("label") != "abstain")
     return {
         "labels": value_counts(responses["label"]),
         "abstain_reasons": value_counts(responses["abstain_reason"].drop_nulls()),
@@ -333,6 +286,6 @@ def notes(made: dict[str, pl.DataFrame], config: ResponsesConfig) -> dict[str, A
         "comparison_drops": value_counts(made["comparison_drops"]["reason"]),
         "said": comparison_lines(made["comparisons"], made["comparison_drops"]),
         "comparison_kinds": value_counts(made["comparisons"]["kind"]),
-        "exposure": exposure.described(labelled, config.exposure, config.exposure_clip)._asdict(),
+        "exposure": exposure.described(kept, config.exposure, config.exposure_clip)._asdict(),
         "prior": {"up": config.prior_up, "down": config.prior_down},
     }
