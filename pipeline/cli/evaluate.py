@@ -212,7 +212,7 @@ def evaluate_command(
     """
     from .. import evaluation
     from ..evaluation import gate, markdown, outcome
-    from ..storage.files import free_place, write_text
+    from ..storage.files import check_place, write_text
 
     request = evaluation.Request(
         rows=evaluated.rows,
@@ -231,6 +231,8 @@ def evaluate_command(
     )
     choices = judging.choices()
     with only_document(as_json):
+        if conditions.summary is not None:
+            check_place(conditions.summary)
         if evaluation.is_judged_request(request):
             _evaluate_judged(request, choices, output, conditions.summary, as_json=as_json)
             return
@@ -241,7 +243,7 @@ def evaluate_command(
         evaluation.track(request, done)
         checked = evaluation.check_gate(request, done)
         if conditions.summary is not None:
-            write_text(free_place(conditions.summary), markdown.summary_markdown(summary, checked))
+            write_text(conditions.summary, markdown.summary_markdown(summary, checked))
         print_conditions(checked)
         if as_json:
             print_json(evaluation_document(summary.tone, summary.sentence, summary.numbers, output, checked))
@@ -258,7 +260,7 @@ def _evaluate_judged(
 ) -> None:
     """Win rates and ratings of a table of judged pairs."""
     from ..evaluation import gate, judged, judged_rows, markdown
-    from ..storage.files import free_place, write_text
+    from ..storage.files import write_text
 
     judged.check_judged_request(request)
     done = judged.evaluate_pairs(judged_rows.read_judged(str(request.rows)), choices)
@@ -266,7 +268,7 @@ def _evaluate_judged(
     print_ratings(facts, output)
     checked = judged.check_judged_gate(request, done)
     if short is not None:
-        write_text(free_place(short), markdown.ratings_markdown(facts, checked))
+        write_text(short, markdown.ratings_markdown(facts, checked))
     print_conditions(checked)
     if as_json:
         print_json(evaluation_document(facts.tone, facts.sentence, rating_numbers(facts), output, checked))

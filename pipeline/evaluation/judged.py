@@ -53,6 +53,7 @@ def check_judged_request(request: Request) -> None:
         "--no-worse-than": request.gate.no_worse_than is not None,
         "--unpaired": request.unpaired is not None,
         "--slice": bool(request.reading.slices),
+        "--rating": request.reading.rating is not None,
         ", ".join(f"--{name}" for name in request.trackers): bool(request.trackers),
     }
     for option, given in wrong.items():

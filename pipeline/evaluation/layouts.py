@@ -18,6 +18,8 @@ from ..reading.records import Record, RowError, Sample
 # HelpSteer writes earlier turns into the prompt, each after this mark and the speaker's name.
 _EARLIER_TURN: Final = re.compile(r"\n?<extra_id_1>(User|Assistant)\n")
 _LARGEST: Final = 2**63
+# The layout of rated answers.
+RATED: Final = "ratings"
 RATINGS: Final = ("helpfulness", "overall_score", "score", "rating")
 
 
@@ -135,7 +137,7 @@ LAYOUTS: Final[Mapping[str, Layout]] = {
             ("subset",),
         ),
         Layout(
-            "ratings",
+            RATED,
             "Rated answers, as HelpSteer's: two answers of one prompt whose ratings differ are a pair.",
             _is_rated,
             _rated,

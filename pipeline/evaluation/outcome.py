@@ -18,6 +18,7 @@ from ..report.run_facts import versions, write_files
 from ..storage.files import make_folder, remove_temporary
 from ..storage.parquet import write_parquet
 from ..storage.set_aside import aside, set_aside
+from ..storage.sums import forget_sums, write_sums
 from ..storage.tables import write_table
 from .answers import ANSWER_COLUMNS, answer_metrics
 from .subject import UNTRAINED, Subject
@@ -172,16 +173,19 @@ def write_outcome(
     """
     make_folder(output)
     remove_temporary(output)
+    forget_sums(output)
     _set_old_aside(outcome, output)
     write_table(output / "metrics.parquet", "metrics", outcome.metrics)
-    for kind, frame in outcome.subject.rows().items():
-        write_parquet(output / f"scored_{kind}.parquet", frame)
+    tables = {f"scored_{kind}": frame for kind, frame in outcome.subject.rows().items()}
     if outcome.subject.config is None:
         # A run has them in its own folder.
-        for name in ANSWER_COLUMNS.keys() & outcome.subject.tables.keys():
-            write_parquet(output / f"{name}.parquet", outcome.subject.tables[name])
+        tables |= {name: outcome.subject.tables[name] for name in ANSWER_COLUMNS.keys() & outcome.subject.tables.keys()}
+    for name, frame in tables.items():
+        write_parquet(output / f"{name}.parquet", frame)
     inputs = dataclasses.replace(report_inputs(outcome, command, title), training_logs=training_logs or {})
-    write_files(output, report_files(inputs))
+    texts = report_files(inputs)
+    write_files(output, texts)
+    write_sums(output, ["metrics.parquet", *(f"{name}.parquet" for name in tables), *texts])
     return summary(inputs)
 
 

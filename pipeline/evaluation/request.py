@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from ..context import Reporter
 from ..errors import ConfigError
-from ..storage.files import writable_file
+from ..storage.files import check_place
 from ..tracking import require_tracker
 from .asked import AnswerOptions, ask_models, check_answers
 from .gate import Condition, check_floors, check_no_worse, parse_floor
@@ -70,6 +70,7 @@ def check_request(request: Request) -> None:
     Raises:
         ConfigError: Options do not go together, or one has no such form.
         InputError: What `no_worse_than` names cannot be read, or `junit` names what is no file.
+        OSError: `junit` cannot be written.
         MissingDependencyError: A tracker is asked for that is not installed.
     """
     gate = request.gate
@@ -78,6 +79,8 @@ def check_request(request: Request) -> None:
         "--reference scores pairs beside --model; give a model too.": bool(request.reference and not request.models),
         "--model scores the pairs of ROWS; give a file of pairs or hub:ID.": bool(request.models and not request.rows),
         "--unpaired is for rows that are scored already, without --model.": bool(request.models and request.unpaired),
+        "--rating names what rates the answers that --model scores; give a model.": request.reading.rating is not None
+        and not request.models,
         "--samples asks the models that --model names; give one or more.": bool(request.answers and not request.models),
         "--allowed-loss belongs to --no-worse-than.": gate.allowed_loss is not None and gate.no_worse_than is None,
         "--junit writes the conditions of --fail-under and --no-worse-than; give one of them.": gate.junit is not None
@@ -87,7 +90,7 @@ def check_request(request: Request) -> None:
         if broken:
             raise ConfigError(f"evaluate: {message}")
     if gate.junit is not None:
-        writable_file(gate.junit)
+        check_place(gate.junit)
     if request.answers is not None:
         check_answers(request.answers, len(asked_models(request)))
     for floor in gate.floors:

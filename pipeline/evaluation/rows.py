@@ -24,7 +24,7 @@ from ..reading.records import Options, Reject, RowError, Sample, Source
 from ..reading.remarks import UNREAD, ReadRow, Remarks, as_notes, in_words, remarking, unread
 from ..storage.digests import digest_file
 from ..tables import MESSAGES, polars_schema
-from .layouts import LAYOUTS, Layout, Preference, Rated, rating_column, slice_value
+from .layouts import LAYOUTS, RATED, Layout, Preference, Rated, rating_column, slice_value
 
 MAX_LINE_BYTES: Final = 16 * 1024 * 1024
 _ARROW_MESSAGES: Final = pa.large_list(pa.struct({name: pa.large_string() for name in ("role", "content", "extra")}))
@@ -124,6 +124,8 @@ def read_pairs(location: str, options: ReadOptions) -> PairRows:
         ConfigError: The layout or a column to slice by is unknown.
         InputError: There is no such file, its columns fit no layout, or it gives no pair.
     """
+    if options.rating is not None and options.layout == "auto":
+        options = options._replace(layout=RATED)
     source, content = _source(location, options.split)
     source, sample = _opened(source, options)
     name = _layout_name(location, sample, options)
@@ -131,6 +133,7 @@ def read_pairs(location: str, options: ReadOptions) -> PairRows:
     slices = tuple(dict.fromkeys((*own, *options.slices)))
     _check_slices(location, options.slices, sample)
     tally = _Tally()
+    _check_rating(location, name, options.rating, sample)
     if name in LAYOUTS:
         rating = options.rating or rating_column(sample)
         reads = _own_reads(source, LAYOUTS[name], rating, prompt_columns(options.options), tally)
@@ -170,6 +173,18 @@ def _opened(source: Source, options: ReadOptions) -> tuple[Source, Sample]:
 
 def _detects(layout: str, sample: Sample, options: Options) -> bool:
     return LAYOUTS[layout].detect(sample) if layout in LAYOUTS else importer(layout).detect(sample, options)
+
+
+def _check_rating(location: str, layout: str, rating: str | None, sample: Sample) -> None:
+    if rating is None:
+        return
+    if layout != RATED:
+        raise ConfigError(
+            f"--rating: names what rates an answer in layout {RATED}, and {location} is read as {layout}; leave one of "
+            f"the two options out."
+        )
+    if rating not in sample.fields:
+        raise ConfigError(f"--rating: {location}: {unknown_name('column', rating, sample.fields)}")
 
 
 def _check_slices(location: str, slices: Sequence[str], sample: Sample) -> None:

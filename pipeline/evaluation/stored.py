@@ -19,6 +19,7 @@ from ..report import Source
 from ..report.run_facts import INPUTS, read_manifests
 from ..storage.attached import shown_place
 from ..storage.parquet import read_parquet
+from ..storage.sums import check_sums
 from ..storage.tables import read_table
 from ..tables import polars_schema
 from .answers import ANSWER_COLUMNS
@@ -26,6 +27,7 @@ from .judged_layouts import judged_layout
 from .rows import MAX_LINE_BYTES
 from .subject import UNTRAINED, Subject, kind_of, of_files
 
+_METRICS: Final = "metrics.json"
 _TABLE: Final = {"pairs": "scored_pairs", "unpaired": "scored_unpaired"}
 
 
@@ -98,8 +100,9 @@ def _of_folder(folder: Path, slices: Sequence[str]) -> Subject:
             f"{folder}: neither the folder of a run ({CONFIG_FILE}) nor of an evaluation "
             f"({', '.join(path.name for path in files.values())})."
         )
+    check_sums([*present.values(), folder / _METRICS])
     subject = of_files(**present, slices=slices)
-    said = _metrics_of(folder / "metrics.json")
+    said = _metrics_of(folder / _METRICS)
     baseline = said.get("baseline")
     return dataclasses.replace(
         subject,

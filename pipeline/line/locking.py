@@ -50,7 +50,7 @@ def _take(descriptor: int, folder: Path) -> None:
 def is_locked(folder: Path) -> bool:
     """Whether a process holds the folder's lock now."""
     try:
-        descriptor = os.open(folder / _FILE, os.O_RDONLY)
+        descriptor = os.open(folder / _FILE, os.O_RDONLY | os.O_NONBLOCK)
     except OSError:
         return False
     try:

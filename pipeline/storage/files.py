@@ -140,6 +140,24 @@ def free_place(path: Path) -> Path:
     return path
 
 
+def check_place(path: Path) -> None:
+    """Refuse a file of the user's choice that cannot be written, before work is done for it.
+
+    Raises:
+        InputError: What lies there is no file.
+        OSError: Its folder cannot be made or written to.
+    """
+    target = writable_file(free_place(path))
+    temporary = _temporary(target)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        temporary.touch()
+    except OSError as error:
+        name_file(error, target)
+        raise
+    temporary.unlink()
+
+
 def writable_text(text: str) -> str:
     """`text` as UTF-8 has it: halves of characters, which names of files and arguments may hold, are escapes."""
     return text.encode("utf-8", "backslashreplace").decode("utf-8")

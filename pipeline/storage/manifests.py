@@ -113,8 +113,10 @@ def manifest_text(manifest: Manifest) -> str:
 
 def read_manifest(stage_dir: Path) -> Manifest | None:
     """The manifest of a finished stage; None where the stage never finished, or the file is damaged (`is_damaged`)."""
+    path = stage_dir / MANIFEST
     try:
-        return manifest_of((stage_dir / MANIFEST).read_bytes())
+        # To open a pipe would wait for who writes to it.
+        return manifest_of(path.read_bytes()) if path.is_file() else None
     except OSError:
         return None
 

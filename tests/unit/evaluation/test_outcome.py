@@ -3,6 +3,7 @@
 import json
 import logging
 import re
+import subprocess
 
 import numpy as np
 import polars as pl
@@ -13,6 +14,7 @@ from thumbline.pipeline.errors import ConfigError, InputError
 from thumbline.pipeline.evaluation.outcome import Choices, check_choices, write_outcome
 from thumbline.pipeline.evaluation.scoring import model_names
 from thumbline.pipeline.evaluation.stored import read_subject
+from thumbline.pipeline.storage.sums import SUMS
 from thumbline.pipeline.tables import polars_schema
 
 
@@ -67,6 +69,8 @@ def test_what_was_written_is_read_back_with_its_reward_and_baseline(tmp_path):
 
 def test_a_broken_metrics_file_is_named(tmp_path):
     write_outcome(outcome(run_like(15, 5)), tmp_path, "")
+    # Who edits the files by hand says so.
+    (tmp_path / SUMS).unlink()
     (tmp_path / "metrics.json").write_text("{")
     with pytest.raises(InputError, match=r"metrics.json: no JSON"):
         read_subject(str(tmp_path))
@@ -74,6 +78,32 @@ def test_a_broken_metrics_file_is_named(tmp_path):
         (tmp_path / "metrics.json").write_text(json.dumps(wrong))
         with pytest.raises(InputError, match="not the metrics of an evaluation"):
             read_subject(str(tmp_path))
+
+
+@pytest.mark.parametrize("name", ["scored_pairs.parquet", "metrics.json", SUMS])
+def test_a_file_of_an_evaluation_that_was_damaged_is_refused(tmp_path, name):
+    write_outcome(outcome(run_like(15, 5)), tmp_path, "")
+    read_subject(str(tmp_path))
+    content = bytearray((tmp_path / name).read_bytes())
+    # The first digest is that of metrics.json.
+    content[0 if name == SUMS else len(content) // 2] ^= 1
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(InputError, match=f"its bytes are not those that the evaluation wrote, by {SUMS}"):
+        read_subject(str(tmp_path))
+
+
+def test_the_digests_are_those_that_sha256sum_reads(tmp_path):
+    write_outcome(outcome(run_like(15, 5)), tmp_path, "")
+    written = {path.name for path in tmp_path.iterdir()} - {SUMS}
+    lines = (tmp_path / SUMS).read_text().splitlines()
+    assert {line.split("  ")[1] for line in lines} == written
+    assert subprocess.run(["sha256sum", "-c", "--quiet", SUMS], cwd=tmp_path, check=False).returncode == 0
+
+
+def test_an_evaluation_that_is_written_again_has_its_own_digests(tmp_path):
+    write_outcome(outcome(run_like(15, 5)), tmp_path, "")
+    write_outcome(outcome(run_like(5, 15)), tmp_path, "")
+    assert read_subject(str(tmp_path)).model_names() == ["trained", "untrained"]
 
 
 def test_a_models_name_is_short_where_it_can_be(tmp_path):

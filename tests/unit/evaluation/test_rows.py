@@ -108,6 +108,18 @@ def test_ratings_make_a_pair_of_each_two_answers_that_differ(read):
     assert texts(other) == [("When?", "B", "A"), ("When?", "C", "A")]
 
 
+def test_a_column_of_ratings_that_is_stated_is_read_and_a_wrong_one_is_refused(read):
+    rows = [{"prompt": "When?", "response": text, "stars": stars} for text, stars in (("May.", 5), ("No.", 1))]
+    assert texts(read(rows, rating="stars")) == [("When?", "May.", "No.")]
+    with pytest.raises(ConfigError, match="--rating: .*rows.jsonl: unknown column 'starz'. Did you mean 'stars'"):
+        read(rows, rating="starz")
+    pairs = [{"prompt": "When?", "chosen": "May.", "rejected": "No."}]
+    with pytest.raises(ConfigError, match="--rating: .*unknown column 'stars'"):
+        read(pairs, rating="stars")
+    with pytest.raises(ConfigError, match="--rating: names what rates an answer in layout ratings, and .* is read as"):
+        read(pairs, rating="stars", layout="rewardbench")
+
+
 def test_earlier_turns_in_a_helpsteer_prompt_become_messages(read):
     prompt = "Hi<extra_id_1>Assistant\nHello.<extra_id_1>User\nWhen?<extra_id_1>Assistant\n"
     rows = [{"prompt": prompt, "response": text, "helpfulness": value} for text, value in (("A", 4), ("B", 1))]

@@ -128,3 +128,13 @@ def test_an_error_of_a_write_names_the_file_and_a_library_s_own_words_stay(tmp_p
     assert caught.value.filename == str(tmp_path / "x.json")
     with pytest.raises(OSError, match=r"^Input/output error \(os error 5\)$"), files.atomic_file(tmp_path / "x.json"):
         raise OSError("Input/output error (os error 5)")
+
+
+def test_a_place_that_cannot_be_written_is_refused_before_anything_is_done(tmp_path):
+    files.check_place(tmp_path / "new" / "gate.xml")
+    assert list((tmp_path / "new").iterdir()) == []
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match="gate.xml: cannot be written .Not a directory"):
+        files.check_place(tmp_path / "file" / "gate.xml")
+    with pytest.raises(InputError, match="a folder, not a file"):
+        files.check_place(tmp_path / "new")

@@ -1,5 +1,7 @@
 """A stage's folder is whole or not there at all, and counts add up."""
 
+import os
+
 import pytest
 
 from thumbline.pipeline.errors import TableError
@@ -70,3 +72,9 @@ def test_publication_replaces_the_old_folder_and_finishes_when_interrupted(tmp_p
     manifests.recover_published(stage)
     assert manifests.read_manifest(stage).fingerprint == "new"
     assert not manifests.partial_dir(stage).exists()
+
+
+def test_a_pipe_in_place_of_a_manifest_is_a_damaged_one_and_nobody_waits_for_it(tmp_path):
+    os.mkfifo(tmp_path / manifests.MANIFEST)
+    assert manifests.read_manifest(tmp_path) is None
+    assert manifests.is_damaged(tmp_path)
