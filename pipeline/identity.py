@@ -11,6 +11,7 @@ from typing import Any, Final, cast
 import numpy as np
 import polars as pl
 import polars_hash  # noqa: F401  registers the `chash` namespace on expressions
+import pyarrow as pa
 
 _ID_LENGTH = 32
 # Any character but those of common scripts and signs that composition neither changes nor joins to one before them,
@@ -48,6 +49,16 @@ def digest(text: pl.Expr) -> pl.Expr:
 def as_number(digits: pl.Expr) -> pl.Expr:
     """A digest as the number that it writes: half the memory of its digits."""
     return digits.str.decode("hex").bin.reinterpret(dtype=pl.UInt128, endianness="big")
+
+
+def as_digits(numbers: pl.Series) -> pl.Series:
+    """The digests that `as_number` has the numbers of."""
+    number, half = pl.col("number"), 1 << 64
+    parts = (number // half).alias("high"), (number % half).alias("low")
+    halves = numbers.to_frame("number").select(part.cast(pl.UInt64) for part in parts)
+    ordered = pa.py_buffer(np.stack([column.to_numpy() for column in halves], axis=1).astype(">u8"))
+    written = pa.FixedSizeBinaryArray.from_buffers(pa.binary(16), len(numbers), [None, ordered])
+    return pl.Series(numbers.name, written.cast(pa.large_binary())).bin.encode("hex")
 
 
 def joined(*texts: pl.Expr) -> pl.Expr:

@@ -34,39 +34,44 @@ class PromptFacts(NamedTuple):
 
 
 class NumberedPrompts(NamedTuple):
-    """What a partition says, or all of them say, with as little memory a prompt as may be.
+    """What a partition says, or all of them say, with as little memory a prompt as may be: ids and keys are numbers.
 
     Attributes:
-        prompts: `id`, `text_key` as bytes, `oldest_event_at`, `newest_event_at`; a prompt's place is its row.
-        text_keys: `place` and `key`, a number: prompts with a common key belong together.
-        meetings: As `PromptFacts` has them, with `place` for `id` and numbers for keys.
+        prompts: `id`, `text_key`, `oldest_event_at`, `newest_event_at`; a prompt's place is its row, and prompts with a
+            common key belong together.
+        meetings: As `PromptFacts` has them, with `place` for `id`.
         signatures: As `PromptFacts` has them.
         answers: As `PromptFacts` has them.
     """
 
     prompts: pl.DataFrame
-    text_keys: pl.DataFrame
     meetings: pl.DataFrame
     signatures: pl.DataFrame
     answers: pl.DataFrame
 
 
 def numbered(part: PromptFacts) -> NumberedPrompts:
-    """One partition with numbers for keys; its places begin at 0."""
+    """One partition with numbers for ids and keys; its places begin at 0."""
+    # Strings that are kept would keep the texts that lay beside them, however few they are.
     prompts, meetings, signed, answers = pl.collect_all(list(part), engine=IN_MEMORY)
     place = pl.int_range(pl.len(), dtype=pl.UInt32).alias("place")
-    text_keys = prompts.select(place, as_number(pl.col("text_key")).alias("key"))
     met = meetings.join(prompts.select("id", place), on="id", validate="m:1")
-    met_places = met.select("place", as_number(pl.col("key")), "is_user", "at")
     return NumberedPrompts(
-        prompts.with_columns(pl.col("text_key").str.decode("hex")), text_keys, met_places, signed, answers
+        prompts.with_columns(_as_numbers("id", "text_key")),
+        met.select("place", as_number(pl.col("key")), "is_user", "at"),
+        signed.with_columns(_as_numbers("id")),
+        answers.with_columns(_as_numbers("response_id", "prompt_id")),
     )
+
+
+def _as_numbers(*columns: str) -> list[pl.Expr]:
+    return [as_number(pl.col(name)).alias(name) for name in columns]
 
 
 def prompt_clusters(
     parts: Iterable[NumberedPrompts], near_similarity: float | None, pairs: pl.DataFrame | None
 ) -> pl.DataFrame:
-    """`prompt_id`, `group_id` as bytes and `newest_event_at` of the group, for every prompt in the order of places.
+    """`prompt_id`, `group_id` (numbers) and `newest_event_at` of the group, for every prompt in the order of places.
 
     Args:
         parts: All partitions; a prompt is in one of them.
@@ -76,29 +81,31 @@ def prompt_clusters(
     Raises:
         InputError: A pair's answer is in no partition.
     """
-    prompts, text_keys, meetings, signed, answers = _gathered(parts)
-    met = [pl.DataFrame(schema={"left": pl.String, "right": pl.String})]
+    prompts, meetings, signed, answers = _gathered(parts)
+    met = [pl.DataFrame(schema={"left": pl.UInt128, "right": pl.UInt128})]
     if near_similarity is not None:
         in_age = prompts.select("id", "oldest_event_at").sort("oldest_event_at", "id", nulls_last=True).select("id")
         signed = in_age.join(signed, on="id", how="left", validate="1:1", maintain_order="left")
         met.append(near_links(signed, near_similarity).select("left", "right"))
     if pairs is not None:
-        met.append(_across_prompts(pairs, answers))
-    text = components_of_places(prompts.height, text_keys, _edges(prompts, pl.concat(met)))
-    return _named(prompts, _together(text_keys, text, meetings))
+        met.append(_across_prompts(pairs.with_columns(_as_numbers("prompt_id", "rejected_response_id")), answers))
+    places = pl.int_range(pl.len(), dtype=pl.UInt32).alias("place")
+    links = prompts.select(places, key="text_key")
+    text = components_of_places(prompts.height, links, _edges(prompts, pl.concat(met)))
+    return _named(prompts, _together(prompts["text_key"], text, meetings))
 
 
-def _together(text_keys: pl.DataFrame, text: pl.Series, meetings: pl.DataFrame) -> pl.Series:
+def _together(text_keys: pl.Series, text: pl.Series, meetings: pl.DataFrame) -> pl.Series:
     """(prompts,) the component of each prompt, once conversations and users are kept together.
 
     Args:
-        text_keys: `key` of every prompt.
+        text_keys: (prompts,) the key of every prompt's text.
         text: (prompts,) the component of prompts whose texts must not be parted.
         meetings: `place`, `key`, `is_user` and `at`.
     """
     if meetings.is_empty():
         return text
-    names = pl.DataFrame([text.alias("text"), text_keys["key"].alias("name")])
+    names = pl.DataFrame([text.alias("text"), text_keys.alias("name")])
     texts = names.group_by("text").agg(pl.col("name").min()).sort("text")
     met = meetings.select(text.gather(meetings["place"]).alias("text"), "key", "is_user", "at")
     once = met.group_by("text", "key", "is_user").agg(pl.col("at").min())
@@ -111,9 +118,7 @@ def _gathered(parts: Iterable[NumberedPrompts]) -> NumberedPrompts:
     before = 0
     for part in parts:
         further = pl.col("place") + pl.lit(before, pl.UInt32)
-        found.append(
-            part._replace(text_keys=part.text_keys.with_columns(further), meetings=part.meetings.with_columns(further))
-        )
+        found.append(part._replace(meetings=part.meetings.with_columns(further)))
         before += part.prompts.height
     return NumberedPrompts(*(pl.concat(tables) for tables in zip(*found, strict=True)))
 
@@ -143,7 +148,7 @@ def _across_prompts(pairs: pl.DataFrame, answers: pl.DataFrame) -> pl.DataFrame:
 
 
 def _named(prompts: pl.DataFrame, component: pl.Series) -> pl.DataFrame:
-    """`prompt_id`, `group_id` as bytes and `newest_event_at` of the group, for every prompt."""
+    """`prompt_id`, `group_id` and `newest_event_at` of the group, for every prompt."""
     placed = prompts.with_columns(component)
     # A prompt without others names its group itself; most are alone.
     together = placed.filter(pl.col("component").is_duplicated())

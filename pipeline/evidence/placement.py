@@ -12,7 +12,7 @@ from typing import Final
 import polars as pl
 
 from ..config import SplitsConfig
-from ..identity import digest, joined
+from ..identity import as_digits, digest, joined
 from ..tables import SPLIT
 
 # Shares further off than this are said.
@@ -25,6 +25,7 @@ _STEP: Final = 1.15
 # Of what is left beside the groups that are too large, the held-out splits take at most so many times their share.
 _MOST_ROOM: Final = 2.0
 _HEX_DIGITS: Final = 12
+_HASHED_GROUPS: Final = 500_000
 _SALTS: Final = 20
 _SALTED_GROUPS: Final = 200_000
 
@@ -33,13 +34,15 @@ def placed(groups: pl.DataFrame, config: SplitsConfig) -> pl.DataFrame:
     """`group_id` and `split` of every group.
 
     Args:
-        groups: `group_id`, `n_rows` and, by time, `newest_event_at`: a group without one is older than all others.
+        groups: `group_id` (a number), `n_rows` and, by time, `newest_event_at`: a group without one is older than all
+            others.
         config: Method, shares and salt.
     """
     marked = groups.with_columns(too_large=is_too_large(config))
     if config.method == "time":
         return _fitting(_by_time(marked, config), config)
-    return _fitting(marked.with_columns(split=_by_hash(config, _stepped(_mass(marked)))), config)
+    hashed = _hashed(marked["group_id"], config.salt)
+    return _fitting(marked.with_columns(split=_cut(pl.lit(hashed), config, _stepped(_mass(marked)))), config)
 
 
 def is_too_large(config: SplitsConfig) -> pl.Expr:
@@ -66,9 +69,15 @@ def _bounded(room: float, config: SplitsConfig) -> float:
     return min(room, _MOST_ROOM, (1.0 + held_out) / (2.0 * held_out)) if held_out else 1.0
 
 
-def _by_hash(config: SplitsConfig, room: float) -> pl.Expr:
-    hashed = digest(joined(pl.lit(config.salt), pl.col("group_id"))).str.head(_HEX_DIGITS)
-    return _cut(hashed.str.to_integer(base=16) / float(16**_HEX_DIGITS), config, room)
+def _hashed(groups: pl.Series, salt: str) -> pl.Series:
+    """(groups,) a number from 0 to 1 of each group's name and the salt; names are written out a few at a time."""
+    hashed = digest(joined(pl.lit(salt), pl.col("name"))).str.head(_HEX_DIGITS)
+    place = hashed.str.to_integer(base=16) / float(16**_HEX_DIGITS)
+    parts = [
+        as_digits(groups.slice(start, _HASHED_GROUPS)).to_frame("name").select(place).to_series()
+        for start in range(0, max(len(groups), 1), _HASHED_GROUPS)
+    ]
+    return pl.concat(parts)
 
 
 def _by_time(marked: pl.DataFrame, config: SplitsConfig) -> pl.DataFrame:

@@ -17,11 +17,14 @@ import numpy as np
 import polars as pl
 
 from ..config import ResponsesConfig
+from ..storage.columns import copied_strings
 from ..tables import polars_schema
 
 # What the estimate needs of the log's last votes: ids, no text.
 NARROW: Final = ("response_id", "user_id", "vote", "ever_up", "ever_down")
 _SUMS: Final = ("n_votes", "n_up", "n_down", "n_changed")
+# Counts of raters that wait to be added to all others.
+_HELD_ROWS: Final = 200_000
 _ROUNDS: Final = 200
 _TOLERANCE: Final = 1e-6
 # Rates stay inside (0, 1), so that no vote is impossible and every log-odds is finite.
@@ -94,6 +97,8 @@ class RaterVotes:
         """
         self._config = config
         self._counts = polars_schema("raters").to_frame().select("user_id", *_SUMS)
+        self._held: list[pl.DataFrame] = []
+        self._held_rows = 0
         self._standing: list[pl.DataFrame] = []
 
     def add(self, votes: pl.DataFrame) -> None:
@@ -107,14 +112,23 @@ class RaterVotes:
         kinds = zip(_SUMS, (vote != "retracted", vote == "up", vote == "down", changed), strict=True)
         ones = named.select("user_id", **{name: kind.cast(pl.Int64) for name, kind in kinds})
         # Added up twice, so that what is put together is a row a rater on both sides.
-        both = [self._counts, ones.group_by("user_id").agg(pl.all().sum())]
-        self._counts = pl.concat(both).group_by("user_id").agg(pl.all().sum())
+        self._held.append(copied_strings(ones.group_by("user_id").agg(pl.all().sum())))
+        self._held_rows += self._held[-1].height
+        if self._held_rows > max(_HELD_ROWS, self._counts.height):
+            self._add_up()
         if self._config.reliability == "dawid_skene":
             standing = named.filter(pl.col("vote") != "retracted")
-            self._standing.append(standing.select("response_id", "user_id", up=pl.col("vote") == "up"))
+            narrow = standing.select("response_id", "user_id", up=pl.col("vote") == "up")
+            self._standing.append(copied_strings(narrow))
+
+    def _add_up(self) -> None:
+        # Where it has doubled: with each part it would take the square of their number.
+        self._counts = copied_strings(pl.concat([self._counts, *self._held]).group_by("user_id").agg(pl.all().sum()))
+        self._held, self._held_rows = [], 0
 
     def table(self) -> pl.DataFrame:
         """Table `raters`, sorted: every user who voted, and what that user's votes weigh."""
+        self._add_up()
         config = self._config
         only_one = (pl.min_horizontal("n_up", "n_down") == 0) & (pl.col("n_votes") >= config.one_label_votes)
         table = self._counts.with_columns(one_label=only_one).sort("user_id")

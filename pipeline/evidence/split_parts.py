@@ -8,12 +8,14 @@ import numpy as np
 import polars as pl
 
 from ..config import SplitsConfig
+from ..identity import as_number
 from ..tables import SPLIT
 from ..workers import IN_MEMORY
 from .clusters import NumberedPrompts, PromptFacts, numbered
 from .leak_counts import Keys, LeakCounts, LeakKeys, key_numbers, masks_of
 from .leakage import leakage_table, meeting_keys, text_keys
 from .meetings import KEPT, meetings
+from .neighbours import SIGNATURES
 from .prompts import loose_keys, prompt_signatures
 
 _KEY_NUMBERS: Final = ("high", "low", "of")
@@ -32,7 +34,7 @@ def prompt_facts(
     """
     times = responses.group_by("prompt_id").agg(pl.col("oldest_event_at").min(), pl.col("newest_event_at").max())
     prompts = loose_keys(responses).join(times, left_on="id", right_on="prompt_id", how="left", validate="1:1")
-    signed = prompt_signatures(responses) if config.near_duplicates else pl.LazyFrame(schema=["id", "signature"])
+    signed = prompt_signatures(responses) if config.near_duplicates else SIGNATURES.to_frame().lazy()
     answers = responses.select("response_id", "prompt_id")
     if pairs is None:
         answers = answers.head(0)
@@ -90,6 +92,7 @@ def part_of(
         rows = rows.join(count, on="prompt_id", how="left", maintain_order="left", validate="1:1")
     texts = text_keys(unpaired.lazy(), pairs.lazy(), near=config.near_duplicates).collect(engine=IN_MEMORY)
     found = pl.concat([texts, *([meeting_keys(events, columns)] if columns else [])], how="diagonal")
+    found = found.with_columns(as_number(pl.col("prompt_id")))
     placed = found.join(ids.with_row_index("place"), on="prompt_id", how="inner", validate="m:1")
     return Part(
         prompts,
@@ -121,7 +124,7 @@ def part_of_frames(frames: Mapping[str, pl.DataFrame]) -> Part:
 
 
 def _counted(table: pl.DataFrame, name: str) -> pl.DataFrame:
-    return table.group_by("prompt_id").agg(pl.len().cast(pl.UInt32).alias(name))
+    return table.group_by(as_number(pl.col("prompt_id"))).agg(pl.len().cast(pl.UInt32).alias(name))
 
 
 class Gathered:

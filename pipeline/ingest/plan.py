@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from functools import partial
+from pathlib import Path
 from typing import Final, NamedTuple
 
 from ..config import EventsConfig
@@ -15,10 +16,12 @@ from ..reading.hub import OPTIONS as HUB_OPTIONS
 from ..reading.hub import HubSource
 from ..reading.inputs import Inputs
 from ..reading.records import Options, Sample, Source
-from ..reading.streams import ByteRange
+from ..reading.streams import ByteRange, is_compressed
 from .fast_parquet import RowGroups, has_plain_columns, row_group_parts
 
 _NO_OPTIONS: Final[Options] = {}
+# Logs of texts take about a quarter of their size, be it by gzip or zstd.
+_COMPRESSED_TIMES: Final = 4
 
 
 class FastWay(NamedTuple):
@@ -63,13 +66,17 @@ class Unit(NamedTuple):
 
     @property
     def content_bytes(self) -> int:
-        """About how much there is to read: what a file takes on disk, or what its row groups hold."""
+        """About how much there is to read: what a file takes on disk, or once it is unpacked; what row groups hold."""
         if isinstance(self.part, RowGroups):
             return self.part.content_bytes
         if self.part is not None:
             return self.part.stop - self.part.start
         sources = (self.plan.source, *self.plan.beside)
-        return sum(source.path.stat().st_size for source in sources if isinstance(source, FileSource))
+        return sum(_content_bytes(source.path) for source in sources if isinstance(source, FileSource))
+
+
+def _content_bytes(path: Path) -> int:
+    return path.stat().st_size * (_COMPRESSED_TIMES if is_compressed(path) else 1)
 
 
 def plan(inputs: Inputs, config: EventsConfig) -> list[Plan]:

@@ -32,8 +32,10 @@ from ..evidence.leakage import audit, set_keys
 from ..evidence.meetings import KEPT
 from ..evidence.placement import is_too_large, off_share, off_shares_line, placed, shares
 from ..evidence.split_parts import Gathered, Part, part_of, prompt_facts
+from ..identity import as_digits, as_number
 from ..storage.digests import cached_digest
 from ..storage.manifests import Counts, value_counts
+from ..storage.parquet import ROW_GROUP_ROWS
 from ..storage.tables import side_by_side
 from ..tables import SPLIT, polars_schema
 from ..workers import IN_MEMORY, map_in_threads
@@ -85,12 +87,13 @@ def _assigned(
 ) -> pl.DataFrame:
     grouped = _grouped(parts, config, None if pairs is None else pairs.collect(engine=IN_MEMORY))
     rows = evidence.group_by("prompt_id").agg(n_rows=pl.len().cast(pl.Int64)).collect(engine=IN_MEMORY)
-    kept = _placed(grouped.join(rows, on="prompt_id", how="inner", validate="1:1"), config)
-    return kept.select(list(polars_schema("splits"))).sort("prompt_id")
+    numbered_rows = rows.with_columns(as_number(pl.col("prompt_id")))
+    kept = _placed(grouped.join(numbered_rows, on="prompt_id", how="inner", validate="1:1"), config)
+    return pl.concat(_table(kept))
 
 
 def _grouped(parts: Iterable[NumberedPrompts], config: SplitsConfig, pairs: pl.DataFrame | None) -> pl.DataFrame:
-    """`prompt_id`, `group_id` as bytes and `newest_event_at` of every prompt, in the order of their places."""
+    """`prompt_id`, `group_id` and `newest_event_at` of every prompt, in the order of their places; ids are numbers."""
     return prompt_clusters(parts, config.near_similarity if config.near_duplicates else None, pairs)
 
 
@@ -101,7 +104,6 @@ def _placed(kept: pl.DataFrame, config: SplitsConfig) -> pl.DataFrame:
         kept: What `_grouped` gave of prompts that have rows, and `n_rows`, how many.
         config: Method, shares and salt.
     """
-    kept = kept.with_columns(pl.col("group_id").bin.encode("hex"))
     if config.method == "time" and kept["newest_event_at"].null_count() == kept.height:
         raise InputError(
             "splits.method is time, but no event of a labelled or paired prompt has a time: map the log's time field "
@@ -109,6 +111,14 @@ def _placed(kept: pl.DataFrame, config: SplitsConfig) -> pl.DataFrame:
         )
     groups = kept.group_by("group_id").agg(pl.col("newest_event_at").first(), pl.col("n_rows").sum())
     return kept.join(placed(groups, config), on="group_id", how="left", maintain_order="left", validate="m:1")
+
+
+def _table(kept: pl.DataFrame) -> Iterator[pl.DataFrame]:
+    """Table `splits` of what `_placed` gave, a row group at a time; at least one."""
+    ordered = kept.select("prompt_id", "group_id", "split").sort("prompt_id")
+    for rows in ordered.iter_slices(ROW_GROUP_ROWS) if ordered.height else [ordered]:
+        ids = [as_digits(rows["prompt_id"]), as_digits(rows["group_id"])]
+        yield rows.with_columns(ids).select(list(polars_schema("splits")))
 
 
 def external(config: RunConfig) -> Mapping[str, str]:
@@ -203,10 +213,10 @@ class Work:
             kept.select("place", "split"), on="place", how="left", maintain_order="left", validate="1:1"
         )
         leakage = gathered.leakage(of_places["split"], _sets(config))
-        splits = kept.select(list(polars_schema("splits"))).sort("prompt_id")
+        written = {"splits": context.write_batches("splits", _table(kept))}
         return StageResult(
-            outputs={"splits": context.write("splits", splits), "leakage": context.write("leakage", leakage)},
-            counts=Counts(rows_in=gathered.n_prompts, rows_out=splits.height),
+            outputs=written | {"leakage": context.write("leakage", leakage)},
+            counts=Counts(rows_in=gathered.n_prompts, rows_out=kept.height),
             notes=_notes(kept, leakage, config),
         )
 
@@ -228,7 +238,7 @@ def notes(
     splits: pl.DataFrame, unpaired: pl.DataFrame, pairs: pl.DataFrame, leakage: pl.DataFrame, config: SplitsConfig
 ) -> dict[str, Any]:
     """Facts for the report; of unpaired rows and pairs only `prompt_id` is read."""
-    counted = splits
+    counted = splits.with_columns(as_number(pl.col("group_id")))
     for table, name in ((unpaired, "n_unpaired"), (pairs, "n_pairs")):
         counts = table.group_by("prompt_id").agg(pl.len().alias(name))
         counted = counted.join(counts, on="prompt_id", how="left", validate="1:1")

@@ -22,7 +22,7 @@ import polars as pl
 
 from thumbline.pipeline.config import EventsConfig, PairsConfig, ResponsesConfig, SplitsConfig, UnpairedConfig
 from thumbline.pipeline.evidence.placement import off_shares_line, shares
-from thumbline.pipeline.identity import digest, prompt_id
+from thumbline.pipeline.identity import as_number, digest, prompt_id
 from thumbline.pipeline.stages import events, pairs, responses, splits, unpaired
 
 KINDS: Final = ("openers", "turns", "one opener")
@@ -129,7 +129,7 @@ def _found(rows: pl.DataFrame, made: pl.DataFrame, seconds: float, mib: float) -
     groups = placed.group_by("group_id").agg(pl.col("split").first(), n_rows=pl.len())
     share = shares(groups)
     largest = int(groups["n_rows"].to_numpy().max()) / rows.height
-    line = off_shares_line(groups, SplitsConfig())
+    line = off_shares_line(groups.with_columns(as_number(pl.col("group_id"))), SplitsConfig())
     return Found(rows.height, groups.height, largest, share["test"], share["validation"], line, seconds, mib)
 
 

@@ -152,3 +152,25 @@ def test_vllm_in_two_actors_from_and_to_the_store(store, tmp_path):
     (*_, last) = line.run(there, stages, sizes=SIZES)
     check_same(here, there, store.bucket)
     assert last.manifest.notes["engine"].startswith("vllm")
+
+
+@pytest.mark.vllm
+@pytest.mark.soak
+@pytest.mark.skipif(find_spec("vllm") is None, reason="vLLM is not installed")
+def test_the_line_of_the_demo_model_from_a_log_to_a_report_at_the_store(store, tmp_path):
+    """Preparation by tasks, the untrained and the trained model scored by vLLM in two actors of one core each."""
+    log = write_log(tmp_path / "short.jsonl", prompts=24)
+    fsspec.filesystem("s3", use_listings_cache=False).put_file(str(log), f"{BUCKET}/logs/thumbs.jsonl")
+    sections = {
+        "reference": {"engine": "vllm", "dtype": "float32", "shard_rows": 16, "routes": ["adapter"]},
+        "splits": {"validation": 0.2, "test": 0.3},
+        "train": {"epochs": 1, "parity_rows": 4},
+    }
+    here, there = calm(tmp_path, "demo", **sections), over_ray(tmp_path, "demo", **sections)
+    stages = line.select(None, "report")
+    list(line.run(here, stages, sizes=SIZES))
+    list(line.run(there, stages, sizes=SIZES))
+    check_same(here, there, store.bucket)
+    assert read_manifest(there.run_dir / "policy").notes["engine"].startswith("vllm")
+    (report,) = (store.bucket / "runs" / "there" / "report").glob("*/report.html")
+    assert b"held-out" in report.read_bytes()

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from thumbline.pipeline.config import ResponsesConfig
+from thumbline.pipeline.evidence import raters as raters_module
 from thumbline.pipeline.evidence.raters import RaterVotes, dawid_skene
 from thumbline.pipeline.tables import VOTE, validate
 
@@ -119,6 +120,18 @@ def test_the_order_of_the_votes_changes_no_bit():
     votes = crowd(MANNERS, responses=60)
     config = ResponsesConfig(reliability="dawid_skene")
     assert rater_table(votes, config).equals(rater_table(votes.sample(fraction=1, shuffle=True, seed=1), config))
+
+
+@pytest.mark.parametrize("held_rows", [0, 3, 1000])
+@pytest.mark.parametrize("reliability", ["none", "dawid_skene"])
+def test_votes_in_parts_are_added_up_whenever_that_is(held_rows, reliability, monkeypatch):
+    monkeypatch.setattr(raters_module, "_HELD_ROWS", held_rows)
+    votes = crowd(MANNERS, responses=30)
+    config = ResponsesConfig(reliability=reliability)
+    raters = RaterVotes(config)
+    for part in votes.iter_slices(7):
+        raters.add(part)
+    assert raters.table().equals(rater_table(votes, config))
 
 
 def test_a_few_votes_say_little_of_a_rater():

@@ -5,15 +5,14 @@ import pytest
 
 from thumbline.pipeline.config import SplitsConfig
 from thumbline.pipeline.evidence.placement import is_too_large, off_share, off_shares_line, placed, shares
-from thumbline.pipeline.identity import digest
+from thumbline.pipeline.identity import as_number, digest
 
 
 def table(*sizes):
     """Groups of so many rows, later ones newer."""
     frame = pl.DataFrame({"n_rows": sizes}).with_row_index("number")
-    return frame.select(
-        "n_rows", group_id=digest(pl.col("number").cast(pl.String)), newest_event_at=pl.col("number").cast(pl.Int64)
-    )
+    name = as_number(digest(pl.col("number").cast(pl.String)))
+    return frame.select("n_rows", group_id=name, newest_event_at=pl.col("number").cast(pl.Int64))
 
 
 def with_splits(groups, **config):

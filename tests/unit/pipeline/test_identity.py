@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from thumbline.pipeline import identity
+from thumbline.pipeline.identity import as_digits, as_number
 from thumbline.pipeline.tables import MESSAGES
 
 TEXTS = [
@@ -223,3 +224,12 @@ def test_a_missing_prompt_has_no_key_and_keeps_its_row() -> None:
         found = frame.select(identity.prompt_key(pl.col("x")))["x"].to_list()
         keys = {0: "", 1: "4:user1:x", 2: "4:user1:x9:assistant1:y"}
         assert found == [None if one is None else keys[len(one)] for one in given_lists]
+
+
+def test_a_digest_and_its_number_are_one_another():
+    digests = pl.Series("id", ["0" * 32, "f" * 32, "0123456789abcdef" * 2, "0" * 31 + "1", "1" + "0" * 31])
+    numbers = digests.to_frame().select(as_number(pl.col("id"))).to_series()
+    assert as_digits(numbers).equals(digests) and as_digits(numbers).name == "id"
+    assert as_digits(numbers.head(0)).dtype == pl.String
+    # Numbers are in the order of their digits.
+    assert as_digits(numbers.sort()).to_list() == sorted(digests)

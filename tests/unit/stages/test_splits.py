@@ -8,6 +8,8 @@ from thumbline.pipeline.config import PairsConfig, ResponsesConfig, SplitsConfig
 from thumbline.pipeline.errors import InputError
 from thumbline.pipeline.evidence.leakage import leak_keys, met_keys
 from thumbline.pipeline.evidence.meetings import KEPT, meetings
+from thumbline.pipeline.evidence.neighbours import SIGNATURES
+from thumbline.pipeline.evidence.split_parts import part_of
 from thumbline.pipeline.stages import pairs, responses, splits, unpaired
 from thumbline.pipeline.tables import polars_schema, validate
 
@@ -134,7 +136,7 @@ def test_shares_are_met_within_one_percent_of_rows_on_large_data():
             id="prompt_id", text_key="prompt_id", oldest_event_at=pl.lit(None), newest_event_at=pl.lit(None)
         ),
         meetings=meetings(pl.LazyFrame(), pl.LazyFrame(), ()),
-        signatures=pl.LazyFrame(schema=["id", "signature"]),
+        signatures=SIGNATURES.to_frame().lazy(),
         answers=table.select(response_id="prompt_id", prompt_id="prompt_id"),
     )
     made_splits = splits.assign([part], table, SplitsConfig(validation=0.1, test=0.2))
@@ -315,3 +317,16 @@ def test_notes_say_how_far_the_shares_are_off_and_what_leaks():
     assert "are test where 30% was asked for" in noted["said"][0]
     assert (noted["groups_too_large_to_hold_out"], noted["rows_in_such_groups"]) == (1, 60)
     assert noted["leaks_from_train"] == {"exact completion validation": 1, "exact completion test": 1}
+
+
+def test_what_is_kept_of_a_part_holds_no_text():
+    """Strings that are kept keep the texts that lay beside them, which grew with the log."""
+    events = events_table([rated(f"prompt {number}", conversation_id=f"c{number}") for number in range(20)])
+    first = responses.transform(events.lazy(), ResponsesConfig())
+    answers = first.responses.collect()
+    labelled = unpaired.transform(first.responses, UnpairedConfig()).collect()
+    paired = pairs.transform(first.responses, first.comparisons, PairsConfig(), ResponsesConfig()).pairs.collect()
+    part = part_of(events, answers, labelled, paired, SplitsConfig(), paired.select("rejected_response_id"))
+    frames = [*part.prompts, part.rows]
+    assert part.prompts.prompts.height == part.prompts.meetings.height == 20
+    assert not {pl.String, pl.Binary} & {dtype for frame in frames for dtype in frame.dtypes}
