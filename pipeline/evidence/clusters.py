@@ -7,12 +7,13 @@ go as it is gathered.
 from collections.abc import Iterable
 from typing import NamedTuple
 
+import numpy as np
 import polars as pl
 
 from ..errors import InputError
 from ..identity import as_number
 from ..workers import IN_MEMORY
-from .groups import components_of_places
+from .groups import components_of_places, dense
 from .meetings import kept_together
 from .neighbours import near_links
 
@@ -71,7 +72,9 @@ def _as_numbers(*columns: str) -> list[pl.Expr]:
 def prompt_clusters(
     parts: Iterable[NumberedPrompts], near_similarity: float | None, pairs: pl.DataFrame | None
 ) -> pl.DataFrame:
-    """`prompt_id`, `group_id` (numbers) and `newest_event_at` of the group, for every prompt in the order of places.
+    """`prompt_id`, `group_id`, `newest_event_at` of the group and its number, for every prompt in the order of places.
+
+    Ids are numbers of digests; `group` is one without gaps, that means nothing beyond this call.
 
     Args:
         parts: All partitions; a prompt is in one of them.
@@ -105,11 +108,10 @@ def _together(text_keys: pl.Series, text: pl.Series, meetings: pl.DataFrame) -> 
     """
     if meetings.is_empty():
         return text
-    names = pl.DataFrame([text.alias("text"), text_keys.alias("name")])
-    texts = names.group_by("text").agg(pl.col("name").min()).sort("text")
-    met = meetings.select(text.gather(meetings["place"]).alias("text"), "key", "is_user", "at")
-    once = met.group_by("text", "key", "is_user").agg(pl.col("at").min())
-    return kept_together(texts, once).gather(text).alias("component")
+    texts = pl.Series("text", dense(text))
+    names = pl.DataFrame([texts, text_keys.alias("name")]).group_by("text").agg(pl.col("name").min()).sort("text")
+    met = meetings.select("key", "is_user", "at", text=texts.gather(meetings["place"]))
+    return kept_together(names, met).gather(texts).alias("component")
 
 
 def _gathered(parts: Iterable[NumberedPrompts]) -> NumberedPrompts:
@@ -148,20 +150,27 @@ def _across_prompts(pairs: pl.DataFrame, answers: pl.DataFrame) -> pl.DataFrame:
 
 
 def _named(prompts: pl.DataFrame, component: pl.Series) -> pl.DataFrame:
-    """`prompt_id`, `group_id` and `newest_event_at` of the group, for every prompt."""
-    placed = prompts.with_columns(component)
+    """`prompt_id`, `group_id`, `newest_event_at` of the group and its number `group`, for every prompt."""
+    numbers = dense(component)
+    is_alone = np.bincount(numbers)[numbers] == 1
     # A prompt without others names its group itself; most are alone.
-    together = placed.filter(pl.col("component").is_duplicated())
+    others = prompts.with_columns(group=pl.Series(numbers)).filter(~is_alone)
     groups = (
-        together.sort("oldest_event_at", "text_key", nulls_last=True)
-        .group_by("component", maintain_order=True)
-        .agg(group_id=pl.col("text_key").first(), newest=pl.col("newest_event_at").max())
+        others.sort("oldest_event_at", "text_key", nulls_last=True)
+        .group_by("group", maintain_order=True)
+        .agg(pl.col("text_key").first(), pl.col("newest_event_at").max())
     )
-    named = placed.drop("oldest_event_at").join(
-        groups, on="component", how="left", maintain_order="left", validate="m:1"
-    )
-    return named.select(
-        prompt_id="id",
-        group_id=pl.coalesce("group_id", "text_key"),
-        newest_event_at=pl.coalesce("newest", "newest_event_at"),
+    # Where each prompt's group stands: its own row, or a row after all prompts.
+    rows = np.arange(prompts.height, dtype=np.int64)
+    of_groups = np.zeros(int(numbers.max(initial=-1)) + 1, dtype=np.int64)
+    of_groups[groups["group"].to_numpy()] = prompts.height + np.arange(groups.height)
+    rows[~is_alone] = of_groups[numbers[~is_alone]]
+    both = pl.concat([prompts.select("text_key", "newest_event_at"), groups.drop("group")])
+    return pl.DataFrame(
+        {
+            "prompt_id": prompts["id"],
+            "group_id": both["text_key"].gather(rows),
+            "newest_event_at": both["newest_event_at"].gather(rows),
+            "group": pl.Series(numbers),
+        }
     )

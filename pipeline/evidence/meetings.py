@@ -6,7 +6,7 @@ together): they are never parted. The next ones join them, oldest first, as long
 is decided in the order of time: what comes later moves nothing that was decided before.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 import numpy as np
@@ -14,11 +14,13 @@ import polars as pl
 
 from ..identity import digest, joined
 from ..tables import TIME
-from .groups import components_of_edges
+from .groups import components_of_edges, ranks_of_keys
 from .prompts import with_text
 
 # Small enough that no group is a large share of any log worth splitting, large enough for an answer asked for again.
 MOST_TOGETHER: Final = 4
+# Meetings that are put in order together.
+_SHARE_ROWS: Final = 2_000_000
 # What `splits.group_by` keeps together beside prompts.
 KEPT: Final = {
     "prompt": (),
@@ -58,25 +60,49 @@ def kept_together(texts: pl.DataFrame, meetings: pl.DataFrame) -> pl.Series:
 
     Args:
         texts: `name`, a number that is the same however the log was cut; a text's row is its place.
-        meetings: `text` (a place), `key` (a number: a conversation's or a user's), `is_user` and `at`: when the text
-            was first met there; each text and key once. A meeting without a time is younger than all others.
+        meetings: `text` (a place), `key` (the number of a conversation's or a user's digest), `is_user` and `at`: when
+            the text was met there, the first time or more often. One without a time is younger than all others.
     """
-    keys = meetings.select(pl.col("key").unique()).with_row_index("node")
-    ranked = meetings.join(keys, on="key", how="left", validate="m:1").sort(
-        ["text", "is_user", "at", "key"], nulls_last=True
-    )
-    ranked = ranked.with_columns(_ranks(ranked["text"], ranked["is_user"]).alias("rank"))
-    home = ranked.filter(pl.col("rank") == 0).select(left="text", right=pl.col("node") + texts.height)
-    units = components_of_edges(texts.height + keys.height, home)
-    shared = ranked.filter((pl.col("rank") > 0) & (pl.col("rank") < MOST_TOGETHER))
-    edges = shared.select(
-        left=units.gather(shared["text"]),
-        right=units.gather(shared["node"] + texts.height),
+    nodes, count = ranks_of_keys(meetings["key"])
+    # In the order of keys, in a quarter of their memory.
+    narrow = meetings.select("text", "is_user", "at", node=pl.Series(nodes))
+    home: list[pl.DataFrame] = []
+    shared: list[pl.DataFrame] = []
+    for ranked in _by_text(narrow, texts.height):
+        rank = _ranks(ranked["text"], ranked["is_user"])
+        home.append(ranked.filter(rank == 0).select(left="text", right=pl.col("node") + texts.height))
+        shared.append(ranked.filter((rank > 0) & (rank < MOST_TOGETHER)).select("text", "node", "at"))
+    units = _units(texts.height + count, pl.concat(home))
+    met = pl.concat(shared)
+    edges = met.select(
+        left=units.gather(met["text"]),
+        right=units.gather(met["node"] + texts.height),
         at="at",
-        name=texts["name"].gather(shared["text"]),
-        key="key",
+        name=texts["name"].gather(met["text"]),
+        key="node",
     )
     return _joined(units, edges.filter(pl.col("left") != pl.col("right"))).head(texts.height)
+
+
+def _by_text(meetings: pl.DataFrame, texts: int) -> Iterator[pl.DataFrame]:
+    """Each text's meetings once, by kind and age, a range of texts after the other."""
+    count = 1 + meetings.height // _SHARE_ROWS
+    width = texts // count + 1
+    of = meetings.select(pl.col("text") // width).to_series()
+    for share in range(count):
+        own = meetings.filter(of == share)
+        once = own.group_by("text", "node", "is_user").agg(pl.col("at").min())
+        yield once.sort(["text", "is_user", "at", "node"], nulls_last=True)
+
+
+def _units(count: int, home: pl.DataFrame) -> pl.Series:
+    """(count,) the unit of each text and each conversation or user: a text is one with those that it is at home in."""
+    if home["left"].is_duplicated().any():
+        return components_of_edges(count, home)
+    # Each is at home in one of them alone, which then names the unit.
+    units = np.arange(count, dtype=np.int32)
+    units[home["left"].to_numpy()] = home["right"].to_numpy()
+    return pl.Series("component", units)
 
 
 def _ranks(*sorted_keys: pl.Series) -> pl.Series:
@@ -88,12 +114,11 @@ def _ranks(*sorted_keys: pl.Series) -> pl.Series:
 
 def _joined(units: pl.Series, edges: pl.DataFrame) -> pl.Series:
     """(places,) the component of each place, from its unit and the edges between units."""
-    count = int(units.to_numpy().max()) + 1
-    whole = components_of_edges(count, edges)
-    sizes = np.bincount(whole.to_numpy())
-    crowded = sizes[whole.to_numpy()] > MOST_TOGETHER
+    count = len(units)
+    whole = components_of_edges(count, edges).to_numpy()
+    crowded = np.bincount(whole, minlength=count)[whole] > MOST_TOGETHER
     # Where all that a chain of shared texts joins may be together, no order is needed.
-    roots = np.where(crowded, count + np.arange(count), whole.to_numpy())
+    roots = np.where(crowded, count + np.arange(count), whole)
     in_order = edges.filter(pl.Series(crowded[edges["left"].to_numpy()])).sort("at", "name", "key", nulls_last=True)
     for unit, root in _roots(in_order["left"].to_list(), in_order["right"].to_list()).items():
         roots[unit] = count + root

@@ -30,17 +30,17 @@ _SALTS: Final = 20
 _SALTED_GROUPS: Final = 200_000
 
 
-def placed(groups: pl.DataFrame, config: SplitsConfig) -> pl.DataFrame:
-    """`group_id` and `split` of every group.
+def placed(groups: pl.DataFrame, config: SplitsConfig) -> pl.Series:
+    """(groups,) the split of every group.
 
     Args:
         groups: `group_id` (a number), `n_rows` and, by time, `newest_event_at`: a group without one is older than all
             others.
         config: Method, shares and salt.
     """
-    marked = groups.with_columns(too_large=is_too_large(config))
+    marked = groups.with_columns(too_large=is_too_large(config)).with_row_index("row")
     if config.method == "time":
-        return _fitting(_by_time(marked, config), config)
+        return _fitting(_by_time(marked, config).sort("row"), config)
     hashed = _hashed(marked["group_id"], config.salt)
     return _fitting(marked.with_columns(split=_cut(pl.lit(hashed), config, _stepped(_mass(marked)))), config)
 
@@ -102,14 +102,14 @@ def _cut(place: pl.Expr, config: SplitsConfig, room: float) -> pl.Expr:
     )
 
 
-def _fitting(found: pl.DataFrame, config: SplitsConfig) -> pl.DataFrame:
+def _fitting(found: pl.DataFrame, config: SplitsConfig) -> pl.Series:
     """Splits, groups that are too large for theirs in train."""
     share = pl.when(pl.col("split") == "test").then(config.test).otherwise(config.validation)
     held_out = pl.col("split") != "train"
     crowded = (pl.col("n_rows") > share * pl.col("n_rows").sum()) & (pl.col("n_rows") >= LARGE_ROWS)
     train = pl.lit("train").cast(SPLIT)
     kept = pl.when(held_out & (pl.col("too_large") | crowded)).then(train).otherwise("split")
-    return found.select("group_id", split=kept)
+    return found.select(split=kept).to_series()
 
 
 def shares(groups: pl.DataFrame) -> dict[str, float]:
@@ -153,7 +153,7 @@ def _advice(groups: pl.DataFrame, config: SplitsConfig) -> str:
     narrow = groups.select("group_id", "n_rows")
     for number in range(1, _SALTS + 1):
         salted = config.model_copy(update={"salt": f"{config.salt}-{number}"})
-        found = shares(narrow.join(placed(narrow, salted), on="group_id", how="left", validate="1:1"))
+        found = shares(narrow.with_columns(placed(narrow, salted)))
         if off_share(found, salted) <= OFF_SHARE:
             return f" With splits.salt: {salted.salt} they are {found['test']:.1%} and {found['validation']:.1%}."
     return f" None of {_SALTS} other salts comes within {100 * OFF_SHARE:g} points."

@@ -20,14 +20,16 @@ rows, and new data moves the cuts.
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
+import numpy as np
 import polars as pl
 
 from ..config import RunConfig, SplitsConfig
 from ..context import StageContext, StageResult
 from ..errors import InputError
 from ..evidence.clusters import NumberedPrompts, PromptFacts, numbered, prompt_clusters
+from ..evidence.groups import dense
 from ..evidence.leakage import audit, set_keys
 from ..evidence.meetings import KEPT
 from ..evidence.placement import is_too_large, off_share, off_shares_line, placed, shares
@@ -89,15 +91,27 @@ def _assigned(
     rows = evidence.group_by("prompt_id").agg(n_rows=pl.len().cast(pl.Int64)).collect(engine=IN_MEMORY)
     numbered_rows = rows.with_columns(as_number(pl.col("prompt_id")))
     kept = _placed(grouped.join(numbered_rows, on="prompt_id", how="inner", validate="1:1"), config)
-    return pl.concat(_table(kept))
+    return pl.concat(_table(kept.prompts))
 
 
 def _grouped(parts: Iterable[NumberedPrompts], config: SplitsConfig, pairs: pl.DataFrame | None) -> pl.DataFrame:
-    """`prompt_id`, `group_id` and `newest_event_at` of every prompt, in the order of their places; ids are numbers."""
+    """What `prompt_clusters` gives: every prompt with its group, in the order of their places; ids are numbers."""
     return prompt_clusters(parts, config.near_similarity if config.near_duplicates else None, pairs)
 
 
-def _placed(kept: pl.DataFrame, config: SplitsConfig) -> pl.DataFrame:
+class _Placed(NamedTuple):
+    """Prompts that have rows, and their groups, with their splits.
+
+    Attributes:
+        prompts: What was given, with `split`.
+        groups: `group_id`, `newest_event_at`, `n_rows` and `split`.
+    """
+
+    prompts: pl.DataFrame
+    groups: pl.DataFrame
+
+
+def _placed(kept: pl.DataFrame, config: SplitsConfig) -> _Placed:
     """The prompts with their split, in their order.
 
     Args:
@@ -109,8 +123,17 @@ def _placed(kept: pl.DataFrame, config: SplitsConfig) -> pl.DataFrame:
             "splits.method is time, but no event of a labelled or paired prompt has a time: map the log's time field "
             "in events.options, or set splits.method to hash."
         )
-    groups = kept.group_by("group_id").agg(pl.col("newest_event_at").first(), pl.col("n_rows").sum())
-    return kept.join(placed(groups, config), on="group_id", how="left", maintain_order="left", validate="m:1")
+    numbers = dense(kept["group"])
+    # The last one of a group that is written is its first.
+    first = np.empty(int(numbers.max(initial=-1)) + 1, dtype=np.int64)
+    first[numbers[::-1]] = np.arange(kept.height)[::-1]
+    n_rows = np.bincount(numbers, weights=kept["n_rows"].to_numpy()).astype(np.int64)
+    named = kept.select("group_id", "newest_event_at")
+    groups = pl.DataFrame({name: named[name].gather(first) for name in named.columns}).with_columns(
+        n_rows=pl.Series(n_rows)
+    )
+    groups = groups.with_columns(placed(groups, config))
+    return _Placed(kept.with_columns(groups["split"].gather(numbers)), groups)
 
 
 def _table(kept: pl.DataFrame) -> Iterator[pl.DataFrame]:
@@ -208,17 +231,22 @@ class Work:
             raise _nothing_to_split(context.read("responses", ("abstain_reason",)))
         grouped = _grouped(gathered.prompts, config, self._across).hstack(gathered.rows()).with_row_index("place")
         counted = grouped.with_columns(n_rows=pl.sum_horizontal("n_unpaired", "n_pairs").cast(pl.Int64))
-        kept = _placed(counted.filter(pl.col("n_rows") > 0), config)
-        of_places = grouped.select("place").join(
-            kept.select("place", "split"), on="place", how="left", maintain_order="left", validate="1:1"
-        )
-        leakage = gathered.leakage(of_places["split"], _sets(config))
+        kept, groups = _placed(counted.filter(pl.col("n_rows") > 0), config)
+        leakage = gathered.leakage(_at_places(kept, grouped.height), _sets(config))
         written = {"splits": context.write_batches("splits", _table(kept))}
         return StageResult(
             outputs=written | {"leakage": context.write("leakage", leakage)},
             counts=Counts(rows_in=gathered.n_prompts, rows_out=kept.height),
-            notes=_notes(kept, leakage, config),
+            notes=_notes(kept, groups, leakage, config),
         )
+
+
+def _at_places(kept: pl.DataFrame, places: int) -> pl.Series:
+    """(places,) the split of each place; null where it has none."""
+    codes = np.full(places, -1, dtype=np.int16)
+    codes[kept["place"].to_numpy()] = kept["split"].to_physical().to_numpy()
+    found = pl.Series("split", codes)
+    return found.set(found < 0, None).cast(pl.UInt8).cat.to(SPLIT)
 
 
 def _sets(config: SplitsConfig) -> dict[str, pl.DataFrame]:
@@ -243,18 +271,20 @@ def notes(
         counts = table.group_by("prompt_id").agg(pl.len().alias(name))
         counted = counted.join(counts, on="prompt_id", how="left", validate="1:1")
     counted = counted.with_columns(pl.col("n_unpaired", "n_pairs").fill_null(0))
-    return _notes(counted.with_columns(n_rows=pl.sum_horizontal("n_unpaired", "n_pairs")), leakage, config)
+    counted = counted.with_columns(n_rows=pl.sum_horizontal("n_unpaired", "n_pairs"))
+    groups = counted.group_by("group_id").agg(pl.col("split").first(), pl.col("n_rows").sum())
+    return _notes(counted, groups, leakage, config)
 
 
-def _notes(kept: pl.DataFrame, leakage: pl.DataFrame, config: SplitsConfig) -> dict[str, Any]:
+def _notes(kept: pl.DataFrame, groups: pl.DataFrame, leakage: pl.DataFrame, config: SplitsConfig) -> dict[str, Any]:
     """Facts for the report.
 
     Args:
-        kept: `group_id`, `split`, `n_unpaired`, `n_pairs` and their sum `n_rows` of every prompt that has a split.
+        kept: `split`, `n_unpaired` and `n_pairs` of every prompt that has a split.
+        groups: `group_id`, `n_rows` and `split` of their groups.
         leakage: Table `leakage`.
         config: Shares.
     """
-    groups = kept.group_by("group_id").agg(pl.col("split").first(), pl.col("n_rows").sum())
     large, line = groups.filter(is_too_large(config)), off_shares_line(groups, config)
     leaked = leakage.filter((pl.col("n_leaked") > 0) & (pl.col("left") == "train"))
     return {

@@ -17,7 +17,7 @@ def table(*sizes):
 
 def with_splits(groups, **config):
     settings = SplitsConfig(**config)
-    return groups.join(placed(groups, settings), on="group_id", maintain_order="left"), settings
+    return groups.with_columns(placed(groups, settings)), settings
 
 
 @pytest.mark.parametrize("method", ["hash", "time"])
