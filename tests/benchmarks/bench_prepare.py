@@ -19,7 +19,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -193,6 +193,7 @@ WAYS: Final[dict[str, Callable[[str, Path], dict[str, Any]]]] = {
     "duckdb-normal": partial(duckdb_tables, named=True, normal=True),
     "ours-split": partial(ours, until="splits"),
 }
+_SOURCES: Final = ("jsonl", "parquet")
 _COMPARED: Final = ("ours", "duckdb", "duckdb-tables", "duckdb-named", "duckdb-normal")
 
 
@@ -259,6 +260,7 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, help="where the log and all that is made lie; a temporary folder else")
     parser.add_argument("--log", type=Path, help="where the log lies, or is to be kept; its Parquet file beside it")
     parser.add_argument("--memory", help="what DuckDB may hold: 900MB, `ours`; all that it asks for else")
+    parser.add_argument("--sources", nargs="+", choices=_SOURCES, default=_SOURCES, help="what is read")
     parser.add_argument("--way", nargs=3, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.way:
@@ -268,19 +270,22 @@ def main() -> None:
         os.environ[_MEMORY] = arguments.memory
     with TemporaryDirectory(prefix="prepare-", dir=arguments.folder) as place:
         log = arguments.log or Path(place) / "log.jsonl"
-        _compare(Path(place), log, arguments.events, as_ours=arguments.memory == _OURS)
+        _compare(Path(place), log, arguments.events, arguments.sources, as_ours=arguments.memory == _OURS)
 
 
-def _compare(folder: Path, log: Path, events: int, *, as_ours: bool) -> None:
-    table = log.with_suffix(".parquet")
+def _compare(folder: Path, log: Path, events: int, sources: Sequence[str], *, as_ours: bool) -> None:
     if not log.exists():
         write_log(log, events)
-    if not table.exists():
-        to_parquet(log, table)
+    files = [log.with_suffix(f".{source}") for source in sources]
+    for table in files:
+        if not table.exists():
+            to_parquet(log, table)
     ways = [way for way in _COMPARED if way == _OURS or importlib.util.find_spec("duckdb")]
-    print(f"{events:,} events; JSONL {log.stat().st_size / 1e6:,.0f} MB, Parquet {table.stat().st_size / 1e6:,.0f} MB")
+    print(
+        f"{events:,} events; " + ", ".join(f"{file.suffix[1:]} {file.stat().st_size / 1e6:,.0f} MB" for file in files)
+    )
     print(f"{'source':<9}{'way':<14}{'s':>8}{'CPU s':>8}{'MB/s':>8}{'peak MiB':>10}   made")
-    for source in (log, table):
+    for source in files:
         for way in ways:
             place = folder / f"{way}-{source.suffix[1:]}"
             place.mkdir()
