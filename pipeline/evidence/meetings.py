@@ -14,7 +14,7 @@ import polars as pl
 
 from ..identity import digest, joined
 from ..tables import TIME
-from .groups import components_of_edges, ranks_of_keys
+from .groups import components_of_edges
 from .prompts import with_text
 
 # Small enough that no group is a large share of any log worth splitting, large enough for an answer asked for again.
@@ -55,33 +55,33 @@ def meetings(responses: pl.LazyFrame, events: pl.LazyFrame, columns: Sequence[st
     return pl.concat(met) if met else _NONE.to_frame().lazy()
 
 
-def kept_together(texts: pl.DataFrame, meetings: pl.DataFrame) -> pl.Series:
+def kept_together(names: pl.Series, meetings: pl.DataFrame, nodes: int) -> pl.Series:
     """(texts,) the component of each text: those of a conversation or user, and what shared texts may join.
 
     Args:
-        texts: `name`, a number that is the same however the log was cut; a text's row is its place.
-        meetings: `text` (a place), `key` (the number of a conversation's or a user's digest), `is_user` and `at`: when
-            the text was met there, the first time or more often. One without a time is younger than all others.
+        names: (texts,) a number of each text that is the same however the log was cut; a text's row is its place.
+        meetings: `text` (a place), `node` (the rank of a conversation's or a user's key among all of them), `is_user`
+            and `at`: when the text was met there, the first time or more often. One without a time is younger than all
+            others.
+        nodes: How many conversations and users there are.
     """
-    nodes, count = ranks_of_keys(meetings["key"])
-    # In the order of keys, in a quarter of their memory.
-    narrow = meetings.select("text", "is_user", "at", node=pl.Series(nodes))
+    texts = len(names)
     home: list[pl.DataFrame] = []
     shared: list[pl.DataFrame] = []
-    for ranked in _by_text(narrow, texts.height):
+    for ranked in _by_text(meetings, texts):
         rank = _ranks(ranked["text"], ranked["is_user"])
-        home.append(ranked.filter(rank == 0).select(left="text", right=pl.col("node") + texts.height))
+        home.append(ranked.filter(rank == 0).select(left="text", right=pl.col("node") + texts))
         shared.append(ranked.filter((rank > 0) & (rank < MOST_TOGETHER)).select("text", "node", "at"))
-    units = _units(texts.height + count, pl.concat(home))
+    units = _units(texts + nodes, pl.concat(home))
     met = pl.concat(shared)
     edges = met.select(
         left=units.gather(met["text"]),
-        right=units.gather(met["node"] + texts.height),
+        right=units.gather(met["node"] + texts),
         at="at",
-        name=texts["name"].gather(met["text"]),
+        name=names.gather(met["text"]),
         key="node",
     )
-    return _joined(units, edges.filter(pl.col("left") != pl.col("right"))).head(texts.height)
+    return _joined(units, edges.filter(pl.col("left") != pl.col("right"))).head(texts)
 
 
 def _by_text(meetings: pl.DataFrame, texts: int) -> Iterator[pl.DataFrame]:

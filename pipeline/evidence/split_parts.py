@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -9,15 +10,17 @@ import polars as pl
 
 from ..config import SplitsConfig
 from ..identity import as_number
+from ..storage.frames import FrameFile, read_frame, write_frames
 from ..tables import SPLIT
 from ..workers import IN_MEMORY
-from .clusters import NumberedPrompts, PromptFacts, numbered
+from .clusters import NumberedPrompts, Partitions, PromptFacts, numbered
 from .leak_counts import Keys, LeakCounts, LeakKeys, key_numbers, masks_of
 from .leakage import leakage_table, meeting_keys, text_keys
 from .meetings import KEPT, meetings
 from .neighbours import SIGNATURES
 from .prompts import loose_keys, prompt_signatures
 
+_KEYS: Final = "keys.array"
 _KEY_NUMBERS: Final = ("high", "low", "of")
 
 
@@ -128,37 +131,45 @@ def _counted(table: pl.DataFrame, name: str) -> pl.DataFrame:
 
 
 class Gathered:
-    """Parts of all prompts; keys of texts lie in a file.
+    """Parts of all prompts; what is held for each prompt and key of a text lies on disk.
 
     Attributes:
-        prompts: The parts' prompts.
         n_prompts: How many prompts the unpaired rows and pairs have.
     """
 
-    def __init__(self, config: SplitsConfig, path: Path) -> None:
+    def __init__(self, config: SplitsConfig, folder: Path) -> None:
         """Begin without a part.
 
         Args:
             config: The stage's settings.
-            path: Where the keys lie, until they are counted.
+            folder: Where files lie meanwhile.
         """
-        self.prompts: list[NumberedPrompts] = []
         self.n_prompts = 0
+        self._folder = TemporaryDirectory(prefix=".gathered-", dir=folder)
+        self._heights: list[int] = []
+        self._files: list[FrameFile] = []
         self._config = config
         self._rows: list[pl.DataFrame] = []
-        self._keys = LeakKeys(path)
+        self._keys = LeakKeys(Path(self._folder.name) / _KEYS)
         self._signed: list[pl.DataFrame] = []
         self._places = 0
 
     def add(self, part: Part) -> None:
         """Keep a part, one after the other."""
-        self.prompts.append(part.prompts)
+        path = Path(self._folder.name) / f"{len(self._files):06d}"
+        self._files.append(write_frames(path, part.prompts._asdict()))
+        self._heights.append(part.prompts.prompts.height)
         self._rows.append(part.rows)
         self._keys.add(part.keys, self._places)
         if part.signed is not None:
             self._signed.append(part.signed.with_columns(pl.col("place") + pl.lit(self._places, pl.UInt32)))
         self.n_prompts += part.with_rows
         self._places += part.prompts.prompts.height
+
+    @property
+    def prompts(self) -> Partitions:
+        """The parts' prompts, as they are read back."""
+        return Partitions(lambda table: (read_frame(written, table) for written in self._files), self._heights)
 
     def rows(self) -> pl.DataFrame:
         """`n_unpaired` and `n_pairs` of all prompts, in the order of their places."""
@@ -179,5 +190,6 @@ class Gathered:
         return leakage_table(counts, signed, sets, self._config.near_similarity)
 
     def close(self) -> None:
-        """Delete the file of keys."""
+        """Delete the files."""
         self._keys.close()
+        self._folder.cleanup()

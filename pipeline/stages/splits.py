@@ -28,7 +28,7 @@ import polars as pl
 from ..config import RunConfig, SplitsConfig
 from ..context import StageContext, StageResult
 from ..errors import InputError
-from ..evidence.clusters import NumberedPrompts, PromptFacts, numbered, prompt_clusters
+from ..evidence.clusters import Partitions, PromptFacts, numbered, prompt_clusters
 from ..evidence.groups import dense
 from ..evidence.leakage import audit, set_keys
 from ..evidence.meetings import KEPT
@@ -52,7 +52,6 @@ _TEXTED: Final = {
     "unpaired": ("prompt_id", "response_id", "prompt", "completion"),
     "pairs": ("prompt_id", "chosen_response_id", "rejected_response_id", "prompt", "chosen", "rejected"),
 }
-_KEYS: Final = "keys.array"
 
 
 def transform(
@@ -81,20 +80,15 @@ def assign(
     Raises:
         InputError: The split is by time, and no event has one; or a pair's answer is in no partition.
     """
-    return _assigned(map(numbered, parts), evidence, config, pairs)
-
-
-def _assigned(
-    parts: Iterable[NumberedPrompts], evidence: pl.LazyFrame, config: SplitsConfig, pairs: pl.LazyFrame | None
-) -> pl.DataFrame:
-    grouped = _grouped(parts, config, None if pairs is None else pairs.collect(engine=IN_MEMORY))
+    across = None if pairs is None else pairs.collect(engine=IN_MEMORY)
+    grouped = _grouped(Partitions.of(map(numbered, parts)), config, across)
     rows = evidence.group_by("prompt_id").agg(n_rows=pl.len().cast(pl.Int64)).collect(engine=IN_MEMORY)
     numbered_rows = rows.with_columns(as_number(pl.col("prompt_id")))
     kept = _placed(grouped.join(numbered_rows, on="prompt_id", how="inner", validate="1:1"), config)
     return pl.concat(_table(kept.prompts))
 
 
-def _grouped(parts: Iterable[NumberedPrompts], config: SplitsConfig, pairs: pl.DataFrame | None) -> pl.DataFrame:
+def _grouped(parts: Partitions, config: SplitsConfig, pairs: pl.DataFrame | None) -> pl.DataFrame:
     """What `prompt_clusters` gives: every prompt with its group, in the order of their places; ids are numbers."""
     return prompt_clusters(parts, config.near_similarity if config.near_duplicates else None, pairs)
 
@@ -201,12 +195,12 @@ class Work:
 
         Args:
             config: The stage's settings.
-            folder: The stage's working folder, where keys of texts lie meanwhile.
+            folder: The stage's working folder, where what is kept of each part lies meanwhile.
             across: `prompt_id` and `rejected_response_id` of all pairs; None: no pair spans prompts.
         """
         self._config = config
         self._across = across
-        self._gathered = Gathered(config, folder / _KEYS)
+        self._gathered = Gathered(config, folder)
 
     def made(self, events: pl.DataFrame, responses: pl.DataFrame, unpaired: pl.DataFrame, pairs: pl.DataFrame) -> Part:
         """What a part of these tables gives; may be called by several threads. Of responses texts are looked at."""
@@ -217,7 +211,7 @@ class Work:
         self._gathered.add(part)
 
     def close(self) -> None:
-        """Delete the file of keys."""
+        """Delete what was kept."""
         self._gathered.close()
 
     def result(self, context: StageContext) -> StageResult:

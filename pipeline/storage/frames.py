@@ -47,6 +47,15 @@ def read_frames(written: FrameFile) -> dict[str, pl.DataFrame]:
         return {name: pl.read_ipc_stream(BytesIO(file.read(size))) for name, size in written.sizes}
 
 
+def read_frame(written: FrameFile, name: str) -> pl.DataFrame:
+    """One table of a file."""
+    names = [own for own, _ in written.sizes]
+    place = names.index(name)
+    with written.path.open("rb") as file:
+        file.seek(sum(size for _, size in written.sizes[:place]))
+        return pl.read_ipc_stream(BytesIO(file.read(written.sizes[place][1])))
+
+
 def take_frames(written: FrameFile) -> dict[str, pl.DataFrame]:
     """As `read_frames`, and the file is deleted."""
     frames = read_frames(written)

@@ -74,9 +74,10 @@ def test_meetings_in_shares_keep_together_what_all_of_them_do(share_rows, with_u
     )
     # A key is a conversation's or a user's.
     met = met.with_columns(is_user=(pl.col("key") % 3 == 0) if with_users else pl.lit(False))
-    texts = numbers(400, 40, seed=2).unique(maintain_order=True).rename("name").to_frame()
-    whole = partition(kept_together(texts, met))
-    assert 1 < len(whole) < texts.height
-    for module in (groups, meetings):
-        monkeypatch.setattr(module, "_SHARE_ROWS", share_rows)
-    assert partition(kept_together(texts, met)) == whole
+    names = numbers(400, 40, seed=2).unique(maintain_order=True)
+    nodes, count = ranks_of_keys(met["key"])
+    met = met.with_columns(node=pl.Series(nodes))
+    whole = partition(kept_together(names, met, count))
+    assert 1 < len(whole) < len(names)
+    monkeypatch.setattr(meetings, "_SHARE_ROWS", share_rows)
+    assert partition(kept_together(names, met, count)) == whole

@@ -10,16 +10,20 @@ from thumbline.pipeline.evidence.meetings import MOST_TOGETHER, kept_together
 from thumbline.pipeline.tables import TIME
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
-_SCHEMA = {"text": pl.UInt32, "key": pl.UInt128, "is_user": pl.Boolean, "at": TIME}
+_SCHEMA = {"text": pl.UInt32, "node": pl.UInt32, "is_user": pl.Boolean, "at": TIME}
+
+
+def together(names, rows):
+    """The component of each text."""
+    met = pl.DataFrame(rows, schema=_SCHEMA, orient="row")
+    return kept_together(pl.Series(names, dtype=pl.UInt128), met, 1 + met["node"].max())
 
 
 def groups(*met, texts=None):
     """Sets of texts that are together, from (text, conversation, minute) of each meeting."""
     rows = [(text, key, False, START + timedelta(minutes=at)) for text, key, at in met]
     names = range(texts or 1 + max(text for text, _, _ in met))
-    found = kept_together(
-        pl.DataFrame({"name": names}, schema={"name": pl.UInt128}), pl.DataFrame(rows, schema=_SCHEMA, orient="row")
-    )
+    found = together(names, rows)
     sets = {}
     for text, component in enumerate(found):
         sets.setdefault(component, set()).add(text)
@@ -50,9 +54,7 @@ def test_a_chain_of_shared_texts_is_cut_in_the_order_of_time():
 
 def test_users_and_conversations_of_a_text_are_one_unit():
     rows = [(0, 1, False, START), (0, 9, True, START), (1, 2, False, START), (1, 9, True, START + timedelta(minutes=1))]
-    found = kept_together(
-        pl.DataFrame({"name": [0, 1]}, schema={"name": pl.UInt128}), pl.DataFrame(rows, schema=_SCHEMA, orient="row")
-    )
+    found = together([0, 1], rows)
     assert found[0] == found[1]
 
 

@@ -9,7 +9,7 @@ from thumbline.pipeline.errors import InputError
 from thumbline.pipeline.evidence.leakage import leak_keys, met_keys
 from thumbline.pipeline.evidence.meetings import KEPT, meetings
 from thumbline.pipeline.evidence.neighbours import SIGNATURES
-from thumbline.pipeline.evidence.split_parts import part_of
+from thumbline.pipeline.evidence.split_parts import Gathered, part_of
 from thumbline.pipeline.stages import pairs, responses, splits, unpaired
 from thumbline.pipeline.tables import polars_schema, validate
 
@@ -330,3 +330,22 @@ def test_what_is_kept_of_a_part_holds_no_text():
     frames = [*part.prompts, part.rows]
     assert part.prompts.prompts.height == part.prompts.meetings.height == 20
     assert not {pl.String, pl.Binary} & {dtype for frame in frames for dtype in frame.dtypes}
+
+
+def test_parts_are_read_back_a_column_at_a_time_and_leave_no_file(tmp_path):
+    config = SplitsConfig()
+    gathered = Gathered(config, tmp_path)
+    for number in range(3):
+        events = events_table([rated(f"prompt {number} {place}", conversation_id="c") for place in range(2 + number)])
+        first = responses.transform(events.lazy(), ResponsesConfig())
+        labelled = unpaired.transform(first.responses, UnpairedConfig()).collect()
+        none = pl.DataFrame(schema=polars_schema("pairs"))
+        gathered.add(part_of(events, first.responses.collect(), labelled, none, config, None))
+    parts = gathered.prompts
+    assert parts.height == parts.columns("prompts", "id").unique().height == 9
+    # Each prompt met one conversation.
+    assert parts.columns("meetings", "place")["place"].sort().to_list() == list(range(9))
+    assert parts.columns("meetings", "key").unique().height == 1
+    assert [path.name.startswith(".gathered-") for path in tmp_path.iterdir()] == [True]
+    gathered.close()
+    assert not list(tmp_path.iterdir())

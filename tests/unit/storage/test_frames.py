@@ -3,7 +3,7 @@
 import polars as pl
 import pytest
 
-from thumbline.pipeline.storage.frames import read_frames, take_frames, write_frames
+from thumbline.pipeline.storage.frames import read_frame, read_frames, take_frames, write_frames
 from thumbline.pipeline.tables import TABLES, polars_schema
 
 
@@ -18,6 +18,7 @@ def test_rows_come_back_and_the_file_is_gone_once_it_is_taken(tmp_path):
     texts = pl.DataFrame({"key": [1, None], "messages": [[{"role": "user", "content": "ä" * 99}], []]})
     frames = {"texts": texts, "wide": pl.select(number=pl.lit(2**100, pl.UInt128)), "none": texts.clear()}
     file = write_frames(tmp_path / "a", frames)
+    assert all(read_frame(file, name).equals(frame) for name, frame in frames.items())
     for read in (read_frames, take_frames):
         found = read(file)
         assert list(found) == list(frames)
