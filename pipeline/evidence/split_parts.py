@@ -1,8 +1,8 @@
 """What splits are made of, one set of prompts after the other: numbers of prompts, and keys of texts on disk."""
 
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -20,6 +20,8 @@ from .meetings import KEPT, meetings
 from .neighbours import SIGNATURES
 from .prompts import loose_keys, prompt_signatures
 
+# Not hidden: a stage that takes what was made of it with others clears its folder of hidden files first.
+_GATHERED: Final = "gathered"
 _KEYS: Final = "keys.array"
 _KEY_NUMBERS: Final = ("high", "low", "of")
 
@@ -145,18 +147,21 @@ class Gathered:
             folder: Where files lie meanwhile.
         """
         self.n_prompts = 0
-        self._folder = TemporaryDirectory(prefix=".gathered-", dir=folder)
+        self._folder = folder / _GATHERED
+        # What a process left that was killed.
+        shutil.rmtree(self._folder, ignore_errors=True)
+        self._folder.mkdir(parents=True)
         self._heights: list[int] = []
         self._files: list[FrameFile] = []
         self._config = config
         self._rows: list[pl.DataFrame] = []
-        self._keys = LeakKeys(Path(self._folder.name) / _KEYS)
+        self._keys = LeakKeys(self._folder / _KEYS)
         self._signed: list[pl.DataFrame] = []
         self._places = 0
 
     def add(self, part: Part) -> None:
         """Keep a part, one after the other."""
-        path = Path(self._folder.name) / f"{len(self._files):06d}"
+        path = self._folder / f"{len(self._files):06d}.arrow"
         self._files.append(write_frames(path, part.prompts._asdict()))
         self._heights.append(part.prompts.prompts.height)
         self._rows.append(part.rows)
@@ -192,4 +197,4 @@ class Gathered:
     def close(self) -> None:
         """Delete the files."""
         self._keys.close()
-        self._folder.cleanup()
+        shutil.rmtree(self._folder, ignore_errors=True)
