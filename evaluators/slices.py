@@ -10,7 +10,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from .groups import BoolArray
-from .types import EvaluationSettings
+from .types import EvaluationError, EvaluationSettings
 
 # The name of what is left of a column of text once its commonest values have slices of their own.
 OTHER = "(other)"
@@ -80,8 +80,18 @@ def _named(values: pl.Series, most: int) -> pl.Series:
 def _as_text(values: pl.Series) -> pl.Series:
     """Values as text; lists and structs too, which no cast takes."""
     if values.dtype.is_nested():
+        if _holds_bytes(values.dtype):
+            raise EvaluationError(f"column '{values.name}' holds bytes in {values.dtype}, which name no slice.")
         return values.to_frame("value").select(pl.struct("value").struct.json_encode()).to_series().alias(values.name)
     return values.cast(pl.String)
+
+
+def _holds_bytes(kind: object) -> bool:
+    if isinstance(kind, pl.Struct):
+        return any(_holds_bytes(field.dtype) for field in kind.fields)
+    if isinstance(kind, pl.List | pl.Array):
+        return _holds_bytes(kind.inner)
+    return isinstance(kind, pl.Binary)
 
 
 def _ranges(values: pl.Series) -> pl.Series:

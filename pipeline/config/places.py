@@ -116,11 +116,19 @@ def _from(name: str, kind: str, folder: Path) -> str:
     return _model_from(name, folder)
 
 
+def _is_folder(path: Path) -> bool:
+    """Whether one lies there; what is too long for a path is none."""
+    try:
+        return path.is_dir()
+    except OSError:
+        return False
+
+
 def _model_from(name: str, folder: Path) -> str:
     """A name that may be a folder's or a hub model's."""
-    if (folder / name).is_dir():
+    if _is_folder(folder / name):
         return str(folder / name)
-    if Path(name).is_dir():
+    if _is_folder(Path(name)):
         raise ConfigError(
             f"model '{name}': the run file's folder has none of that name, and the working folder has. Paths in a run "
             f"file are relative to its own folder: write the path from there, or {Path(name).absolute()}."

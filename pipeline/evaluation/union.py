@@ -65,7 +65,7 @@ def check_same_rows(subjects: Mapping[str, Subject], kinds: Sequence[str] = tupl
         if not given:
             raise InputError(f"{first} and {name}: neither has a scored row, so there is nothing to compare.")
         for kind in given:
-            ids = [_ids(rows.get(kind), kind) for rows in (left, right)]
+            ids = [_ids(own, rows.get(kind), kind) for own, rows in ((first, left), (name, right))]
             only = [ids[0] - ids[1], ids[1] - ids[0]]
             if any(only):
                 raise InputError(_difference(first, name, kind, len(ids[0] & ids[1]), only))
@@ -79,7 +79,7 @@ def shared_rows(subjects: Mapping[str, Subject]) -> tuple[dict[str, Subject], li
     """
     found, said = dict(subjects), []
     for kind in KEYS:
-        ids = {name: _ids(subject.rows().get(kind), kind) for name, subject in subjects.items()}
+        ids = {name: _ids(name, subject.rows().get(kind), kind) for name, subject in subjects.items()}
         shared = set.intersection(*ids.values())
         left = {name: len(own - shared) for name, own in ids.items() if own - shared}
         if left:
@@ -104,8 +104,20 @@ def is_filled(frame: pl.DataFrame | None) -> bool:
     return frame is not None and not frame.is_empty()
 
 
-def _ids(frame: pl.DataFrame | None, kind: str) -> set[str]:
-    return set() if frame is None else set(frame[KEYS[kind]].unique().to_list())
+def _ids(name: str, frame: pl.DataFrame | None, kind: str) -> set[str]:
+    """The ids of a subject's rows of a kind.
+
+    Raises:
+        InputError: The column holds what is no id, or not in each row.
+    """
+    if frame is None:
+        return set()
+    ids = frame[KEYS[kind]]
+    if not (ids.dtype.is_integer() or isinstance(ids.dtype, pl.String | pl.Categorical | pl.Enum)):
+        raise InputError(f"{name}: column '{ids.name}' holds {ids.dtype}, not ids as text or whole numbers.")
+    if ids.null_count():
+        raise InputError(f"{name}: {ids.null_count():,} of {len(ids):,} rows have no '{ids.name}'; fill the column.")
+    return set(ids.unique().to_list())
 
 
 def _difference(first: str, other: str, kind: str, shared: int, only: Sequence[set[str]]) -> str:

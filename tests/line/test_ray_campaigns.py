@@ -26,6 +26,8 @@ pytestmark = [
     pytest.mark.skipif(find_spec("ray") is None, reason="ray is not installed: pip install 'thumbline[ray]'"),
 ]
 KILLS = int(os.environ.get("RAY_KILLS", "200"))
+# Share of the kills that wait for an engine first.
+IN_SCORING = 0.3
 
 
 def test_kills_at_random_moments_leave_no_trace(tmp_path, small_log, tiny_model):
@@ -43,12 +45,18 @@ def test_kills_at_random_moments_leave_no_trace(tmp_path, small_log, tiny_model)
             finished = {stage: path_of(stormy, stage).exists() for stage in line.STAGE_NAMES}
             times = {stage: path_of(stormy, stage).stat().st_mtime_ns for stage in finished if finished[stage]}
             while process.poll() is None and killed < KILLS:
-                time.sleep(generator.expovariate(1 / 4))
-                victims = [pid for folder in folders() for pid in processes(folder, "ray::")]
+                if generator.random() < IN_SCORING:
+                    # A small part of the time, and where the money goes.
+                    while process.poll() is None and not workers("ray::Member"):
+                        time.sleep(0.05)
+                    time.sleep(generator.expovariate(2))
+                else:
+                    time.sleep(generator.expovariate(1 / 4))
+                victims = workers("ray::")
                 victim = process.pid if not victims or generator.random() < 0.5 else generator.choice(victims)
                 if ended(victim) or process.poll() is not None:
                     continue
-                in_scoring += any("Member" in name for name in map(name_of, victims))
+                in_scoring += bool(workers("ray::Member"))
                 os.kill(victim, signal.SIGKILL)
                 killed += 1
             code = process.wait()
@@ -67,11 +75,9 @@ def path_of(config, stage: str) -> Path:
     return config.run_dir / stage / "manifest.json"
 
 
-def name_of(pid: int) -> str:
-    try:
-        return (Path("/proc") / str(pid) / "cmdline").read_text()
-    except OSError:
-        return ""
+def workers(name: str) -> list[int]:
+    """Processes of the clusters that are there whose command holds a name."""
+    return [pid for folder in folders() for pid in processes(folder, name)]
 
 
 def test_a_machine_that_is_lost_takes_no_task_along(tmp_path, small_log, tiny_model):
