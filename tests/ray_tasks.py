@@ -57,6 +57,15 @@ def command_of(pid: int) -> str:
         return ""
 
 
+def parent_of(pid: int) -> int:
+    """The process that began one; 0 where it is gone."""
+    try:
+        # The name before it, in brackets, may hold anything.
+        return int((Path("/proc") / str(pid) / "stat").read_text().rpartition(")")[2].split()[1])
+    except OSError:
+        return 0
+
+
 def ended(pid: int) -> bool:
     """Whether a process is gone, or waits only for somebody to ask for its exit code."""
     try:

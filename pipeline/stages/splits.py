@@ -27,7 +27,7 @@ import polars as pl
 
 from ..config import RunConfig, SplitsConfig
 from ..context import StageContext, StageResult
-from ..errors import InputError
+from ..errors import InputError, TableError
 from ..evidence.clusters import Partitions, PromptFacts, numbered, prompt_clusters
 from ..evidence.groups import dense
 from ..evidence.leakage import audit, set_keys
@@ -131,8 +131,15 @@ def _placed(kept: pl.DataFrame, config: SplitsConfig) -> _Placed:
 
 
 def _table(kept: pl.DataFrame) -> Iterator[pl.DataFrame]:
-    """Table `splits` of what `_placed` gave, a row group at a time; at least one."""
+    """Table `splits` of what `_placed` gave, a row group at a time; at least one.
+
+    Raises:
+        TableError: A prompt has several rows.
+    """
     ordered = kept.select("prompt_id", "group_id", "split").sort("prompt_id")
+    repeated = int((ordered["prompt_id"] == ordered["prompt_id"].shift(1)).sum())
+    if repeated:
+        raise TableError(f"splits: {repeated:,} of {ordered.height:,} prompts came in several parts of the log.")
     for rows in ordered.iter_slices(ROW_GROUP_ROWS) if ordered.height else [ordered]:
         ids = [as_digits(rows["prompt_id"]), as_digits(rows["group_id"])]
         yield rows.with_columns(ids).select(list(polars_schema("splits")))

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.line.conftest import write_config
-from tests.ray_tasks import Step, ended, listening, processes, refused, wait_for, written
+from tests.ray_tasks import Step, ended, listening, parent_of, processes, refused, wait_for, written
 from thumbline.pipeline import line
 from thumbline.pipeline.config import RunConfig, load_config
 from thumbline.pipeline.context import BatchSizes, SilentReporter
@@ -42,6 +42,11 @@ def folders() -> set[Path]:
     return set(Path(tempfile.gettempdir()).glob("tl-ray-*"))
 
 
+def begun_by(starter: int) -> list[Path]:
+    """Folders of the clusters that a process has begun: other tests may run beside."""
+    return [folder for folder in folders() if any(parent_of(pid) == starter for pid in processes(folder))]
+
+
 @pytest.fixture(scope="module")
 def place(tmp_path_factory) -> Path:
     return tmp_path_factory.mktemp("ray")
@@ -51,12 +56,12 @@ def place(tmp_path_factory) -> Path:
 def cluster(place, small_log, tiny_model) -> Iterator[tuple[RaySpread, Path]]:
     """A cluster that the tests of this module share, and its folder."""
     config = config_of(place, small_log, tiny_model, "shared", shuffle=str(place / "shuffle"))
-    handler, before = signal.getsignal(signal.SIGTERM), folders()
+    handler = signal.getsignal(signal.SIGTERM)
     with RaySpread(config) as spread:
-        assert folders() == before, "nothing is started before it is asked for"
+        assert not begun_by(os.getpid()), "nothing is started before it is asked for"
         assert spread.place(place) == spread.place(place) != place
         assert spread.workers == 2 and spread.size.gpus == 0
-        (folder,) = folders() - before
+        (folder,) = begun_by(os.getpid())
         assert signal.getsignal(signal.SIGTERM) is handler
         yield spread, folder
         alive = processes(folder)
@@ -159,11 +164,10 @@ list(line.run(config, line.select(None, sys.argv[2]), sizes=BatchSizes(process_b
 
 def test_a_command_that_is_killed_leaves_no_process_and_goes_on(place, small_log, tiny_model):
     killed, calm = (config_of(place, small_log, tiny_model, name) for name in ("killed", "calm"))
-    before = folders()
     command = [sys.executable, "-c", COMMAND, str(place / "killed.yaml"), "splits"]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, env=os.environ | {"OMP_NUM_THREADS": "1"})
-    wait_for(lambda: process.poll() is not None or any(processes(new, "raylet") for new in folders() - before))
-    (folder,) = folders() - before
+    wait_for(lambda: process.poll() is not None or any(processes(new, "raylet") for new in begun_by(process.pid)))
+    (folder,) = begun_by(process.pid)
     alive = processes(folder)
     process.kill()
     process.wait()

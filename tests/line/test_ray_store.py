@@ -13,7 +13,7 @@ import fsspec
 import pytest
 
 from tests.line.conftest import write_config, write_log
-from tests.line.test_ray import SECTIONS, SIZES, digests, folders
+from tests.line.test_ray import SECTIONS, SIZES, begun_by, digests
 from tests.object_store import BUCKET, Proxy, served, use
 from tests.ray_tasks import ended, processes
 from thumbline.pipeline import line
@@ -95,13 +95,13 @@ class Killing(SilentReporter):
     """Kills an engine's process of a cluster that begins meanwhile, once a shard is scored."""
 
     def __init__(self) -> None:
-        self.before, self.killed = folders(), []
+        self.killed = []
 
     @contextmanager
     def progress(self, description, total, unit):
         def advance(units: int) -> None:
             if description == "reference log-probs" and not self.killed:
-                found = [pid for folder in folders() - self.before for pid in processes(folder, "ray::Member")]
+                found = [pid for folder in begun_by(os.getpid()) for pid in processes(folder, "ray::Member")]
                 self.killed = found[:1]
                 os.kill(self.killed[0], signal.SIGKILL)
 

@@ -5,7 +5,7 @@ import pytest
 
 from tests.conftest import event, events_table
 from thumbline.pipeline.config import PairsConfig, ResponsesConfig, SplitsConfig, UnpairedConfig, load_config
-from thumbline.pipeline.errors import InputError
+from thumbline.pipeline.errors import InputError, TableError
 from thumbline.pipeline.evidence.leakage import leak_keys, met_keys
 from thumbline.pipeline.evidence.meetings import KEPT, meetings
 from thumbline.pipeline.evidence.neighbours import SIGNATURES
@@ -349,3 +349,15 @@ def test_parts_are_read_back_a_column_at_a_time_and_leave_no_file(tmp_path):
     assert list(tmp_path.iterdir())
     gathered.close()
     assert not list(tmp_path.iterdir())
+
+
+def test_a_prompt_in_two_parts_is_refused():
+    events = events_table([rated("the prompt")]).lazy()
+    table = responses.transform(events, ResponsesConfig()).responses
+    part = splits.prompt_facts(table, events, SplitsConfig())
+    with pytest.raises((TableError, pl.exceptions.ComputeError)):
+        splits.assign([part, part], table.select("prompt_id"), SplitsConfig())
+    kept = pl.DataFrame({"prompt_id": [1, 1], "group_id": [1, 1], "split": ["train"] * 2})
+    kept = kept.cast({"prompt_id": pl.UInt128, "group_id": pl.UInt128})
+    with pytest.raises(TableError, match="1 of 2 prompts came in several parts"):
+        list(splits._table(kept))
