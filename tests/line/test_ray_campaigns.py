@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.line.test_ray import COMMAND, config_of, digests, folders
-from tests.ray_tasks import Step, ended, processes, slowly_written, wait_for
+from tests.ray_tasks import Step, command_of, ended, processes, slowly_written, wait_for
 from thumbline.pipeline import line
 from thumbline.pipeline.config import load_config
 from thumbline.pipeline.scale.tasks import RaySpread
@@ -76,8 +76,12 @@ def path_of(config, stage: str) -> Path:
 
 
 def workers(name: str) -> list[int]:
-    """Processes of the clusters that are there whose command holds a name."""
-    return [pid for folder in folders() for pid in processes(folder, name)]
+    """Processes of the clusters that are there whose command holds a name, but for Ray's own agents.
+
+    With an agent Ray ends its machine, which here is the only one, and the command with it.
+    """
+    found = [pid for folder in folders() for pid in processes(folder, name)]
+    return [pid for pid in found if "Agent" not in command_of(pid)]
 
 
 def test_a_machine_that_is_lost_takes_no_task_along(tmp_path, small_log, tiny_model):
