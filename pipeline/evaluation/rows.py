@@ -6,15 +6,13 @@ from dataclasses import dataclass, field
 from itertools import combinations
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Final, NamedTuple, TypeAlias
+from typing import Final, NamedTuple
 
 import polars as pl
-import pyarrow as pa
 
 from ..errors import ConfigError, InputError, unknown_name
-from ..identity import as_answer, digest, joined, normalised_answer, prompt_key, with_extra
 from ..importers.base import ImporterSpec, RawEvent
-from ..importers.registry import importer, importer_names
+from ..importers.registry import importer
 from ..importers.shared.messages import Answer
 from ..importers.shared.prompts import OPTIONS, PromptColumns, prompt_columns
 from ..reading import hub
@@ -23,16 +21,14 @@ from ..reading.fitting import fitted
 from ..reading.records import Options, Reject, RowError, Sample, Source
 from ..reading.remarks import UNREAD, ReadRow, Remarks, as_notes, in_words, remarking, unread
 from ..storage.digests import digest_file
-from ..tables import MESSAGES, polars_schema
+from ..tables import polars_schema
+from .choosing import detects, found_layout
 from .layouts import LAYOUTS, RATED, Layout, Preference, Rated, rating_column, slice_value
+from .pair_frames import SliceValues, pair_frame
 
 MAX_LINE_BYTES: Final = 16 * 1024 * 1024
-_ARROW_MESSAGES: Final = pa.large_list(pa.struct({name: pa.large_string() for name in ("role", "content", "extra")}))
 # Columns of the frame itself, and of scored pairs: a slice of this name would overwrite them.
 _RESERVED: Final = frozenset({"prompt", "tools", "chosen", "rejected", *polars_schema("scored_pairs")})
-
-
-SliceValues: TypeAlias = tuple[str | float | None, ...]
 
 
 class PairRows(NamedTuple):
@@ -142,7 +138,7 @@ def read_pairs(location: str, options: ReadOptions) -> PairRows:
     rows = _sliced(list(_pair_up(reads, tally)), source, slices, tally)
     if not rows:
         raise InputError(f"{location}: no pair can be read as {name} ({tally.told()}).")
-    frame = _frame(rows, slices)
+    frame = pair_frame(rows, slices)
     kept = frame.unique("pair_id", keep="first", maintain_order=True).sort("pair_id")
     return PairRows(
         kept,
@@ -163,16 +159,12 @@ def _opened(source: Source, options: ReadOptions) -> tuple[Source, Sample]:
 
     def fits(sample: Sample) -> bool:
         try:
-            found = _found_layout(source.name, sample, options.layout, options.options)
-            return _detects(found, sample, options.options)
+            found = found_layout(source.name, sample, options.layout, options.options)
+            return detects(found, sample, options.options)
         except InputError:
             return False
 
     return fitted(source, fits)
-
-
-def _detects(layout: str, sample: Sample, options: Options) -> bool:
-    return LAYOUTS[layout].detect(sample) if layout in LAYOUTS else importer(layout).detect(sample, options)
 
 
 def _check_rating(location: str, layout: str, rating: str | None, sample: Sample) -> None:
@@ -208,34 +200,13 @@ def _source(location: str, split: str) -> tuple[Source, str]:
     return source, digest_file(path)
 
 
-def layout_names() -> list[str]:
-    """Layouts that can be asked for: those of evaluation alone, and importers that take one file at a time."""
-    formats = {name: importer(name) for name in importer_names()}
-    return [*LAYOUTS, *(name for name, spec in formats.items() if spec.read_together is None or spec.alone)]
-
-
 def _layout_name(location: str, sample: Sample, options: ReadOptions) -> str:
-    name = _found_layout(location, sample, options.layout, options.options)
+    name = found_layout(location, sample, options.layout, options.options)
     known = OPTIONS if name in LAYOUTS else importer(name).options
     for option in options.options:
         if option not in known:
             raise ConfigError(f"--option: {unknown_name(f'option of {name}', option, known or ['none'])}")
     return name
-
-
-def _found_layout(location: str, sample: Sample, asked: str, options: Options) -> str:
-    if asked != "auto":
-        if asked not in layout_names():
-            raise ConfigError(f"--layout: {unknown_name('layout', asked, ['auto', *layout_names()])}")
-        return asked
-    for name in layout_names() if sample.records else ():
-        if _detects(name, sample, options):
-            return name
-    columns = ", ".join(sample.fields) or "none that can be read"
-    raise InputError(
-        f"{location}: columns {columns} fit no layout of pairs. Rename them to prompt, chosen and rejected; "
-        f"known layouts: {', '.join(LAYOUTS)}, and what `thumbline formats` lists."
-    )
 
 
 def _own_reads(source: Source, layout: Layout, rating: str, columns: PromptColumns, tally: _Tally) -> Iterator[_Read]:
@@ -315,42 +286,3 @@ def _sliced(
         except RowError as error:
             tally.rejected[error.reason] += 1
     return [(preference, found[line]) for line, preference in pairs if line in found]
-
-
-def _frame(rows: Sequence[tuple[Preference, SliceValues]], slices: Sequence[str]) -> pl.DataFrame:
-    preferences = [preference for preference, _ in rows]
-    # Through Arrow, since polars builds a frame a message list on the way.
-    messages = pa.array([preference.prompt for preference in preferences], _ARROW_MESSAGES)
-    columns: dict[str, Any] = {
-        "prompt": pl.Series("prompt", messages, dtype=MESSAGES),
-        "tools": pl.Series([preference.tools for preference in preferences], dtype=pl.String),
-        **_answer_columns("chosen", [preference.chosen for preference in preferences]),
-        **_answer_columns("rejected", [preference.rejected for preference in preferences]),
-    }
-    for place, name in enumerate(slices):
-        columns[name] = _slice_column([values[place] for _, values in rows])
-    prompt = with_extra(prompt_key(pl.col("prompt")), pl.col("tools"))
-    sides = {side: (pl.col(side), pl.col(f"{side}_extra")) for side in ("chosen", "rejected")}
-    said = [with_extra(normalised_answer(text), extra) for text, extra in sides.values()]
-    return (
-        pl.DataFrame(columns)
-        .with_columns(
-            pair_id=digest(joined(prompt, *said)),
-            group_id=digest(joined(pl.lit("text"), prompt_key(pl.col("prompt"), loose=True))),
-        )
-        .with_columns(as_answer(*answer).alias(side) for side, answer in sides.items())
-        .select("pair_id", "group_id", "prompt", "tools", "chosen", "rejected", *slices)
-    )
-
-
-def _answer_columns(side: str, answers: Sequence[Answer]) -> dict[str, pl.Series]:
-    texts, extras = ([answer[place] for answer in answers] for place in range(2))
-    return {side: pl.Series(texts, dtype=pl.String), f"{side}_extra": pl.Series(extras, dtype=pl.String)}
-
-
-def _slice_column(values: Sequence[str | float | None]) -> pl.Series:
-    """Numbers stay numbers, so that they can be cut into ranges; a column of both kinds is text."""
-    if any(isinstance(value, str) for value in values):
-        return pl.Series([None if value is None else str(value) for value in values], dtype=pl.String)
-    whole = all(value is None or isinstance(value, int) for value in values)
-    return pl.Series(values, dtype=pl.Int64 if whole else pl.Float64)

@@ -45,8 +45,9 @@ def test_kills_at_random_moments_leave_no_trace(tmp_path, small_log, tiny_model)
             finished = {stage: path_of(stormy, stage).exists() for stage in line.STAGE_NAMES}
             times = {stage: path_of(stormy, stage).stat().st_mtime_ns for stage in finished if finished[stage]}
             while process.poll() is None and killed < KILLS:
+                # The moment of a kill is drawn, so the clock is waited for; of a kill in scoring, which is a small part
+                # of the time and where the money goes, once an engine is there.
                 if generator.random() < IN_SCORING:
-                    # A small part of the time, and where the money goes.
                     while process.poll() is None and not workers("ray::Member"):
                         time.sleep(0.05)
                     time.sleep(generator.expovariate(2))
