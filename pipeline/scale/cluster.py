@@ -98,8 +98,10 @@ def _own(ray: Any, config: ScaleConfig) -> Iterator[None]:
     try:
         with _signals_kept(), _in_words(_OWN, _OWN_ADVICE):
             _started(ray, config, folder)
+        guardian.started()
         yield
     finally:
+        guardian.ending()
         ray.shutdown()
         guardian.close()
 

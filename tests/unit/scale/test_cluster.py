@@ -3,9 +3,11 @@
 import errno
 import os
 import re
+import shutil
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -20,7 +22,7 @@ from thumbline.pipeline.errors import ConfigError, InputError, MachineError, Mis
 from thumbline.pipeline.line import STAGES, check_run, select
 from thumbline.pipeline.line.planning import json_settings
 from thumbline.pipeline.scale import cluster, open_spread
-from thumbline.pipeline.scale.guardian import Guardian, members
+from thumbline.pipeline.scale.guardian import Guardian, members, servers
 from thumbline.pipeline.scale.tasks import _called
 from thumbline.pipeline.workers import LocalSpread, available_cores
 
@@ -105,6 +107,37 @@ def test_the_guardian_ends_what_has_a_file_of_the_cluster_open_and_nothing_else(
     other.kill()
     other.wait()
     server.wait()
+
+
+@pytest.mark.parametrize(
+    ("first", "told"), [("server", "Ray's own processes on this machine have ended"), ("ending", "")]
+)
+def test_the_guardian_tells_a_command_that_ends_after_its_servers_alone(tmp_path, capfd, first, told):
+    """Ray ends it then by itself, in a way that Python does not see."""
+    folder = tmp_path / "cluster"
+    folder.mkdir()
+    raylet = tmp_path / "raylet"
+    raylet.symlink_to(shutil.which("sleep"))
+    with (folder / "server.log").open("w") as log:
+        server = subprocess.Popen([str(raylet), "60"], stdout=log)
+    guardian = Guardian(folder)
+    wait_for(lambda: servers(folder, guardian.command) == [server.pid])
+    guardian.started()
+    if first == "ending":
+        guardian.ending()
+    server.kill()
+    server.wait()
+    # Longer than a command that is killed with its servers takes.
+    time.sleep(1.0)
+    guardian.close()
+    said = capfd.readouterr().err
+    assert told in said and bool(told) == bool(said)
+
+
+def test_the_guardian_says_nothing_of_a_command_that_is_killed(tmp_path, capfd):
+    guardian = Guardian(tmp_path / "cluster")
+    guardian.close()
+    assert capfd.readouterr().err == ""
 
 
 def test_a_cluster_that_does_not_start_is_told(monkeypatch):
