@@ -67,6 +67,17 @@ def with_one_prompt_each(texts: pl.DataFrame) -> pl.DataFrame:
     return texts.with_columns(prompts).select(list(polars_schema("texts")))
 
 
+def with_prompt(texts: pl.DataFrame, spelled: pl.DataFrame) -> pl.DataFrame:
+    """As `with_one_prompt_each`, of some answers to one prompt.
+
+    Args:
+        texts: What `first_texts` gives of some answers, sorted by response_id.
+        spelled: The row of all its answers' texts that has the smallest event id.
+    """
+    prompts = gathered(spelled["prompt"], np.zeros(texts.height, dtype=np.int64))
+    return texts.with_columns(prompts).select(list(polars_schema("texts")))
+
+
 def answers(events: pl.DataFrame) -> pl.DataFrame:
     """One row a response, sorted by prompt_id and response_id.
 

@@ -20,6 +20,8 @@ from .launch_predicted import Predicted
 GRID: Final = (0.01, 0.02, 0.03, 0.05, 0.1)
 POWERS: Final = (0.8, 0.9)
 ALPHA: Final = 0.05
+# Least share, and least users a day: of smaller ones a number of days or of answers is none any more.
+_LEAST: Final = 1e-9
 # A test of so few users an arm is not what the normal distribution says it is.
 _FEW_USERS: Final = 30
 
@@ -124,10 +126,10 @@ def _check(stated: Stated, powers: Sequence[float], alpha: float, traffic: float
         "votes a user": (stated.votes_per_user, _at_least(stated.votes_per_user, 1.0), "at least 1"),
         "variation of votes": (stated.variation, _at_least(stated.variation, 0.0), "at least 0"),
         "intra-class correlation": (stated.icc, stated.icc is None or 0 <= stated.icc <= 1, "0 to 1"),
-        "rating rate": (stated.rating_rate, _is_share(stated.rating_rate), "above 0, at most 1"),
-        "users a day": (stated.users_per_day, _at_least(stated.users_per_day, 1e-9), "above 0"),
+        "rating rate": (stated.rating_rate, _is_share(stated.rating_rate), f"{_LEAST:g} to 1"),
+        "users a day": (stated.users_per_day, _at_least(stated.users_per_day, _LEAST), f"at least {_LEAST:g}"),
         "level": (alpha, _inside(alpha), "between 0 and 1"),
-        "share of users in the test": (traffic, _is_share(traffic), "above 0, at most 1"),
+        "share of users in the test": (traffic, _is_share(traffic), f"{_LEAST:g} to 1"),
         **{f"power {power:g}": (power, alpha < power < 1, "between the level and 1") for power in powers},
     }
     bad = [f"{name} is {value:g}, must be {want}" for name, (value, good, want) in rules.items() if not good]
@@ -144,7 +146,7 @@ def _at_least(value: float | None, least: float) -> bool:
 
 
 def _is_share(value: float | None) -> bool:
-    return value is None or 0 < value <= 1
+    return value is None or _LEAST <= value <= 1
 
 
 def _differences(base: float, predicted: float | None) -> list[float]:

@@ -48,7 +48,7 @@ def vote_sides(responses: pl.LazyFrame, config: PairsConfig, prior: ResponsesCon
         config: Strategy and thresholds.
         prior: The Beta prior that the posteriors were made with.
     """
-    place = ["pair_group", "model"] if config.same_model else ["pair_group"]
+    place = _place(config)
     candidates = _candidates(responses, config).select(*place, *_CANDIDATE_COLUMNS)
     # Most prompts have one answer; the others are few enough to be ranked.
     candidates = candidates.filter(pl.len().over(place) > 1)
@@ -84,6 +84,23 @@ def _candidates(responses: pl.LazyFrame, config: PairsConfig) -> pl.LazyFrame:
     if config.opposite_labels:
         voted = voted.filter(pl.col("label") != "abstain")
     return voted if config.model is None else voted.filter(pl.col("models").list.contains(config.model))
+
+
+def may_be_paired(responses: pl.LazyFrame, config: PairsConfig) -> pl.LazyFrame:
+    """`response_id` of some answers of prompts: those that votes may pair with an answer that is not among them, too.
+
+    Args:
+        responses: Rows of table `responses` with `pair_group`; their texts are not looked at.
+        config: Strategy and thresholds.
+    """
+    place = _place(config)
+    ends = _ends(_candidates(responses, config).select(*place, *_CANDIDATE_COLUMNS), place, config)
+    return pl.concat([end.select("response_id") for end in ends]).unique()
+
+
+def _place(config: PairsConfig) -> list[str]:
+    """What the answers of a pair have in common."""
+    return ["pair_group", "model"] if config.same_model else ["pair_group"]
 
 
 def _ends(candidates: pl.LazyFrame, place: list[str], config: PairsConfig) -> tuple[pl.LazyFrame, pl.LazyFrame]:

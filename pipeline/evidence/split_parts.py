@@ -1,7 +1,7 @@
 """What splits are made of, one set of prompts after the other: numbers of prompts, and keys of texts on disk."""
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -105,6 +105,25 @@ def part_of(
         key_numbers(placed),
         placed.filter(pl.col("signature").is_not_null()).drop("prompt_id") if config.near_duplicates else None,
         pl.concat([unpaired["prompt_id"], pairs["prompt_id"]]).n_unique(),
+    )
+
+
+def joined_part(parts: Sequence[Part]) -> Part:
+    """What is kept of one prompt, from what `part_of` gave of some of its answers, and of its pairs."""
+    columns = {name: pl.concat(getattr(part.prompts, name) for part in parts) for name in NumberedPrompts._fields}
+    columns["prompts"] = (
+        columns["prompts"]
+        .group_by("id", "text_key")
+        .agg(pl.col("oldest_event_at").min(), pl.col("newest_event_at").max())
+    )
+    columns["signatures"] = columns["signatures"].unique("id")
+    signed = [part.signed for part in parts if part.signed is not None]
+    return Part(
+        NumberedPrompts(**columns),
+        pl.concat(part.rows for part in parts).sum(),
+        np.concatenate([part.keys for part in parts]),
+        pl.concat(signed).unique(["place", "text", "key"]) if signed else None,
+        max(part.with_rows for part in parts),
     )
 
 

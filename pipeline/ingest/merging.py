@@ -1,28 +1,30 @@
 """What `sorting` wrote by buckets, read back in order: all of it, or a share of it in a task of a cluster.
 
 Buckets are read one after the other; equal deliveries and texts of one answer, which are always in one bucket, are
-merged, and the rest is sorted.
+merged, and the rest is sorted. A prompt that holds much of a log comes in several parts, each of whole answers.
 """
 
 from collections.abc import Callable, Iterator, Sequence
 from itertools import chain, groupby
-from operator import attrgetter, itemgetter
-from typing import Final, NamedTuple
+from operator import itemgetter
+from typing import Final, Literal, NamedTuple
 
 import polars as pl
 
-from ..evidence.answers import FIRST_TEXTS, first_texts, with_one_prompt_each
-from ..storage.buckets import Batch, BucketFile, bucket_passes, read_buckets
-from ..storage.columns import gathered_rows
-from ..storage.tables import side_by_side, whole_prompts
+from ..evidence.answers import FIRST_TEXTS, first_texts, with_one_prompt_each, with_prompt
+from ..storage.buckets import BucketFile, bucket_passes, read_batches, read_buckets
+from ..storage.columns import copied_strings, gathered_rows
+from ..storage.tables import side_by_side, whole_groups
 from ..tables import polars_schema
 from ..workers import map_in_threads
 from .columns import STORED_EVENTS, STORED_REJECTS, UNIT
 from .sorting import SOURCES_PER_UNIT, TaskFiles
+from .stored import PARTS_OF_A_PASS, Segment, Stored, segments
 
 ORDER: Final = ("prompt_id", "response_id", "event_id")
 _ANSWERS: Final = ("prompt_id", "response_id")
 _EVENTS: Final = polars_schema("events").to_frame()
+_TEXTS: Final = polars_schema("texts").to_frame()
 _STORED_TEXTS: Final = pl.Schema({name: polars_schema("events", optional=True)[name] for name in FIRST_TEXTS})
 _NO_REJECTS: Final = polars_schema("rejects").to_frame()
 
@@ -43,56 +45,27 @@ def merged(identified: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-class Stored(NamedTuple):
-    """Rows of some prompts on disk.
+Piece = Literal["whole", "begun", "ended"]
+
+
+class Part(NamedTuple):
+    """Tables of some prompts, or of some answers of one.
 
     Attributes:
-        events: Events without texts, by bucket.
-        texts: Texts of their answers, by the same buckets.
+        events: Table `events`.
+        texts: Table `texts`.
+        piece: "whole": of all answers of the prompts; "begun": of some answers of one prompt, whose others follow;
+            "ended": of the last of them.
     """
 
-    events: BucketFile
-    texts: BucketFile
+    events: pl.DataFrame
+    texts: pl.DataFrame
+    piece: Piece
 
     @property
-    def size(self) -> int:
-        """Bytes on disk."""
-        return sum(batch.size for file in self for batch in file.batches)
-
-
-def stored(written: Sequence[TaskFiles]) -> Stored:
-    """All that the tasks wrote."""
-    return Stored(_joined([entry.events for entry in written]), _joined([entry.texts for entry in written]))
-
-
-def _joined(files: Sequence[BucketFile]) -> BucketFile:
-    """The batches of several files as those of one, by bucket; of one bucket in the files' order."""
-    batches = sorted((batch for file in files for batch in file.batches), key=attrgetter("bucket"))
-    return BucketFile(batches, next((file.schema for file in files if file.batches), None))
-
-
-def shares(whole: Stored, most_bytes: int) -> list[Stored]:
-    """Rows cut into shares of consecutive buckets, in their order; none where there are no rows.
-
-    Args:
-        whole: What `stored` gave.
-        most_bytes: A share has no more bytes than that, unless one bucket has.
-    """
-    by_bucket: dict[int, tuple[list[Batch], list[Batch]]] = {}
-    for place, file in enumerate(whole):
-        for batch in file.batches:
-            by_bucket.setdefault(batch.bucket, ([], []))[place].append(batch)
-    found: list[Stored] = []
-    room = 0
-    for _, (events, texts) in sorted(by_bucket.items()):
-        size = sum(batch.size for batch in chain(events, texts))
-        if size > room or not found:
-            found.append(Stored(whole.events._replace(batches=[]), whole.texts._replace(batches=[])))
-            room = most_bytes
-        room -= size
-        found[-1].events.batches.extend(events)
-        found[-1].texts.batches.extend(texts)
-    return found
+    def tables(self) -> dict[str, pl.DataFrame]:
+        """The tables by their names."""
+        return {"events": self.events, "texts": self.texts}
 
 
 def origins(written: Sequence[TaskFiles]) -> pl.DataFrame:
@@ -112,25 +85,43 @@ def _origins_of(units: pl.Series, known: pl.DataFrame) -> pl.DataFrame:
     return known[known["number"].search_sorted(units)]
 
 
-def read_parts(
-    files: Stored, known: pl.DataFrame, pass_bytes: int, threads: int | None = None
-) -> Iterator[tuple[pl.DataFrame, pl.DataFrame]]:
-    """Tables `events` and `texts` in their order, in parts of the same prompts; at least one part.
+def read_parts(files: Stored, known: pl.DataFrame, pass_bytes: int, threads: int | None = None) -> Iterator[Part]:
+    """Tables `events` and `texts` in their order; at least one part.
 
     The arguments are those of `read_events`.
     """
-    parts = side_by_side(
-        [read_events(files, known, pass_bytes, threads), _read_texts(files.texts, pass_bytes, threads)]
-    )
-    return ((events, texts) for events, texts in parts)
+    given = False
+    for segment in segments(files, pass_bytes):
+        for part in _read_segment(segment, known, pass_bytes, threads):
+            given = True
+            yield part
+    if not given:
+        yield Part(_EVENTS, _TEXTS, "whole")
+
+
+def _read_segment(segment: Segment, known: pl.DataFrame, pass_bytes: int, threads: int | None) -> Iterator[Part]:
+    tables = [_read_events(segment, known, pass_bytes, threads), _read_texts(segment, pass_bytes, threads)]
+    parts = side_by_side(tables, _column(segment))
+    pieces: Iterator[Part] = (Part(events, texts, "begun") for events, texts in parts if events.height)
+    if segment.prompt is None:
+        yield from (part._replace(piece="whole") for part in pieces)
+        return
+    held, begun = next(pieces), False
+    for part in pieces:
+        yield held
+        held, begun = part, True
+    yield held._replace(piece="ended" if begun else "whole")
+
+
+def _column(segment: Segment) -> str:
+    """What no part of a segment crosses."""
+    return "prompt_id" if segment.prompt is None else "response_id"
 
 
 def read_events(
     files: Stored, known: pl.DataFrame, pass_bytes: int, threads: int | None = None
 ) -> Iterator[pl.DataFrame]:
-    """Table `events` in its order, in parts that no prompt crosses; at least one part.
-
-    A part is a bucket, or what is read of one in a pass: no prompt is in two buckets.
+    """Table `events` in its order, in parts that no answer crosses; at least one part.
 
     Args:
         files: What is to be read.
@@ -138,37 +129,72 @@ def read_events(
         pass_bytes: How much of it is read at a time.
         threads: So many parts are made ahead; None: as many as there are cores.
     """
+    given = False
+    for segment in segments(files, pass_bytes):
+        for part in _read_events(segment, known, pass_bytes, threads):
+            given = True
+            yield part
+    if not given:
+        yield _EVENTS
+
+
+def _read_events(segment: Segment, known: pl.DataFrame, pass_bytes: int, threads: int | None) -> Iterator[pl.DataFrame]:
+    """Table `events` of a segment; at least one part."""
 
     def made(frame: pl.DataFrame) -> pl.DataFrame:
         at = _origins_of(frame[UNIT], known)
         line = (frame["source_line"] + at["lines_before"]).alias("source_line")
         return merged(frame.with_columns(at["source_file"], at["format"], line))
 
-    passes = bucket_passes([files.events], STORED_EVENTS, ORDER, pass_bytes)
-    return _by_prompt(passes, made, _EVENTS, threads)
+    passes = _passes(segment, segment.files.events, STORED_EVENTS, ORDER, pass_bytes)
+    return _whole(segment, passes, made, _EVENTS, threads)
 
 
-def _read_texts(file: BucketFile, pass_bytes: int, threads: int | None) -> Iterator[pl.DataFrame]:
-    """Table `texts` in parts as `read_events` gives them."""
+def _read_texts(segment: Segment, pass_bytes: int, threads: int | None) -> Iterator[pl.DataFrame]:
+    """Table `texts` in parts as `_read_events` gives them."""
 
     def made(frame: pl.DataFrame) -> pl.DataFrame:
         first = first_texts(frame)
         return gathered_rows(first, first.select(pl.arg_sort_by(*_ANSWERS)).to_series().to_numpy())
 
-    # All texts of an answer are in one pass; of a prompt in several, and only then its spelling is known.
-    passes = bucket_passes([file], _STORED_TEXTS, _ANSWERS, pass_bytes)
-    return map(with_one_prompt_each, _by_prompt(passes, made, _STORED_TEXTS.to_frame(), threads))
+    passes = _passes(segment, segment.files.texts, _STORED_TEXTS, _ANSWERS, pass_bytes)
+    parts = _whole(segment, passes, made, _STORED_TEXTS.to_frame(), threads)
+    if segment.prompt is None:
+        # All texts of an answer are in one pass; of a prompt in several, and only then its spelling is known.
+        return map(with_one_prompt_each, parts)
+    spelled = _spelling(segment)
+    return (with_prompt(part, spelled) for part in parts)
 
 
-def _by_prompt(
+def _spelling(segment: Segment) -> pl.DataFrame:
+    """The one row of the texts of a segment's prompt that has its smallest event id."""
+    schema = pl.Schema({name: _STORED_TEXTS[name] for name in ("prompt_id", "event_id", "prompt")})
+    of_prompt = pl.col("prompt_id") == pl.lit(segment.prompt)
+    first = [
+        copied_strings(rows.filter(of_prompt).bottom_k(1, by="event_id"))
+        for rows in read_batches(segment.files.texts, schema)
+    ]
+    return pl.concat(first).bottom_k(1, by="event_id")
+
+
+def _passes(
+    segment: Segment, file: BucketFile, schema: pl.Schema, key: Sequence[str], pass_bytes: int
+) -> Iterator[tuple[int, pl.DataFrame]]:
+    """The bucket of some rows and these; of a prompt that comes in parts, as many as a part has."""
+    most_bytes = pass_bytes if segment.prompt is None else max(1, pass_bytes // PARTS_OF_A_PASS)
+    return bucket_passes([file], schema, key, most_bytes, segment.within)
+
+
+def _whole(
+    segment: Segment,
     passes: Iterator[tuple[int, pl.DataFrame]],
     make: Callable[[pl.DataFrame], pl.DataFrame],
     none: pl.DataFrame,
     threads: int | None,
 ) -> Iterator[pl.DataFrame]:
-    """What is made of each pass, in parts that no prompt crosses; `none` where there is no pass."""
+    """What is made of each pass, in parts that no prompt crosses, or no answer; `none` where there is no pass."""
     made = map_in_threads(lambda read: (read[0], make(read[1])), passes, threads)
-    parts = (whole_prompts(rows for _, rows in own) for _, own in groupby(made, key=itemgetter(0)))
+    parts = (whole_groups((rows for _, rows in own), _column(segment)) for _, own in groupby(made, key=itemgetter(0)))
     first = next(parts, None)
     if first is None:
         yield none

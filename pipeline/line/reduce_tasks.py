@@ -15,6 +15,7 @@ from ..config import ResponsesConfig
 from ..context import StageContext
 from ..evidence.split_parts import frames_of, part_of_frames
 from ..ingest import merging
+from ..ingest.stored import Stored, shares
 from ..stages import events, responses
 from ..storage.frames import FrameFile, read_frames, take_frames, write_frames
 from ..tables import TIME
@@ -38,7 +39,7 @@ class Share(NamedTuple):
     """
 
     number: int
-    files: merging.Stored
+    files: Stored
     origins: FrameFile
     pass_bytes: int
     folder: Path
@@ -81,7 +82,7 @@ class Shares:
             origins = write_frames(log.folder / "origins.frames", {"origins": log.origins})
             self._shares = [
                 Share(number, files, origins, sizes.pass_bytes, log.folder)
-                for number, files in enumerate(merging.shares(log.files, config.partition_bytes))
+                for number, files in enumerate(shares(log.files, config.partition_bytes))
             ]
 
     @property
@@ -108,7 +109,8 @@ class Shares:
         items = (Making(share, settings, of_log) for share in self._shares)
         files = chain.from_iterable(self._spread.map(make_tables, items, self._most))
         for frames in taken(files):
-            self._log.count(frames)
+            if "events" in frames:
+                self._log.count(frames)
             yield _made_of(frames)
 
 
@@ -136,8 +138,7 @@ def make_tables(making: Making) -> list[FrameFile]:
     reduce = Reduce(making.settings, known)
     written = []
     parts = merging.read_parts(share.files, _origins(share), share.pass_bytes, threads=1)
-    for index, (own_events, texts) in enumerate(parts):
-        made = reduce.made({"events": own_events, "texts": texts})
+    for index, made in enumerate(reduce.joined(map(reduce.made, parts))):
         written.append(write_frames(share.path(index, "tables"), _frames_of_made(made)))
     return written
 

@@ -147,7 +147,7 @@ class _Pass:
             for part in parts:
                 if self._splits is not None and part.splits is not None:
                     self._splits.passed(part.splits)
-                self._write(self._responses.passed(part.tables))
+                self._write(self._responses.passed(part.tables) if "responses" in part.tables else part.tables)
         last = chain(({"rejects": frame} for frame in self._log.rejects()), self._responses.last())
         for tables in chain(last, self._pairs.last() if self._pairs is not None else ()):
             self._write(tables)
@@ -158,7 +158,8 @@ class _Pass:
         if self._shares.are_several:
             yield from self._shares.made(settings, self._known)
         else:
-            yield from map_in_threads(Reduce(settings, self._known).made, self._log.parts(), _MOST_PARTS)
+            reduce = Reduce(settings, self._known)
+            yield from reduce.joined(map_in_threads(reduce.made, self._log.parts(), _MOST_PARTS))
 
     def _known_first(self) -> responses.Shared | None:
         """What the whole log says of single rows, from its narrow columns; None where no row needs it."""

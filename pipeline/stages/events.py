@@ -22,7 +22,7 @@ from ..context import LOCAL_SPREAD, BatchSizes, StageContext, StageResult
 from ..errors import ConfigError
 from ..hiding import holds_hidden
 from ..importers.registry import importer, origins
-from ..ingest import merging, sorting
+from ..ingest import merging, sorting, stored
 from ..ingest.event_ids import with_ids
 from ..ingest.plan import Unit, plan, units
 from ..ingest.tally import Tally
@@ -111,19 +111,18 @@ class SortedLog:
             pass_bytes: How much is sorted at a time.
         """
         self.folder = folder
-        self.files = merging.stored(written)
+        self.files = stored.stored(written)
         self.origins = merging.origins(written)
         self._inputs = inputs
         self._written = written
         self._pass_bytes = pass_bytes
         self._tally = Tally(written)
 
-    def parts(self) -> Iterator[dict[str, pl.DataFrame]]:
-        """Tables `events` and `texts`, counted anew each time, in parts of the same prompts; at least one."""
+    def parts(self) -> Iterator[merging.Part]:
+        """Tables `events` and `texts`, counted anew each time, in parts of the same answers; at least one."""
         self._tally = Tally(self._written)
-        for events, texts in merging.read_parts(self.files, self.origins, self._pass_bytes):
-            part = {"events": events, "texts": texts}
-            self.count(part)
+        for part in merging.read_parts(self.files, self.origins, self._pass_bytes):
+            self.count(part.tables)
             yield part
 
     def count(self, part: Mapping[str, pl.DataFrame]) -> None:
@@ -131,12 +130,12 @@ class SortedLog:
         self._tally.events(part["events"], part["texts"])
 
     def events(self) -> Iterator[pl.DataFrame]:
-        """Table `events` in parts that no prompt crosses; counts nothing."""
+        """Table `events` in parts that no answer crosses; counts nothing."""
         return merging.read_events(self.files, self.origins, self._pass_bytes)
 
     def tables(self) -> Iterator[dict[str, pl.DataFrame]]:
         """All tables in parts."""
-        yield from self.parts()
+        yield from (part.tables for part in self.parts())
         yield from ({"rejects": frame} for frame in self.rejects())
 
     def rejects(self) -> Iterator[pl.DataFrame]:

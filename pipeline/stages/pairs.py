@@ -19,10 +19,11 @@ import polars as pl
 from ..config import PairsConfig, ResponsesConfig
 from ..context import StageContext, StageResult
 from ..evidence.prompts import loose_keys, prompt_contexts, prompt_groups, prompt_signatures
-from ..evidence.sides import LAYOUT, comparison_sides, vote_sides
+from ..evidence.sides import LAYOUT, comparison_sides, may_be_paired, vote_sides
 from ..identity import as_answer, digest, joined
+from ..storage.columns import copied_strings
 from ..storage.manifests import Counts, TableRecord, value_counts
-from ..tables import PAIR_DROP, polars_schema
+from ..tables import PAIR_DROP, TEXTS, polars_schema
 from ..workers import IN_MEMORY, map_in_threads
 
 VERSION = 6
@@ -45,6 +46,19 @@ _ADVICE: Final = {
 }
 
 
+# What is looked at of all responses; of some their texts as well.
+_OF_ALL: Final = (
+    "response_id",
+    "prompt_id",
+    "model",
+    "models",
+    "label",
+    "posterior_mean",
+    "n_up",
+    "n_down",
+    "up_evidence",
+    "down_evidence",
+)
 # What `notes` looks at.
 _NOTED: Final = {"pairs": ("pair_source",), "pair_drops": ("reason",)}
 
@@ -243,6 +257,21 @@ class Work:
         """The tables that a part gives; may be called by several threads."""
         lazy = transform(responses.lazy(), comparisons.lazy(), self._config, self._prior)
         return dict(zip(Pairs._fields, pl.collect_all(list(lazy), engine=IN_MEMORY), strict=True))
+
+    def narrowed(self, responses: pl.DataFrame) -> pl.DataFrame:
+        """Some answers to a prompt, none of which is compared, with those texts alone that `made` may look at.
+
+        Of all answers to it, put together, `made` gives what it gives of the responses.
+
+        Args:
+            responses: Rows of table `responses` with their texts.
+        """
+        placed = _placed(responses.lazy(), None)
+        ids = may_be_paired(placed, self._config).collect(engine=IN_MEMORY)["response_id"]
+        wanted = responses["response_id"].is_in(ids.implode())
+        texts = copied_strings(responses.filter(wanted).select("response_id", *TEXTS))
+        narrow = copied_strings(responses.select(_OF_ALL))
+        return narrow.join(texts, on="response_id", how="left", maintain_order="left", validate="1:1")
 
     def passed(self, tables: dict[str, pl.DataFrame]) -> dict[str, pl.DataFrame]:
         """The tables of each part without what became of its prompts, which is counted, one part after the other."""

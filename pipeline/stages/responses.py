@@ -210,7 +210,7 @@ def needs_log_first(config: ResponsesConfig) -> bool:
 
 
 class Work:
-    """The stage's work on parts of `events` that no prompt crosses."""
+    """The stage's work on parts of `events` that no prompt crosses; or no answer, where none is compared."""
 
     def __init__(self, config: ResponsesConfig, known: Shared | None) -> None:
         """Begin before the first part.
@@ -223,6 +223,7 @@ class Work:
         self._known = known
         self._raters = RaterVotes(config)
         self._dropped = self._prompts = 0
+        self._last_prompt = ""
 
     def made(self, events: pl.DataFrame, texts: pl.DataFrame) -> dict[str, pl.DataFrame]:
         """The tables that a part gives, and what `passed` takes from them; may be called by several threads.
@@ -242,8 +243,14 @@ class Work:
         if self._known is None:
             self._raters.add(votes)
         self._dropped += int(tables["response_drops"]["n_events"].sum())
-        self._prompts += tables["responses"]["prompt_id"].n_unique()
+        self._count_prompts(tables["responses"]["prompt_id"])
         return tables
+
+    def _count_prompts(self, ids: pl.Series) -> None:
+        """Count the prompts of a part, of which the first may have been the last one's."""
+        if len(ids):
+            self._prompts += ids.n_unique() - (ids[0] == self._last_prompt)
+            self._last_prompt = ids[-1]
 
     def last(self) -> Iterator[dict[str, pl.DataFrame]]:
         """One part: the tables that take all parts, after the last."""

@@ -8,6 +8,7 @@ array, which batches cannot be.
 
 from collections.abc import Callable, Iterator, Sequence
 from itertools import groupby
+from math import ceil
 from operator import attrgetter
 from pathlib import Path
 from types import TracebackType
@@ -41,6 +42,13 @@ class Batch(NamedTuple):
     path: Path
     start: int
     size: int
+
+
+class KeyRange(NamedTuple):
+    """Keys after one and up to another, this one included."""
+
+    after: str
+    upto: str
 
 
 class BucketFile(NamedTuple):
@@ -139,7 +147,11 @@ def read_buckets(
 
 
 def bucket_passes(
-    files: Sequence[BucketFile], schema: pl.Schema, key: Sequence[str] = (), pass_bytes: int = PASS_BYTES
+    files: Sequence[BucketFile],
+    schema: pl.Schema,
+    key: Sequence[str] = (),
+    pass_bytes: int = PASS_BYTES,
+    within: KeyRange | None = None,
 ) -> Iterator[tuple[int, pl.DataFrame]]:
     """The bucket of some rows and these, all of a bucket one after the other.
 
@@ -148,24 +160,29 @@ def bucket_passes(
         schema: Columns of the rows, those that are wanted of what was written; enums come back from their codes.
         key: Columns of text of equal lengths, whose joined values are cut into ranges; none: each bucket at once.
         pass_bytes: How much is read in one pass.
+        within: Joined keys of the rows that are read; None: all.
     """
     batches = sorted((batch for file in files for batch in file.batches), key=attrgetter("bucket"))
     written = next((file.schema for file in files if file.batches), None)
     for bucket, own in groupby(batches, key=attrgetter("bucket")):
-        for rows in _read_bucket(list(own), written, schema, key, pass_bytes):
+        for rows in _read_bucket(list(own), written, schema, key, pass_bytes, within):
             yield bucket, rows
 
 
+def read_batches(file: BucketFile, schema: pl.Schema) -> Iterator[pl.DataFrame]:
+    """Columns of a file's rows, a batch after the other as they lie there: nothing else is read."""
+    return (_frame([rows], schema) for rows in _record_batches(file.batches, file.schema))
+
+
 def _read_bucket(
-    batches: list[Batch], written: Any, schema: pl.Schema, key: Sequence[str], pass_bytes: int
+    batches: list[Batch], written: Any, schema: pl.Schema, key: Sequence[str], pass_bytes: int, within: KeyRange | None
 ) -> Iterator[pl.DataFrame]:
     size = sum(batch.size for batch in batches)
-    if size <= pass_bytes or not key:
+    if within is None and (size <= pass_bytes or not key):
         yield _frame(list(_record_batches(batches, written)), schema)
         return
-    joined = pl.concat_str(key)
-    for low, high in _key_ranges(batches, written, key, -(-size // pass_bytes)):
-        inside = joined.is_between(pl.lit(low), pl.lit(high), closed="right")
+    for cut in _key_ranges(batches, written, key, size / pass_bytes, within):
+        inside = _is_in(cut, key)
         # With strings of their own, or each pass would hold all batches.
         records = _record_batches(batches, written)
         yield pl.concat((copied_strings(_frame([rows], schema).filter(inside)) for rows in records), rechunk=True)
@@ -180,16 +197,37 @@ def _record_batches(batches: list[Batch], written: Any) -> Iterator[Any]:
                 yield pa.ipc.read_record_batch(file.read_buffer(batch.size), written)
 
 
-def _key_ranges(batches: list[Batch], written: Any, key: Sequence[str], count: int) -> list[tuple[str, str]]:
-    """About `count` ranges (from, to] of as many rows each, in ascending order of the joined keys."""
+def _is_in(cut: KeyRange, key: Sequence[str]) -> pl.Expr:
+    return pl.concat_str(key).is_between(pl.lit(cut.after), pl.lit(cut.upto), closed="right")
+
+
+def _key_ranges(
+    batches: list[Batch], written: Any, key: Sequence[str], passes: float, within: KeyRange | None
+) -> list[KeyRange]:
+    """Ranges of about as many rows each, in ascending order of the joined keys; none where there are no rows.
+
+    Args:
+        batches: Of one bucket.
+        written: Their schema.
+        key: What is joined.
+        passes: How many ranges all rows of the bucket would be worth.
+        within: Keys that are wanted; None: all.
+    """
     keys: list[pl.Series] = []
+    rows_of_all = 0
     for rows in _record_batches(batches, written):
         frame = pl.DataFrame(pl.from_arrow(rows.select(list(key))))
-        keys.append(frame.select(key=pl.concat_str(key)).to_series())
+        rows_of_all += frame.height
+        wanted = frame if within is None else frame.filter(_is_in(within, key))
+        keys.append(wanted.select(key=pl.concat_str(key)).to_series())
     ordered = pl.concat(keys).sort()
+    if ordered.is_empty():
+        return []
+    count = ceil(passes * len(ordered) / rows_of_all)
     ends = [ordered[min(len(ordered), (index + 1) * -(-len(ordered) // count)) - 1] for index in range(count)]
     ends = sorted(set(ends))
-    return list(zip(["", *ends[:-1]], ends, strict=True))
+    first = "" if within is None else within.after
+    return [KeyRange(*both) for both in zip([first, *ends[:-1]], ends, strict=True)]
 
 
 def _frame(records: list[Any], schema: pl.Schema) -> pl.DataFrame:

@@ -219,28 +219,29 @@ def read_by_prompt(
     Raises:
         TableError: The file's columns are not those of `table`, or its bytes not those that its stage wrote.
     """
-    yield from whole_prompts(read_parts(path, table, columns, part_rows))
+    yield from whole_groups(read_parts(path, table, columns, part_rows))
 
 
-def whole_prompts(parts: Iterator[pl.DataFrame]) -> Iterator[pl.DataFrame]:
-    """Rows that are sorted by prompt_id, cut so that no prompt crosses two parts.
+def whole_groups(parts: Iterator[pl.DataFrame], column: str = "prompt_id") -> Iterator[pl.DataFrame]:
+    """Rows that are sorted by a column, cut so that no value of it crosses two parts.
 
     Args:
-        parts: At least one; rows of one prompt may lie in several. The last part given may be empty.
+        parts: At least one; rows of one value may lie in several. The last part given may be empty.
+        column: The column.
     """
-    # All but the first of these are of its last prompt.
+    # All but the first of these are of its last value.
     held = [next(parts)]
     for part in parts:
         first = held[0]
-        others = (first["prompt_id"] != first["prompt_id"][-1]).arg_true() if first.height else first["prompt_id"]
+        others = (first[column] != first[column][-1]).arg_true() if first.height else first[column]
         # Slices share the rows' memory; filtering would copy all texts.
         whole = int(others[-1]) + 1 if len(others) else 0
         if whole:
             yield first.head(whole)
             held[0] = first.slice(whole)
         held.append(part)
-        # A prompt of very many rows is copied once, and not with each part that it goes on in.
-        if (part["prompt_id"] != held[0].head(1)["prompt_id"]).any() if held[0].height else part.height:
+        # A value of very many rows is copied once, and not with each part that it goes on in.
+        if (part[column] != held[0].head(1)[column]).any() if held[0].height else part.height:
             held = [pl.concat(held, rechunk=True)]
     yield pl.concat(held, rechunk=True) if len(held) > 1 else held[0]
 
@@ -262,11 +263,14 @@ def iter_table(path: Path, table: str, columns: list[str], batch_rows: int = PAR
             yield batch.select(columns).cast(expected)
 
 
-def side_by_side(tables: Sequence[Iterator[pl.DataFrame]]) -> Iterator[tuple[pl.DataFrame, ...]]:
+def side_by_side(
+    tables: Sequence[Iterator[pl.DataFrame]], column: str = "prompt_id"
+) -> Iterator[tuple[pl.DataFrame, ...]]:
     """The rows of several tables that have the same prompts, a bounded set of prompts after the other.
 
     Args:
         tables: What `read_by_prompt` gives of each: at least one part, in the order of prompt_id.
+        column: What goes side by side and gives the order in place of prompt_id.
 
     Yields:
         One frame a table, in the order given; at least once.
@@ -280,10 +284,10 @@ def side_by_side(tables: Sequence[Iterator[pl.DataFrame]]) -> Iterator[tuple[pl.
                 ended[place] = following is None
                 held[place] = held[place] if following is None else following
         # Of a table that goes on, nothing is known beyond the prompts in hand. Slices share the rows' memory.
-        known = [frame["prompt_id"][-1] for frame, is_over in zip(held, ended, strict=True) if not is_over]
+        known = [frame[column][-1] for frame, is_over in zip(held, ended, strict=True) if not is_over]
         if not known:
             yield tuple(held)
             return
-        ends = [frame["prompt_id"].search_sorted(min(known), "right") for frame in held]
+        ends = [frame[column].search_sorted(min(known), "right") for frame in held]
         yield tuple(frame.head(end) for frame, end in zip(held, ends, strict=True))
         held = [frame.slice(end) for frame, end in zip(held, ends, strict=True)]

@@ -142,6 +142,8 @@ def test_a_log_without_users_is_refused():
         (Stated(base_rate=0.7, icc=2.0), {}, "intra-class correlation is 2, must be 0 to 1"),
         (Stated(base_rate=0.7), {"powers": [0.01]}, "power 0.01 is 0.01, must be between the level and 1"),
         (Stated(base_rate=0.7), {"traffic": 0.0}, "share of users in the test is 0"),
+        (Stated(base_rate=0.7), {"traffic": 1e-320}, "share of users in the test is .*, must be 1e-09 to 1"),
+        (Stated(base_rate=0.7, rating_rate=1e-320), {}, "rating rate is .*, must be 1e-09 to 1"),
     ],
 )
 def test_numbers_that_cannot_be_are_refused(stated, options, words):

@@ -1,12 +1,13 @@
 """Tables that tasks of a cluster make are those of one machine, to the byte; here a cluster is this process."""
 
 import pickle
+from dataclasses import replace
 
 import polars as pl
 import pytest
 
 from tests.benchmarks.feedback_log import feedback_lines
-from tests.unit.line.test_together import SIZES, STAGES, configured, left
+from tests.unit.line.test_together import SIZES, STAGES, configured, left, write_popular
 from thumbline.pipeline import line
 from thumbline.pipeline.context import BatchSizes
 from thumbline.pipeline.errors import PipelineError
@@ -28,7 +29,7 @@ class Cluster(LocalSpread):
     is_cluster = True
 
     def __init__(self):
-        self.done, self.most_files = [], 0
+        self.done, self.files, self.most_files = [], 0, 0
 
     def map(self, function, items, most):
         for item in items:
@@ -40,6 +41,7 @@ class Cluster(LocalSpread):
                 assert function(pickle.loads(sent)) == first
                 assert all(map(equal, before, map(tables_of, first)))
                 lying = list(first[0].path.parent.glob(f"*{first[0].path.suffix}"))
+                self.files += len(first)
                 self.most_files = max(self.most_files, len(lying))
             self.done.append(function)
             yield first
@@ -100,7 +102,17 @@ def test_tables_are_those_of_one_machine(tmp_path, log, sections, functions):
     assert len(made) > 2 and functions <= set(cluster.done)
     assert find_facts in functions or find_facts not in cluster.done
     # A file is deleted once it is read, a few tasks later.
-    assert cluster.most_files < len(made)
+    assert cluster.most_files < cluster.files
+
+
+def test_a_prompt_that_comes_in_several_parts_is_one_task_s(tmp_path):
+    log = write_popular(tmp_path / "log.jsonl")
+    here, there = (configured(tmp_path / name, log, events=EVENTS) for name in ("here", "there"))
+    run_over(here, None, replace(SHARED, pass_bytes=1 << 30))
+    cluster = Cluster()
+    run_over(there, cluster, replace(SHARED, pass_bytes=1 << 13))
+    assert left(there) == left(here)
+    assert cluster.done.count(make_tables) > 1
 
 
 def test_a_stage_by_itself_and_a_log_worth_one_task_need_no_tasks(tmp_path, log):

@@ -1,7 +1,9 @@
 """Stages made in one pass leave what they leave when each runs by itself, to the byte, whatever happens in between."""
 
 import json
+from dataclasses import replace
 
+import polars as pl
 import pytest
 
 from tests.benchmarks.feedback_log import feedback_lines
@@ -49,8 +51,8 @@ def one_by_one(config):
     return [done for name in STAGES for done in line.run(config, line.select(name, name), sizes=SIZES)]
 
 
-def at_once(config, until="splits", forced=False):
-    return list(line.run(config, line.select(None, until), sizes=SIZES, forced=forced))
+def at_once(config, until="splits", forced=False, sizes=SIZES):
+    return list(line.run(config, line.select(None, until), sizes=sizes, forced=forced))
 
 
 @pytest.mark.parametrize(
@@ -69,6 +71,47 @@ def test_one_pass_gives_the_bytes_of_stage_by_stage(tmp_path, log, sections):
     assert [(entry.stage.name, entry.action) for entry in done] == [(name, "ran") for name in STAGES]
     assert left(together) == left(alone)
     assert [entry.action for entry in at_once(together)] == ["skipped"] * len(STAGES)
+
+
+def write_popular(path):
+    """A log of which three prompts hold most events: spelled in several ways, answered alike by several models."""
+    rows = []
+    for number in range(900):
+        asked = ("Say hello.", "Say  hello.", "What is new?", "Compare these.", f"Rare {number // 3}")[number % 5]
+        user, answer = f"u{number * 7 % 60}", f"Answer {number * 13 % 170} in {number % 3} words or more of them."
+        row = {"prompt": asked, "response": answer, "user_id": user, "model": f"m{number % 2}"}
+        row |= {"timestamp": f"2026-01-{1 + number % 28:02d}T00:00:00Z", "conversation_id": f"c{number // 4}"}
+        rows.append(row | {"feedback": ("thumbs_up", "thumbs_down", "thumbs_up", None)[number * 11 % 4]})
+        if asked == "Compare these.":
+            chosen = {"comparison_id": f"k{number}", "feedback": "chosen"}
+            rows += [row | chosen, row | chosen | {"response": f"Worse {number % 40}", "feedback": "rejected"}]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+@pytest.fixture(scope="module")
+def popular(tmp_path_factory):
+    return write_popular(tmp_path_factory.mktemp("popular") / "log.jsonl")
+
+
+@pytest.mark.parametrize("pass_bytes", [1 << 14, 1 << 17])
+@pytest.mark.parametrize(
+    "sections",
+    [
+        {},
+        {"pairs": {"strategy": "all_above_margin", "same_model": True, "max_per_prompt": 3, "opposite_labels": False}},
+        {"splits": {"group_by": "prompt_conversation_and_user"}, "responses": {"min_confidence": 0.5}},
+        {"splits": {"near_duplicates": True}},
+        {"responses": {"reliability": "one_label", "one_label_votes": 2, "half_life_days": 30.0}},
+    ],
+)
+def test_a_prompt_that_comes_in_several_parts_gives_what_it_gives_whole(tmp_path, popular, sections, pass_bytes):
+    alone, together = (configured(tmp_path / name, popular, **sections) for name in ("alone", "together"))
+    one_by_one(alone)
+    at_once(together, sizes=replace(SIZES, pass_bytes=pass_bytes))
+    assert left(together) == left(alone)
+    held = pl.read_parquet(together.run_dir / "pairs" / "pairs.parquet")["prompt_id"].value_counts()
+    assert held["count"].max() > 1 or "pairs" not in sections
 
 
 def test_the_pass_ends_where_the_run_is_to_end(tmp_path, log):

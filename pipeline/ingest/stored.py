@@ -1,0 +1,145 @@
+"""Rows that `sorting` wrote by buckets, cut into what is read together: shares for tasks, prompts that are large."""
+
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+from operator import attrgetter
+from typing import Final, NamedTuple
+
+import polars as pl
+
+from ..evidence.comparisons import SIDES
+from ..storage.buckets import BucketFile, KeyRange, read_batches
+from .columns import STORED_EVENTS
+from .sorting import TaskFiles
+
+# A prompt that would take more than such a share of a pass comes in parts of that size.
+PARTS_OF_A_PASS: Final = 8
+# Ids are of hexadecimal digits, and this is after all that begin with one.
+_AFTER_DIGITS: Final = "g"
+_LOOKED_AT: Final = pl.Schema({name: STORED_EVENTS[name] for name in ("prompt_id", "vote")})
+
+
+class Stored(NamedTuple):
+    """Rows of some prompts on disk.
+
+    Attributes:
+        events: Events without texts, by bucket.
+        texts: Texts of their answers, by the same buckets.
+    """
+
+    events: BucketFile
+    texts: BucketFile
+
+    @property
+    def size(self) -> int:
+        """Bytes on disk."""
+        return sum(batch.size for file in self for batch in file.batches)
+
+
+class Segment(NamedTuple):
+    """Prompts that follow each other and are read alike.
+
+    Attributes:
+        files: Their rows, and perhaps others'.
+        within: The joined keys of their rows; None: all rows are theirs.
+        prompt: The only one, where its answers come in several parts; else None.
+    """
+
+    files: Stored
+    within: KeyRange | None
+    prompt: str | None
+
+
+def stored(written: Sequence[TaskFiles]) -> Stored:
+    """All that the tasks wrote."""
+    return Stored(_joined([entry.events for entry in written]), _joined([entry.texts for entry in written]))
+
+
+def _joined(files: Sequence[BucketFile]) -> BucketFile:
+    """The batches of several files as those of one, by bucket; of one bucket in the files' order."""
+    batches = sorted((batch for file in files for batch in file.batches), key=attrgetter("bucket"))
+    return BucketFile(batches, next((file.schema for file in files if file.batches), None))
+
+
+def shares(whole: Stored, most_bytes: int) -> list[Stored]:
+    """Rows cut into shares of consecutive buckets, in their order; none where there are no rows.
+
+    Args:
+        whole: What `stored` gave.
+        most_bytes: A share has no more bytes than that, unless one bucket has.
+    """
+    found: list[list[Stored]] = []
+    room = 0
+    for bucket in _buckets(whole):
+        if bucket.size > room or not found:
+            found.append([])
+            room = most_bytes
+        room -= bucket.size
+        found[-1].append(bucket)
+    return [_together(share) for share in found]
+
+
+def _buckets(whole: Stored) -> list[Stored]:
+    """The rows of each bucket, in their order."""
+    numbers = sorted({batch.bucket for file in whole for batch in file.batches})
+    by_number = [
+        {number: list(own) for number, own in groupby(file.batches, key=attrgetter("bucket"))} for file in whole
+    ]
+    return [
+        Stored(
+            *(file._replace(batches=own.get(number, [])) for file, own in zip(whole, by_number, strict=True)),
+        )
+        for number in numbers
+    ]
+
+
+def _together(buckets: Sequence[Stored]) -> Stored:
+    return Stored(_joined([bucket.events for bucket in buckets]), _joined([bucket.texts for bucket in buckets]))
+
+
+def segments(whole: Stored, pass_bytes: int) -> Iterator[Segment]:
+    """All rows, in their order: prompts that hold much of what is read in a pass, each alone, and those between them.
+
+    Args:
+        whole: What `stored` or `shares` gave.
+        pass_bytes: How much is read at a time.
+    """
+    between: list[Stored] = []
+    for bucket in _buckets(whole):
+        large = _large_prompts(bucket, pass_bytes) if bucket.size > pass_bytes else []
+        if not large:
+            between.append(bucket)
+            continue
+        if between:
+            yield Segment(_together(between), None, None)
+            between = []
+        yield from _around(bucket, large)
+    if between:
+        yield Segment(_together(between), None, None)
+
+
+def _around(bucket: Stored, large: Sequence[str]) -> Iterator[Segment]:
+    """The prompts of a bucket: each of the large ones, and those before, between and after them."""
+    after = ""
+    for prompt in large:
+        # Keys of rows are longer than their prompts' ids, which they begin with.
+        yield Segment(bucket, KeyRange(after, prompt), None)
+        after = prompt + _AFTER_DIGITS
+        yield Segment(bucket, KeyRange(prompt, after), prompt)
+    yield Segment(bucket, KeyRange(after, _AFTER_DIGITS), None)
+
+
+def _large_prompts(bucket: Stored, pass_bytes: int) -> list[str]:
+    """Prompts of a bucket, in their order, whose answers are to come in parts.
+
+    Answers that are compared with each other come at once.
+    """
+    compared = pl.col("vote").is_in(SIDES).any().alias("compared")
+    counts = [
+        rows.group_by("prompt_id").agg(pl.len().alias("rows"), compared)
+        for rows in read_batches(bucket.events, _LOOKED_AT)
+    ]
+    prompts = pl.concat(counts).group_by("prompt_id").agg(pl.col("rows").sum(), pl.col("compared").any())
+    most_rows = prompts["rows"].sum() * pass_bytes / PARTS_OF_A_PASS / bucket.size
+    large = prompts.filter((pl.col("rows") > most_rows) & ~pl.col("compared"))
+    return large["prompt_id"].sort().to_list()
