@@ -230,16 +230,25 @@ class Work:
         gathered, config = self._gathered, self._config
         if not gathered.n_prompts:
             raise _nothing_to_split(context.read("responses", ("abstain_reason",)))
-        grouped = _grouped(gathered.prompts, config, self._across).hstack(gathered.rows()).with_row_index("place")
-        counted = grouped.with_columns(n_rows=pl.sum_horizontal("n_unpaired", "n_pairs").cast(pl.Int64))
-        kept, groups = _placed(counted.filter(pl.col("n_rows") > 0), config)
-        leakage = gathered.leakage(_at_places(kept, grouped.height), _sets(config))
+        kept, groups = self._placed()
+        leakage = gathered.leakage(_at_places(kept, gathered.prompts.height), _sets(config))
         written = {"splits": context.write_batches("splits", _table(kept))}
         return StageResult(
             outputs=written | {"leakage": context.write("leakage", leakage)},
             counts=Counts(rows_in=gathered.n_prompts, rows_out=kept.height),
             notes=_notes(kept, groups, leakage, config),
         )
+
+    def _placed(self) -> _Placed:
+        """The prompts that have rows, with their places and numbers of rows; of all others nothing is held."""
+        gathered = self._gathered
+        grouped = _grouped(gathered.prompts, self._config, self._across).hstack(gathered.rows()).with_row_index("place")
+        counted = grouped.with_columns(n_rows=pl.sum_horizontal("n_unpaired", "n_pairs").cast(pl.Int64))
+        del grouped
+        with_rows = counted.filter(pl.col("n_rows") > 0)
+        del counted
+        prompts, groups = _placed(with_rows, self._config)
+        return _Placed(prompts.drop("newest_event_at", "group", "n_rows"), groups.drop("newest_event_at"))
 
 
 def _at_places(kept: pl.DataFrame, places: int) -> pl.Series:
