@@ -20,26 +20,24 @@ rows, and new data moves the cuts.
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
-import numpy as np
 import polars as pl
 
 from ..config import RunConfig, SplitsConfig
 from ..context import StageContext, StageResult
-from ..errors import InputError, TableError
+from ..errors import InputError
 from ..evidence.clusters import Partitions, PromptFacts, numbered, prompt_clusters
-from ..evidence.groups import dense
 from ..evidence.leakage import audit, set_keys
 from ..evidence.meetings import KEPT
-from ..evidence.placement import is_too_large, off_share, off_shares_line, placed, shares
+from ..evidence.placed_prompts import Placed, at_places, prompts_placed, splits_table
+from ..evidence.placement import is_too_large, off_share, off_shares_line, shares
 from ..evidence.split_parts import Gathered, Part, part_of, prompt_facts
-from ..identity import as_digits, as_number
+from ..identity import as_number
 from ..storage.digests import cached_digest
 from ..storage.manifests import Counts, value_counts
-from ..storage.parquet import ROW_GROUP_ROWS
 from ..storage.tables import side_by_side
-from ..tables import SPLIT, polars_schema
+from ..tables import SPLIT
 from ..workers import IN_MEMORY, map_in_threads
 
 VERSION = 3
@@ -84,65 +82,13 @@ def assign(
     grouped = _grouped(Partitions.of(map(numbered, parts)), config, across)
     rows = evidence.group_by("prompt_id").agg(n_rows=pl.len().cast(pl.Int64)).collect(engine=IN_MEMORY)
     numbered_rows = rows.with_columns(as_number(pl.col("prompt_id")))
-    kept = _placed(grouped.join(numbered_rows, on="prompt_id", how="inner", validate="1:1"), config)
-    return pl.concat(_table(kept.prompts))
+    kept = prompts_placed(grouped.join(numbered_rows, on="prompt_id", how="inner", validate="1:1"), config)
+    return pl.concat(splits_table(kept.prompts))
 
 
 def _grouped(parts: Partitions, config: SplitsConfig, pairs: pl.DataFrame | None) -> pl.DataFrame:
     """What `prompt_clusters` gives: every prompt with its group, in the order of their places; ids are numbers."""
     return prompt_clusters(parts, config.near_similarity if config.near_duplicates else None, pairs)
-
-
-class _Placed(NamedTuple):
-    """Prompts that have rows, and their groups, with their splits.
-
-    Attributes:
-        prompts: What was given, with `split`.
-        groups: `group_id`, `newest_event_at`, `n_rows` and `split`.
-    """
-
-    prompts: pl.DataFrame
-    groups: pl.DataFrame
-
-
-def _placed(kept: pl.DataFrame, config: SplitsConfig) -> _Placed:
-    """The prompts with their split, in their order.
-
-    Args:
-        kept: What `_grouped` gave of prompts that have rows, and `n_rows`, how many.
-        config: Method, shares and salt.
-    """
-    if config.method == "time" and kept["newest_event_at"].null_count() == kept.height:
-        raise InputError(
-            "splits.method is time, but no event of a labelled or paired prompt has a time: map the log's time field "
-            "in events.options, or set splits.method to hash."
-        )
-    numbers = dense(kept["group"])
-    # The last one of a group that is written is its first.
-    first = np.empty(int(numbers.max(initial=-1)) + 1, dtype=np.int64)
-    first[numbers[::-1]] = np.arange(kept.height)[::-1]
-    n_rows = np.bincount(numbers, weights=kept["n_rows"].to_numpy()).astype(np.int64)
-    named = kept.select("group_id", "newest_event_at")
-    groups = pl.DataFrame({name: named[name].gather(first) for name in named.columns}).with_columns(
-        n_rows=pl.Series(n_rows)
-    )
-    groups = groups.with_columns(placed(groups, config))
-    return _Placed(kept.with_columns(groups["split"].gather(numbers)), groups)
-
-
-def _table(kept: pl.DataFrame) -> Iterator[pl.DataFrame]:
-    """Table `splits` of what `_placed` gave, a row group at a time; at least one.
-
-    Raises:
-        TableError: A prompt has several rows.
-    """
-    ordered = kept.select("prompt_id", "group_id", "split").sort("prompt_id")
-    repeated = int((ordered["prompt_id"] == ordered["prompt_id"].shift(1)).sum())
-    if repeated:
-        raise TableError(f"splits: {repeated:,} of {ordered.height:,} prompts came in several parts of the log.")
-    for rows in ordered.iter_slices(ROW_GROUP_ROWS) if ordered.height else [ordered]:
-        ids = [as_digits(rows["prompt_id"]), as_digits(rows["group_id"])]
-        yield rows.with_columns(ids).select(list(polars_schema("splits")))
 
 
 def external(config: RunConfig) -> Mapping[str, str]:
@@ -231,15 +177,15 @@ class Work:
         if not gathered.n_prompts:
             raise _nothing_to_split(context.read("responses", ("abstain_reason",)))
         kept, groups = self._placed()
-        leakage = gathered.leakage(_at_places(kept, gathered.prompts.height), _sets(config))
-        written = {"splits": context.write_batches("splits", _table(kept))}
+        leakage = gathered.leakage(at_places(kept, gathered.prompts.height), _sets(config))
+        written = {"splits": context.write_batches("splits", splits_table(kept))}
         return StageResult(
             outputs=written | {"leakage": context.write("leakage", leakage)},
             counts=Counts(rows_in=gathered.n_prompts, rows_out=kept.height),
             notes=_notes(kept, groups, leakage, config),
         )
 
-    def _placed(self) -> _Placed:
+    def _placed(self) -> Placed:
         """The prompts that have rows, with their places and numbers of rows; of all others nothing is held."""
         gathered = self._gathered
         grouped = _grouped(gathered.prompts, self._config, self._across).hstack(gathered.rows()).with_row_index("place")
@@ -247,16 +193,8 @@ class Work:
         del grouped
         with_rows = counted.filter(pl.col("n_rows") > 0)
         del counted
-        prompts, groups = _placed(with_rows, self._config)
-        return _Placed(prompts.drop("newest_event_at", "group", "n_rows"), groups.drop("newest_event_at"))
-
-
-def _at_places(kept: pl.DataFrame, places: int) -> pl.Series:
-    """(places,) the split of each place; null where it has none."""
-    codes = np.full(places, -1, dtype=np.int16)
-    codes[kept["place"].to_numpy()] = kept["split"].to_physical().to_numpy()
-    found = pl.Series("split", codes)
-    return found.set(found < 0, None).cast(pl.UInt8).cat.to(SPLIT)
+        prompts, groups = prompts_placed(with_rows, self._config)
+        return Placed(prompts.drop("newest_event_at", "group", "n_rows"), groups.drop("newest_event_at"))
 
 
 def _sets(config: SplitsConfig) -> dict[str, pl.DataFrame]:

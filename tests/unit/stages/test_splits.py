@@ -9,6 +9,7 @@ from thumbline.pipeline.errors import InputError, TableError
 from thumbline.pipeline.evidence.leakage import leak_keys, met_keys
 from thumbline.pipeline.evidence.meetings import KEPT, meetings
 from thumbline.pipeline.evidence.neighbours import SIGNATURES
+from thumbline.pipeline.evidence.placed_prompts import splits_table
 from thumbline.pipeline.evidence.split_parts import Gathered, part_of
 from thumbline.pipeline.stages import pairs, responses, splits, unpaired
 from thumbline.pipeline.tables import polars_schema, validate
@@ -360,4 +361,4 @@ def test_a_prompt_in_two_parts_is_refused():
     kept = pl.DataFrame({"prompt_id": [1, 1], "group_id": [1, 1], "split": ["train"] * 2})
     kept = kept.cast({"prompt_id": pl.UInt128, "group_id": pl.UInt128})
     with pytest.raises(TableError, match="1 of 2 prompts came in several parts"):
-        list(splits._table(kept))
+        list(splits_table(kept))
