@@ -7,19 +7,20 @@ merged, and the rest is sorted. A prompt that holds much of a log comes in sever
 from collections.abc import Callable, Iterator, Sequence
 from itertools import chain, groupby
 from operator import itemgetter
+from pathlib import Path
 from typing import Final, Literal, NamedTuple
 
 import polars as pl
 
 from ..evidence.answers import FIRST_TEXTS, first_texts, with_one_prompt_each, with_prompt
-from ..storage.buckets import BucketFile, bucket_passes, read_batches, read_buckets
+from ..storage.buckets import bucket_passes, read_batches, read_buckets
 from ..storage.columns import copied_strings, gathered_rows
 from ..storage.tables import side_by_side, whole_groups
 from ..tables import polars_schema
 from ..workers import map_in_threads
 from .columns import STORED_EVENTS, STORED_REJECTS, UNIT
 from .sorting import SOURCES_PER_UNIT, TaskFiles
-from .stored import PARTS_OF_A_PASS, Segment, Stored, segments
+from .stored import Segment, Stored, laid_out, segments
 
 ORDER: Final = ("prompt_id", "response_id", "event_id")
 _ANSWERS: Final = ("prompt_id", "response_id")
@@ -85,23 +86,26 @@ def _origins_of(units: pl.Series, known: pl.DataFrame) -> pl.DataFrame:
     return known[known["number"].search_sorted(units)]
 
 
-def read_parts(files: Stored, known: pl.DataFrame, pass_bytes: int, threads: int | None = None) -> Iterator[Part]:
+def read_parts(
+    files: Stored, known: pl.DataFrame, pass_bytes: int, folder: Path, threads: int | None = None
+) -> Iterator[Part]:
     """Tables `events` and `texts` in their order; at least one part.
 
     The arguments are those of `read_events`.
     """
     given = False
     for segment in segments(files, pass_bytes):
-        for part in _read_segment(segment, known, pass_bytes, threads):
-            given = True
-            yield part
+        with laid_out(segment, folder, pass_bytes) as rows:
+            for part in _read_segment(rows, known, pass_bytes, threads):
+                given = True
+                yield part
     if not given:
         yield Part(_EVENTS, _TEXTS, "whole")
 
 
 def _read_segment(segment: Segment, known: pl.DataFrame, pass_bytes: int, threads: int | None) -> Iterator[Part]:
     tables = [_read_events(segment, known, pass_bytes, threads), _read_texts(segment, pass_bytes, threads)]
-    parts = side_by_side(tables, _column(segment))
+    parts = side_by_side(tables, segment.column)
     pieces: Iterator[Part] = (Part(events, texts, "begun") for events, texts in parts if events.height)
     if segment.prompt is None:
         yield from (part._replace(piece="whole") for part in pieces)
@@ -113,13 +117,8 @@ def _read_segment(segment: Segment, known: pl.DataFrame, pass_bytes: int, thread
     yield held._replace(piece="ended" if begun else "whole")
 
 
-def _column(segment: Segment) -> str:
-    """What no part of a segment crosses."""
-    return "prompt_id" if segment.prompt is None else "response_id"
-
-
 def read_events(
-    files: Stored, known: pl.DataFrame, pass_bytes: int, threads: int | None = None
+    files: Stored, known: pl.DataFrame, pass_bytes: int, folder: Path, threads: int | None = None
 ) -> Iterator[pl.DataFrame]:
     """Table `events` in its order, in parts that no answer crosses; at least one part.
 
@@ -127,13 +126,15 @@ def read_events(
         files: What is to be read.
         known: What `origins` gave for the whole log.
         pass_bytes: How much of it is read at a time.
+        folder: Where rows may lie meanwhile.
         threads: So many parts are made ahead; None: as many as there are cores.
     """
     given = False
     for segment in segments(files, pass_bytes):
-        for part in _read_events(segment, known, pass_bytes, threads):
-            given = True
-            yield part
+        with laid_out(segment, folder, pass_bytes) as rows:
+            for part in _read_events(rows, known, pass_bytes, threads):
+                given = True
+                yield part
     if not given:
         yield _EVENTS
 
@@ -146,7 +147,7 @@ def _read_events(segment: Segment, known: pl.DataFrame, pass_bytes: int, threads
         line = (frame["source_line"] + at["lines_before"]).alias("source_line")
         return merged(frame.with_columns(at["source_file"], at["format"], line))
 
-    passes = _passes(segment, segment.files.events, STORED_EVENTS, ORDER, pass_bytes)
+    passes = bucket_passes([segment.files.events], STORED_EVENTS, ORDER, pass_bytes, segment.within)
     return _whole(segment, passes, made, _EVENTS, threads)
 
 
@@ -157,7 +158,7 @@ def _read_texts(segment: Segment, pass_bytes: int, threads: int | None) -> Itera
         first = first_texts(frame)
         return gathered_rows(first, first.select(pl.arg_sort_by(*_ANSWERS)).to_series().to_numpy())
 
-    passes = _passes(segment, segment.files.texts, _STORED_TEXTS, _ANSWERS, pass_bytes)
+    passes = bucket_passes([segment.files.texts], _STORED_TEXTS, _ANSWERS, pass_bytes, segment.within)
     parts = _whole(segment, passes, made, _STORED_TEXTS.to_frame(), threads)
     if segment.prompt is None:
         # All texts of an answer are in one pass; of a prompt in several, and only then its spelling is known.
@@ -168,21 +169,9 @@ def _read_texts(segment: Segment, pass_bytes: int, threads: int | None) -> Itera
 
 def _spelling(segment: Segment) -> pl.DataFrame:
     """The one row of the texts of a segment's prompt that has its smallest event id."""
-    schema = pl.Schema({name: _STORED_TEXTS[name] for name in ("prompt_id", "event_id", "prompt")})
-    of_prompt = pl.col("prompt_id") == pl.lit(segment.prompt)
-    first = [
-        copied_strings(rows.filter(of_prompt).bottom_k(1, by="event_id"))
-        for rows in read_batches(segment.files.texts, schema)
-    ]
+    schema = pl.Schema({name: _STORED_TEXTS[name] for name in ("event_id", "prompt")})
+    first = [copied_strings(rows.bottom_k(1, by="event_id")) for rows in read_batches(segment.files.texts, schema)]
     return pl.concat(first).bottom_k(1, by="event_id")
-
-
-def _passes(
-    segment: Segment, file: BucketFile, schema: pl.Schema, key: Sequence[str], pass_bytes: int
-) -> Iterator[tuple[int, pl.DataFrame]]:
-    """The bucket of some rows and these; of a prompt that comes in parts, as many as a part has."""
-    most_bytes = pass_bytes if segment.prompt is None else max(1, pass_bytes // PARTS_OF_A_PASS)
-    return bucket_passes([file], schema, key, most_bytes, segment.within)
 
 
 def _whole(
@@ -194,7 +183,7 @@ def _whole(
 ) -> Iterator[pl.DataFrame]:
     """What is made of each pass, in parts that no prompt crosses, or no answer; `none` where there is no pass."""
     made = map_in_threads(lambda read: (read[0], make(read[1])), passes, threads)
-    parts = (whole_groups((rows for _, rows in own), _column(segment)) for _, own in groupby(made, key=itemgetter(0)))
+    parts = (whole_groups((rows for _, rows in own), segment.column) for _, own in groupby(made, key=itemgetter(0)))
     first = next(parts, None)
     if first is None:
         yield none

@@ -1,19 +1,22 @@
 """Rows that `sorting` wrote by buckets, cut into what is read together: shares for tasks, prompts that are large."""
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from itertools import groupby
 from operator import attrgetter
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Final, NamedTuple
 
 import polars as pl
 
 from ..evidence.comparisons import SIDES
-from ..storage.buckets import BucketFile, KeyRange, read_batches
+from ..storage.buckets import BucketFile, KeyRange, bucket_count, buckets_of_ids, chosen_rows, read_batches
 from .columns import STORED_EVENTS
 from .sorting import TaskFiles
 
 # A prompt that would take more than such a share of a pass comes in parts of that size.
-PARTS_OF_A_PASS: Final = 8
+_PARTS_OF_A_PASS: Final = 8
 # Ids are of hexadecimal digits, and this is after all that begin with one.
 _AFTER_DIGITS: Final = "g"
 _LOOKED_AT: Final = pl.Schema({name: STORED_EVENTS[name] for name in ("prompt_id", "vote")})
@@ -42,12 +45,17 @@ class Segment(NamedTuple):
     Attributes:
         files: Their rows, and perhaps others'.
         within: The joined keys of their rows; None: all rows are theirs.
-        prompt: The only one, where its answers come in several parts; else None.
+        prompt: The only one, whose answers come in several parts; None: all prompts are whole.
     """
 
     files: Stored
     within: KeyRange | None
     prompt: str | None
+
+    @property
+    def column(self) -> str:
+        """What no part crosses."""
+        return "prompt_id" if self.prompt is None else "response_id"
 
 
 def stored(written: Sequence[TaskFiles]) -> Stored:
@@ -125,8 +133,35 @@ def _around(bucket: Stored, large: Sequence[str]) -> Iterator[Segment]:
         # Keys of rows are longer than their prompts' ids, which they begin with.
         yield Segment(bucket, KeyRange(after, prompt), None)
         after = prompt + _AFTER_DIGITS
-        yield Segment(bucket, KeyRange(prompt, after), prompt)
+        yield Segment(bucket, None, prompt)
     yield Segment(bucket, KeyRange(after, _AFTER_DIGITS), None)
+
+
+@contextmanager
+def laid_out(segment: Segment, folder: Path, pass_bytes: int) -> Iterator[Segment]:
+    """A segment as it is read: the rows of a prompt that comes in parts are put in buckets of its answers.
+
+    Args:
+        segment: What is to be read.
+        folder: Where these buckets lie until the block ends.
+        pass_bytes: What `segments` was given.
+    """
+    if segment.prompt is None:
+        yield segment
+        return
+    # The other prompts' rows count as well: parts are smaller by that.
+    count = bucket_count(segment.files.size, max(1, pass_bytes // _PARTS_OF_A_PASS))
+    with TemporaryDirectory(prefix=".prompt-", dir=folder) as place:
+        files = [
+            chosen_rows(
+                file,
+                Path(place) / name,
+                pl.col("prompt_id") == pl.lit(segment.prompt),
+                lambda rows: buckets_of_ids(rows["response_id"], count),
+            )
+            for name, file in zip(Stored._fields, segment.files, strict=True)
+        ]
+        yield segment._replace(files=Stored(*files))
 
 
 def _large_prompts(bucket: Stored, pass_bytes: int) -> list[str]:
@@ -140,6 +175,6 @@ def _large_prompts(bucket: Stored, pass_bytes: int) -> list[str]:
         for rows in read_batches(bucket.events, _LOOKED_AT)
     ]
     prompts = pl.concat(counts).group_by("prompt_id").agg(pl.col("rows").sum(), pl.col("compared").any())
-    most_rows = prompts["rows"].sum() * pass_bytes / PARTS_OF_A_PASS / bucket.size
+    most_rows = prompts["rows"].sum() * pass_bytes / _PARTS_OF_A_PASS / bucket.size
     large = prompts.filter((pl.col("rows") > most_rows) & ~pl.col("compared"))
     return large["prompt_id"].sort().to_list()

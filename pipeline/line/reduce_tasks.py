@@ -122,7 +122,7 @@ def taken(files: Iterator[FrameFile]) -> Iterator[dict[str, pl.DataFrame]]:
 def find_facts(share: Share) -> list[FrameFile]:
     """A task: the narrow tables of some prompts' events."""
     written = []
-    parts = merging.read_events(share.files, _origins(share), share.pass_bytes, threads=1)
+    parts = merging.read_events(share.files, _origins(share), share.pass_bytes, share.folder, threads=1)
     for index, part in enumerate(parts):
         facts = responses.log_facts(part.lazy())
         frames = dict(zip(facts._fields, pl.collect_all(list(facts), engine=IN_MEMORY), strict=True))
@@ -137,7 +137,7 @@ def make_tables(making: Making) -> list[FrameFile]:
         known = _known_of(read_frames(making.known))
     reduce = Reduce(making.settings, known)
     written = []
-    parts = merging.read_parts(share.files, _origins(share), share.pass_bytes, threads=1)
+    parts = merging.read_parts(share.files, _origins(share), share.pass_bytes, share.folder, threads=1)
     for index, made in enumerate(reduce.joined(map(reduce.made, parts))):
         written.append(write_frames(share.path(index, "tables"), _frames_of_made(made)))
     return written

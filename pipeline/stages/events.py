@@ -121,7 +121,7 @@ class SortedLog:
     def parts(self) -> Iterator[merging.Part]:
         """Tables `events` and `texts`, counted anew each time, in parts of the same answers; at least one."""
         self._tally = Tally(self._written)
-        for part in merging.read_parts(self.files, self.origins, self._pass_bytes):
+        for part in merging.read_parts(self.files, self.origins, self._pass_bytes, self.folder):
             self.count(part.tables)
             yield part
 
@@ -131,7 +131,7 @@ class SortedLog:
 
     def events(self) -> Iterator[pl.DataFrame]:
         """Table `events` in parts that no answer crosses; counts nothing."""
-        return merging.read_events(self.files, self.origins, self._pass_bytes)
+        return merging.read_events(self.files, self.origins, self._pass_bytes, self.folder)
 
     def tables(self) -> Iterator[dict[str, pl.DataFrame]]:
         """All tables in parts."""

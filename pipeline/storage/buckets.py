@@ -174,6 +174,24 @@ def read_batches(file: BucketFile, schema: pl.Schema) -> Iterator[pl.DataFrame]:
     return (_frame([rows], schema) for rows in _record_batches(file.batches, file.schema))
 
 
+def chosen_rows(
+    file: BucketFile, path: Path, where: pl.Expr, bucket_of: Callable[[pl.DataFrame], pl.Series]
+) -> BucketFile:
+    """Some rows of a file in one of their own, in other buckets.
+
+    Args:
+        file: What is read.
+        path: Where the other one goes.
+        where: Which rows.
+        bucket_of: Gives their buckets.
+    """
+    with BucketWriter(path) as writer:
+        for rows in _record_batches(file.batches, file.schema):
+            chosen = pl.DataFrame(pl.from_arrow(rows)).filter(where)
+            writer.write(chosen, bucket_of(chosen))
+    return writer.close()
+
+
 def _read_bucket(
     batches: list[Batch], written: Any, schema: pl.Schema, key: Sequence[str], pass_bytes: int, within: KeyRange | None
 ) -> Iterator[pl.DataFrame]:

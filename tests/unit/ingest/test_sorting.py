@@ -72,7 +72,9 @@ def test_shares_are_the_whole_in_order(config, tmp_path, monkeypatch, most_bytes
     monkeypatch.setattr(sorting, "_IDENTIFIED_BYTES", 0)
     with sorted_log(config.model_copy(update={"partition_bytes": 1_000}), tmp_path, BatchSizes(read_bytes=1)) as log:
         shares = shares_of(log.files, most_bytes)
-        parts = [part for share in shares for part in merging.read_parts(share, log.origins, 1 << 30, threads=1)]
+        parts = [
+            part for share in shares for part in merging.read_parts(share, log.origins, 1 << 30, tmp_path, threads=1)
+        ]
         whole = list(log.parts())
         assert sum(share.size for share in shares) == log.files.size
         of_buckets = [{batch.bucket for file in share for batch in file.batches} for share in shares]
