@@ -14,7 +14,7 @@ _HEADER: Final = "# sha256 of the lines below: "
 
 
 def changed_files(stage_dir: Path, manifest: Manifest) -> list[str]:
-    """Files of a stage whose bytes are not those that it wrote.
+    """Files of a stage whose bytes are not those that it wrote, or in whose place lies what is no file.
 
     What was deleted is not among them (`missing_outputs`), but for single files of a folder that is there.
 
@@ -25,9 +25,9 @@ def changed_files(stage_dir: Path, manifest: Manifest) -> list[str]:
     found = []
     for name, digest in _digests(manifest).items():
         path = stage_dir / name
-        if path.is_file():
-            found += [name] if cached_digest(path) != digest else []
-        elif path.parent != stage_dir and path.parent.is_dir() and not lies_there(path):
+        if path.exists():
+            found += [name] if _is_other(path, digest) else []
+        elif path.parent != stage_dir and path.parent.exists() and not lies_there(path):
             found.append(name)
     return found
 
@@ -43,14 +43,14 @@ def check_kept(path: Path) -> None:
             one of a folder to `check_kept_folder`.
 
     Raises:
-        TableError: The file, or the manifest beside it, is damaged or was changed.
+        TableError: The file, or the manifest beside it, is damaged or was changed, or is no file any more.
     """
     bring(path)
     manifest = _manifest(path.parent)
-    if manifest is None or not path.is_file():
+    if manifest is None or not path.exists():
         return
     expected = _digests(manifest).get(path.name)
-    if expected is not None and cached_digest(path) != expected:
+    if expected is not None and _is_other(path, expected):
         raise TableError(_refusal(path, manifest.stage))
 
 
@@ -71,6 +71,11 @@ def check_kept_folder(folder: Path) -> None:
     changed = [name for name in changed_files(stage_dir, manifest) if name.startswith(f"{folder.name}/")]
     if changed:
         raise TableError(_refusal(stage_dir / changed[0], manifest.stage, len(changed) - 1))
+
+
+def _is_other(path: Path, digest: str) -> bool:
+    """Whether what lies there is no file, such as a folder or a pipe, or one of another digest."""
+    return not path.is_file() or cached_digest(path) != digest
 
 
 def trusted_manifest(stage_dir: Path) -> Manifest | None:

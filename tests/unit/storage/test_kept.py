@@ -1,6 +1,9 @@
 """What a stage wrote is read as it was written, or not at all."""
 
 import json
+import os
+import shutil
+from pathlib import Path
 
 import polars as pl
 import pytest
@@ -54,6 +57,26 @@ def test_what_was_deleted_whole_was_not_changed_but_a_model_without_one_of_its_f
     (stage / "model" / "weights").unlink()
     (stage / "model").rmdir()
     assert kept.changed_files(stage, manifests.read_manifest(stage)) == []
+
+
+def link_to_folder(path):
+    path.symlink_to(path.parent)
+
+
+@pytest.mark.parametrize("instead", [Path.mkdir, os.mkfifo, link_to_folder])
+@pytest.mark.parametrize("name", ["splits.parquet", "model/weights"])
+def test_what_is_no_file_where_one_was_written_is_damage(stage, name, instead):
+    (stage / name).unlink()
+    instead(stage / name)
+    assert kept.changed_files(stage, manifests.read_manifest(stage)) == [name]
+    with pytest.raises(TableError, match=f"{name}.*: its bytes are not those that stage 'splits' wrote"):
+        kept.check_kept_folder(stage / "model") if "/" in name else kept.check_kept(stage / name)
+
+
+def test_a_file_in_place_of_a_model_is_damage(stage):
+    shutil.rmtree(stage / "model")
+    (stage / "model").touch()
+    assert kept.changed_files(stage, manifests.read_manifest(stage)) == ["model/tokenizer.json", "model/weights"]
 
 
 @pytest.mark.parametrize(
