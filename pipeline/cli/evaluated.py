@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .terminal import notes, out, print_rows
+from .terminal import notes, out, plain_line, print_rows
 
 if TYPE_CHECKING:
     # Imported where they are used: `thumbline --help` should not wait for them.
@@ -82,7 +82,7 @@ def print_ratings(facts: "RatingsFacts", output: Path) -> None:
 
 
 def _print_ending(sentence: str, output: Path) -> None:
-    out.print(sentence, markup=False, soft_wrap=True)
+    out.print(plain_line(sentence), markup=False, soft_wrap=True)
     text = f"Report: {output / 'report.html'}  every number: {output / 'metrics.json'}"
     out.print(text, markup=False, soft_wrap=True)
 

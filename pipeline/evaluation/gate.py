@@ -242,5 +242,6 @@ def refuse(conditions: Sequence[Condition]) -> None:
     """Raise GateError unless every condition holds."""
     failed = [condition for condition in conditions if not condition.holds]
     if failed:
-        lines = "\n".join(f"  {condition.name}: {condition.detail}" for condition in failed)
+        # A model's name may hold line breaks, and must not look like conditions of its own.
+        lines = "\n".join(f"  {condition.name}: {condition.detail}".replace("\n", " ") for condition in failed)
         raise GateError(f"{len(failed)} of {len(conditions)} conditions do not hold:\n{lines}")

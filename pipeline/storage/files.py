@@ -98,7 +98,8 @@ def writable_file(path: Path) -> Path:
     """
     try:
         target = Path(os.path.realpath(path, strict=False)) if path.is_symlink() else path
-        mode = target.stat().st_mode
+        # Of the path: what a name of a pipe in /proc leads to has no path.
+        mode = path.stat().st_mode
     except FileNotFoundError:
         return target
     except OSError as error:

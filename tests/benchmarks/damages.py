@@ -217,6 +217,7 @@ class Bench:
             for path in self.whole.rglob("*")
             if path.is_file() and path.stat().st_size
         )
+        self.ends: Counter[str] = Counter()
         self._given: dict[str, tuple[Ended, dict[str, str]]] = {}
 
     def _finished(self) -> None:
@@ -274,8 +275,6 @@ class Bench:
             if wrong:
                 yield Fault(file, damage, " ".join(command), "; ".join(wrong), ended.said)
             self.ends[f"{command[0]} {ended.code}"] += 1
-
-    ends: Counter[str] = Counter()
 
 
 def _written(folder: Path) -> dict[str, str]:

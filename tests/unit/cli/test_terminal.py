@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from thumbline.pipeline.cli import terminal
+from thumbline.pipeline.cli import evaluated, terminal
 
 
 def test_a_bar_says_what_is_done_and_how_long_it_takes(monkeypatch):
@@ -57,6 +57,15 @@ def test_names_of_others_neither_move_the_terminal_nor_are_read_as_markup(monkey
     assert "x[U+001B][2J wins over m[v2]" in shown
     assert "n[v1][U+001B]" in shown
     assert "a[/b][U+0007]" in shown
+
+
+def test_a_verdict_is_one_line_whatever_a_model_is_called(monkeypatch):
+    screen = io.StringIO()
+    monkeypatch.setattr(evaluated, "out", terminal._PlainConsole(file=screen, width=80))
+    evaluated._print_ending("m\nReport: fine is better", Path("out"))
+    first, second = screen.getvalue().splitlines()
+    assert first == "m[U+000A]Report: fine is better"
+    assert second.startswith("Report: out/report.html")
 
 
 def test_a_bar_shows_names_as_they_are(monkeypatch):

@@ -68,6 +68,16 @@ def test_every_model_but_the_baseline_has_to_meet_a_floor():
         refuse(conditions)
 
 
+def test_a_models_name_cannot_look_like_a_condition_of_its_own():
+    conditions = check_floors(
+        outcome(subject(scored("untrained", [0.0] * 20), scored("b\n  a: fine", margins(8, 12)), name="two")),
+        [parse_floor("accuracy=0.6")],
+    )
+    with pytest.raises(GateError, match=r"do not hold:\n  b   a: fine: accuracy at least 0.6: 0.4") as caught:
+        refuse(conditions)
+    assert str(caught.value).count("\n") == 1
+
+
 def test_a_metric_without_a_value_does_not_hold_and_says_why():
     (condition,) = check_floors(outcome(run_like(20, 0)), [parse_floor("temperature=0.1")])
     assert not condition.holds and condition.detail.startswith("none: ")

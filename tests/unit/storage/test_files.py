@@ -4,6 +4,7 @@ import errno
 import os
 import resource
 import stat
+from pathlib import Path
 
 import polars as pl
 import pytest
@@ -120,6 +121,16 @@ def test_what_is_no_file_is_not_replaced(tmp_path):
     assert stat.S_ISFIFO((tmp_path / "pipe").stat().st_mode)
     assert (tmp_path / "link").is_symlink()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["circle", "folder", "link", "pipe"]
+
+
+def test_a_pipe_that_has_no_path_but_its_number_is_refused_as_a_pipe():
+    read_end, write_end = os.pipe()
+    try:
+        with pytest.raises(InputError, match=f"/{write_end}: a device, a pipe or a socket, not a file"):
+            files.check_place(Path(f"/proc/self/fd/{write_end}"))
+    finally:
+        os.close(read_end)
+        os.close(write_end)
 
 
 def test_an_error_of_a_write_names_the_file_and_a_library_s_own_words_stay(tmp_path):
