@@ -237,10 +237,13 @@ def loss_config(name: str, settings: Mapping[str, Any]) -> Any:
         TypeError: A value is no number where one is needed.
     """
     config = loss_spec(name).config
-    known = [field.name for field in dataclasses.fields(config)]
-    for key in settings:
+    known = {field.name: field for field in dataclasses.fields(config)}
+    for key, value in settings.items():
         if key not in known:
-            raise ValueError(f"{name}: {_unknown('hyper-parameter', key, known)}")
+            raise ValueError(f"{name}: {_unknown('hyper-parameter', key, list(known))}")
+        # To Python it is the number 0 or 1.
+        if isinstance(value, bool) and known[key].type in (int, float):
+            raise TypeError(f"{name}: {key} has to be a number, not {value}.")
     try:
         return config(**settings)
     except (ValueError, TypeError) as error:

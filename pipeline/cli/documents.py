@@ -7,7 +7,8 @@ import typer
 
 from ..config import RunConfig
 from ..errors import PipelineError
-from ..storage.attached import bring, lies_there
+from ..storage.attached import lies_there
+from ..storage.kept import check_kept
 
 if TYPE_CHECKING:
     from ..line import Activity, Finished, Standing
@@ -19,10 +20,13 @@ JsonOption = Annotated[
 
 
 def verdict_of(config: RunConfig) -> dict[str, Any] | None:
-    """`tone` and `sentence` of the run's report; None where there is none, or none that can be read."""
+    """`tone` and `sentence` of the run's report; None where there is none, or it is not as it was written."""
     path = config.run_dir / "report" / "metrics.json"
     try:
-        bring(path)
+        check_kept(path)
+        # To open a pipe would wait for who writes to it.
+        if not path.is_file():
+            return None
         found = json.loads(path.read_text(encoding="utf-8"))["verdict"]
         return {"tone": str(found["tone"]), "sentence": str(found["sentence"])}
     except (PipelineError, OSError, ValueError, KeyError, TypeError):

@@ -1,9 +1,10 @@
 """What all settings share: their manners, and types with a range."""
 
 from dataclasses import dataclass
-from typing import Annotated, Any
+from types import NoneType
+from typing import Annotated, Any, get_args
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, WithJsonSchema, field_validator
 
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 Positive = Annotated[float, Field(gt=0.0)]
@@ -53,7 +54,33 @@ OptionText = Annotated[
 ]
 
 
+def _takes_numbers_alone(kind: Any) -> bool:
+    """Whether a setting of that type takes numbers, and neither texts nor booleans beside them."""
+    parts = get_args(kind)
+    if not parts:
+        return kind in (int, float)
+    if hasattr(kind, "__metadata__"):
+        return _takes_numbers_alone(parts[0])
+    return all(part is NoneType or _takes_numbers_alone(part) for part in parts)
+
+
+def _holds_nul(value: object) -> bool:
+    if isinstance(value, str):
+        return "\0" in value
+    return isinstance(value, list | tuple) and any(map(_holds_nul, value))
+
+
 class StageConfig(BaseModel):
-    """Shared manners: frozen, and an unknown key is an error."""
+    """Shared manners: frozen, an unknown key is an error, and nothing is taken for what nobody wrote."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _as_meant(cls, value: object, info: ValidationInfo) -> object:
+        """To Python a boolean is the number 0 or 1, and to the system a name ends before a NUL character."""
+        if isinstance(value, bool) and _takes_numbers_alone(cls.model_fields[str(info.field_name)].annotation):
+            raise ValueError("a number is needed here, and to YAML yes, no, on, off, true and false are none")
+        if _holds_nul(value):
+            raise ValueError("holds a NUL character, which no path and no name can have")
+        return value

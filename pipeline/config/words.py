@@ -1,9 +1,11 @@
 """YAML in which a setting that is a text is taken as it is written: `up: Yes` is the word, `revision: 0123` the digits.
 
 YAML makes booleans of yes, no, on and off, numbers of digits and times of dates. Where a setting takes texts nothing of
-that is meant, and what was meant cannot be told from what YAML made of it.
+that is meant, and what was meant cannot be told from what YAML made of it. Numbers that YAML reads to another base than
+the one they are written to, 010 as 8 and 1:30 as 90, are refused.
 """
 
+import re
 from types import NoneType, UnionType
 from typing import Annotated, Any, Final, Literal, Union, get_args, get_origin
 
@@ -14,6 +16,9 @@ from .run import RunConfig
 
 _TEXT: Final = "tag:yaml.org,2002:str"
 _NULL: Final = "tag:yaml.org,2002:null"
+_WHOLE: Final = "tag:yaml.org,2002:int"
+_FLOAT: Final = "tag:yaml.org,2002:float"
+_OCTAL: Final = re.compile(r"[-+]?0[0-7_]+")
 _MERGE: Final = "tag:yaml.org,2002:merge"
 
 
@@ -32,6 +37,21 @@ class _Loader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
+def _number(loader: _Loader, node: yaml.ScalarNode) -> int | float:
+    """A number to base 10, or of a base that is written before it."""
+    written = str(node.value)
+    is_whole = node.tag == _WHOLE
+    if ":" in written or (is_whole and _OCTAL.fullmatch(written)):
+        base = 60 if ":" in written else 8
+        problem = f"YAML reads '{written}' as a number to base {base}; write it to base 10, or a text in quotes"
+        raise yaml.constructor.ConstructorError(None, None, problem, node.start_mark)
+    return loader.construct_yaml_int(node) if is_whole else loader.construct_yaml_float(node)
+
+
+for _tag in (_WHOLE, _FLOAT):
+    _Loader.add_constructor(_tag, _number)
+
+
 def read_yaml(text: str, place: tuple[str, ...] = ()) -> Any:
     """The document that a text is.
 
@@ -40,7 +60,7 @@ def read_yaml(text: str, place: tuple[str, ...] = ()) -> Any:
         place: Names that lead to the setting; none for a whole run file.
 
     Raises:
-        yaml.YAMLError: It is none, or a key stands twice in one mapping.
+        yaml.YAMLError: It is none, a key stands twice in one mapping, or a number is to a base that it does not name.
     """
     loader = _Loader(text)
     try:

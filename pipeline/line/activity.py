@@ -81,7 +81,8 @@ def read_activity(run_dir: Path) -> Activity | None:
     runs, there = is_locked(run_dir), attached(run_dir)
     try:
         if there is None or runs:
-            text: str | bytes = (run_dir / _FILE).read_bytes()
+            # To open a pipe would wait for who writes to it.
+            text: str | bytes = (run_dir / _FILE).read_bytes() if (run_dir / _FILE).is_file() else b""
         else:
             text, runs = there.activity()
         found = Activity.model_validate_json(text)

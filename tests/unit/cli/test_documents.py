@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 import shutil
 from pathlib import Path
 
@@ -10,11 +11,15 @@ from typer.testing import CliRunner
 
 from tests.line.conftest import write_log
 from tests.line.test_commands import scored_pairs
+from tests.unit.storage.test_manifests import manifest
 from thumbline.pipeline.cli import main, terminal
+from thumbline.pipeline.cli.documents import verdict_of
+from thumbline.pipeline.config import RunConfig
 from thumbline.pipeline.context import SilentReporter
 from thumbline.pipeline.errors import PipelineError
 from thumbline.pipeline.line import locked
 from thumbline.pipeline.line.activity import followed
+from thumbline.pipeline.storage import manifests
 
 PREPARED = ("events", "responses", "unpaired", "pairs", "splits")
 
@@ -202,3 +207,23 @@ def test_where_no_folder_can_be_is_told_by_each_command(made, tmp_path, below):
         assert isinstance(error, PipelineError), (command, error)
         assert "no folder can be made here" in str(error) or "not the folder of a run" in str(error)
     assert file.read_text() == "mine"
+
+
+def test_a_verdict_that_is_not_as_it_was_written_is_none(tmp_path):
+    for name in ("config.yaml", ".lock"):
+        (tmp_path / name).touch()
+    work = manifests.open_partial(tmp_path / "report", "f")
+    sentence = "it is better"
+    (work / "metrics.json").write_text(json.dumps({"verdict": {"tone": "better", "sentence": sentence}}))
+    manifests.publish(tmp_path / "report", manifest(stage="report"))
+    config = RunConfig(name=tmp_path.name, runs=str(tmp_path.parent), model="demo", events={"inputs": ["a.jsonl"]})
+    assert verdict_of(config) == {"tone": "better", "sentence": sentence}
+    page = tmp_path / "report" / "metrics.json"
+    page.write_text(page.read_text().replace("better", "bitter"))
+    assert verdict_of(config) is None
+    page.unlink()
+    os.mkfifo(page)
+    assert verdict_of(config) is None
+    # Also where no manifest tells what it was.
+    (tmp_path / "report" / "manifest.json").unlink()
+    assert verdict_of(config) is None

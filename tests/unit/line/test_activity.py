@@ -104,3 +104,8 @@ def test_what_is_no_state_says_nothing_and_a_full_disk_stops_nothing(tmp_path, m
     monkeypatch.setattr("thumbline.pipeline.line.activity.write_passing", refuse)
     with locked(tmp_path), followed(tmp_path, SilentReporter()) as reporter, reporter.stage("train"):
         pass
+
+
+def test_a_pipe_in_place_of_what_is_said_says_nothing(tmp_path):
+    os.mkfifo(tmp_path / ".activity.json")
+    assert read_activity(tmp_path) is None

@@ -120,3 +120,10 @@ def test_names_that_are_half_alike_are_suggested_and_others_are_not():
     with pytest.raises(ValueError) as far:
         loss_spec("zzzzzz")
     assert str(far.value) == f"unknown method 'zzzzzz'. Known: {', '.join(sorted((*LOSSES, *ROLLOUTS)))}."
+
+
+def test_a_boolean_is_no_hyper_parameter_that_is_a_number():
+    with pytest.raises(TypeError, match="dpo: beta has to be a number, not True"):
+        loss_config("dpo", {"beta": True})
+    assert loss_config("dpo", {"beta": 1}).beta == 1
+    assert loss_config("dpo", {"robust": True}).robust

@@ -131,3 +131,24 @@ def test_the_name_of_a_run_files_folder_is_no_pattern(tmp_path):
     assert found("logs/*.jsonl") == [folder / "logs" / "a.jsonl", folder / "logs" / "b[2].jsonl"]
     assert found("logs/b[2].jsonl") == [folder / "logs" / "b[2].jsonl"]
     assert found("logs") == [folder / "logs" / "a.jsonl", folder / "logs" / "b[2].jsonl"]
+
+
+@pytest.mark.parametrize(
+    "written",
+    ["train: {epochs: yes}", "train: {batch_rows: on}", "splits: {test: true}", "train: {max_steps: off}"],
+)
+def test_a_boolean_is_no_number(tmp_path, written):
+    (tmp_path / "run.yaml").write_text(f"model: demo\nevents: {{inputs: [a.jsonl]}}\n{written}\n")
+    with pytest.raises(ConfigError, match=r"(train|splits)\.\w+: Value error, a number is needed here"):
+        load_config(tmp_path / "run.yaml")
+
+
+@pytest.mark.parametrize("written", ['runs: "a\\0b"', 'model: "a\\0b"', 'reference: {store: "a\\0b"}', 'name: "a\\0"'])
+def test_a_nul_character_is_refused_with_its_setting(tmp_path, written):
+    lines = {"model": "demo", "events": "{inputs: [a.jsonl]}"} | dict([written.split(": ", 1)])
+    (tmp_path / "run.yaml").write_text("".join(f"{key}: {value}\n" for key, value in lines.items()))
+    with pytest.raises(ConfigError, match="holds a NUL character, which no path and no name can have"):
+        load_config(tmp_path / "run.yaml")
+    (tmp_path / "run.yaml").write_text('model: demo\nevents: {inputs: ["a.jsonl", "b\\0"]}\n')
+    with pytest.raises(ConfigError, match="events.inputs: Value error, holds a NUL character"):
+        load_config(tmp_path / "run.yaml")

@@ -71,3 +71,18 @@ def test_an_unknown_place_is_read_as_yaml_reads_it():
     assert read_yaml("yes", ("trian", "x")) is True
     assert read_yaml("", ("train",)) is None
     assert read_yaml("&a [1, *a]", ("events", "options"))[0] == 1
+
+
+@pytest.mark.parametrize(("written", "base"), [("010", 8), ("-0_7", 8), ("1:30", 60), ("1:30.5", 60)])
+@pytest.mark.parametrize("section", ["train: {epochs: 1, batch_rows: %s}", "train: {loss: {beta: %s}}"])
+def test_a_number_that_yaml_reads_to_another_base_is_refused(tmp_path, section, written, base):
+    (tmp_path / "run.yaml").write_text(FILE + section % written + "\n")
+    with pytest.raises(ConfigError, match=f"YAML reads '{written}' as a number to base {base}; write it to base 10"):
+        load_config(tmp_path / "run.yaml")
+
+
+def test_numbers_whose_base_is_written_and_others_are_read():
+    assert read_yaml("[0x10, 0b11, 1_000, 0, -0, 10, 0.5, 00.5, 1.0e-3, .5]", ("x",)) == [
+        *(16, 3, 1000, 0, 0, 10),
+        *(0.5, 0.5, 0.001, 0.5),
+    ]
