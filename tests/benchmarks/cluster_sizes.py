@@ -20,8 +20,8 @@ class Rates(NamedTuple):
     Attributes:
         line_bytes: Of an event in a log that is not compressed.
         written_bytes: Of an event, in files that pass between tasks and in tables together.
-        map_seconds: CPU seconds a million events, of reading: what tasks share.
-        rest_seconds: CPU seconds a million events of the rest, in one process.
+        task_seconds: CPU seconds a million events, of reading and of making tables: what tasks share.
+        own_seconds: CPU seconds a million events of the rest, in the command's own process.
         task_bytes: Of input that a task reads (`events.unit_bytes`).
         flops: Floating-point operations of a sequence, by `2 P T`.
         sustained: Floating-point operations a second that a GPU sustains.
@@ -31,8 +31,8 @@ class Rates(NamedTuple):
 
     line_bytes: float
     written_bytes: float
-    map_seconds: float
-    rest_seconds: float
+    task_seconds: float
+    own_seconds: float
     task_bytes: float
     flops: float
     sustained: float
@@ -43,14 +43,14 @@ class Rates(NamedTuple):
 def preparation(events: float, cores: int, rates: Rates) -> list[tuple[str, str]]:
     """Lines of the table for a log."""
     millions = events / 1e6
-    reading, rest = millions * rates.map_seconds / _HOUR, millions * rates.rest_seconds / _HOUR
-    hours = reading / cores + rest
+    shared, own = millions * rates.task_seconds / _HOUR, millions * rates.own_seconds / _HOUR
+    hours = shared / cores + own
     return [
         ("log, not compressed", f"{events * rates.line_bytes / _TERA:,.2f} TB"),
         ("files between tasks, and tables", f"{events * rates.written_bytes / _TERA:,.2f} TB"),
         ("tasks", f"{math.ceil(events * rates.line_bytes / rates.task_bytes):,}"),
-        ("CPU hours of tasks", f"{reading:,.1f}"),
-        ("CPU hours of the command itself", f"{rest:,.1f}"),
+        ("CPU hours of tasks", f"{shared:,.1f}"),
+        ("CPU hours of the command itself", f"{own:,.1f}"),
         (f"hours on {cores} cores", f"{hours:,.1f}"),
         ("money", f"{hours * cores * rates.core_price:,.0f}"),
     ]
@@ -77,8 +77,8 @@ def main() -> None:
     parser.add_argument("--gpus", type=int, default=16)
     parser.add_argument("--line-bytes", type=float, default=1150.0, help="of an event in the log")
     parser.add_argument("--written-bytes", type=float, default=900.0, help="of an event, between tasks and in tables")
-    parser.add_argument("--map-seconds", type=float, default=21.0, help="CPU s a million events in tasks")
-    parser.add_argument("--rest-seconds", type=float, default=25.0, help="CPU s a million events after them")
+    parser.add_argument("--task-seconds", type=float, default=30.0, help="CPU s a million events in tasks")
+    parser.add_argument("--own-seconds", type=float, default=12.0, help="CPU s a million events in the command itself")
     parser.add_argument("--task-bytes", type=float, default=256 * 2**20, help="events.unit_bytes")
     parser.add_argument("--parameters", type=float, default=8.0e9, help="of the model, embeddings left out")
     parser.add_argument("--tokens", type=float, default=256.0, help="of a sequence, its share of the prompt's included")
@@ -89,8 +89,8 @@ def main() -> None:
     rates = Rates(
         given.line_bytes,
         given.written_bytes,
-        given.map_seconds,
-        given.rest_seconds,
+        given.task_seconds,
+        given.own_seconds,
         given.task_bytes,
         2 * given.parameters * given.tokens,
         given.tflops * _TERA,
