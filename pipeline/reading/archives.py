@@ -16,7 +16,15 @@ from .streams import MAX_DECOMPRESSION_RATIO
 
 _FREE_OUTPUT_BYTES: Final = 1 << 20
 _ENCRYPTED: Final = 1
-_SHOWN_DAMAGE: Final = (zipfile.BadZipFile, zlib.error, NotImplementedError, EOFError, OSError, RuntimeError)
+_SHOWN_DAMAGE: Final = (
+    zipfile.BadZipFile,
+    zlib.error,
+    NotImplementedError,
+    EOFError,
+    OSError,
+    RuntimeError,
+    UnicodeDecodeError,
+)
 
 
 class Unpacked(NamedTuple):
