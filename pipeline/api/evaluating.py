@@ -8,6 +8,7 @@ import polars as pl
 
 from ..errors import InputError
 from . import view
+from .arguments import check_numbers, check_texts, check_whole, texts_of
 from .given import Table, as_frame
 from .runs import Run
 
@@ -186,9 +187,12 @@ def evaluate(
     """
     from ..evaluation.outcome import Choices, check_choices, evaluate_subject, report_inputs
 
+    check_numbers(beta=beta, confidence=confidence)
+    check_whole(draws=draws, seed=seed)
+    check_texts(reward=reward, baseline=baseline)
     choices = Choices(beta, reward, draws, confidence, seed, baseline)
     check_choices(choices)
-    columns = (slices,) if isinstance(slices, str) else tuple(slices)
+    columns = (slices,) if isinstance(slices, str) else texts_of(slices=slices)
     outcome = evaluate_subject(_subject(scored, unpaired, columns), choices)
     return Evaluation(outcome, report_inputs(outcome, f"{_ORIGIN}(...)"))
 

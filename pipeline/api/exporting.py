@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import ConfigError
+from .arguments import check_paths, check_texts, require_texts
 from .runs import Run, load
 
 if TYPE_CHECKING:
@@ -39,6 +40,9 @@ def export(
     """
     from ..dataset.export import Push, export_run
 
+    require_texts(target=target)
+    check_texts(push_to_hub=push_to_hub)
+    check_paths(output=output)
     if isinstance(run, Run) and run.tables.kept is not None and output is None and push_to_hub is None:
         raise ConfigError("export: the run's folder is a temporary one that goes with it; give output.")
     config = run.settings if isinstance(run, Run) else load(run).settings

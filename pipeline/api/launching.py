@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from . import view
+from .arguments import check_numbers
 from .runs import Run, load
 
 if TYPE_CHECKING:
@@ -102,6 +103,8 @@ def launch_plan(
     from ..evidence.launch import launch_plan as planned
     from ..evidence.launch_basis import Stated
 
+    check_numbers(difference=difference, base_rate=base_rate, votes_per_user=votes_per_user, variation=variation)
+    check_numbers(icc=icc, rating_rate=rating_rate, users_per_day=users_per_day, alpha=alpha, traffic=traffic)
     stated = Stated(base_rate, votes_per_user, variation, icc, rating_rate, users_per_day)
     raters, responses = (None, None) if run is None else _votes(run)
     return LaunchPlan(

@@ -9,6 +9,7 @@ import polars as pl
 
 from ..errors import ConfigError, InputError
 from . import view
+from .arguments import check_paths
 from .given import Given, as_inputs
 from .runs import Run
 
@@ -153,6 +154,7 @@ def prepare(
         raise ConfigError(f"{_ORIGIN}: format '{format}' and an adapter cannot both read the rows; give one of them.")
     if adapter is not None and not callable(adapter):
         raise ConfigError(f"{_ORIGIN}: an adapter is a function; a format is named by `format`.")
+    check_paths(output=output)
     temporary = None if output is not None else TemporaryDirectory(prefix="thumbline-")
     place = Path(temporary.name) / "prepared" if temporary is not None else _place(str(output))
     folder = working_run(place) if isinstance(place, str) else place

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final
 import polars as pl
 
 from . import view
+from .arguments import check_numbers, check_texts, check_whole
 from .given import Table, as_frame
 
 if TYPE_CHECKING:
@@ -96,6 +97,9 @@ def ratings(
     from ..evaluation.judged_rows import of_frame, read_judged
     from ..evaluation.outcome import Choices
 
+    check_numbers(confidence=confidence)
+    check_whole(draws=draws, seed=seed)
+    check_texts(baseline=baseline)
     pairs = read_judged(str(judged)) if isinstance(judged, str | Path) else of_frame(as_frame(judged))
     outcome = evaluate_pairs(pairs, Choices(draws=draws, confidence=confidence, seed=seed, baseline=baseline))
     return Ratings(outcome, facts_of(outcome, _ORIGIN))

@@ -11,6 +11,7 @@ import polars as pl
 from ..errors import PipelineError, unknown_name
 from ..storage.attached import bring
 from . import view
+from .arguments import require_texts
 
 if TYPE_CHECKING:
     # Imported where they are used: `import thumbline` should not wait for what is not called.
@@ -50,6 +51,7 @@ class Tables(Mapping[str, pl.DataFrame]):
         """
         from ..storage.tables import read_table
 
+        require_texts(name=name)
         if name not in self._paths:
             raise NoSuchTableError(unknown_name("table", name, self._paths or ["none: no stage has finished"]))
         if name not in self._read:
@@ -72,7 +74,7 @@ class Tables(Mapping[str, pl.DataFrame]):
 
     def __contains__(self, name: object) -> bool:
         """Whether a finished stage made it; nothing is read."""
-        return name in self._paths
+        return isinstance(name, str) and name in self._paths
 
     def __iter__(self) -> Iterator[str]:
         """Names, in the order of the line."""

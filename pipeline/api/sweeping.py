@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 import polars as pl
 
+from ..errors import ConfigError
 from . import view
+from .arguments import check_paths, require_texts
 from .runs import Run, configured, load
 from .settings import sections_of
 
@@ -104,6 +106,10 @@ def sweep(
     """
     from ..sweep import Axis, Outcome, plan_sweep, run_sweep, write_outcome
 
+    require_texts(metric=metric, keep=keep)
+    check_paths(output=output)
+    if not isinstance(over, Mapping):
+        raise ConfigError(f"over has to be a mapping of dotted keys to lists of values, not a {type(over).__name__}.")
     loaded = configured(config, sections_of(settings, _ORIGIN), _ORIGIN)
     plan = plan_sweep(
         loaded,

@@ -90,6 +90,8 @@ def read_judged(location: str) -> JudgedPairs:
         InputError: Its columns fit no layout, or no row gives a verdict.
     """
     path = Path(location)
+    if not path.is_file():
+        raise InputError(f"{location}: no file of this name.")
     source, layout, columns = _opened(path)
     check_pairwise(columns, location)
     if layout is None:
