@@ -52,13 +52,15 @@ def require_texts(**values: object) -> None:
 
 
 def check_paths(**values: object) -> None:
-    """Refuse what is neither a text nor a path, and one with a NUL character; None is left to what takes it.
+    """Refuse what is neither a text nor a path, an empty one, and one with a NUL character; None is left alone.
 
     Raises:
         ConfigError: Names the argument and what it is.
     """
     _check("text or path", values)
     for name, value in values.items():
+        if value == "":
+            raise ConfigError(f"{name} is an empty text, and no path.")
         if "\0" in str(value):
             raise ConfigError(f"{name} holds a NUL character, which no path can have.")
 

@@ -37,6 +37,9 @@ def run_config(
     Raises:
         ConfigError: A setting does not hold.
     """
+    if output == "":
+        # What an unset variable of a shell leaves; a path would make the working folder of it.
+        raise ConfigError("the output is an empty text, and no folder; '.' is the working folder.")
     if isinstance(output, str) and "://" in output:
         runs, name = split_address(output)
     else:

@@ -105,12 +105,18 @@ def _check_others(key: tuple[str, ...], found: dict[str, Any]) -> None:
     if ".".join(key[:-1]) in _LISTED:
         key = key[:-1]
     for one in (found, usual):
-        target: Any = one
-        for part in key[:-1]:
-            target = target.get(part) if isinstance(target, dict) else None
-        if isinstance(target, dict):
-            target.pop(key[-1], None)
+        _remove(one, key)
         # Paths are those of the folder.
         one.pop("runs", None)
         one.get("events", {}).pop("inputs", None)
     assert found == usual, f"{'.'.join(key)} changed others too: {found} is not {usual}"
+
+
+def _remove(document: Any, key: tuple[str, ...]) -> None:
+    """Take a key out, and what holds nothing else: parts of a setting that takes any name are its own."""
+    if not isinstance(document, dict) or key[0] not in document:
+        return
+    if len(key) > 1:
+        _remove(document[key[0]], key[1:])
+    if len(key) == 1 or document[key[0]] == {}:
+        del document[key[0]]

@@ -10,6 +10,7 @@ import thumbline
 from tests.line.test_commands import scored_pairs
 from thumbline.pipeline.api.arguments import check_numbers, check_paths, check_texts, check_whole, texts_of
 from thumbline.pipeline.api.runs import Tables
+from thumbline.pipeline.api.settings import run_config
 from thumbline.pipeline.errors import ConfigError, InputError
 
 WRONG = ["3", b"3", [3], {}, pl.DataFrame(), np.zeros(3), True, print]
@@ -81,3 +82,13 @@ def test_judged_pairs_that_are_not_there_are_said_to_be_no_file(tmp_path):
     for place in (tmp_path, tmp_path / "none.json"):
         with pytest.raises(InputError, match=f"{place}: no file of this name"):
             thumbline.ratings(place)
+
+
+def test_an_empty_text_is_no_folder(tmp_path, monkeypatch):
+    """As a path it would be the working folder: `-o "$UNSET"` writes among whatever lies there."""
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ConfigError, match="output is an empty text, and no path"):
+        thumbline.prepare([{"prompt": "a", "completion": "b", "vote": "up"}], output="")
+    with pytest.raises(ConfigError, match="the output is an empty text, and no folder"):
+        run_config(["log.jsonl"], "", "none")
+    assert not list(tmp_path.iterdir())
