@@ -15,8 +15,10 @@ from ..storage.buckets import BucketFile, KeyRange, bucket_count, buckets_of_ids
 from .columns import STORED_EVENTS
 from .sorting import TaskFiles
 
-# A prompt that would take more than such a share of a pass comes in parts of that size.
+# A prompt that would take more than such a share of a pass comes in parts of that size; of larger buckets alone: all
+# rows of one are held several times over while they are read.
 _PARTS_OF_A_PASS: Final = 8
+_WHOLE_PARTS: Final = 3
 # Ids are of hexadecimal digits, and this is after all that begin with one.
 _AFTER_DIGITS: Final = "g"
 _LOOKED_AT: Final = pl.Schema({name: STORED_EVENTS[name] for name in ("prompt_id", "vote")})
@@ -114,7 +116,8 @@ def segments(whole: Stored, pass_bytes: int) -> Iterator[Segment]:
     """
     between: list[Stored] = []
     for bucket in _buckets(whole):
-        large = _large_prompts(bucket, pass_bytes) if bucket.size > pass_bytes else []
+        is_large = bucket.size * _PARTS_OF_A_PASS > pass_bytes * _WHOLE_PARTS
+        large = _large_prompts(bucket, pass_bytes) if is_large else []
         if not large:
             between.append(bucket)
             continue
