@@ -58,8 +58,8 @@ def checked_rows(rows: pl.DataFrame, kind: RowKind, settings: EvaluationSettings
     Raises:
         EvaluationError: a column is missing or holds no numbers; the label is not Boolean; an id, group, model or
             label is null; an id repeats for one model; a log-prob is null, NaN, infinite or beyond 1e15; a token count
-            is null or below 1; a probability is outside [0, 1]; the implicit reward lacks a reference; the models
-            do not share the same rows. The message names how many and up to three ids.
+            is null, NaN, infinite or below 1; a probability is outside [0, 1]; the implicit reward lacks a reference;
+            the models do not share the same rows. The message names how many and up to three ids.
     """
     _check_columns(rows, kind, settings)
     rules = [*_key_rules(kind), *_log_prob_rules(rows, kind, settings), *_other_rules(rows, kind)]
@@ -149,7 +149,10 @@ def _size_rules(rows: pl.DataFrame, kind: RowKind) -> list[_Rule]:
 
 def _other_rules(rows: pl.DataFrame, kind: RowKind) -> list[_Rule]:
     rules = [
-        _Rule(~(pl.col(column) >= 1).fill_null(False), f"a {column} that is null or below 1")
+        _Rule(
+            ~((pl.col(column) >= 1) & _finite(column)).fill_null(False),
+            f"a {column} that is null, NaN, infinite or below 1",
+        )
         for column in COUNT_COLUMNS[kind]
     ]
     rules += [

@@ -162,8 +162,11 @@ def _adapted(model: Any, folder: Path) -> Any:
     peft = library("peft", f"adapter {folder}: using it")
     _settings(folder)
     with loading(f"adapter {folder}: does not fit the model, or peft does not know it", EngineError):
-        adapted = peft.PeftModel(model, peft.PeftConfig.from_pretrained(str(folder)))
-        loaded = adapted.load_adapter(str(folder), "default", torch_device=str(model.device))
+        try:
+            adapted = peft.PeftModel(model, peft.PeftConfig.from_pretrained(str(folder)))
+            loaded = adapted.load_adapter(str(folder), "default", torch_device=str(model.device))
+        except ImportError as error:
+            raise EngineError(f"adapter {folder}: its settings need a library that is not there: {error}.") from error
     _check_loaded(folder, loaded.missing_keys, loaded.unexpected_keys)
     return adapted
 

@@ -26,9 +26,13 @@ def stage_lines(manifest: Manifest, *, brief: bool = False) -> list[str]:
         brief: Counts alone of what was rejected, where an error follows that says the rest.
     """
     own = {"events": _events, "responses": _responses, "unpaired": _unpaired, "pairs": _pairs, "splits": _splits}
-    if manifest.stage == "events" and brief:
-        return [*reject_lines(manifest, brief=True), *manifest.said]
-    return [*own.get(manifest.stage, _nothing)(manifest), *manifest.said]
+    try:
+        if manifest.stage == "events" and brief:
+            return [*reject_lines(manifest, brief=True), *manifest.said]
+        return [*own.get(manifest.stage, _nothing)(manifest), *manifest.said]
+    except (TypeError, ValueError, AttributeError, KeyError):
+        # They lie in a file, and one without a digest may hold anything.
+        return ["what its manifest notes cannot be read, so that what was set aside is not told; run the stage again"]
 
 
 def _nothing(manifest: Manifest) -> list[str]:

@@ -30,7 +30,11 @@ def model_config(config: RunConfig) -> Any:
 
     folder = _config_folder(config.model, config.revision)
     with loading(f"model: transformers cannot read {folder / _CONFIG}", InputError):
-        return with_own_attention(without_dropout(AutoConfig.from_pretrained(folder)))
+        found = with_own_attention(without_dropout(AutoConfig.from_pretrained(folder)))
+    dtype = getattr(found, "dtype", None)
+    if dtype is not None and not isinstance(dtype, torch.dtype):
+        raise InputError(f"model: {folder / _CONFIG}: dtype is {dtype!r}, which is no type of weights.")
+    return found
 
 
 def _config_folder(model: str, revision: str | None) -> Path:

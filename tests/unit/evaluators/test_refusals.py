@@ -206,7 +206,8 @@ def test_a_key_that_is_null(column):
 def test_a_token_count_below_one(count):
     rows = scored_pairs([1]).with_columns(chosen_token_count=pl.lit(count, pl.Int64))
     refused(
-        "scored pairs: 1 of 1 rows have a chosen_token_count that is null or below 1 (model trained; pair_id p00000)",
+        "scored pairs: 1 of 1 rows have a chosen_token_count that is null, NaN, infinite or below 1 (model trained; "
+        "pair_id p00000)",
         rows,
     )
 
