@@ -6,7 +6,7 @@ import typer
 
 from . import completing
 from .options import RunArgument
-from .terminal import only_document, out, plain_line, print_json
+from .terminal import notes, only_document, out, plain_line, print_json
 
 if TYPE_CHECKING:
     # Imported where it is used: `thumbline --help` should not wait for it.
@@ -34,9 +34,18 @@ def rejects_command(
     with only_document(as_json):
         config = line.open_run(run)
         found = line.rejected(config.run_dir, stage=stage, reason=reason, limit=limit)
+        untold = line.untold(config.run_dir, stage)
     if as_json:
-        print_json({"run": config.place(), "rejected": [entry._asdict() for entry in found]})
+        print_json({"run": config.place(), "rejected": [entry._asdict() for entry in found], "untold": untold})
         return
+    if untold:
+        notes.print(
+            f"What {', '.join(untold)} set aside is not told: the manifest is gone, or tables that it read were "
+            "replaced since. Run it again.",
+            style="yellow",
+            markup=False,
+            soft_wrap=True,
+        )
     if not found:
         out.print("No row was set aside.")
     for entry in found:

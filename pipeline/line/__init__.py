@@ -13,7 +13,7 @@ from .locking import locked
 from .outdated import consistent
 from .planning import Planned, fingerprint_of, plan, read_stage, recorded
 from .rehearsal import rehearse
-from .rejected import Rejected, rejected
+from .rejected import Rejected, rejected, untold
 from .rows import first_rows
 from .running import Finished, run
 from .saved import CONFIG_FILE, load_saved_config
@@ -55,4 +55,5 @@ __all__ = [
     "stage_lines",
     "stage_named",
     "standing",
+    "untold",
 ]

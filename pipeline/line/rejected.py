@@ -113,6 +113,19 @@ def rejected(run_dir: Path, *, stage: str | None = None, reason: str | None = No
     return found
 
 
+def untold(run_dir: Path, stage: str | None = None) -> list[str]:
+    """Stages whose folders lie in a run although `rejected` tells nothing of them.
+
+    Their manifests are gone, or they read tables that were replaced since.
+
+    Args:
+        run_dir: A run's folder.
+        stage: This stage alone.
+    """
+    told = consistent(run_dir)
+    return [name for name in STAGES if stage in (None, name) and name not in told and (run_dir / name).is_dir()]
+
+
 def _of_table(
     run_dir: Path, manifests: Mapping[str, Manifest], kept: _Kept, reason: str | None, limit: int
 ) -> Iterator[Rejected]:

@@ -1,6 +1,7 @@
 """What `rejects` shows of rows that were set aside: counts by reason, the rows as they were logged, and what helps."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -69,3 +70,21 @@ def test_where_nothing_was_set_aside_that_is_said(tmp_path: Path, capsys: pytest
     capsys.readouterr()
     rejects_command(tmp_path / "out", stage="events")
     assert capsys.readouterr().out == "No row was set aside.\n"
+
+
+def test_a_stage_of_which_nothing_can_be_told_is_named(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rejects_command(run)
+    assert "is not told" not in capsys.readouterr().out
+    copy = tmp_path / "copy"
+    shutil.copytree(run, copy)
+    (copy / "unpaired" / "manifest.json").unlink()
+    (copy / "unpaired" / "manifest.json").symlink_to(tmp_path / "nowhere")
+    rejects_command(copy)
+    said = capsys.readouterr()
+    assert "What unpaired set aside is not told: the manifest is gone" in said.out and "unrated" not in said.out
+    rejects_command(copy, as_json=True)
+    assert json.loads(capsys.readouterr().out)["untold"] == ["unpaired"]
+    rejects_command(copy, stage="events")
+    assert "is not told" not in capsys.readouterr().out
