@@ -210,7 +210,7 @@ class Lease:
 
     def _document(self, number: int, mark: str = "") -> bytes:
         try:
-            activity = self._activity.read_text(encoding="utf-8")
+            activity = self._activity.read_text(encoding="utf-8", errors="replace")
         except OSError:
             activity = ""
         expires = datetime.now(UTC) + timedelta(seconds=self._terms.seconds)

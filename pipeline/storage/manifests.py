@@ -153,8 +153,11 @@ def stage_of_partial(folder: Path) -> str:
 
 def fingerprint_in(folder: Path) -> str | None:
     """What the work in a stage's working folder belongs to; None where the folder is none."""
+    if not folder.name.endswith(_PARTIAL):
+        return None
     marker = folder / _MARKER
-    return marker.read_text(encoding="utf-8") if folder.name.endswith(_PARTIAL) and marker.is_file() else None
+    # Bytes that are no text belong to nothing that goes on.
+    return marker.read_text(encoding="utf-8", errors="replace") if marker.is_file() else None
 
 
 def open_partial(stage_dir: Path, fingerprint: str) -> Path:
@@ -163,12 +166,11 @@ def open_partial(stage_dir: Path, fingerprint: str) -> Path:
     Hidden files and folders are of use to nobody but the process that made them: of those nothing is left.
     """
     folder = partial_dir(stage_dir)
-    marker = folder / _MARKER
-    if folder.exists() and (not marker.is_file() or marker.read_text(encoding="utf-8") != fingerprint):
+    if folder.exists() and fingerprint_in(folder) != fingerprint:
         shutil.rmtree(folder)
     folder.mkdir(parents=True, exist_ok=True)
     _remove_hidden(folder)
-    write_text(marker, fingerprint)
+    write_text(folder / _MARKER, fingerprint)
     return folder
 
 

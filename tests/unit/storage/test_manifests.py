@@ -44,6 +44,10 @@ def test_a_working_folder_survives_only_under_the_same_fingerprint(tmp_path):
     (folder / "shard").write_text("done")
     assert (manifests.open_partial(stage, "f") / "shard").exists()
     assert not (manifests.open_partial(stage, "g") / "shard").exists()
+    (folder / "shard").touch()
+    # As a flipped bit leaves it.
+    (folder / ".fingerprint").write_bytes(b"\xb3")
+    assert not (manifests.open_partial(stage, "g") / "shard").exists()
 
 
 def test_a_resumed_stage_keeps_no_hidden_file_of_a_killed_process(tmp_path):
