@@ -1,0 +1,44 @@
+"""What is told of a stage whose manifest was damaged: one sentence, and nothing is raised."""
+
+import pytest
+
+from thumbline.pipeline.line import stage_lines
+from thumbline.pipeline.storage.manifests import Counts, Manifest
+
+EXAMPLE = {"source_file": "log.jsonl", "source_line": 3, "detail": "truncated"}
+
+
+def manifest_with(**notes):
+    counts = Counts(rows_in=3, rows_out=1, rejected=2)
+    return Manifest(
+        stage="events",
+        fingerprint="f",
+        version=1,
+        config={},
+        inputs={},
+        outputs={},
+        counts=counts,
+        notes={"reject_reasons": {"broken_json": 2}, "reject_examples": {"broken_json": EXAMPLE}} | notes,
+        seconds=1.0,
+        finished_at="",
+    )
+
+
+@pytest.mark.parametrize(
+    "notes",
+    [
+        {"reject_examples": {"broken_json": {"source_file": "log.jsonl", "source_line": 3}}},
+        {"reject_examples": {"broken_json": EXAMPLE | {"source_line": "\U0001f44d"}}},
+        {"reject_examples": [EXAMPLE]},
+        {"reject_reasons": {"broken_json": "2"}},
+        {"said": 3},
+    ],
+)
+def test_notes_that_are_not_as_they_were_written_are_said_to_be_so(notes):
+    (told,) = stage_lines(manifest_with(**notes))
+    assert told.startswith("what its manifest notes cannot be read") and told.endswith("run the stage again")
+
+
+def test_whole_notes_are_told():
+    first, second = stage_lines(manifest_with())
+    assert first == "rejected: broken_json 2" and second.startswith("broken_json: log.jsonl, line 3: truncated")
