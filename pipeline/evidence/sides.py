@@ -28,7 +28,8 @@ LAYOUT: Final = (
 # Of each prompt's pairs, so many times max_per_prompt are looked at before alike texts are left out. It bounds what a
 # prompt with thousands of rated answers costs.
 _CANDIDATES: Final = 8
-_CANDIDATE_COLUMNS: Final = (
+# What is looked at of all answers that votes may pair, beside their models.
+CANDIDATE_COLUMNS: Final = (
     "prompt_id",
     "response_id",
     "label",
@@ -49,7 +50,7 @@ def vote_sides(responses: pl.LazyFrame, config: PairsConfig, prior: ResponsesCon
         prior: The Beta prior that the posteriors were made with.
     """
     place = _place(config)
-    candidates = _candidates(responses, config).select(*place, *_CANDIDATE_COLUMNS)
+    candidates = _candidates(responses, config).select(*place, *CANDIDATE_COLUMNS)
     # Most prompts have one answer; the others are few enough to be ranked.
     candidates = candidates.filter(pl.len().over(place) > 1)
     better, worse = _ends(candidates, place, config)
@@ -94,7 +95,7 @@ def may_be_paired(responses: pl.LazyFrame, config: PairsConfig) -> pl.LazyFrame:
         config: Strategy and thresholds.
     """
     place = _place(config)
-    ends = _ends(_candidates(responses, config).select(*place, *_CANDIDATE_COLUMNS), place, config)
+    ends = _ends(_candidates(responses, config).select(*place, *CANDIDATE_COLUMNS), place, config)
     return pl.concat([end.select("response_id") for end in ends]).unique()
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import chain, groupby
 from operator import itemgetter
 from pathlib import Path
-from typing import Final, Literal, NamedTuple
+from typing import Final, Literal, NamedTuple, TypeVar
 
 import polars as pl
 
@@ -46,6 +46,7 @@ def merged(identified: pl.DataFrame) -> pl.DataFrame:
     )
 
 
+_Item = TypeVar("_Item")
 Piece = Literal["whole", "begun", "ended"]
 
 
@@ -93,14 +94,22 @@ def read_parts(
 
     The arguments are those of `read_events`.
     """
-    given = False
+    laid = _laid_out(files, pass_bytes, folder)
+    parts = (part for segment in laid for part in _read_segment(segment, known, pass_bytes, threads))
+    return _or_one(parts, Part(_EVENTS, _TEXTS, "whole"))
+
+
+def _laid_out(files: Stored, pass_bytes: int, folder: Path) -> Iterator[Segment]:
+    """All segments, each laid out until the next one is asked for."""
     for segment in segments(files, pass_bytes):
         with laid_out(segment, folder, pass_bytes) as rows:
-            for part in _read_segment(rows, known, pass_bytes, threads):
-                given = True
-                yield part
-    if not given:
-        yield Part(_EVENTS, _TEXTS, "whole")
+            yield rows
+
+
+def _or_one(parts: Iterator[_Item], none: _Item) -> Iterator[_Item]:
+    """The parts, or `none` where there are none."""
+    yield next(parts, none)
+    yield from parts
 
 
 def _read_segment(segment: Segment, known: pl.DataFrame, pass_bytes: int, threads: int | None) -> Iterator[Part]:
@@ -129,14 +138,8 @@ def read_events(
         folder: Where rows may lie meanwhile.
         threads: So many parts are made ahead; None: as many as there are cores.
     """
-    given = False
-    for segment in segments(files, pass_bytes):
-        with laid_out(segment, folder, pass_bytes) as rows:
-            for part in _read_events(rows, known, pass_bytes, threads):
-                given = True
-                yield part
-    if not given:
-        yield _EVENTS
+    laid = _laid_out(files, pass_bytes, folder)
+    return _or_one((part for segment in laid for part in _read_events(segment, known, pass_bytes, threads)), _EVENTS)
 
 
 def _read_events(segment: Segment, known: pl.DataFrame, pass_bytes: int, threads: int | None) -> Iterator[pl.DataFrame]:
@@ -184,11 +187,7 @@ def _whole(
     """What is made of each pass, in parts that no prompt crosses, or no answer; `none` where there is no pass."""
     made = map_in_threads(lambda read: (read[0], make(read[1])), passes, threads)
     parts = (whole_groups((rows for _, rows in own), segment.column) for _, own in groupby(made, key=itemgetter(0)))
-    first = next(parts, None)
-    if first is None:
-        yield none
-        return
-    yield from chain.from_iterable(chain([first], parts))
+    return _or_one(chain.from_iterable(parts), none)
 
 
 def read_rejects(written: Sequence[TaskFiles]) -> Iterator[pl.DataFrame]:

@@ -16,6 +16,8 @@ from .streams import MAX_DECOMPRESSION_RATIO
 
 _FREE_OUTPUT_BYTES: Final = 1 << 20
 _ENCRYPTED: Final = 1
+# What `zipfile` raises of archives: NotImplementedError of a compression that it does not know, UnicodeDecodeError of
+# names that are not in the encoding that they claim.
 _SHOWN_DAMAGE: Final = (
     zipfile.BadZipFile,
     zlib.error,

@@ -19,7 +19,7 @@ import polars as pl
 from ..config import PairsConfig, ResponsesConfig
 from ..context import StageContext, StageResult
 from ..evidence.prompts import loose_keys, prompt_contexts, prompt_groups, prompt_signatures
-from ..evidence.sides import LAYOUT, comparison_sides, may_be_paired, vote_sides
+from ..evidence.sides import CANDIDATE_COLUMNS, LAYOUT, comparison_sides, may_be_paired, vote_sides
 from ..identity import as_answer, digest, joined
 from ..storage.columns import copied_strings
 from ..storage.manifests import Counts, TableRecord, value_counts
@@ -47,18 +47,7 @@ _ADVICE: Final = {
 
 
 # What is looked at of all responses; of some their texts as well.
-_OF_ALL: Final = (
-    "response_id",
-    "prompt_id",
-    "model",
-    "models",
-    "label",
-    "posterior_mean",
-    "n_up",
-    "n_down",
-    "up_evidence",
-    "down_evidence",
-)
+_OF_ALL: Final = (*CANDIDATE_COLUMNS, "model", "models")
 # What `notes` looks at.
 _NOTED: Final = {"pairs": ("pair_source",), "pair_drops": ("reason",)}
 

@@ -110,6 +110,7 @@ def called(command: list[str], folder: Path) -> Ended:
     if not child:
         _in_child(command, folder, log)
     ends = time.monotonic() + SECONDS
+    # Asked again and again: what is looked for is a child that never ends.
     while time.monotonic() < ends:
         ended, status = os.waitpid(child, os.WNOHANG)
         if ended:

@@ -2,26 +2,18 @@
 
 import pytest
 
+from tests.unit.ingest.test_reasons import manifest
 from thumbline.pipeline.line import stage_lines
-from thumbline.pipeline.storage.manifests import Counts, Manifest
+from thumbline.pipeline.storage.manifests import Counts
 
 EXAMPLE = {"source_file": "log.jsonl", "source_line": 3, "detail": "truncated"}
 
 
-def manifest_with(**notes):
-    counts = Counts(rows_in=3, rows_out=1, rejected=2)
-    return Manifest(
-        stage="events",
-        fingerprint="f",
-        version=1,
-        config={},
-        inputs={},
-        outputs={},
-        counts=counts,
-        notes={"reject_reasons": {"broken_json": 2}, "reject_examples": {"broken_json": EXAMPLE}} | notes,
-        seconds=1.0,
-        finished_at="",
-    )
+NOTES = {"reject_reasons": {"broken_json": 2}, "reject_examples": {"broken_json": EXAMPLE}}
+
+
+def told_of(notes):
+    return stage_lines(manifest(Counts(rows_in=3, rows_out=1, rejected=2), **(NOTES | notes)))
 
 
 @pytest.mark.parametrize(
@@ -35,10 +27,10 @@ def manifest_with(**notes):
     ],
 )
 def test_notes_that_are_not_as_they_were_written_are_said_to_be_so(notes):
-    (told,) = stage_lines(manifest_with(**notes))
+    (told,) = told_of(notes)
     assert told.startswith("what its manifest notes cannot be read") and told.endswith("run the stage again")
 
 
 def test_whole_notes_are_told():
-    first, second = stage_lines(manifest_with())
+    first, second = told_of({})
     assert first == "rejected: broken_json 2" and second.startswith("broken_json: log.jsonl, line 3: truncated")
