@@ -1,20 +1,18 @@
 """Whether rows fit their table.
 
-pandera takes 6 to 28 ms a call whatever the rows, most of it spent on plans of one check each. So all that a schema
-asks is asked first in one plan, made of the schema's own checks; only rows that do not surely fit are given to pandera,
-which decides and says what is wrong.
+pandera takes 6 to 28 ms a call whatever the rows, most of it spent on plans of one check each, and a second to import.
+So all that a table asks is asked first in one plan, made of the checks that its schema has; only rows that do not
+surely fit are given to pandera, which decides and says what is wrong.
 """
 
-from functools import cache, partial
-from typing import Any, Final, cast
+from functools import cache
+from typing import Final
 
-import pandera.polars as pa
 import polars as pl
-from pandera.api.polars.types import PolarsData
-from pandera.backends.polars import builtin_checks  # noqa: F401  registers what pandera's own checks ask
 
 from ..errors import InputError, TableError, examples
-from .registry import has_columns_of, schema_of
+from .contract import Table
+from .registry import has_columns_of, table_named
 
 ROWS_PER_CHECK = 1_000_000
 _FLOATS: Final = (pl.Float32, pl.Float64)
@@ -35,14 +33,16 @@ def validate(
         TableError: Values or types break the schema (InputError when `origin` is given). The message names
             the columns, the checks and the counts, never the values: they may be private text.
     """
-    schema = schema_of(table)
+    declared = table_named(table)
     if _surely_fits(table, frame):
         return frame
+    from .schemas import problems_of
+
     problems: dict[str, int] = {}
     for batch in frame.iter_slices(rows_per_check) if frame.height else [frame]:
-        for problem in _problems(schema, batch):
+        for problem in problems_of(table, batch):
             problems[problem] = problems.get(problem, 0) + 1
-    problems.update(_repeats(schema, frame, rows_per_check))
+    problems.update(_repeats(declared, frame, rows_per_check))
     if problems:
         what = "; ".join(f"{problem} ({count})" for problem, count in sorted(problems.items()))
         message = f"{table}: {frame.height} rows break the table's contract: {what}."
@@ -52,37 +52,22 @@ def validate(
     return frame
 
 
-class _Asked:
-    """Stands for rows where a check says what it selects of them, which is given back as it is."""
-
-    def select(self, asked: pl.Expr) -> pl.Expr:
-        """What the check asks of each row."""
-        return asked
-
-
 @cache
 def _requirements(table: str, columns: tuple[str, ...]) -> tuple[pl.Expr, ...]:
-    """One boolean each: what the schema of `table` asks of the values of these columns, and of all of them."""
-    schema = schema_of(table)
-    known = {name: schema.columns[name] for name in columns}
-    every = [_asked(check, name).all() for name, column in known.items() for check in column.checks]
-    every += [_asked(check, None).all() for check in schema.checks]
+    """One boolean each: what `table` asks of the values of these columns, and of all of them."""
+    declared = table_named(table)
+    known = {name: declared.columns[name] for name in columns}
+    every = [check.asks(pl.col(name)).all() for name, column in known.items() for check in column.checks]
     for name, column in known.items():
         if not column.nullable:
             every.append(pl.col(name).null_count() == 0)
-        if column.dtype.type in _FLOATS and not column.nullable:
+        if column.kind in _FLOATS and not column.nullable:
             every.append(~pl.col(name).is_nan().any())
         if column.unique:
             every.append(pl.col(name).n_unique() == pl.len())
-    if schema.unique:
-        every.append(pl.struct(schema.unique).n_unique() == pl.len())
+    if declared.unique:
+        every.append(pl.struct(declared.unique).n_unique() == pl.len())
     return tuple(asked.alias(str(place)) for place, asked in enumerate(every))
-
-
-def _asked(check: pa.Check, column: str | None) -> pl.Expr:
-    """What a check asks of each row; rows for which it says neither, those without a value, pass it."""
-    asks = partial(check._check_fn, **check._check_kwargs)
-    return cast(pl.Expr, asks(PolarsData(cast(Any, _Asked()), cast(str, column))))
 
 
 def _surely_fits(table: str, frame: pl.DataFrame) -> bool:
@@ -92,29 +77,11 @@ def _surely_fits(table: str, frame: pl.DataFrame) -> bool:
     return all(frame.select(_requirements(table, tuple(frame.columns))).row(0)) if frame.height else True
 
 
-def _problems(schema: pa.DataFrameSchema, batch: pl.DataFrame) -> list[str]:
-    """One entry a failed case: the column and the check, without the value."""
-    try:
-        schema.validate(batch, lazy=True)
-    except pa.errors.SchemaErrors as errors:
-        return [_describe(row) for row in errors.failure_cases.iter_rows(named=True)]
-    return []
-
-
-def _describe(case: dict[str, object]) -> str:
-    """A failed case in words; a missing or a surplus column has its name where values have theirs."""
-    if case["check"] == "column_in_dataframe":
-        return f"column '{case['failure_case']}' is missing"
-    if case["check"] == "column_in_schema":
-        return f"column '{case['failure_case']}' is not part of it"
-    return f"column '{case['column']}' fails {case['check']}"
-
-
-def _repeats(schema: pa.DataFrameSchema, frame: pl.DataFrame, rows_per_check: int) -> dict[str, int]:
+def _repeats(declared: Table, frame: pl.DataFrame, rows_per_check: int) -> dict[str, int]:
     """Uniqueness over the whole table: a check batch by batch cannot see repeats across batches."""
-    keys = [[name] for name, column in schema.columns.items() if column.unique]
-    if schema.unique:
-        keys.append(list(schema.unique))
+    keys = [[name] for name, column in declared.columns.items() if column.unique]
+    if declared.unique:
+        keys.append(list(declared.unique))
     found: dict[str, int] = {}
     for key in keys:
         if frame.height <= rows_per_check or not set(key) <= set(frame.columns):

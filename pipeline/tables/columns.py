@@ -2,8 +2,9 @@
 
 from typing import Final
 
-import pandera.polars as pa
 import polars as pl
+
+from .contract import Check, Column, Kind, at_least, column, within
 
 # `extra`: what else of a message a chat template may read, as JSON (`importers.base.Message`); mostly null.
 MESSAGES: Final = pl.List(pl.Struct({"role": pl.String, "content": pl.String, "extra": pl.String}))
@@ -35,37 +36,35 @@ TOKEN_IDS: Final = pl.List(pl.Int32)
 # What an answer's id stands for.
 TEXTS: Final = ("prompt", "tools", "completion", "completion_extra")
 
-ID = pa.Check.str_matches(r"^[0-9a-f]{32}$")
-PROBABILITY = pa.Check.in_range(0.0, 1.0)
-NON_NEGATIVE = pa.Check.ge(0)
-NON_EMPTY = pa.Check.str_length(min_value=1)
+ID: Final = Check(
+    "str_matches('^[0-9a-f]{32}$')", "32 hexadecimal digits", lambda values: values.str.contains("^[0-9a-f]{32}$")
+)
+PROBABILITY: Final = within(0.0, 1.0)
+NON_NEGATIVE: Final = at_least(0)
+NON_EMPTY: Final = Check("str_length(1, None)", "not empty", lambda values: values.str.len_chars().ge(1))
 # An answer without a text is one that calls tools, or thinks, and no more.
-ANSWERED = pa.Check(
-    lambda data: data.lazyframe.select((pl.col("completion") != "") | pl.col("completion_extra").is_not_null()),
-    name="completion_or_extra",
+ANSWERED: Final = Check(
+    "completion_or_extra",
+    "not empty where completion_extra is missing",
+    lambda completion: (completion != "") | pl.col("completion_extra").is_not_null(),
 )
 
 
-def identifier(*, unique: bool = False, nullable: bool = False) -> pa.Column:
+def identifier(*, unique: bool = False, nullable: bool = False) -> Column:
     """A column of ids made from content."""
-    return pa.Column(pl.String, ID, unique=unique, nullable=nullable)
+    return column(pl.String, ID, unique=unique, nullable=nullable)
 
 
-def optional(kind: type[pl.DataType] | pl.DataType, check: pa.Check | None = None) -> pa.Column:
+def optional(kind: Kind, *checks: Check) -> Column:
     """A column that a table may lack, and whose values may be missing."""
-    return pa.Column(kind, check, nullable=True, required=False)
+    return column(kind, *checks, nullable=True, required=False)
 
 
-def texts(*, required: bool) -> dict[str, pa.Column]:
+def texts(*, required: bool) -> dict[str, Column]:
     """The columns `TEXTS`; of a table whose rows name their answer by its id, they may be left to table `texts`."""
     return {
-        "prompt": pa.Column(MESSAGES, required=required),
-        "tools": pa.Column(pl.String, NON_EMPTY, nullable=True, required=required),
-        "completion": pa.Column(pl.String, ANSWERED, required=required),
-        "completion_extra": pa.Column(pl.String, NON_EMPTY, nullable=True, required=required),
+        "prompt": column(MESSAGES, required=required),
+        "tools": column(pl.String, NON_EMPTY, nullable=True, required=required),
+        "completion": column(pl.String, ANSWERED, required=required),
+        "completion_extra": column(pl.String, NON_EMPTY, nullable=True, required=required),
     }
-
-
-def schema(columns: dict[str, pa.Column], unique: list[str] | None = None) -> pa.DataFrameSchema:
-    """A table of exactly these columns in this order; the columns `unique` together name a row."""
-    return pa.DataFrameSchema(columns, strict=True, ordered=True, unique=unique)

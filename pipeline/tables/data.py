@@ -2,7 +2,6 @@
 
 from typing import Final
 
-import pandera.polars as pa
 import polars as pl
 
 from .columns import (
@@ -24,197 +23,195 @@ from .columns import (
     TIME,
     VOTE,
     identifier,
-    schema,
     texts,
 )
+from .contract import Table, above, at_least, at_most, column
 
-EVENTS: Final = schema(
+EVENTS: Final = Table(
     {
         "event_id": identifier(unique=True),
         "prompt_id": identifier(),
         "response_id": identifier(),
-        "source_file": pa.Column(pl.String, NON_EMPTY),
-        "source_line": pa.Column(pl.Int64, NON_NEGATIVE),
-        "format": pa.Column(pl.String, NON_EMPTY),
-        "conversation_id": pa.Column(pl.String, nullable=True),
-        "user_id": pa.Column(pl.String, nullable=True),
-        "model": pa.Column(pl.String, nullable=True),
+        "source_file": column(pl.String, NON_EMPTY),
+        "source_line": column(pl.Int64, NON_NEGATIVE),
+        "format": column(pl.String, NON_EMPTY),
+        "conversation_id": column(pl.String, nullable=True),
+        "user_id": column(pl.String, nullable=True),
+        "model": column(pl.String, nullable=True),
         **texts(required=False),
-        "vote": pa.Column(VOTE),
-        "comparison_id": pa.Column(pl.String, nullable=True),
-        "comparison_kind": pa.Column(COMPARISON_KIND, nullable=True),
-        "propensity": pa.Column(pl.Float64, [pa.Check.gt(0.0), pa.Check.le(1.0)], nullable=True),
-        "position": pa.Column(pl.Int64, pa.Check.ge(1), nullable=True),
-        "created_at": pa.Column(TIME, nullable=True),
-        "deliveries": pa.Column(pl.Int64, pa.Check.ge(1)),
+        "vote": column(VOTE),
+        "comparison_id": column(pl.String, nullable=True),
+        "comparison_kind": column(COMPARISON_KIND, nullable=True),
+        "propensity": column(pl.Float64, above(0.0), at_most(1.0), nullable=True),
+        "position": column(pl.Int64, at_least(1), nullable=True),
+        "created_at": column(TIME, nullable=True),
+        "deliveries": column(pl.Int64, at_least(1)),
     }
 )
-ANSWER_TEXTS: Final = schema(
-    {"response_id": identifier(unique=True), "prompt_id": identifier(), **texts(required=True)}
-)
-REJECTS: Final = schema(
+ANSWER_TEXTS: Final = Table({"response_id": identifier(unique=True), "prompt_id": identifier(), **texts(required=True)})
+REJECTS: Final = Table(
     {
-        "source_file": pa.Column(pl.String, NON_EMPTY),
-        "source_line": pa.Column(pl.Int64, NON_NEGATIVE),
-        "reason": pa.Column(pl.String, NON_EMPTY),
-        "detail": pa.Column(pl.String),
-        "raw": pa.Column(pl.String),
+        "source_file": column(pl.String, NON_EMPTY),
+        "source_line": column(pl.Int64, NON_NEGATIVE),
+        "reason": column(pl.String, NON_EMPTY),
+        "detail": column(pl.String),
+        "raw": column(pl.String),
     }
 )
-RESPONSES: Final = schema(
+RESPONSES: Final = Table(
     {
         "response_id": identifier(unique=True),
         "prompt_id": identifier(),
         **texts(required=False),
-        "model": pa.Column(pl.String, nullable=True),
-        "models": pa.Column(pl.List(pl.String)),
-        "conversation_ids": pa.Column(pl.List(pl.String)),
-        "user_ids": pa.Column(pl.List(pl.String)),
-        "oldest_event_at": pa.Column(TIME, nullable=True),
-        "newest_event_at": pa.Column(TIME, nullable=True),
-        "n_events": pa.Column(pl.Int64, pa.Check.ge(1)),
-        "n_up": pa.Column(pl.Int64, NON_NEGATIVE),
-        "n_down": pa.Column(pl.Int64, NON_NEGATIVE),
-        "n_retracted": pa.Column(pl.Int64, NON_NEGATIVE),
-        "n_copied": pa.Column(pl.Int64, NON_NEGATIVE),
-        "n_regenerated": pa.Column(pl.Int64, NON_NEGATIVE),
-        "n_compared": pa.Column(pl.Int64, NON_NEGATIVE),
-        "n_tied": pa.Column(pl.Int64, NON_NEGATIVE),
-        "n_both_bad": pa.Column(pl.Int64, NON_NEGATIVE),
-        "up_evidence": pa.Column(pl.Float64, NON_NEGATIVE),
-        "down_evidence": pa.Column(pl.Float64, NON_NEGATIVE),
-        "posterior_mean": pa.Column(pl.Float64, PROBABILITY),
-        "posterior_low": pa.Column(pl.Float64, PROBABILITY),
-        "posterior_high": pa.Column(pl.Float64, PROBABILITY),
-        "probability_desirable": pa.Column(pl.Float64, PROBABILITY),
-        "label": pa.Column(LABEL),
-        "abstain_reason": pa.Column(ABSTAIN_REASON, nullable=True),
-        "weight": pa.Column(pl.Float64, PROBABILITY),
-        "exposure_weight": pa.Column(pl.Float64, pa.Check.ge(1.0), nullable=True),
-        "recency_weight": pa.Column(pl.Float64, PROBABILITY),
+        "model": column(pl.String, nullable=True),
+        "models": column(pl.List(pl.String)),
+        "conversation_ids": column(pl.List(pl.String)),
+        "user_ids": column(pl.List(pl.String)),
+        "oldest_event_at": column(TIME, nullable=True),
+        "newest_event_at": column(TIME, nullable=True),
+        "n_events": column(pl.Int64, at_least(1)),
+        "n_up": column(pl.Int64, NON_NEGATIVE),
+        "n_down": column(pl.Int64, NON_NEGATIVE),
+        "n_retracted": column(pl.Int64, NON_NEGATIVE),
+        "n_copied": column(pl.Int64, NON_NEGATIVE),
+        "n_regenerated": column(pl.Int64, NON_NEGATIVE),
+        "n_compared": column(pl.Int64, NON_NEGATIVE),
+        "n_tied": column(pl.Int64, NON_NEGATIVE),
+        "n_both_bad": column(pl.Int64, NON_NEGATIVE),
+        "up_evidence": column(pl.Float64, NON_NEGATIVE),
+        "down_evidence": column(pl.Float64, NON_NEGATIVE),
+        "posterior_mean": column(pl.Float64, PROBABILITY),
+        "posterior_low": column(pl.Float64, PROBABILITY),
+        "posterior_high": column(pl.Float64, PROBABILITY),
+        "probability_desirable": column(pl.Float64, PROBABILITY),
+        "label": column(LABEL),
+        "abstain_reason": column(ABSTAIN_REASON, nullable=True),
+        "weight": column(pl.Float64, PROBABILITY),
+        "exposure_weight": column(pl.Float64, at_least(1.0), nullable=True),
+        "recency_weight": column(pl.Float64, PROBABILITY),
     }
 )
-RESPONSE_DROPS: Final = schema(
+RESPONSE_DROPS: Final = Table(
     {
         "response_id": identifier(unique=True),
         "prompt_id": identifier(),
-        "n_events": pa.Column(pl.Int64, pa.Check.ge(1)),
-        "reason": pa.Column(RESPONSE_DROP),
-        "detail": pa.Column(pl.String),
+        "n_events": column(pl.Int64, at_least(1)),
+        "reason": column(RESPONSE_DROP),
+        "detail": column(pl.String),
     }
 )
-CONTRADICTIONS: Final = schema(
+CONTRADICTIONS: Final = Table(
     {
-        "kind": pa.Column(CONTRADICTION),
+        "kind": column(CONTRADICTION),
         "prompt_id": identifier(nullable=True),
         "response_id": identifier(nullable=True),
         "other_response_id": identifier(nullable=True),
-        "user_id": pa.Column(pl.String, nullable=True),
-        "n_up": pa.Column(pl.Int64, NON_NEGATIVE),
-        "n_down": pa.Column(pl.Int64, NON_NEGATIVE),
+        "user_id": column(pl.String, nullable=True),
+        "n_up": column(pl.Int64, NON_NEGATIVE),
+        "n_down": column(pl.Int64, NON_NEGATIVE),
     },
-    unique=["kind", "response_id", "other_response_id", "user_id"],
+    unique=("kind", "response_id", "other_response_id", "user_id"),
 )
-RATERS: Final = schema(
+RATERS: Final = Table(
     {
-        "user_id": pa.Column(pl.String, unique=True),
-        "n_votes": pa.Column(pl.Int64, NON_NEGATIVE),
-        "n_up": pa.Column(pl.Int64, NON_NEGATIVE),
-        "n_down": pa.Column(pl.Int64, NON_NEGATIVE),
-        "n_changed": pa.Column(pl.Int64, NON_NEGATIVE),
-        "one_label": pa.Column(pl.Boolean),
-        "up_if_good": pa.Column(pl.Float64, PROBABILITY, nullable=True),
-        "up_if_bad": pa.Column(pl.Float64, PROBABILITY, nullable=True),
-        "weight": pa.Column(pl.Float64, PROBABILITY),
+        "user_id": column(pl.String, unique=True),
+        "n_votes": column(pl.Int64, NON_NEGATIVE),
+        "n_up": column(pl.Int64, NON_NEGATIVE),
+        "n_down": column(pl.Int64, NON_NEGATIVE),
+        "n_changed": column(pl.Int64, NON_NEGATIVE),
+        "one_label": column(pl.Boolean),
+        "up_if_good": column(pl.Float64, PROBABILITY, nullable=True),
+        "up_if_bad": column(pl.Float64, PROBABILITY, nullable=True),
+        "weight": column(pl.Float64, PROBABILITY),
     }
 )
-COMPARISONS: Final = schema(
+COMPARISONS: Final = Table(
     {
         "prompt_id": identifier(),
-        "kind": pa.Column(COMPARISON_KIND),
+        "kind": column(COMPARISON_KIND),
         "chosen_response_id": identifier(),
         "rejected_response_id": identifier(),
-        "n_chosen": pa.Column(pl.Int64, NON_NEGATIVE),
-        "n_rejected": pa.Column(pl.Int64, NON_NEGATIVE),
-        "n_tied": pa.Column(pl.Int64, NON_NEGATIVE),
-        "n_both_bad": pa.Column(pl.Int64, NON_NEGATIVE),
+        "n_chosen": column(pl.Int64, NON_NEGATIVE),
+        "n_rejected": column(pl.Int64, NON_NEGATIVE),
+        "n_tied": column(pl.Int64, NON_NEGATIVE),
+        "n_both_bad": column(pl.Int64, NON_NEGATIVE),
     },
-    unique=["kind", "chosen_response_id", "rejected_response_id"],
+    unique=("kind", "chosen_response_id", "rejected_response_id"),
 )
-COMPARISON_DROPS: Final = schema(
+COMPARISON_DROPS: Final = Table(
     {
         "prompt_id": identifier(),
-        "comparison_id": pa.Column(pl.String),
-        "kind": pa.Column(COMPARISON_KIND),
-        "user_id": pa.Column(pl.String, nullable=True),
+        "comparison_id": column(pl.String),
+        "kind": column(COMPARISON_KIND),
+        "user_id": column(pl.String, nullable=True),
         "response_id": identifier(),
         "other_response_id": identifier(nullable=True),
-        "reason": pa.Column(COMPARISON_DROP),
+        "reason": column(COMPARISON_DROP),
     },
-    unique=["prompt_id", "comparison_id", "response_id", "other_response_id"],
+    unique=("prompt_id", "comparison_id", "response_id", "other_response_id"),
 )
-UNPAIRED: Final = schema(
+UNPAIRED: Final = Table(
     {
         "response_id": identifier(unique=True),
         "prompt_id": identifier(),
-        "prompt": pa.Column(MESSAGES),
-        "tools": pa.Column(pl.String, NON_EMPTY, nullable=True),
-        "completion": pa.Column(MESSAGES),
-        "label": pa.Column(pl.Boolean),
-        "weight": pa.Column(pl.Float64, NON_NEGATIVE),
-        "probability_desirable": pa.Column(pl.Float64, PROBABILITY),
+        "prompt": column(MESSAGES),
+        "tools": column(pl.String, NON_EMPTY, nullable=True),
+        "completion": column(MESSAGES),
+        "label": column(pl.Boolean),
+        "weight": column(pl.Float64, NON_NEGATIVE),
+        "probability_desirable": column(pl.Float64, PROBABILITY),
     }
 )
-PAIRS: Final = schema(
+PAIRS: Final = Table(
     {
         "pair_id": identifier(unique=True),
         "prompt_id": identifier(),
-        "prompt": pa.Column(MESSAGES),
-        "tools": pa.Column(pl.String, NON_EMPTY, nullable=True),
-        "chosen": pa.Column(MESSAGES),
-        "rejected": pa.Column(MESSAGES),
+        "prompt": column(MESSAGES),
+        "tools": column(pl.String, NON_EMPTY, nullable=True),
+        "chosen": column(MESSAGES),
+        "rejected": column(MESSAGES),
         "chosen_response_id": identifier(),
         "rejected_response_id": identifier(),
-        "pair_source": pa.Column(PAIR_SOURCE),
-        "margin": pa.Column(pl.Float64, PROBABILITY),
-        "chosen_better_probability": pa.Column(pl.Float64, PROBABILITY),
+        "pair_source": column(PAIR_SOURCE),
+        "margin": column(pl.Float64, PROBABILITY),
+        "chosen_better_probability": column(pl.Float64, PROBABILITY),
         # Only where the run asks for it: `pairs.weights`.
-        "weight": pa.Column(pl.Float64, NON_NEGATIVE, required=False),
+        "weight": column(pl.Float64, NON_NEGATIVE, required=False),
     }
 )
-PAIR_DROPS: Final = schema(
+PAIR_DROPS: Final = Table(
     {
         "prompt_id": identifier(),
         "chosen_response_id": identifier(),
         "rejected_response_id": identifier(),
-        "pair_source": pa.Column(PAIR_SOURCE),
-        "reason": pa.Column(PAIR_DROP),
-        "similarity": pa.Column(pl.Float64, PROBABILITY, nullable=True),
+        "pair_source": column(PAIR_SOURCE),
+        "reason": column(PAIR_DROP),
+        "similarity": column(pl.Float64, PROBABILITY, nullable=True),
     },
-    unique=["pair_source", "chosen_response_id", "rejected_response_id"],
+    unique=("pair_source", "chosen_response_id", "rejected_response_id"),
 )
-PAIR_YIELD: Final = schema(
+PAIR_YIELD: Final = Table(
     {
-        "outcome": pa.Column(pl.String, NON_EMPTY, unique=True),
-        "n_prompts": pa.Column(pl.Int64, NON_NEGATIVE),
-        "advice": pa.Column(pl.String),
+        "outcome": column(pl.String, NON_EMPTY, unique=True),
+        "n_prompts": column(pl.Int64, NON_NEGATIVE),
+        "advice": column(pl.String),
     }
 )
-SPLITS: Final = schema(
+SPLITS: Final = Table(
     {
         "prompt_id": identifier(unique=True),
         "group_id": identifier(),
-        "split": pa.Column(SPLIT),
+        "split": column(SPLIT),
     }
 )
-LEAKAGE: Final = schema(
+LEAKAGE: Final = Table(
     {
-        "text": pa.Column(LEAK_TEXT),
-        "match": pa.Column(LEAK_MATCH),
-        "left": pa.Column(pl.String, NON_EMPTY),
-        "right": pa.Column(pl.String, NON_EMPTY),
-        "n_right": pa.Column(pl.Int64, NON_NEGATIVE),
-        "n_leaked": pa.Column(pl.Int64, NON_NEGATIVE, nullable=True),
+        "text": column(LEAK_TEXT),
+        "match": column(LEAK_MATCH),
+        "left": column(pl.String, NON_EMPTY),
+        "right": column(pl.String, NON_EMPTY),
+        "n_right": column(pl.Int64, NON_NEGATIVE),
+        "n_leaked": column(pl.Int64, NON_NEGATIVE, nullable=True),
     },
-    unique=["text", "match", "left", "right"],
+    unique=("text", "match", "left", "right"),
 )

@@ -2,11 +2,11 @@
 
 from typing import Final
 
-import pandera.polars as pa
 import polars as pl
 
 from ..errors import TableError, unknown_name
 from .columns import TEXTS
+from .contract import Kind, Table
 from .data import (
     ANSWER_TEXTS,
     COMPARISON_DROPS,
@@ -42,7 +42,7 @@ from .models import (
     TRAINING_LOG,
 )
 
-TABLES: Final[dict[str, pa.DataFrameSchema]] = {
+TABLES: Final[dict[str, Table]] = {
     "events": EVENTS,
     "texts": ANSWER_TEXTS,
     "rejects": REJECTS,
@@ -77,20 +77,8 @@ TABLES: Final[dict[str, pa.DataFrameSchema]] = {
 }
 
 
-# Checks of pandera's own, by name, with their bounds.
-_FITS: Final = {
-    "greater_than_or_equal_to": "at least {min_value}",
-    "greater_than": "above {min_value}",
-    "less_than_or_equal_to": "at most {max_value}",
-    "in_range": "from {min_value} to {max_value}",
-    "str_length": "not empty",
-    "completion_or_extra": "not empty where completion_extra is missing",
-    "str_matches": "32 hexadecimal digits",
-}
-
-
-def schema_of(table: str) -> pa.DataFrameSchema:
-    """The schema of `table`.
+def table_named(table: str) -> Table:
+    """What is declared of `table`.
 
     Raises:
         TableError: There is no table of that name.
@@ -102,8 +90,8 @@ def schema_of(table: str) -> pa.DataFrameSchema:
 
 def polars_schema(table: str, *, optional: bool = False) -> pl.Schema:
     """The columns and polars types of `table`, in order; with `optional`, those too that it may lack."""
-    columns = schema_of(table).columns
-    return pl.Schema({name: column.dtype.type for name, column in columns.items() if column.required or optional})
+    columns = table_named(table).columns
+    return pl.Schema({name: column.kind for name, column in columns.items() if column.required or optional})
 
 
 def has_columns_of(table: str, schema: pl.Schema) -> bool:
@@ -124,20 +112,14 @@ def describe_table(table: str) -> list[dict[str, str]]:
     return [
         {
             "column": name,
-            "type": _type(column.dtype.type),
-            "values": ", ".join(map(_fits, column.checks)),
+            "type": _type(column.kind),
+            "values": ", ".join(check.words for check in column.checks),
             "missing": "the column too" if not column.required else "allowed" if column.nullable else "no",
             "meaning": meaning_of(table, name),
         }
-        for name, column in schema_of(table).columns.items()
+        for name, column in table_named(table).columns.items()
     ]
 
 
-def _type(kind: pl.DataType) -> str:
+def _type(kind: Kind) -> str:
     return " | ".join(kind.categories) if isinstance(kind, pl.Enum) else str(kind)
-
-
-def _fits(check: pa.Check) -> str:
-    """What a check asks of a value, in words."""
-    words = _FITS.get(str(check.name), str(check.error or check.name))
-    return words.format(**(check.statistics or {}))

@@ -2,11 +2,16 @@
 
 from datetime import UTC, datetime
 
+import pandera.polars as pa
 import polars as pl
 import pytest
+from pandera.backends.polars import builtin_checks  # noqa: F401  registers what pandera's own checks ask
 
 from thumbline.pipeline.errors import TableError
 from thumbline.pipeline.tables import TABLES, checks, describe_table, polars_schema, validate
+from thumbline.pipeline.tables.columns import ID, NON_EMPTY, NON_NEGATIVE, PROBABILITY
+from thumbline.pipeline.tables.contract import above, at_least, at_most
+from thumbline.pipeline.tables.schemas import problems_of
 
 LOGPS = pl.DataFrame(
     {"sequence_id": ["a" * 32, "b" * 32], "logps": [-1.5, 0.0], "token_count": [3, 1]},
@@ -90,7 +95,7 @@ def test_what_is_asked_at_once_is_what_pandera_asks(table):
     for name, kind in whole.schema.items():
         for value in _VALUES.get(type(kind), [None]):
             changed = pl.concat([whole.head(1), whole.tail(1).with_columns(pl.lit(value, dtype=kind).alias(name))])
-            refused = bool(checks._problems(TABLES[table], changed))
+            refused = bool(problems_of(table, changed))
             assert checks._surely_fits(table, changed) is not refused, f"{name} = {value!r}"
 
 
@@ -105,3 +110,30 @@ def test_every_table_has_its_checks_asked_at_once(table):
         if column.required
     )
     assert len(asked) >= expected
+
+
+@pytest.mark.parametrize(
+    ("check", "theirs"),
+    [
+        (ID, pa.Check.str_matches("^[0-9a-f]{32}$")),
+        (NON_EMPTY, pa.Check.str_length(min_value=1)),
+        (NON_NEGATIVE, pa.Check.ge(0)),
+        (PROBABILITY, pa.Check.in_range(0.0, 1.0)),
+        (at_least(1.0), pa.Check.ge(1.0)),
+        (at_most(0.0), pa.Check.le(0.0)),
+        (above(0.0), pa.Check.gt(0.0)),
+    ],
+)
+def test_a_check_is_what_pandera_has_under_that_name(check, theirs):
+    assert check.name == theirs.error
+    values = pl.Series("value", _VALUES[pl.String if check in (ID, NON_EMPTY) else pl.Float64])
+    ours = values.to_frame().select(fits=check.asks(pl.col("value")).fill_null(True))["fits"].to_list()
+    schema = pa.DataFrameSchema({"value": pa.Column(values.dtype, theirs, nullable=True)})
+    for value, fits in zip(values, ours, strict=True):
+        row = pl.DataFrame({"value": [value]}, schema={"value": values.dtype})
+        try:
+            schema.validate(row)
+        except pa.errors.SchemaError:
+            assert not fits, value
+        else:
+            assert fits, value
