@@ -51,12 +51,22 @@ def as_number(digits: pl.Expr) -> pl.Expr:
     return digits.str.decode("hex").bin.reinterpret(dtype=pl.UInt128, endianness="big")
 
 
-def as_digits(numbers: pl.Series) -> pl.Series:
-    """The digests that `as_number` has the numbers of."""
+def halves_of(numbers: pl.Series) -> list[np.ndarray]:
+    """(rows,) uint64 each: the upper and the lower half of numbers that `as_number` made."""
     number, half = pl.col("number"), 1 << 64
     parts = (number // half).alias("high"), (number % half).alias("low")
-    halves = numbers.to_frame("number").select(part.cast(pl.UInt64) for part in parts)
-    ordered = pa.py_buffer(np.stack([column.to_numpy() for column in halves], axis=1).astype(">u8"))
+    return [half.to_numpy() for half in numbers.to_frame("number").select(part.cast(pl.UInt64) for part in parts)]
+
+
+def of_halves(high: np.ndarray, low: np.ndarray) -> pl.Series:
+    """The numbers whose halves these are."""
+    parts = pl.DataFrame({"high": high, "low": low}).select(pl.all().cast(pl.UInt128))
+    return parts.select(number=pl.col("high") * (1 << 64) + pl.col("low")).to_series()
+
+
+def as_digits(numbers: pl.Series) -> pl.Series:
+    """The digests that `as_number` has the numbers of."""
+    ordered = pa.py_buffer(np.stack(halves_of(numbers), axis=1).astype(">u8"))
     written = pa.FixedSizeBinaryArray.from_buffers(pa.binary(16), len(numbers), [None, ordered])
     return pl.Series(numbers.name, written.cast(pa.large_binary())).bin.encode("hex")
 

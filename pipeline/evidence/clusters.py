@@ -1,24 +1,29 @@
 """Prompts that must not be parted, as named groups, from what the partitions of a log say of them.
 
-Everything here is held for all prompts at once: keys are numbers, prompts their places, and a partition's ids are let
-go as it is gathered.
+What is held for all prompts at once is few numbers each: prompts are their places, keys are looked at a share or a
+partition at a time.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import accumulate
+from pathlib import Path
 from typing import Final, NamedTuple, Self
 
 import numpy as np
+import numpy.typing as npt
 import polars as pl
 
 from ..errors import InputError
-from ..identity import as_number
+from ..identity import as_number, halves_of, of_halves
+from ..tables import TIME
 from ..workers import IN_MEMORY
-from .groups import components_of_places, dense, ranks_of_keys
+from .groups import components_of_edges, dense, first_places
 from .meetings import kept_together
 from .neighbours import near_links
 
 _PLACE: Final = pl.int_range(pl.len(), dtype=pl.UInt32).alias("place")
+# After all times, and after all keys.
+_NO_TIME: Final = int(np.iinfo(np.int64).max)
+_LAST_KEY: Final = int(np.iinfo(np.uint64).max)
 _NO_EDGES: Final = pl.Schema({"left": pl.UInt32(), "right": pl.UInt32()})
 
 
@@ -73,17 +78,21 @@ def _as_numbers(*columns: str) -> list[pl.Expr]:
 
 
 class Partitions:
-    """What all partitions say, a column at a time: all of it at once would be the largest thing of a run."""
+    """What all partitions say, one after the other: all of it at once would be the largest thing of a run."""
 
-    def __init__(self, read: Callable[[str], Iterator[pl.DataFrame]], heights: Sequence[int]) -> None:
+    def __init__(
+        self, read: Callable[[str], Iterator[pl.DataFrame]], heights: Sequence[int], folder: Path | None = None
+    ) -> None:
         """Take where the tables are.
 
         Args:
             read: Gives a table of `NumberedPrompts` of each partition, in their order, each time that it is called.
             heights: How many prompts each partition has.
+            folder: Where more may lie meanwhile; None: nowhere.
         """
         self._read = read
         self._heights = heights
+        self.folder = folder
 
     @classmethod
     def of(cls, parts: Iterable[NumberedPrompts]) -> Self:
@@ -100,19 +109,39 @@ class Partitions:
         """How many prompts there are: a prompt is in one partition."""
         return sum(self._heights)
 
+    def places(self) -> Iterator[slice]:
+        """The places of each partition's prompts."""
+        before = 0
+        for height in self._heights:
+            yield slice(before, before + height)
+            before += height
+
+    def each(self, table: str, *names: str) -> Iterator[pl.DataFrame]:
+        """Columns of a table, a partition after the other; a place counts over all of them."""
+        for frame, places in zip(self._read(table), self.places(), strict=True):
+            yield frame.select(
+                pl.col(name) + pl.lit(places.start, pl.UInt32) if name == "place" else pl.col(name) for name in names
+            )
+
     def columns(self, table: str, *names: str) -> pl.DataFrame:
-        """Columns of a table of all partitions; a place counts over all of them."""
-        before = accumulate(self._heights, initial=0)
-        return pl.concat(
-            frame.select(pl.col(name) + pl.lit(start, pl.UInt32) if name == "place" else pl.col(name) for name in names)
-            for frame, start in zip(self._read(table), before, strict=False)
-        )
+        """As `each`, of all partitions at once."""
+        return pl.concat(self.each(table, *names))
 
 
-def prompt_clusters(parts: Partitions, near_similarity: float | None, pairs: pl.DataFrame | None) -> pl.DataFrame:
-    """`prompt_id`, `group_id`, `newest_event_at` of the group and its number, for every prompt in the order of places.
+class Clusters(NamedTuple):
+    """Prompts in groups.
 
-    Ids are numbers of digests; `group` is one without gaps, that means nothing beyond this call.
+    Attributes:
+        groups: (prompts,) the group of each prompt, from 0 without gaps, in the order of places.
+        names: `group_id` and `newest_event_at` of each group.
+    """
+
+    groups: npt.NDArray[np.int32]
+    names: pl.DataFrame
+
+
+def prompt_clusters(parts: Partitions, near_similarity: float | None, pairs: pl.DataFrame | None) -> Clusters:
+    """Every prompt with its group; ids are numbers of digests, a group's own number means nothing beyond this call.
 
     Args:
         parts: All partitions.
@@ -132,27 +161,50 @@ def prompt_clusters(parts: Partitions, near_similarity: float | None, pairs: pl.
         answers = parts.columns("answers", "response_id", "prompt_id")
         met.append(_across_prompts(pairs.with_columns(_as_numbers("prompt_id", "rejected_response_id")), answers))
     edges = _edges(parts, pl.concat(met)) if met else _NO_EDGES.to_frame()
-    return _named(parts, _components(parts, edges))
+    groups = dense(_components(parts, edges))
+    return Clusters(groups, _names(parts, groups))
 
 
-def _components(parts: Partitions, edges: pl.DataFrame) -> pl.Series:
+def _components(parts: Partitions, edges: pl.DataFrame) -> npt.NDArray[np.int32]:
     """(prompts,) the component of each prompt: by their texts and edges first, then by conversations and users."""
-    keys = parts.columns("prompts", "text_key")
-    text = components_of_places(parts.height, keys.select(_PLACE, key="text_key"), edges)
-    texts = pl.Series("text", dense(text))
-    names = keys.select(name="text_key").with_columns(texts)
-    if edges.is_empty():
-        # Those of one component have one key, which its first place has too.
-        names = names.filter(pl.Series(text.to_numpy() == np.arange(len(text))))
-    else:
-        names = names.group_by("text").agg(pl.col("name").min()).sort("text")
+    texts = first_places(_column(parts, "prompts", "text_key"), parts.height, parts.folder)
+    if not edges.is_empty():
+        own = np.flatnonzero(texts != np.arange(len(texts)))
+        alike = pl.DataFrame({"left": own, "right": texts[own]}).cast(pl.UInt32)
+        texts = components_of_edges(len(texts), pl.concat([alike, edges])).to_numpy()
     # Before anything else of the meetings is in memory: their keys are the most of it.
-    nodes, count = ranks_of_keys(parts.columns("meetings", "key")["key"])
-    if not count:
-        return text
-    meetings = parts.columns("meetings", "place", "is_user", "at")
-    met = meetings.select("is_user", "at", text=texts.gather(meetings["place"]), node=pl.Series(nodes))
-    return kept_together(names["name"], met, count).gather(texts).alias("component")
+    met = sum(map(len, _column(parts, "meetings", "key")))
+    if not met:
+        return texts
+    nodes = dense(first_places(_column(parts, "meetings", "key"), met, parts.folder))
+    return kept_together(
+        texts, _met(parts, texts, nodes), int(nodes.max()) + 1, lambda some: _names_of(parts, texts, some)
+    )
+
+
+def _column(parts: Partitions, table: str, name: str) -> Iterator[pl.Series]:
+    return (frame[name] for frame in parts.each(table, name))
+
+
+def _met(parts: Partitions, texts: npt.NDArray[np.int32], nodes: npt.NDArray[np.int32]) -> Iterator[pl.DataFrame]:
+    """The meetings of each partition as `kept_together` takes them."""
+    before = 0
+    for frame in parts.each("meetings", "place", "key", "is_user", "at"):
+        own = nodes[before : before + frame.height]
+        before += frame.height
+        text = pl.Series("text", texts[frame["place"].to_numpy()])
+        yield frame.drop("place").with_columns(text, pl.Series("node", own))
+
+
+def _names_of(parts: Partitions, texts: npt.NDArray[np.int32], some: npt.NDArray[np.int32]) -> pl.Series:
+    """The smallest key of each of some texts, which are in order."""
+    is_wanted = np.zeros(len(texts), dtype=bool)
+    is_wanted[some] = True
+    found = [pl.DataFrame(schema={"text": pl.Int32, "text_key": pl.UInt128})]
+    for places, frame in zip(parts.places(), parts.each("prompts", "text_key"), strict=True):
+        own = texts[places]
+        found.append(frame.select(pl.Series("text", own), "text_key").filter(pl.Series(is_wanted[own])))
+    return pl.concat(found).group_by("text").agg(pl.col("text_key").min()).sort("text")["text_key"]
 
 
 def _edges(parts: Partitions, met: pl.DataFrame) -> pl.DataFrame:
@@ -179,24 +231,25 @@ def _across_prompts(pairs: pl.DataFrame, answers: pl.DataFrame) -> pl.DataFrame:
     return met.filter(pl.col("prompt_id") != pl.col("other_id")).select(left="prompt_id", right="other_id")
 
 
-def _named(parts: Partitions, component: pl.Series) -> pl.DataFrame:
-    """`prompt_id`, `group_id`, `newest_event_at` of the group and its number `group`, for every prompt."""
-    numbers = dense(component)
-    prompts = parts.columns("prompts", "text_key", "oldest_event_at", "newest_event_at")
-    is_alone = np.bincount(numbers)[numbers] == 1
-    # A prompt without others names its group itself; most are alone.
-    others = prompts.with_columns(group=pl.Series(numbers)).filter(~is_alone)
-    groups = (
-        others.sort("oldest_event_at", "text_key", nulls_last=True)
-        .group_by("group", maintain_order=True)
-        .agg(pl.col("text_key").first(), pl.col("newest_event_at").max())
-    )
-    # Where each prompt's group stands: its own row, or a row after all prompts.
-    rows = np.arange(prompts.height, dtype=np.int64)
-    of_groups = np.zeros(int(numbers.max(initial=-1)) + 1, dtype=np.int64)
-    of_groups[groups["group"].to_numpy()] = prompts.height + np.arange(groups.height)
-    rows[~is_alone] = of_groups[numbers[~is_alone]]
-    both = pl.concat([prompts.select("text_key", "newest_event_at"), groups.drop("group")])
-    named = pl.DataFrame([both["text_key"].gather(rows).alias("group_id"), both["newest_event_at"].gather(rows)])
-    ids = parts.columns("prompts", "id").rename({"id": "prompt_id"})
-    return ids.hstack(named).with_columns(group=pl.Series(numbers))
+def _names(parts: Partitions, groups: npt.NDArray[np.int32]) -> pl.DataFrame:
+    """`group_id` and `newest_event_at` of each group: a group is named by its oldest prompt."""
+    count = int(groups.max(initial=-1)) + 1
+    oldest, newest = np.full(count, _NO_TIME, dtype=np.int64), np.full(count, -_NO_TIME, dtype=np.int64)
+    high, low = (np.full(count, _LAST_KEY, dtype=np.uint64) for _ in range(2))
+    columns = ("text_key", "oldest_event_at", "newest_event_at")
+    for places, frame in zip(parts.places(), parts.each("prompts", *columns), strict=True):
+        named = frame.with_columns(group=pl.Series(groups[places])).sort("oldest_event_at", "text_key", nulls_last=True)
+        first = named.group_by("group", maintain_order=True).agg(
+            pl.col("text_key", "oldest_event_at").first(), pl.col("newest_event_at").max()
+        )
+        own = first["group"].to_numpy()
+        times = first["oldest_event_at"].to_physical().fill_null(_NO_TIME).to_numpy()
+        upper, lower = halves_of(first["text_key"])
+        is_before = (upper < high[own]) | ((upper == high[own]) & (lower < low[own]))
+        is_first = (times < oldest[own]) | ((times == oldest[own]) & is_before)
+        chosen = own[is_first]
+        oldest[chosen], high[chosen], low[chosen] = times[is_first], upper[is_first], lower[is_first]
+        newest[own] = np.maximum(newest[own], first["newest_event_at"].to_physical().fill_null(-_NO_TIME).to_numpy())
+    del oldest
+    dated = pl.Series("newest_event_at", newest)
+    return pl.DataFrame([of_halves(high, low).alias("group_id"), dated.set(dated == -_NO_TIME, None).cast(TIME)])

@@ -1,5 +1,7 @@
 """Connected components over a narrow table of ids and the keys that they share."""
 
+from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import Final
 
 import numpy as np
@@ -8,10 +10,11 @@ import polars as pl
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-# Rows whose keys are held together: of all at once, sorting or looking them up takes several times their memory.
-_SHARE_ROWS: Final = 2_000_000
-_KEY_BITS: Final = 128
-_LEADING_BITS: Final = 32
+from ..identity import halves_of
+from ..storage.arrays import in_shares
+
+# Keys that are sorted together, each with its place: 24 bytes, several times over.
+_SHARE_ROWS: Final = 1_000_000
 
 
 def components(links: pl.DataFrame) -> pl.DataFrame:
@@ -41,20 +44,10 @@ def components_of_places(count: int, links: pl.DataFrame, edges: pl.DataFrame) -
         A component's number is its smallest place.
     """
     # Most keys are of one place and join nothing.
-    shared = _repeated(links)
+    shared = links.filter(pl.col("key").is_duplicated())
     keys = shared.select(pl.col("key").unique()).with_row_index("node", offset=count)
     by_key = shared.join(keys, on="key", validate="m:1").select(left="place", right="node")
     return components_of_edges(count + keys.height, pl.concat([by_key, edges])).head(count)
-
-
-def _repeated(links: pl.DataFrame) -> pl.DataFrame:
-    """The links whose key is another's too; keys that are numbers are looked at a share after the other."""
-    is_repeated = pl.col("key").is_duplicated()
-    if links.schema["key"] != pl.UInt128:
-        return links.filter(is_repeated)
-    count = 1 + links.height // _SHARE_ROWS
-    of = links.select(pl.col("key") % count).to_series()
-    return pl.concat(links.filter(of == share).filter(is_repeated) for share in range(count))
 
 
 def components_of_edges(count: int, edges: pl.DataFrame) -> pl.Series:
@@ -79,28 +72,41 @@ def components_of_edges(count: int, edges: pl.DataFrame) -> pl.Series:
     return pl.Series("component", found)
 
 
-def dense(component: pl.Series) -> npt.NDArray[np.int32]:
-    """(places,) the components' numbers without gaps, from 0, in the same order."""
-    numbers = component.to_numpy()
+def dense(numbers: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:
+    """(places,) the numbers without gaps, from 0, in the same order."""
     is_taken = np.zeros(int(numbers.max(initial=-1)) + 1, dtype=bool)
     is_taken[numbers] = True
     return np.asarray((np.cumsum(is_taken, dtype=np.int32) - 1)[numbers], dtype=np.int32)
 
 
-def ranks_of_keys(keys: pl.Series) -> tuple[npt.NDArray[np.uint32], int]:
-    """(keys,) the rank of each key among all different ones, from 0, and how many there are.
+def first_places(keys: Iterable[pl.Series], count: int, folder: Path | None) -> npt.NDArray[np.int32]:
+    """(count,) the first place that has the key of each place.
 
     Args:
-        keys: Numbers of digests, so that ranges of them have about as many each.
+        keys: Numbers of 128 bits, of digests, one part of the places after the other.
+        count: How many places there are in all.
+        folder: Where keys may lie meanwhile; None: all are held in memory.
     """
-    count = 1 + len(keys) // _SHARE_ROWS
-    leading = pl.col("key") // (1 << (_KEY_BITS - _LEADING_BITS))
-    of = keys.to_frame("key").select(leading.cast(pl.UInt64) * count // (1 << _LEADING_BITS)).to_series().to_numpy()
-    found = np.empty(len(keys), dtype=np.uint32)
+    found = np.arange(count, dtype=np.int32)
+    if count:
+        for share in in_shares(_with_places(keys), count, folder, _SHARE_ROWS):
+            high, low, places = share.T
+            order = np.argsort(high, kind="stable")
+            differs = high[order[1:]] != high[order[:-1]]
+            if (low[order[1:]] != low[order[:-1]])[~differs].any():
+                order = np.lexsort((low, high))
+                differs = (high[order[1:]] != high[order[:-1]]) | (low[order[1:]] != low[order[:-1]])
+            ordered = places[order]
+            starts = np.flatnonzero(np.r_[True, differs])
+            # Of a share the places ascend, and of equal keys they still do.
+            found[ordered] = np.repeat(ordered[starts], np.diff(starts, append=len(order)))
+    return found
+
+
+def _with_places(keys: Iterable[pl.Series]) -> Iterator[npt.NDArray[np.uint64]]:
+    """(rows, 3) the two halves of each key and its place, a part after the other."""
     before = 0
-    for share in range(count):
-        places = np.flatnonzero(of == share)
-        ranks = keys.gather(places).rank("dense").to_numpy()
-        found[places] = ranks + np.uint32(before) - np.uint32(1)
-        before += int(ranks.max(initial=0))
-    return found, before
+    for part in keys:
+        high, low = halves_of(part)
+        yield np.stack([high, low, np.arange(before, before + len(part), dtype=np.uint64)], axis=1)
+        before += len(part)

@@ -11,13 +11,13 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from ..identity import halves_of
 from ..storage.arrays import ArrayFile, shares
 from ..tables import LEAK_TEXT, SPLIT
 
 Keys = npt.NDArray[np.uint64]
 # Keys that are looked at together: 24 bytes each, several times over while they are sorted.
 _SHARE_ROWS: Final = 2_000_000
-_HALF: Final = 1 << 64
 # The kind of a text takes the last bits of a key's third number.
 _KIND_BITS: Final = 3
 _KINDS: Final = len(LEAK_TEXT.categories)
@@ -27,12 +27,8 @@ _MASKS: Final = 1 << len(SPLIT.categories)
 def key_numbers(keys: pl.DataFrame) -> Keys:
     """(keys, 3) the numbers of `key`, `place` and `text`."""
     place = pl.col("place").cast(pl.UInt64) * (1 << _KIND_BITS)
-    halves = keys.select(
-        (pl.col("key") // _HALF).cast(pl.UInt64).alias("high"),
-        (pl.col("key") % _HALF).cast(pl.UInt64).alias("low"),
-        (place + pl.col("text").to_physical()).alias("of"),
-    )
-    return np.stack([column.to_numpy() for column in halves], axis=1)
+    of = keys.select(place + pl.col("text").to_physical()).to_series().to_numpy()
+    return np.stack([*halves_of(keys["key"]), of], axis=1)
 
 
 def masks_of(splits: pl.Series) -> npt.NDArray[np.uint8]:

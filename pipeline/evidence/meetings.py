@@ -6,10 +6,11 @@ together): they are never parted. The next ones join them, oldest first, as long
 is decided in the order of time: what comes later moves nothing that was decided before.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Final
 
 import numpy as np
+import numpy.typing as npt
 import polars as pl
 
 from ..identity import digest, joined
@@ -55,54 +56,90 @@ def meetings(responses: pl.LazyFrame, events: pl.LazyFrame, columns: Sequence[st
     return pl.concat(met) if met else _NONE.to_frame().lazy()
 
 
-def kept_together(names: pl.Series, meetings: pl.DataFrame, nodes: int) -> pl.Series:
-    """(texts,) the component of each text: those of a conversation or user, and what shared texts may join.
+def kept_together(
+    texts: npt.NDArray[np.int32],
+    meetings: Iterable[pl.DataFrame],
+    nodes: int,
+    names: Callable[[npt.NDArray[np.int32]], pl.Series],
+) -> npt.NDArray[np.int32]:
+    """(places,) the component of each place: those of a conversation or user, and what shared texts may join.
 
     Args:
-        names: (texts,) a number of each text that is the same however the log was cut; a text's row is its place.
-        meetings: `text` (a place), `node` (the rank of a conversation's or a user's key among all of them), `is_user`
-            and `at`: when the text was met there, the first time or more often. One without a time is younger than all
-            others.
+        texts: (places,) the text of each place: the first place that has it.
+        meetings: Of one set of places after the other: `text`, `key` (of a conversation or a user), `node` (the key's
+            number among all of them), `is_user` and `at`: when the text was met there, the first time or more often.
+            One without a time is younger than all others.
         nodes: How many conversations and users there are.
+        names: Gives a number of each of some texts that is the same however the log was cut.
     """
-    texts = len(names)
-    home: list[pl.DataFrame] = []
+    homes = _Homes(len(texts))
     shared: list[pl.DataFrame] = []
     for ranked in _by_text(meetings, texts):
         rank = _ranks(ranked["text"], ranked["is_user"])
-        home.append(ranked.filter(rank == 0).select(left="text", right=pl.col("node") + texts))
-        shared.append(ranked.filter((rank > 0) & (rank < MOST_TOGETHER)).select("text", "node", "at"))
-    units = _units(texts + nodes, pl.concat(home))
+        homes.add(ranked.filter(rank == 0))
+        shared.append(ranked.filter((rank > 0) & (rank < MOST_TOGETHER)).select("text", "node", "at", "key"))
+    units = homes.units(nodes)
+    del homes
     met = pl.concat(shared)
-    edges = met.select(
-        left=units.gather(met["text"]),
-        right=units.gather(met["node"] + texts),
-        at="at",
-        name=names.gather(met["text"]),
-        key="node",
-    )
-    return _joined(units, edges.filter(pl.col("left") != pl.col("right"))).head(texts)
+    edges = met.with_columns(
+        left=pl.Series(units[met["text"].to_numpy()]), right=pl.Series(units[met["node"].to_numpy() + len(texts)])
+    ).filter(pl.col("left") != pl.col("right"))
+    chosen = np.unique(edges["text"].to_numpy()).astype(np.int32)
+    named = pl.DataFrame([pl.Series("text", chosen, dtype=met.schema["text"]), names(chosen).alias("name")])
+    return _roots_of(len(units), edges.join(named, on="text", validate="m:1"))[units[texts]]
 
 
-def _by_text(meetings: pl.DataFrame, texts: int) -> Iterator[pl.DataFrame]:
-    """Each text's meetings once, by kind and age, a range of texts after the other."""
-    count = 1 + meetings.height // _SHARE_ROWS
-    width = texts // count + 1
-    of = meetings.select(pl.col("text") // width).to_series()
-    for share in range(count):
-        own = meetings.filter(of == share)
-        once = own.group_by("text", "node", "is_user").agg(pl.col("at").min())
-        yield once.sort(["text", "is_user", "at", "node"], nulls_last=True)
+def _by_text(meetings: Iterable[pl.DataFrame], texts: npt.NDArray[np.int32]) -> Iterator[pl.DataFrame]:
+    """Each text's meetings once, by kind and age, a set of texts after the other."""
+    again = texts != np.arange(len(texts), dtype=texts.dtype)
+    has_places = np.zeros(len(texts), dtype=bool)
+    has_places[texts[again]] = True
+    # Of a text that several places have, parts that are not read yet may have more.
+    held: list[pl.DataFrame] = []
+    for part in meetings:
+        is_held = pl.Series(has_places[part["text"].to_numpy()])
+        held.append(part.filter(is_held))
+        yield _in_order(part.filter(~is_held))
+    rest = pl.concat(held)
+    count = 1 + rest.height // _SHARE_ROWS
+    width = len(texts) // count + 1
+    of = rest.select(pl.col("text") // width).to_series()
+    yield from (_in_order(rest.filter(of == share)) for share in range(count))
 
 
-def _units(count: int, home: pl.DataFrame) -> pl.Series:
-    """(count,) the unit of each text and each conversation or user: a text is one with those that it is at home in."""
-    if home["left"].is_duplicated().any():
-        return components_of_edges(count, home)
-    # Each is at home in one of them alone, which then names the unit.
-    units = np.arange(count, dtype=np.int32)
-    units[home["left"].to_numpy()] = home["right"].to_numpy()
-    return pl.Series("component", units)
+def _in_order(meetings: pl.DataFrame) -> pl.DataFrame:
+    once = meetings.group_by("text", "node", "is_user").agg(pl.col("at").min(), pl.col("key").first())
+    return once.sort(["text", "is_user", "at", "key"], nulls_last=True)
+
+
+class _Homes:
+    """The conversation and the user that each text is at home in."""
+
+    def __init__(self, texts: int) -> None:
+        self._texts = texts
+        self._nodes: dict[bool, npt.NDArray[np.int32]] = {}
+
+    def add(self, homes: pl.DataFrame) -> None:
+        """Take each text's first row of each kind."""
+        for kind, own in homes.partition_by("is_user", as_dict=True).items():
+            nodes = self._nodes.setdefault(bool(kind[0]), np.full(self._texts, -1, dtype=np.int32))
+            nodes[own["text"].to_numpy()] = own["node"].to_numpy()
+
+    def units(self, nodes: int) -> npt.NDArray[np.int32]:
+        """(texts + nodes,) the unit of each text and each node: a text is one with those that it is at home in."""
+        count = self._texts + nodes
+        units = np.arange(count, dtype=np.int32)
+        of_nodes = units[self._texts :]
+        if len(self._nodes) > 1:
+            first, second = self._nodes.values()
+            both = (first >= 0) & (second >= 0)
+            edges = pl.DataFrame({"left": first[both], "right": second[both]})
+            of_nodes = components_of_edges(nodes, edges).to_numpy() + np.int32(self._texts)
+            units[self._texts :] = of_nodes
+        for homes in self._nodes.values():
+            is_at_home = homes >= 0
+            units[: self._texts][is_at_home] = of_nodes[homes[is_at_home]]
+        return units
 
 
 def _ranks(*sorted_keys: pl.Series) -> pl.Series:
@@ -112,17 +149,19 @@ def _ranks(*sorted_keys: pl.Series) -> pl.Series:
     return pl.Series(places - np.maximum.accumulate(np.where(first, places, 0)))
 
 
-def _joined(units: pl.Series, edges: pl.DataFrame) -> pl.Series:
-    """(places,) the component of each place, from its unit and the edges between units."""
-    count = len(units)
-    whole = components_of_edges(count, edges).to_numpy()
-    crowded = np.bincount(whole, minlength=count)[whole] > MOST_TOGETHER
+def _roots_of(units: int, edges: pl.DataFrame) -> npt.NDArray[np.int32]:
+    """(units,) the component of each unit, from the edges between them."""
+    roots = components_of_edges(units, edges).to_numpy().copy()
+    touched = np.unique(np.concatenate([edges["left"].to_numpy(), edges["right"].to_numpy()]))
+    _, whole, sizes = np.unique(roots[touched], return_inverse=True, return_counts=True)
     # Where all that a chain of shared texts joins may be together, no order is needed.
-    roots = np.where(crowded, count + np.arange(count), whole)
-    in_order = edges.filter(pl.Series(crowded[edges["left"].to_numpy()])).sort("at", "name", "key", nulls_last=True)
+    crowded = touched[sizes[whole] > MOST_TOGETHER]
+    roots[crowded] = crowded
+    in_order = edges.filter(pl.Series(np.isin(edges["left"].to_numpy(), crowded)))
+    in_order = in_order.sort("at", "name", "key", nulls_last=True)
     for unit, root in _roots(in_order["left"].to_list(), in_order["right"].to_list()).items():
-        roots[unit] = count + root
-    return pl.Series("component", roots[units.to_numpy()])
+        roots[unit] = root
+    return roots
 
 
 def _roots(left: list[int], right: list[int]) -> dict[int, int]:

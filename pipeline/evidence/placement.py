@@ -25,7 +25,7 @@ _STEP: Final = 1.15
 # Of what is left beside the groups that are too large, the held-out splits take at most so many times their share.
 _MOST_ROOM: Final = 2.0
 _HEX_DIGITS: Final = 12
-_HASHED_GROUPS: Final = 500_000
+_GROUPS_AT_ONCE: Final = 100_000
 _SALTS: Final = 20
 _SALTED_GROUPS: Final = 200_000
 
@@ -38,11 +38,14 @@ def placed(groups: pl.DataFrame, config: SplitsConfig) -> pl.Series:
             others.
         config: Method, shares and salt.
     """
-    marked = groups.with_columns(too_large=is_too_large(config)).with_row_index("row")
+    marked = groups.with_columns(too_large=is_too_large(config))
     if config.method == "time":
-        return _fitting(_by_time(marked, config).sort("row"), config)
-    hashed = _hashed(marked["group_id"], config.salt)
-    return _fitting(marked.with_columns(split=_cut(pl.lit(hashed), config, _stepped(_mass(marked)))), config)
+        return _fitting(_by_time(marked.with_row_index("row"), config).sort("row"), config)
+    room = _stepped(_mass(marked))
+    # Names are written out a few at a time.
+    parts = marked.select("group_id").iter_slices(_GROUPS_AT_ONCE) if groups.height else [marked]
+    split = pl.concat(part.select(split=_cut(_hashed(config.salt), config, room)) for part in parts)
+    return _fitting(marked.drop("group_id").hstack(split), config)
 
 
 def is_too_large(config: SplitsConfig) -> pl.Expr:
@@ -69,15 +72,11 @@ def _bounded(room: float, config: SplitsConfig) -> float:
     return min(room, _MOST_ROOM, (1.0 + held_out) / (2.0 * held_out)) if held_out else 1.0
 
 
-def _hashed(groups: pl.Series, salt: str) -> pl.Series:
-    """(groups,) a number from 0 to 1 of each group's name and the salt; names are written out a few at a time."""
-    hashed = digest(joined(pl.lit(salt), pl.col("name"))).str.head(_HEX_DIGITS)
-    place = hashed.str.to_integer(base=16) / float(16**_HEX_DIGITS)
-    parts = [
-        as_digits(groups.slice(start, _HASHED_GROUPS)).to_frame("name").select(place).to_series()
-        for start in range(0, max(len(groups), 1), _HASHED_GROUPS)
-    ]
-    return pl.concat(parts)
+def _hashed(salt: str) -> pl.Expr:
+    """A number from 0 to 1 of each `group_id` and the salt."""
+    name = pl.col("group_id").map_batches(as_digits, return_dtype=pl.String)
+    hashed = digest(joined(pl.lit(salt), name)).str.head(_HEX_DIGITS)
+    return hashed.str.to_integer(base=16) / float(16**_HEX_DIGITS)
 
 
 def _by_time(marked: pl.DataFrame, config: SplitsConfig) -> pl.DataFrame:
@@ -104,12 +103,13 @@ def _cut(place: pl.Expr, config: SplitsConfig, room: float) -> pl.Expr:
 
 def _fitting(found: pl.DataFrame, config: SplitsConfig) -> pl.Series:
     """Splits, groups that are too large for theirs in train."""
+    total = found["n_rows"].sum()
     share = pl.when(pl.col("split") == "test").then(config.test).otherwise(config.validation)
-    held_out = pl.col("split") != "train"
-    crowded = (pl.col("n_rows") > share * pl.col("n_rows").sum()) & (pl.col("n_rows") >= LARGE_ROWS)
+    crowded = (pl.col("n_rows") > share * total) & (pl.col("n_rows") >= LARGE_ROWS)
     train = pl.lit("train").cast(SPLIT)
-    kept = pl.when(held_out & (pl.col("too_large") | crowded)).then(train).otherwise("split")
-    return found.select(split=kept).to_series()
+    kept = pl.when((pl.col("split") != "train") & (pl.col("too_large") | crowded)).then(train).otherwise("split")
+    parts = found.iter_slices(_GROUPS_AT_ONCE) if found.height else [found]
+    return pl.concat(part.select(split=kept) for part in parts).to_series()
 
 
 def shares(groups: pl.DataFrame) -> dict[str, float]:

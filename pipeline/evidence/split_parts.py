@@ -1,7 +1,7 @@
 """What splits are made of, one set of prompts after the other: numbers of prompts, and keys of texts on disk."""
 
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -23,6 +23,7 @@ from .prompts import loose_keys, prompt_signatures
 # Not hidden: a stage that takes what was made of it with others clears its folder of hidden files first.
 _GATHERED: Final = "gathered"
 _KEYS: Final = "keys.array"
+_ROWS: Final = "rows"
 _KEY_NUMBERS: Final = ("high", "low", "of")
 
 
@@ -116,6 +117,7 @@ def joined_part(parts: Sequence[Part]) -> Part:
         .group_by("id", "text_key")
         .agg(pl.col("oldest_event_at").min(), pl.col("newest_event_at").max())
     )
+    columns["meetings"] = columns["meetings"].group_by("place", "key", "is_user").agg(pl.col("at").min())
     columns["signatures"] = columns["signatures"].unique("id")
     signed = [part.signed for part in parts if part.signed is not None]
     return Part(
@@ -130,7 +132,7 @@ def joined_part(parts: Sequence[Part]) -> Part:
 def frames_of(part: Part) -> dict[str, pl.DataFrame]:
     """A part as tables by their names, of which `part_of_frames` makes it again."""
     keys = pl.DataFrame(part.keys, schema=dict.fromkeys(_KEY_NUMBERS, pl.UInt64))
-    frames = part.prompts._asdict() | {"rows": part.rows, "keys": keys}
+    frames = part.prompts._asdict() | {_ROWS: part.rows, "keys": keys}
     frames["with_rows"] = pl.DataFrame({"with_rows": [part.with_rows]})
     return frames if part.signed is None else frames | {"signed": part.signed}
 
@@ -139,7 +141,7 @@ def part_of_frames(frames: Mapping[str, pl.DataFrame]) -> Part:
     """What `frames_of` was given."""
     return Part(
         NumberedPrompts(*(frames[name] for name in NumberedPrompts._fields)),
-        frames["rows"],
+        frames[_ROWS],
         # A copy: its places are added to.
         np.stack([column.to_numpy() for column in frames["keys"]], axis=1),
         frames.get("signed"),
@@ -173,7 +175,6 @@ class Gathered:
         self._heights: list[int] = []
         self._files: list[FrameFile] = []
         self._config = config
-        self._rows: list[pl.DataFrame] = []
         self._keys = LeakKeys(self._folder / _KEYS)
         self._signed: list[pl.DataFrame] = []
         self._places = 0
@@ -181,9 +182,8 @@ class Gathered:
     def add(self, part: Part) -> None:
         """Keep a part, one after the other."""
         path = self._folder / f"{len(self._files):06d}.arrow"
-        self._files.append(write_frames(path, part.prompts._asdict()))
+        self._files.append(write_frames(path, part.prompts._asdict() | {_ROWS: part.rows}))
         self._heights.append(part.prompts.prompts.height)
-        self._rows.append(part.rows)
         self._keys.add(part.keys, self._places)
         if part.signed is not None:
             self._signed.append(part.signed.with_columns(pl.col("place") + pl.lit(self._places, pl.UInt32)))
@@ -193,11 +193,14 @@ class Gathered:
     @property
     def prompts(self) -> Partitions:
         """The parts' prompts, as they are read back."""
-        return Partitions(lambda table: (read_frame(written, table) for written in self._files), self._heights)
+        return Partitions(self._read, self._heights, self._folder)
 
-    def rows(self) -> pl.DataFrame:
-        """`n_unpaired` and `n_pairs` of all prompts, in the order of their places."""
-        return pl.concat(self._rows)
+    def rows(self) -> Iterator[pl.DataFrame]:
+        """`n_unpaired` and `n_pairs` of all prompts, a part after the other in the order of their places."""
+        return self._read(_ROWS)
+
+    def _read(self, table: str) -> Iterator[pl.DataFrame]:
+        return (read_frame(written, table) for written in self._files)
 
     def leakage(self, splits: pl.Series, sets: dict[str, pl.DataFrame]) -> pl.DataFrame:
         """Table `leakage`; to be made once.

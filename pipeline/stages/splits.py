@@ -22,15 +22,17 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
+import numpy.typing as npt
 import polars as pl
 
 from ..config import RunConfig, SplitsConfig
 from ..context import StageContext, StageResult
 from ..errors import InputError
-from ..evidence.clusters import Partitions, PromptFacts, numbered, prompt_clusters
+from ..evidence.clusters import Clusters, Partitions, PromptFacts, numbered, prompt_clusters
 from ..evidence.leakage import audit, set_keys
 from ..evidence.meetings import KEPT
-from ..evidence.placed_prompts import Placed, at_places, prompts_placed, splits_table
+from ..evidence.placed_prompts import prompts_placed, rows_of, splits_table
 from ..evidence.placement import is_too_large, off_share, off_shares_line, shares
 from ..evidence.split_parts import Gathered, Part, part_of, prompt_facts
 from ..identity import as_number
@@ -79,15 +81,20 @@ def assign(
         InputError: The split is by time, and no event has one; or a pair's answer is in no partition.
     """
     across = None if pairs is None else pairs.collect(engine=IN_MEMORY)
-    grouped = _grouped(Partitions.of(map(numbered, parts)), config, across)
-    rows = evidence.group_by("prompt_id").agg(n_rows=pl.len().cast(pl.Int64)).collect(engine=IN_MEMORY)
-    numbered_rows = rows.with_columns(as_number(pl.col("prompt_id")))
-    kept = prompts_placed(grouped.join(numbered_rows, on="prompt_id", how="inner", validate="1:1"), config)
-    return pl.concat(splits_table(kept.prompts))
+    partitions = Partitions.of(map(numbered, parts))
+    counted = evidence.group_by(id=as_number(pl.col("prompt_id"))).agg(n_rows=pl.len()).collect(engine=IN_MEMORY)
+    found = prompts_placed(_clusters(partitions, config, across), _counts(partitions, counted), config)
+    return pl.concat(splits_table([pl.concat(rows_of(partitions, found))]))
 
 
-def _grouped(parts: Partitions, config: SplitsConfig, pairs: pl.DataFrame | None) -> pl.DataFrame:
-    """What `prompt_clusters` gives: every prompt with its group, in the order of their places; ids are numbers."""
+def _counts(partitions: Partitions, counted: pl.DataFrame) -> Iterator[npt.NDArray[np.uint32]]:
+    """The `n_rows` of each partition's prompts by their `id`."""
+    for ids in partitions.each("prompts", "id"):
+        rows = ids.join(counted, on="id", how="left", maintain_order="left", validate="m:1")["n_rows"]
+        yield rows.fill_null(0).cast(pl.UInt32).to_numpy()
+
+
+def _clusters(parts: Partitions, config: SplitsConfig, pairs: pl.DataFrame | None) -> Clusters:
     return prompt_clusters(parts, config.near_similarity if config.near_duplicates else None, pairs)
 
 
@@ -141,7 +148,7 @@ def _parts(context: StageContext) -> Iterator[tuple[pl.DataFrame, ...]]:
 
 
 class Work:
-    """The stage's work on parts that no prompt crosses, in any order of prompt ids."""
+    """The stage's work on parts that no prompt crosses, in the order of prompt ids."""
 
     def __init__(self, config: SplitsConfig, folder: Path, across: pl.DataFrame | None = None) -> None:
         """Begin before the first part.
@@ -176,25 +183,17 @@ class Work:
         gathered, config = self._gathered, self._config
         if not gathered.n_prompts:
             raise _nothing_to_split(context.read("responses", ("abstain_reason",)))
-        kept, groups = self._placed()
-        leakage = gathered.leakage(at_places(kept, gathered.prompts.height), _sets(config))
-        written = {"splits": context.write_batches("splits", splits_table(kept))}
+        parts = gathered.prompts
+        clusters = _clusters(parts, config, self._across)
+        found = prompts_placed(clusters, (rows.sum_horizontal().to_numpy() for rows in gathered.rows()), config)
+        del clusters
+        leakage = gathered.leakage(found.splits(), _sets(config))
+        written = {"splits": context.write_batches("splits", splits_table(rows_of(parts, found)))}
         return StageResult(
             outputs=written | {"leakage": context.write("leakage", leakage)},
-            counts=Counts(rows_in=gathered.n_prompts, rows_out=kept.height),
-            notes=_notes(kept, groups, leakage, config),
+            counts=Counts(rows_in=gathered.n_prompts, rows_out=found.height),
+            notes=_notes(_summed(found.splits(), gathered.rows()), found.groups, leakage, config),
         )
-
-    def _placed(self) -> Placed:
-        """The prompts that have rows, with their places and numbers of rows; of all others nothing is held."""
-        gathered = self._gathered
-        grouped = _grouped(gathered.prompts, self._config, self._across).hstack(gathered.rows()).with_row_index("place")
-        counted = grouped.with_columns(n_rows=pl.sum_horizontal("n_unpaired", "n_pairs").cast(pl.Int64))
-        del grouped
-        with_rows = counted.filter(pl.col("n_rows") > 0)
-        del counted
-        prompts, groups = prompts_placed(with_rows, self._config)
-        return Placed(prompts.drop("newest_event_at", "group", "n_rows"), groups.drop("newest_event_at"))
 
 
 def _sets(config: SplitsConfig) -> dict[str, pl.DataFrame]:
@@ -216,30 +215,49 @@ def notes(
     """Facts for the report; of unpaired rows and pairs only `prompt_id` is read."""
     counted = splits.with_columns(as_number(pl.col("group_id")))
     for table, name in ((unpaired, "n_unpaired"), (pairs, "n_pairs")):
-        counts = table.group_by("prompt_id").agg(pl.len().alias(name))
-        counted = counted.join(counts, on="prompt_id", how="left", validate="1:1")
-    counted = counted.with_columns(pl.col("n_unpaired", "n_pairs").fill_null(0))
-    counted = counted.with_columns(n_rows=pl.sum_horizontal("n_unpaired", "n_pairs"))
-    groups = counted.group_by("group_id").agg(pl.col("split").first(), pl.col("n_rows").sum())
-    return _notes(counted, groups, leakage, config)
+        counts = table.group_by("prompt_id").agg(pl.len().cast(pl.UInt32).alias(name))
+        counted = counted.join(counts, on="prompt_id", how="left", maintain_order="left", validate="1:1")
+    rows = counted.select(pl.col("n_unpaired", "n_pairs").fill_null(0))
+    with_rows = counted.with_columns(n_rows=rows.sum_horizontal().cast(pl.Int64))
+    groups = with_rows.group_by("group_id").agg(pl.col("split").first(), pl.col("n_rows").sum())
+    return _notes(_summed(counted["split"], [rows]), groups, leakage, config)
 
 
-def _notes(kept: pl.DataFrame, groups: pl.DataFrame, leakage: pl.DataFrame, config: SplitsConfig) -> dict[str, Any]:
+def _summed(splits: pl.Series, rows: Iterable[pl.DataFrame]) -> pl.DataFrame:
+    """`n_prompts`, `n_unpaired` and `n_pairs` of each `split`.
+
+    Args:
+        splits: The split of each prompt; null where it has none.
+        rows: `n_unpaired` and `n_pairs` of prompts, one part of them after the other.
+    """
+    sums, before = [], 0
+    for part in rows:
+        own = part.with_columns(splits.slice(before, part.height).alias("split")).filter(pl.col("split").is_not_null())
+        before += part.height
+        counted = pl.col("n_unpaired", "n_pairs").cast(pl.Int64).sum()
+        sums.append(own.group_by("split").agg(pl.len().cast(pl.Int64).alias("n_prompts"), counted))
+    return pl.concat(sums).group_by("split").sum()
+
+
+def _notes(summed: pl.DataFrame, groups: pl.DataFrame, leakage: pl.DataFrame, config: SplitsConfig) -> dict[str, Any]:
     """Facts for the report.
 
     Args:
-        kept: `split`, `n_unpaired` and `n_pairs` of every prompt that has a split.
-        groups: `group_id`, `n_rows` and `split` of their groups.
+        summed: What `_summed` gives.
+        groups: `group_id`, `n_rows` and `split` of the groups that have rows.
         leakage: Table `leakage`.
         config: Shares.
     """
     large, line = groups.filter(is_too_large(config)), off_shares_line(groups, config)
     leaked = leakage.filter((pl.col("n_leaked") > 0) & (pl.col("left") == "train"))
+    per_split = {row["split"]: row for row in summed.to_dicts()}
+    counts = {
+        name: {split: per_split.get(split, {}).get(f"n_{name}", 0) for split in SPLIT.categories}
+        for name in ("prompts", "unpaired", "pairs")
+    }
     return {
         "groups": groups.height,
-        "prompts": _per_split(kept, pl.len()),
-        "unpaired": _per_split(kept, pl.col("n_unpaired").sum()),
-        "pairs": _per_split(kept, pl.col("n_pairs").sum()),
+        **counts,
         "off_share": round(off_share(shares(groups), config), 4),
         "largest_group_rows": int(groups["n_rows"].to_numpy().max()),
         "groups_too_large_to_hold_out": large.height,
@@ -249,8 +267,3 @@ def _notes(kept: pl.DataFrame, groups: pl.DataFrame, leakage: pl.DataFrame, conf
             f"{row['match']} {row['text']} {row['right']}": row["n_leaked"] for row in leaked.to_dicts()
         },
     }
-
-
-def _per_split(kept: pl.DataFrame, counted: pl.Expr) -> dict[str, int]:
-    counts = dict(kept.group_by(pl.col("split").cast(pl.String)).agg(counted.cast(pl.Int64).alias("n")).iter_rows())
-    return {name: int(counts.get(name, 0)) for name in SPLIT.categories}

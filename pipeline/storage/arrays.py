@@ -1,7 +1,10 @@
 """Flat files of plain numbers, mapped into memory: written in their order, looked up by place or counted by share."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack
+from itertools import chain
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import TracebackType
 from typing import IO, Any, Final, NamedTuple, Self
 
@@ -9,7 +12,11 @@ import numpy as np
 import numpy.typing as npt
 
 # Rows looked at together; 16 bytes each at most, a few times over while they are sorted.
-SHARE_ROWS: Final = 4_000_000
+SHARE_ROWS: Final = 2_000_000
+# Each is an open file for a while.
+_MOST_SHARES: Final = 256
+_BLOCK_ROWS: Final = 500_000
+_NUMBER_BYTES: Final = 8
 
 
 class ArrayFile:
@@ -94,12 +101,52 @@ def shares(paths: Sequence[Path], columns: int, share_rows: int = SHARE_ROWS) ->
     """All rows of files of uint64, in shares that no first number crosses.
 
     Args:
-        paths: Flat files; one that is missing has no rows.
+        paths: Flat files; one that is missing has no rows. Beside the first one shares lie meanwhile.
         columns: Numbers a row.
         share_rows: About how many rows are in a share.
     """
-    files = [rows for path in paths if len(rows := mapped(path, np.uint64).reshape(-1, columns))]
-    count = 1 + sum(map(len, files)) // share_rows
-    for share in range(count if files else 0):
-        # Numbers are hashes: their remainders are even.
-        yield np.concatenate([rows[rows[:, 0] % count == share] for rows in files])
+    held = [path for path in paths if path.is_file()]
+    if rows := sum(path.stat().st_size for path in held) // (columns * _NUMBER_BYTES):
+        yield from in_shares(
+            chain.from_iterable(_blocks(path, columns) for path in held), rows, held[0].parent, share_rows
+        )
+
+
+def in_shares(
+    blocks: Iterable[npt.NDArray[np.uint64]], rows: int, folder: Path | None, share_rows: int = SHARE_ROWS
+) -> Iterator[npt.NDArray[np.uint64]]:
+    """Rows of numbers in shares that no first number crosses, those of a share in the order in which they came.
+
+    Args:
+        blocks: (rows, columns) each, at least one.
+        rows: How many there are in all.
+        folder: Where shares lie meanwhile; None: there is one share.
+        share_rows: About how many rows are in a share.
+    """
+    count = min(1 + rows // share_rows, _MOST_SHARES)
+    if folder is None or count == 1:
+        yield np.concatenate(list(blocks))
+        return
+    with TemporaryDirectory(prefix="shares-", dir=folder) as place:
+        paths = [Path(place) / str(share) for share in range(count)]
+        with ExitStack() as open_files:
+            files = [open_files.enter_context(ArrayFile(path, np.uint64)) for path in paths]
+            for block in blocks:
+                columns = block.shape[1]
+                # Numbers are hashes: their remainders are even. Of 16 bits, which numpy sorts by digit.
+                share = (block[:, 0] % np.uint64(count)).astype(np.uint16)
+                ends = np.bincount(share, minlength=count).cumsum()
+                ordered = block[np.argsort(share, kind="stable")]
+                for file, own in zip(files, np.split(ordered, ends[:-1]), strict=True):
+                    file.append(own)
+        for path in paths:
+            if len(numbers := np.fromfile(path, np.uint64)):
+                yield numbers.reshape(-1, columns)
+            path.unlink()
+
+
+def _blocks(path: Path, columns: int) -> Iterator[npt.NDArray[np.uint64]]:
+    """A file's rows, some at a time: mapped, all of them would count as this process's memory."""
+    with path.open("rb") as file:
+        while len(numbers := np.fromfile(file, np.uint64, _BLOCK_ROWS * columns)):
+            yield numbers.reshape(-1, columns)

@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 
+import numpy as np
 import polars as pl
 from hypothesis import given
 from hypothesis import strategies as st
@@ -10,13 +11,15 @@ from thumbline.pipeline.evidence.meetings import MOST_TOGETHER, kept_together
 from thumbline.pipeline.tables import TIME
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
-_SCHEMA = {"text": pl.UInt32, "node": pl.UInt32, "is_user": pl.Boolean, "at": TIME}
+_SCHEMA = {"text": pl.Int32, "node": pl.Int32, "is_user": pl.Boolean, "at": TIME}
 
 
 def together(names, rows):
-    """The component of each text."""
-    met = pl.DataFrame(rows, schema=_SCHEMA, orient="row")
-    return kept_together(pl.Series(names, dtype=pl.UInt128), met, 1 + met["node"].max())
+    """The component of each text; the names of texts and keys are in the order of their numbers."""
+    met = pl.DataFrame(rows, schema=_SCHEMA, orient="row").with_columns(key=pl.col("node").cast(pl.UInt128))
+    named = pl.Series(names, dtype=pl.UInt128)
+    texts = np.arange(len(named), dtype=np.int32)
+    return kept_together(texts, [met], 1 + met["node"].max(), named.gather).tolist()
 
 
 def groups(*met, texts=None):

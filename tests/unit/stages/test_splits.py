@@ -12,7 +12,7 @@ from thumbline.pipeline.evidence.neighbours import SIGNATURES
 from thumbline.pipeline.evidence.placed_prompts import splits_table
 from thumbline.pipeline.evidence.split_parts import Gathered, part_of
 from thumbline.pipeline.stages import pairs, responses, splits, unpaired
-from thumbline.pipeline.tables import polars_schema, validate
+from thumbline.pipeline.tables import SPLIT, polars_schema, validate
 
 
 def made(rows, **config):
@@ -359,6 +359,7 @@ def test_a_prompt_in_two_parts_is_refused():
     with pytest.raises((TableError, pl.exceptions.ComputeError)):
         splits.assign([part, part], table.select("prompt_id"), SplitsConfig())
     kept = pl.DataFrame({"prompt_id": [1, 1], "group_id": [1, 1], "split": ["train"] * 2})
-    kept = kept.cast({"prompt_id": pl.UInt128, "group_id": pl.UInt128})
-    with pytest.raises(TableError, match="1 of 2 prompts came in several parts"):
-        list(splits_table(kept))
+    kept = kept.cast({"prompt_id": pl.UInt128, "group_id": pl.UInt128, "split": SPLIT})
+    for parts in ([kept], [kept.head(1), kept.tail(1)]):
+        with pytest.raises(TableError, match="1 of 2 prompts came in several parts"):
+            list(splits_table(parts))
