@@ -9,7 +9,8 @@ from typing import Any, Final, Protocol
 import polars as pl
 
 from .config import RunConfig
-from .storage.buckets import HELD_BYTES, PASS_BYTES
+from .storage.bucket_sort import HELD_BYTES
+from .storage.buckets import PASS_BYTES
 from .storage.manifests import Counts, TableRecord
 from .storage.parquet import ROW_GROUP_ROWS, count_rows
 from .storage.tables import (

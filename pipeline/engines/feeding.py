@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from ..storage.buckets import BucketSort
+from ..storage.bucket_sort import BucketSort
 from .base import TokenSequence
 
 # Gives the table again, in blocks of rows, each time that it is called with the columns to read.

@@ -17,7 +17,7 @@ from ..config import EventsConfig
 from ..evidence.answers import FIRST_TEXTS, first_texts
 from ..reading.remarks import Remarks
 from ..storage.arrays import ArrayFile
-from ..storage.buckets import BucketFile, BucketWriter, buckets_of_ids
+from ..storage.buckets import NO_FILE, BucketFile, BucketWriter, buckets_of_ids
 from .columns import STORED_EVENTS, STORED_REJECTS, UNIT
 from .event_ids import with_ids
 from .frames import RawBatch, read_unit
@@ -133,7 +133,7 @@ class _TaskWriter:
         self._raw: list[pl.DataFrame] = []
         self._held: list[pl.DataFrame] = []
         self._raw_bytes = self._held_bytes = 0
-        self.events = self.texts = BucketFile([], None)
+        self.events = self.texts = NO_FILE
         self.rejects = [STORED_REJECTS.to_frame()]
         self.names, self.users = stem.with_suffix(".names"), stem.with_suffix(".users")
         self._names, self._users = ArrayFile(self.names, np.uint64), ArrayFile(self.users, np.uint64)

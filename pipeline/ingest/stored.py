@@ -2,16 +2,23 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from itertools import groupby
-from operator import attrgetter
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final, NamedTuple
 
+import numpy as np
 import polars as pl
 
 from ..evidence.comparisons import SIDES
-from ..storage.buckets import BucketFile, KeyRange, bucket_count, buckets_of_ids, chosen_rows, read_batches
+from ..storage.buckets import (
+    BucketFile,
+    KeyRange,
+    bucket_count,
+    buckets_of_ids,
+    chosen_rows,
+    joined_files,
+    read_batches,
+)
 from .columns import STORED_EVENTS
 from .sorting import TaskFiles
 
@@ -38,7 +45,7 @@ class Stored(NamedTuple):
     @property
     def size(self) -> int:
         """Bytes on disk."""
-        return sum(batch.size for file in self for batch in file.batches)
+        return sum(file.size for file in self)
 
 
 class Segment(NamedTuple):
@@ -62,13 +69,7 @@ class Segment(NamedTuple):
 
 def stored(written: Sequence[TaskFiles]) -> Stored:
     """All that the tasks wrote."""
-    return Stored(_joined([entry.events for entry in written]), _joined([entry.texts for entry in written]))
-
-
-def _joined(files: Sequence[BucketFile]) -> BucketFile:
-    """The batches of several files as those of one, by bucket; of one bucket in the files' order."""
-    batches = sorted((batch for file in files for batch in file.batches), key=attrgetter("bucket"))
-    return BucketFile(batches, next((file.schema for file in files if file.batches), None))
+    return Stored(*(joined_files(getattr(entry, name) for entry in written) for name in Stored._fields))
 
 
 def shares(whole: Stored, most_bytes: int) -> list[Stored]:
@@ -91,20 +92,12 @@ def shares(whole: Stored, most_bytes: int) -> list[Stored]:
 
 def _buckets(whole: Stored) -> list[Stored]:
     """The rows of each bucket, in their order."""
-    numbers = sorted({batch.bucket for file in whole for batch in file.batches})
-    by_number = [
-        {number: list(own) for number, own in groupby(file.batches, key=attrgetter("bucket"))} for file in whole
-    ]
-    return [
-        Stored(
-            *(file._replace(batches=own.get(number, [])) for file, own in zip(whole, by_number, strict=True)),
-        )
-        for number in numbers
-    ]
+    numbers = np.union1d(whole.events.buckets(), whole.texts.buckets())
+    return [Stored(*(file.of_bucket(number) for file in whole)) for number in numbers.tolist()]
 
 
 def _together(buckets: Sequence[Stored]) -> Stored:
-    return Stored(_joined([bucket.events for bucket in buckets]), _joined([bucket.texts for bucket in buckets]))
+    return Stored(*(joined_files(getattr(bucket, name) for bucket in buckets) for name in Stored._fields))
 
 
 def segments(whole: Stored, pass_bytes: int) -> Iterator[Segment]:

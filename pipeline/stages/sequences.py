@@ -25,7 +25,8 @@ from ..engines.noticed import count_noticed, told
 from ..engines.refusals import Refusals
 from ..engines.scoring import scratch_folder
 from ..errors import InputError
-from ..storage.buckets import BucketSort, buckets_of_ids
+from ..storage.bucket_sort import BucketSort
+from ..storage.buckets import buckets_of_ids
 from ..storage.manifests import Counts
 from ..storage.tables import side_by_side
 from ..tables import SEQUENCE_ROLE, polars_schema

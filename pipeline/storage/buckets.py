@@ -6,15 +6,16 @@ numbers that are looked up by their place, or counted, lie in flat files instead
 array, which batches cannot be.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import groupby
 from math import ceil
-from operator import attrgetter
+from operator import itemgetter
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, NamedTuple, Self
 
 import numpy as np
+import numpy.typing as npt
 import polars as pl
 import pyarrow as pa
 
@@ -24,24 +25,6 @@ _HEX_DIGITS: Final = 3
 MOST_BUCKETS: Final = 16**_HEX_DIGITS
 # A bucket this large is read in several passes, each of a range of its keys.
 PASS_BYTES: Final = 192 << 20
-# Rows that are to be sorted are held up to here before they are written to their buckets.
-HELD_BYTES: Final = 32 << 20
-
-
-class Batch(NamedTuple):
-    """One record batch of a file of buckets.
-
-    Attributes:
-        bucket: Whose rows it holds.
-        path: The file.
-        start: Its first byte there.
-        size: How many bytes it has.
-    """
-
-    bucket: int
-    path: Path
-    start: int
-    size: int
 
 
 class KeyRange(NamedTuple):
@@ -52,15 +35,53 @@ class KeyRange(NamedTuple):
 
 
 class BucketFile(NamedTuple):
-    """One file of rows by bucket.
+    """Rows by bucket, in one file or several.
 
     Attributes:
-        batches: Its batches, in their order.
+        paths: The files.
+        batches: (record batches, 4) int64: the bucket whose rows one holds, the place of its file among the paths, its
+            first byte there, and how many bytes it has. A large log has a million.
         schema: Arrow's schema of the rows; None where there are none.
     """
 
-    batches: list[Batch]
+    paths: tuple[Path, ...]
+    batches: npt.NDArray[np.int64]
     schema: Any
+
+    @property
+    def size(self) -> int:
+        """Bytes on disk."""
+        return int(self.batches[:, _SIZE].sum())
+
+    def buckets(self) -> npt.NDArray[np.int64]:
+        """The buckets that have rows, in their order."""
+        return np.unique(self.batches[:, _BUCKET])
+
+    def of_bucket(self, bucket: int) -> Self:
+        """The rows of a bucket of files that `joined_files` gave."""
+        first, end = np.searchsorted(self.batches[:, _BUCKET], [bucket, bucket + 1])
+        return self._replace(batches=self.batches[first:end])
+
+
+_BUCKET, _PATH, _START, _SIZE = range(4)
+NO_FILE: Final = BucketFile((), np.empty((0, 4), dtype=np.int64), None)
+
+
+def joined_files(files: Iterable[BucketFile]) -> BucketFile:
+    """The rows of several files by bucket; of one bucket in the files' order."""
+    paths: dict[Path, int] = {}
+    batches = [NO_FILE.batches]
+    schema = None
+    for file in files:
+        if not len(file.batches):
+            continue
+        schema = schema or file.schema
+        places = np.array([paths.setdefault(path, len(paths)) for path in file.paths])
+        own = file.batches.copy()
+        own[:, _PATH] = places[own[:, _PATH]]
+        batches.append(own)
+    joined = np.concatenate(batches)
+    return BucketFile(tuple(paths), joined[np.argsort(joined[:, _BUCKET], kind="stable")], schema)
 
 
 def bucket_count(content_bytes: int, bytes_each: int) -> int:
@@ -90,7 +111,7 @@ class BucketWriter:
         self._file: Any = None
         self._stream: Any = None
         self._schema: Any = None
-        self._batches: list[Batch] = []
+        self._batches: list[tuple[int, int, int, int]] = []
 
     def write(self, rows: pl.DataFrame, buckets: pl.Series) -> None:
         """Add each row to the bucket of its number, in their order. Enums are stored by their codes."""
@@ -107,7 +128,7 @@ class BucketWriter:
         for bucket, size in buckets.rename("bucket").value_counts().sort("bucket").iter_rows():
             before = self._file.tell()
             self._stream.write_batch(batch.slice(start, size))
-            self._batches.append(Batch(bucket, self._path, before, self._file.tell() - before))
+            self._batches.append((bucket, 0, before, self._file.tell() - before))
             start += size
 
     def _open(self, rows: Any) -> None:
@@ -123,7 +144,9 @@ class BucketWriter:
         if self._file is not None and not self._file.closed:
             self._stream.close()
             self._file.close()
-        return BucketFile(self._batches, self._schema)
+        if not self._batches:
+            return NO_FILE
+        return BucketFile((self._path,), np.array(self._batches, dtype=np.int64), self._schema)
 
     def __enter__(self) -> Self:
         """The writer itself."""
@@ -162,16 +185,15 @@ def bucket_passes(
         pass_bytes: How much is read in one pass.
         within: Joined keys of the rows that are read; None: all.
     """
-    batches = sorted((batch for file in files for batch in file.batches), key=attrgetter("bucket"))
-    written = next((file.schema for file in files if file.batches), None)
-    for bucket, own in groupby(batches, key=attrgetter("bucket")):
-        for rows in _read_bucket(list(own), written, schema, key, pass_bytes, within):
+    joined = joined_files(files)
+    for bucket in joined.buckets().tolist():
+        for rows in _read_bucket(joined.of_bucket(bucket), schema, key, pass_bytes, within):
             yield bucket, rows
 
 
 def read_batches(file: BucketFile, schema: pl.Schema) -> Iterator[pl.DataFrame]:
     """Columns of a file's rows, a batch after the other as they lie there: nothing else is read."""
-    return (_frame([rows], schema) for rows in _record_batches(file.batches, file.schema))
+    return (_frame([rows], schema) for rows in _record_batches(file))
 
 
 def chosen_rows(
@@ -186,54 +208,50 @@ def chosen_rows(
         bucket_of: Gives their buckets.
     """
     with BucketWriter(path) as writer:
-        for rows in _record_batches(file.batches, file.schema):
+        for rows in _record_batches(file):
             chosen = pl.DataFrame(pl.from_arrow(rows)).filter(where)
             writer.write(chosen, bucket_of(chosen))
     return writer.close()
 
 
 def _read_bucket(
-    batches: list[Batch], written: Any, schema: pl.Schema, key: Sequence[str], pass_bytes: int, within: KeyRange | None
+    bucket: BucketFile, schema: pl.Schema, key: Sequence[str], pass_bytes: int, within: KeyRange | None
 ) -> Iterator[pl.DataFrame]:
-    size = sum(batch.size for batch in batches)
-    if within is None and (size <= pass_bytes or not key):
-        yield _frame(list(_record_batches(batches, written)), schema)
+    if within is None and (bucket.size <= pass_bytes or not key):
+        yield _frame(list(_record_batches(bucket)), schema)
         return
-    for cut in _key_ranges(batches, written, key, size / pass_bytes, within):
+    for cut in _key_ranges(bucket, key, bucket.size / pass_bytes, within):
         inside = _is_in(cut, key)
         # With strings of their own, or each pass would hold all batches.
-        records = _record_batches(batches, written)
+        records = _record_batches(bucket)
         yield pl.concat((copied_strings(_frame([rows], schema).filter(inside)) for rows in records), rechunk=True)
 
 
-def _record_batches(batches: list[Batch], written: Any) -> Iterator[Any]:
+def _record_batches(rows: BucketFile) -> Iterator[Any]:
     """Record batches as they lie in their files: nothing is read before it is looked at."""
-    for path, within in groupby(batches, key=attrgetter("path")):
-        with pa.memory_map(str(path)) as file:
-            for batch in within:
-                file.seek(batch.start)
-                yield pa.ipc.read_record_batch(file.read_buffer(batch.size), written)
+    for place, own in groupby(rows.batches.tolist(), key=itemgetter(_PATH)):
+        with pa.memory_map(str(rows.paths[place])) as file:
+            for batch in own:
+                file.seek(batch[_START])
+                yield pa.ipc.read_record_batch(file.read_buffer(batch[_SIZE]), rows.schema)
 
 
 def _is_in(cut: KeyRange, key: Sequence[str]) -> pl.Expr:
     return pl.concat_str(key).is_between(pl.lit(cut.after), pl.lit(cut.upto), closed="right")
 
 
-def _key_ranges(
-    batches: list[Batch], written: Any, key: Sequence[str], passes: float, within: KeyRange | None
-) -> list[KeyRange]:
+def _key_ranges(bucket: BucketFile, key: Sequence[str], passes: float, within: KeyRange | None) -> list[KeyRange]:
     """Ranges of about as many rows each, in ascending order of the joined keys; none where there are no rows.
 
     Args:
-        batches: Of one bucket.
-        written: Their schema.
+        bucket: The rows of one bucket.
         key: What is joined.
         passes: How many ranges all rows of the bucket would be worth.
         within: Keys that are wanted; None: all.
     """
     keys: list[pl.Series] = []
     rows_of_all = 0
-    for rows in _record_batches(batches, written):
+    for rows in _record_batches(bucket):
         frame = pl.DataFrame(pl.from_arrow(rows.select(list(key))))
         rows_of_all += frame.height
         wanted = frame if within is None else frame.filter(_is_in(within, key))
@@ -254,68 +272,3 @@ def _frame(records: list[Any], schema: pl.Schema) -> pl.DataFrame:
     frame = pl.DataFrame(pl.from_arrow(table)).rechunk()
     codes = [pl.col(name).cat.to(dtype) for name, dtype in schema.items() if isinstance(dtype, pl.Enum)]
     return frame.with_columns(codes)
-
-
-class BucketSort:
-    """Rows put in the order of a key; in memory while they are few, else by way of a file of buckets."""
-
-    def __init__(
-        self,
-        path: Path,
-        key: Sequence[str],
-        bucket_of: Callable[[pl.Series], pl.Series],
-        *,
-        held_bytes: int = HELD_BYTES,
-    ) -> None:
-        """Begin without rows.
-
-        Args:
-            path: Where the file may lie; neither it nor its folder need exist.
-            key: Columns to sort by. Rows whose keys are equal are the same row.
-            bucket_of: Gives the numbers of rows' buckets, which ascend with the key, from its first column.
-            held_bytes: How much is held in memory before it is written.
-        """
-        self._path = path
-        self._writer = BucketWriter(path)
-        self._key = list(key)
-        self._bucket_of = bucket_of
-        self._held_bytes = held_bytes
-        self._held: list[pl.DataFrame] = []
-        self._bytes = 0
-        self._schema: pl.Schema | None = None
-
-    def __enter__(self) -> Self:
-        """The rows themselves."""
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Delete the file."""
-        self._writer.close()
-        self._path.unlink(missing_ok=True)
-
-    def add(self, rows: pl.DataFrame) -> None:
-        """Take rows in any order."""
-        if rows.is_empty():
-            return
-        self._held.append(rows)
-        self._bytes += int(rows.estimated_size())
-        if self._bytes > self._held_bytes:
-            self._write()
-
-    def batches(self) -> Iterator[pl.DataFrame]:
-        """All rows in order, each key once; to be read once, after the last was added."""
-        if self._schema is not None:
-            self._write()
-            yield from map(self._sorted, read_buckets([self._writer.close()], self._schema))
-        elif self._held:
-            yield self._sorted(pl.concat(self._held))
-
-    def _write(self) -> None:
-        if self._held:
-            rows = pl.concat(self._held)
-            self._schema = rows.schema
-            self._writer.write(rows, self._bucket_of(rows[self._key[0]]))
-        self._held, self._bytes = [], 0
-
-    def _sorted(self, rows: pl.DataFrame) -> pl.DataFrame:
-        return rows.sort(self._key).unique(self._key, keep="first", maintain_order=True)

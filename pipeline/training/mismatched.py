@@ -15,7 +15,7 @@ import polars as pl
 
 from ..engines.feeding import Ids, Indices, as_ids
 from ..identity import digest, with_extra
-from ..storage.buckets import BucketSort
+from ..storage.bucket_sort import BucketSort
 from ..tables import SPLIT
 
 # The columns of an answer: its text, and what goes along with it.

@@ -77,7 +77,7 @@ def test_shares_are_the_whole_in_order(config, tmp_path, monkeypatch, most_bytes
         ]
         whole = list(log.parts())
         assert sum(share.size for share in shares) == log.files.size
-        of_buckets = [{batch.bucket for file in share for batch in file.batches} for share in shares]
+        of_buckets = [{bucket for file in share for bucket in file.buckets().tolist()} for share in shares]
     assert pl.concat(part.events for part in parts).equals(pl.concat(part.events for part in whole))
     assert pl.concat(part.texts for part in parts).equals(pl.concat(part.texts for part in whole))
     # A share is no larger than that, unless it is one bucket.

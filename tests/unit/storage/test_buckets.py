@@ -6,9 +6,9 @@ from hashlib import sha256
 import polars as pl
 import pytest
 
+from thumbline.pipeline.storage.bucket_sort import BucketSort
 from thumbline.pipeline.storage.buckets import (
     MOST_BUCKETS,
-    BucketSort,
     BucketWriter,
     bucket_count,
     buckets_of_ids,
