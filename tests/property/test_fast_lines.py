@@ -14,6 +14,7 @@ from thumbline.pipeline.config import EventsConfig
 from thumbline.pipeline.ingest.fast_lines import LineReader
 from thumbline.pipeline.ingest.frames import RawBatch, read_unit
 from thumbline.pipeline.ingest.plan import Unit, plan
+from thumbline.pipeline.reading import streams
 from thumbline.pipeline.reading.inputs import expand_inputs
 from thumbline.pipeline.reading.remarks import Remarks
 from thumbline.pipeline.reading.streams import read_blocks
@@ -81,6 +82,13 @@ ODD_LINES: Final = [
     b"[" + USUAL + b"]",
     b"null",
     b"{}",
+    b'{"event_id": "e2", ' + USUAL[1:].replace(b"far:", b"far\\u003c"),
+    b'{"event\\u005fid": "e2", ' + USUAL[1:],
+    USUAL.replace(b"far:", b":" * 300),
+    USUAL.replace(b"far:", b"\\u003c\\u003a\\u003e"),
+    USUAL.replace(b"moon?", b"moon\\\\"),
+    USUAL + b"\\",
+    USUAL[:-2] + b"\\",
 ]
 
 
@@ -133,6 +141,12 @@ def test_odd_lines(tmp_path: Path) -> None:
     check(tmp_path, ODD_LINES, max_line_bytes=len(USUAL) + 3)
 
 
+@pytest.mark.parametrize("size", [150, 1_000])
+def test_blocks_of_few_lines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: int) -> None:
+    monkeypatch.setattr(streams, "_CHUNK_BYTES", size)
+    check(tmp_path, [b"", USUAL, *ODD_LINES, USUAL, b""])
+
+
 @pytest.mark.parametrize("seed", range(6))
 def test_mutated_lines(tmp_path: Path, seed: int) -> None:
     random = np.random.default_rng(seed)
@@ -149,13 +163,14 @@ def test_usual_lines_are_read_fast(tmp_path: Path) -> None:
         json.dumps(ROW | {"event_id": str(number), "system_prompt": systems[number % 4]}).encode()
         for number in range(50)
     ]
+    lines.append(USUAL.replace(b"far:", b"\\u003cfar\\u003e:"))
     path.write_bytes(b"\n".join([*lines, b"broken", *ODD_LINES[15:16]]))
     settings = EventsConfig(inputs=(str(path),))
     (entry,) = plan(expand_inputs(settings.inputs), settings)
     assert entry.fast is not None
     (block, last) = read_blocks(path, 10_000)
     read = LineReader(*entry.fast).read(block)
-    assert read.events.height == 50
-    assert read.events["prompt"].list.len().to_list() == [1, 1, 2, 2] * 12 + [1, 1]
+    assert read.events.height == 51
+    assert read.events["prompt"].list.len().to_list() == [1, 1, 2, 2] * 12 + [1, 1, 1]
     assert read.rest.records == 1
     assert LineReader(*entry.fast).read(last).events.height == 1
