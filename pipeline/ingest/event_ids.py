@@ -48,11 +48,21 @@ def _optional(text: pl.Expr) -> pl.Expr:
     return pl.concat_str(pl.lit("="), text).fill_null("")
 
 
-# Who votes votes again: most are found.
-@lru_cache(maxsize=1 << 16)
 def pseudonym(user_id: str, user_key: str) -> str:
     """16 hexadecimal digits of the keyed BLAKE2b (RFC 7693) of a user id: 64 bits."""
-    mac = _mac(user_key).copy()
+    return _hashed(user_id, _mac(user_key))
+
+
+def pseudonyms(user_ids: pl.Series, user_key: str) -> pl.Series:
+    """The pseudonym of each user id; null where there is none."""
+    # Of many users, to find one among those seen takes longer than to hash it again.
+    mac = _mac(user_key)
+    hashed = [None if user is None else _hashed(user, mac) for user in user_ids.to_list()]
+    return pl.Series(user_ids.name, hashed, dtype=pl.String)
+
+
+def _hashed(user_id: str, begun: blake2b) -> str:
+    mac = begun.copy()
     mac.update(user_id.encode())
     return mac.hexdigest()
 

@@ -19,7 +19,7 @@ from ..reading.remarks import Remark, Remarks
 from ..reading.streams import ByteRange, read_blocks
 from ..tables import MESSAGES, polars_schema
 from .columns import RAW_EVENTS
-from .event_ids import pseudonym
+from .event_ids import pseudonyms
 from .fast_lines import LineReader
 from .fast_parquet import RowGroups, read_parquet_fast
 from .plan import FastWay, Plan, Unit, plan
@@ -128,10 +128,9 @@ def _messages_column(prompts: Sequence[list[Message]]) -> pl.Series:
 
 def _completed(events: pl.DataFrame, name: str, format_name: str, user_key: str) -> pl.DataFrame:
     """All columns of raw events. Users are keyed hashes: without the key nobody can find out who voted."""
-    users = [None if user is None else pseudonym(user, user_key) for user in events["user_id"].to_list()]
     made = {column: pl.lit(None, dtype=dtype) for column, dtype in RAW_EVENTS.items()}
     made |= {column: pl.col(column) for column in events.columns}
     made |= {"source_file": pl.lit(name), "format": pl.lit(format_name)}
-    return events.with_columns(pl.Series("user_id", users, dtype=pl.String)).select(
+    return events.with_columns(pseudonyms(events["user_id"], user_key)).select(
         made[column].alias(column) for column in RAW_EVENTS
     )
