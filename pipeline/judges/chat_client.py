@@ -7,12 +7,14 @@ import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from urllib.parse import urlsplit
 
-import httpx
-
 from ..errors import EngineError
+
+if TYPE_CHECKING:
+    # Imported where it is used: every run imports this module, and few ask a chat model.
+    import httpx
 
 # Only this request is at fault: too long, or words that the server will not read.
 _REJECTED: Final = frozenset({400, 413, 422})
@@ -76,6 +78,8 @@ class ChatClient:
             timeout_s: Seconds that a try may take, all in all.
             tries: How often a request is sent at most.
         """
+        import httpx
+
         self._url = address.rstrip("/").removesuffix("/chat/completions") + "/chat/completions"
         self._key, self._timeout, self._tries = key, timeout_s, tries
         headers = {} if key is None else {"Authorization": f"Bearer {key}"}
@@ -110,6 +114,8 @@ class ChatClient:
         self._client.close()
 
     def _once(self, body: Mapping[str, Any]) -> Reply | Fault:
+        import httpx
+
         ends = time.monotonic() + self._timeout
         try:
             with self._client.stream("POST", self._url, json=body) as response:
@@ -122,7 +128,7 @@ class ChatClient:
             return self._reply(data)
         return self._fault(response, data)
 
-    def _fault(self, response: httpx.Response, data: bytes) -> Fault:
+    def _fault(self, response: "httpx.Response", data: bytes) -> Fault:
         status = response.status_code
         words = self._clean(f"{status} {_message(data)}")
         # An account without money answers like one that asks too fast.
@@ -170,7 +176,7 @@ def is_here(address: str) -> bool:
     return host in ("localhost", "::1") or host.startswith("127.")
 
 
-def _read(response: httpx.Response, ends: float) -> bytes:
+def _read(response: "httpx.Response", ends: float) -> bytes:
     """The body, which may be neither endless nor endlessly slow."""
     data = b""
     for piece in response.iter_bytes():

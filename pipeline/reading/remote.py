@@ -8,8 +8,6 @@ from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
-import fsspec
-
 from ..config.caches import cache_dir
 from ..errors import InputError, MissingDependencyError
 from ..hiding import bare_address, holds_hidden
@@ -52,6 +50,8 @@ def fetch(address: str, is_log: Callable[[Path], bool]) -> list[RemoteFile]:
         raise KeptSecretError(f"{address}: its secret is kept nowhere; give the run file again, in which it stands.")
     shown = bare_address(address)
     check_client(shown)
+    import fsspec
+
     try:
         system, path = fsspec.core.url_to_fs(address)
         # What has been added since this process last looked must be seen.
@@ -75,6 +75,8 @@ def fetch(address: str, is_log: Callable[[Path], bool]) -> list[RemoteFile]:
 
 def _is_pattern(system: Any, path: str) -> bool:
     """Whether a path is a glob; a file may have such a name, and parameters of an address may hold its signs."""
+    import fsspec
+
     return fsspec.core.has_magic(bare_address(path)) and not system.isfile(path)
 
 
