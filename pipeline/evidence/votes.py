@@ -11,6 +11,7 @@ import polars as pl
 import pyarrow.compute as pc
 
 from ..identity import prompt_id, response_id
+from ..storage.columns import arrow_number
 
 BALLOTS: Final = ("up", "down", "retracted")
 _ORDER: Final = ("created_at", "source_file", "source_line", "event_id")
@@ -25,7 +26,7 @@ def divided(numbers: pl.Expr, by: float) -> pl.Expr:
     last bit of a quotient would say how many rows its partition has.
     """
     return numbers.map_batches(
-        lambda column: pl.Series(column.name, pc.divide(column.cast(pl.Float64).to_arrow(), by)),
+        lambda column: pl.Series(column.name, pc.divide(column.cast(pl.Float64).to_arrow(), arrow_number(float(by)))),
         return_dtype=pl.Float64,
     )
 

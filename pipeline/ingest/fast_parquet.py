@@ -21,7 +21,7 @@ from ..reading.parquet_rows import VALUE_BYTES, batch_rows, content_budget, grou
 from ..reading.records import Reject
 from ..reading.remarks import UNREAD, Remark, Remarks
 from ..reading.streams import MAX_DECOMPRESSION_RATIO
-from ..storage.columns import asked_messages
+from ..storage.columns import arrow_number, asked_messages
 from ..storage.files import exact_path
 from .fast_lines import IDENTIFIERS, NOT_BLANK, exactly, iso_moment, not_empty, votes_of
 
@@ -143,14 +143,15 @@ def _group(file: Any, group: int, before: int, layout: Layout, max_row_bytes: in
 
 def _weights(batch: Any) -> Any:
     """(rows,) int64: about how many bytes each row takes decoded; texts are not decoded for it."""
-    total = pa.array([0] * batch.num_rows, pa.int64())
+    none, value = arrow_number(0), arrow_number(VALUE_BYTES)
+    total = pl.zeros(batch.num_rows, dtype=pl.Int64, eager=True).to_arrow()
     for column in batch.columns:
         if pa.types.is_dictionary(column.type):
             lengths = pc.cast(pc.binary_length(column.dictionary), pa.int64()).take(column.indices)
-            total = pc.add(total, pc.fill_null(lengths, 0))
+            total = pc.add(total, pc.fill_null(lengths, none))
         elif _is_text(column.type):
-            total = pc.add(total, pc.cast(pc.fill_null(pc.binary_length(column), 0), pa.int64()))
-        total = pc.add(total, VALUE_BYTES)
+            total = pc.add(total, pc.fill_null(pc.cast(pc.binary_length(column), pa.int64()), none))
+        total = pc.add(total, value)
     return total
 
 

@@ -1,31 +1,29 @@
 """Rows of a run's inputs as frames of raw events and rejects, in batches of bounded size, whatever their format."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from itertools import chain
 from types import MappingProxyType
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 import polars as pl
-import pyarrow as pa
 
 from ..config import EventsConfig
 from ..importers import thumbs_jsonl
-from ..importers.base import Batch, Message, RawEvent
+from ..importers.base import Batch, RawEvent
 from ..importers.registry import importer
 from ..reading.files import FileSource
 from ..reading.inputs import expand_inputs
 from ..reading.records import Reject
 from ..reading.remarks import Remark, Remarks
 from ..reading.streams import ByteRange, read_blocks
-from ..tables import MESSAGES, polars_schema
+from ..storage.columns import message_lists
+from ..tables import polars_schema
 from .columns import RAW_EVENTS
 from .event_ids import pseudonyms
 from .fast_lines import LineReader
 from .fast_parquet import RowGroups, read_parquet_fast
 from .plan import FastWay, Plan, Unit, plan
 from .rejected_users import stated_columns, without_users
-
-_ARROW_MESSAGES: Final = pa.large_list(pa.struct({name: pa.large_string() for name in ("role", "content", "extra")}))
 
 
 class RawBatch(NamedTuple):
@@ -109,7 +107,7 @@ def _as_frames(batch: Batch, name: str, format_name: str, config: EventsConfig) 
     apart = ("source_file", "format", "prompt")
     types = {column: dtype for column, dtype in RAW_EVENTS.items() if column not in apart}
     events = pl.DataFrame({column: columns.get(column, ()) for column in types}, schema=types).with_columns(
-        _messages_column(columns.get("prompt", ()))
+        message_lists("prompt", columns.get("prompt", ()))
     )
     stated = stated_columns(config.options)
     rows = [
@@ -118,12 +116,6 @@ def _as_frames(batch: Batch, name: str, format_name: str, config: EventsConfig) 
     rejects = pl.DataFrame(rows, schema=polars_schema("rejects"), orient="row")
     made = _completed(events, name, format_name, config.user_key)
     return RawBatch(name, made, rejects, batch.records, remarks=batch.remarks)
-
-
-def _messages_column(prompts: Sequence[list[Message]]) -> pl.Series:
-    """Message lists as a column; through Arrow, since polars builds a frame a message list on the way."""
-    array = pa.array(prompts, _ARROW_MESSAGES)
-    return pl.Series("prompt", array, dtype=MESSAGES)
 
 
 def _completed(events: pl.DataFrame, name: str, format_name: str, user_key: str) -> pl.DataFrame:

@@ -3,6 +3,10 @@
 polars copies a list at a time where rows are gathered; all contents are gathered faster in their flat column.
 """
 
+from collections.abc import Mapping, Sequence
+from itertools import accumulate, chain
+from typing import Any, Final
+
 import numpy as np
 import polars as pl
 import pyarrow as pa
@@ -10,6 +14,19 @@ import pyarrow as pa
 from ..tables import MESSAGES
 
 _VIEWS = pl.CompatLevel.newest()
+_FIELDS: Final = {name: pl.String for name in ("role", "content", "extra")}
+
+
+def arrow_number(number: float) -> Any:
+    """A number as pyarrow computes with it; of a number of Python's it makes one itself, and imports pandas first."""
+    return pl.Series([number]).to_arrow()[0]
+
+
+def message_lists(name: str, rows: Sequence[Sequence[Mapping[str, str]]]) -> pl.Series:
+    """(rows,) lists of messages; pyarrow takes them as they are, as fast, but imports pandas first."""
+    flat = list(chain.from_iterable(rows))
+    messages = pl.DataFrame({field: [message.get(field) for message in flat] for field in _FIELDS}, schema=_FIELDS)
+    return _lists(name, messages, pl.Series([0, *accumulate(map(len, rows))], dtype=pl.Int64))
 
 
 def single_messages(texts: pl.Series, role: str) -> pl.Series:
