@@ -11,6 +11,7 @@ from thumbline.pipeline.storage.columns import (
     copied_strings,
     gathered,
     gathered_rows,
+    message_lists,
     single_messages,
 )
 from thumbline.pipeline.tables import MESSAGES, TABLES, VOTE, polars_schema
@@ -34,6 +35,13 @@ def test_rows_are_those_that_polars_gathers(lists, data):
 def test_a_slice_is_gathered_like_a_column_of_its_own(lists, start):
     cut = column(lists).slice(start)
     assert gathered(cut, np.arange(len(cut))[::-1]).equals(cut.reverse())
+
+
+@given(st.lists(st.lists(MESSAGE | MESSAGE.map(lambda message: message | {"extra": "{}"}), max_size=3), max_size=8))
+def test_messages_of_python_become_the_lists_that_polars_makes_of_them(lists):
+    made = message_lists("prompt", lists)
+    assert made.dtype == MESSAGES
+    assert made.equals(column(lists), null_equal=True)
 
 
 def test_all_columns_of_a_frame_keep_their_places():
