@@ -25,7 +25,7 @@ from .sorting import TaskFiles
 # A prompt that would take more than such a share of a pass comes in parts of that size; of larger buckets alone: all
 # rows of one are held several times over while they are read.
 _PARTS_OF_A_PASS: Final = 8
-_WHOLE_PARTS: Final = 3
+_WHOLE_PARTS: Final = 2
 # Ids are of hexadecimal digits, and this is after all that begin with one.
 _AFTER_DIGITS: Final = "g"
 _LOOKED_AT: Final = pl.Schema({name: STORED_EVENTS[name] for name in ("prompt_id", "vote")})
