@@ -43,6 +43,8 @@ _ISO_TIME: Final = (
 )
 _TEXTS: Final = frozenset({str, type(None)})
 _SECONDS_LENGTH: Final = 19
+# So many rows are decoded before their fields are taken apart: those of a whole block are in no cache any more.
+_ROWS_AT_ONCE: Final = 512
 # A NUL or a colon.
 _ESCAPED: Final = r"\\u00(?:00|3[aA])"
 # Names that the decoder's types cannot have.
@@ -103,32 +105,35 @@ class LineReader:
 
     def read(self, block: LineBlock) -> FastRows:
         """The events of a block, and what its other lines gave."""
-        rows, indices, slow = self._decoded(block)
-        if not rows:
+        columns, slow = self._decoded(block)
+        if len(slow) == len(block.lines):
             return FastRows(_EVENTS.to_frame(), self._exactly(block, slow), Remarks())
-        fields = [_series(str(index), list(map(getter, rows))) for index, getter in enumerate(self._getters)]
-        texts = _Texts(fields, len(rows))
+        indices = np.delete(np.arange(len(block.lines)), slow)
+        fields = [_series(str(index), values) for index, values in enumerate(columns)]
+        texts = _Texts(fields, len(indices))
         frame = self._frame(fields, texts, indices, block)
         good = frame["good"]
-        slow.extend(pl.Series(indices).filter(~good))
-        unread = self._unread(texts.filled(good), list(compress(rows, good)))
+        slow.extend(indices[~good.to_numpy()].tolist())
+        unread = self._unread(texts.filled(good), columns, good)
         return FastRows(self._events(frame.filter(good)), self._exactly(block, sorted(slow)), unread)
 
-    def _decoded(self, block: LineBlock) -> tuple[list[Any], list[int], list[int]]:
-        """Usual rows, their places in the block, and the places of all other lines."""
-        rows: list[Any] = []
-        indices: list[int] = []
+    def _decoded(self, block: LineBlock) -> tuple[list[list[Any]], list[int]]:
+        """Columns of the usual rows, and the places in the block of all other lines."""
+        columns: list[list[Any]] = [[] for _ in self._getters]
         slow: list[int] = []
         decode = self._decode
-        for index, line in enumerate(block.lines):
-            try:
-                rows.append(decode(line))
-                indices.append(index)
-            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-                slow.append(index)
-        return rows, indices, slow
+        for start in range(0, len(block.lines), _ROWS_AT_ONCE):
+            rows: list[Any] = []
+            for index, line in enumerate(block.lines[start : start + _ROWS_AT_ONCE], start):
+                try:
+                    rows.append(decode(line))
+                except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+                    slow.append(index)
+            for column, getter in zip(columns, self._getters, strict=True):
+                column.extend(map(getter, rows))
+        return columns, slow
 
-    def _frame(self, fields: list[pl.Series], texts: "_Texts", indices: list[int], block: LineBlock) -> pl.DataFrame:
+    def _frame(self, fields: list[pl.Series], texts: "_Texts", indices: np.ndarray, block: LineBlock) -> pl.DataFrame:
         """The fields that are read, what is made of them, and whether a row is `good`: needs no second look."""
         # All that decode are UTF-8. polars looks through them faster than Python does.
         lines = pl.Series(block.lines, dtype=pl.Binary).gather(indices).cast(pl.String)
@@ -137,7 +142,7 @@ class LineReader:
                 *(fields[index] for index in sorted(set(self._columns.values()))),
                 pl.Series("source_line", indices, dtype=pl.Int64) + block.first,
                 texts.plain(lines).alias("plain"),
-                pl.Series("usable", [index not in block.errors for index in indices], dtype=pl.Boolean),
+                pl.Series("usable", ~np.isin(indices, list(block.errors))),
             ]
         )
         votes = votes_of(frame[str(self._columns["vote"])], self._layout.votes)
@@ -166,19 +171,10 @@ class LineReader:
             "source_line", "vote", "created_at", prompt=prompts, completion=self._field("completion"), **ids
         )
 
-    def _unread(self, filled: np.ndarray, rows: list[Any]) -> Remarks:
+    def _unread(self, filled: np.ndarray, columns: list[list[Any]], good: pl.Series) -> Remarks:
         """The columns of text that make no part of an event, with the rows that have one."""
-        counts = {name: self._count_texts(rows, index, int(filled[index])) for index, name in self._unread_fields}
+        counts = {name: _count_texts(columns[index], good, int(filled[index])) for index, name in self._unread_fields}
         return Remarks({Remark(UNREAD, name): count for name, count in counts.items() if count})
-
-    def _count_texts(self, rows: list[Any], index: int, filled: int) -> int:
-        """How many of a field's values, of which some are not empty, are texts that are not empty."""
-        # Numbers stand there as digits; one look at the types tells whether there are any.
-        if not filled or (kinds := set(map(type, map(self._getters[index], rows)))) <= _TEXTS:
-            return filled
-        return (
-            sum(type(value) is str and value != "" for value in map(self._getters[index], rows)) if str in kinds else 0
-        )
 
     def _exactly(self, block: LineBlock, indices: Sequence[int]) -> Batch:
         """What lines give that are read one at a time."""
@@ -265,6 +261,14 @@ def _series(name: str, values: list[Any]) -> pl.Series:
         return pl.Series(name, values, dtype=pl.String)
     except (TypeError, OverflowError):  # of an integer that no integer type holds
         return pl.Series(name, [value if value is None else str(value) for value in values], dtype=pl.String)
+
+
+def _count_texts(column: list[Any], good: pl.Series, filled: int) -> int:
+    """How many of a field's good values, of which some are not empty, are texts that are not empty."""
+    # Numbers stand there as digits; one look at the types tells whether there are any.
+    if not filled or (kinds := set(map(type, values := list(compress(column, good))))) <= _TEXTS:
+        return filled
+    return sum(type(value) is str and value != "" for value in values) if str in kinds else 0
 
 
 def not_empty(name: pl.Expr) -> pl.Expr:

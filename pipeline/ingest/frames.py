@@ -1,6 +1,6 @@
 """Rows of a run's inputs as frames of raw events and rejects, in batches of bounded size, whatever their format."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain
 from types import MappingProxyType
 from typing import NamedTuple
@@ -102,20 +102,23 @@ def _read_fast(
 
 
 def _as_frames(batch: Batch, name: str, format_name: str, config: EventsConfig) -> RawBatch:
-    columns = dict(zip(RawEvent._fields, zip(*batch.events, strict=True), strict=True)) if batch.events else {}
-    columns = {"source_line": columns.pop("line"), **columns} if columns else {}
-    apart = ("source_file", "format", "prompt")
-    types = {column: dtype for column, dtype in RAW_EVENTS.items() if column not in apart}
-    events = pl.DataFrame({column: columns.get(column, ()) for column in types}, schema=types).with_columns(
-        message_lists("prompt", columns.get("prompt", ()))
-    )
+    # The columns of no event take as long to make as those of a hundred, and most blocks of a log have none here.
+    made = _raw_events(batch.events, name, format_name, config) if batch.events else RAW_EVENTS.to_frame()
     stated = stated_columns(config.options)
     rows = [
         (name, row.line, row.reason, row.detail, without_users(row, config.user_key, stated)) for row in batch.rejects
     ]
     rejects = pl.DataFrame(rows, schema=polars_schema("rejects"), orient="row")
-    made = _completed(events, name, format_name, config.user_key)
     return RawBatch(name, made, rejects, batch.records, remarks=batch.remarks)
+
+
+def _raw_events(rows: Sequence[RawEvent], name: str, format_name: str, config: EventsConfig) -> pl.DataFrame:
+    columns = dict(zip(RawEvent._fields, zip(*rows, strict=True), strict=True))
+    columns["source_line"] = columns.pop("line")
+    prompts = message_lists("prompt", columns.pop("prompt"))
+    types = {column: dtype for column, dtype in RAW_EVENTS.items() if column in columns}
+    events = pl.DataFrame({column: columns[column] for column in types}, schema=types).with_columns(prompts)
+    return _completed(events, name, format_name, config.user_key)
 
 
 def _completed(events: pl.DataFrame, name: str, format_name: str, user_key: str) -> pl.DataFrame:
