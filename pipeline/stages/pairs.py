@@ -18,6 +18,7 @@ import polars as pl
 
 from ..config import PairsConfig, ResponsesConfig
 from ..context import StageContext, StageResult
+from ..evidence.pair_yield import added_yields, missed_prompts, yield_of
 from ..evidence.prompts import loose_keys, prompt_contexts, prompt_groups, prompt_signatures
 from ..evidence.sides import CANDIDATE_COLUMNS, LAYOUT, comparison_sides, may_be_paired, vote_sides
 from ..identity import as_answer, digest, joined
@@ -29,22 +30,6 @@ from ..workers import IN_MEMORY, map_in_threads
 VERSION = 6
 INPUTS = ("responses", "comparisons", "texts")
 OUTPUTS = ("pairs", "pair_yield", "pair_drops")
-
-_ADVICE: Final = {
-    "paired": "",
-    "one_response": "Sample several answers a prompt, or collect regenerations: one answer cannot make a pair. "
-    "pairs.group_prompts pairs answers across prompts that are nearly the same.",
-    "fewer_than_two_votes": "Show the rating buttons on every answer: fewer than two answers were rated.",
-    "one_label_only": "All rated answers agree; KTO uses them, or set pairs.opposite_labels to false.",
-    "low_confidence": "Too few labels are sure: collect more votes an answer, or lower responses.min_confidence.",
-    "tied": "Votes or comparisons are even: collect more of them.",
-    "below_margin": "The votes differ too little: collect more votes an answer, or lower pairs.min_margin.",
-    "near_identical": "The better and the worse answer are nearly one text: sample more varied ones, or raise "
-    "pairs.max_similarity.",
-    "different_models": "The better and the worse answer are of different models, or not of the one asked for: set "
-    "pairs.same_model to false, or pairs.model to null.",
-}
-
 
 # What is looked at of all responses; of some their texts as well.
 _OF_ALL: Final = (*CANDIDATE_COLUMNS, "model", "models")
@@ -106,7 +91,7 @@ def transform(
     drops = sides.filter(~unmarked).select(list(polars_schema("pair_drops")))
     return Pairs(
         pairs.select(*polars_schema("pairs"), *_weight(config)).sort("prompt_id", "pair_id"),
-        _yield(placed, sides, config),
+        yield_of(placed, sides, config),
         drops.sort("prompt_id", "chosen_response_id", "rejected_response_id", "pair_source"),
     )
 
@@ -175,56 +160,6 @@ def _with_texts(sides: pl.LazyFrame, responses: pl.LazyFrame) -> pl.LazyFrame:
     )
 
 
-def _yield(placed: pl.LazyFrame, sides: pl.LazyFrame, config: PairsConfig) -> pl.LazyFrame:
-    voted = pl.col("up_evidence") + pl.col("down_evidence") > 0
-    mean = pl.col("posterior_mean").filter(voted)
-    prompts = placed.group_by("pair_group").agg(
-        n_responses=pl.len(),
-        n_voted=voted.sum(),
-        n_abstained=(voted & (pl.col("label") == "abstain")).sum(),
-        n_desirable=(pl.col("label") == "desirable").sum(),
-        n_undesirable=(pl.col("label") == "undesirable").sum(),
-        spread=mean.max() - mean.min(),
-    )
-    reason = pl.col("reason")
-    seen = sides.group_by("pair_group").agg(
-        paired=reason.is_null().any(),
-        alike=reason.is_in(["identical_text", "near_identical"]).any(),
-        drawn=reason.is_in(["tied", "both_bad"]).any(),
-        other=(reason == "other_model").any(),
-    )
-    counted = (
-        prompts.join(seen, on="pair_group", how="left", validate="1:1")
-        .with_columns(pl.col("paired", "alike", "drawn", "other").fill_null(False))
-        .group_by(outcome=_outcome(config))
-        .agg(n_prompts=pl.len().cast(pl.Int64))
-    )
-    known = pl.LazyFrame({"outcome": list(_ADVICE), "advice": list(_ADVICE.values())})
-    return known.join(counted, on="outcome", how="left", maintain_order="left", validate="1:1").select(
-        "outcome", pl.col("n_prompts").fill_null(0), "advice"
-    )
-
-
-def _outcome(config: PairsConfig) -> pl.Expr:
-    """The first of these that holds of a prompt."""
-    one_label = pl.lit(config.opposite_labels) & (pl.min_horizontal("n_desirable", "n_undesirable") == 0)
-    labelled = pl.col("n_desirable") + pl.col("n_undesirable")
-    even = (pl.col("spread") == 0) & ((labelled == 0) | pl.lit(not config.opposite_labels))
-    wide = (pl.col("spread") > 0) & (pl.col("spread") >= config.min_margin)
-    cases = {
-        "paired": pl.col("paired"),
-        "one_response": pl.col("n_responses") == 1,
-        "near_identical": pl.col("alike"),
-        "different_models": pl.col("other"),
-        "tied": pl.col("drawn") | ((pl.col("n_voted") > 1) & even),
-        "fewer_than_two_votes": pl.col("n_voted") < 2,
-        "low_confidence": one_label & (pl.col("n_abstained") > 0),
-        "one_label_only": one_label,
-    }
-    otherwise = pl.when(wide).then(pl.lit("different_models")).otherwise(pl.lit("below_margin"))
-    return pl.coalesce(*(pl.when(holds).then(pl.lit(name)) for name, holds in cases.items()), otherwise)
-
-
 def run(context: StageContext) -> StageResult:
     """Read `responses` with texts and `comparisons` a set of prompts at a time, write all of `OUTPUTS`."""
     work = Work(context.config.pairs, context.config.responses)
@@ -269,11 +204,11 @@ class Work:
 
     def last(self) -> Iterator[dict[str, pl.DataFrame]]:
         """One part: the table that takes all parts, after the last."""
-        yield {"pair_yield": _added(self._counted)}
+        yield {"pair_yield": added_yields(self._counted)}
 
     def result(self, context: StageContext, outputs: Mapping[str, TableRecord]) -> StageResult:
         """What the stage says, once all tables are written."""
-        pair_yield = _added(self._counted)
+        pair_yield = added_yields(self._counted)
         paired = int(pair_yield.filter(pl.col("outcome") == "paired")["n_prompts"].sum())
         prompts = int(pair_yield["n_prompts"].sum())
         noted = {table: context.written(table, columns) for table, columns in _NOTED.items()}
@@ -282,14 +217,8 @@ class Work:
             counts=Counts(
                 rows_in=prompts, rows_out=paired, rejected=prompts - paired, made={"pairs": outputs["pairs"].rows}
             ),
-            notes={**notes(noted, self._config), "unpaired_prompts": _missed(pair_yield)},
+            notes={**notes(noted, self._config), "unpaired_prompts": missed_prompts(pair_yield)},
         )
-
-
-def _missed(pair_yield: pl.DataFrame) -> dict[str, dict[str, Any]]:
-    """Prompts without a pair by what became of them, each with what would change it."""
-    missed = pair_yield.filter((pl.col("n_prompts") > 0) & (pl.col("outcome") != "paired"))
-    return {row.pop("outcome"): row for row in missed.to_dicts()}
 
 
 def _parts(context: StageContext) -> Iterator[tuple[pl.DataFrame, pl.DataFrame]]:
@@ -303,12 +232,6 @@ def _parts(context: StageContext) -> Iterator[tuple[pl.DataFrame, pl.DataFrame]]
             continue
         first, last = pl.lit(responses["prompt_id"][0]), pl.lit(responses["prompt_id"][-1])
         yield responses, context.read("comparisons", where=pl.col("prompt_id").is_between(first, last))
-
-
-def _added(parts: list[pl.DataFrame]) -> pl.DataFrame:
-    """Table `pair_yield` of all parts."""
-    rows = pl.concat(parts)
-    return rows.group_by("outcome", maintain_order=True).agg(pl.col("n_prompts").sum(), pl.col("advice").first())
 
 
 def notes(made: dict[str, pl.DataFrame], config: PairsConfig) -> dict[str, Any]:
