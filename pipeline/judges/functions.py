@@ -10,10 +10,11 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
+from importlib.machinery import SourceFileLoader
 from importlib.util import module_from_spec, spec_from_file_location
 from numbers import Real
 from pathlib import Path
-from types import ModuleType
+from types import CodeType, ModuleType
 from typing import Any, Final
 
 import numpy as np
@@ -130,6 +131,14 @@ def _load_module(place: str, name: str) -> ModuleType:
         raise ConfigError(f"judges: '{name}' does not load ({_told(error)}).") from error
 
 
+class _AsItIs(SourceFileLoader):
+    """Loads a file as it is now: kept byte code may be of another one of the same size and second of change."""
+
+    def get_code(self, fullname: str) -> CodeType:
+        """The source compiled; no byte code is read or written."""
+        return self.source_to_code(self.get_data(self.path), self.path)
+
+
 def _load_file(path: Path, name: str) -> ModuleType:
     """A file as a module of its own, once; it need not be on Python's path."""
     if not path.is_file():
@@ -137,7 +146,7 @@ def _load_file(path: Path, name: str) -> ModuleType:
     module_name = f"thumbline_judge_{path.stem}_{digest_text(str(path.resolve()), digest_file(path))}"
     if module_name in sys.modules:
         return sys.modules[module_name]
-    spec = spec_from_file_location(module_name, path)
+    spec = spec_from_file_location(module_name, path, loader=_AsItIs(module_name, str(path)))
     if spec is None or spec.loader is None:
         raise ConfigError(f"judges: '{name}': {path} is no Python file.")
     module = module_from_spec(spec)

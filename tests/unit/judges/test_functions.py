@@ -1,7 +1,9 @@
 """A user's own function judges: by module, by file or by entry point, and what it does wrong is counted."""
 
 import math
+import os
 import re
+import sys
 
 import pytest
 
@@ -123,7 +125,9 @@ def test_other_arguments_are_refused(function, said):
         spec_of_function(function, "mine", None)
 
 
-def test_a_file_beside_the_run_file_judges(tmp_path):
+def test_a_file_beside_the_run_file_judges(tmp_path, monkeypatch):
+    # Whatever the environment says of byte code, which Python finds by a file's size and second of change.
+    monkeypatch.setattr(sys, "dont_write_bytecode", False)
     file = tmp_path / "taste.py"
     file.write_text('"""Taste."""\n\ndef short(completion):\n    """Short is good."""\n    return -len(completion)\n')
     name = f"{file}:short"
@@ -135,9 +139,12 @@ def test_a_file_beside_the_run_file_judges(tmp_path):
     assert what_decides(config)["judge"] == "taste.py:short"
     before = outside([config])
     assert set(before) == {"short:source"}
+    changed = file.stat().st_mtime_ns
     file.write_text(file.read_text().replace("-len", "+len"))
+    os.utime(file, ns=(changed, changed))
     assert outside([config]) != before
     assert opened(judge_spec(name)).judge(ANSWERS[:1], lambda _: None) == [Judgement(8.0)]
+    assert list(tmp_path.iterdir()) == [file]
 
 
 def test_the_criterion_of_the_sample_log_judges(tmp_path):
