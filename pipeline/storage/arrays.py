@@ -1,4 +1,4 @@
-"""Flat files of plain numbers, mapped into memory: written in their order, looked up by place or counted by share."""
+"""Flat files of plain numbers, written in their order: mapped and looked up by place, or read and counted by share."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
