@@ -33,6 +33,8 @@ _UNFOLDED: Final = (
     r"\x{2190}-\x{21FF}\x{2500}-\x{27BF}\x{3001}-\x{3029}\x{3041}-\x{3096}\x{30A1}-\x{30FA}\x{4E00}-\x{9FFF}"
     r"\x{AC00}-\x{D7A3}\x{FE0F}\x{1F300}-\x{1FAFF}]"
 )
+# The first letter or digit, where all before it is ASCII and nothing after it can become one character with it.
+_BEGINS_PLAINLY: Final = r"^[\x00-/:-@\[-`{-\x7F]*([0-9A-Za-z])(?:[\x00-\x7F]|$)"
 # What there is of tools or of an extra where there are none.
 _NOTHING: Final = pl.lit(None, dtype=pl.String)
 _ASCII_SPACE: Final = "\t\n\x0b\x0c\r"
@@ -97,9 +99,20 @@ def _normalised_answer(texts: pl.Series) -> pl.Series:
     return lines.str.strip_chars()
 
 
-def without_space(text: pl.Expr) -> pl.Expr:
-    """The text's characters other than white space."""
-    return text.str.replace_all(r"\s+", "")
+def same_but_for_space(left: pl.Expr, right: pl.Expr) -> pl.Expr:
+    """Whether two texts that `normalised_answer` gave differ, and in white space alone."""
+    return pl.map_batches([left, right], lambda texts: _same_but_for_space(*texts), return_dtype=pl.Boolean)
+
+
+def _same_but_for_space(left: pl.Series, right: pl.Series) -> pl.Series:
+    # Neither begins or ends with white space: few texts are left to be looked at.
+    ends_alike = (left.str.head(1) == right.str.head(1)) & (left.str.tail(1) == right.str.tail(1))
+    may_be = ends_alike & (left != right)
+    places = may_be.fill_null(False).arg_true()
+    if places.is_empty():
+        return may_be
+    ours, theirs = (texts.gather(places).str.replace_all(r"\s+", "") for texts in (left, right))
+    return may_be.clone().scatter(places, ours == theirs)
 
 
 def _normalised(texts: pl.Series) -> pl.Series:
@@ -164,8 +177,24 @@ def _loosely_normalised(texts: pl.Series) -> pl.Series:
     folded = _changed(folded, ~wide, lambda rows: rows.str.replace_all(r"[\x00-\x1F!-/:-`{-\x7F]+ ?", " "))
     kept = _single_spaced(folded)
     # A prompt of symbols alone would become empty and join every other such prompt.
-    places = (kept == "").fill_null(False).arg_true()
-    return kept.scatter(places, _normalised(texts.gather(places)))
+    symbols = (kept == "").fill_null(False)
+    if not symbols.any():
+        return kept
+    return kept.scatter(symbols.arg_true(), _normalised(texts.filter(symbols)))
+
+
+def same_loosely(left: pl.Expr, right: pl.Expr) -> pl.Expr:
+    """Whether two texts are one where they are `loosely_normalised`."""
+    return pl.map_batches([left, right], lambda texts: _same_loosely(*texts), return_dtype=pl.Boolean)
+
+
+def _same_loosely(left: pl.Series, right: pl.Series) -> pl.Series:
+    # Most texts begin differently, and need not be looked at any further.
+    first, second = (texts.str.extract(_BEGINS_PLAINLY).str.to_lowercase() for texts in (left, right))
+    may_be = (first == second).fill_null(True)
+    places = may_be.arg_true()
+    ours, theirs = (_loosely_normalised(texts.gather(places)) for texts in (left, right))
+    return may_be.clone().scatter(places, ours == theirs)
 
 
 def with_extra(text: pl.Expr, extra: pl.Expr) -> pl.Expr:

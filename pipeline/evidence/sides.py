@@ -9,8 +9,9 @@ from typing import Final
 import polars as pl
 
 from ..config import PairsConfig, ResponsesConfig
-from ..identity import loosely_normalised, normalised_answer, with_extra, without_space
+from ..identity import normalised_answer, same_but_for_space, same_loosely, with_extra
 from ..tables import PAIR_DROP, PAIR_SOURCE
+from ..workers import IN_MEMORY
 from .posterior import beta_above_half, beta_above_other
 from .similarity import text_similarity
 
@@ -23,7 +24,6 @@ LAYOUT: Final = (
     "margin",
     "chosen_better_probability",
     "reason",
-    "similarity",
 )
 # Of each prompt's pairs, so many times max_per_prompt are looked at before alike texts are left out. It bounds what a
 # prompt with thousands of rated answers costs.
@@ -60,8 +60,9 @@ def vote_sides(responses: pl.LazyFrame, config: PairsConfig, prior: ResponsesCon
     margin = pl.col("posterior_mean") - pl.col("posterior_mean_rejected")
     kept = crossed.with_columns(margin=margin).filter((pl.col("margin") > 0) & (pl.col("margin") >= config.min_margin))
     limit = 1 if config.strategy == "best_worst" else config.max_per_prompt
-    ranked = _with_completions(_largest(kept, _CANDIDATES * limit), responses).with_columns(
-        **_likeness(),
+    # Made once: they are joined with their texts' ids, and polars would make them for each.
+    largest = _largest(kept, _CANDIDATES * limit).collect(engine=IN_MEMORY).lazy()
+    ranked = _with_likeness(_with_completions(largest, responses), config).with_columns(
         ups=pl.col("up_evidence") + prior.prior_up,
         downs=pl.col("down_evidence") + prior.prior_down,
         other_ups=pl.col("up_evidence_rejected") + prior.prior_up,
@@ -143,18 +144,45 @@ def _first_unmarked(sides: pl.LazyFrame, limit: int) -> pl.LazyFrame:
     return sides.filter(~unmarked | (rank <= limit))
 
 
-def _likeness() -> dict[str, pl.Expr]:
-    """How alike the two answers are with what goes along with their texts, and what of it lies in white space."""
-    sides = [pl.col(name) for name in ("completion", "completion_rejected")]
+def _with_likeness(sides: pl.LazyFrame, config: PairsConfig) -> pl.LazyFrame:
+    """Sides with how alike the two answers are with what goes along with their texts, and what lies in white space.
+
+    Of a `similarity` below `max_similarity` nothing more is known.
+    """
+    texts = [pl.col(name) for name in ("completion", "completion_rejected")]
     extras = [pl.col(name) for name in ("completion_extra", "completion_extra_rejected")]
-    ours, theirs = (normalised_answer(side) for side in sides)
-    return {
-        "similarity": text_similarity(with_extra(ours, extras[0]), with_extra(theirs, extras[1])),
-        "same_text": loosely_normalised(sides[0]) == loosely_normalised(sides[1]),
-        "same_layout": _indents(ours) == _indents(theirs),
-        "same_but_for_space": (without_space(ours) == without_space(theirs)) & (ours != theirs),
-        "same_extra": extras[0].eq_missing(extras[1]),
-    }
+    ours, theirs = pl.col("ours"), pl.col("theirs")
+    return (
+        sides.with_columns(ours=normalised_answer(texts[0]), theirs=normalised_answer(texts[1]))
+        .with_columns(
+            similarity=text_similarity(
+                with_extra(ours, extras[0]), with_extra(theirs, extras[1]), least=config.max_similarity
+            ),
+            same_text=same_loosely(*texts),
+            same_layout=_indents(ours) == _indents(theirs),
+            same_but_for_space=same_but_for_space(ours, theirs),
+            same_extra=extras[0].eq_missing(extras[1]),
+        )
+        .drop("ours", "theirs")
+    )
+
+
+def with_similarity(sides: pl.LazyFrame, responses: pl.LazyFrame) -> pl.LazyFrame:
+    """Sides with the `similarity` of their answers' texts.
+
+    Args:
+        sides: Columns `chosen_response_id` and `rejected_response_id`.
+        responses: Table `responses` with its texts.
+    """
+    ends = {"chosen_response_id": "", "rejected_response_id": "_rejected"}
+    named = sides.rename({name: f"response_id{suffix}" for name, suffix in ends.items()})
+    texts = _with_completions(named, responses)
+    ours, theirs = (
+        with_extra(normalised_answer(pl.col(f"completion{suffix}")), pl.col(f"completion_extra{suffix}"))
+        for suffix in ends.values()
+    )
+    found = texts.with_columns(similarity=text_similarity(ours, theirs))
+    return found.rename({f"response_id{suffix}": name for name, suffix in ends.items()})
 
 
 def _indents(text: pl.Expr) -> pl.Expr:
@@ -193,7 +221,7 @@ def comparison_sides(responses: pl.LazyFrame, comparisons: pl.LazyFrame, config:
     # Few of all answers, so that the joins are of small tables.
     answers = responses.join(compared.select("prompt_id"), on="prompt_id", how="semi")
     facts = answers.select("response_id", "completion", "completion_extra", "model", "models")
-    sides = (
+    named = (
         compared.join(answers.select("prompt_id", "pair_group").unique(), on="prompt_id", how="left", validate="m:1")
         .join(facts, left_on="chosen_response_id", right_on="response_id", how="left", validate="m:1")
         .join(
@@ -204,23 +232,24 @@ def comparison_sides(responses: pl.LazyFrame, comparisons: pl.LazyFrame, config:
             validate="m:1",
             suffix="_rejected",
         )
-        .with_columns(
-            **_likeness(),
-        )
     )
     total = pl.col("n_chosen") + pl.col("n_rejected") + pl.col("n_tied")
     half_ties = pl.col("n_tied") / 2.0 + config.comparison_prior
     edited = pl.col("kind") == "edit"
-    return sides.with_columns(
-        pair_source=pl.col("kind").cast(pl.String).cast(PAIR_SOURCE),
-        margin=pl.when(total > 0).then((pl.col("n_chosen") - pl.col("n_rejected")) / total).otherwise(0.0),
-        chosen_better_probability=beta_above_half(pl.col("n_chosen") + half_ties, pl.col("n_rejected") + half_ties),
-        reason=pl.coalesce(
-            _drawn(),
-            _of_other_model(config, edited),
-            _alike(pl.when(edited).then(1.0).otherwise(config.max_similarity)),
-        ),
-    ).select(LAYOUT)
+    return (
+        _with_likeness(named, config)
+        .with_columns(
+            pair_source=pl.col("kind").cast(pl.String).cast(PAIR_SOURCE),
+            margin=pl.when(total > 0).then((pl.col("n_chosen") - pl.col("n_rejected")) / total).otherwise(0.0),
+            chosen_better_probability=beta_above_half(pl.col("n_chosen") + half_ties, pl.col("n_rejected") + half_ties),
+            reason=pl.coalesce(
+                _drawn(),
+                _of_other_model(config, edited),
+                _alike(pl.when(edited).then(1.0).otherwise(config.max_similarity)),
+            ),
+        )
+        .select(LAYOUT)
+    )
 
 
 def _drawn() -> pl.Expr:

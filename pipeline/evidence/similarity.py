@@ -14,22 +14,29 @@ _WINDOW: Final = 16_384
 _STEP: Final = 12_288
 
 
-def text_similarity(left: pl.Expr, right: pl.Expr) -> pl.Expr:
+def text_similarity(left: pl.Expr, right: pl.Expr, least: float = 0.0) -> pl.Expr:
     """1 - (insertions + deletions) / (characters of both), in [0, 1]: 1 for equal texts.
 
     The fewest edits, or where two texts differ over more than 32,768 characters as many as are found while one goes
     through both: they agree but where one goes on elsewhere than the other for more than about 10,000 characters.
+
+    Args:
+        left: Texts.
+        right: Texts.
+        least: What is below it may be 0 instead, which is found sooner.
     """
-    return pl.map_batches([left, right], lambda columns: _similarity(*columns), return_dtype=pl.Float64)
+    return pl.map_batches([left, right], lambda texts: _similarity(texts[0], texts[1], least), return_dtype=pl.Float64)
 
 
-def _similarity(left: pl.Series, right: pl.Series) -> pl.Series:
+def _similarity(left: pl.Series, right: pl.Series, least: float) -> pl.Series:
     ours, theirs = left.to_list(), right.to_list()
     long = [place for place, texts in enumerate(zip(ours, theirs, strict=True)) if _is_long(*texts)]
     windowed = [_of_long(ours[place], theirs[place]) for place in long]
     for place in long:
         ours[place] = theirs[place] = None
-    found = process.cpdist(ours, theirs, scorer=Indel.normalized_similarity, dtype=np.float64, workers=1)
+    found = process.cpdist(
+        ours, theirs, scorer=Indel.normalized_similarity, score_cutoff=least, dtype=np.float64, workers=1
+    )
     values = np.asarray(found, dtype=np.float64).reshape(-1)
     values[long] = windowed
     return pl.Series(values)

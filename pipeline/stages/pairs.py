@@ -20,7 +20,7 @@ from ..config import PairsConfig, ResponsesConfig
 from ..context import StageContext, StageResult
 from ..evidence.pair_yield import added_yields, missed_prompts, yield_of
 from ..evidence.prompts import loose_keys, prompt_contexts, prompt_groups, prompt_signatures
-from ..evidence.sides import CANDIDATE_COLUMNS, LAYOUT, comparison_sides, may_be_paired, vote_sides
+from ..evidence.sides import CANDIDATE_COLUMNS, LAYOUT, comparison_sides, may_be_paired, vote_sides, with_similarity
 from ..identity import as_answer, digest, joined
 from ..storage.columns import copied_strings
 from ..storage.manifests import Counts, TableRecord, value_counts
@@ -88,7 +88,7 @@ def transform(
     sides = _one_a_pair(_sides(placed, comparisons, config, prior)).collect(engine=IN_MEMORY).lazy()
     unmarked = pl.col("reason").is_null()
     pairs = _with_texts(sides.filter(unmarked), responses).with_columns(**_weight(config))
-    drops = sides.filter(~unmarked).select(list(polars_schema("pair_drops")))
+    drops = with_similarity(sides.filter(~unmarked), responses).select(list(polars_schema("pair_drops")))
     return Pairs(
         pairs.select(*polars_schema("pairs"), *_weight(config)).sort("prompt_id", "pair_id"),
         yield_of(placed, sides, config),
@@ -118,11 +118,12 @@ def _sides(
     placed: pl.LazyFrame, comparisons: pl.LazyFrame, config: PairsConfig, prior: ResponsesConfig
 ) -> pl.LazyFrame:
     kinds = []
-    if config.comparisons:
+    # Of most logs there are none, and polars takes its time for the plan of no rows.
+    if config.comparisons and comparisons.limit(1).collect(engine=IN_MEMORY).height:
         kinds.append(comparison_sides(placed, comparisons, config))
     if config.votes:
         kinds.append(vote_sides(placed, config, prior))
-    # Neither asked for: every prompt still gets its outcome.
+    # Neither asked for, or there: every prompt still gets its outcome.
     return pl.concat(kinds) if kinds else vote_sides(placed, config, prior).filter(pl.lit(False)).select(LAYOUT)
 
 
@@ -150,7 +151,8 @@ def _with_texts(sides: pl.LazyFrame, responses: pl.LazyFrame) -> pl.LazyFrame:
     """Sides with the texts of both answers under the chosen one's prompt."""
     ids = pl.concat([sides.select(response_id=end) for end in _ENDS])
     answer = as_answer(pl.col("completion"), pl.col("completion_extra"))
-    texts = responses.select("response_id", "prompt", "tools", answer=answer).join(ids, on="response_id", how="semi")
+    # Few of all texts: these first.
+    texts = responses.join(ids, on="response_id", how="semi").select("response_id", "prompt", "tools", answer=answer)
     chosen = texts.select("prompt", "tools", chosen_response_id="response_id", chosen="answer")
     rejected = texts.select(rejected_response_id="response_id", rejected="answer")
     return (

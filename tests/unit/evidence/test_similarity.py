@@ -11,9 +11,9 @@ from thumbline.pipeline.evidence import similarity as module
 from thumbline.pipeline.evidence.similarity import text_similarity
 
 
-def similarity(*pairs: tuple[str | None, str | None]) -> list[float]:
+def similarity(*pairs: tuple[str | None, str | None], least: float = 0.0) -> list[float]:
     frame = pl.DataFrame(pairs, schema={"ours": pl.String, "theirs": pl.String}, orient="row")
-    return frame.select(text_similarity(pl.col("ours"), pl.col("theirs"))).to_series().to_list()
+    return frame.select(text_similarity(pl.col("ours"), pl.col("theirs"), least)).to_series().to_list()
 
 
 def text(length: int, seed: int = 0) -> str:
@@ -27,6 +27,16 @@ def edited(of: str, every: int) -> str:
 def test_short_texts_have_the_fewest_edits() -> None:
     # abcd to abd takes one deletion, 7 characters in all; nothing is alike in the second.
     assert similarity(("abcd", "abd"), ("ab", "cd"), ("", ""), ("same", "same")) == [1 - 1 / 7, 0.0, 1.0, 1.0]
+
+
+@pytest.mark.parametrize("least", [0.5, 0.9, 0.95, 1.0])
+def test_from_the_least_on_texts_are_as_alike_as_they_are(least: float) -> None:
+    ours = text(400)
+    # The last two lie on both sides of 0.95, and one on it.
+    theirs = [ours, text(400, 1), *(edited(ours, every) for every in (2, 5, 10)), ours[:362], ours[:361], ours[:363]]
+    pairs = [(ours, other) for other in theirs]
+    for found, exact in zip(similarity(*pairs, least=least), similarity(*pairs), strict=True):
+        assert found == (exact if exact >= least else 0.0)
 
 
 @pytest.mark.parametrize("every", [20, 100, 1_000])

@@ -217,6 +217,29 @@ def test_loosely_normalised_text_is_what_its_definition_says(texts: list[str]) -
     assert found == [plainly_loose(text) for text in texts + TEXTS]
 
 
+LOOSE_SIGNS = SIGNS + "AB09-.!\x7f\uff21\u212a"
+
+
+@given(st.lists(st.tuples(*[st.text(st.sampled_from(LOOSE_SIGNS), max_size=6)] * 2), max_size=8))
+def test_texts_are_loosely_the_same_where_their_loose_forms_are_one(pairs: list[tuple[str, str]]) -> None:
+    # Once more with little between them: two texts that are drawn are hardly ever one.
+    pairs = [*pairs, *((left, f"-{left} .") for left, _ in pairs), *((left, left.upper()) for left, _ in pairs)]
+    frame = pl.DataFrame([*pairs, ("a", None), (None, None)], schema=["x", "y"], orient="row").cast(pl.String)
+    found = frame.select(identity.same_loosely(pl.col("x"), pl.col("y"))).to_series().to_list()
+    assert found == [*(plainly_loose(left) == plainly_loose(right) for left, right in pairs), None, None]
+
+
+@given(st.lists(st.tuples(*[st.text(st.sampled_from(SIGNS), max_size=6)] * 2), max_size=8))
+def test_answers_are_the_same_but_for_space_where_nothing_else_differs(pairs: list[tuple[str, str]]) -> None:
+    pairs = [*pairs, *((left, left.replace("b", "b ")) for left, _ in pairs), ("a b", "ab"), ("ab", "ab")]
+    answers = [tuple(map(plainly_normalised_answer, pair)) for pair in pairs]
+    frame = pl.DataFrame([*answers, ("a", None)], schema=["x", "y"], orient="row").cast(pl.String)
+    found = frame.select(identity.same_but_for_space(pl.col("x"), pl.col("y"))).to_series().to_list()
+    bare = [[re.sub(r"(?:(?![\x1c-\x1f])\s)+", "", answer) for answer in pair] for pair in answers]
+    expected = [left != right and ours == theirs for (left, right), (ours, theirs) in zip(answers, bare, strict=True)]
+    assert found == [*expected, None]
+
+
 def test_a_missing_prompt_has_no_key_and_keeps_its_row() -> None:
     turns = [{"role": "user", "content": "x"}, {"role": "assistant", "content": "y"}]
     for given_lists in ([None, turns[:1]], [None, turns], [None], [[], None, turns[:1]]):

@@ -36,6 +36,15 @@ def dropped(rows, **config):
     return validate("pair_drops", result.pair_drops.collect())["reason"].to_list()
 
 
+def test_what_votes_say_of_two_answers_that_were_compared_is_dropped_with_how_alike_they_are():
+    rows = votes("p", "first", 3, 0) + votes("p", "worst", 0, 2) + compared("p", "first", "worst", "c")
+    prior = ResponsesConfig()
+    first = responses.transform(events_table(rows).lazy(), prior)
+    drops = pairs.transform(first.responses, first.comparisons, PairsConfig(), prior).pair_drops.collect()
+    # `rst` is in both: 4 of 10 characters are not.
+    assert drops.select("reason", "similarity").rows() == [("other_source", pytest.approx(0.6))]
+
+
 def compared(prompt, chosen, rejected, name, kind=None, votes=("chosen", "rejected"), models=("m", "m")):
     return [
         event(prompt, text, vote, user=None, comparison_id=name, comparison_kind=kind, model=model)
