@@ -2,6 +2,7 @@
 
 from functools import lru_cache
 from hashlib import blake2b
+from itertools import groupby
 from typing import Final
 
 import polars as pl
@@ -10,6 +11,8 @@ from ..identity import digest, id_of_key, id_of_normalised, joined, normalised_a
 from .columns import OPTIONAL
 
 _USER_ID_BYTES: Final = 8
+# What `joined` gives of an empty text, which stands for a value that is missing.
+_NOT_SAID: Final = "0:"
 
 
 def with_ids(raw: pl.DataFrame) -> pl.DataFrame:
@@ -35,12 +38,21 @@ def _as_written(texts: pl.DataFrame) -> pl.Series:
 
 def _event_ids(named: pl.DataFrame, spelling: pl.Series) -> pl.Series:
     """Digests of all that the events say; where they were read is not part of it."""
-    # A column without any value costs nothing this way.
-    optional = [_optional(pl.col(name).cast(pl.String)) if named[name].count() else pl.lit("") for name in OPTIONAL]
     # These hold no space, so that their ends are clear without a length.
     plain = [pl.col("format"), pl.col("vote").cast(pl.String), pl.col("created_at").dt.epoch("us").cast(pl.String)]
-    said = pl.concat_str(*(text.fill_null("-") for text in plain), "response_id", joined(*optional), separator=" ")
-    return named.select(digest(pl.concat_str(said, spelling)).alias("event_id")).to_series()
+    said = [text.fill_null("-") for text in plain]
+    said = [part for text in (*said, pl.col("response_id")) for part in (text, pl.lit(" "))]
+    for has_values, group in groupby(OPTIONAL, key=lambda name: named[name].count() > 0):
+        names = list(group)
+        # Columns without any value cost nothing this way.
+        said.extend(map(_said_of, names) if has_values else [pl.lit(_NOT_SAID * len(names))])
+    return named.select(digest(pl.concat_str(*said, spelling)).alias("event_id")).to_series()
+
+
+def _said_of(column: str) -> pl.Expr:
+    """What `joined` gives of `_optional`."""
+    text = pl.col(column).cast(pl.String)
+    return pl.concat_str((text.str.len_bytes() + 1).cast(pl.String), pl.lit(":="), text).fill_null(_NOT_SAID)
 
 
 def _optional(text: pl.Expr) -> pl.Expr:

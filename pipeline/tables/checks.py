@@ -57,7 +57,7 @@ def _requirements(table: str, columns: tuple[str, ...]) -> tuple[pl.Expr, ...]:
     """One boolean each: what `table` asks of the values of these columns, and of all of them."""
     declared = table_named(table)
     known = {name: declared.columns[name] for name in columns}
-    every = [check.asks(pl.col(name)).all() for name, column in known.items() for check in column.checks]
+    every = [check.of_all(pl.col(name)) for name, column in known.items() for check in column.checks]
     for name, column in known.items():
         if not column.nullable:
             every.append(pl.col(name).null_count() == 0)

@@ -2,6 +2,7 @@
 
 from typing import Final
 
+import numpy as np
 import polars as pl
 
 from .contract import Check, Column, Kind, at_least, column, within
@@ -36,8 +37,23 @@ TOKEN_IDS: Final = pl.List(pl.Int32)
 # What an answer's id stands for.
 TEXTS: Final = ("prompt", "tools", "completion", "completion_extra")
 
+_ID_LENGTH: Final = 32
+
+
+def _are_ids(values: pl.Series) -> bool:
+    """Whether all values are hexadecimal digits: looked at together, in less time than each takes by itself."""
+    if not (values.str.len_bytes() == _ID_LENGTH).all():
+        return False
+    digits = np.frombuffer(values.str.join("").item().encode(), dtype=np.uint8)
+    # Of numbers without a sign, what is smaller than the first one is a large one.
+    return bool(((digits - ord("0") < 10) | (digits - ord("a") < 6)).all())
+
+
 ID: Final = Check(
-    "str_matches('^[0-9a-f]{32}$')", "32 hexadecimal digits", lambda values: values.str.contains("^[0-9a-f]{32}$")
+    "str_matches('^[0-9a-f]{32}$')",
+    "32 hexadecimal digits",
+    lambda values: values.str.contains("^[0-9a-f]{32}$"),
+    lambda values: values.map_batches(_are_ids, return_dtype=pl.Boolean, returns_scalar=True),
 )
 PROBABILITY: Final = within(0.0, 1.0)
 NON_NEGATIVE: Final = at_least(0)

@@ -20,11 +20,17 @@ class Check(NamedTuple):
         name: As pandera names it, with its bounds; told where a value does not fit.
         words: As a reader is told what values there are.
         asks: Whether a row fits, of the column.
+        all_fit: Whether all rows surely fit, of the column; None: where `asks` says so of each.
     """
 
     name: str
     words: str
     asks: Callable[[pl.Expr], pl.Expr]
+    all_fit: Callable[[pl.Expr], pl.Expr] | None = None
+
+    def of_all(self, values: pl.Expr) -> pl.Expr:
+        """Whether all rows surely fit, of the column."""
+        return self.asks(values).all() if self.all_fit is None else self.all_fit(values)
 
 
 @dataclass(frozen=True)

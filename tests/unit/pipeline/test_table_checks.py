@@ -35,6 +35,13 @@ def test_values_are_checked_not_only_types(change, message):
         validate("reference", broken)
 
 
+@pytest.mark.parametrize("last", ["0", "9", "a", "f", "/", ":", "`", "g", "A", "\x00", "", "00", "\u0660", "\n"])
+def test_ids_all_fit_where_each_of_them_does(last):
+    rows = pl.DataFrame({"id": ["0123456789abcdef" * 2, "0" * 31 + last, None]})
+    all_fit, each_fits = rows.select(ID.of_all(pl.col("id")), each=ID.asks(pl.col("id")).all()).row(0)
+    assert all_fit == each_fits == (last in {"0", "9", "a", "f"})
+
+
 def test_missing_and_surplus_columns_are_named():
     with pytest.raises(TableError, match="column 'logps' is missing"):
         validate("reference", LOGPS.drop("logps"))
