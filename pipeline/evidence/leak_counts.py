@@ -4,6 +4,7 @@ A key of a text is three numbers: the two halves of its digest, and the place of
 """
 
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -65,7 +66,9 @@ class LeakKeys:
 
     def close(self) -> None:
         """Delete the file."""
-        self._file.__exit__(None, None, None)
+        # What a full disk does not take any more is not wanted.
+        with suppress(OSError):
+            self._file.__exit__(None, None, None)
         self._path.unlink(missing_ok=True)
 
 

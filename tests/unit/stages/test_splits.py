@@ -1,4 +1,5 @@
 import json
+import resource
 
 import polars as pl
 import pytest
@@ -349,6 +350,24 @@ def test_parts_are_read_back_a_column_at_a_time_and_leave_no_file(tmp_path):
     assert parts.columns("meetings", "key").unique().height == 1
     assert list(tmp_path.iterdir())
     gathered.close()
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_was_gathered_is_deleted_where_the_disk_takes_no_more(tmp_path):
+    config = SplitsConfig()
+    gathered = Gathered(config, tmp_path)
+    events = events_table([rated("the prompt")])
+    first = responses.transform(events.lazy(), ResponsesConfig())
+    labelled = unpaired.transform(first.responses, UnpairedConfig()).collect()
+    none = pl.DataFrame(schema=polars_schema("pairs"))
+    gathered.add(part_of(events, first.responses.collect(), labelled, none, config, None))
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    # Keys are still to be written when their file is closed.
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, before[1]))
+    try:
+        gathered.close()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert not list(tmp_path.iterdir())
 
 
