@@ -12,6 +12,8 @@ _LONGEST: Final = 32_768
 # Of longer texts so many characters of each are compared at a time, and the next begin where three quarters end.
 _WINDOW: Final = 16_384
 _STEP: Final = 12_288
+# rapidfuzz rounds a cutoff otherwise than what it counts: it would cut what is equal to it, or above it by a bit.
+_ROUNDING: Final = 1e-6
 
 
 def text_similarity(left: pl.Expr, right: pl.Expr, least: float = 0.0) -> pl.Expr:
@@ -34,8 +36,9 @@ def _similarity(left: pl.Series, right: pl.Series, least: float) -> pl.Series:
     windowed = [_of_long(ours[place], theirs[place]) for place in long]
     for place in long:
         ours[place] = theirs[place] = None
+    cutoff = max(0.0, least - _ROUNDING)
     found = process.cpdist(
-        ours, theirs, scorer=Indel.normalized_similarity, score_cutoff=least, dtype=np.float64, workers=1
+        ours, theirs, scorer=Indel.normalized_similarity, score_cutoff=cutoff, dtype=np.float64, workers=1
     )
     values = np.asarray(found, dtype=np.float64).reshape(-1)
     values[long] = windowed

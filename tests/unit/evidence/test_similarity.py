@@ -39,6 +39,14 @@ def test_from_the_least_on_texts_are_as_alike_as_they_are(least: float) -> None:
         assert found == (exact if exact >= least else 0.0)
 
 
+def test_what_is_the_least_but_for_rounding_is_not_below_it() -> None:
+    # Of these all but the last are above the least by the last bit, and the last is equal to it.
+    fractions = [("aa", "a", 2 / 3), ("a" * 5, "a", 1 / 3), ("a" * 17, "aaa", 0.3), ("aaa", "aa", 0.8)]
+    for ours, theirs, least in fractions:
+        (exact,) = similarity((ours, theirs))
+        assert exact >= least and similarity((ours, theirs), least=least) == [exact]
+
+
 @pytest.mark.parametrize("every", [20, 100, 1_000])
 def test_edits_all_over_a_long_text_are_all_found(every: int) -> None:
     ours = text(50_000)
