@@ -1,7 +1,7 @@
 """Every error that a user can cause, each also a standard type; the CLI prints them without a traceback."""
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 
 class PipelineError(Exception):
@@ -58,10 +58,19 @@ def examples(values: Iterable[object], limit: int = 3) -> str:
     return ", ".join(shown)
 
 
-def unknown_name(kind: str, name: str, known: Iterable[str]) -> str:
-    """A message for a name that is not registered: the nearest match and all that are."""
+def unknown_name(kind: str, name: str, known: Iterable[str], meant: Mapping[str, str] | None = None) -> str:
+    """A message for a name that is not registered: the nearest match and all that are.
+
+    Args:
+        kind: What it is a name of.
+        name: The name.
+        known: All that are registered.
+        meant: Other words to the registered name of the same thing, which may be spelled nothing like them.
+    """
     names = sorted(known)
     folded = {one.casefold(): one for one in names}
+    same = {word: one for word, one in (meant or {}).items() if one in names}
     nearest = difflib.get_close_matches(name.casefold(), folded, n=1, cutoff=0.5)
-    hint = f" Did you mean '{folded[nearest[0]]}'?" if nearest else ""
+    guess = same.get(name) or (folded[nearest[0]] if nearest else "")
+    hint = f" Did you mean '{guess}'?" if guess else ""
     return f"unknown {kind} '{name}'.{hint} Known: {', '.join(names)}."

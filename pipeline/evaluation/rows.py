@@ -13,6 +13,7 @@ import polars as pl
 from ..errors import ConfigError, InputError, unknown_name
 from ..importers.base import ImporterSpec, RawEvent
 from ..importers.registry import importer
+from ..importers.shared.fields import OPTION_OF
 from ..importers.shared.messages import Answer
 from ..importers.shared.prompts import OPTIONS, PromptColumns, prompt_columns
 from ..reading import hub
@@ -205,7 +206,7 @@ def _layout_name(location: str, sample: Sample, options: ReadOptions) -> str:
     known = OPTIONS if name in LAYOUTS else importer(name).options
     for option in options.options:
         if option not in known:
-            raise ConfigError(f"--option: {unknown_name(f'option of {name}', option, known or ['none'])}")
+            raise ConfigError(f"--option: {unknown_name(f'option of {name}', option, known or ['none'], OPTION_OF)}")
     return name
 
 

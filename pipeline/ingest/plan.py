@@ -9,6 +9,7 @@ from ..config import EventsConfig
 from ..errors import ConfigError, InputError, unknown_name
 from ..importers import thumbs_jsonl
 from ..importers.registry import DETECTED, format_of, importer
+from ..importers.shared.fields import OPTION_OF
 from ..reading import encodings
 from ..reading.files import FileSource, take_sample
 from ..reading.fitting import fitted
@@ -203,7 +204,7 @@ def _check_options(plans: list[Plan], options: Mapping[str, str]) -> None:
     for name in options:
         if name not in known:
             kind = f"option of {' or '.join([*formats, *(['hub:'] if of_hub else [])])}"
-            raise ConfigError(f"events.options: {unknown_name(kind, name, known or ['none'])}")
+            raise ConfigError(f"events.options: {unknown_name(kind, name, known or ['none'], OPTION_OF)}")
 
 
 def units(plans: list[Plan], unit_bytes: int) -> list[Unit]:

@@ -24,6 +24,8 @@ OPTIONAL: Final[Mapping[str, tuple[str, ...]]] = {
     **signals.COLUMNS,
 }
 NAMES: Final = {**REQUIRED, **OPTIONAL}
+# A usual column's name is easily taken for the option that states another column in its place.
+OPTION_OF: Final[Mapping[str, str]] = {column: name for name, columns in NAMES.items() for column in columns}
 # What the option '' says to be nowhere in the log, although a column has a usual name.
 LEAVABLE: Final = OPTIONAL.keys() - signals.COLUMNS.keys()
 _HELD: Final[Mapping[str, str]] = {

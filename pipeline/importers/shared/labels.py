@@ -224,7 +224,8 @@ def described(meaning: str, own: Sequence[str]) -> str:
         meaning: What the labels mean.
         own: Labels that mean this already.
     """
-    beside = f", beside: {', '.join(own)}" if own else ""
+    # A number and its digits as a text are two labels that read the same.
+    beside = f", beside: {', '.join(dict.fromkeys(own))}" if own else ""
     return f"Labels or ranges such as >=4, comma separated, that mean {meaning}{beside}."
 
 

@@ -29,6 +29,7 @@ def test_a_field_s_usual_columns_and_a_vote_s_words_are_named() -> None:
         "Column of the voter's id, which is hashed before it is written; else the first of: user_id, user; empty: none."
     )
     assert "beside: up, thumbs_up" in options["up"]
+    assert describe_format("open_webui").options["down"].endswith("that mean down, beside: -1.")
     assert describe_format("hub").options["split"] == "Split to read (default train)."
 
 

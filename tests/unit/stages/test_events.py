@@ -162,6 +162,8 @@ def test_unknown_formats_and_options_are_named() -> None:
         read("a.jsonl", format="thumb_jsonl")
     with pytest.raises(ConfigError, match=r"unknown option of thumbs_jsonl 'promt'\. Did you mean 'prompt'"):
         read("a.jsonl", options={"promt": "question"})
+    with pytest.raises(ConfigError, match=r"unknown option of thumbs_jsonl 'timestamp'\. Did you mean 'created_at'"):
+        read("a.jsonl", options={"timestamp": "at"})
     write("c.jsonl", {"dialog": [], "participant1_id": {}, "participant2_id": {}})
     with pytest.raises(ConfigError, match=r"unknown option of convai2 'prompt'"):
         read("c.jsonl", options={"prompt": "question"})
