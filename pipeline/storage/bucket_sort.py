@@ -45,9 +45,11 @@ class BucketSort:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Delete the file."""
-        self._writer.close()
-        self._path.unlink(missing_ok=True)
+        """Delete the file, also where a full disk does not take its end."""
+        try:
+            self._writer.close()
+        finally:
+            self._path.unlink(missing_ok=True)
 
     def add(self, rows: pl.DataFrame) -> None:
         """Take rows in any order."""
