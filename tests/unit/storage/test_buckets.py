@@ -61,6 +61,16 @@ def test_the_file_is_gone_after_an_error(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_the_file_is_gone_where_its_end_finds_no_room(tmp_path, monkeypatch):
+    def full(_):
+        raise OSError(28, "No space left on device")
+
+    with pytest.raises(OSError, match="No space"), sort_of(tmp_path / "rows", held_bytes=0) as rows:
+        rows.add(rows_of(3))
+        monkeypatch.setattr(BucketWriter, "close", full)
+    assert not list(tmp_path.iterdir())
+
+
 def table(count, start=0):
     rows = rows_of(start + count).slice(start).select("id", "place")
     messages = [[{"role": "user", "content": f"text {number}"}] * (number % 3) for number in range(count)]
